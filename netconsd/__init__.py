@@ -1,0 +1,21 @@
+"""netconsd receives kernel logs that Linux machines send with netconsole.
+
+The light public names are here; the service is :mod:`netconsd.service`, the plain protocol :mod:`netconsd.listener`.
+Importing this package never imports a reactor.
+"""
+
+from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
+from netconsd.message import ExtendedMessage, LegacyMessage, Message, Source
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ExtendedMessage",
+    "IBatchOutputModule",
+    "IOutputModule",
+    "IReloadable",
+    "LegacyMessage",
+    "Message",
+    "Source",
+    "__version__",
+]

@@ -1,0 +1,158 @@
+"""The body of an extended message: what stands behind the header (WIRE.md section 4).
+
+Rules, in the order in which they are applied:
+
+1. The text ends at the first newline; a missing newline, or a NUL in its place, ends it as well.
+2. Lines of the form `` SUBSYSTEM=...`` and `` DEVICE=...`` directly behind the text are the dictionary, escaped as the
+   text is.
+3. The sysdata is read from the end, backwards: msgid, release, taskname, cpu, each optional. A task name is up to 15
+   bytes of anybody's choice, newlines included, so the *earliest* `` taskname=`` within reach starts it: what looks
+   like a line behind it is part of the name.
+4. Everything between is userdata, raw. A line that does not start with a space, or holds no ``=``, continues the value
+   before it.
+
+Every function here takes any bytes and raises nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# The kernel's TASK_COMM_LEN is 16, the final NUL included.
+TASKNAME_LIMIT = 15
+# msgid is a u32.
+MSGID_LIMIT = 0xFFFFFFFF
+# A decimal u32 has at most ten digits; a longer run is no number of ours (and int() of thousands of digits is slow).
+DECIMAL_LIMIT = 10
+
+_NEWLINE = 0x0A
+_NUL = 0x00
+_ZERO = 0x30
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
+
+
+class Body(NamedTuple):
+    """What the lines behind the text say; ``None`` where they do not."""
+
+    dictionary: dict[str, str]
+    userdata: dict[str, str]
+    cpu: int | None
+    taskname: str | None
+    release: str | None
+
+
+def readable(data: bytes) -> str:
+    """Decode what should be UTF-8; a byte that is not becomes a visible ``\\xNN``."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+def unescape(data: bytes) -> bytes:
+    """Undo the kernel's escapes, once; an escape that was cut short stays as it is."""
+    if b"\\" not in data:
+        return data
+    return _ESCAPE.sub(_unescape_one, data)
+
+
+def _unescape_one(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),))
+
+
+def text_of(body: bytes) -> str:
+    """The text (rule 1), unescaped and decoded."""
+    end = body.find(b"\n")
+    if end >= 0:
+        return readable(unescape(body[:end]))
+    return readable(unescape(body.removesuffix(b"\0")))
+
+
+def msgid_of(body: bytes) -> int:
+    """The msgid in the last line of the body, or -1."""
+    end = len(body)
+    if end and (body[end - 1] == _NEWLINE or body[end - 1] == _NUL):
+        end -= 1
+    start = end
+    while start and 0 <= body[start - 1] - _ZERO <= 9:
+        start -= 1
+    if start == end or end - start > DECIMAL_LIMIT or body[max(start - 8, 0) : start] != b"\n msgid=":
+        return -1
+    msgid = int(body[start:end])
+    return msgid if msgid <= MSGID_LIMIT else -1
+
+
+def parse(body: bytes) -> Body:
+    """Everything behind the text."""
+    lines = _lines_behind_text(body)
+    start = 0
+    dictionary: dict[str, str] = {}
+    while start < len(lines) and lines[start].startswith(_DICTIONARY_KEYS):
+        key, _, value = lines[start][1:].partition(b"=")
+        if readable(key) in dictionary:
+            break
+        dictionary[readable(key)] = readable(unescape(value))
+        start += 1
+
+    end = len(lines)
+    cpu: int | None = None
+    taskname: str | None = None
+    release: str | None = None
+    if end > start and _number(lines[end - 1], b" msgid=") is not None:
+        end -= 1
+    if end > start and lines[end - 1].startswith(b" release="):
+        release = readable(lines[end - 1][len(b" release=") :])
+        end -= 1
+    name_start = _taskname_start(lines, start, end)
+    if name_start < end:
+        taskname = readable(b"\n".join(lines[name_start:end])[len(b" taskname=") :])
+        end = name_start
+    if end > start:
+        cpu = _number(lines[end - 1], b" cpu=")
+        if cpu is not None:
+            end -= 1
+    return Body(dictionary, _userdata(lines[start:end]), cpu, taskname, release)
+
+
+def _lines_behind_text(body: bytes) -> list[bytes]:
+    first = body.find(b"\n")
+    if first < 0:
+        return []
+    rest = body[first + 1 :]
+    # The last newline may be missing, or be a NUL.
+    rest = rest[:-1] if rest.endswith((b"\n", b"\0")) else rest
+    return rest.split(b"\n") if rest else []
+
+
+def _number(line: bytes, key: bytes) -> int | None:
+    digits = line[len(key) :]
+    if not line.startswith(key) or not digits.isdigit() or len(digits) > DECIMAL_LIMIT:
+        return None
+    number = int(digits)
+    return number if number <= MSGID_LIMIT else None
+
+
+def _taskname_start(lines: list[bytes], start: int, end: int) -> int:
+    """The first of the lines from ``start`` to ``end`` that can begin the task name; ``end`` if there is none."""
+    found = end
+    length = -1 - len(b" taskname=")
+    index = end
+    while index > start:
+        index -= 1
+        length += len(lines[index]) + 1
+        if length > TASKNAME_LIMIT:
+            break
+        if lines[index].startswith(b" taskname="):
+            found = index
+    return found
+
+
+def _userdata(lines: list[bytes]) -> dict[str, str]:
+    items: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        key, equals, value = line.partition(b"=")
+        if equals and key.startswith(b" "):
+            items.append((key[1:], value))
+        elif items:
+            key, value = items[-1]
+            items[-1] = (key, value + b"\n" + line)
+    return {readable(key): readable(value) for key, value in items}

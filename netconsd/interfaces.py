@@ -1,0 +1,78 @@
+"""The contract between netconsd and its output modules.
+
+A module is a Python file. Every class in it that implements one of the first two interfaces is an output module,
+or the file itself is, when it says ``moduleProvides(IOutputModule)`` and has the three functions. docs/modules shows
+both.
+
+Two kinds of thread call a module. ``start``, ``stop`` and ``reload`` are called in the reactor's thread, where the
+whole of Twisted may be used and nothing may block. ``handle`` and ``handle_batch`` are called in the threads of the
+workers, where blocking is allowed (it holds up the senders of that worker only) and nothing of the reactor may be
+touched except ``reactor.callFromThread``.
+"""
+
+from __future__ import annotations
+
+from zope.interface import Interface
+
+__all__ = ["IBatchOutputModule", "IOutputModule", "IReloadable"]
+
+# zope.interface methods are declared without ``self``.
+# ruff: noqa: N805
+
+
+class IOutputModule(Interface):
+    """An output that takes one message at a time."""
+
+    def start(worker_count):  # type: ignore[no-untyped-def]
+        """Get ready: called once, before the first message, after the process became a daemon.
+
+        Open files, import third-party libraries and make per-worker state here, not in the constructor.
+
+        :param worker_count: how many workers will call; they are numbered from 0.
+        :returns: anything, or a Deferred, which is waited for before the first message.
+        :raises Exception: whatever is raised stops the start of the daemon and is shown to the user.
+        """
+
+    def handle(worker, message):  # type: ignore[no-untyped-def]
+        """Take one message, in the thread of its worker.
+
+        Per worker there is one call at a time, and the messages of one sender always come through the same worker,
+        in order; different workers call at once. The message is shared with the other modules: it cannot be changed.
+        An exception is logged and counted against the module, and ends nothing else.
+
+        :param worker: the number of the calling worker, from 0 to ``worker_count`` - 1.
+        :param message: a :class:`netconsd.message.LegacyMessage` or :class:`netconsd.message.ExtendedMessage`.
+        """
+
+    def stop():  # type: ignore[no-untyped-def]
+        """Finish: called once, after the last message, and only if ``start`` succeeded.
+
+        :returns: anything, or a Deferred, which is waited for before the process ends.
+        """
+
+
+class IBatchOutputModule(Interface):
+    """An output that gains from taking many messages at a time; instead of :class:`IOutputModule`."""
+
+    def start(worker_count):  # type: ignore[no-untyped-def]
+        """As :meth:`IOutputModule.start`."""
+
+    def handle_batch(worker, messages):  # type: ignore[no-untyped-def]
+        """Take some messages, in the thread of their worker; otherwise as :meth:`IOutputModule.handle`.
+
+        :param messages: a list of at least one message, from any number of senders, per sender in order. The list is
+            shared with the other modules, too: read it, do not change it.
+        """
+
+    def stop():  # type: ignore[no-untyped-def]
+        """As :meth:`IOutputModule.stop`."""
+
+
+class IReloadable(Interface):
+    """What a module provides in addition, if it holds files that are to be opened anew on SIGHUP."""
+
+    def reload():  # type: ignore[no-untyped-def]
+        """Reopen files and reread what can be reread: called in the reactor's thread while workers go on calling.
+
+        An exception is logged and counted against the module, and ends nothing else.
+        """
