@@ -1,0 +1,67 @@
+"""For the tests that need a running reactor: each leaves it as it was, and none runs for ever."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import task
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from tests.integration.leaks import LoggedErrors, clear_leftovers, logged_errors_of_a_test, snapshot
+
+# Seconds. A test may ask for another limit with @pytest.mark.timeout(...), of which this part is for the test itself:
+# pytest-timeout comes later and cannot end a Deferred that never fires, because the reactor catches what it raises.
+TIMEOUT = 20.0
+PART_OF_MARK = 0.8
+
+
+@pytest.fixture
+def logged_errors() -> Iterator[LoggedErrors]:
+    """The errors logged so far; a test that provokes some takes them out with ``logged_errors.flush(SomeError)``."""
+    with logged_errors_of_a_test() as errors:
+        yield errors
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(logged_errors: LoggedErrors) -> Iterator[None]:
+    """Fail the test that leaves a timer, reader, thread, logged error or failed Deferred behind."""
+    from twisted.internet import reactor
+
+    before = snapshot(reactor)
+    yield
+    # What was closed in the last moment of the test is closed in the reactor's next turns.
+    for _turn in range(2):
+        pytest_twisted.blockon(task.deferLater(reactor, 0))  # type: ignore[arg-type]
+    found = clear_leftovers(reactor, before) + logged_errors.describe()
+    if found:
+        pytest.fail("the test left behind\n" + "\n".join(found), pytrace=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Give the Deferred or coroutine of each test a time limit, then let pytest_twisted wait for it."""
+    test = pyfuncitem.obj
+    if hasattr(test, "hypothesis"):
+        return
+    mark = pyfuncitem.get_closest_marker("timeout")
+    limit = mark.args[0] * PART_OF_MARK if mark and mark.args else TIMEOUT
+
+    @functools.wraps(test)
+    def limited(**arguments: Any) -> Any:
+        from twisted.internet import reactor
+
+        result = test(**arguments)
+        if inspect.iscoroutine(result):
+            result = ensureDeferred(result)
+        if isinstance(result, Deferred):
+            result.addTimeout(limit, reactor)  # type: ignore[arg-type]
+        return result
+
+    # What is called now returns a Deferred, whatever the mark of pytest_twisted says about the test.
+    vars(limited).pop("_pytest_twisted_mark", None)
+    pyfuncitem.obj = limited

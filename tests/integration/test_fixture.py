@@ -1,0 +1,152 @@
+"""The fixture that watches over the integration tests catches each thing that it is there for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+LEAKING = """
+import threading
+import pytest, pytest_twisted
+from twisted.internet import defer, protocol, reactor, task, threads
+from twisted.logger import Logger
+from twisted.python import log
+
+release = threading.Event()
+kept = []
+
+def test_timer():
+    reactor.callLater(1000, print)
+
+def test_looping_call():
+    kept.append(task.LoopingCall(print).start(1000, now=False))
+
+def test_reader():
+    reactor.listenUDP(0, protocol.DatagramProtocol(), interface="127.0.0.1")
+
+def test_thread():
+    thread = threading.Thread(target=release.wait, name="left over", daemon=True)
+    thread.start()
+
+def test_thread_of_the_pool():
+    kept.append(threads.deferToThread(release.wait))
+
+@pytest_twisted.inlineCallbacks
+def test_release():
+    release.set()
+    yield kept.pop()
+
+def test_logged_failure():
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.err()
+
+def test_logged_error_without_failure():
+    Logger().error("it does not work")
+
+def test_failed_deferred():
+    defer.fail(ZeroDivisionError())
+
+@pytest_twisted.ensureDeferred
+async def test_failed_deferred_of_a_coroutine():
+    async def fails():
+        raise ZeroDivisionError
+    defer.ensureDeferred(fails())
+    await task.deferLater(reactor, 0)
+
+@pytest.mark.timeout(0.5)
+@pytest_twisted.inlineCallbacks
+def test_never_ends():
+    yield defer.Deferred()
+
+@pytest.mark.timeout(0.5)
+@pytest_twisted.ensureDeferred
+async def test_never_ends_in_a_coroutine():
+    await defer.Deferred()
+"""
+
+CLEAN = """
+import threading
+import pytest, pytest_twisted
+from twisted.internet import protocol, reactor, task, threads
+from twisted.python import log
+
+@pytest_twisted.ensureDeferred
+async def test_port():
+    port = reactor.listenUDP(0, protocol.DatagramProtocol(), interface="127.0.0.1")
+    await task.deferLater(reactor, 0)
+    await port.stopListening()
+
+@pytest_twisted.inlineCallbacks
+def test_thread_of_the_pool():
+    yield threads.deferToThread(threading.get_ident)
+
+def test_thread():
+    thread = threading.Thread(target=threading.get_ident)
+    thread.start()
+
+def test_expected_error(logged_errors):
+    log.err(ZeroDivisionError(), "expected")
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
+    assert logged_errors.flush() == []
+
+@pytest.fixture
+def cancelled():
+    call = reactor.callLater(1000, print)
+    yield
+    call.cancel()
+
+def test_timer_that_a_fixture_cancels(cancelled):
+    pass
+"""
+
+
+def outcomes(tmp_path: Path, source: str) -> dict[str, str]:
+    """Run the tests of ``source`` under the fixture, in a process of its own; test name to its whole report."""
+    file = tmp_path / "test_inner.py"
+    file.write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.integration.conftest", "-p", "no:cacheprovider", "-rA", "-W",
+         "default", "-o", "addopts=", str(file)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=50,
+    )  # fmt: skip
+    summary = done.stdout.partition("short test summary info")[2]
+    results: dict[str, str] = {}
+    for line in summary.splitlines():
+        verdict, _, rest = line.partition(" ")
+        if "::" in rest:
+            name = rest.partition("::")[2].partition(" ")[0]
+            results[name] = f"{results.get(name, '')} {verdict}".strip()
+    assert results, done.stdout + done.stderr
+    return results
+
+
+@pytest.mark.slow
+def test_each_kind_of_leak_fails_its_test(tmp_path: Path) -> None:
+    """A timer, reader, thread, logged error, failed Deferred or endless wait fails its test, and no other test."""
+    assert outcomes(tmp_path, LEAKING) == {
+        "test_timer": "PASSED ERROR",
+        "test_looping_call": "PASSED ERROR",
+        "test_reader": "PASSED ERROR",
+        "test_thread": "PASSED ERROR",
+        "test_thread_of_the_pool": "PASSED ERROR",
+        "test_release": "PASSED",
+        "test_logged_failure": "PASSED ERROR",
+        "test_logged_error_without_failure": "PASSED ERROR",
+        "test_failed_deferred": "PASSED ERROR",
+        "test_failed_deferred_of_a_coroutine": "PASSED ERROR",
+        "test_never_ends": "FAILED",
+        "test_never_ends_in_a_coroutine": "FAILED",
+    }
+
+
+@pytest.mark.slow
+def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
+    """What is closed, cancelled, joined, flushed or awaited before the test's end is not held against it."""
+    assert set(outcomes(tmp_path, CLEAN).values()) == {"PASSED"}
