@@ -11,6 +11,7 @@ from netconsd.settings import BOUNDS, ConfigError, Settings, problem
 
 
 def refusal(**values: Any) -> str:
+    """Make settings, and return what the ConfigError says."""
     with pytest.raises(ConfigError) as caught:
         Settings(**values)
     return str(caught.value)
