@@ -36,7 +36,7 @@ def _nothing_is_left_behind(logged_errors: LoggedErrors) -> Iterator[None]:
     yield
     # What was closed in the last moment of the test is closed in the reactor's next turns.
     for _turn in range(2):
-        pytest_twisted.blockon(task.deferLater(reactor, 0))  # type: ignore[arg-type]
+        pytest_twisted.blockon(task.deferLater(reactor, 0))
     found = clear_leftovers(reactor, before) + logged_errors.describe()
     if found:
         pytest.fail("the test left behind\n" + "\n".join(found), pytrace=False)
@@ -59,7 +59,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
         if inspect.iscoroutine(result):
             result = ensureDeferred(result)
         if isinstance(result, Deferred):
-            result.addTimeout(limit, reactor)  # type: ignore[arg-type]
+            result.addTimeout(limit, reactor)
         return result
 
     # What is called now returns a Deferred, whatever the mark of pytest_twisted says about the test.

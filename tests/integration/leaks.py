@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 # How long a thread that has been told to end may take for it, in seconds. One that needs longer was not waited for.
 THREAD_GRACE = 1.0
@@ -67,7 +68,7 @@ def clear_leftovers(reactor: Any, before: Snapshot) -> list[str]:
 
 def _descriptors(reactor: Any) -> set[Any]:
     """Readers and writers, without those by which the reactor wakes up itself."""
-    internal = getattr(reactor, "_internalReaders", set())
+    internal: set[Any] = getattr(reactor, "_internalReaders", set())
     return (set(reactor.getReaders()) | set(reactor.getWriters())) - set(internal)
 
 
@@ -79,13 +80,14 @@ def _idle(pool: Any) -> bool:
     return not pool.working
 
 
+@implementer(ILogObserver)
 class LoggedErrors:
     """The errors that were logged during a test; what a test expects, it takes out with :meth:`flush`."""
 
     def __init__(self) -> None:
         self.events: list[LogEvent] = []
 
-    def observe(self, event: LogEvent) -> None:
+    def __call__(self, event: LogEvent) -> None:
         """Note the event if it has a failure or says that it is an error; called in any thread."""
         if _failure(event) or event.get("log_level") in (LogLevel.error, LogLevel.critical):
             self.events.append(event)
@@ -124,8 +126,8 @@ def logged_errors_of_a_test() -> Iterator[LoggedErrors]:
     """Listen to Twisted's log from here to there, blaming nothing on it that happened before."""
     gc.collect()
     errors = LoggedErrors()
-    globalLogPublisher.addObserver(errors.observe)
+    globalLogPublisher.addObserver(errors)
     try:
         yield errors
     finally:
-        globalLogPublisher.removeObserver(errors.observe)
+        globalLogPublisher.removeObserver(errors)
