@@ -12,7 +12,12 @@ touched except ``reactor.callFromThread``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zope.interface import Interface
+
+if TYPE_CHECKING:
+    from netconsd.message import Message
 
 __all__ = ["IBatchOutputModule", "IOutputModule", "IReloadable"]
 
@@ -23,7 +28,7 @@ __all__ = ["IBatchOutputModule", "IOutputModule", "IReloadable"]
 class IOutputModule(Interface):
     """An output that takes one message at a time."""
 
-    def start(worker_count):  # type: ignore[no-untyped-def]
+    def start(worker_count: int) -> object:
         """Get ready: called once, before the first message, after the process became a daemon.
 
         Open files, import third-party libraries and make per-worker state here, not in the constructor.
@@ -33,7 +38,7 @@ class IOutputModule(Interface):
         :raises Exception: whatever is raised stops the start of the daemon and is shown to the user.
         """
 
-    def handle(worker, message):  # type: ignore[no-untyped-def]
+    def handle(worker: int, message: Message) -> object:
         """Take one message, in the thread of its worker.
 
         Per worker there is one call at a time, and the messages of one sender always come through the same worker,
@@ -44,7 +49,7 @@ class IOutputModule(Interface):
         :param message: a :class:`netconsd.message.LegacyMessage` or :class:`netconsd.message.ExtendedMessage`.
         """
 
-    def stop():  # type: ignore[no-untyped-def]
+    def stop() -> object:
         """Finish: called once, after the last message, and only if ``start`` succeeded.
 
         :returns: anything, or a Deferred, which is waited for before the process ends.
@@ -54,24 +59,24 @@ class IOutputModule(Interface):
 class IBatchOutputModule(Interface):
     """An output that gains from taking many messages at a time; instead of :class:`IOutputModule`."""
 
-    def start(worker_count):  # type: ignore[no-untyped-def]
+    def start(worker_count: int) -> object:
         """As :meth:`IOutputModule.start`."""
 
-    def handle_batch(worker, messages):  # type: ignore[no-untyped-def]
+    def handle_batch(worker: int, messages: list[Message]) -> object:
         """Take some messages, in the thread of their worker; otherwise as :meth:`IOutputModule.handle`.
 
         :param messages: a list of at least one message, from any number of senders, per sender in order. The list is
             shared with the other modules, too: read it, do not change it.
         """
 
-    def stop():  # type: ignore[no-untyped-def]
+    def stop() -> object:
         """As :meth:`IOutputModule.stop`."""
 
 
 class IReloadable(Interface):
     """What a module provides in addition, if it holds files that are to be opened anew on SIGHUP."""
 
-    def reload():  # type: ignore[no-untyped-def]
+    def reload() -> object:
         """Reopen files and reread what can be reread: called in the reactor's thread while workers go on calling.
 
         An exception is logged and counted against the module, and ends nothing else.

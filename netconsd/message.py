@@ -15,14 +15,14 @@ from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Any
 
-from netconsd.body import Body, parse, readable, text_of
+from netconsd.body import Body, msgid_of, parse, readable, text_of
 
 __all__ = ["ExtendedMessage", "LegacyMessage", "Message", "Source"]
 
 MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
-# "<N>" with console_msg_format=syslog, "[   12.345678]" with printk.time=1, "[  T123]" with CONFIG_PRINTK_CALLER; a space
-# follows the brackets only (WIRE.md section 2). The digits are bounded because int() of a long run is slow.
+# "<N>" with console_msg_format=syslog, "[   12.345678]" with printk.time=1, "[  T123]" with CONFIG_PRINTK_CALLER; a
+# space follows the brackets only (WIRE.md section 2). The digits are bounded because int() of a long run is slow.
 _LEGACY_PREFIX = re.compile(
     rb"(?:<(?P<prefix>[0-9]{1,4})>)?"
     rb"(?:\[ *(?P<seconds>[0-9]{1,14})\.(?P<micros>[0-9]{6})\](?P<stamped>))?"
@@ -44,6 +44,11 @@ class Source:
         """
         self._key = packed + port.to_bytes(2, "big")
         self._address: str | None = None
+
+    @classmethod
+    def from_key(cls, key: bytes) -> Source:
+        """The sender with this :attr:`key`."""
+        return cls(key[:16], int.from_bytes(key[16:], "big"))
 
     @property
     def packed(self) -> bytes:
@@ -140,7 +145,7 @@ class Message:
         return self._source, self._received_at, self._raw
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, Message) and self._state() == other._state()
+        return isinstance(other, Message) and type(other) is type(self) and self._state() == other._state()
 
     def __hash__(self) -> int:
         return hash(self._state())
@@ -213,6 +218,7 @@ class ExtendedMessage(Message):
         "_body",
         "_caller",
         "_continuation",
+        "_emergency",
         "_incomplete",
         "_lost",
         "_missing",
@@ -238,8 +244,9 @@ class ExtendedMessage(Message):
         caller: bytes | None,
         release: bytes | None,
         msgid: int,
-        replayed: bool,
-        incomplete: bool,
+        replayed: bool = False,
+        emergency: bool = False,
+        incomplete: bool = False,
         seq_reset: bool = False,
         out_of_order: bool = False,
         missing: int = 0,
@@ -264,6 +271,7 @@ class ExtendedMessage(Message):
         self._release = release
         self._msgid = msgid
         self._replayed = replayed
+        self._emergency = emergency
         self._incomplete = incomplete
         self._seq_reset = seq_reset
         self._out_of_order = out_of_order
@@ -359,6 +367,11 @@ class ExtendedMessage(Message):
         return self._replayed
 
     @property
+    def emergency(self) -> bool:
+        """Whether a user-space sender, unanswered for long, sent this message again (WIRE.md section 7)."""
+        return self._emergency
+
+    @property
     def missing(self) -> int:
         """How many sequence numbers were not seen just before this message: suppressed by the sender, or lost."""
         return self._missing
@@ -367,6 +380,24 @@ class ExtendedMessage(Message):
     def lost(self) -> int | None:
         """How many messages were lost just before this one, by msgid; ``None`` if that is unknown."""
         return None if self._lost < 0 else self._lost
+
+    def with_body(self, body: bytes, incomplete: bool) -> ExtendedMessage:
+        """The message with this header and this body: the one that the fragments came from."""
+        return ExtendedMessage(
+            self._source,
+            self._received_at,
+            body,
+            self._prefix,
+            self._seq,
+            self._ts_usec,
+            self._continuation,
+            self._caller,
+            self._release,
+            msgid_of(body),
+            self._replayed,
+            self._emergency,
+            incomplete,
+        )
 
     def _state(self) -> tuple[Any, ...]:
         return (
@@ -381,6 +412,7 @@ class ExtendedMessage(Message):
             self._release,
             self._msgid,
             self._replayed,
+            self._emergency,
             self._incomplete,
             self._seq_reset,
             self._out_of_order,

@@ -1,0 +1,374 @@
+"""One sender's stream: reassembly, order, duplicates, resets (WIRE.md sections 2, 5 and 6).
+
+Rules:
+
+1. A record whose number follows the last one delivered is delivered at once. So is one whose msgid follows the last
+   one's: whatever lies between was never sent.
+2. A record further ahead waits for those before it, at most the reorder time, and then is delivered with ``missing``
+   saying how many numbers were passed over.
+3. An exact repeat, in number and time stamp, of a record delivered lately or waiting, is dropped and counted.
+4. A record up to :data:`~netconsd.window.WINDOW` numbers behind, that was not delivered, is late: it is delivered and
+   marked out of order.
+5. Counting starts anew, and the message is marked as a reset, with a sender's first record, with a number further
+   behind, with a number delivered lately under another time stamp, and with a time stamp that goes back by more than
+   :data:`REBOOT_USEC` while the number does not. What waited is delivered before.
+6. A fragmented record whose pieces are not all there in time is delivered with its holes shown. It is not remembered
+   for rule 3, so that pieces that come later are delivered, too.
+7. An unfinished line of legacy text ends with the next newline, after the reorder time, or when an extended datagram
+   arrives.
+
+Whatever arrives, nothing is raised, and every datagram is counted under one heading of
+:class:`~netconsd.ledger.Tally`.
+"""
+
+from __future__ import annotations
+
+from netconsd.fragments import Reassembly
+from netconsd.ledger import Tally
+from netconsd.lines import LineBuffer, split
+from netconsd.message import ExtendedMessage, LegacyMessage, Message, Source
+from netconsd.waiting import Waiting
+from netconsd.window import ABSENT, WINDOW, Window
+from netconsd.wire import Fragment, Malformed, decode
+
+NEVER = float("inf")
+
+# The clocks of a machine's processors, and of its early boot, differ by far less; a crash and a reboot take longer.
+REBOOT_USEC = 10_000_000
+# A kernel has one message in pieces under way at a time, per target, and a panic on top. Forged ones push out the
+# oldest, which is delivered with its holes.
+REASSEMBLIES_LIMIT = 16
+
+# The pieces of a message or a line are sent back to back; they get so many seconds even if the reorder time is shorter.
+PIECES_SECONDS = 0.2
+
+_MSGIDS = 0x100000000
+
+
+class Stream:
+    """What is known of one sender. Not for more than one thread at a time.
+
+    Messages are appended to the list that the caller passes. Times are monotonic seconds (``now``), but for the Unix
+    time that messages show (``received_at``).
+    """
+
+    __slots__ = (
+        "_hold",
+        "_last_msgid",
+        "_last_seq",
+        "_last_stamp",
+        "_last_ts",
+        "_line",
+        "_reassemblies",
+        "_started",
+        "_tally",
+        "_waiting",
+        "_window",
+        "cost",
+        "deadline",
+        "last_seen",
+        "scheduled",
+        "source",
+    )
+
+    def __init__(self, source: Source, tally: Tally, hold: float) -> None:
+        """
+        :param tally: where this stream counts, as others of the same thread do.
+        :param hold: the reorder time: how many seconds to wait for what is missing; 0 for not at all. The pieces of a
+            message or of a line get at least :data:`PIECES_SECONDS`.
+        """
+        self.source = source
+        #: When the last datagram came.
+        self.last_seen = 0.0
+        #: When :meth:`expire` has something to do; ``NEVER`` if nothing waits.
+        self.deadline = NEVER
+        #: About how many bytes of memory wait here.
+        self.cost = 0
+        #: For the table of senders: whether the deadline is in its schedule.
+        self.scheduled = False
+        self._tally = tally
+        self._hold = hold
+        self._started = False
+        self._last_seq = 0
+        self._last_ts = 0
+        # The last record's stamp for rule 3: ABSENT if it was incomplete.
+        self._last_stamp = ABSENT
+        self._last_msgid = -1
+        # Made with the second record, the first gap, the first fragment, the first unfinished line.
+        self._window: Window | None = None
+        self._waiting: Waiting | None = None
+        self._reassemblies: dict[tuple[int, int, int], Reassembly] | None = None
+        self._line: LineBuffer | None = None
+
+    def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
+        """Take one datagram; append to ``out`` what can be delivered now."""
+        tally = self._tally
+        tally.datagrams += 1
+        tally.octets += len(datagram)
+        self.last_seen = now
+        decoded: ExtendedMessage | Fragment | None = None
+        try:
+            decoded = decode(datagram, self.source, received_at)
+        except Malformed:
+            tally.malformed += 1
+        if decoded is None:
+            self._read_text(datagram, received_at, now, out)
+        else:
+            if self._line is not None:
+                self._end_line(out)
+            if isinstance(decoded, Fragment):
+                self._add_fragment(decoded, now, out)
+            elif self._place(decoded, now + self._hold, out):
+                tally.whole += 1
+            else:
+                tally.duplicates += 1
+        if self.deadline != NEVER or self._waiting is not None or self._reassemblies or self._line is not None:
+            self._settle()
+
+    def expire(self, now: float, out: list[Message]) -> None:
+        """Append to ``out`` what has waited long enough; to be called when ``deadline`` is reached."""
+        if self._line is not None and self._line.deadline <= now:
+            self._end_line(out)
+        if self._reassemblies:
+            for key, reassembly in list(self._reassemblies.items()):
+                if reassembly.deadline <= now:
+                    self._finish(key, now, out)
+        waiting = self._waiting
+        if waiting is not None and waiting.deadline <= now:
+            overdue = waiting.overdue(now)
+            while len(waiting) and waiting.lowest()._seq <= overdue:
+                self._deliver(waiting.pop(), out)
+            self._deliver_followers(waiting, out)
+        self._settle()
+
+    def flush(self, out: list[Message]) -> None:
+        """Append to ``out`` all that waits, in order: at shutdown, at a reset, or when the sender is forgotten."""
+        if self._line is not None:
+            self._end_line(out)
+        reassemblies, self._reassemblies = self._reassemblies, None
+        if reassemblies:
+            for reassembly in reassemblies.values():
+                self._place_reassembled(reassembly, 0.0, out)
+        waiting, self._waiting = self._waiting, None
+        while waiting is not None and len(waiting):
+            self._deliver(waiting.pop(), out)
+        self._settle()
+
+    # Legacy text.
+
+    def _read_text(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
+        if not datagram:
+            self._tally.empty += 1
+            return
+        self._tally.legacy += 1
+        lines: list[LegacyMessage] = []
+        deadline = now + max(self._hold, PIECES_SECONDS)
+        self._line = split(self._line, datagram, self.source, received_at, deadline, lines)
+        self._deliver_lines(lines, out)
+
+    def _end_line(self, out: list[Message]) -> None:
+        line = self._line
+        if line is not None:
+            self._line = None
+            self._deliver_lines([LegacyMessage(self.source, line.started_at, line.line())], out)
+
+    def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
+        self._tally.lines += len(lines)
+        self._tally.messages += len(lines)
+        out.extend(lines)
+
+    # Fragments.
+
+    def _add_fragment(self, fragment: Fragment, now: float, out: list[Message]) -> None:
+        piece = fragment.piece
+        key = (piece._seq, piece._ts_usec, fragment.total)
+        if self._is_there(piece._seq, piece._ts_usec):
+            self._tally.duplicates += 1
+            return
+        reassembly = None if self._reassemblies is None else self._reassemblies.get(key)
+        if reassembly is None:
+            reassembly = self._begin(key, fragment, now + max(self._hold, PIECES_SECONDS), out)
+        if reassembly.add(fragment.offset, piece._raw):
+            self._tally.fragments += 1
+        else:
+            self._tally.duplicates += 1
+        if reassembly.complete:
+            self._finish(key, now + self._hold, out)
+
+    def _begin(self, key: tuple[int, int, int], first: Fragment, deadline: float, out: list[Message]) -> Reassembly:
+        if self._reassemblies is not None and len(self._reassemblies) >= REASSEMBLIES_LIMIT:
+            self._tally.crowded += 1
+            self._finish(next(iter(self._reassemblies)), deadline, out)
+        reassembly = Reassembly(first, deadline)
+        # Finishing the oldest can be a reset, and that finishes them all.
+        self._reassemblies = self._reassemblies or {}
+        self._reassemblies[key] = reassembly
+        return reassembly
+
+    def _finish(self, key: tuple[int, int, int], deadline: float, out: list[Message]) -> None:
+        """End a reassembly, whether complete or not; if others are to come before the message, it waits for them."""
+        if self._reassemblies is not None:
+            reassembly = self._reassemblies.pop(key, None)
+            if reassembly is not None:
+                self._place_reassembled(reassembly, deadline, out)
+
+    def _place_reassembled(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
+        message = reassembly.message()
+        if not self._place(message, deadline, out):
+            self._tally.superseded += 1
+            return
+        self._tally.reassembled += 1
+        if message._incomplete:
+            self._tally.incomplete += 1
+
+    # Order.
+
+    def _is_there(self, seq: int, ts_usec: int) -> bool:
+        """Whether a record is waiting, or was delivered lately (rule 3)."""
+        if not self._started:
+            return False
+        if seq <= self._last_seq:
+            return self._stamp(seq) == min(ts_usec, ABSENT - 1)
+        held = None if self._waiting is None else self._waiting.get(seq)
+        return held is not None and held._ts_usec == ts_usec
+
+    def _place(self, message: ExtendedMessage, deadline: float, out: list[Message]) -> bool:
+        """Deliver a record, or let it wait until ``deadline``; ``False`` if it is a duplicate."""
+        seq = message._seq
+        ts_usec = message._ts_usec
+        if not self._started:
+            self._reset(message, out)
+            return True
+        if seq <= self._last_seq:
+            stamp = self._stamp(seq)
+            if stamp == _stamp_for(ts_usec):
+                return False
+            if stamp == ABSENT and self._last_seq - seq < WINDOW and not self._is_before(self._last_ts, ts_usec):
+                self._deliver_late(message, out)
+            else:
+                self._reset(message, out)
+            return True
+        if self._is_before(ts_usec, self._last_ts):
+            self._reset(message, out)
+            return True
+        waiting = self._waiting
+        if seq - self._last_seq == 1 or (
+            self._is_next_msgid(message) and (waiting is None or not len(waiting) or waiting.lowest()._seq > seq)
+        ):
+            self._deliver(message, out)
+            if waiting is not None:
+                self._deliver_followers(waiting, out)
+            return True
+        if waiting is None:
+            waiting = self._waiting = Waiting()
+        held = waiting.get(seq)
+        if held is not None:
+            if held._ts_usec == ts_usec:
+                return False
+            self._reset(message, out)
+            return True
+        waiting.add(message, deadline)
+        while waiting.crowded:
+            self._tally.crowded += 1
+            self._deliver(waiting.pop(), out)
+            self._deliver_followers(waiting, out)
+        return True
+
+    def _is_before(self, ts_usec: int, other: int) -> bool:
+        """Whether a time stamp is so far before another that there was a reboot between (rule 5)."""
+        return other > REBOOT_USEC and ts_usec < other - REBOOT_USEC
+
+    def _is_next_msgid(self, message: ExtendedMessage) -> bool:
+        return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) % _MSGIDS
+
+    def _stamp(self, seq: int) -> int:
+        """The time stamp under which a record up to the last was delivered; ``ABSENT`` if it was not, or long ago."""
+        if seq == self._last_seq:
+            return self._last_stamp
+        return ABSENT if self._window is None else self._window.stamp(seq)
+
+    def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
+        self.flush(out)
+        self._started = True
+        self._window = None
+        self._last_msgid = -1
+        message._seq_reset = True
+        self._tally.resets += 1
+        self._last_seq = message._seq
+        self._hand_out(message, out)
+        self._remember(message)
+
+    def _deliver(self, message: ExtendedMessage, out: list[Message]) -> None:
+        """Deliver a record above the last."""
+        message._missing = message._seq - self._last_seq - 1
+        self._tally.missing += message._missing
+        if self._last_msgid >= 0 and message._msgid >= 0:
+            lost = (message._msgid - self._last_msgid - 1) % _MSGIDS
+            # Half the range back is not a loss: the target was made anew and counts from 1.
+            if lost < _MSGIDS // 2:
+                message._lost = lost
+                self._tally.lost += lost
+        if self._window is None:
+            self._window = Window(self._last_seq, self._last_stamp)
+        self._last_seq = message._seq
+        self._hand_out(message, out)
+        self._remember(message)
+        self._window.advance(message._seq, self._last_stamp)
+
+    def _remember(self, message: ExtendedMessage) -> None:
+        self._last_ts = message._ts_usec
+        self._last_stamp = ABSENT if message._incomplete else _stamp_for(message._ts_usec)
+        self._last_msgid = message._msgid
+
+    def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
+        message._out_of_order = True
+        self._tally.late += 1
+        self._hand_out(message, out)
+        stamp = ABSENT if message._incomplete else _stamp_for(message._ts_usec)
+        if message._seq == self._last_seq:
+            self._last_stamp = stamp
+        if self._window is None:
+            self._window = Window(self._last_seq, self._last_stamp)
+        self._window.fill(message._seq, stamp)
+
+    def _deliver_followers(self, waiting: Waiting, out: list[Message]) -> None:
+        """Deliver the waiting messages that need not wait any longer."""
+        while len(waiting):
+            message = waiting.lowest()
+            if message._seq - self._last_seq != 1 and not self._is_next_msgid(message):
+                break
+            self._deliver(waiting.pop(), out)
+
+    def _hand_out(self, message: ExtendedMessage, out: list[Message]) -> None:
+        self._tally.messages += 1
+        if message._replayed:
+            self._tally.replayed += 1
+        out.append(message)
+
+    def _settle(self) -> None:
+        """Bring ``deadline`` and ``cost`` up to date."""
+        deadline = NEVER
+        cost = 0
+        if self._line is not None:
+            deadline = self._line.deadline
+            cost = self._line.size
+        waiting = self._waiting
+        if waiting is not None:
+            if len(waiting):
+                deadline = min(deadline, waiting.deadline)
+                cost += waiting.cost
+            else:
+                self._waiting = None
+        if self._reassemblies is not None:
+            for reassembly in self._reassemblies.values():
+                deadline = min(deadline, reassembly.deadline)
+                cost += reassembly.cost
+            if not self._reassemblies:
+                self._reassemblies = None
+        self.deadline = deadline
+        self.cost = cost
+
+
+def _stamp_for(ts_usec: int) -> int:
+    # The highest time stamp there is stands for none.
+    return ts_usec if ts_usec != ABSENT else ABSENT - 1

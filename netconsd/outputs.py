@@ -1,0 +1,163 @@
+"""The output modules of a running daemon: started, called, counted, stopped.
+
+What a module raises is logged (the first time, then at most once a minute, with the number of times in between) and
+counted against it; the other modules still get the message.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
+from netconsd.ledger import ModuleTally
+from netconsd.loader import ModuleError
+from netconsd.message import Message
+
+# A module that fails with every message must not fill the log.
+SECONDS_BETWEEN_REPORTS = 60.0
+
+
+class Output:
+    """One module, started."""
+
+    def __init__(
+        self, name: str, module: Any, worker_count: int, report: Callable[[Failure, str, int], object]
+    ) -> None:
+        """
+        :param module: provides one of the two interfaces.
+        :param report: called with a failure, the module's name, and how many went unreported since the last.
+        """
+        self.name = name
+        self.module = module
+        #: Per worker, written by its thread only.
+        self.tallies = [ModuleTally() for _ in range(worker_count)]
+        self._report = report
+        self._lock = threading.Lock()
+        self._next_report = float("-inf")
+        self._unreported = 0
+        #: Takes a worker's number and its messages, in that worker's thread; raises nothing.
+        self.handle: Callable[[int, list[Message]], None] = (
+            self._handle_batch if IBatchOutputModule.providedBy(module) else self._handle_each
+        )
+
+    def _handle_each(self, worker: int, messages: list[Message]) -> None:
+        tally = self.tallies[worker]
+        handle = self.module.handle
+        for message in messages:
+            # BaseException: sys.exit() in a module would end the worker's thread, and nobody would see.
+            try:
+                handle(worker, message)
+            except BaseException:
+                tally.errors += 1
+                self.complain()
+        tally.messages += len(messages)
+
+    def _handle_batch(self, worker: int, messages: list[Message]) -> None:
+        tally = self.tallies[worker]
+        try:
+            self.module.handle_batch(worker, messages)
+        except BaseException:
+            tally.errors += 1
+            self.complain()
+        tally.messages += len(messages)
+
+    def complain(self) -> None:
+        """Report the exception that is being handled, unless another one was just reported."""
+        with self._lock:
+            now = monotonic()
+            if now < self._next_report:
+                self._unreported += 1
+                return
+            self._next_report = now + SECONDS_BETWEEN_REPORTS
+            unreported, self._unreported = self._unreported, 0
+        self._report(Failure(), self.name, unreported)
+
+
+class Outputs:
+    """The modules of a daemon. All methods but ``deliver`` are for the reactor's thread."""
+
+    def __init__(self, modules: Mapping[str, Any], worker_count: int) -> None:
+        """
+        :param modules: by the name that stands in logs and counters.
+        :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
+        """
+        for name, module in modules.items():
+            if not (IOutputModule.providedBy(module) or IBatchOutputModule.providedBy(module)):
+                raise ModuleError(f"{name}: provides neither IOutputModule nor IBatchOutputModule")
+        self._modules = modules
+        self._worker_count = worker_count
+        self._reactor: IReactorFromThreads | None = None
+        self._log = Logger("netconsd")
+        #: Those that are started, in the order given.
+        self.started: list[Output] = []
+
+    async def start(self, reactor: IReactorFromThreads) -> None:
+        """Start one module after the other.
+
+        :param reactor: in whose thread errors are logged.
+
+        :raises ModuleError: with the first that cannot start; those before it are stopped again.
+        """
+        self._reactor = reactor
+        for name, module in self._modules.items():
+            try:
+                await maybeDeferred(module.start, self._worker_count)
+            except Exception as error:
+                self._log.debug("{name} did not start: {failure}", name=name, failure=Failure().getTraceback())
+                await self.stop()
+                raise ModuleError(_why_not_started(name, error)) from error
+            self.started.append(Output(name, module, self._worker_count, self._report_from_thread))
+
+    def deliver(self, worker: int, messages: list[Message]) -> None:
+        """Hand messages to every module, in the worker's thread."""
+        for output in self.started:
+            output.handle(worker, messages)
+
+    def reload(self) -> None:
+        """Let the modules that provide :class:`IReloadable` reopen their files."""
+        for output in self.started:
+            if IReloadable.providedBy(output.module):
+                try:
+                    output.module.reload()
+                except Exception:
+                    output.tallies[0].errors += 1
+                    output.complain()
+
+    async def stop(self) -> None:
+        """Stop the modules, the last one first; no worker may call any more."""
+        while self.started:
+            output = self.started.pop()
+            try:
+                await maybeDeferred(output.module.stop)
+            except Exception:
+                self._log.failure("Module {name} failed to stop", name=output.name)
+
+    def _report_from_thread(self, failure: Failure, name: str, unreported: int) -> None:
+        if self._reactor is not None:
+            self._reactor.callFromThread(self._report, failure, name, unreported)
+
+    def _report(self, failure: Failure, name: str, unreported: int) -> None:
+        if unreported:
+            self._log.failure(
+                "Module {name} failed, and {unreported} times since the last report",
+                failure,
+                name=name,
+                unreported=unreported,
+            )
+        else:
+            self._log.failure("Module {name} failed", failure, name=name)
+
+
+def _why_not_started(name: str, error: Exception) -> str:
+    if isinstance(error, ImportError) and error.name:
+        package = error.name.partition(".")[0]
+        return f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
+    return f"{name}: did not start: {type(error).__name__}: {error}"

@@ -1,0 +1,223 @@
+"""The daemon as an ``IService``: the order of start and stop, and back.
+
+Start: sockets are bound in ``privilegedStartService``; then outputs, workers, listeners, each ready before the next.
+Stop: listeners, workers drained and what they hold delivered, outputs; each is waited for before the next.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+import netconsd
+from netconsd.ledger import total
+from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
+from netconsd.outputs import Outputs
+from netconsd.settings import Settings
+from netconsd.sockets import bind, granted_rcvbuf
+from netconsd.workers import Workers
+
+# At the stop, what is in a socket's receive buffer is read, as long as there is more. A sender that never pauses cannot
+# hold up the stop for longer: a read takes at most 256 KiB.
+FINAL_READS = 1024
+
+
+class NetconsdService(Service):
+    """Receives messages and hands them to output modules, as a child of any Twisted application.
+
+    All methods are for the reactor's thread. A stopped service can be started again.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, Any],
+        settings: Settings | None = None,
+        *,
+        reactor: Any = None,
+    ) -> None:
+        """
+        :param modules: the output modules, by the name that stands in logs and counters; each provides
+            :class:`~netconsd.interfaces.IOutputModule` or :class:`~netconsd.interfaces.IBatchOutputModule`.
+        :param settings: port, bounds and so on; the defaults if not given.
+        :param reactor: by default the installed one, from the start of the service on.
+        :raises ModuleError: if a module provides neither interface.
+        """
+        self.settings = settings or Settings()
+        self._modules = dict(modules)
+        self._reactor = reactor
+        self._log = Logger("netconsd")
+        self._sockets: list[socket.socket] = []
+        self._ports: list[IListeningPort] = []
+        self._workers: Workers | None = None
+        self._outputs = Outputs(self._modules, self.settings.workers)
+        self._listeners: list[NetconsoleListener] = []
+        #: The UDP port, once the sockets are bound; 0 before.
+        self.port = 0
+        #: Fires with None when messages are received, or fails with ModuleError if a module could not start (and then
+        #: nothing runs, but ``stopService`` may be called all the same). A new one is made by ``stopService``.
+        self.started: Deferred[None] = Deferred()
+        # Fires when the start has come to its end, either way.
+        self._settled: Deferred[None] | None = None
+
+    def privilegedStartService(self) -> None:
+        """Bind the sockets.
+
+        :raises ConfigError: if that is not possible.
+        """
+        self._sockets = bind(self.settings)
+        self.port = self._sockets[0].getsockname()[1]
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        """Begin to start the outputs, the workers and the listeners; ``started`` tells how it ended.
+
+        :raises ConfigError: as ``privilegedStartService``, if that was not called before.
+        """
+        if not self._sockets:
+            self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        self._settled = Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> Deferred[None]:
+        """Stop receiving, deliver all that was received, stop the modules, log the totals; then fire."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    def reload(self) -> None:
+        """Let the modules reopen their files and reread what they can, as SIGHUP does."""
+        self._outputs.reload()
+
+    async def _start(self) -> None:
+        try:
+            await self._outputs.start(self._reactor)
+        except Exception as error:
+            self._close_sockets()
+            self.started.errback(error)
+            return
+        self._workers = Workers(self._outputs.deliver, self.settings, reactor=self._reactor)
+        self._workers.start()
+        granted = granted_rcvbuf(self._sockets[0])
+        for bound in self._sockets:
+            listener = NetconsoleListener(self._workers, batch=self.settings.batch)
+            self._listeners.append(listener)
+            # The port has a duplicate of its own.
+            self._ports.append(self._reactor.adoptDatagramPort(bound.fileno(), bound.family, listener, MAX_DATAGRAM))
+        self._close_sockets()
+        self._announce(granted)
+        self.started.callback(None)
+
+    async def _stop(self) -> None:
+        if self._settled is not None:
+            await self._settled
+            self._settled = None
+        for port in self._ports:
+            self._read_what_is_there(port)
+            await maybeDeferred(port.stopListening)
+        if self._workers is not None:
+            await self._workers.stop()
+            await self._outputs.stop()
+            self._log_totals(self._workers)
+        self._close_sockets()
+        self._ports = []
+        self._listeners = []
+        self._workers = None
+        self.port = 0
+        if self.started.called:
+            self.started = Deferred()
+
+    def _close_sockets(self) -> None:
+        while self._sockets:
+            self._sockets.pop().close()
+
+    def _read_what_is_there(self, port: Any) -> None:
+        tally = port.protocol.tally
+        for _ in range(FINAL_READS):
+            before = tally.datagrams
+            try:
+                port.doRead()
+            except OSError:
+                self._log.failure("The last read before the stop failed")
+                break
+            if tally.datagrams == before:
+                break
+
+    def _announce(self, granted: int) -> None:
+        settings = self.settings
+        self._log.info(
+            "netconsd {version} listens on {address}, UDP port {port}; {listeners} listener(s), {workers} worker(s), "
+            "modules: {modules}",
+            version=netconsd.__version__,
+            address=settings.address or "all addresses, IPv4 and IPv6",
+            port=self.port,
+            listeners=settings.listeners,
+            workers=settings.workers,
+            modules=", ".join(self._modules) or "none, so messages go nowhere",
+        )
+        if granted < settings.rcvbuf:
+            self._log.warn(
+                "The kernel granted a receive buffer of {granted} of the {wanted} bytes asked for: bursts can be lost. "
+                "Run 'sysctl -w net.core.rmem_max={wanted}', or give the daemon CAP_NET_ADMIN, or set --rcvbuf",
+                granted=granted,
+                wanted=settings.rcvbuf,
+            )
+
+    def _log_totals(self, workers: Workers) -> None:
+        for number, listener in enumerate(self._listeners):
+            self._log.info(
+                "Listener {number}: {datagrams} datagrams", number=number, datagrams=listener.tally.datagrams
+            )
+        for lane in workers.lanes:
+            self._log.info(
+                "Worker {number}: {messages} messages from {senders} senders",
+                number=lane.number,
+                messages=lane.tally.messages,
+                senders=lane.tally.sources_made,
+            )
+        tally = total(lane.tally for lane in workers.lanes)
+        received = sum(listener.tally.datagrams for listener in self._listeners)
+        self._log.info(
+            "In all: {datagrams} datagrams received, {messages} messages from {senders} senders",
+            datagrams=received,
+            messages=tally.messages,
+            senders=tally.sources_made,
+        )
+        counters = asdict(tally)
+        counters["shed"] = sum(lane.queue_tally.shed for lane in workers.lanes)
+        for name in ("truncated", "refused"):
+            counters[name] = sum(getattr(listener.tally, name) for listener in self._listeners)
+        worth_telling = {name: counters[name] for name in TOLD_AT_THE_END if counters[name]}
+        if worth_telling:
+            self._log.info(
+                "Of note: {list}", list=", ".join(f"{name} {count}" for name, count in worth_telling.items())
+            )
+
+
+#: The counters of docs/counters that the totals name if they are not zero.
+TOLD_AT_THE_END = (
+    "shed",
+    "truncated",
+    "refused",
+    "malformed",
+    "duplicates",
+    "empty",
+    "late",
+    "incomplete",
+    "superseded",
+    "replayed",
+    "lost",
+    "missing",
+    "crowded",
+    "sources_aged",
+    "sources_evicted",
+)

@@ -1,0 +1,171 @@
+"""The table of the senders of one worker: bounded, with deadlines, ageing and eviction.
+
+Pure: the caller passes the time in and gets the next deadline out. Not for more than one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heappop, heappush
+
+from netconsd.ledger import Tally
+from netconsd.message import Message, Source
+from netconsd.ncrx import NEVER, Stream
+
+# What all senders of a worker together may have waiting: messages behind a gap, fragments, unfinished lines. A stranger
+# who forges senders by the thousand, each with a gap, gets the oldest delivered early instead of our memory.
+WAITING_BYTES_LIMIT = 64 * 1024 * 1024
+
+
+class SourceTable:
+    """The streams of the senders that this worker serves, by :attr:`netconsd.message.Source.key`."""
+
+    __slots__ = (
+        "_age",
+        "_cost",
+        "_gc_interval",
+        "_hold",
+        "_limit",
+        "_next_gc",
+        "_schedule",
+        "_streams",
+        "_tally",
+        "_ticket",
+        "_waiting_limit",
+    )
+
+    def __init__(
+        self,
+        tally: Tally,
+        *,
+        limit: int,
+        hold: float,
+        gc_interval: float,
+        age: float,
+        waiting_limit: int = WAITING_BYTES_LIMIT,
+    ) -> None:
+        """
+        :param limit: how many senders are remembered; one more pushes out the one that was silent longest. Against
+            strangers who forge a new address for every datagram.
+        :param hold: the reorder time in seconds (:class:`netconsd.ncrx.Stream`).
+        :param gc_interval: how often, in seconds, to forget senders that were silent for ``age`` seconds; 0 for never.
+        :param waiting_limit: how many bytes may wait, of all senders.
+        """
+        self._tally = tally
+        self._limit = limit
+        self._hold = hold
+        self._gc_interval = gc_interval
+        self._age = age
+        self._waiting_limit = waiting_limit
+        # In the order of the last datagram: the sender that is silent longest comes first.
+        self._streams: OrderedDict[bytes, Stream] = OrderedDict()
+        # A heap of (deadline, ticket, stream); a stream is in it once at most, perhaps with a deadline that has passed
+        # over since. The ticket makes every entry comparable.
+        self._schedule: list[tuple[float, int, Stream]] = []
+        self._ticket = 0
+        self._cost = 0
+        self._next_gc = NEVER
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About how many bytes of memory wait in the streams."""
+        return self._cost
+
+    def feed(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> list[Message]:
+        """Take a batch of datagrams, received at one time; return what can be delivered now, per sender in order.
+
+        :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`.
+        """
+        out: list[Message] = []
+        streams = self._streams
+        for key, datagram in zip(senders, datagrams, strict=True):
+            stream = streams.get(key)
+            if stream is None:
+                stream = self._admit(key, now, out)
+            elif stream.last_seen != now:
+                streams.move_to_end(key)
+            cost = stream.cost
+            stream.feed(datagram, received_at, now, out)
+            self._cost += stream.cost - cost
+            if stream.deadline != NEVER and not stream.scheduled:
+                self._put_on_schedule(stream)
+            if self._cost > self._waiting_limit:
+                self._relieve(out)
+        self._expire(now, out)
+        return out
+
+    def advance(self, now: float) -> list[Message]:
+        """Return what has waited long enough by ``now``, and forget senders that were silent too long."""
+        out: list[Message] = []
+        self._expire(now, out)
+        return out
+
+    def next_deadline(self) -> float:
+        """When :meth:`advance` is to be called next, at the latest; ``NEVER`` if there is no need."""
+        return min(self._schedule[0][0], self._next_gc) if self._schedule else self._next_gc
+
+    def flush(self) -> list[Message]:
+        """Return all that waits, per sender in order."""
+        out: list[Message] = []
+        for stream in self._streams.values():
+            stream.flush(out)
+            stream.scheduled = False
+        self._schedule.clear()
+        self._cost = 0
+        return out
+
+    def _admit(self, key: bytes, now: float, out: list[Message]) -> Stream:
+        if len(self._streams) >= self._limit:
+            self._forget_first(out)
+            self._tally.sources_evicted += 1
+        if self._gc_interval and self._next_gc == NEVER:
+            self._next_gc = now + self._gc_interval
+        stream = Stream(Source.from_key(key), self._tally, self._hold)
+        self._streams[key] = stream
+        self._tally.sources_made += 1
+        return stream
+
+    def _forget_first(self, out: list[Message]) -> None:
+        _, stream = self._streams.popitem(last=False)
+        self._cost -= stream.cost
+        stream.flush(out)
+
+    def _put_on_schedule(self, stream: Stream) -> None:
+        stream.scheduled = True
+        self._ticket += 1
+        heappush(self._schedule, (stream.deadline, self._ticket, stream))
+
+    def _expire(self, now: float, out: list[Message]) -> None:
+        while self._schedule and self._schedule[0][0] <= now:
+            self._serve_first(now, out)
+        if now >= self._next_gc:
+            self._collect(now, out)
+
+    def _serve_first(self, now: float, out: list[Message]) -> None:
+        """Take the first stream off the schedule; let it deliver what is due, and put it back if more waits."""
+        stream = heappop(self._schedule)[2]
+        stream.scheduled = False
+        if stream.deadline <= now:
+            self._cost -= stream.cost
+            stream.expire(now, out)
+            self._cost += stream.cost
+        if stream.deadline != NEVER:
+            self._put_on_schedule(stream)
+
+    def _relieve(self, out: list[Message]) -> None:
+        """Deliver early what waits longest, until the rest is within the bound."""
+        while self._cost > self._waiting_limit and self._schedule:
+            stream = heappop(self._schedule)[2]
+            stream.scheduled = False
+            self._cost -= stream.cost
+            self._tally.crowded += 1
+            stream.flush(out)
+
+    def _collect(self, now: float, out: list[Message]) -> None:
+        while self._streams and next(iter(self._streams.values())).last_seen <= now - self._age:
+            self._forget_first(out)
+            self._tally.sources_aged += 1
+        self._next_gc = now + self._gc_interval if self._streams else NEVER

@@ -1,0 +1,76 @@
+"""Which records of a sender were delivered lately: the time stamps of the last sequence numbers.
+
+Two records of one boot never share a sequence number, so a repeat has the same number *and* the same time stamp; the
+same number with another stamp is another boot.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+# How many sequence numbers back a record can be recognised as late or repeated; one further back is a reboot or a
+# buffer sent again (WIRE.md section 6). 64 stamps are 512 bytes; they come as the sender's numbers do, so that a
+# hundred thousand forged senders of one message each cost 64 bytes each.
+WINDOW = 64
+_FIRST_CAPACITY = 8
+
+#: The stamp of a record that was not delivered.
+ABSENT = 0xFFFFFFFFFFFFFFFF
+
+
+class Window:
+    """The stamps of the numbers from ``top - WINDOW + 1`` to ``top``."""
+
+    __slots__ = ("_bottom", "_stamps", "top")
+
+    def __init__(self, seq: int, stamp: int) -> None:
+        #: The highest number delivered.
+        self.top = seq
+        # The lowest number delivered; there is room from here to the top, up to WINDOW.
+        self._bottom = seq
+        self._stamps = array("Q", [ABSENT]) * _FIRST_CAPACITY
+        self._stamps[seq & (_FIRST_CAPACITY - 1)] = stamp
+
+    def stamp(self, seq: int) -> int:
+        """The stamp of a record up to ``top``; ``ABSENT`` if it was not delivered, or too long ago."""
+        capacity = len(self._stamps)
+        if seq < self._bottom or self.top - seq >= capacity:
+            return ABSENT
+        return self._stamps[seq & (capacity - 1)]
+
+    def advance(self, seq: int, stamp: int) -> None:
+        """A record above ``top`` is delivered."""
+        if seq - self._bottom >= len(self._stamps):
+            self._grow(seq - self._bottom)
+        mask = len(self._stamps) - 1
+        skipped = self.top + 1
+        if seq - skipped > mask:
+            skipped = seq - mask
+        while skipped < seq:
+            self._stamps[skipped & mask] = ABSENT
+            skipped += 1
+        self._stamps[seq & mask] = stamp
+        self.top = seq
+
+    def fill(self, seq: int, stamp: int) -> None:
+        """A record less than ``WINDOW`` below ``top`` is delivered after all."""
+        if self.top - seq >= len(self._stamps):
+            self._grow(self.top - seq)
+        if seq < self._bottom:
+            self._bottom = seq
+        self._stamps[seq & (len(self._stamps) - 1)] = stamp
+
+    def _grow(self, distance: int) -> None:
+        old = self._stamps
+        if len(old) == WINDOW:
+            return
+        capacity = len(old)
+        while capacity <= distance and capacity < WINDOW:
+            capacity *= 2
+        self._stamps = array("Q", [ABSENT]) * capacity
+        seq = self.top
+        count = 0
+        while count < len(old) and seq >= self._bottom:
+            self._stamps[seq & (capacity - 1)] = old[seq & (len(old) - 1)]
+            seq -= 1
+            count += 1

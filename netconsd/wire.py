@@ -1,0 +1,223 @@
+"""One datagram to a message, a fragment of one, or legacy text (WIRE.md sections 2, 3 and 5).
+
+    [release,]prefix,seq,ts_usec,flag[,key=value]*;body
+
+Rules:
+
+1. The header is found at the first comma-separated field from which four in a row are decimal, decimal, decimal and a
+   flag; what stands before is the release. It ends at the first ``;``.
+2. prefix is at most 2047, seq and ts_usec fit 64 bits unsigned, the release has 1 to 64 visible ASCII characters.
+   A "header" beyond these bounds is not one.
+3. The flag starts with ``-``, ``c`` or ``+``; the last two continue an earlier record. Any other single character that
+   is not a digit is taken for a flag that we do not know yet, and treated as ``-``.
+4. The notice that a message is a replay can stand before the header or between release and header.
+5. ``caller``, ``ncfrag`` and ``ncemg`` are read, other keys are ignored. A header that repeats ``ncfrag`` or ``ncemg``,
+   or whose ``ncfrag`` makes no sense, is malformed.
+6. What is not extended is legacy text.
+
+Whatever bytes arrive, :func:`decode` raises :class:`Malformed` or nothing.
+"""
+
+from __future__ import annotations
+
+from netconsd.body import msgid_of
+from netconsd.message import PREFIX_LIMIT, ExtendedMessage, Source
+
+REPLAY_NOTICE = b"** replaying previous printk message **\n"
+# The kernel's utsname has 64 characters, plus a final NUL.
+RELEASE_LIMIT = 64
+# WIRE.md section 5: today's largest message is about 67 kB.
+TOTAL_LIMIT = 128 * 1024
+
+_U64_DIGITS = 20
+_U64_LIMIT = b"18446744073709551615"
+_COMMA = 0x2C
+_SEMICOLON = 0x3B
+_ZERO = 0x30
+_MINUS = 0x2D
+_PLUS = 0x2B
+_STAR = 0x2A
+_C = 0x63
+_FIRST_VISIBLE = 0x21
+_LAST_VISIBLE = 0x7E
+
+
+class Malformed(ValueError):
+    """A datagram has an extended header that contradicts itself; read it as text."""
+
+
+class Fragment:
+    """A piece of a message (WIRE.md section 5)."""
+
+    __slots__ = ("offset", "piece", "total")
+
+    def __init__(self, piece: ExtendedMessage, offset: int, total: int) -> None:
+        #: The header, and as ``raw`` the bytes of this piece; never empty.
+        self.piece = piece
+        #: Where the piece belongs in the body, in bytes; it ends at ``total`` at the latest.
+        self.offset = offset
+        #: How many bytes the body has; at most :data:`TOTAL_LIMIT`.
+        self.total = total
+
+
+def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage | Fragment | None:
+    """Read an extended datagram; ``None`` if it is legacy text.
+
+    :raises Malformed: by rule 5.
+    """
+    length = len(datagram)
+    start = 0
+    replayed = False
+    if length and datagram[0] == _STAR and datagram.startswith(REPLAY_NOTICE):
+        start = len(REPLAY_NOTICE)
+        replayed = True
+    release_at = start
+    release_end = start
+    prefix = 0
+    seq = 0
+    value = 0
+    while True:
+        # Are there three numbers and a flag from `start` on?
+        index = start
+        field = 0
+        while field < 3:
+            value = 0
+            first = index
+            # One digit more than fits shows that it does not fit; a datagram of 65,000 digits costs no more.
+            last = min(first + _U64_DIGITS + 1, length)
+            while index < last:
+                digit = datagram[index] - _ZERO
+                if digit < 0 or digit > 9:
+                    break
+                value = value * 10 + digit
+                index += 1
+            digits = index - first
+            if digits == 0 or digits > _U64_DIGITS or index == length or datagram[index] != _COMMA:
+                break
+            if digits == _U64_DIGITS and datagram[first:index] > _U64_LIMIT:
+                break
+            if field == 0:
+                if value > PREFIX_LIMIT:
+                    break
+                prefix = value
+            elif field == 1:
+                seq = value
+            field += 1
+            index += 1
+        if field == 3 and _is_flag(datagram, index):
+            break
+        # If not, the field is the release, or a part of it.
+        release_end = _end_of_release(datagram, start)
+        if release_end == release_at or release_end - release_at > RELEASE_LIMIT:
+            return None
+        start = release_end + 1
+        if datagram.startswith(REPLAY_NOTICE, start):
+            if replayed:
+                return None
+            start += len(REPLAY_NOTICE)
+            replayed = True
+
+    flag = datagram[index]
+    while index < length and datagram[index] != _COMMA and datagram[index] != _SEMICOLON:
+        index += 1
+    keys = _NO_KEYS
+    if index < length and datagram[index] == _COMMA:
+        end = datagram.find(b";", index)
+        if end < 0:
+            return None
+        keys = _read_keys(datagram[index + 1 : end])
+        index = end
+    if index == length:
+        return None
+    body = datagram[index + 1 :]
+    message = ExtendedMessage(
+        source,
+        received_at,
+        body,
+        prefix,
+        seq,
+        value,
+        flag == _C or flag == _PLUS,
+        keys.caller,
+        datagram[release_at:release_end] if release_end > release_at else None,
+        -1 if keys.total else msgid_of(body),
+        replayed,
+        keys.emergency,
+    )
+    if not keys.total:
+        return message
+    if not body or keys.offset + len(body) > keys.total:
+        raise Malformed("a fragment that is empty or reaches beyond its total")
+    return Fragment(message, keys.offset, keys.total)
+
+
+def _is_flag(datagram: bytes, index: int) -> bool:
+    """Rule 3."""
+    length = len(datagram)
+    if index >= length:
+        return False
+    flag = datagram[index]
+    if flag == _MINUS or flag == _C or flag == _PLUS:
+        return True
+    if flag < _FIRST_VISIBLE or flag > _LAST_VISIBLE or flag == _COMMA or flag == _SEMICOLON:
+        return False
+    if 0 <= flag - _ZERO <= 9 or index + 1 == length:
+        return False
+    return datagram[index + 1] == _COMMA or datagram[index + 1] == _SEMICOLON
+
+
+def _end_of_release(datagram: bytes, start: int) -> int:
+    """The index of the comma that ends this part of a release; more than the limit away if it cannot be one."""
+    end = min(len(datagram), start + RELEASE_LIMIT + 1)
+    index = start
+    while index < end:
+        octet = datagram[index]
+        if octet == _COMMA:
+            return index
+        if octet < _FIRST_VISIBLE or octet > _LAST_VISIBLE or octet == _SEMICOLON:
+            break
+        index += 1
+    return start + RELEASE_LIMIT + 1
+
+
+class _Keys:
+    """The keys of a header; a total of 0 where it is not a fragment."""
+
+    __slots__ = ("caller", "emergency", "offset", "total")
+
+    def __init__(self) -> None:
+        self.caller: bytes | None = None
+        self.emergency = False
+        self.offset = 0
+        self.total = 0
+
+
+_NO_KEYS = _Keys()
+
+
+def _read_keys(text: bytes) -> _Keys:
+    """Rule 5."""
+    keys = _Keys()
+    for item in text.split(b","):
+        key, _, value = item.partition(b"=")
+        if key == b"caller":
+            if value[:1] in (b"T", b"C") and value[1:].isdigit() and len(value) <= _U64_DIGITS:
+                keys.caller = value
+        elif key == b"ncfrag":
+            offset, _, total = value.partition(b"/")
+            if keys.total or not _is_short_decimal(offset) or not _is_short_decimal(total):
+                raise Malformed("a second ncfrag, or one that is not OFFSET/TOTAL")
+            keys.offset = int(offset)
+            keys.total = int(total)
+            if not 0 < keys.total <= TOTAL_LIMIT:
+                raise Malformed(f"the total of a fragmented message is not from 1 to {TOTAL_LIMIT}")
+        elif key == b"ncemg":
+            if keys.emergency:
+                raise Malformed("a second ncemg")
+            keys.emergency = True
+    return keys
+
+
+def _is_short_decimal(digits: bytes) -> bool:
+    # Seven digits hold every total that is accepted; int() of a long run of digits is slow.
+    return digits.isdigit() and len(digits) <= 7

@@ -1,0 +1,210 @@
+"""Keyed lanes: a thread and a queue each; the datagrams of one sender always go through the same one.
+
+The producer (the reactor's thread) puts batches of datagrams in; the lane's thread has the table of its senders and
+calls ``deliver`` with batches of messages. Nothing is shared but the queue and counters that one thread writes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any
+from zlib import crc32
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from netconsd.ledger import QueueTally, Tally
+from netconsd.message import Message
+from netconsd.ncrx import NEVER
+from netconsd.settings import Settings
+from netconsd.sources import SourceTable
+
+#: Called in a lane's thread, one call at a time per lane: the lane's number, and at least one message.
+Deliver = Callable[[int, list[Message]], object]
+
+# Kernels send at most 1000 bytes. A larger datagram takes as many places in a queue as it has KiB, so that a queue's
+# bound is one on memory, too.
+PLACE_BYTES = 1024
+
+
+@dataclass(slots=True)
+class _Batch:
+    senders: list[bytes]
+    datagrams: list[bytes]
+    received_at: float
+    now: float
+    places: int
+
+
+class Lane:
+    """One worker: a thread that turns datagrams into messages and hands them to ``deliver``.
+
+    ``put`` and ``stop`` are for one thread, the producer's.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        deliver: Deliver,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = monotonic,
+        thread: Callable[..., Any] = threading.Thread,
+    ) -> None:
+        self.number = number
+        self.tally = Tally()
+        self.queue_tally = QueueTally()
+        self._deliver = deliver
+        self._clock = clock
+        self._make_thread = thread
+        self._limit = settings.queue
+        # Each lane gets its share of the table; addresses spread evenly.
+        self._table = SourceTable(
+            self.tally,
+            limit=-(-settings.max_sources // settings.workers),
+            hold=settings.reorder,
+            gc_interval=settings.gc_interval,
+            age=settings.gc_age,
+        )
+        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
+        # Places taken since the start: the producer adds to the first, the lane's thread to the second.
+        self._places_put = 0
+        self._places_done = 0
+        self._log = Logger("netconsd")
+
+    @property
+    def backlog(self) -> int:
+        """How many places of the queue are taken."""
+        return self._places_put - self._places_done
+
+    @property
+    def senders(self) -> int:
+        """How many senders are remembered."""
+        return len(self._table)
+
+    def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+        """Queue a batch. What the queue has no room for is shed, the newest first, and counted.
+
+        :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`. Both lists are the lane's
+            from now on.
+        :param received_at: Unix time in seconds.
+        :param now: monotonic time in seconds.
+        """
+        places = len(datagrams)
+        if max(map(len, datagrams), default=0) >= PLACE_BYTES:
+            places = sum(_places(datagram) for datagram in datagrams)
+        room = self._limit - self.backlog
+        if places > room:
+            keep = places = 0
+            for datagram in datagrams:
+                if places + _places(datagram) > room:
+                    break
+                places += _places(datagram)
+                keep += 1
+            self.queue_tally.shed += len(datagrams) - keep
+            del senders[keep:], datagrams[keep:]
+        if datagrams:
+            self.queue_tally.queued += len(datagrams)
+            self._places_put += places
+            self._queue.put(_Batch(senders, datagrams, received_at, now, places))
+
+    def start(self, finished: Callable[[], object]) -> None:
+        """Start the thread.
+
+        :param finished: called in that thread, as the last thing it does.
+        """
+        self._make_thread(target=self._run, args=(finished,), name=f"netconsd-{self.number}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the thread end, after everything put before has been delivered."""
+        self._queue.put(None)
+
+    def _run(self, finished: Callable[[], object]) -> None:
+        try:
+            while self._turn():
+                pass
+        finally:
+            finished()
+
+    def _turn(self) -> bool:
+        """Serve one batch or one deadline; ``False`` after the last one."""
+        try:
+            deadline = self._table.next_deadline()
+            try:
+                timeout = None if deadline == NEVER else max(0.0, deadline - self._clock())
+                batch = self._queue.get(timeout=timeout)
+            except Empty:
+                self._hand_out(self._table.advance(self._clock()))
+                return True
+            if batch is None:
+                self._hand_out(self._table.flush())
+                return False
+            try:
+                self._hand_out(self._table.feed(batch.senders, batch.datagrams, batch.received_at, batch.now))
+            finally:
+                self._places_done += batch.places
+        except Exception:
+            # Nothing that a datagram says can raise, nor a module (Outputs catches it): a bug of ours must not make the
+            # daemon deaf to a part of the fleet.
+            self._log.failure("Worker {number} failed; it goes on with the next batch", number=self.number)
+        return True
+
+    def _hand_out(self, messages: list[Message]) -> None:
+        if messages:
+            self._deliver(self.number, messages)
+
+
+def _places(datagram: bytes) -> int:
+    return 1 + len(datagram) // PLACE_BYTES
+
+
+class Workers:
+    """The lanes of a daemon, or of a program that wants messages without one.
+
+    All methods are for the reactor's thread.
+    """
+
+    def __init__(
+        self,
+        deliver: Deliver,
+        settings: Settings | None = None,
+        *,
+        reactor: IReactorFromThreads | None = None,
+    ) -> None:
+        """
+        :param deliver: called with a worker's number and a list of messages, in that worker's thread; what it raises
+            is logged.
+        :param settings: ``workers``, ``queue``, ``max_sources``, ``reorder``, ``gc_interval`` and ``gc_age`` are used.
+        """
+        if reactor is None:
+            from twisted.internet import reactor as default
+
+            reactor = IReactorFromThreads(default)
+        settings = settings or Settings()
+        self._reactor = reactor
+        self.lanes = [Lane(number, deliver, settings) for number in range(settings.workers)]
+        self._finished: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        """Start the threads."""
+        for lane in self.lanes:
+            finished: Deferred[None] = Deferred()
+            self._finished.append(finished)
+            lane.start(partial(self._reactor.callFromThread, finished.callback, None))
+
+    def lane_for(self, address: bytes) -> Lane:
+        """The lane of all senders with this address (16 bytes); the same in every run."""
+        return self.lanes[crc32(address) % len(self.lanes)]
+
+    def stop(self) -> Deferred[None]:
+        """Deliver everything queued and everything held, end the threads, and then fire the Deferred."""
+        for lane in self.lanes:
+            lane.stop()
+        waiting, self._finished = self._finished, []
+        return DeferredList(waiting).addCallback(lambda _: None)
