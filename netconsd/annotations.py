@@ -121,7 +121,7 @@ def _from_text(annotation: Any, text: str) -> object:
         return _BOOLS[text.strip().lower()]
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets without end
         parsed = {}
     if list(parsed) != ["value"]:
         example = {list: ', such as ["a", "b"]', tuple: ', such as ["a", "b"]', dict: ', such as {a = "b"}'}

@@ -8,7 +8,7 @@ reads their settings.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -72,7 +72,7 @@ class _Outcome:
     imported: ModuleType | None = None
 
 
-def load(specs: Sequence[str | Path], settings: _Settings) -> Selection:
+def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str] = ()) -> Selection:
     """Load the modules that a user asked for.
 
     Files are imported and constructors called, which may take a while; nothing is started.
@@ -82,12 +82,13 @@ def load(specs: Sequence[str | Path], settings: _Settings) -> Selection:
         not begin with ``_`` or a dot, and of their modules only those start that need no settings or are named in
         ``settings``. A file that is reached twice is loaded once.
     :param settings: the settings of each module by the module's name.
+    :param spare: names in ``settings`` that no module needs to have; all others must be found.
     :raises ModuleError: if anything that was asked for cannot be loaded; then nothing stays in ``sys.modules``.
     """
     files, outcomes = _find(specs)
     outcomes += [_load_file(path, asked_for, settings) for path, asked_for in files]
     failures = [failure for outcome in outcomes for failure in outcome.failures]
-    failures += _twice(outcomes) + _unknown(outcomes, settings)
+    failures += _twice(outcomes) + _unknown(outcomes, settings, spare)
     for outcome in outcomes:
         if outcome.imported is not None and (failures or not outcome.loaded):
             forget(outcome.imported)
@@ -102,7 +103,7 @@ def load(specs: Sequence[str | Path], settings: _Settings) -> Selection:
 def is_bare_name(spec: str, base: Path) -> bool:
     """Tell the name of a shipped module from a path: no slash, no suffix, and nothing in ``base`` is called so."""
     # Path.exists would raise where it may not look.
-    return "/" not in spec and not spec.endswith((".py", ".so")) and not os.path.exists(base / spec)  # noqa: PTH110
+    return "/" not in spec and not spec.endswith((".py", ".so")) and not os.path.exists(base / spec)
 
 
 def _find(specs: Sequence[str | Path]) -> tuple[list[tuple[Path, bool]], list[_Outcome]]:
@@ -206,13 +207,13 @@ def _twice(outcomes: list[_Outcome]) -> list[str]:
     ]
 
 
-def _unknown(outcomes: list[_Outcome], settings: _Settings) -> list[str]:
+def _unknown(outcomes: list[_Outcome], settings: _Settings, spare: Collection[str]) -> list[str]:
     """Say which settings are for no module that was found, unless it is one that failed and whose names are unknown."""
     known = [name for outcome in outcomes for name in outcome.names]
     failed = {outcome.stem for outcome in outcomes if not outcome.names and outcome.failures}
     texts = []
     for name, given in settings.items():
-        if name in known or name in failed or name.partition(".")[0] in failed:
+        if name in spare or name in known or name in failed or name.partition(".")[0] in failed:
             continue
         origin = next(iter(given.values())).origin if given else f"settings of {name}"
         parts = [part for part in known if part.startswith(f"{name}.")]

@@ -304,6 +304,13 @@ def test_settings_for_nobody(write: Write) -> None:
     assert refusal(settings={"loger": {}}) == 'settings of loger: no module "loger" was found, only none at all'
 
 
+def test_spare_settings(write: Write) -> None:
+    """Settings that are called spare need no module, but are used by the one that has their name."""
+    path = write("x.py", with_settings("*", "y: int = 1"))
+    selection = load([path], {"x": {"y": text("2")}, "z": {"y": text("3")}}, spare={"x", "z"})
+    assert selection.loaded[0].module.settings == {"y": 2}
+
+
 def test_settings_for_one_of_several(write: Write) -> None:
     """Where a file has several modules, its name alone is not enough, and the text says what is."""
     path = write("pair.py", PLAIN + "\n@implementer(IOutputModule)\nclass Another:" + METHODS)
