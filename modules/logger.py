@@ -1,0 +1,305 @@
+"""Writes messages to files, one per sender.
+
+A message is a line, and a line is a message, as :func:`netconsd.rendering.log_lines` has it::
+
+    2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: link is down
+
+Nothing is synchronised to the disk (``fsync``): what is written survives the daemon, not a loss of power.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from errno import EMFILE, ENFILE
+from pathlib import Path
+from typing import Final
+
+from twisted.logger import Logger as Log
+from zope.interface import implementer
+
+from netconsd.interfaces import IBatchOutputModule, IReloadable
+from netconsd.message import Message
+from netconsd.rendering import log_lines
+
+# Reading is for the last byte only: a line that an earlier write left unfinished has to be ended.
+FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+FILE_MODE: Final = 0o640
+DIRECTORY_MODE: Final = 0o750
+# Linux allows 255 bytes (NAME_MAX); the longest address has 39, a port 5, and rotation adds a number.
+NAME_LIMIT: Final = 200
+# A trouble is over when it has cost nothing for so many seconds. A disk that is nearly full fails now and then; said
+# each time, that would fill what is left of it.
+QUIET: Final = 10.0
+
+log = Log()
+
+
+@implementer(IBatchOutputModule, IReloadable)
+class Logger:
+    """One line per message, one file per sender, one write per batch and file.
+
+    What cannot be written is lost, counted and said once per worker and kind of trouble; it touches no other file.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        name: str = "{address}.log",
+        max_open_files: int = 256,
+        rotate_bytes: int = 0,
+        rotate_keep: int = 5,
+    ) -> None:
+        """
+        :param directory: where the files are; it is made if need be.
+        :param name: the name of a file, with the fields ``{address}``, which is required, and ``{port}``.
+        :param max_open_files: how many files are open at a time, over all workers, at least one each; beyond that,
+            the one that was written longest ago is closed.
+        :param rotate_bytes: before a file would grow beyond this, it is renamed to ``NAME.1``, that to ``NAME.2``, and
+            so on; only a batch that is larger by itself makes a larger file. 0: never.
+        :param rotate_keep: how many of the renamed files are kept.
+        :raises ValueError: if one of them is out of range, with a text that names it.
+        """
+        _check_name(name)
+        for setting, value, least in (
+            ("max_open_files", max_open_files, 1),
+            ("rotate_bytes", rotate_bytes, 0),
+            ("rotate_keep", rotate_keep, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{setting}: {value} is less than {least}")
+        # The daemon changes its working directory before it starts.
+        self._directory = directory.absolute()
+        self._name = name
+        self._max_open_files = max_open_files
+        self._rotate_bytes = rotate_bytes
+        self._rotate_keep = rotate_keep
+        self._generation = 0
+        self._workers: list[_Files] = []
+
+    @property
+    def lost_lines(self) -> int:
+        """How many lines could not be written since the start; read it in any thread."""
+        return sum(files.lost_lines for files in self._workers)
+
+    def start(self, worker_count: int) -> None:
+        """Make the directory.
+
+        :raises RuntimeError: if it cannot be made, or no file can be made in it.
+        """
+        try:
+            self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            # Asking for permissions would not find a read-only file system, nor mean much to root.
+            with tempfile.TemporaryFile(dir=self._directory):
+                pass
+        except OSError as error:
+            raise RuntimeError(f"logger: cannot write in {self._directory}: {error.strerror}") from error
+        self._workers = [
+            _Files(
+                str(self._directory),
+                max(1, self._max_open_files // worker_count),
+                self._rotate_bytes,
+                self._rotate_keep,
+                self._generation,
+            )
+            for _ in range(worker_count)
+        ]
+
+    def reload(self) -> None:
+        """Open files anew: each worker does, before its next batch."""
+        self._generation += 1
+
+    def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
+        """Append the messages to the files of their senders."""
+        files = self._workers[worker]
+        # Two sources can have one file, as a name without {port} leaves the port out.
+        by_name: dict[str, list[Message]] = {}
+        by_source: dict[int, list[Message]] = {}
+        for message in messages:
+            source = message.source
+            # By identity: hashing a source costs more, and the messages keep their sources alive.
+            group = by_source.get(id(source))
+            if group is None:
+                name = self._name.replace("{address}", source.address).replace("{port}", str(source.port))
+                group = by_source[id(source)] = by_name.setdefault(name, [])
+            group.append(message)
+        files.begin(self._generation, messages[-1].received_at)
+        for name, group in by_name.items():
+            files.append(name, group)
+
+    def stop(self) -> None:
+        """Close the files, and say what was lost to a trouble that is not over."""
+        for files in self._workers:
+            files.stop()
+
+
+def _check_name(name: str) -> None:
+    fixed = name.replace("{address}", "").replace("{port}", "")
+    wrong = None
+    if "{" in fixed or "}" in fixed:
+        wrong = "has braces other than those of the fields {address} and {port}"
+    elif "{address}" not in name:
+        wrong = "does not contain {address}: all senders would share a file"
+    elif "/" in name:
+        wrong = 'contains "/": set the directory instead'
+    elif not name.isprintable():
+        wrong = "contains a control character"
+    elif name.startswith("."):
+        wrong = 'starts with "."'
+    elif "}{" in name:
+        wrong = "has nothing between two fields, which would run into one another"
+    elif len(fixed.encode()) > NAME_LIMIT:
+        wrong = f"is longer than {NAME_LIMIT} bytes"
+    if wrong:
+        raise ValueError(f'name: "{name}" {wrong}')
+
+
+class _Trouble:
+    """A kind of failure that goes on."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+        self.lost = 0
+        self.last = 0.0
+
+
+class _Files:
+    """The open files of one worker. All is called in its thread, ``stop`` after it has ended."""
+
+    def __init__(self, directory: str, limit: int, rotate_bytes: int, rotate_keep: int, generation: int) -> None:
+        self.lost_lines = 0
+        self._directory = directory
+        self._limit = limit
+        self._rotate_bytes = rotate_bytes
+        self._rotate_keep = rotate_keep
+        self._generation = generation
+        self._now = 0.0
+        # Descriptors by file name, the one used longest ago first. Bounded by limit: senders are as many as somebody
+        # forges, descriptors are not.
+        self._open: dict[str, int] = {}
+        # By what failed and its errno, so it is as many as there are kinds of errors.
+        self._troubles: dict[tuple[str, int | None], _Trouble] = {}
+
+    def begin(self, generation: int, now: float) -> None:
+        """Note the time of a batch; open files anew if the generation has changed."""
+        self._now = now
+        if generation != self._generation:
+            self._generation = generation
+            self._close_all()
+        if self._troubles:
+            self._settle()
+
+    def append(self, name: str, messages: list[Message]) -> None:
+        """Write the messages to the file, in one call to the system unless that takes only a part of them."""
+        data = log_lines(messages)
+        done = 0
+        try:
+            fd = self._ready(name, len(data))
+            while done < len(data):
+                done += os.write(fd, data[done:])
+        except OSError as error:
+            # Opened anew for the next batch, which finds out whether a line was left unfinished.
+            self._close(name)
+            lost = len(messages) - data.count(b"\n", 0, done)
+            self.lost_lines += lost
+            self._note("write", name, error, lost)
+
+    def stop(self) -> None:
+        """Close all files and say what has not been said."""
+        self._close_all()
+        for trouble in self._troubles.values():
+            log.warn("logger: {words}: {lost} lines were lost", words=trouble.words, lost=trouble.lost)
+        self._troubles.clear()
+
+    def _ready(self, name: str, size: int) -> int:
+        """Return the descriptor of a file that is still in the directory and has room for so many bytes."""
+        fd = self._open.pop(name, None)
+        if fd is None:
+            fd = self._open_file(name)
+        else:
+            self._open[name] = fd
+        stat = os.fstat(fd)
+        if stat.st_nlink == 0:
+            # Deleted, perhaps with its directory.
+            self._close(name)
+            return self._open_file(name)
+        if 0 < self._rotate_bytes < stat.st_size + size and stat.st_size and self._rotated(name):
+            self._close(name)
+            return self._open_file(name)
+        return fd
+
+    def _open_file(self, name: str) -> int:
+        path = f"{self._directory}/{name}"
+        while len(self._open) >= self._limit:
+            self._close_oldest()
+        try:
+            fd = os.open(path, FLAGS, FILE_MODE)
+        except FileNotFoundError:
+            os.makedirs(self._directory, DIRECTORY_MODE, exist_ok=True)
+            fd = os.open(path, FLAGS, FILE_MODE)
+        except OSError as error:
+            # Too many files are open in the process, or in the system: go on with fewer.
+            if error.errno not in (EMFILE, ENFILE) or not self._open:
+                raise
+            self._close_oldest()
+            fd = os.open(path, FLAGS, FILE_MODE)
+        self._open[name] = fd
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            os.write(fd, b"\n")
+        return fd
+
+    def _rotated(self, name: str) -> bool:
+        """Rename the file, and those that were renamed before; if that fails, say so and go on with the file."""
+        path = f"{self._directory}/{name}"
+        try:
+            for number in range(self._rotate_keep, 0, -1):
+                # There may be fewer by now, and somebody may have moved the file itself.
+                with suppress(FileNotFoundError):
+                    os.replace(f"{path}.{number - 1}" if number > 1 else path, f"{path}.{number}")
+        except OSError as error:
+            self._note("rotate", name, error, 0)
+            return False
+        return True
+
+    def _close_oldest(self) -> None:
+        self._close(next(iter(self._open)))
+
+    def _close_all(self) -> None:
+        for name in list(self._open):
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        fd = self._open.pop(name, None)
+        if fd is not None:
+            try:
+                os.close(fd)
+            except OSError as error:
+                # Network file systems tell here what they could not write.
+                self._note("close", name, error, 0)
+
+    def _note(self, action: str, name: str, error: OSError, lost: int) -> None:
+        """Count what was lost to a trouble; say it if it is new."""
+        trouble = self._troubles.get((action, error.errno))
+        if trouble is None:
+            words = f"cannot {action} {self._directory}/{name}: {error.strerror}"
+            trouble = self._troubles[action, error.errno] = _Trouble(words)
+            log.error("logger: {words}; this is said once, and at its end how many lines it cost", words=words)
+        trouble.lost += lost
+        trouble.last = self._now
+
+    def _settle(self) -> None:
+        """Say which troubles are over."""
+        for key, trouble in list(self._troubles.items()):
+            # A clock that was set back ends it as well, rather than never.
+            if abs(self._now - trouble.last) >= QUIET:
+                del self._troubles[key]
+                log.info(
+                    "logger: over for {quiet:.0f} s: {words}; {lost} lines were lost",
+                    quiet=QUIET,
+                    words=trouble.words,
+                    lost=trouble.lost,
+                )

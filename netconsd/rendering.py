@@ -1,0 +1,146 @@
+"""Messages as lines for people: what the shipped outputs write, for other modules to use.
+
+All that comes from the network is untrusted, down to the release and the caller. What these functions return holds
+nothing that a terminal, a log line or a file acts upon; whoever writes ``message.text`` without them has to see to
+that by other means.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from socket import AF_INET6, inet_ntop
+from typing import Final
+
+from netconsd.body import readable
+from netconsd.message import ExtendedMessage, Message
+
+__all__ = ["LEVELS", "log_lines", "marks", "netconsd_line", "printable", "uptime"]
+
+LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
+"""The log levels in words, by number: those that ``dmesg --decode`` uses, at most six letters."""
+
+_LEVEL_COLUMN: Final[dict[int | None, str]] = {None: "-     ", **dict(enumerate(f"{word:<6}" for word in LEVELS))}
+_NOT_PLAIN: Final = re.compile("[^ -~]")
+# Maps every byte to itself, but those that a line of plain text does not have to NUL.
+_PLAIN: Final = bytes(byte if 0x20 <= byte < 0x7F or byte == 0x0A else 0 for byte in range(256))
+
+
+def printable(text: str) -> str:
+    """Return the text as one line that holds nothing but printable characters.
+
+    What could move a cursor, change a colour, end a line or turn the direction of writing is shown as an escape,
+    ``\\x1b`` or ``\\u202e``: all that :meth:`str.isprintable` refuses, which is control and format characters,
+    line and paragraph separators, lone surrogates, spaces other than the common one, and what Unicode has not
+    assigned. A tab becomes spaces up to the next eighth column. A backslash stays as it is, so the way back is not
+    unique. The result can be encoded in UTF-8, and is at most ten times as long.
+    """
+    if text.isprintable():
+        return text
+    text = text.expandtabs()
+    return text if text.isprintable() else _NOT_PLAIN.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    character = match[0]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def uptime(ts_usec: int | None) -> str:
+    """Return the time since the sender booted as the kernel prints it, ``[   12.345678]``.
+
+    14 characters, more from the 100,000th second on; ``[           -]`` for a sender that did not say.
+    """
+    if ts_usec is None:
+        return "[           -]"
+    if ts_usec < 1_000_000:
+        return f"[    0.{ts_usec:06d}]"
+    # Half the cost of formatting two numbers.
+    digits = str(ts_usec).rjust(11)
+    return f"[{digits[:-6]}.{digits[-6:]}]"
+
+
+def marks(message: Message) -> str:
+    """Return what a person should know before reading the text, each part ended by a space; mostly nothing.
+
+    - ``[start]``: the first message of a sender, or the sender restarted: its sequence numbers begin anew;
+    - ``[3 lost before]``: that many messages were lost just before this one;
+    - ``[late]``: out of order, it came after its place had been given up;
+    - ``[incomplete]``: fragments of it were lost, the text says where.
+    """
+    if not isinstance(message, ExtendedMessage):
+        return ""
+    found = "[start] " if message.seq_reset else ""
+    if message.lost:
+        found += f"[{message.lost} lost before] "
+    if message.out_of_order:
+        found += "[late] "
+    if message.incomplete:
+        found += "[incomplete] "
+    return found
+
+
+def log_lines(messages: Iterable[Message]) -> bytes:
+    """Return one line per message for a log file, each ended by a newline, in UTF-8::
+
+        2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: link is down
+
+    that is UTC time of receipt, :func:`uptime`, the level in words in six columns (``-`` if the sender did not say),
+    :func:`marks`, the caller (the task or processor that logged it, where the sender says so), and the text, all made
+    :func:`printable`. A newline within the text is ``\\x0a``. May be called in any thread.
+    """
+    lines = []
+    received_at = -1.0
+    when = ""
+    for message in messages:
+        # Messages that were read together were received at the same time.
+        if message.received_at != received_at:
+            received_at = message.received_at
+            second, micros = divmod(int(received_at * 1_000_000 + 0.5), 1_000_000)
+            when = f"{_utc(second)}.{micros:06d}Z"
+        caller = message.caller
+        tag = "" if caller is None else f"[{caller}] "
+        level = _LEVEL_COLUMN[message.level]
+        lines.append(f"{when} {uptime(message.ts_usec)} {level} {marks(message)}{tag}{message.text}")
+    # One look at the whole costs a third of a look at each, and mostly finds nothing to do.
+    joined = "\n".join(lines) + "\n"
+    if joined.isascii():
+        data = joined.encode()
+        if data.translate(_PLAIN) == data and data.count(b"\n") == len(lines):
+            return data
+    return "".join([printable(line) + "\n" for line in lines]).encode()
+
+
+@lru_cache(maxsize=64)
+def _utc(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def netconsd_line(message: Message) -> str:
+    """Return the message as the printer of the C netconsd prints it, made :func:`printable`, without a newline.
+
+    The address stands in 40 columns, IPv4 as ``::ffff:192.0.2.7``. An extended message follows as its release,
+    sequence number, time since boot in microseconds, facility, level, marks and its text, still escaped; a legacy one
+    as the line that came.
+    """
+    address = inet_ntop(AF_INET6, message.source.packed)
+    # The text ends at the first newline; a NUL can stand in its place (WIRE.md section 4).
+    text = readable(message.raw.partition(b"\n")[0].rstrip(b"\0"))
+    if not isinstance(message, ExtendedMessage):
+        return printable(f"{address:>40}: {text}")
+    flags = "[CONT] " if message.continuation else ""
+    if message.out_of_order:
+        flags += "[OOS] "
+    if message.seq_reset:
+        flags += "[SEQ RESET] "
+    return printable(
+        f"{address:>40}: {message.release or ''} S{message.seq:06d} T{message.ts_usec:014d}"
+        f" F{message.facility}/L{message.level} {flags}{text}"
+    )
