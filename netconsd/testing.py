@@ -161,6 +161,7 @@ def extended_message(
     out_of_order: bool = False,
     incomplete: bool = False,
     replayed: bool = False,
+    emergency: bool = False,
     missing: int = 0,
     lost: int | None = None,
     **fields: Any,
@@ -168,13 +169,9 @@ def extended_message(
     """A message as modules get it; ``fields`` are those of :func:`extended`."""
     message = decode(extended(text, **fields), source(address, port), received_at)
     assert isinstance(message, ExtendedMessage)
-    message._seq_reset = seq_reset
-    message._out_of_order = out_of_order
-    message._incomplete = incomplete
-    message._replayed = replayed
-    message._missing = missing
-    message._lost = -1 if lost is None else lost
-    return message
+    _, state = message.__reduce__()
+    marks = replayed, emergency, incomplete, seq_reset, out_of_order, missing, -1 if lost is None else lost
+    return ExtendedMessage(*state[: -len(marks)], *marks)
 
 
 def legacy_message(
