@@ -1,0 +1,19 @@
+"""Puts recorded datagrams back together, with neither sockets nor threads: the time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from netconsd import Message, Source
+from netconsd.ledger import Tally
+from netconsd.sources import SourceTable
+
+
+def messages_of(recording: Iterable[tuple[float, Source, bytes]]) -> Iterator[Message]:
+    """Yield the messages of a recording, which has the time in seconds, sender and bytes of each datagram."""
+    table = SourceTable(Tally(), limit=10_000, hold=0.2, gc_interval=60.0, age=3600.0)
+    for when, source, datagram in recording:
+        # What has waited long enough, by the time of the recording.
+        yield from table.advance(when)
+        yield from table.feed([source.key], [datagram], received_at=when, now=when)
+    yield from table.flush()
