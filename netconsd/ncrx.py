@@ -221,6 +221,13 @@ class Stream:
         if message._incomplete:
             self._tally.incomplete += 1
 
+    def _supersede(self, seq: int, ts_usec: int) -> None:
+        """Drop other tries to put together a record that is complete now."""
+        reassemblies = self._reassemblies or {}
+        for key in [key for key in reassemblies if key[0] == seq and key[1] == ts_usec]:
+            del reassemblies[key]
+            self._tally.superseded += 1
+
     # Order.
 
     def _is_there(self, seq: int, ts_usec: int) -> bool:
@@ -236,8 +243,10 @@ class Stream:
         """Deliver a record, or let it wait until ``deadline``; ``False`` if it is a duplicate."""
         seq = message._seq
         ts_usec = message._ts_usec
+        if self._reassemblies and not message._incomplete:
+            self._supersede(seq, ts_usec)
         if not self._started:
-            self._reset(message, out)
+            self._begin_anew(message, out)
             return True
         if seq <= self._last_seq:
             stamp = self._stamp(seq)
@@ -289,6 +298,9 @@ class Stream:
 
     def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
         self.flush(out)
+        self._begin_anew(message, out)
+
+    def _begin_anew(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._started = True
         self._window = None
         self._last_msgid = -1

@@ -171,7 +171,8 @@ def extended_message(
     assert isinstance(message, ExtendedMessage)
     _, state = message.__reduce__()
     marks = replayed, emergency, incomplete, seq_reset, out_of_order, missing, -1 if lost is None else lost
-    return ExtendedMessage(*state[: -len(marks)], *marks)
+    state = (*state[: -len(marks)], *marks)
+    return ExtendedMessage(*state)
 
 
 def legacy_message(

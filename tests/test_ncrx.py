@@ -1,0 +1,571 @@
+"""Streams: order, duplicates, late records, resets, fragments, unfinished lines (WIRE.md sections 2, 5, 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from netconsd.fragments import PIECE_OVERHEAD
+from netconsd.ledger import Tally
+from netconsd.message import ExtendedMessage, Message
+from netconsd.ncrx import NEVER, PIECES_SECONDS, REASSEMBLIES_LIMIT, REBOOT_USEC, Stream
+from netconsd.testing import extended, fragments, legacy, source
+from netconsd.waiting import WAITING_BYTES_LIMIT, WAITING_LIMIT
+from netconsd.window import WINDOW
+from netconsd.wire import TOTAL_LIMIT
+
+HOLD = 0.2
+TS_PER_SEQ = 100
+
+
+class Harness:
+    """A stream with a clock of its own, and all that it delivered."""
+
+    def __init__(self, hold: float = HOLD) -> None:
+        self.tally = Tally()
+        self.stream = Stream(source(), self.tally, hold)
+        self.now = 1000.0
+        self.out: list[Message] = []
+
+    def feed(self, *datagrams: bytes) -> list[Message]:
+        """What these datagrams made the stream deliver."""
+        out: list[Message] = []
+        for datagram in datagrams:
+            self.stream.feed(datagram, 5.0, self.now, out)
+        self.out += out
+        return out
+
+    def records(self, *seqs: int, **fields: Any) -> list[Message]:
+        return self.feed(*(record(seq, **fields) for seq in seqs))
+
+    def wait(self, seconds: float) -> list[Message]:
+        self.now += seconds
+        out: list[Message] = []
+        if self.stream.deadline <= self.now:
+            self.stream.expire(self.now, out)
+        self.out += out
+        return out
+
+    def flush(self) -> list[Message]:
+        out: list[Message] = []
+        self.stream.flush(out)
+        self.out += out
+        return out
+
+
+def record(seq: int, text: str | None = None, **fields: Any) -> bytes:
+    """A record whose time stamp goes with its number."""
+    fields.setdefault("ts_usec", seq * TS_PER_SEQ)
+    return extended(f"record {seq}" if text is None else text, seq=seq, **fields)
+
+
+def seqs(messages: list[Message]) -> list[int]:
+    """The numbers of the messages."""
+    return [message.seq for message in messages if isinstance(message, ExtendedMessage)]
+
+
+def only(messages: list[Message]) -> ExtendedMessage:
+    """The only message."""
+    (message,) = messages
+    assert isinstance(message, ExtendedMessage)
+    return message
+
+
+def marks(messages: list[Message]) -> list[tuple[int, str]]:
+    """Number and marks of each message: R reset, L late, I incomplete."""
+    return [
+        (
+            message.seq,
+            "R" * message.seq_reset + "L" * message.out_of_order + "I" * message.incomplete,
+        )
+        for message in messages
+        if isinstance(message, ExtendedMessage)
+    ]
+
+
+class TestInOrder:
+    """Rule 1."""
+
+    def test_the_first_record_is_a_reset_and_the_rest_is_not(self) -> None:
+        """Contiguous numbers are delivered at once; only the first message is marked as a reset."""
+        harness = Harness()
+        assert marks(harness.records(7, 8, 9)) == [(7, "R"), (8, ""), (9, "")]
+        assert all(message.missing == 0 and message.lost is None for message in map(only, ([m] for m in harness.out)))
+        assert harness.stream.deadline == NEVER
+        assert harness.stream.cost == 0
+
+    def test_time_received_and_source_are_the_datagrams(self) -> None:
+        """A message has the time of its datagram, and the stream's own source object."""
+        harness = Harness()
+        message = only(harness.records(1))
+        assert message.received_at == 5.0
+        assert message.source is harness.stream.source
+
+    def test_the_highest_number_can_be_reached(self) -> None:
+        """The last number of 64 bits is an ordinary one, and what comes after it is a reset."""
+        top = 2**64 - 1
+        harness = Harness()
+        assert marks(harness.records(top - 1, top, 0, ts_usec=top)) == [(top - 1, "R"), (top, ""), (0, "R")]
+
+
+class TestGaps:
+    """Rules 1 and 2."""
+
+    def test_a_gap_is_held_for_the_reorder_time(self) -> None:
+        """What follows a gap waits until the reorder time is over, not longer, and then says how many are missing."""
+        harness = Harness()
+        harness.records(1)
+        assert harness.records(4) == []
+        assert harness.stream.deadline == harness.now + HOLD
+        assert harness.stream.cost > 0
+        assert harness.wait(HOLD * 0.99) == []
+        message = only(harness.wait(HOLD * 0.02))
+        assert (message.seq, message.missing, message.out_of_order) == (4, 2, False)
+        assert harness.stream.deadline == NEVER
+        assert harness.stream.cost == 0
+        assert harness.tally.missing == 2
+
+    def test_a_filled_gap_delivers_at_once_and_in_order(self) -> None:
+        """When the missing record comes in time, everything goes on in order and nothing is marked."""
+        harness = Harness()
+        harness.records(1)
+        assert harness.records(3, 5, 4) == []
+        assert marks(harness.records(2)) == [(2, ""), (3, ""), (4, ""), (5, "")]
+        assert harness.tally.missing == 0
+        assert harness.stream.deadline == NEVER
+
+    def test_each_record_waits_no_longer_than_its_own_time(self) -> None:
+        """A second gap that opened later is waited for longer than the first."""
+        harness = Harness()
+        harness.records(1, 3)
+        harness.now += HOLD / 2
+        harness.records(5)
+        assert seqs(harness.wait(HOLD / 2)) == [3]
+        assert seqs(harness.wait(HOLD / 2)) == [5]
+
+    def test_a_record_that_came_later_but_belongs_before_goes_along(self) -> None:
+        """When a record's time is over, those with lower numbers are delivered before it, whenever they came."""
+        harness = Harness()
+        harness.records(1, 9)
+        harness.now += HOLD * 0.9
+        harness.records(5)
+        assert seqs(harness.wait(HOLD * 0.2)) == [5, 9]
+
+    def test_without_a_reorder_time_nothing_waits(self) -> None:
+        """With a reorder time of 0 the deadline of a gap is now."""
+        harness = Harness(hold=0.0)
+        harness.records(1)
+        harness.records(5)
+        assert harness.stream.deadline <= harness.now
+        assert seqs(harness.wait(0.0)) == [5]
+
+    def test_consecutive_msgids_end_the_wait_before_it_begins(self) -> None:
+        """When msgid says that nothing was lost, suppressed records are not waited for; they are counted as missing."""
+        harness = Harness()
+        harness.records(10, msgid=7)
+        message = only(harness.records(15, msgid=8))
+        assert (message.missing, message.lost) == (4, 0)
+        assert harness.stream.deadline == NEVER
+
+    def test_msgids_end_the_wait_of_records_that_are_held(self) -> None:
+        """When a late record fills its place, held ones whose msgid follows go along, whatever their numbers."""
+        harness = Harness()
+        harness.records(10, msgid=1)
+        assert harness.records(30, msgid=3) == []
+        assert harness.records(40, msgid=4) == []
+        assert seqs(harness.records(20, msgid=2)) == [20, 30, 40]
+        assert harness.tally.lost == 0
+
+    def test_msgid_wraps(self) -> None:
+        """The msgid after 2^32 - 1 is 0, and nothing is lost between them."""
+        harness = Harness()
+        harness.records(1, msgid=2**32 - 1)
+        assert only(harness.records(5, msgid=0)).lost == 0
+
+    def test_a_gap_in_msgid_is_loss(self) -> None:
+        """``lost`` is the gap in msgid, ``missing`` the gap in numbers."""
+        harness = Harness()
+        harness.records(10, msgid=7)
+        harness.records(20, msgid=11)
+        message = only(harness.wait(HOLD))
+        assert (message.missing, message.lost) == (9, 3)
+        assert harness.tally.lost == 3
+
+    def test_a_msgid_that_starts_anew_is_no_loss(self) -> None:
+        """A target that was made anew counts from 1: that is unknown, not four billion lost messages."""
+        harness = Harness()
+        harness.records(10, msgid=700)
+        assert only(harness.records(11, msgid=1)).lost is None
+        assert harness.tally.lost == 0
+
+    def test_loss_is_unknown_without_msgid(self) -> None:
+        """``lost`` is None on a message without msgid, and on the first with one."""
+        harness = Harness()
+        first, second, third = harness.records(1) + harness.records(2, msgid=1) + harness.records(3, msgid=2)
+        assert [only([message]).lost for message in (first, second, third)] == [None, None, 0]
+
+    def test_a_msgid_that_contradicts_the_numbers_waits_its_turn(self) -> None:
+        """A record whose msgid is next but whose number lies above a held one is not put before that."""
+        harness = Harness()
+        harness.records(1, msgid=1)
+        harness.records(5, msgid=9)
+        assert harness.records(8, msgid=2) == []
+        assert seqs(harness.wait(HOLD)) == [5, 8]
+
+    def test_too_many_held_records_end_the_wait(self) -> None:
+        """A sender can have WAITING_LIMIT records waiting; one more, and the lowest gap is given up."""
+        harness = Harness()
+        harness.records(0)
+        assert harness.records(*range(2, 2 * WAITING_LIMIT + 2, 2)) == []
+        assert harness.tally.crowded == 0
+        assert seqs(harness.records(10**6)) == [2]
+        assert harness.tally.crowded == 1
+
+    def test_too_many_held_bytes_end_the_wait(self) -> None:
+        """A sender can have WAITING_BYTES_LIMIT waiting, so large datagrams fill the memory no more than small ones."""
+        harness = Harness()
+        harness.records(0)
+        size = 60_000
+        held = WAITING_BYTES_LIMIT // size
+        for seq in range(2, 2 * held + 20, 2):
+            harness.feed(record(seq, "x" * size))
+            assert harness.stream.cost <= WAITING_BYTES_LIMIT
+        assert harness.tally.crowded >= 1
+        assert harness.out[1:] != []
+
+
+class TestDuplicates:
+    """Rule 3."""
+
+    @pytest.mark.parametrize("distance", [0, 1, 5, 6, 7, WINDOW - 1])
+    def test_a_repeat_of_a_delivered_record_is_dropped_and_counted(self, distance: int) -> None:
+        """An exact repeat, up to WINDOW numbers back, is dropped and counted."""
+        harness = Harness()
+        harness.records(*range(1, 101))
+        assert harness.records(100 - distance) == []
+        assert harness.tally.duplicates == 1
+        assert seqs(harness.records(101)) == [101]
+
+    def test_a_repeat_of_a_held_record_is_dropped_and_counted(self) -> None:
+        """An exact repeat of a record that waits is dropped and counted."""
+        harness = Harness()
+        harness.records(1, 5)
+        harness.records(5)
+        assert harness.tally.duplicates == 1
+        assert seqs(harness.wait(HOLD)) == [5]
+
+    def test_a_repeat_of_a_late_record_is_dropped_and_counted(self) -> None:
+        """A late record is remembered as the others are."""
+        harness = Harness()
+        harness.records(1, 5)
+        harness.wait(HOLD)
+        assert marks(harness.records(3)) == [(3, "L")]
+        assert harness.records(3) == []
+        assert harness.tally.duplicates == 1
+
+    def test_a_record_with_the_highest_time_stamp_is_delivered(self) -> None:
+        """The time stamp that stands for "not delivered" inside is an ordinary one outside, and repeats are found."""
+        harness = Harness()
+        top = 2**64 - 1
+        assert seqs(harness.records(1, 2, ts_usec=top)) == [1, 2]
+        assert harness.records(1, 2, ts_usec=top) == []
+        assert harness.tally.duplicates == 2
+
+
+class TestLate:
+    """Rule 4."""
+
+    def test_a_record_whose_place_was_given_up_is_delivered_and_marked(self) -> None:
+        """A late record is out of order; it does not move the stream back, and its loss is not told twice."""
+        harness = Harness()
+        harness.records(1, msgid=1)
+        harness.records(4, msgid=3)
+        assert only(harness.wait(HOLD)).lost == 1
+        late = only(harness.records(3, msgid=2))
+        assert (late.out_of_order, late.seq_reset, late.missing, late.lost) == (True, False, 0, None)
+        assert marks(harness.records(5, msgid=4)) == [(5, "")]
+        assert harness.tally.late == 1
+
+    def test_records_before_the_first_one_are_late(self) -> None:
+        """A record that was overtaken by the sender's first is late, not another boot."""
+        harness = Harness()
+        harness.records(100)
+        assert marks(harness.records(99, 100 - WINDOW + 1)) == [(99, "L"), (100 - WINDOW + 1, "L")]
+
+    def test_the_window_has_an_end(self) -> None:
+        """A number WINDOW or more behind is a reset."""
+        harness = Harness()
+        harness.records(100)
+        assert marks(harness.records(100 - WINDOW)) == [(100 - WINDOW, "R")]
+
+
+class TestResets:
+    """Rule 5."""
+
+    def test_a_reboot_flushes_what_is_held_and_starts_anew(self) -> None:
+        """Numbers that jump far back start anew; what was held comes before, the new records follow in order."""
+        harness = Harness()
+        harness.records(5000, 5002)
+        out = harness.records(0, 1)
+        assert marks(out) == [(5002, ""), (0, "R"), (1, "")]
+        assert harness.stream.deadline == NEVER
+        assert harness.tally.resets == 2
+
+    def test_a_crash_loop_is_seen_by_the_time_stamps(self) -> None:
+        """The same number with another time stamp is another boot, even within the window."""
+        harness = Harness()
+        harness.records(*range(390, 400))
+        assert marks(harness.records(395, 396, ts_usec=1)) == [(395, "R"), (396, "")]
+        assert harness.tally.duplicates == 0
+
+    def test_the_same_number_with_another_time_stamp_while_held_is_another_boot(self) -> None:
+        """Two records cannot share a number within a boot: the held one is delivered, then counting restarts."""
+        harness = Harness()
+        harness.records(1, 10)
+        assert marks(harness.records(10, ts_usec=10 * TS_PER_SEQ + 1)) == [(10, ""), (10, "R")]
+
+    @pytest.mark.parametrize("seq", [401, 450])
+    def test_a_clock_that_goes_far_back_is_a_reboot(self, seq: int) -> None:
+        """A higher number with a time stamp far before the last one's comes from another boot."""
+        harness = Harness()
+        harness.records(400, ts_usec=REBOOT_USEC * 3)
+        assert marks(harness.records(seq, ts_usec=REBOOT_USEC * 2 - 1)) == [(seq, "R")]
+
+    def test_a_clock_that_steps_back_a_little_is_not(self) -> None:
+        """Clocks of processors differ: a step back of up to REBOOT_USEC changes nothing."""
+        harness = Harness()
+        harness.records(400, ts_usec=REBOOT_USEC * 3)
+        assert marks(harness.records(401, ts_usec=REBOOT_USEC * 2)) == [(401, "")]
+
+    def test_a_lower_number_far_later_is_a_reboot_not_late(self) -> None:
+        """A number within the window that was not delivered, with a time stamp far after the last, is another boot."""
+        harness = Harness()
+        harness.records(400, ts_usec=1)
+        assert marks(harness.records(390, ts_usec=REBOOT_USEC + 2)) == [(390, "R")]
+
+    def test_a_forged_jump_cannot_silence_the_sender(self) -> None:
+        """After a forged record with the highest number, the sender's own records are still delivered, at once."""
+        harness = Harness()
+        harness.records(10)
+        harness.records(2**64 - 1, ts_usec=1)
+        assert seqs(harness.wait(HOLD)) == [2**64 - 1]
+        assert marks(harness.records(11, 12)) == [(11, "R"), (12, "")]
+
+    def test_loss_is_unknown_after_a_reset(self) -> None:
+        """The msgid is not compared across a reset."""
+        harness = Harness()
+        harness.records(5000, msgid=90)
+        assert only(harness.records(1, msgid=95)).lost is None
+
+
+class TestFragments:
+    """Rule 6."""
+
+    TEXT = "a long record " * 120
+
+    def pieces(self, seq: int, **fields: Any) -> list[bytes]:
+        pieces = fragments(record(seq, self.TEXT, **fields))
+        assert len(pieces) == 2
+        return pieces
+
+    def test_fragments_in_any_order_make_the_record(self) -> None:
+        """A record in fragments takes its place in the order, and is not marked."""
+        harness = Harness()
+        first, second = self.pieces(2, msgid=3)
+        harness.records(1)
+        assert harness.feed(second) == []
+        assert harness.stream.cost >= PIECE_OVERHEAD
+        message = only(harness.feed(first))
+        assert (message.text, message.incomplete, message.msgid) == (self.TEXT, False, 3)
+        assert harness.stream.cost == 0
+        assert harness.stream.deadline == NEVER
+        assert (harness.tally.fragments, harness.tally.reassembled) == (2, 1)
+
+    def test_what_is_missing_at_the_deadline_is_shown(self) -> None:
+        """An incomplete record is delivered after the reorder time, marked, with its hole shown, before later ones."""
+        harness = Harness()
+        first, second = self.pieces(2)
+        hole = len(second.partition(b";")[2])
+        harness.records(1)
+        harness.feed(first)
+        harness.records(3)
+        out = harness.wait(HOLD)
+        assert marks(out) == [(2, "I"), (3, "")]
+        assert out[0].text.endswith(f"[netconsd: {hole} bytes lost]")
+        assert harness.tally.incomplete == 1
+
+    def test_pieces_get_their_time_even_without_a_reorder_time(self) -> None:
+        """With a reorder time of 0 fragments are still put together."""
+        harness = Harness(hold=0.0)
+        first, second = self.pieces(1)
+        harness.feed(first)
+        assert harness.wait(PIECES_SECONDS * 0.9) == []
+        assert only(harness.feed(second)).text == self.TEXT
+
+    def test_pieces_that_come_too_late_are_delivered_too(self) -> None:
+        """What was missing of an incomplete record is delivered when it comes, incomplete and out of order."""
+        harness = Harness()
+        first, second = self.pieces(2)
+        harness.records(1)
+        harness.feed(first)
+        harness.wait(HOLD)
+        harness.feed(second)
+        assert marks(harness.wait(HOLD)) == [(2, "LI")]
+        assert harness.tally.duplicates == 0
+
+    def test_the_whole_record_after_an_incomplete_one_is_delivered(self) -> None:
+        """An incomplete record is not taken for the record: its repeat in full is late, not a duplicate."""
+        harness = Harness()
+        first, second = self.pieces(2)
+        harness.records(1)
+        harness.feed(first)
+        harness.wait(HOLD)
+        assert marks(harness.feed(first, second)) == [(2, "L")]
+        assert harness.feed(first) == []
+        assert harness.tally.duplicates == 1
+
+    def test_a_repeated_piece_is_a_duplicate(self) -> None:
+        """A piece whose bytes are all there is dropped and counted; so is one of a record delivered or held."""
+        harness = Harness()
+        first, second = self.pieces(5)
+        harness.records(1)
+        harness.feed(first, first)
+        assert harness.tally.duplicates == 1
+        harness.feed(second)  # now it waits for 2 to 4
+        harness.feed(first)
+        assert harness.tally.duplicates == 2
+        assert seqs(harness.wait(HOLD)) == [5]
+        harness.feed(second)
+        assert harness.tally.duplicates == 3
+
+    def test_the_same_record_with_another_total_is_its_own_reassembly(self) -> None:
+        """A record sent again with a longer msgid does not mix with the first try; the first complete one counts."""
+        harness = Harness()
+        first_try = self.pieces(1, msgid=9)
+        second_try = self.pieces(1, msgid=10)
+        assert harness.feed(first_try[0], second_try[0]) == []
+        assert only(harness.feed(second_try[1])).msgid == 10
+        assert harness.wait(HOLD) == []
+        assert harness.tally.superseded == 1
+
+    @pytest.mark.parametrize(
+        "ncfrag", ["0/0", f"0/{TOTAL_LIMIT + 1}", "0/3", "4/7", "7/7", "8/7", "-1/7", "0", "/", "0/7,ncfrag=0/7"]
+    )
+    def test_a_fragment_that_contradicts_itself_is_text(self, ncfrag: str) -> None:
+        """A malformed fragment is delivered as legacy text, counted, and harms no other."""
+        harness = Harness()
+        harness.records(1)
+        first, _ = self.pieces(2)
+        harness.feed(first)
+        (message,) = (
+            harness.feed(b"6,2,200,-,ncfrag=%b;four" % ncfrag.encode()) or harness.wait(0.0) or harness.flush()[:1]
+        )
+        assert message.raw.endswith(b";four")
+        assert harness.tally.malformed == 1
+        assert harness.tally.legacy == 1
+
+    def test_an_empty_fragment_is_text(self) -> None:
+        """A piece without a byte is malformed."""
+        harness = Harness()
+        harness.feed(b"6,2,200,-,ncfrag=0/7;")
+        assert harness.tally.malformed == 1
+
+    def test_one_sender_cannot_keep_many_reassemblies(self) -> None:
+        """Of more than REASSEMBLIES_LIMIT unfinished records the oldest is delivered as it is."""
+        harness = Harness()
+        for seq in range(REASSEMBLIES_LIMIT):
+            assert harness.feed(self.pieces(seq)[0]) == []
+        assert marks(harness.feed(self.pieces(REASSEMBLIES_LIMIT)[0])) == [(0, "RI")]
+        assert harness.tally.crowded == 1
+
+    def test_a_reset_delivers_what_is_unfinished(self) -> None:
+        """Unfinished records of the boot before are delivered before the first of the next one."""
+        harness = Harness()
+        harness.records(5000)
+        harness.feed(self.pieces(5001)[0])
+        assert marks(harness.records(0)) == [(5001, "I"), (0, "R")]
+
+    def test_a_fragmented_record_has_the_time_of_its_first_piece(self) -> None:
+        """``received_at`` is when the message began to arrive."""
+        stream = Stream(source(), Tally(), HOLD)
+        out: list[Message] = []
+        first, second = self.pieces(1)
+        stream.feed(second, 7.0, 1.0, out)
+        stream.feed(first, 8.0, 1.1, out)
+        assert only(out).received_at == 7.0
+
+
+class TestLegacy:
+    """Rule 7."""
+
+    def test_lines_are_delivered_at_once(self) -> None:
+        """Finished lines wait for nothing."""
+        harness = Harness()
+        assert [message.text for message in harness.feed(legacy("one\ntwo", ts_usec=5))] == ["one", "two"]
+        assert harness.stream.deadline == NEVER
+
+    def test_a_line_in_pieces_is_joined(self) -> None:
+        """A line cut by the sender is one message, with the time of its first piece."""
+        harness = Harness()
+        assert harness.feed(b"[    1.000000] half a ") == []
+        assert harness.stream.cost > 0
+        (message,) = harness.feed(b"line\n")
+        assert message.text == "half a line"
+        assert harness.stream.deadline == NEVER
+        assert harness.stream.cost == 0
+
+    def test_an_unfinished_line_is_delivered_after_a_while(self) -> None:
+        """A line that never ends is delivered after the reorder time."""
+        harness = Harness()
+        harness.feed(b"the last wor")
+        assert harness.wait(HOLD * 0.9) == []
+        (message,) = harness.wait(HOLD * 0.2)
+        assert message.raw == b"the last wor"
+
+    def test_an_unfinished_line_ends_where_an_extended_datagram_begins(self) -> None:
+        """An extended datagram from the same sender ends the line before it."""
+        harness = Harness()
+        harness.feed(b"the last wor")
+        line, extended_one = harness.records(1)
+        assert (line.text, extended_one.text) == ("the last wor", "record 1")
+
+    def test_both_formats_can_come_from_one_sender(self) -> None:
+        """Each datagram is read by itself; legacy text does not disturb the order of records."""
+        harness = Harness()
+        harness.records(1)
+        harness.feed(b"text\n")
+        assert marks(harness.records(2)) == [(2, "")]
+
+    def test_an_empty_datagram_is_counted(self) -> None:
+        """A datagram without a byte yields nothing and is counted."""
+        harness = Harness()
+        assert harness.feed(b"") == []
+        assert harness.tally.empty == 1
+
+
+class TestFlush:
+    """Nothing is kept at the end."""
+
+    def test_everything_held_is_delivered_in_order(self) -> None:
+        """At the end an unfinished line, unfinished records and held records are delivered, nothing is kept."""
+        harness = Harness()
+        long = fragments(record(5, TestFragments.TEXT))
+        harness.records(1, 9, 3)
+        harness.feed(long[0])
+        harness.feed(b"unfinished")
+        out = harness.flush()
+        assert out[0].text == "unfinished"
+        assert marks(out) == [(3, ""), (5, "I"), (9, "")]
+        assert [only([message]).missing for message in out[1:]] == [1, 1, 3]
+        assert harness.stream.cost == 0
+        assert harness.stream.deadline == NEVER
+        assert harness.flush() == []
+
+
+def test_replayed_messages_are_counted() -> None:
+    """A message that the sender says it sent before keeps that mark, and is counted."""
+    harness = Harness()
+    message = only(harness.feed(b"** replaying previous printk message **\n" + record(1)))
+    assert message.replayed
+    assert harness.tally.replayed == 1

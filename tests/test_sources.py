@@ -1,0 +1,210 @@
+"""The table of senders: bounds, eviction, ageing, deadlines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netconsd.ledger import Tally
+from netconsd.message import ExtendedMessage, Message
+from netconsd.ncrx import NEVER
+from netconsd.sources import WAITING_BYTES_LIMIT, SourceTable
+from netconsd.testing import extended, fragments, source
+
+HOLD = 0.2
+
+
+def key(number: int) -> bytes:
+    """The key of one of many senders."""
+    return source(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}").key
+
+
+class Harness:
+    """A table with a clock of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        self.tally = Tally()
+        options = {"limit": 100, "hold": HOLD, "gc_interval": 60.0, "age": 3600.0} | options
+        self.table = SourceTable(self.tally, **options)
+        self.now = 0.0
+
+    def feed(self, *pairs: tuple[int, bytes]) -> list[Message]:
+        senders = [key(number) for number, _ in pairs]
+        return self.table.feed(senders, [datagram for _, datagram in pairs], 5.0, self.now)
+
+    def record(self, sender: int, seq: int, text: str = "x") -> list[Message]:
+        return self.feed((sender, extended(text, seq=seq)))
+
+    def advance(self, seconds: float) -> list[Message]:
+        self.now += seconds
+        return self.table.advance(self.now)
+
+
+def seen(messages: list[Message]) -> list[tuple[str, int]]:
+    """Address and number of each message."""
+    return [(m.source.address, m.seq) for m in messages if isinstance(m, ExtendedMessage)]
+
+
+def test_senders_do_not_disturb_each_other() -> None:
+    """A gap in one sender's records holds back nobody else's, in one batch too."""
+    harness = Harness()
+    harness.feed((1, extended("", seq=1)), (2, extended("", seq=1)))
+    out = harness.feed((1, extended("", seq=3)), (2, extended("", seq=2)), (2, extended("", seq=3)))
+    assert seen(out) == [("10.0.0.2", 2), ("10.0.0.2", 3)]
+
+
+def test_ports_of_one_address_are_senders_of_their_own() -> None:
+    """Two targets on one machine send from two ports: each has its own order."""
+    table = SourceTable(Tally(), limit=10, hold=HOLD, gc_interval=0, age=0)
+    keys = [source("10.0.0.1", port).key for port in (6665, 6666)]
+    out = table.feed(keys, [extended("", seq=5), extended("", seq=5)], 5.0, 0.0)
+    assert [message.source.port for message in out] == [6665, 6666]
+    assert len(table) == 2
+
+
+def test_the_source_is_one_object_per_sender() -> None:
+    """All messages of a sender share its Source."""
+    harness = Harness()
+    (first,) = harness.record(1, 1)
+    (second,) = harness.record(1, 2)
+    assert first.source is second.source
+    assert first.source.packed == key(1)[:16]
+
+
+def test_the_deadline_is_the_earliest_of_all_senders() -> None:
+    """The next deadline is that of the gap that opened first; when none is left, only ageing remains."""
+    harness = Harness(gc_interval=0)
+    for sender in (1, 2):
+        harness.record(sender, 1)
+    assert harness.table.next_deadline() == NEVER
+    harness.record(2, 5)
+    harness.now = 0.1
+    harness.record(1, 5)
+    assert harness.table.next_deadline() == HOLD
+    assert seen(harness.advance(HOLD - 0.1)) == [("10.0.0.2", 5)]
+    assert harness.table.next_deadline() == 0.1 + HOLD
+    assert seen(harness.advance(0.1)) == [("10.0.0.1", 5)]
+    assert harness.table.next_deadline() == NEVER
+
+
+def test_a_deadline_that_was_met_early_wakes_nobody_for_long() -> None:
+    """After a gap was filled, a later gap of the same sender still has its own full time."""
+    harness = Harness(gc_interval=0)
+    harness.record(1, 1)
+    harness.record(1, 3)
+    harness.now = 0.1
+    harness.record(1, 2)
+    harness.record(1, 5)
+    assert harness.advance(HOLD - 0.1) == []
+    assert harness.table.next_deadline() == 0.1 + HOLD
+    assert seen(harness.advance(0.1)) == [("10.0.0.1", 5)]
+
+
+def test_a_busy_table_meets_deadlines_too() -> None:
+    """What is due is delivered with the next batch, whoever sent that."""
+    harness = Harness()
+    harness.record(1, 1)
+    harness.record(1, 3)
+    harness.now = HOLD
+    assert ("10.0.0.1", 3) in seen(harness.record(2, 1))
+
+
+def test_one_sender_too_many_pushes_out_the_longest_silent_one() -> None:
+    """The table never grows beyond its limit; who sent lately stays; the evicted one starts anew when it returns."""
+    harness = Harness(limit=3)
+    for sender in (1, 2, 3):
+        harness.now += 1
+        harness.record(sender, 1)
+    harness.now += 1
+    harness.record(1, 2)
+    harness.now += 1
+    harness.record(4, 1)
+    assert len(harness.table) == 3
+    assert harness.tally.sources_evicted == 1
+    (message,) = harness.record(1, 3)
+    assert isinstance(message, ExtendedMessage)
+    assert not message.seq_reset
+    (message,) = harness.record(2, 2)
+    assert isinstance(message, ExtendedMessage)
+    assert message.seq_reset
+    assert (harness.tally.sources_made, harness.tally.sources_evicted) == (5, 2)
+
+
+def test_what_an_evicted_sender_had_in_flight_is_delivered() -> None:
+    """Held, partly reassembled and unfinished messages of an evicted sender come out with the eviction."""
+    harness = Harness(limit=1)
+    harness.record(1, 1)
+    harness.record(1, 9)
+    harness.feed((1, fragments(extended("long" * 400, seq=5))[0]))
+    harness.feed((1, b"unfinished"))
+    out = harness.record(2, 1)
+    assert [message.text for message in out if not isinstance(message, ExtendedMessage)] == ["unfinished"]
+    assert seen(out) == [("10.0.0.1", 5), ("10.0.0.1", 9), ("10.0.0.2", 1)]
+    assert harness.table.waiting_bytes == 0
+    assert harness.advance(10 * HOLD) == []
+
+
+def test_silent_senders_are_forgotten() -> None:
+    """Who was silent for the age is forgotten at the next interval, who was not stays."""
+    harness = Harness(gc_interval=10.0, age=100.0)
+    harness.record(1, 1)
+    harness.now = 60.0
+    harness.record(2, 1)
+    remembered = {}
+    while harness.table.next_deadline() != NEVER:
+        harness.advance(harness.table.next_deadline() - harness.now)
+        remembered[harness.now] = len(harness.table)
+    assert remembered == {70: 2, 80: 2, 90: 2, 100: 1, 110: 1, 120: 1, 130: 1, 140: 1, 150: 1, 160: 0}
+    assert harness.tally.sources_aged == 2
+
+
+def test_what_a_forgotten_sender_held_is_delivered() -> None:
+    """Ageing delivers what was in flight, even if the age is shorter than the reorder time."""
+    harness = Harness(gc_interval=0.05, age=0.1)
+    harness.record(1, 1)
+    harness.record(1, 5)
+    harness.now = 0.15
+    assert seen(harness.table.advance(harness.now)) == [("10.0.0.1", 5)]
+    assert len(harness.table) == 0
+
+
+def test_without_an_interval_nobody_is_forgotten() -> None:
+    """An interval of 0 switches ageing off."""
+    harness = Harness(gc_interval=0, age=0)
+    harness.record(1, 1)
+    assert harness.table.next_deadline() == NEVER
+    harness.advance(10**9)
+    assert len(harness.table) == 1
+
+
+def test_forged_senders_with_gaps_cannot_fill_the_memory() -> None:
+    """All senders together keep no more than the bound waiting; what waited longest is delivered early."""
+    limit = 50_000
+    harness = Harness(waiting_limit=limit)
+    delivered = []
+    for sender in range(90):
+        delivered += harness.record(sender, 1)
+        delivered += harness.record(sender, 3, "y" * 900)
+        assert harness.table.waiting_bytes <= limit
+    early = [address for address, seq in seen(delivered) if seq == 3]
+    assert early[:2] == ["10.0.0.0", "10.0.0.1"]
+    assert harness.tally.crowded == len(early)
+    assert len(early) + len(seen(harness.table.flush())) == 90
+
+
+def test_the_bound_on_waiting_bytes_has_room_for_a_large_message_each_of_many_senders() -> None:
+    """The default bound holds 500 of the largest messages at once."""
+    assert WAITING_BYTES_LIMIT >= 500 * 128 * 1024
+
+
+def test_flush_delivers_everything_and_the_table_can_go_on() -> None:
+    """After a flush nothing waits, no deadline is left, and the order goes on where it was."""
+    harness = Harness(gc_interval=0)
+    for sender in (1, 2):
+        harness.record(sender, 1)
+        harness.record(sender, 3)
+    assert seen(harness.table.flush()) == [("10.0.0.1", 3), ("10.0.0.2", 3)]
+    assert harness.table.next_deadline() == NEVER
+    assert harness.table.waiting_bytes == 0
+    assert seen(harness.record(1, 4)) == [("10.0.0.1", 4)]
+    harness.record(1, 6)
+    assert seen(harness.advance(HOLD)) == [("10.0.0.1", 6)]
