@@ -24,8 +24,8 @@ LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "deb
 
 _LEVEL_COLUMN: Final[dict[int | None, str]] = {None: "-     ", **dict(enumerate(f"{word:<6}" for word in LEVELS))}
 _NOT_PLAIN: Final = re.compile("[^ -~]")
-# Maps every byte to itself, but those that a line of plain text does not have to NUL.
-_PLAIN: Final = bytes(byte if 0x20 <= byte < 0x7F or byte == 0x0A else 0 for byte in range(256))
+# Maps every byte that a line of plain text may have to itself, and all others to one of these.
+_PLAIN: Final = bytes(byte if 0x20 <= byte < 0x7F or byte == 0x0A else 0x3F for byte in range(256))
 
 
 def printable(text: str) -> str:

@@ -1,0 +1,161 @@
+"""Rendering: lines for people, with nothing in them that acts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.rendering import LEVELS, log_lines, marks, netconsd_line, printable, uptime
+from netconsd.testing import extended_message, legacy_message
+
+MESSAGE_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z \[")
+
+
+@pytest.mark.parametrize("text", ["", "eth0: link is up", "C:\\x1b", "Grüße, 世界, \N{GRINNING FACE}"])
+def test_printable_leaves_text_alone(text: str) -> None:
+    """What is printable stays as it is, the backslash and other languages' letters included."""
+    assert printable(text) is text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b[m", "\\x1b[31mred\\x1b[m"),
+        ("a\nb\r\0", "a\\x0ab\\x0d\\x00"),
+        ("\x7f\x9b31m\x85", "\\x7f\\x9b31m\\x85"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe", "\\u202egpj.exe"),
+        ("\N{ZERO WIDTH SPACE}\N{SOFT HYPHEN}", "\\u200b\\xad"),
+        ("\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}", "\\u2028\\u2029"),
+        ("\N{NO-BREAK SPACE}", "\\xa0"),
+        ("\udc80", "\\udc80"),
+        ("\N{TAG LATIN SMALL LETTER A}", "\\U000e0061"),
+        ("\uffff\ue000", "\\uffff\\ue000"),
+        ("é\x01", "é\\x01"),
+    ],
+)
+def test_printable_escapes(text: str, shown: str) -> None:
+    """Controls, format characters, separators, surrogates and unassigned characters become visible escapes."""
+    assert printable(text) == shown
+
+
+def test_printable_expands_tabs() -> None:
+    """A tab becomes spaces up to the next eighth column."""
+    assert printable("a\tb\x07\t") == "a       b\\x07      "
+
+
+@given(st.text(alphabet=st.characters()))
+def test_printable_is_safe(text: str) -> None:
+    """Whatever the text, the result is one printable line, can be encoded, is bounded in length, and stays itself."""
+    shown = printable(text)
+    assert shown.isprintable()
+    assert len(shown.encode()) <= 10 * len(text)
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("ts_usec", "shown"),
+    [
+        (0, "[    0.000000]"),
+        (999_999, "[    0.999999]"),
+        (1_000_000, "[    1.000000]"),
+        (12_345_678, "[   12.345678]"),
+        (99_999_000_001, "[99999.000001]"),
+        (8_640_000_000_000, "[8640000.000000]"),
+        (2**64 - 1, "[18446744073709.551615]"),
+        (None, "[           -]"),
+    ],
+)
+def test_uptime(ts_usec: int | None, shown: str) -> None:
+    """Uptime is shown as the kernel's printf("[%5lu.%06lu]") does, and in the same width if it is not known."""
+    assert uptime(ts_usec) == shown
+
+
+def test_levels() -> None:
+    """The levels are in the order of their numbers."""
+    assert LEVELS[0] == "emerg"
+    assert LEVELS[3] == "err"
+    assert LEVELS[7] == "debug"
+    assert len(LEVELS) == 8
+
+
+def test_marks() -> None:
+    """Each thing that a person should know has its mark, in a fixed order; mostly there is none."""
+    assert marks(extended_message("text")) == ""
+    assert marks(extended_message("text", lost=0)) == ""
+    assert marks(legacy_message("text")) == ""
+    everything = extended_message("text", seq_reset=True, lost=3, out_of_order=True, incomplete=True)
+    assert marks(everything) == "[start] [3 lost before] [late] [incomplete] "
+
+
+def test_netconsd_line_extended() -> None:
+    """An extended message has the columns of the C daemon's printer; release and flags stand where it has them."""
+    message = extended_message("hello", address="192.0.2.7", seq=397, ts_usec=6221139, level=4, facility=1)
+    assert netconsd_line(message) == " " * 24 + "::ffff:192.0.2.7:  S000397 T00000006221139 F1/L4 hello"
+    message = extended_message(
+        "a", address="2001:db8::7", seq=12345678, release="6.4.0", flag="+", out_of_order=True, seq_reset=True
+    )
+    assert netconsd_line(message) == (
+        "2001:db8::7".rjust(40) + ": 6.4.0 S12345678 T00000001000000 F0/L6 [CONT] [OOS] [SEQ RESET] a"
+    )
+
+
+def test_netconsd_line_shows_the_text_as_sent() -> None:
+    """The text of an extended message stays escaped as the kernel sent it, and its dictionary is left out."""
+    message = extended_message("a\nb\\ é", dictionary={"SUBSYSTEM": "usb"})
+    assert netconsd_line(message).endswith(" F0/L6 a\\x0ab\\x5c \\xc3\\xa9")
+
+
+def test_netconsd_line_legacy() -> None:
+    """A legacy message is the address and the line that came, prefix included and made printable."""
+    message = legacy_message(b"<6>[   12.345678] foo\x1b[m \xff\0\n", address="192.0.2.7")
+    assert netconsd_line(message) == "::ffff:192.0.2.7".rjust(40) + ": <6>[   12.345678] foo\\x1b[m \\xff"
+
+
+def test_netconsd_line_is_safe() -> None:
+    """Not even a body that no kernel would send brings a control character into the line."""
+    message = extended_message("x")
+    assert netconsd_line(message.with_body(b"\x1b[2J\x9b\rforged\0\n", False)).endswith(" \\x1b[2J\\x9b\\x0dforged")
+
+
+def test_log_lines() -> None:
+    """A line has UTC time of receipt, uptime, level, marks, caller and text; what is not known is a dash."""
+    messages = [
+        extended_message("eth0: down", received_at=1763820245.123456, ts_usec=12345678, level=4, lost=3, caller="T123"),
+        legacy_message("no stamp", received_at=1763820245.123456),
+        legacy_message("<5>[   13.000001][    C2] stamp", received_at=1763820246.0),
+        extended_message("rounded", received_at=1763820246.9999999, level=0),
+    ]
+    assert log_lines(messages).decode().splitlines() == [
+        "2025-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: down",
+        "2025-11-22T14:04:05.123456Z [           -] -      no stamp",
+        "2025-11-22T14:04:06.000000Z [   13.000001] notice [C2] stamp",
+        "2025-11-22T14:04:07.000000Z [    1.000000] emerg  rounded",
+    ]
+
+
+@given(st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode)), min_size=1, max_size=4))
+def test_log_lines_cannot_be_forged(texts: list[bytes]) -> None:
+    """Whatever the texts, there is one line for each message, and it is that message's, printable, in UTF-8."""
+    messages = [extended_message(text) if number % 2 else legacy_message(text) for number, text in enumerate(texts)]
+    data = log_lines(messages)
+    assert data.endswith(b"\n")
+    lines = data.decode("utf-8").split("\n")[:-1]
+    assert len(lines) == len(texts)
+    assert all(line.isprintable() and MESSAGE_START.match(line) for line in lines)
+    assert lines == [log_lines([message]).decode().removesuffix("\n") for message in messages]
+
+
+def test_log_lines_escapes_every_control() -> None:
+    """No control character comes through, however plain the rest of the text is."""
+    for code in (*range(0x20), *range(0x7F, 0xA0)):
+        shown = log_lines([extended_message(f"a{chr(code)}b")]).decode()
+        assert shown.endswith(" info   a     b\n" if code == 9 else f" info   a\\x{code:02x}b\n")
+
+
+def test_log_lines_escapes_the_caller() -> None:
+    """The caller is as untrusted as the text."""
+    message = extended_message("text", caller="T\x1b[2J")
+    assert b"\x1b" not in log_lines([message])
