@@ -1,0 +1,175 @@
+"""The daemon's process around its service: SIGHUP, and a start that fails with one message and status 1.
+
+An embedding application has neither: it uses :class:`netconsd.service.NetconsdService`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from netconsd.config import OPTIONS
+from netconsd.loader import ModuleError
+from netconsd.raised import raised
+from netconsd.settings import ConfigError
+
+__all__ = ["Daemon", "Receiver"]
+
+
+class Receiver(Protocol):
+    """What of :class:`netconsd.service.NetconsdService` is used here."""
+
+    started: Deferred[None]
+
+    def privilegedStartService(self) -> None:
+        """Bind the sockets."""
+
+    def startService(self) -> None:
+        """Begin to start; ``started`` tells how it ends."""
+
+    def stopService(self) -> Deferred[None]:
+        """Stop, and fire when that is done."""
+
+    def reload(self) -> None:
+        """Reopen files."""
+
+
+class Daemon(Service):
+    """A child of twistd's application that starts and stops the receiver, and hands SIGHUP on to it.
+
+    A start that fails ends the process with status 1 and one message, without a traceback: on stderr when in the
+    foreground; else in the log, and, as long as the command that started the daemon waits, in short from that.
+    """
+
+    def __init__(self, receiver: Receiver, process: Mapping[str, Any], *, reactor: Any = None) -> None:
+        """
+        :param process: twistd's options, which tell where messages can be seen.
+        :param reactor: by default the installed one, from the start of the service on.
+        """
+        self._receiver = receiver
+        self._foreground = bool(process.get("nodaemon", True))
+        # The log is what stands beside stderr on the terminal: a message need not be in both.
+        logfile = process.get("logfile")
+        elsewhere = process.get("syslog") or process.get("logger") or logfile not in (None, "", "-")
+        self._log_is_seen = self._foreground and not elsewhere
+        self._reactor = reactor
+        self._log = Logger("netconsd")
+        self._before: Any = None
+
+    def privilegedStartService(self) -> None:
+        """Bind the sockets.
+
+        :raises ConfigError: if that is not possible; nothing but the text will be printed.
+        """
+        try:
+            self._receiver.privilegedStartService()
+        except (ConfigError, OSError, CannotListenError) as error:
+            raise self._told(error) from None
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        """Begin to start the receiver; if that fails at once, it is as if the sockets could not be bound.
+
+        :raises ConfigError: as above.
+        :raises ModuleError: if a module cannot start.
+        """
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        super().startService()  # type: ignore[no-untyped-call]
+        # Before the receiver starts: who reads in the log that it runs may send the signal at once.
+        self._before = signal.signal(signal.SIGHUP, self._hung_up)
+        at_once: list[BaseException] = []
+        failed: Callable[[BaseException], None] = at_once.append
+        self._receiver.started.addErrback(lambda failure: failed(failure.value))  # type: ignore[call-overload]
+        try:
+            self._receiver.startService()
+        except (ConfigError, OSError, CannotListenError) as error:
+            at_once.append(error)
+        failed = self._end
+        if at_once:
+            self._let_go_of_sighup()
+            raise self._told(at_once[0]) from None
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the receiver, and fire when it has delivered everything.
+
+        SIGHUP does nothing in the meantime; it is only then that it may end the process again.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return maybeDeferred(self._receiver.stopService).addBoth(self._let_go_of_sighup)
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        # A signal comes between any two instructions: what there is to do is done by the reactor.
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        if self.running:
+            self._log.info("SIGHUP: the modules reopen their files")
+            self._receiver.reload()
+
+    def _let_go_of_sighup(self, result: Any = None) -> Any:
+        if self._before is not None:
+            signal.signal(signal.SIGHUP, self._before)
+            self._before = None
+        return result
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Make what to raise: twistd takes its pid file away, reports to who waits, and lets the exception pass."""
+        if not isinstance(error, (ConfigError, ModuleError, OSError, CannotListenError)):
+            return error
+        kind = ModuleError if isinstance(error, ModuleError) else ConfigError
+        told = kind(_with_option(str(error) if isinstance(error, (ConfigError, ModuleError)) else raised(error)))
+        if not self._log_is_seen:
+            self._log.critical("{text}", text=str(told))
+        before = sys.excepthook
+
+        def without_traceback(type_: Any, value: BaseException, traceback: Any) -> None:
+            if value is told:
+                print(f"netconsd: {value}", file=sys.__stderr__)
+            else:
+                before(type_, value, traceback)
+
+        sys.excepthook = without_traceback
+        return told
+
+    def _end(self, error: BaseException) -> None:
+        """End a process whose reactor runs already."""
+        if isinstance(error, ModuleError):
+            if not self._log_is_seen:
+                self._log.critical("{text}", text=str(error))
+            print(f"netconsd: {error}", file=sys.__stderr__, flush=True)
+        else:
+            self._log.failure("netconsd cannot start", Failure(error))
+        # twistd returns 0 whenever the reactor has stopped. By then, it took away its pid file and closed the log.
+        atexit.register(_exit_with_failure)
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+
+def _with_option(text: str) -> str:
+    """Name the option where a text of the service names the setting: ``port: ...``, ``max_sources: ...``."""
+    name, colon, rest = text.partition(":")
+    option = name.replace("_", "-")
+    return f"--{option}{colon}{rest}" if option in OPTIONS else text
+
+
+def _exit_with_failure() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    os._exit(1)

@@ -1,0 +1,149 @@
+"""``twistd netconsd``: its options, and the service that they make.
+
+twistd asks for both before it changes its directory and becomes a daemon. So relative paths mean what the user's shell
+means, and what is wrong is said on the terminal: as ``SystemExit`` with one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.logger import Logger
+from twisted.python import usage
+
+import netconsd
+from netconsd.config import OPTIONS, Configuration, configure
+from netconsd.daemon import Daemon, Receiver
+from netconsd.loader import ModuleError, load
+from netconsd.settings import ConfigError, Settings
+
+__all__ = ["Options", "makeService"]
+
+_DEFAULT = Settings()
+
+
+def _parameter(long: str, short: str | None, text: str, default: object) -> list[str | None]:
+    # No default for usage.Options: what the user did not say may be in the file.
+    return [long, short, None, f"{text} [default: {default}]"]
+
+
+class Options(usage.Options):
+    """The options of the daemon; after parsing, :attr:`configuration` is what they and the file say."""
+
+    synopsis = "[options] [MODULE ...]"
+    longdesc = (
+        "Receives the kernel logs that Linux machines send with netconsole and hands them to output modules. "
+        "A MODULE is a .py file, a directory of such files, or the name of one that comes with netconsd: printer, "
+        "logger. The command line wins over the file of --config, whose keys are the long options."
+    )
+    optParameters = [
+        _parameter("port", "u", "UDP port; 0 takes any free one", _DEFAULT.port),
+        _parameter("address", "a", "IPv4 or IPv6 address to listen on", "all of both"),
+        _parameter("listeners", "l", "sockets that share the port", _DEFAULT.listeners),
+        _parameter("workers", "w", "threads that call the modules", _DEFAULT.workers),
+        _parameter("batch", "b", "datagrams to read in one go", _DEFAULT.batch),
+        _parameter(
+            "gc",
+            "g",
+            "INTERVAL/AGE in ms: every INTERVAL, forget the senders that were silent for AGE; an INTERVAL of 0: never",
+            f"{_DEFAULT.gc_interval * 1000:.0f}/{_DEFAULT.gc_age * 1000:.0f}",
+        ),
+        _parameter("rcvbuf", None, "bytes of receive buffer per listener", _DEFAULT.rcvbuf),
+        _parameter("queue", None, "datagrams that may wait for each worker", _DEFAULT.queue),
+        _parameter("max-sources", None, "senders to remember", _DEFAULT.max_sources),
+        _parameter("reorder", None, "ms to wait for messages that are late", f"{_DEFAULT.reorder * 1000:.0f}"),
+        ["config", None, None, "configuration file (TOML)"],
+    ]
+
+    configuration: Configuration
+    """All that was asked for; there only if it can be."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._modules: list[str] = []
+        self._sets: list[str] = []
+
+    def opt_modules(self, module: str) -> None:
+        """output module, as MODULE; may be given several times"""  # noqa: D403 - printed by --help
+        self._modules.append(module)
+
+    def opt_set(self, setting: str) -> None:
+        """NAME.KEY=VALUE: a setting of the module NAME; may be given several times"""
+        self._sets.append(setting)
+
+    def opt_version(self) -> None:
+        """print the version and exit"""  # noqa: D403
+        print(f"netconsd {netconsd.__version__}")
+        raise SystemExit(0)
+
+    def opt_help(self) -> None:
+        """print this and exit"""  # noqa: D403
+        print(self)
+        raise SystemExit(0)
+
+    opt_h = opt_help
+
+    def parseArgs(self, *modules: str) -> None:
+        """Take module paths, as the C daemon does.
+
+        :raises UsageError: for what was meant to be an option.
+        """
+        for module in modules:
+            if module.startswith("-"):
+                raise usage.UsageError(f"{module}: options go before the modules")
+        self._modules += modules
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:  # noqa: N802 - Twisted's name
+        """Parse the command line, and read the file.
+
+        :raises SystemExit: with the text for the user, if either cannot be.
+        """
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            raise SystemExit(f"netconsd: {error} (--help lists the options)") from None
+        except ConfigError as error:
+            raise SystemExit(f"netconsd: {error}") from None
+
+    def postOptions(self) -> None:
+        """Check it all.
+
+        :raises ConfigError: see :func:`netconsd.config.configure`.
+        """
+        given = {name: self[name] for name in OPTIONS if self[name] is not None}
+        self.configuration = configure(given, modules=self._modules, sets=self._sets, config=self["config"])
+
+
+def makeService(
+    options: Options, *, receiver: Callable[[dict[str, Any], Settings], Receiver] | None = None
+) -> IService:
+    """Load the modules and make the daemon's service.
+
+    :param options: parsed ones.
+    :param receiver: makes what receives, from modules by name and settings; by default a
+        :class:`~netconsd.service.NetconsdService`.
+    :raises SystemExit: with the text for the user, if a module cannot be loaded.
+    """
+    if receiver is None:
+        from netconsd.service import NetconsdService
+
+        receiver = NetconsdService
+    log = Logger("netconsd")
+    configuration = options.configuration
+    try:
+        selection = load(configuration.modules, configuration.module_settings, configuration.spare)
+    except ModuleError as error:
+        raise SystemExit(f"netconsd: {error}") from None
+    for skipped in selection.skipped:
+        log.info(
+            "Module {name} ({path}) does not start: {reason}",
+            name=skipped.name,
+            path=skipped.path,
+            reason=skipped.reason,
+        )
+    if not selection.loaded:
+        log.warn("There is no output module, so messages go nowhere; try --modules printer")
+    modules = {loaded.name: loaded.module for loaded in selection.loaded}
+    return Daemon(receiver(modules, configuration.settings), options.parent or {})
