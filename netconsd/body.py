@@ -147,12 +147,11 @@ def _taskname_start(lines: list[bytes], start: int, end: int) -> int:
 
 
 def _userdata(lines: list[bytes]) -> dict[str, str]:
-    items: list[tuple[bytes, bytes]] = []
+    items: list[tuple[bytes, list[bytes]]] = []
     for line in lines:
         key, equals, value = line.partition(b"=")
         if equals and key.startswith(b" "):
-            items.append((key[1:], value))
+            items.append((key[1:], [value]))
         elif items:
-            key, value = items[-1]
-            items[-1] = (key, value + b"\n" + line)
-    return {readable(key): readable(value) for key, value in items}
+            items[-1][1].append(line)
+    return {readable(key): readable(b"\n".join(values)) for key, values in items}

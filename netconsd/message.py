@@ -22,10 +22,10 @@ __all__ = ["ExtendedMessage", "LegacyMessage", "Message", "Source"]
 MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
 # "<N>" with console_msg_format=syslog, "[   12.345678]" with printk.time=1, "[  T123]" with CONFIG_PRINTK_CALLER; a
-# space follows the brackets only (WIRE.md section 2). The digits are bounded because int() of a long run is slow.
+# space follows the brackets only (WIRE.md section 2). The digits are bounded so that ts_usec fits 64 bits.
 _LEGACY_PREFIX = re.compile(
     rb"(?:<(?P<prefix>[0-9]{1,4})>)?"
-    rb"(?:\[ *(?P<seconds>[0-9]{1,14})\.(?P<micros>[0-9]{6})\](?P<stamped>))?"
+    rb"(?:\[ *(?P<seconds>[0-9]{1,13})\.(?P<micros>[0-9]{6})\](?P<stamped>))?"
     rb"(?:\[ *(?P<caller>[TC][0-9]{1,10})\](?P<called>))?"
 )
 # facility * 8 + level, where the facility has eight bits.

@@ -138,7 +138,9 @@ def fragments(datagram: bytes, size: int = CHUNK) -> list[bytes]:
     """The datagrams of at most ``size`` bytes that an extended one is sent as; itself alone if it fits."""
     if len(datagram) <= size:
         return [datagram]
-    header, _, body = datagram.partition(b";")
+    header, semicolon, body = datagram.partition(b";")
+    if not semicolon:
+        raise ValueError("not an extended datagram: it has no header")
     pieces = []
     offset = 0
     while offset < len(body):

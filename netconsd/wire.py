@@ -106,7 +106,9 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
             index += 1
         if field == 3 and _is_flag(datagram, index):
             break
-        # If not, the field is the release, or a part of it.
+        # If not, the field is the release, or a part of it; behind the notice it cannot be that any more.
+        if start > release_end + 1:
+            return None
         release_end = _end_of_release(datagram, start)
         if release_end == release_at or release_end - release_at > RELEASE_LIMIT:
             return None
@@ -183,10 +185,11 @@ def _end_of_release(datagram: bytes, start: int) -> int:
 class _Keys:
     """The keys of a header; a total of 0 where it is not a fragment."""
 
-    __slots__ = ("caller", "emergency", "offset", "total")
+    __slots__ = ("caller", "emergency", "ncemg", "offset", "total")
 
     def __init__(self) -> None:
         self.caller: bytes | None = None
+        self.ncemg: bytes | None = None
         self.emergency = False
         self.offset = 0
         self.total = 0
@@ -212,9 +215,10 @@ def _read_keys(text: bytes) -> _Keys:
             if not 0 < keys.total <= TOTAL_LIMIT:
                 raise Malformed(f"the total of a fragmented message is not from 1 to {TOTAL_LIMIT}")
         elif key == b"ncemg":
-            if keys.emergency:
+            if keys.ncemg is not None:
                 raise Malformed("a second ncemg")
-            keys.emergency = True
+            keys.ncemg = value
+            keys.emergency = value == b"1"
     return keys
 
 
