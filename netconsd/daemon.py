@@ -101,6 +101,7 @@ class Daemon(Service):
             at_once.append(error)
         failed = self._end
         if at_once:
+            super().stopService()  # type: ignore[no-untyped-call]
             self._let_go_of_sighup()
             raise self._told(at_once[0]) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -390,10 +391,25 @@ def environment() -> dict[str, str]:
 
 
 def twistd(cwd: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run twistd to its end."""
-    return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, check=False, timeout=30
-    )
+    """Run twistd to its end, and to that of the daemon that it leaves behind."""
+    # A daemon inherits the pipe, and only its end closes it: the pid file goes after the command has returned.
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as ended:
+        try:
+            done = subprocess.run(
+                command(*arguments),
+                cwd=cwd,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=30,
+                pass_fds=[writing],
+            )
+        finally:
+            os.close(writing)
+        assert select.select([ended], [], [], 30)[0], f"a daemon still runs after {done}"
+    return done
 
 
 def failed(done: subprocess.CompletedProcess[str], cwd: Path) -> str:
