@@ -97,14 +97,9 @@ class Logger:
                 pass
         except OSError as error:
             raise RuntimeError(f"logger: cannot write in {self._directory}: {error.strerror}") from error
+        share = max(1, self._max_open_files // worker_count)
         self._workers = [
-            _Files(
-                str(self._directory),
-                max(1, self._max_open_files // worker_count),
-                self._rotate_bytes,
-                self._rotate_keep,
-                self._generation,
-            )
+            _Files(str(self._directory), share, self._rotate_bytes, self._rotate_keep, self._generation)
             for _ in range(worker_count)
         ]
 
