@@ -88,6 +88,8 @@ class ListenerTally:
     truncated: int = 0
     #: Datagrams from an address that cannot be read; dropped.
     refused: int = 0
+    #: Reads that failed with an error of the system.
+    read_errors: int = 0
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
+from traceback import extract_tb
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -20,6 +21,7 @@ from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
 from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import Message
+from netconsd.raised import raised
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
@@ -39,6 +41,8 @@ class Output:
         self.module = module
         #: Per worker, written by its thread only.
         self.tallies = [ModuleTally() for _ in range(worker_count)]
+        #: Written by the reactor's thread.
+        self.reload_errors = 0
         self._report = report
         self._lock = threading.Lock()
         self._next_report = float("-inf")
@@ -110,8 +114,10 @@ class Outputs:
         for name, module in self._modules.items():
             try:
                 await maybeDeferred(module.start, self._worker_count)
-            except Exception as error:
-                self._log.debug("{name} did not start: {failure}", name=name, failure=Failure().getTraceback())
+            except GeneratorExit:
+                raise
+            # BaseException here and below: sys.exit() in a module must not end what is none of its business.
+            except BaseException as error:
                 await self.stop()
                 raise ModuleError(_why_not_started(name, error)) from error
             self.started.append(Output(name, module, self._worker_count, self._report_from_thread))
@@ -127,8 +133,8 @@ class Outputs:
             if IReloadable.providedBy(output.module):
                 try:
                     output.module.reload()
-                except Exception:
-                    output.tallies[0].errors += 1
+                except BaseException:
+                    output.reload_errors += 1
                     output.complain()
 
     async def stop(self) -> None:
@@ -137,7 +143,9 @@ class Outputs:
             output = self.started.pop()
             try:
                 await maybeDeferred(output.module.stop)
-            except Exception:
+            except GeneratorExit:
+                raise
+            except BaseException:
                 self._log.failure("Module {name} failed to stop", name=output.name)
 
     def _report_from_thread(self, failure: Failure, name: str, unreported: int) -> None:
@@ -156,8 +164,9 @@ class Outputs:
             self._log.failure("Module {name} failed", failure, name=name)
 
 
-def _why_not_started(name: str, error: Exception) -> str:
-    if isinstance(error, ImportError) and error.name:
+def _why_not_started(name: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
-    return f"{name}: did not start: {type(error).__name__}: {error}"
+    where = extract_tb(error.__traceback__)[-1]
+    return f"{name}: did not start: {raised(error)} ({where.filename}:{where.lineno})"

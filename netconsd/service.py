@@ -7,8 +7,9 @@ Stop: listeners, workers drained and what they hold delivered, outputs; each is 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -101,40 +102,65 @@ class NetconsdService(Service):
     async def _start(self) -> None:
         try:
             await self._outputs.start(self._reactor)
+            self._workers = Workers(self._outputs.deliver, self.settings, reactor=self._reactor)
+            self._workers.start()
+            granted = granted_rcvbuf(self._sockets[0])
+            for bound in self._sockets:
+                self._listen(bound, self._workers)
         except Exception as error:
-            self._close_sockets()
+            await self._shut_down()
             self.started.errback(error)
             return
-        self._workers = Workers(self._outputs.deliver, self.settings, reactor=self._reactor)
-        self._workers.start()
-        granted = granted_rcvbuf(self._sockets[0])
-        for bound in self._sockets:
-            listener = NetconsoleListener(self._workers, batch=self.settings.batch)
-            self._listeners.append(listener)
-            # The port has a duplicate of its own.
-            self._ports.append(self._reactor.adoptDatagramPort(bound.fileno(), bound.family, listener, MAX_DATAGRAM))
         self._close_sockets()
         self._announce(granted)
         self.started.callback(None)
 
+    def _listen(self, bound: socket.socket, workers: Workers) -> None:
+        listener = NetconsoleListener(workers, batch=self.settings.batch)
+        # The port has a duplicate of the socket.
+        port = self._reactor.adoptDatagramPort(bound.fileno(), bound.family, listener, MAX_DATAGRAM)
+        port.doRead = partial(self._read, port.doRead, listener)
+        self._listeners.append(listener)
+        self._ports.append(port)
+
+    def _read(self, read: Callable[[], None], listener: NetconsoleListener) -> None:
+        """Read a port. What the system refuses must not go up to the reactor, which would drop the port for good."""
+        try:
+            read()
+        except OSError:
+            listener.tally.read_errors += 1
+            if listener.tally.read_errors & (listener.tally.read_errors - 1) == 0:
+                self._log.failure(
+                    "Reading failed, for the {number}. time; this is said each time the number has doubled",
+                    number=listener.tally.read_errors,
+                )
+
     async def _stop(self) -> None:
         if self._settled is not None:
+            # A module whose start never ends must not keep us from stopping.
+            self._settled.cancel()
             await self._settled
             self._settled = None
+        running = self._workers, self._listeners
+        await self._shut_down()
+        if running[0] is not None:
+            self._log_totals(running[0], running[1])
+        if self.started.called:
+            self.started = Deferred()
+
+    async def _shut_down(self) -> None:
+        """Stop what is there, in order."""
         for port in self._ports:
             self._read_what_is_there(port)
             await maybeDeferred(port.stopListening)
+        self._close_sockets()
+        self.port = 0
         if self._workers is not None:
             await self._workers.stop()
-            await self._outputs.stop()
-            self._log_totals(self._workers)
-        self._close_sockets()
+        await self._outputs.stop()
         self._ports = []
         self._listeners = []
         self._workers = None
-        self.port = 0
-        if self.started.called:
-            self.started = Deferred()
 
     def _close_sockets(self) -> None:
         while self._sockets:
@@ -144,11 +170,7 @@ class NetconsdService(Service):
         tally = port.protocol.tally
         for _ in range(FINAL_READS):
             before = tally.datagrams
-            try:
-                port.doRead()
-            except OSError:
-                self._log.failure("The last read before the stop failed")
-                break
+            port.doRead()
             if tally.datagrams == before:
                 break
 
@@ -172,8 +194,8 @@ class NetconsdService(Service):
                 wanted=settings.rcvbuf,
             )
 
-    def _log_totals(self, workers: Workers) -> None:
-        for number, listener in enumerate(self._listeners):
+    def _log_totals(self, workers: Workers, listeners: list[NetconsoleListener]) -> None:
+        for number, listener in enumerate(listeners):
             self._log.info(
                 "Listener {number}: {datagrams} datagrams", number=number, datagrams=listener.tally.datagrams
             )
@@ -185,7 +207,7 @@ class NetconsdService(Service):
                 senders=lane.tally.sources_made,
             )
         tally = total(lane.tally for lane in workers.lanes)
-        received = sum(listener.tally.datagrams for listener in self._listeners)
+        received = sum(listener.tally.datagrams for listener in listeners)
         self._log.info(
             "In all: {datagrams} datagrams received, {messages} messages from {senders} senders",
             datagrams=received,
@@ -194,8 +216,8 @@ class NetconsdService(Service):
         )
         counters = asdict(tally)
         counters["shed"] = sum(lane.queue_tally.shed for lane in workers.lanes)
-        for name in ("truncated", "refused"):
-            counters[name] = sum(getattr(listener.tally, name) for listener in self._listeners)
+        for name in ("truncated", "refused", "read_errors"):
+            counters[name] = sum(getattr(listener.tally, name) for listener in listeners)
         worth_telling = {name: counters[name] for name in TOLD_AT_THE_END if counters[name]}
         if worth_telling:
             self._log.info(
@@ -208,6 +230,7 @@ TOLD_AT_THE_END = (
     "shed",
     "truncated",
     "refused",
+    "read_errors",
     "malformed",
     "duplicates",
     "empty",

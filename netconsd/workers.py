@@ -134,6 +134,7 @@ class Lane:
 
     def _turn(self) -> bool:
         """Serve one batch or one deadline; ``False`` after the last one."""
+        last = False
         try:
             deadline = self._table.next_deadline()
             try:
@@ -143,17 +144,18 @@ class Lane:
                 self._hand_out(self._table.advance(self._clock()))
                 return True
             if batch is None:
+                last = True
                 self._hand_out(self._table.flush())
                 return False
             try:
                 self._hand_out(self._table.feed(batch.senders, batch.datagrams, batch.received_at, batch.now))
             finally:
                 self._places_done += batch.places
-        except Exception:
-            # Nothing that a datagram says can raise, nor a module (Outputs catches it): a bug of ours must not make the
-            # daemon deaf to a part of the fleet.
+        except BaseException:
+            # Nothing that a datagram says can raise, nor a module (Outputs catches it). But neither a bug of ours nor
+            # sys.exit() in somebody's `deliver` may make us deaf to a part of the fleet.
             self._log.failure("Worker {number} failed; it goes on with the next batch", number=self.number)
-        return True
+        return not last
 
     def _hand_out(self, messages: list[Message]) -> None:
         if messages:
