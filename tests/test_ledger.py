@@ -1,0 +1,69 @@
+"""Counters add up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.ledger import ListenerTally, ModuleTally, QueueTally, Tally, total
+from netconsd.service import TOLD_AT_THE_END
+from netconsd.settings import Settings
+from netconsd.sources import SourceTable
+from netconsd.testing import extended, fragments, legacy, source
+
+NAMES = [field.name for field in fields(Tally)]
+tallies = st.builds(Tally, **{name: st.integers(0, 2**40) for name in NAMES})
+
+
+@given(st.lists(tallies, max_size=5))
+def test_the_total_is_the_sum_of_every_counter(several: list[Tally]) -> None:
+    """``total`` adds counter by counter, leaves none out, and changes none of those it adds."""
+    before = [asdict(tally) for tally in several]
+    assert asdict(total(iter(several))) == {name: sum(each[name] for each in before) for name in NAMES}
+    assert [asdict(tally) for tally in several] == before
+
+
+def test_counting_begins_at_zero() -> None:
+    """A new tally of any kind has counted nothing."""
+    for kind in (Tally, QueueTally, ListenerTally, ModuleTally):
+        assert set(asdict(kind()).values()) == {0}
+
+
+def test_a_misspelt_counter_is_an_error() -> None:
+    """Tallies have their counters and no others, so that nothing is counted where nobody reads it."""
+    for kind in (Tally, QueueTally, ListenerTally, ModuleTally):
+        assert not hasattr(kind(), "__dict__")
+
+
+def test_what_is_told_at_the_end_is_counted() -> None:
+    """Each counter that the totals name exists in one of the tallies."""
+    known = {field.name for kind in (Tally, QueueTally, ListenerTally) for field in fields(kind)}
+    assert set(TOLD_AT_THE_END) <= known
+    assert len(set(TOLD_AT_THE_END)) == len(TOLD_AT_THE_END)
+
+
+DATAGRAMS = st.one_of(
+    st.binary(max_size=40),
+    st.builds(extended, st.text(max_size=5), seq=st.integers(0, 20), ts_usec=st.integers(0, 3)),
+    st.builds(legacy, st.text(max_size=5)),
+    st.sampled_from(fragments(extended("x" * 100, seq=7), size=60) + fragments(extended("y" * 90, seq=9), size=60)),
+)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), DATAGRAMS, st.floats(0, 1)), max_size=60), st.integers(1, 3))
+def test_the_two_equations_hold(received: list[tuple[int, bytes, float]], limit: int) -> None:
+    """Whatever arrives: in the end each datagram is under one heading, and each message has one origin."""
+    tally = Tally()
+    table = SourceTable(tally, limit=limit, hold=Settings().reorder, gc_interval=0.0, age=0.0)
+    now = 0.0
+    messages = 0
+    for number, datagram, pause in received:
+        now += pause
+        messages += len(table.feed([source(f"192.0.2.{number}").key], [datagram], 0.0, now))
+    messages += len(table.flush())
+    assert tally.datagrams == len(received)
+    assert tally.octets == sum(len(datagram) for _, datagram, _ in received)
+    assert tally.datagrams == tally.whole + tally.fragments + tally.legacy + tally.duplicates + tally.empty
+    assert tally.messages == messages == tally.whole + tally.reassembled + tally.lines
