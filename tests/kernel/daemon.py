@@ -1,0 +1,121 @@
+"""The daemon under test: a twistd process of its own, and what it hands to an output module."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Self
+
+RECORDER = Path(__file__).with_name("recorder.py")
+CHECKOUT = Path(__file__).parents[2]
+TIMEOUT = 30.0  # seconds, for its start and for its stop
+PROBE_INTERVAL = 0.1
+
+Recorded = SimpleNamespace
+"""A message as recorder.py wrote it; it has the attributes that the message had."""
+
+
+class Daemon:
+    """``twistd netconsd`` on the loopback address; as a context manager, one that is ready for datagrams.
+
+    :param directory: for its log and its messages.
+    :raises AssertionError: from the context manager, when it does not start, or does not stop as it should.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.port = _free_port()
+        self.messages: list[Recorded] = []
+        self._log = directory / "twistd.log"
+        # The recorder writes into a pipe, so that its messages can be waited for. Open in both directions: then opening
+        # and reading do not depend on when the recorder opens it.
+        path = directory / "messages"
+        os.mkfifo(path)
+        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self._partial_line = b""
+        self._command = [
+            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+            *("-n", "--pidfile=", "netconsd", "--port", str(self.port), "--address", "127.0.0.1"),
+            *("--modules", str(RECORDER), "--set", f"recorder.path={path}"),
+        ]
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._stop()
+        finally:
+            self._end()
+
+    def receive(self, timeout: float) -> list[Recorded]:
+        """The messages that came since, waiting for the first of them for that many seconds.
+
+        All that were received so far are in ``messages``.
+        """
+        if not select.select([self._pipe], [], [], timeout)[0]:
+            return []
+        *lines, self._partial_line = (self._partial_line + os.read(self._pipe, 1 << 20)).split(b"\n")
+        received = [Recorded(**json.loads(line)) for line in lines]
+        self.messages += received
+        return received
+
+    def log(self) -> str:
+        """What the daemon said so far."""
+        return self._log.read_text("utf-8", "backslashreplace")
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            while not self.receive(PROBE_INTERVAL):
+                assert self._process.poll() is None, f"the daemon did not start:\n{self.log()}"
+                assert time.monotonic() < deadline, f"the daemon did not answer:\n{self.log()}"
+                probe.sendto(b"probe\n", ("127.0.0.1", self.port))
+
+    def _stop(self) -> None:
+        """End it as an administrator does, and take what it still holds."""
+        self._process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + TIMEOUT
+        while self._process.poll() is None:
+            assert time.monotonic() < deadline, f"the daemon did not stop:\n{self.log()}"
+            self.receive(PROBE_INTERVAL)
+        while self.receive(0):
+            pass
+        # twistd ends by the signal that it was stopped with.
+        assert self._process.returncode in (0, -signal.SIGTERM), (
+            f"the daemon ended with {self._process.returncode}:\n{self.log()}"
+        )
+        self.messages = [message for message in self.messages if message.text != "probe"]
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._pipe)
+
+
+def _free_port() -> int:
+    """A UDP port that nothing uses at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        return port

@@ -1,0 +1,87 @@
+"""A guest: a kernel that boots under qemu, sends its log by netconsole, and crashes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.kernel.initramfs import build
+from tests.kernel.kernels import Kernel, find_qemu
+from tests.kernel.records import BURST
+
+# qemu's user-mode network: 10.0.2.2 is the loopback address of the machine it runs on. Every port of the guest gets one
+# of the host's, so that each of the targets is a sender of its own to the daemon.
+HOST = "10.0.2.2/52:55:0a:00:02:02"
+LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604}
+# Everything is sent, whatever its level; nothing that is written to /dev/kmsg is suppressed; the log is large enough to
+# hold all of it. After the crash the kernel stands still: kernels since 7.0 hand the last messages to netconsole only
+# then, and not at all if panic= makes them reboot.
+COMMAND_LINE = "console=ttyS0 loglevel=8 printk.devkmsg=on log_buf_len=1M panic=0"
+
+
+def modes(kernel: Kernel) -> list[str]:
+    """The ways of sending that this kernel knows; the guest uses all of them at the same time."""
+    return [mode for mode in LOCAL_PORTS if mode != "release" or kernel.has("release")]
+
+
+def targets(kernel: Kernel, port: int) -> str:
+    """The value of netconsole's module parameter.
+
+    :param port: the UDP port of the daemon on this machine.
+    """
+    options = {"legacy": "", "extended": "+", "release": "+r"}
+    return ";".join(
+        f"{options[mode]}{LOCAL_PORTS[mode]}@10.0.2.15/eth0,{port}@{HOST}" for mode in modes(kernel) if mode in options
+    )
+
+
+class Guest:
+    """A running guest; as a context manager, one that has ended when the block has.
+
+    :param port: the UDP port of the daemon, on the loopback address of this machine.
+    :param directory: where the guest's file system and what it writes to its console are kept.
+    :raises Missing: if something that the guest is made of is not on this machine.
+    """
+
+    def __init__(self, kernel: Kernel, port: int, directory: Path) -> None:
+        self._console = directory / "console.log"
+        initrd = directory / "initramfs.cpio"
+        settings = {
+            "PORT": str(port),
+            "TARGETS": targets(kernel, port),
+            "CONFIGFS_PORT": str(LOCAL_PORTS["configfs"]),
+            "BURST": str(BURST),
+        }
+        initrd.write_bytes(build(kernel, settings))
+        command = [
+            *(find_qemu(), "-accel", "tcg", "-smp", "1", "-m", "256"),
+            *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+            *("-serial", f"file:{self._console}"),
+            *("-netdev", "user,id=net", "-device", "e1000,netdev=net,romfile="),
+            *("-kernel", str(kernel.image), "-initrd", str(initrd), "-append", COMMAND_LINE),
+        ]
+        self._log = (directory / "qemu.log").open("wb+")
+        self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._qemu.kill()
+        self._qemu.wait()
+        self._log.close()
+
+    def running(self) -> bool:
+        """Whether qemu runs; it goes on after the guest's crash."""
+        return self._qemu.poll() is None
+
+    def console(self) -> str:
+        """What qemu said, and what the guest wrote to its console so far."""
+        self._log.seek(0)
+        said = self._log.read()
+        written = self._console.read_bytes() if self._console.exists() else b""
+        return (said + written).decode("utf-8", "backslashreplace")

@@ -1,0 +1,209 @@
+"""A real kernel boots, sends its log in every way that it knows, and crashes; the daemon's modules get all of it."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import pytest
+
+from tests.kernel.boot import Booted
+from tests.kernel.daemon import Recorded
+from tests.kernel.kernels import find_kernels, missing, required
+from tests.kernel.records import BURST, CUT, FRAGMENTED, LEVELS, LONG_LINES, RECORDS, TEXTS, USERDATA, USERDATA_LARGE
+
+# The first test of each kernel boots it. The parts of that have time limits of their own, which say what took so long.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+if MISSING := missing():
+    if required():
+        pytest.fail(MISSING, pytrace=False)
+    pytest.skip(MISSING, allow_module_level=True)
+
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+
+
+def only(messages: list[Recorded], text: str) -> Recorded:
+    """The one message with that text."""
+    (found,) = [message for message in messages if message.text == text]
+    return found
+
+
+class TestExtended:
+    """The extended format, by module parameter, with the kernel's release, and by configfs."""
+
+    def test_every_record_comes_once_in_order_as_it_was_written(self, extended: list[Recorded]) -> None:
+        """Text, level and facility of what was written to /dev/kmsg come out unchanged, once each, in order."""
+        written = [(record.text, record.level, record.facility) for record in RECORDS if record is not CUT]
+        texts = {text for text, _, _ in written}
+        assert [(m.text, m.level, m.facility) for m in extended if m.text in texts] == written
+
+    def test_level(self, extended: list[Recorded]) -> None:
+        """Every level is the writer's, and the facility is "user" where the writer named none."""
+        messages = [only(extended, f"level: {level}") for level in LEVELS]
+        assert [(message.level, message.facility) for message in messages] == [(level, 1) for level in LEVELS]
+
+    def test_any_character(self, extended: list[Recorded]) -> None:
+        """Whatever the text holds comes out of the kernel's escapes as it went in, and makes nothing but text."""
+        messages = [only(extended, record.text) for record in TEXTS]
+        assert [message.text for message in messages if message.dictionary or message.incomplete] == []
+
+    def test_fragmented_record(self, extended: list[Recorded]) -> None:
+        """A record that the kernel sent in several datagrams is one message."""
+        messages = [only(extended, record.text) for record in FRAGMENTED]
+        assert [message.incomplete for message in messages] == [False] * len(FRAGMENTED)
+
+    def test_record_that_the_kernel_cut(self, extended: list[Recorded]) -> None:
+        """Of a record that is too long for the kernel, in the middle of an escape, we hand out what it sent."""
+        (message,) = [m for m in extended if m.text.startswith("cut: ")]
+        assert message.text.startswith(CUT.text[:500])
+        assert message.incomplete is False
+
+    def test_burst(self, extended: list[Recorded]) -> None:
+        """A burst of lines comes complete and in order."""
+        burst = [message.text for message in extended if message.text.startswith("burst: ")]
+        assert burst == [f"burst: {number}" for number in range(BURST)]
+
+    def test_nothing_is_missing(self, extended: list[Recorded]) -> None:
+        """From the first message to the end of the crash no sequence number is missing, and no mark says otherwise."""
+        assert [after.seq - before.seq for before, after in pairwise(extended)] == [1] * (len(extended) - 1)
+        assert [m.text for m in extended if m.incomplete or m.out_of_order or m.replayed or m.missing] == []
+        assert [m.seq_reset for m in extended] == [True] + [False] * (len(extended) - 1)
+
+    def test_time_since_boot(self, extended: list[Recorded]) -> None:
+        """Time stamps are those of the guest, which ran for less than the two minutes that this test may take."""
+        assert all(0 <= message.ts_usec < 120_000_000 for message in extended)
+
+    def test_crash(self, extended: list[Recorded]) -> None:
+        """The kernel's last words come out whole: the panic at level 0, its trace, and its end as the last message."""
+        panic = only(extended, PANIC)
+        crash = extended[extended.index(panic) :]
+        assert (panic.level, panic.facility) == (0, 0)
+        assert any(message.text == "Call Trace:" for message in crash)
+        assert any("sysrq_handle_crash" in message.text for message in crash)
+        assert crash[-1].text == f"---[ end {PANIC} ]---"
+
+
+class TestModuleParameter:
+    """Targets named when the module is loaded."""
+
+    @pytest.mark.parametrize("mode", ["extended", "release"])
+    def test_the_log_comes_from_its_beginning(self, booted: Booted, mode: str) -> None:
+        """The kernel sends what it had logged before netconsole was loaded, from the first record."""
+        first = booted.sent(mode)[0]
+        assert (first.seq, first.ts_usec, first.level, first.facility) == (0, 0, 5, 0)
+        assert first.text.startswith(f"Linux version {booted.kernel.release} ")
+
+    def test_dictionary(self, booted: Booted) -> None:
+        """A driver's message says which device it is about."""
+        (message,) = [m for m in booted.sent("extended") if m.text.endswith("Intel(R) PRO/1000 Network Connection")]
+        assert message.dictionary == {"SUBSYSTEM": "pci", "DEVICE": "+pci:0000:00:02.0"}
+        assert message.userdata == {}
+
+    def test_release(self, booted: Booted) -> None:
+        """With the option "r" every message carries the kernel's release, fragmented ones too; without it, none."""
+        assert {message.release for message in booted.sent("release")} == {booted.kernel.release}
+        assert {message.release for message in booted.sent("extended")} == {None}
+
+
+class TestConfigfs:
+    """A target made at run time, with what its messages carry besides the text."""
+
+    def test_the_log_does_not_come_again(self, booted: Booted) -> None:
+        """Such a target sends only what is logged once it is enabled, and that is where we start to count."""
+        first = booted.sent("configfs")[0]
+        assert first.seq > 100
+        assert first.missing == 0
+
+    def test_same_record(self, booted: Booted) -> None:
+        """What several targets send is the same record: same number, same time."""
+        message, other = (only(booted.sent(mode), "level: 3") for mode in ("configfs", "extended"))
+        assert (message.seq, message.ts_usec) == (other.seq, other.ts_usec)
+        assert message.port != other.port
+
+    def test_userdata(self, booted: Booted) -> None:
+        """Keys and values of userdata come with every message; any character but a newline may be in a value."""
+        booted.needs("userdata")
+        for record in RECORDS:
+            if record is not CUT:
+                assert only(booted.sent("configfs"), record.text).userdata == USERDATA
+
+    def test_userdata_in_fragments(self, booted: Booted) -> None:
+        """Userdata that is larger than a datagram comes out whole, in the crash too."""
+        booted.needs("userdata")
+        messages = booted.sent("configfs")
+        start = messages.index(only(messages, "with large userdata"))
+        assert len(messages) - start > 10
+        assert all(message.userdata == USERDATA | USERDATA_LARGE for message in messages[start:])
+
+    def test_sysdata(self, booted: Booted) -> None:
+        """What the kernel says of the writer: the processor, the task, its own release."""
+        message = only(booted.sent("configfs"), PANIC)
+        for feature, value in {"cpu": 0, "taskname": "init", "sysdata release": booted.kernel.release}.items():
+            expected = value if booted.kernel.has(feature) else None
+            assert getattr(message, feature.removeprefix("sysdata ")) == expected
+
+    def test_msgid(self, booted: Booted) -> None:
+        """The kernel's count of messages, one per message however many fragments it had, shows that none was lost."""
+        booted.needs("msgid")
+        messages = booted.sent("configfs")
+        assert [after.msgid - before.msgid for before, after in pairwise(messages)] == [1] * (len(messages) - 1)
+        assert {message.lost for message in messages[1:]} == {0}
+
+
+class TestLegacy:
+    """The legacy format: console text."""
+
+    def test_every_line_comes_once_in_order(self, legacy: list[Recorded]) -> None:
+        """Every line of every record is a message, its time stamp a field; level and facility are not known."""
+        written = [line for record in RECORDS if record is not CUT for line in record.text.split("\n")]
+        found = [message for message in legacy if message.text in set(written)]
+        assert [message.text for message in found] == written
+        assert {(message.level, message.facility, message.caller) for message in found} == {(None, None, None)}
+
+    def test_time(self, booted: Booted, legacy: list[Recorded]) -> None:
+        """The time stamp in front of a line is the record's time."""
+        for text in ("level: 3", "tab:\tbetween\ttabs"):
+            assert only(legacy, text).ts_usec == only(booted.sent("extended"), text).ts_usec
+
+    def test_line_cut_by_the_kernel(self, legacy: list[Recorded]) -> None:
+        """Lines that the kernel cut after 1000 bytes, one of them a whole record, are put together."""
+        lines = [FRAGMENTED[-1].text, *LONG_LINES.text.split("\n")]
+        assert [message.text for message in legacy if message.text in set(lines)] == lines
+
+    def test_burst(self, legacy: list[Recorded]) -> None:
+        """A burst of lines comes complete and in order."""
+        burst = [message.text for message in legacy if message.text.startswith("burst: ")]
+        assert burst == [f"burst: {number}" for number in range(BURST)]
+
+    def test_the_log_comes_from_its_beginning(self, booted: Booted, legacy: list[Recorded]) -> None:
+        """The kernel sends what it had logged before netconsole was loaded, from the first line."""
+        assert legacy[0].text.startswith(f"Linux version {booted.kernel.release} ")
+        assert legacy[0].ts_usec == 0
+
+    def test_without_time_stamps(self, legacy: list[Recorded]) -> None:
+        """With printk.time=0 a line is text and nothing else, and its time is not known."""
+        message = only(legacy, "about to crash")
+        assert message.ts_usec is None
+
+    def test_crash(self, legacy: list[Recorded]) -> None:
+        """The kernel's last words come out whole."""
+        crash = [message.text for message in legacy[legacy.index(only(legacy, PANIC)) :]]
+        assert "Call Trace:" in crash
+        assert crash[-1] == f"---[ end {PANIC} ]---"
+
+
+def test_senders(booted: Booted) -> None:
+    """Each target of a machine is a sender of its own: one address, a port each."""
+    senders = {(message.address, message.port) for sent in booted.modes.values() for message in sent}
+    assert {address for address, _ in senders} == {"127.0.0.1"}
+    assert len(senders) == len(booted.modes)
+
+
+def test_every_way_of_sending_is_tested() -> None:
+    """Unless somebody named the kernels, one of them is new enough to send its release and userdata."""
+    if "NETCONSD_TEST_KERNEL" in os.environ:
+        pytest.skip("the kernels are those of NETCONSD_TEST_KERNEL")
+    newest = find_kernels()[-1]
+    assert newest.has("release")
+    assert newest.has("userdata")
