@@ -63,8 +63,34 @@ def _damaged(draw: st.DrawFn) -> bytes:
     return datagram
 
 
+_FRONTS = [
+    *(b"", b"", b"7.0.0,", b"a,b,", b"1,2,", b"2048,", b",", b"a" * 64 + b",", b"a" * 65 + b",", b"\n", b" x,"),
+    *(NOTICE, NOTICE + b"7.0.0,", b"7.0.0," + NOTICE, b"1," + NOTICE, b"7.0.0," + NOTICE + b"x,", NOTICE + NOTICE),
+]
+_VALID = st.sampled_from([b"0", b"6", b"007", b"2047", b"0" * 19 + b"7"])
+_NUMBERS = _VALID | st.sampled_from(
+    [b"1758426", b"18446744073709551615", b"18446744073709551616", b"0" * 21, b"2048", b"x", b""]
+)
+_KEYS = [
+    *(b"", b",caller=T123", b",caller=x", b",x=y", b",ncemg=1", b",ncemg=1,ncemg=1", b",ncfrag=0/31"),
+    *(b",ncfrag=16/31", b",ncfrag=30/31", b",ncfrag=0/0", b",ncfrag=31", b",ncfrag=0/999,ncfrag=0/999"),
+]
+_composed = st.tuples(
+    st.just(b"") | st.sampled_from(_FRONTS),
+    _VALID | _NUMBERS,
+    st.just(b","),
+    _VALID | _NUMBERS,
+    st.just(b","),
+    _VALID | _NUMBERS,
+    st.just(b","),
+    st.sampled_from([b"-", b"c", b"+"]) | st.sampled_from([b"-x", b"*", b"5", b"", b"xy"]),
+    st.just(b"") | st.sampled_from(_KEYS),
+    st.sampled_from([b";"] * 5 + [b""]),
+    st.lists(st.sampled_from(_PIECES), max_size=5).map(b"".join),
+).map(b"".join)
+
 #: Bytes made of what headers and bodies are made of.
-plausible = st.lists(st.sampled_from(_PIECES), max_size=14).map(b"".join)
+plausible = st.one_of(_composed, st.lists(st.sampled_from(_PIECES), max_size=14).map(b"".join))
 damaged = _damaged()
 #: Anything that could arrive.
 datagrams = st.one_of(plausible, damaged, st.binary(max_size=200))
