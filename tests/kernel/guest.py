@@ -16,8 +16,8 @@ from tests.kernel.records import BURST
 HOST = "10.0.2.2/52:55:0a:00:02:02"
 LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604}
 # Everything is sent, whatever its level; nothing that is written to /dev/kmsg is suppressed; the log is large enough to
-# hold all of it. After the crash the kernel stands still: kernels since 7.0 hand the last messages to netconsole only
-# then, and not at all if panic= makes them reboot.
+# hold all of it. After the crash the kernel stands still: newer kernels (seen with 7.3) hand the last messages to
+# netconsole at the very end of a panic, which they do not reach if panic= makes them reboot.
 COMMAND_LINE = "console=ttyS0 loglevel=8 printk.devkmsg=on log_buf_len=1M panic=0"
 
 
