@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from netconsd.contract import disagreements
 from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
-from netconsd.raised import raised
+from netconsd.raised import place, raised
 
 __all__ = ["FileError", "Output", "forget", "import_file", "make", "outputs_in"]
 
@@ -69,9 +69,9 @@ def import_file(path: Path) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, SystemExit):
-            text = f"{_place(path, error)}: the file ends the program when it is imported ({raised(error)})"
+            text = f"{place(str(path), error)}: the file ends the program when it is imported ({raised(error)})"
         else:
-            text = f"{_place(path, error)}: {raised(error)}"
+            text = f"{place(str(path), error)}: {raised(error)}"
         if isinstance(error, ModuleNotFoundError):
             text += "; install it, or import it in start(), so that only those who use this module need it"
         raise FileError(text) from error
@@ -135,8 +135,8 @@ def make(output: Output, arguments: Mapping[str, Any]) -> Any:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            place = _place(output.path, error)
-            raise FileError(f"{place}: module {output.name} cannot be made: {raised(error)}") from error
+            where = place(str(output.path), error)
+            raise FileError(f"{where}: module {output.name} cannot be made: {raised(error)}") from error
     wrong = disagreements(output.interface, made)
     if IReloadable.providedBy(made):
         wrong += disagreements(IReloadable, made)
@@ -152,17 +152,6 @@ def _private_name(path: Path) -> str:
     if name not in sys.modules:
         return name
     return next(free for count in itertools.count(2) if (free := f"{name}_{count}") not in sys.modules)
-
-
-def _place(path: Path, error: BaseException) -> str:
-    """``path:line`` of the last line of the file that an exception came through."""
-    line = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == str(path):
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return f"{path}:{line}" if line else str(path)
 
 
 def _one(interfaces: list[Any], who: str) -> Any:

@@ -6,10 +6,10 @@ counted against it; the other modules still get the message.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
-from traceback import extract_tb
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -21,7 +21,7 @@ from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
 from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import Message
-from netconsd.raised import raised
+from netconsd.raised import place, raised
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
@@ -119,7 +119,7 @@ class Outputs:
             # BaseException here and below: sys.exit() in a module must not end what is none of its business.
             except BaseException as error:
                 await self.stop()
-                raise ModuleError(_why_not_started(name, error)) from error
+                raise ModuleError(_why_not_started(name, module, error)) from error
             self.started.append(Output(name, module, self._worker_count, self._report_from_thread))
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
@@ -164,9 +164,10 @@ class Outputs:
             self._log.failure("Module {name} failed", failure, name=name)
 
 
-def _why_not_started(name: str, error: BaseException) -> str:
+def _why_not_started(name: str, module: object, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
-    where = extract_tb(error.__traceback__)[-1]
-    return f"{name}: did not start: {raised(error)} ({where.filename}:{where.lineno})"
+    file = getattr(module, "__file__", None) or getattr(sys.modules.get(type(module).__module__), "__file__", None)
+    where = place(file, error) if file else None
+    return f"{name}: did not start: {raised(error)}" + (f" ({where})" if where != file else "")

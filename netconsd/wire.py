@@ -6,7 +6,8 @@ Rules:
 
 1. The header is found at the first comma-separated field from which four in a row are decimal, decimal, decimal and a
    flag; what stands before is the release. It ends at the first ``;``.
-2. prefix is at most 2047, seq and ts_usec fit 64 bits unsigned, the release has 1 to 64 visible ASCII characters.
+2. prefix is at most 2047, seq and ts_usec fit 64 bits unsigned, the release has 1 to 64 visible ASCII characters,
+   of which the first is no comma.
    A "header" beyond these bounds is not one.
 3. The flag starts with ``-``, ``c`` or ``+``; the last two continue an earlier record. Any other single character that
    is not a digit is taken for a flag that we do not know yet, and treated as ``-``.

@@ -469,7 +469,7 @@ def test_daemon_whose_port_is_in_use(tmp_path: Path, busy: int) -> None:
 @pytest.mark.parametrize(
     ("way", "reason"),
     [
-        ("raise", "OSError: no such database"),
+        ("raise", "OSError: no such database ({path}:13)"),
         ("later", "OSError: no such database"),
         ("import", "it needs the Python package that provides 'no_such_library', which is not installed"),
     ],
@@ -479,7 +479,7 @@ def test_process_whose_module_does_not_start(tmp_path: Path, way: str, reason: s
     (tmp_path / "x.py").write_text(MODULE)
     done = twistd(tmp_path, "-n", "netconsd", "-u0", "-a127.0.0.1", "--set", f"x.way={way}", "x.py")
     told = failed(done, tmp_path)
-    assert told == f"netconsd: x: did not start: {reason}\n"
+    assert told == f"netconsd: x: did not start: {reason.format(path=tmp_path / 'x.py')}\n"
 
 
 def test_daemon_whose_module_does_not_start(tmp_path: Path) -> None:
