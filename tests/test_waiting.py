@@ -1,0 +1,190 @@
+"""The messages that wait for others before them: in order of their numbers, bounded, each with its own deadline."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.message import ExtendedMessage
+from netconsd.testing import extended_message
+from netconsd.waiting import MESSAGE_OVERHEAD, WAITING_BYTES_LIMIT, WAITING_LIMIT, Waiting
+from tests.memory import bytes_for
+from tests.strategies import examples, numbers
+
+
+def message(seq: int, text: str = "x") -> ExtendedMessage:
+    """A message with this number."""
+    return extended_message(text, seq=seq)
+
+
+def filled(*entries: tuple[int, float]) -> Waiting:
+    """Messages with these numbers and deadlines."""
+    waiting = Waiting()
+    for seq, deadline in entries:
+        waiting.add(message(seq), deadline)
+    return waiting
+
+
+def test_empty() -> None:
+    """At first nothing waits, costs, or is due."""
+    waiting = Waiting()
+    assert (len(waiting), waiting.cost, waiting.deadline, waiting.crowded) == (0, 0, inf, False)
+    assert waiting.get(1) is None
+    assert waiting.overdue(1e9) == -1
+    assert waiting.deadline == inf
+
+
+def test_lowest_first() -> None:
+    """Messages come out by number, whatever order they came in."""
+    waiting = filled((5, 1.0), (2**64 - 1, 2.0), (0, 3.0), (7, 0.5))
+    order = []
+    while len(waiting):
+        lowest = waiting.lowest()
+        assert waiting.pop() is lowest
+        order.append(lowest.seq)
+    assert order == [0, 5, 7, 2**64 - 1]
+    assert waiting.cost == 0
+
+
+def test_get() -> None:
+    """A waiting message can be looked at by its number; one that was taken out, or was never there, cannot."""
+    waiting = Waiting()
+    five = message(5)
+    waiting.add(five, 1.0)
+    assert waiting.get(5) is five
+    assert waiting.get(4) is None
+    assert waiting.pop() is five
+    assert waiting.get(5) is None
+
+
+def test_overdue() -> None:
+    """Asked what is overdue, it names the highest number whose wait is over, and the next deadline."""
+    waiting = filled((5, 1.0), (3, 2.0), (9, 1.5), (7, 4.0))
+    assert waiting.deadline == 1.0
+    assert (waiting.overdue(0.5), waiting.deadline) == (-1, 1.0)
+    assert (waiting.overdue(1.0), waiting.deadline) == (5, 1.5)
+    assert (waiting.overdue(3.0), waiting.deadline) == (9, 4.0)
+    assert (waiting.overdue(4.0), waiting.deadline) == (9, inf)
+
+
+def test_overdue_of_number_zero() -> None:
+    """Number 0 can be overdue, and is not mistaken for none."""
+    assert filled((0, 1.0)).overdue(1.0) == 0
+
+
+def test_overdue_takes_nothing_out() -> None:
+    """To ask is not to take: what is overdue waits until it is taken out."""
+    waiting = filled((5, 1.0), (3, 2.0))
+    waiting.overdue(5.0)
+    assert (len(waiting), waiting.lowest().seq) == (2, 3)
+
+
+def test_deadline_after_pop() -> None:
+    """No message's wait ends before ``deadline``, also when the most urgent one was taken out."""
+    waiting = filled((5, 1.0), (7, 2.0))
+    waiting.pop()
+    assert waiting.deadline <= 2.0
+    waiting.overdue(0.0)
+    assert waiting.deadline == 2.0
+    waiting.add(message(6), 1.5)
+    assert waiting.deadline == 1.5
+
+
+def test_cost() -> None:
+    """The cost is that of the bodies and of the objects, and goes down as messages are taken out."""
+    waiting = Waiting()
+    costs = []
+    for seq, text in enumerate(["", "x" * 1000, "x" * 50_000]):
+        entry = message(seq, text)
+        waiting.add(entry, 1.0)
+        costs.append(len(entry.raw) + MESSAGE_OVERHEAD)
+        assert waiting.cost == sum(costs)
+    for number in range(3):
+        waiting.pop()
+        assert waiting.cost == sum(costs[number + 1 :])
+
+
+@pytest.mark.parametrize("size", [1, 100, 1000])
+def test_cost_is_about_the_memory(size: int) -> None:
+    """The cost is no flattery: the memory taken is not half as much again."""
+    costs = []
+
+    def hold() -> Waiting:
+        waiting = Waiting()
+        for seq in range(2**50, 2**50 + 300):
+            waiting.add(
+                extended_message(
+                    "x" * size, seq=seq, ts_usec=seq, release="6.12.107", caller="T123", msgid=seq % 2**32
+                ),
+                seq / 2**20,
+            )
+        costs.append(waiting.cost)
+        return waiting
+
+    assert bytes_for(hold) < 1.5 * costs[0]
+
+
+def test_crowded_by_number() -> None:
+    """More than WAITING_LIMIT messages are too many; one less is not."""
+    waiting = filled(*[(seq, 1.0) for seq in range(WAITING_LIMIT)])
+    crowded = [waiting.crowded]
+    waiting.add(message(WAITING_LIMIT), 1.0)
+    crowded.append(waiting.crowded)
+    waiting.pop()
+    crowded.append(waiting.crowded)
+    assert crowded == [False, True, False]
+
+
+def test_crowded_by_bytes() -> None:
+    """More than WAITING_BYTES_LIMIT bytes are too many, objects included; as many are not."""
+    waiting = Waiting()
+    seq = 0
+    while waiting.cost + 100_000 < WAITING_BYTES_LIMIT:
+        waiting.add(message(seq, "x" * 60_000), 1.0)
+        seq += 1
+    rest = WAITING_BYTES_LIMIT - waiting.cost - MESSAGE_OVERHEAD - len("\n")
+    waiting.add(message(seq, "x" * rest), 1.0)
+    assert (waiting.cost, waiting.crowded) == (WAITING_BYTES_LIMIT, False)
+    waiting.add(message(seq + 1, ""), 1.0)
+    assert waiting.crowded
+    assert len(waiting) < WAITING_LIMIT
+
+
+_deadlines = st.integers(0, 20).map(float)
+
+
+@examples(200)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), numbers | st.integers(0, 20), _deadlines),
+            st.tuples(st.sampled_from(["pop", "overdue"]), st.just(0), _deadlines),
+        ),
+        max_size=40,
+    )
+)
+def test_any_sequence(operations: list[tuple[str, int, float]]) -> None:
+    """Whatever is added, taken out and asked, it agrees with a plain table."""
+    waiting = Waiting()
+    table: dict[int, tuple[ExtendedMessage, float]] = {}
+    over: set[int] = set()
+    for operation, seq, time in operations:
+        if operation == "add" and seq not in table:
+            table[seq] = message(seq, "x" * (seq % 7)), time
+            waiting.add(*table[seq])
+        elif operation == "pop" and table:
+            assert waiting.lowest() is table[min(table)][0]
+            assert waiting.pop() is table.pop(min(table))[0]
+        elif operation == "overdue":
+            over = {number for number, (_, deadline) in table.items() if deadline <= time}
+            later = [deadline for _, deadline in table.values() if deadline > time]
+            assert waiting.overdue(time) == max(over, default=-1)
+            assert waiting.deadline == min(later, default=inf)
+        assert len(waiting) == len(table)
+        assert waiting.cost == sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
+        assert all(waiting.get(number) is held for number, (held, _) in table.items())
+        unasked = [deadline for number, (_, deadline) in table.items() if number not in over]
+        assert waiting.deadline <= min(unasked, default=inf)
