@@ -15,24 +15,12 @@ import pytest
 from netconsd import sockets
 from netconsd.settings import ConfigError, Settings
 from netconsd.sockets import SO_RCVBUFFORCE, bind, granted_rcvbuf
+from tests.loopback import needs_ipv6
 
 Bind = Callable[..., list[socket.socket]]
 
 # Seconds until a datagram on the loopback interface is called lost.
 PATIENCE = 10.0
-
-
-def has_ipv6() -> bool:
-    """Whether this machine has the address ::1."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 @pytest.fixture
