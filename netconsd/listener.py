@@ -82,7 +82,7 @@ class NetconsoleListener(DatagramProtocol):
             address = (
                 inet_pton(AF_INET6, host.partition("%")[0]) if ":" in host else MAPPED_IPV4 + inet_pton(AF_INET, host)
             )
-        except OSError:
+        except (OSError, ValueError):
             tally.refused += 1
             return
         if not self._pending:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -66,6 +66,7 @@ class NetconsdService(Service):
         self.started: Deferred[None] = Deferred()
         # Fires when the start has come to its end, either way.
         self._settled: Deferred[None] | None = None
+        self._stopping = DeferredLock()
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
@@ -88,18 +89,22 @@ class NetconsdService(Service):
             from twisted.internet import reactor
 
             self._reactor = reactor
-        self._settled = Deferred.fromCoroutine(self._start())
+        self._settled = Deferred.fromCoroutine(self._start()).addCallback(self._tell)
 
     def stopService(self) -> Deferred[None]:
-        """Stop receiving, deliver all that was received, stop the modules, log the totals; then fire."""
+        """Stop receiving, deliver all that was received, stop the modules, log the totals; then fire.
+
+        May be called at any time, and again while it is under way.
+        """
         super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._stop())
+        return self._stopping.run(lambda: Deferred.fromCoroutine(self._stop()))
 
     def reload(self) -> None:
         """Let the modules reopen their files and reread what they can, as SIGHUP does."""
         self._outputs.reload()
 
-    async def _start(self) -> None:
+    async def _start(self) -> Exception | None:
+        """Start everything; if that fails, stop it again and return why."""
         try:
             await self._outputs.start(self._reactor)
             self._workers = Workers(self._outputs.deliver, self.settings, reactor=self._reactor)
@@ -109,11 +114,16 @@ class NetconsdService(Service):
                 self._listen(bound, self._workers)
         except Exception as error:
             await self._shut_down()
-            self.started.errback(error)
-            return
+            return error
         self._close_sockets()
         self._announce(granted)
-        self.started.callback(None)
+        return None
+
+    def _tell(self, error: Exception | None) -> None:
+        if error is None:
+            self.started.callback(None)
+        else:
+            self.started.errback(error)
 
     def _listen(self, bound: socket.socket, workers: Workers) -> None:
         listener = NetconsoleListener(workers, batch=self.settings.batch)
