@@ -1,0 +1,110 @@
+"""The pure rooms do nothing but compute: no socket, clock, thread, log or reactor comes near them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netconsd
+
+PACKAGE = Path(netconsd.__file__).parent
+
+# From the bottom to the top: each may import those before it.
+ROOMS = ["ledger", "body", "message", "wire", "fragments", "lines", "window", "waiting", "ncrx", "sources"]
+
+# What the pure rooms may import besides each other. None of it reads a clock, opens a file or socket, starts a thread
+# or logs. Whoever adds to it has looked.
+COMPUTES_ONLY = {
+    *("__future__", "array", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools", "heapq"),
+    *("ipaddress", "itertools", "math", "operator", "re", "struct", "types", "typing", "cython"),
+}
+# Built-in functions that reach out of the process, or around this test.
+REACHES_OUT = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
+
+
+def syntax(room: str) -> ast.Module:
+    """The syntax tree of a module of netconsd, from its file."""
+    path = PACKAGE.joinpath(*room.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+def imports(room: str) -> set[str]:
+    """The full names of all modules that a module of netconsd imports when it runs, also inside functions."""
+    tree = syntax(room)
+    for node in ast.walk(tree):
+        # Nothing runs under ``if TYPE_CHECKING``.
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            names.update(f"netconsd.{alias.name}" if module == "netconsd" else module for alias in node.names)
+    return names
+
+
+def reachable(room: str) -> set[str]:
+    """All that is imported when a module of netconsd is, through other modules of netconsd as well."""
+    seen: set[str] = set()
+    todo = [f"netconsd.{room}"]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            if name.startswith("netconsd."):
+                todo += imports(name.removeprefix("netconsd."))
+    return seen
+
+
+def test_reader_of_imports() -> None:
+    """The reader of imports used here sees what rooms that are not pure import."""
+    assert {"threading", "netconsd.message", "netconsd.wire"} <= imports("testing")
+    assert "netconsd.body" in reachable("testing")
+    assert any(name.startswith("twisted") for name in reachable("service"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_pure(room: str) -> None:
+    """A pure room imports, directly and through others, nothing but pure rooms and modules that only compute."""
+    assert reachable(room) <= {f"netconsd.{pure}" for pure in ROOMS} | COMPUTES_ONLY
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_calls_nothing_that_reaches_out(room: str) -> None:
+    """A pure room opens, prints and evaluates nothing."""
+    called = {node.id for node in ast.walk(syntax(room)) if isinstance(node, ast.Name)}
+    assert not called & REACHES_OUT
+
+
+@pytest.mark.parametrize(("index", "room"), list(enumerate(ROOMS)))
+def test_knows_only_what_is_below(index: int, room: str) -> None:
+    """A room knows only those below it."""
+    ours = {name for name in imports(room) if name.startswith("netconsd")}
+    assert ours <= {f"netconsd.{below}" for below in ROOMS[:index]}
+
+
+def test_package_imports_no_more() -> None:
+    """What importing the package itself brings along is pure, but for the interfaces, which need zope.interface."""
+    names = imports("__init__")
+    allowed = {f"netconsd.{pure}" for pure in ROOMS} | COMPUTES_ONLY | {"netconsd.interfaces", "zope.interface"}
+    assert set().union(*(reachable(name.removeprefix("netconsd.")) for name in names)) <= allowed
+
+
+def test_import_brings_no_twisted() -> None:
+    """Importing the pure rooms loads no part of Twisted, no socket and no log."""
+    rooms = ", ".join(f"netconsd.{room}" for room in ROOMS)
+    code = f"import sys; before = set(sys.modules); import {rooms}; print(*set(sys.modules) - before)"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    loaded = set(process.stdout.split())
+    assert loaded.issuperset(f"netconsd.{room}" for room in ROOMS)
+    assert not loaded & {"twisted", "socket", "select", "logging", "asyncio"}
