@@ -13,12 +13,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "netconsd"
 
-# They may import each other, and what neither looks at a clock nor talks to anybody.
-PURE = ["message", "body", "wire", "ncrx", "fragments", "lines", "waiting", "window", "sources", "ledger"]
-HARMLESS = {
-    "__future__", "array", "bisect", "collections", "dataclasses", "heapq", "ipaddress", "re", "types", "typing",
-}  # fmt: skip
-
 
 def imports(file: Path) -> Iterator[str]:
     """The full names of the modules that a file imports, anywhere in it."""
@@ -28,14 +22,6 @@ def imports(file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} has a relative import"
             yield node.module or ""
-
-
-@pytest.mark.parametrize("room", PURE)
-def test_pure_rooms_import_nothing_impure(room: str) -> None:
-    """A pure room imports neither sockets, clocks, threads, logs nor reactors, and no room that does."""
-    allowed = {f"netconsd.{name}" for name in PURE}
-    found = [name for name in imports(PACKAGE / f"{room}.py") if name.startswith("netconsd") or name not in HARMLESS]
-    assert [name for name in found if name not in allowed and name.partition(".")[0] not in HARMLESS] == []
 
 
 @pytest.mark.parametrize("name", ["netconsd", "netconsd.testing", "netconsd.service", "netconsd.tap"])
