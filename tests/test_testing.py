@@ -1,0 +1,301 @@
+"""What netconsd.testing builds is what kernels send, and what the parsing rooms read back."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from zope.interface.verify import verifyObject
+
+from netconsd.body import readable
+from netconsd.fragments import Reassembly
+from netconsd.interfaces import IOutputModule
+from netconsd.lines import split
+from netconsd.message import LegacyMessage, Message, Source
+from netconsd.testing import (
+    RecordingModule,
+    escape,
+    extended,
+    extended_message,
+    fragments,
+    legacy,
+    legacy_message,
+    source,
+)
+from netconsd.wire import Fragment, decode
+from tests.decoding import SENDER, is_text, piece, read
+from tests.strategies import EXTENDED, LEGACY, examples, numbers
+
+# The recording module.
+
+
+def test_recording_module_is_one() -> None:
+    """The recording module provides the interface of output modules."""
+    assert verifyObject(IOutputModule, RecordingModule())
+
+
+def test_recording_module_records() -> None:
+    """It keeps the messages in order, which worker and thread brought each, and how it was started and stopped."""
+    module = RecordingModule()
+    assert (module.worker_count, module.stopped, module.calls, module.messages) == (None, False, [], [])
+    module.start(2)
+    first, second = legacy_message("one"), extended_message("two")
+    module.handle(0, first)
+    thread = threading.Thread(target=module.handle, args=(1, second))
+    thread.start()
+    thread.join()
+    module.stop()
+    assert (module.worker_count, module.stopped) == (2, True)
+    assert module.messages == [first, second]
+    assert [call.worker for call in module.calls] == [0, 1]
+    assert [call.message for call in module.calls] == [first, second]
+    assert module.calls[0].thread == threading.get_ident() != module.calls[1].thread
+
+
+# Legacy datagrams.
+
+
+@pytest.mark.parametrize(
+    ("datagram", "same_as"),
+    [
+        (
+            legacy("usb 1-1: new high-speed USB device number 2 using xhci_hcd", ts_usec=5123456),
+            LEGACY[0],
+        ),
+        (legacy("foo: bar", ts_usec=12345678, level=6), LEGACY[1]),
+        (legacy("foo: bar", ts_usec=12345678, caller="T123"), LEGACY[2]),
+        (legacy("line one\nline two", ts_usec=12345678), LEGACY[3]),
+        (legacy("foo"), b"foo\n"),
+        (legacy(b"\xff\0"), b"\xff\0\n"),
+        (legacy(""), b"\n"),
+        (legacy("foo", level=3, facility=3), b"<27>foo\n"),
+        (legacy("foo", caller="C5"), b"[    C5] foo\n"),
+        (legacy("foo", ts_usec=0), b"[    0.000000] foo\n"),
+        (legacy("foo", ts_usec=123456789000001), b"[123456789.000001] foo\n"),
+    ],
+)
+def test_legacy(datagram: bytes, same_as: bytes) -> None:
+    """A legacy datagram is what a kernel prints on a console, the prefix on each line."""
+    assert datagram == same_as
+
+
+_line = st.text(st.characters(codec="utf-8", exclude_characters="\n<["), max_size=20)
+
+
+@examples(100)
+@given(
+    lines=st.lists(_line, min_size=1, max_size=3),
+    ts_usec=st.none() | st.integers(0, 10**19 - 1),
+    level=st.none() | st.integers(0, 7),
+    facility=st.integers(0, 255),
+    caller=st.none() | st.from_regex(r"\A[TC][0-9]{1,10}\Z"),
+)
+def test_legacy_round_trip(
+    lines: list[str], ts_usec: int | None, level: int | None, facility: int, caller: str | None
+) -> None:
+    """What is put into a legacy datagram comes out of it, line by line."""
+    datagram = legacy("\n".join(lines), ts_usec=ts_usec, level=level, facility=facility, caller=caller)
+    assume(is_text(datagram))
+    messages: list[LegacyMessage] = []
+    assert split(None, datagram, SENDER, 1.5, 2.0, messages) is None
+    assert [message.text for message in messages] == lines
+    for message in messages:
+        assert (message.ts_usec, message.level, message.caller) == (ts_usec, level, caller)
+        assert message.facility == (None if level is None else facility)
+
+
+# Extended datagrams.
+
+
+@pytest.mark.parametrize(
+    ("number", "fields"),
+    [
+        (0, {"text": "NET: Registered protocol family 10", "seq": 339, "ts_usec": 5140900}),
+        (1, {"text": "udevd[80]: starting version 181", "seq": 340, "ts_usec": 5690716, "facility": 3}),
+        (2, {"text": "max facility", "seq": 700, "ts_usec": 22085407760, "facility": 255, "level": 7}),
+        (4, {"text": "bad \x1b[31mred\nsecond line é back\\slash", "seq": 417, "ts_usec": 1758500}),
+        (5, {"text": "hello", "seq": 416, "ts_usec": 1758426, "caller": "T123"}),
+        (6, {"text": "netconsole: network logging started", "seq": 444, "ts_usec": 501151268, "release": "6.4.0"}),
+        (
+            7,
+            {
+                "text": "hello from guest",
+                "seq": 397,
+                "ts_usec": 6221139,
+                "facility": 1,
+                "level": 4,
+                "release": "6.12.107+deb13-amd64",
+                "userdata": {"rack": "r17 b", "role": "web"},
+            },
+        ),
+        (
+            8,
+            {
+                "text": "e1000: eth0 NIC Link is Up",
+                "seq": 397,
+                "ts_usec": 5558510,
+                "release": "7.2.13+deb14-amd64",
+                "userdata": {"rack": "r17 b"},
+                "cpu": 0,
+                "taskname": "kworker/0:1",
+                "sysrelease": "7.2.13+deb14-amd64",
+                "msgid": 2,
+            },
+        ),
+        (9, {"text": "x", "seq": 613, "ts_usec": 22085607756, "cpu": 1, "taskname": "a\n cpu=99", "msgid": 8}),
+    ],
+)
+def test_extended(number: int, fields: dict[str, Any]) -> None:
+    """An extended datagram is, byte for byte, what a kernel sends."""
+    assert extended(**fields) == EXTENDED[number]
+
+
+def test_extended_dictionary_and_flag() -> None:
+    """The dictionary stands before the userdata, escaped; the flag is that of the header."""
+    datagram = extended("x", flag="c", dictionary={"SUBSYSTEM": "é", "DEVICE": "n8"}, userdata={"a": "é"})
+    assert datagram == b"6,1,1000000,c;x\n SUBSYSTEM=\\xc3\\xa9\n DEVICE=n8\n a=\xc3\xa9\n"
+
+
+def test_escape() -> None:
+    r"""Bytes below 0x20, from 0x7f up, and the backslash are sent as ``\xNN``, in lower case; others as they are."""
+    printable = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
+    assert escape(printable) == printable
+    assert escape(b"\0\n\x1f\x7f\x80\xff\\") == rb"\x00\x0a\x1f\x7f\x80\xff\x5c"
+
+
+@examples(200)
+@given(
+    text=st.binary(max_size=20),
+    seq=numbers,
+    ts_usec=numbers,
+    level=st.integers(0, 7),
+    facility=st.integers(0, 255),
+    flag=st.sampled_from("-c+"),
+    release=st.none() | st.sampled_from(["6.4.0", "6.12.107+deb13-amd64", "r" * 64]),
+    caller=st.none() | st.from_regex(r"\A[TC][0-9]{1,10}\Z"),
+)
+def test_extended_round_trip(
+    text: bytes,
+    seq: int,
+    ts_usec: int,
+    level: int,
+    facility: int,
+    flag: str,
+    release: str | None,
+    caller: str | None,
+) -> None:
+    """What is put into an extended datagram comes out of it."""
+    message = read(
+        extended(
+            text, seq=seq, ts_usec=ts_usec, level=level, facility=facility, flag=flag, release=release, caller=caller
+        )
+    )
+    assert message.text == readable(text)
+    assert (message.seq, message.ts_usec, message.level, message.facility) == (seq, ts_usec, level, facility)
+    assert (message.continuation, message.release, message.caller) == (flag in "c+", release, caller)
+
+
+# Fragments.
+
+
+def put_together(datagrams: list[bytes]) -> Message:
+    """The message that fragments make."""
+    pieces = [piece(datagram) for datagram in datagrams]
+    reassembly = Reassembly(pieces[0], 0.0)
+    for part in pieces:
+        assert reassembly.add(part.offset, part.piece.raw)
+    assert reassembly.complete
+    return reassembly.message()
+
+
+def test_fragments_of_a_real_message() -> None:
+    """A body of 986 bytes is cut as a real kernel cut it: into 966 bytes and 20."""
+    datagram = b"4,1509,12767657146,-;" + b"a" * 966 + b"b" * 20
+    assert fragments(datagram) == [
+        b"4,1509,12767657146,-,ncfrag=0/986;" + b"a" * 966,
+        b"4,1509,12767657146,-,ncfrag=966/986;" + b"b" * 20,
+    ]
+
+
+@pytest.mark.parametrize("excess", [-1, 0])
+def test_what_fits_is_not_cut(excess: int) -> None:
+    """A datagram of up to 1000 bytes is sent as it is, also a legacy one."""
+    header = len(extended(""))
+    for datagram in (extended("x" * (1000 - header + excess)), legacy("x" * (999 + excess))):
+        assert fragments(datagram) == [datagram]
+
+
+def test_what_does_not_fit_is_cut() -> None:
+    """With one byte more it is cut, its total below 1000 bytes; all datagrams but the last are full."""
+    datagram = extended("x" * (1001 - len(extended(""))))
+    first, second = fragments(datagram)
+    assert (len(first), piece(first).total) == (1000, 987)
+    assert put_together([second, first]).raw == read(datagram).raw
+
+
+@examples(100)
+@given(st.binary(min_size=1, max_size=300), st.integers(80, 400))
+def test_fragments_round_trip(text: bytes, size: int) -> None:
+    """Fragments of any size make the message again, header and all; each is as long as it may be but the last."""
+    datagram = extended(text, seq=2**64 - 1, release="6.4.0", caller="T1", userdata={"a": "b" * 100}, msgid=17)
+    pieces = fragments(datagram, size)
+    if len(datagram) <= size:
+        assert pieces == [datagram]
+        return
+    assert all(len(part) == size for part in pieces[:-1])
+    assert 0 < len(pieces[-1]) <= size
+    assert put_together(pieces) == read(datagram)
+
+
+def test_fragments_that_cannot_be() -> None:
+    """A size that leaves no room behind the header, or text without a header, is an error rather than no datagram."""
+    with pytest.raises(ValueError, match="no room"):
+        fragments(extended("x" * 100), 20)
+    with pytest.raises(ValueError, match="header"):
+        fragments(legacy("x" * 2000))
+
+
+# Messages.
+
+
+def test_source() -> None:
+    """A source is made from an address of either family."""
+    assert source() == Source(bytes(10) + b"\xff\xff\xc0\x00\x02\x01", 6665)
+    assert source("2001:db8::7", 514) == Source(bytes.fromhex("20010db8000000000000000000000007"), 514)
+    with pytest.raises(ValueError, match="nonsense"):
+        source("nonsense")
+
+
+def test_extended_message_is_what_is_decoded() -> None:
+    """A built message equals the decoded one, but for the marks that it was asked for."""
+    fields: dict[str, Any] = {"seq": 7, "release": "6.4.0", "userdata": {"a": "b"}, "cpu": 1, "msgid": 17}
+    decoded = decode(extended("x", **fields), source("2001:db8::7", 514), 1.5)
+    assert not isinstance(decoded, Fragment)
+    built = extended_message("x", address="2001:db8::7", port=514, received_at=1.5, **fields)
+    assert built == decoded
+    marked = extended_message("x", seq_reset=True, missing=3, lost=2)
+    assert (marked.seq_reset, marked.missing, marked.lost, marked.out_of_order, marked.incomplete) == (
+        (True, 3, 2, False, False)
+    )
+
+
+@pytest.mark.parametrize("mark", ["seq_reset", "out_of_order", "incomplete", "replayed", "emergency"])
+def test_extended_message_marks(mark: str) -> None:
+    """Each mark is set by itself."""
+    only: dict[str, Any] = {mark: True}
+    message = extended_message("x", **only)
+    marks = ["seq_reset", "out_of_order", "incomplete", "replayed", "emergency"]
+    assert [name for name in marks if getattr(message, name)] == [mark]
+    assert (message.missing, message.lost) == (0, None)
+
+
+@pytest.mark.parametrize("line", ["<6>[   12.345678] foo", "<6>[   12.345678] foo\n", b"<6>[   12.345678] foo"])
+def test_legacy_message(line: str | bytes) -> None:
+    """A legacy message is made from a line, with or without its newline."""
+    message = legacy_message(line, address="2001:db8::7", port=514, received_at=1.5)
+    assert (message.text, message.level, message.ts_usec, message.received_at) == ("foo", 6, 12345678, 1.5)
+    assert message.raw == b"<6>[   12.345678] foo\n"
+    assert message.source == source("2001:db8::7", 514)
