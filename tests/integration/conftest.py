@@ -42,14 +42,18 @@ def _nothing_is_left_behind(logged_errors: LoggedErrors) -> Iterator[None]:
         pytest.fail("the test left behind\n" + "\n".join(found), pytrace=False)
 
 
+def time_limit(mark: pytest.Mark | None) -> float:
+    """How many seconds a test has, by its mark if it has one."""
+    return float(mark.args[0]) * PART_OF_MARK if mark and mark.args else TIMEOUT
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """Give the Deferred or coroutine of each test a time limit, then let pytest_twisted wait for it."""
     test = pyfuncitem.obj
     if hasattr(test, "hypothesis"):
         return
-    mark = pyfuncitem.get_closest_marker("timeout")
-    limit = mark.args[0] * PART_OF_MARK if mark and mark.args else TIMEOUT
+    limit = time_limit(pyfuncitem.get_closest_marker("timeout"))
 
     @functools.wraps(test)
     def limited(**arguments: Any) -> Any:

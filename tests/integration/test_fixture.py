@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration import conftest
+
 ROOT = Path(__file__).parents[2]
 
 LEAKING = """
 import threading
 import pytest, pytest_twisted
+from tests.integration import conftest
 from twisted.internet import defer, protocol, reactor, task, threads
 from twisted.logger import Logger
 from twisted.python import log
 
+conftest.TIMEOUT = 0.2
 release = threading.Event()
 kept = []
 
@@ -60,12 +64,10 @@ async def test_failed_deferred_of_a_coroutine():
     defer.ensureDeferred(fails())
     await task.deferLater(reactor, 0)
 
-@pytest.mark.timeout(0.5)
 @pytest_twisted.inlineCallbacks
 def test_never_ends():
     yield defer.Deferred()
 
-@pytest.mark.timeout(0.5)
 @pytest_twisted.ensureDeferred
 async def test_never_ends_in_a_coroutine():
     await defer.Deferred()
@@ -144,6 +146,12 @@ def test_each_kind_of_leak_fails_its_test(tmp_path: Path) -> None:
         "test_never_ends": "FAILED",
         "test_never_ends_in_a_coroutine": "FAILED",
     }
+
+
+def test_a_test_may_have_more_time() -> None:
+    """A test with a mark of pytest-timeout has most of that time, so that its Deferred ends before the process does."""
+    assert conftest.time_limit(None) == conftest.TIMEOUT
+    assert conftest.TIMEOUT < conftest.time_limit(pytest.mark.timeout(100).mark) < 100
 
 
 @pytest.mark.slow
