@@ -1,0 +1,134 @@
+"""A service on the loopback interface, modules that do what a test wants, and the log."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
+
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from netconsd.interfaces import IOutputModule, IReloadable
+from netconsd.message import Message
+from netconsd.service import NetconsdService
+from netconsd.settings import Settings
+from tests.loopback import Arrivals
+
+# Seconds that a worker waits for the test, at most.
+PATIENCE = 10.0
+
+
+class Log:
+    """What was logged."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def lines(self, level: LogLevel = LogLevel.info) -> list[str]:
+        """Ours of this level."""
+        return [
+            formatEvent(event)
+            for event in self.events
+            if event["log_level"] is level and event["log_namespace"] == "netconsd"
+        ]
+
+
+@contextmanager
+def logging() -> Iterator[Log]:
+    """The log from here to there."""
+    result = Log()
+    observer: Any = result.events.append
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield result
+    finally:
+        globalLogPublisher.removeObserver(observer)
+
+
+def make(modules: dict[str, Any], *, reactor: Any = None, **settings: Any) -> NetconsdService:
+    """A service on a free port of 127.0.0.1, unless the settings say otherwise."""
+    chosen = Settings(**{"port": 0, "address": "127.0.0.1", "rcvbuf": 1024 * 1024, **settings})
+    return NetconsdService(modules, chosen, reactor=reactor)
+
+
+@asynccontextmanager
+async def running(modules: dict[str, Any], **settings: Any) -> AsyncIterator[NetconsdService]:
+    """A service that runs, and is stopped in the end."""
+    service = make(modules, **settings)
+    service.startService()
+    await service.started
+    try:
+        yield service
+    finally:
+        await service.stopService()
+
+
+def is_free(port: int) -> bool:
+    """Whether a port can be bound."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def after_turns(count: int, function: Callable[[], object]) -> None:
+    """Call the function in the reactor's turn after so many."""
+    from twisted.internet import reactor
+
+    call_later: Any = reactor.callLater
+    call_later(0, function if count == 1 else partial(after_turns, count - 1, function))
+
+
+def note(result: Any, events: list[str], event: str) -> Any:
+    """A callback that writes down that it was called."""
+    events.append(event)
+    return result
+
+
+@implementer(IOutputModule, IReloadable)
+class Script:
+    """A module that writes down what is called, and raises or returns what it is told."""
+
+    def __init__(self, name: str, events: list[str], **outcomes: Any) -> None:
+        self.name = name
+        self.events = events
+        self.outcomes = outcomes
+
+    def _do(self, what: str) -> Any:
+        self.events.append(f"{self.name} {what}")
+        outcome = self.outcomes.get(what)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def start(self, worker_count: int) -> Any:
+        return self._do("start")
+
+    def handle(self, worker: int, message: Message) -> None:
+        self._do("handle")
+
+    def reload(self) -> None:
+        self._do("reload")
+
+    def stop(self) -> Any:
+        return self._do("stop")
+
+
+class Blocked(Arrivals):
+    """A module that holds up its worker until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.release = threading.Event()
+
+    def handle(self, worker: int, message: Message) -> None:
+        self.entered.set()
+        assert self.release.wait(PATIENCE)
+        super().handle(worker, message)

@@ -1,0 +1,151 @@
+"""The listener without the service, and both on other reactors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel
+
+from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
+from netconsd.message import Message
+from netconsd.settings import Settings
+from netconsd.testing import extended
+from netconsd.workers import Workers
+from tests.integration.rig import Log, logging
+from tests.loopback import send
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """The log from here on."""
+    with logging() as result:
+        yield result
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_listener_alone(log: Log) -> None:
+    """``NetconsoleListener`` works with ``Workers`` and any reactor's ``listenUDP``, without service or modules."""
+    from twisted.internet import reactor
+
+    listen: Any = reactor.listenUDP  # type: ignore[attr-defined]
+    got: list[Message] = []
+    enough: Deferred[None] = Deferred()
+
+    def deliver(worker: int, messages: list[Message]) -> None:
+        got.extend(messages)
+        if len(got) == 2:
+            reactor.callFromThread(enough.callback, None)  # type: ignore[attr-defined]
+
+    workers = Workers(deliver)
+    workers.start()
+    listener = NetconsoleListener(workers)
+    port = listen(0, listener, interface="127.0.0.1", maxPacketSize=MAX_DATAGRAM)
+    send(port.getHost().port, extended("one"), b"x" * 65506 + b"\n")
+    await enough
+    await port.stopListening()
+    await workers.stop()
+    assert [len(message.text) for message in got] == [3, 65506]
+    assert listener.tally.datagrams == 2
+    assert log.lines(LogLevel.warn) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_listener_alone_with_too_little_room(log: Log) -> None:
+    """With Twisted's default size for packets the log warns, and what is cut off is counted."""
+    from twisted.internet import reactor
+
+    listen: Any = reactor.listenUDP  # type: ignore[attr-defined]
+    got: list[Message] = []
+    enough: Deferred[None] = Deferred()
+
+    def deliver(worker: int, messages: list[Message]) -> None:
+        if not got:
+            reactor.callFromThread(enough.callback, None)  # type: ignore[attr-defined]
+        got.extend(messages)
+
+    workers = Workers(deliver, Settings(workers=1, reorder=60.0))
+    workers.start()
+    listener = NetconsoleListener(workers)
+    port = listen(0, listener, interface="127.0.0.1")
+    send(port.getHost().port, b"x" * 9000)
+    send(port.getHost().port, b"y" * 8000 + b"\n")
+    await enough
+    await port.stopListening()
+    await workers.stop()
+    assert [len(message.raw) for message in got] == [8001, 8192]
+    assert listener.tally.truncated == 1
+    (text,) = log.lines(LogLevel.warn)
+    assert "8192" in text
+
+
+ANOTHER_REACTOR = """
+import socket, sys
+from twisted.internet import {name}
+{name}.install()
+
+from twisted.internet import defer, reactor, task
+from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
+from netconsd.service import NetconsdService
+from netconsd.settings import Settings
+from netconsd.testing import RecordingModule, extended
+from netconsd.workers import Workers
+
+class Module(RecordingModule):
+    def handle(self, worker, message):
+        super().handle(worker, message)
+        reactor.callFromThread(arrived.callback, None)
+
+def send(port, text):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(extended(text), ("127.0.0.1", port))
+
+async def main(reactor):
+    global arrived
+    arrived = defer.Deferred()
+    module = Module()
+    service = NetconsdService({{"module": module}}, Settings(port=0, rcvbuf=65536))
+    service.startService()
+    await service.started
+    send(service.port, "service")
+    await arrived
+    await service.stopService()
+
+    arrived = defer.Deferred()
+    workers = Workers(lambda worker, messages: reactor.callFromThread(arrived.callback, messages[0].text))
+    workers.start()
+    port = reactor.listenUDP(0, NetconsoleListener(workers), maxPacketSize=MAX_DATAGRAM)
+    send(port.getHost().port, "listener")
+    text = await arrived
+    await port.stopListening()
+    await workers.stop()
+    print(type(reactor).__name__, module.messages[0].text, module.messages[0].source.address, module.stopped, text)
+
+task.react(lambda reactor: defer.Deferred.fromCoroutine(main(reactor)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "reactor"),
+    [
+        ("asyncioreactor", "AsyncioSelectorReactor"),
+        ("pollreactor", "PollReactor"),
+        ("selectreactor", "SelectReactor"),
+    ],
+)
+def test_on_another_reactor(name: str, reactor: str) -> None:
+    """The service and the listener receive and stop on any of Twisted's reactors, not on epoll's only."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ANOTHER_REACTOR.format(name=name)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{reactor} service 127.0.0.1 True listener\n", "")

@@ -1,0 +1,187 @@
+"""The start of the service: in order, told, and undone if any part of it fails."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel
+from zope.interface import implementer
+
+from netconsd.interfaces import IOutputModule
+from netconsd.loader import ModuleError
+from netconsd.settings import ConfigError
+from netconsd.testing import RecordingModule, extended
+from tests.integration.rig import Log, Script, is_free, logging, make, running
+from tests.loopback import Arrivals, send
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """The log from here on."""
+    with logging() as result:
+        yield result
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_port_is_known_while_it_is_bound() -> None:
+    """``port`` says which port the kernel chose, from the binding on; it is 0 before and after."""
+    service = make({})
+    assert service.port == 0
+    service.privilegedStartService()
+    port = service.port
+    assert not is_free(port)
+    service.startService()
+    await service.started
+    assert service.port == port
+    await service.stopService()
+    assert service.port == 0
+    assert is_free(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_as_a_child_of_an_application(log: Log) -> None:
+    """Under a parent, the sockets are bound with its privileges, and its stop waits for ours."""
+    module = Arrivals()
+    parent: Any = MultiService()
+    service = make({"module": module}, reorder=60.0)
+    service.setServiceParent(parent)
+    parent.privilegedStartService()
+    assert not is_free(service.port)
+    parent.startService()
+    await service.started
+    send(service.port, extended("1", seq=1), extended("3", seq=3))
+    await module.number(1)
+    await parent.stopService()
+    assert module.texts == ["1", "3"]
+    assert module.stopped
+
+
+@pytest.mark.parametrize("listeners", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_a_second_service_on_the_port_is_refused(listeners: int) -> None:
+    """A port that is in use raises ConfigError, naming it, however ready both are to share; the first one goes on."""
+    module = Arrivals()
+    async with running({"module": module}, listeners=listeners) as service:
+        for bound in ("privilegedStartService", "startService"):
+            second = make({}, port=service.port, listeners=2)
+            with pytest.raises(ConfigError, match=rf"port {service.port} is in use"):
+                getattr(second, bound)()
+            assert not second.running
+            await second.stopService()
+        send(service.port, extended("still there"))
+        await module.number(1)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    """An address that is not ours raises ConfigError, naming it."""
+    with pytest.raises(ConfigError, match=r"203\.0\.113\.1"):
+        make({}, address="203.0.113.1").privilegedStartService()
+
+
+@pytest.mark.parametrize("by_deferred", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_module_that_does_not_start(by_deferred: bool) -> None:
+    """``started`` fails with ModuleError, started modules are stopped, the port is free; then it can start."""
+    events: list[str] = []
+    ready: Deferred[None] = Deferred()
+    bad = Script("bad", events, start=ready if by_deferred else OSError("no such directory"))
+    service = make({"good": Script("good", events), "bad": bad, "never": Script("never", events)})
+    service.privilegedStartService()
+    port = service.port
+    service.startService()
+    if by_deferred:
+        ready.errback(OSError("no such directory"))
+    with pytest.raises(ModuleError, match=r"^bad: did not start: OSError: no such directory"):
+        await service.started
+    assert events == ["good start", "bad start", "good stop"]
+    assert is_free(port)
+    await service.stopService()
+    assert events == ["good start", "bad start", "good stop"]
+
+    del events[:]
+    bad.outcomes.clear()
+    service.startService()
+    await service.started
+    await service.stopService()
+    assert events == ["good start", "bad start", "never start", "never stop", "bad stop", "good stop"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_module_that_needs_a_missing_package() -> None:
+    """What cannot be imported when a module starts is named."""
+
+    @implementer(IOutputModule)
+    class Needy(RecordingModule):
+        def start(self, worker_count: int) -> None:
+            import surely_not_installed  # type: ignore[import-not-found]  # noqa: F401
+
+    service = make({"needy": Needy()})
+    service.startService()
+    with pytest.raises(ModuleError, match="'surely_not_installed'"):
+        await service.started
+    await service.stopService()
+
+
+class Exhausted:
+    """The reactor, but for the ports after the first: there are no descriptors left."""
+
+    def __init__(self) -> None:
+        self.adopted: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        from twisted.internet import reactor
+
+        return getattr(reactor, name)
+
+    def adoptDatagramPort(self, *arguments: Any) -> Any:  # noqa: N802
+        if self.adopted:
+            raise OSError(errno.EMFILE, "Too many open files")
+        self.adopted.append(self.__getattr__("adoptDatagramPort")(*arguments))
+        return self.adopted[-1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_does_not_start() -> None:
+    """When modules and workers run and a listener cannot, ``started`` fails, and everything is stopped again."""
+    events: list[str] = []
+    service = make({"module": Script("module", events)}, reactor=Exhausted(), listeners=2)
+    service.privilegedStartService()
+    port = service.port
+    service.startService()
+    with pytest.raises(OSError, match="Too many open files"):
+        await service.started
+    assert events == ["module start", "module stop"]
+    assert is_free(port)
+    await service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_start_is_announced(log: Log) -> None:
+    """The log says where it listens, with how many listeners and workers, and which modules there are."""
+    async with running({"a": RecordingModule(), "b": RecordingModule()}, workers=3) as service:
+        port = service.port
+    assert f"listens on 127.0.0.1, UDP port {port}; 1 listener(s), 3 worker(s), modules: a, b" in log.lines()[0]
+    async with running({}, address=None):
+        pass
+    (text,) = [line for line in log.lines() if "all addresses" in line]
+    assert "none, so messages go nowhere" in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_small_receive_buffer_is_warned_of(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel grants less receive buffer than asked for, the log says how much and what to do; else nothing."""
+    async with running({}):
+        pass
+    assert log.lines(LogLevel.warn) == []
+    monkeypatch.setattr("netconsd.service.granted_rcvbuf", lambda bound: 212992)
+    async with running({}):
+        pass
+    (text,) = log.lines(LogLevel.warn)
+    assert "212992 of the 1048576 bytes" in text
+    assert "sysctl -w net.core.rmem_max=1048576" in text

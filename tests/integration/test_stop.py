@@ -1,0 +1,240 @@
+"""The stop of the service: in order, at any time, with everything delivered and the totals told."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import threads
+from twisted.internet.defer import Deferred, succeed
+
+from netconsd.loader import ModuleError
+from netconsd.message import Message
+from netconsd.service import NetconsdService
+from netconsd.testing import extended, legacy, source
+from netconsd.workers import Workers
+from tests.integration.leaks import LoggedErrors
+from tests.integration.rig import PATIENCE, Blocked, Log, Script, after_turns, is_free, logging, make, note, running
+from tests.loopback import Arrivals, send
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """The log from here on."""
+    with logging() as result:
+        yield result
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_stop_delivers_what_the_socket_has() -> None:
+    """Datagrams that the kernel has received are delivered, though the reactor had no turn to read them in."""
+    module = Arrivals()
+    async with running({"module": module}) as service:
+        send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 201)))
+    assert module.texts == [str(seq) for seq in range(1, 201)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_stop_is_in_order() -> None:
+    """First the port is closed, then the workers deliver what is queued and held, then the modules stop."""
+    events: list[str] = []
+
+    class Watch(Blocked):
+        def handle(self, worker: int, message: Message) -> None:
+            super().handle(worker, message)
+            events.append(f"{message.text}{' port free' if is_free(port) else ''}")
+
+        def stop(self) -> None:
+            events.append("stop")
+
+    module = Watch()
+    async with running({"module": module}, reorder=60.0, workers=1) as service:
+        port = service.port
+        send(port, extended("1", seq=1), extended("2", seq=2), extended("4", seq=4))
+        send(port, b"no newline")
+        await threads.deferToThread(module.entered.wait, PATIENCE)
+        after_turns(3, module.release.set)
+    assert events == ["1 port free", "2 port free", "4 port free", "no newline port free", "stop"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_stop_waits_for_modules() -> None:
+    """The last module stops first, each is waited for, and only then the stop is over."""
+    events: list[str] = []
+    closed: Deferred[None] = Deferred()
+    waiting: Deferred[None] = Deferred()
+
+    class Slow(Script):
+        def stop(self) -> Any:
+            super().stop()
+            waiting.callback(None)
+            return closed
+
+    service = make({"a": Script("a", events), "b": Slow("b", events)})
+    service.startService()
+    await service.started
+    stopped = service.stopService().addCallback(note, events, "stopped")
+    await waiting
+    assert events == ["a start", "b start", "b stop"]
+    closed.callback(None)
+    await stopped
+    assert events == ["a start", "b start", "b stop", "a stop", "stopped"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_module_that_fails_to_stop(logged_errors: LoggedErrors) -> None:
+    """It is logged, the others are stopped, and so is the service."""
+    events: list[str] = []
+    modules = {"a": Script("a", events), "b": Script("b", events, stop=SystemExit(3)), "c": Script("c", events)}
+    async with running(modules):
+        pass
+    assert events[3:] == ["c stop", "b stop", "a stop"]
+    assert len(logged_errors.flush(SystemExit)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_totals(log: Log) -> None:
+    """In the end the log has messages and senders per worker, datagrams per listener, all in all, and what was odd."""
+    module = Arrivals()
+    async with running({"module": module}, workers=2) as service:
+        workers = Workers(lambda worker, messages: None, service.settings)
+        addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+        lanes = {address: workers.lane_for(source(address).packed).number for address in addresses}
+        for address in addresses:
+            send(service.port, *(extended(str(seq), seq=seq) for seq in (1, 2, 2, 3)), sender=address)
+        send(service.port, b"", legacy("text"), sender="127.0.0.1")
+        await module.number(10)
+    messages = [0, 0]
+    senders = [0, 0]
+    for number in lanes.values():
+        messages[number] += 3
+        senders[number] += 1
+    messages[lanes["127.0.0.1"]] += 1
+    senders[lanes["127.0.0.1"]] += 1
+    assert log.lines()[1:] == [
+        "Listener 0: 14 datagrams",
+        f"Worker 0: {messages[0]} messages from {senders[0]} senders",
+        f"Worker 1: {messages[1]} messages from {senders[1]} senders",
+        "In all: 14 datagrams received, 10 messages from 4 senders",
+        "Of note: duplicates 3, empty 1",
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_shed_is_told(log: Log) -> None:
+    """A worker that cannot keep up loses the newest, and the totals say how many."""
+    module = Blocked()
+    async with running({"module": module}, workers=1, queue=3) as service:
+        send(service.port, legacy("0"))
+        await threads.deferToThread(module.entered.wait, PATIENCE)
+        send(service.port, *(legacy(str(number)) for number in range(1, 10)))
+        # The stop reads them; a message has its place until it has been delivered.
+        after_turns(3, module.release.set)
+    assert module.texts == ["0", "1", "2"]
+    assert log.lines()[-1] == "Of note: shed 7"
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_while_starting() -> None:
+    """A module that is not ready is not waited for: its start is cancelled, and what had started is stopped."""
+    events: list[str] = []
+    ready: Deferred[None] = Deferred(lambda deferred: events.append("cancelled"))
+    service = make({"a": Script("a", events), "b": Script("b", events, start=ready), "c": Script("c", events)})
+    service.startService()
+    started = service.started
+    port = service.port
+    await service.stopService()
+    assert events == ["a start", "b start", "cancelled", "a stop"]
+    with pytest.raises(ModuleError, match=r"^b: did not start: CancelledError"):
+        await started
+    assert is_free(port)
+    assert service.started is not started
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_while_starting_what_cannot_be_cancelled() -> None:
+    """A module that gets ready at the last moment is stopped as any other."""
+    events: list[str] = []
+    ready: Deferred[None] = Deferred(lambda deferred: deferred.callback(None))
+    service = make({"a": Script("a", events, start=ready), "b": Script("b", events)})
+    service.startService()
+    started = service.started
+    await service.stopService()
+    await started
+    assert events == ["a start", "b start", "b stop", "a stop"]
+
+
+def stop(result: None, service: NetconsdService) -> Deferred[None]:
+    """As a callback."""
+    return service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_at_the_moment_of_the_start() -> None:
+    """A callback of ``started`` may stop the service, also if a module took its time to start."""
+    for ready in (Deferred[None](), succeed(None)):
+        events: list[str] = []
+        service = make({"a": Script("a", events, start=ready)})
+        service.startService()
+        stopped = service.started.addCallback(stop, service)
+        if not ready.called:
+            ready.callback(None)
+        await stopped
+        assert events == ["a start", "a stop"]
+        assert not service.running
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_twice_at_once() -> None:
+    """A second call waits for the same end: everything is delivered before, and each module is stopped once."""
+    events: list[str] = []
+    module = Blocked()
+    service = make({"script": Script("script", events), "module": module})
+    service.startService()
+    await service.started
+    send(service.port, legacy("text"))
+    await threads.deferToThread(module.entered.wait, PATIENCE)
+    first = service.stopService().addCallback(note, events, "first")
+    second = service.stopService().addCallback(note, events, "second")
+    after_turns(3, module.release.set)
+    await second
+    await first
+    assert module.texts == ["text"]
+    assert events[:3] == ["script start", "script handle", "script stop"]
+    assert sorted(events[3:]) == ["first", "second"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_what_was_not_started() -> None:
+    """A service that never ran can be stopped, and one whose sockets are bound closes them."""
+    service = make({})
+    await service.stopService()
+    service.privilegedStartService()
+    port = service.port
+    await service.stopService()
+    assert is_free(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
+    """A new start listens on the same port, has a new ``started``, and counts from zero."""
+    module = Arrivals()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = make({"module": module}, port=port)
+    for count in (1, 2, 3):
+        service.startService()
+        assert service.running
+        await service.started
+        send(port, extended(str(count)))
+        await module.number(count)
+        await service.stopService()
+        assert not service.running
+    assert module.texts == ["1", "2", "3"]
+    assert [line for line in log.lines() if line.startswith("In all")] == [
+        "In all: 1 datagrams received, 1 messages from 1 senders"
+    ] * 3
