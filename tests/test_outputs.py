@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, IOutputModule
 from netconsd.loader import ModuleError
 from netconsd.message import Message
 from netconsd.outputs import SECONDS_BETWEEN_REPORTS, Outputs
 from netconsd.testing import RecordingModule, legacy_message
+from tests.scripted import Script
 
 
 class Here:
@@ -30,35 +31,6 @@ class Here:
 
 
 HERE: Any = Here()
-
-
-@implementer(IOutputModule, IReloadable)
-class Script:
-    """A module that writes down what is called, and raises or returns what it is told."""
-
-    def __init__(self, name: str, events: list[str], **outcomes: Any) -> None:
-        self.name = name
-        self.events = events
-        self.outcomes = outcomes
-
-    def _do(self, what: str) -> Any:
-        self.events.append(f"{self.name} {what}")
-        outcome = self.outcomes.get(what)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    def start(self, worker_count: int) -> Any:
-        return self._do("start")
-
-    def handle(self, worker: int, message: Message) -> None:
-        self._do("handle")
-
-    def reload(self) -> None:
-        self._do("reload")
-
-    def stop(self) -> Any:
-        return self._do("stop")
 
 
 @implementer(IBatchOutputModule)

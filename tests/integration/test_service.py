@@ -18,8 +18,9 @@ from netconsd.service import FINAL_READS
 from netconsd.settings import Settings
 from netconsd.testing import extended, fragments, legacy
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import Log, Script, logging, make, note, running
+from tests.integration.rig import Log, logging, make, note, running
 from tests.loopback import Arrivals, needs_ipv6, send
+from tests.scripted import Script
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from netconsd.interfaces import IOutputModule
 from netconsd.loader import ModuleError
 from netconsd.settings import ConfigError
 from netconsd.testing import RecordingModule, extended
-from tests.integration.rig import Log, Script, is_free, logging, make, running
+from tests.integration.rig import Log, is_free, logging, make, running
 from tests.loopback import Arrivals, send
+from tests.scripted import Script
 
 
 @pytest.fixture

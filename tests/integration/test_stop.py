@@ -17,8 +17,9 @@ from netconsd.service import NetconsdService
 from netconsd.testing import extended, legacy, source
 from netconsd.workers import Workers
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import PATIENCE, Blocked, Log, Script, after_turns, is_free, logging, make, note, running
+from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, logging, make, note, running
 from tests.loopback import Arrivals, send
+from tests.scripted import Script
 
 
 @pytest.fixture
