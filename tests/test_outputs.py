@@ -299,7 +299,7 @@ def test_a_module_that_does_not_start_stops_those_before(kind: type[BaseExceptio
     assert results[0].type is ModuleError
     text = f"c: did not start: {kind.__name__}: no such file"
     # Where it was raised is where to mend it; where a Deferred was waited for is not.
-    assert re.fullmatch(text + ("" if by_deferred else r" \(.*test_outputs\.py:\d+\)"), results[0].getErrorMessage())
+    assert re.fullmatch(text + ("" if by_deferred else r" \(.*scripted\.py:\d+\)"), results[0].getErrorMessage())
     assert events == ["a start", "b start", "c start", "b stop", "a stop"]
     assert outputs.started == []
 
