@@ -181,6 +181,13 @@ def test_number_of_pieces_is_bounded() -> None:
     )
 
 
+def test_greatest_message() -> None:
+    """A body of 128 KiB in pieces of 800 bytes, as behind a long header, fits, even if they come backwards."""
+    body = b"x" * (128 * 1024)
+    pieces = [(offset, body[offset : offset + 800]) for offset in range(0, len(body), 800)]
+    assert fill(len(body), pieces[::-1]).message().raw == body
+
+
 def test_one_piece_over_many_gaps_is_bounded() -> None:
     """A piece that would become many fills gaps up to the limit: the rest stays open."""
     gaps = PIECES_LIMIT - 10

@@ -138,6 +138,11 @@ def test_greatest_datagram(size: int) -> None:
     assert raw(b"x" * size + b"\n") == [b"x" * size + b"\n"]
 
 
+def test_greatest_datagram_of_udp() -> None:
+    """The greatest datagram there is, of 65,507 bytes, is kept whole until its newline comes."""
+    assert raw(b"x" * 65_507, b"\n") == [b"x" * 65_507 + b"\n"]
+
+
 def test_line_that_just_fits() -> None:
     """A line of LINE_LIMIT bytes, its newline included, is one line however it comes; a longer one is two."""
     text = b"x" * (LINE_LIMIT - 1) + b"\n"

@@ -236,6 +236,12 @@ def test_nothing_lost_is_not_unknown() -> None:
     assert extended_message("foo", lost=None).lost is None
 
 
+def test_first_msgid_after_wrapping() -> None:
+    """A msgid of 0 is one, and a processor 0 as well."""
+    message = extended_message("foo", cpu=0, msgid=0)
+    assert (message.cpu, message.msgid) == (0, 0)
+
+
 def test_with_body() -> None:
     """A message with another body keeps its header, reads the msgid anew, and has no marks of order."""
     decoded = decode(b"6.4.0,14,416,1758426,c,caller=T1,ncemg=1,ncfrag=0/31;x", SENDER, 1.5)

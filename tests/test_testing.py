@@ -252,8 +252,10 @@ def test_fragments_round_trip(text: bytes, size: int) -> None:
 
 def test_fragments_that_cannot_be() -> None:
     """A size that leaves no room behind the header, or text without a header, is an error rather than no datagram."""
-    with pytest.raises(ValueError, match="no room"):
-        fragments(extended("x" * 100), 20)
+    head = len(b"6,1,1000000,-,ncfrag=0/101;")
+    for size in (1, 20, head - 1, head):
+        with pytest.raises(ValueError, match="no room"):
+            fragments(extended("x" * 100), size)
     with pytest.raises(ValueError, match="header"):
         fragments(legacy("x" * 2000))
 

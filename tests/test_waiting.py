@@ -138,6 +138,14 @@ def test_crowded_by_number() -> None:
     assert crowded == [False, True, False]
 
 
+def test_burst_is_not_crowded() -> None:
+    """What a burst of 5,000 messages per second brings in the 200 ms of the reorder time waits in full."""
+    waiting = Waiting()
+    for seq in range(1000):
+        waiting.add(message(seq, "x" * 200), 1.0)
+    assert not waiting.crowded
+
+
 def test_crowded_by_bytes() -> None:
     """More than WAITING_BYTES_LIMIT bytes are too many, objects included; as many are not."""
     waiting = Waiting()

@@ -112,7 +112,7 @@ def test_emergency(value: bytes, emergency: bool) -> None:
         (b"0/1", 1),
         (b"0/31", 31),
         (b"30/31", 1),
-        (b"0/%d" % TOTAL_LIMIT, 966),
+        (b"0/131072", 966),
         (b"%d/%d" % (TOTAL_LIMIT - 1, TOTAL_LIMIT), 1),
         (b"0000016/0000031", 15),
     ],
