@@ -78,7 +78,7 @@ async def test_the_listener_alone_with_too_little_room(log: Log) -> None:
     listener = NetconsoleListener(workers)
     port = listen(0, listener, interface="127.0.0.1")
     send(port.getHost().port, b"x" * 9000)
-    send(port.getHost().port, b"y" * 8000 + b"\n")
+    send(port.getHost().port, b"y" * 8000 + b"\n", sender="127.0.0.2")
     await enough
     await port.stopListening()
     await workers.stop()

@@ -82,7 +82,7 @@ async def test_all_ports_of_an_address_share_a_worker() -> None:
     """A machine that sends from several ports, as for two targets, has one worker."""
     module = Arrivals()
     async with running({"module": module}, workers=8) as service:
-        ports = {send(service.port, extended(str(number)), sender="127.1.2.3") for number in range(20)}
+        ports = {send(service.port, legacy(str(number)), sender="127.1.2.3") for number in range(20)}
         await module.number(20)
     assert {message.source.port for message in module.messages} == ports
     assert len({call.worker for call in module.calls}) == 1
@@ -128,8 +128,9 @@ async def test_two_listeners_share_a_port(log: Log) -> None:
     """With two listeners there is one port, both receive, and both count."""
     module = Arrivals()
     async with running({"module": module}, listeners=2) as service:
+        # Legacy lines, since the kernel may give a port twice, and the same record would be a duplicate then.
         for number in range(64):
-            send(service.port, extended(str(number)))
+            send(service.port, legacy(str(number)))
         await module.number(64)
     counts = [int(line.split()[2]) for line in log.lines() if line.startswith("Listener ")]
     assert len(counts) == 2

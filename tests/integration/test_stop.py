@@ -55,7 +55,7 @@ async def test_the_stop_is_in_order() -> None:
     async with running({"module": module}, reorder=60.0, workers=1) as service:
         port = service.port
         send(port, extended("1", seq=1), extended("2", seq=2), extended("4", seq=4))
-        send(port, b"no newline")
+        send(port, b"no newline", sender="127.0.0.2")
         await threads.deferToThread(module.entered.wait, PATIENCE)
         after_turns(3, module.release.set)
     assert events == ["1 port free", "2 port free", "4 port free", "no newline port free", "stop"]
@@ -147,8 +147,9 @@ async def test_stopping_while_starting() -> None:
     service.startService()
     started = service.started
     port = service.port
-    await service.stopService()
+    stopped = service.stopService()
     assert events == ["a start", "b start", "cancelled", "a stop"]
+    await stopped
     with pytest.raises(ModuleError, match=r"^b: did not start: CancelledError"):
         await started
     assert is_free(port)
@@ -163,8 +164,10 @@ async def test_stopping_while_starting_what_cannot_be_cancelled() -> None:
     service = make({"a": Script("a", events, start=ready), "b": Script("b", events)})
     service.startService()
     started = service.started
-    await service.stopService()
+    stopped = service.stopService()
+    assert events == ["a start", "b start"]
     await started
+    await stopped
     assert events == ["a start", "b start", "b stop", "a stop"]
 
 
