@@ -12,11 +12,14 @@ import pytest_twisted
 from twisted.internet import udp
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
+from zope.interface import implementer
 
+from netconsd.interfaces import IBatchOutputModule
 from netconsd.loader import ModuleError
+from netconsd.message import Message
 from netconsd.service import FINAL_READS
 from netconsd.settings import Settings
-from netconsd.testing import extended, fragments, legacy
+from netconsd.testing import RecordingModule, extended, fragments, legacy
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import Log, logging, make, note, running
 from tests.loopback import Arrivals, needs_ipv6, send
@@ -155,6 +158,28 @@ async def test_garbage_ends_nothing(log: Log) -> None:
 # Modules.
 
 
+@implementer(IBatchOutputModule)
+class Batches(RecordingModule):
+    """A module that keeps the sizes of the batches that it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def handle_batch(self, worker: int, messages: list[Message]) -> None:
+        self.sizes.append(len(messages))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_batch_has_the_size_of_the_setting() -> None:
+    """A module that takes batches gets as many messages at a time as ``batch`` says, if there are so many."""
+    module = Batches()
+    async with running({"module": module}, batch=3) as service:
+        # Read together, when the service stops.
+        send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 9)))
+    assert module.sizes == [3, 3, 2]
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_module_that_fails_harms_no_other(log: Log, logged_errors: LoggedErrors) -> None:
     """A module that raises with every message is logged once, and the others get every message."""
@@ -257,6 +282,22 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
     assert log.lines()[-1] == "Of note: read_errors 5"
     # The first, second and fourth.
     assert len(logged_errors.flush(OSError)) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_that_the_socket_has_is_read_at_the_stop() -> None:
+    """What was received before the stop is delivered, though it is more than the port reads at a time."""
+    module = Arrivals()
+    lines = [legacy(str(number) + "x" * 60_000) for number in range(30)]
+
+    def recvfrom(real: Any, size: int) -> Any:
+        return (lines.pop(0), ("127.0.0.1", 6665)) if lines else real.recvfrom(size)
+
+    async with running({"module": module}) as service:
+        port = the_port(service.port)
+        assert port.maxThroughput < 30 * 60_000
+        port.socket = Trouble(port.socket, recvfrom)
+    assert [text.rstrip("x") for text in module.texts] == [str(number) for number in range(30)]
 
 
 @pytest_twisted.ensureDeferred
