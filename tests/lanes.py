@@ -12,7 +12,7 @@ from netconsd.testing import extended, legacy, source
 from netconsd.workers import Lane
 
 # Seconds that a test waits for another thread at most.
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 ALICE = source("192.0.2.1").key
 BOB = source("192.0.2.2").key

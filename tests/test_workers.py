@@ -163,6 +163,26 @@ def test_stopping_what_was_not_started() -> None:
     assert Workers(Delivered(), reactor=NOBODY).stop().called
 
 
+def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system has no thread left for the last lane, ``start`` raises, and ``stop`` ends the others."""
+    mailbox: Any = Mailbox()
+    start = threading.Thread.start
+
+    def start_but_one(self: threading.Thread) -> None:
+        if self.name == "netconsd-2":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_but_one)
+    delivered = Delivered()
+    workers = Workers(delivered, Settings(workers=3), reactor=mailbox)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        workers.start()
+    put(workers.lanes[0], *lines([1]))
+    mailbox.wait_for(workers.stop())
+    assert delivered.texts == ["1"]
+
+
 def test_the_defaults() -> None:
     """Without settings there are as many lanes as the daemon has by default."""
     assert len(Workers(Delivered(), reactor=NOBODY).lanes) == Settings().workers
