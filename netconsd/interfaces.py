@@ -65,8 +65,8 @@ class IBatchOutputModule(Interface):
     def handle_batch(worker: int, messages: list[Message]) -> object:
         """Take some messages, in the thread of their worker; otherwise as :meth:`IOutputModule.handle`.
 
-        :param messages: a list of at least one message, from any number of senders, per sender in order. The list is
-            shared with the other modules, too: read it, do not change it.
+        :param messages: a list of at least one message, from any number of senders, per sender in order. The list
+            is the module's own; the messages are shared with the other modules.
         """
 
     def stop() -> object:

@@ -10,62 +10,87 @@ counters that are a moment apart; they are exact once the workers are idle or st
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
-@dataclass(slots=True)
 class Tally:
     """What one worker counts. (The queue in front of it is counted by :class:`QueueTally`.)"""
 
-    #: Datagrams that the worker took from its queue, and their bytes.
-    datagrams: int = 0
-    octets: int = 0
+    __slots__ = (
+        "crowded",
+        "datagrams",
+        "duplicates",
+        "empty",
+        "fragments",
+        "incomplete",
+        "late",
+        "legacy",
+        "lines",
+        "lost",
+        "malformed",
+        "messages",
+        "missing",
+        "octets",
+        "reassembled",
+        "replayed",
+        "resets",
+        "sources_aged",
+        "sources_evicted",
+        "sources_made",
+        "superseded",
+        "whole",
+    )
 
-    # What became of each datagram; exactly one of these.
-    #: An extended message in one piece.
-    whole: int = 0
-    #: A piece of an extended message that filled an open place.
-    fragments: int = 0
-    #: Legacy text.
-    legacy: int = 0
-    #: An exact repeat of something that is there already: dropped.
-    duplicates: int = 0
-    #: A datagram without a byte: dropped.
-    empty: int = 0
+    def __init__(self) -> None:
+        #: Datagrams that the worker took from its queue, and their bytes.
+        self.datagrams = 0
+        self.octets = 0
 
-    # What the messages handed out came from; held messages are not counted yet.
-    messages: int = 0
-    #: Lines of legacy text.
-    lines: int = 0
-    #: Extended messages that were put together from fragments; those with holes are in ``incomplete``, too.
-    reassembled: int = 0
+        # What became of each datagram; exactly one of these.
+        #: An extended message in one piece.
+        self.whole = 0
+        #: A piece of an extended message that filled an open place.
+        self.fragments = 0
+        #: Legacy text.
+        self.legacy = 0
+        #: An exact repeat of something that is there already: dropped.
+        self.duplicates = 0
+        #: A datagram without a byte: dropped.
+        self.empty = 0
 
-    # What the messages say.
-    #: Messages with holes, because fragments did not come in time.
-    incomplete: int = 0
-    #: Reassemblies given up because the same message had come complete by another way.
-    superseded: int = 0
-    #: Extended headers that contradict themselves; they are in ``legacy``, too.
-    malformed: int = 0
-    #: Messages that came after their place had been given up.
-    late: int = 0
-    #: Messages where a sender's counting started anew, each sender's first included.
-    resets: int = 0
-    #: Messages that the sender marked as sent before.
-    replayed: int = 0
-    #: Sequence numbers not seen: suppressed by the sender, or lost (and late ones are not subtracted).
-    missing: int = 0
-    #: Messages lost between sender and us by msgid (late ones are not subtracted).
-    lost: int = 0
-    #: Times that a bound on held bytes or messages, and not time, ended the wait.
-    crowded: int = 0
+        # What the messages handed out came from; held messages are not counted yet.
+        self.messages = 0
+        #: Lines of legacy text.
+        self.lines = 0
+        #: Extended messages that were put together from fragments; those with holes are in ``incomplete``, too.
+        self.reassembled = 0
 
-    # The table of senders.
-    sources_made: int = 0
-    #: Forgotten after the time of ``--gc``.
-    sources_aged: int = 0
-    #: Forgotten because ``--max-sources`` was reached.
-    sources_evicted: int = 0
+        # What the messages say.
+        #: Messages with holes, because fragments did not come in time.
+        self.incomplete = 0
+        #: Reassemblies given up because the same message had come complete by another way.
+        self.superseded = 0
+        #: Extended headers that contradict themselves; they are in ``legacy``, too.
+        self.malformed = 0
+        #: Messages that came after their place had been given up.
+        self.late = 0
+        #: Messages where a sender's counting started anew, each sender's first included.
+        self.resets = 0
+        #: Messages that the sender marked as sent before.
+        self.replayed = 0
+        #: Sequence numbers not seen: suppressed by the sender, or lost (and late ones are not subtracted).
+        self.missing = 0
+        #: Messages lost between sender and us by msgid (late ones are not subtracted).
+        self.lost = 0
+        #: Times that a bound on held bytes or messages, and not time, ended the wait.
+        self.crowded = 0
+
+        # The table of senders.
+        self.sources_made = 0
+        #: Forgotten after the time of ``--gc``.
+        self.sources_aged = 0
+        #: Forgotten because ``--max-sources`` was reached.
+        self.sources_evicted = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +109,8 @@ class ListenerTally:
     #: Datagrams received, and their bytes.
     datagrams: int = 0
     octets: int = 0
+    #: Datagrams that the kernel dropped because the socket's receive buffer was full; read when the listener stops.
+    dropped: int = 0
     #: Datagrams that filled the receive buffer to the last byte, so that more of them may have been cut off.
     truncated: int = 0
     #: Datagrams from an address that cannot be read; dropped.
@@ -102,10 +129,11 @@ class ModuleTally:
     errors: int = 0
 
 
-def total(tallies: Iterable[Tally]) -> Tally:
-    """The sum, counter by counter."""
-    result = Tally()
-    for tally in tallies:
-        for field in fields(Tally):
-            setattr(result, field.name, getattr(result, field.name) + getattr(tally, field.name))
-    return result
+#: The names of the counters of a :class:`Tally`.
+COUNTERS = Tally.__slots__
+
+
+def total(tallies: Iterable[Tally]) -> dict[str, int]:
+    """The sums of many, by the names of the counters."""
+    tallies = list(tallies)
+    return {name: sum(getattr(tally, name) for tally in tallies) for name in COUNTERS}

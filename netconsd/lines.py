@@ -1,4 +1,4 @@
-"""Puts the lines of one sender's legacy text together from its datagrams (WIRE.md section 2)."""
+"""Puts the lines of one sender's legacy text together from its datagrams (docs/wire section 2)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from netconsd.message import LegacyMessage, Source
 # The kernel's longest record is some 1000 bytes, but other senders may send up to 64 KiB in a datagram. A stranger that
 # never sends a newline gets a line of this length now and then instead of our memory.
 LINE_LIMIT = 65536
+# What an unfinished line costs besides its bytes.
+LINE_OVERHEAD = 200
 
 
 class LineBuffer:
@@ -28,6 +30,11 @@ class LineBuffer:
     @property
     def size(self) -> int:
         return len(self._text)
+
+    @property
+    def cost(self) -> int:
+        """About how many bytes of memory the line takes."""
+        return len(self._text) + LINE_OVERHEAD
 
     def line(self) -> bytes:
         return bytes(self._text)

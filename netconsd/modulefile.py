@@ -140,6 +140,8 @@ def make(output: Output, arguments: Mapping[str, Any]) -> Any:
     wrong = disagreements(output.interface, made)
     if IReloadable.providedBy(made):
         wrong += disagreements(IReloadable, made)
+    elif callable(getattr(made, "reload", None)):
+        wrong.append("it has reload(), but does not say so: implement IReloadable, too, or call it something else")
     if wrong:
         raise FileError(f"{output.path}: {', and '.join(wrong)}")
     return made

@@ -1,4 +1,4 @@
-"""One sender's stream: reassembly, order, duplicates, resets (WIRE.md sections 2, 5 and 6).
+"""One sender's stream: reassembly, order, duplicates, resets (docs/wire sections 2, 5 and 6).
 
 Rules:
 
@@ -10,8 +10,9 @@ Rules:
 4. A record up to :data:`~netconsd.window.WINDOW` numbers behind, that was not delivered, is late: it is delivered and
    marked out of order.
 5. Counting starts anew, and the message is marked as a reset, with a sender's first record, with a number further
-   behind, with a number delivered lately under another time stamp, and with a time stamp that goes back by more than
-   :data:`REBOOT_USEC` while the number does not. What waited is delivered before.
+   behind, with a number delivered lately under another time stamp, with a time stamp that goes back by more than
+   :data:`REBOOT_USEC` while the number does not, and with what would be late but for a time stamp so far from the last
+   one's. What waited is delivered before.
 6. A fragmented record whose pieces are not all there in time is delivered with its holes shown. It is not remembered
    for rule 3, so that pieces that come later are delivered, too.
 7. An unfinished line of legacy text ends with the next newline, after the reorder time, or when an extended datagram
@@ -31,7 +32,9 @@ from netconsd.waiting import Waiting
 from netconsd.window import ABSENT, WINDOW, Window
 from netconsd.wire import Fragment, Malformed, decode
 
-NEVER = float("inf")
+_NEVER = float("inf")
+#: The deadline of a stream in which nothing waits.
+NEVER = _NEVER
 
 # The clocks of a machine's processors, and of its early boot, differ by far less; a crash and a reboot take longer.
 REBOOT_USEC = 10_000_000
@@ -42,7 +45,13 @@ REASSEMBLIES_LIMIT = 16
 # The pieces of a message or a line are sent back to back; they get so many seconds even if the reorder time is shorter.
 PIECES_SECONDS = 0.2
 
-_MSGIDS = 0x100000000
+# A msgid has 32 bits, and wraps.
+_MSGID_MASK = 0xFFFFFFFF
+# For the compiled build, which makes C variables of them.
+_ABSENT = ABSENT
+_WINDOW = WINDOW
+_REBOOT_USEC = REBOOT_USEC
+_PIECES_SECONDS = PIECES_SECONDS
 
 
 class Stream:
@@ -81,7 +90,7 @@ class Stream:
         #: When the last datagram came.
         self.last_seen = 0.0
         #: When :meth:`expire` has something to do; ``NEVER`` if nothing waits.
-        self.deadline = NEVER
+        self.deadline = _NEVER
         #: About how many bytes of memory wait here.
         self.cost = 0
         #: For the table of senders: whether the deadline is in its schedule.
@@ -92,7 +101,7 @@ class Stream:
         self._last_seq = 0
         self._last_ts = 0
         # The last record's stamp for rule 3: ABSENT if it was incomplete.
-        self._last_stamp = ABSENT
+        self._last_stamp = _ABSENT
         self._last_msgid = -1
         # Made with the second record, the first gap, the first fragment, the first unfinished line.
         self._window: Window | None = None
@@ -122,23 +131,22 @@ class Stream:
                 tally.whole += 1
             else:
                 tally.duplicates += 1
-        if self.deadline != NEVER or self._waiting is not None or self._reassemblies or self._line is not None:
+        if self.deadline != _NEVER or self._waiting is not None or self._reassemblies or self._line is not None:
             self._settle()
 
     def expire(self, now: float, out: list[Message]) -> None:
         """Append to ``out`` what has waited long enough; to be called when ``deadline`` is reached."""
         if self._line is not None and self._line.deadline <= now:
             self._end_line(out)
+        overdue = -1
         if self._reassemblies:
             for key, reassembly in list(self._reassemblies.items()):
                 if reassembly.deadline <= now:
-                    self._finish(key, now, out)
-        waiting = self._waiting
-        if waiting is not None and waiting.deadline <= now:
-            overdue = waiting.overdue(now)
-            while len(waiting) and waiting.lowest()._seq <= overdue:
-                self._deliver(waiting.pop(), out)
-            self._deliver_followers(waiting, out)
+                    overdue = max(overdue, reassembly.first._seq)
+                    self._finish(key, now + self._hold, out)
+        if self._waiting is not None and self._waiting.deadline <= now:
+            overdue = max(overdue, self._waiting.overdue(now))
+        self._give_up(overdue, out)
         self._settle()
 
     def flush(self, out: list[Message]) -> None:
@@ -148,7 +156,7 @@ class Stream:
         reassemblies, self._reassemblies = self._reassemblies, None
         if reassemblies:
             for reassembly in reassemblies.values():
-                self._place_reassembled(reassembly, 0.0, out)
+                self._place_reassembled(reassembly, _NEVER, out)
         waiting, self._waiting = self._waiting, None
         while waiting is not None and len(waiting):
             self._deliver(waiting.pop(), out)
@@ -162,7 +170,7 @@ class Stream:
             return
         self._tally.legacy += 1
         lines: list[LegacyMessage] = []
-        deadline = now + max(self._hold, PIECES_SECONDS)
+        deadline = now + max(self._hold, _PIECES_SECONDS)
         self._line = split(self._line, datagram, self.source, received_at, deadline, lines)
         self._deliver_lines(lines, out)
 
@@ -187,7 +195,7 @@ class Stream:
             return
         reassembly = None if self._reassemblies is None else self._reassemblies.get(key)
         if reassembly is None:
-            reassembly = self._begin(key, fragment, now + max(self._hold, PIECES_SECONDS), out)
+            reassembly = self._begin(key, fragment, now + max(self._hold, _PIECES_SECONDS), out)
         if reassembly.add(fragment.offset, piece._raw):
             self._tally.fragments += 1
         else:
@@ -198,7 +206,10 @@ class Stream:
     def _begin(self, key: tuple[int, int, int], first: Fragment, deadline: float, out: list[Message]) -> Reassembly:
         if self._reassemblies is not None and len(self._reassemblies) >= REASSEMBLIES_LIMIT:
             self._tally.crowded += 1
-            self._finish(next(iter(self._reassemblies)), deadline, out)
+            oldest = next(iter(self._reassemblies))
+            self._finish(oldest, deadline, out)
+            # At once: while it waited, it would be taken for the message itself by the pieces that are still to come.
+            self._give_up(oldest[0], out)
         reassembly = Reassembly(first, deadline)
         # Finishing the oldest can be a reset, and that finishes them all.
         self._reassemblies = self._reassemblies or {}
@@ -235,7 +246,7 @@ class Stream:
         if not self._started:
             return False
         if seq <= self._last_seq:
-            return self._stamp(seq) == min(ts_usec, ABSENT - 1)
+            return self._stamp(seq) == min(ts_usec, _ABSENT - 1)
         held = None if self._waiting is None else self._waiting.get(seq)
         return held is not None and held._ts_usec == ts_usec
 
@@ -252,7 +263,7 @@ class Stream:
             stamp = self._stamp(seq)
             if stamp == _stamp_for(ts_usec):
                 return False
-            if stamp == ABSENT and self._last_seq - seq < WINDOW and not self._is_before(self._last_ts, ts_usec):
+            if stamp == _ABSENT and self._last_seq - seq < _WINDOW and self._may_be_late(message):
                 self._deliver_late(message, out)
             else:
                 self._reset(message, out)
@@ -285,16 +296,26 @@ class Stream:
 
     def _is_before(self, ts_usec: int, other: int) -> bool:
         """Whether a time stamp is so far before another that there was a reboot between (rule 5)."""
-        return other > REBOOT_USEC and ts_usec < other - REBOOT_USEC
+        return other > _REBOOT_USEC and ts_usec < other - _REBOOT_USEC
+
+    def _may_be_late(self, message: ExtendedMessage) -> bool:
+        """Whether a record behind the last can be from the same boot: what is late is so by seconds.
+
+        Not so in the reliable variant, whose senders keep what was lost (docs/wire section 7).
+        """
+        if message._emergency:
+            return True
+        ts_usec = message._ts_usec
+        return not self._is_before(self._last_ts, ts_usec) and not self._is_before(ts_usec, self._last_ts)
 
     def _is_next_msgid(self, message: ExtendedMessage) -> bool:
-        return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) % _MSGIDS
+        return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) & _MSGID_MASK
 
     def _stamp(self, seq: int) -> int:
         """The time stamp under which a record up to the last was delivered; ``ABSENT`` if it was not, or long ago."""
         if seq == self._last_seq:
             return self._last_stamp
-        return ABSENT if self._window is None else self._window.stamp(seq)
+        return _ABSENT if self._window is None else self._window.stamp(seq)
 
     def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
         self.flush(out)
@@ -303,7 +324,6 @@ class Stream:
     def _begin_anew(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._started = True
         self._window = None
-        self._last_msgid = -1
         message._seq_reset = True
         self._tally.resets += 1
         self._last_seq = message._seq
@@ -313,11 +333,12 @@ class Stream:
     def _deliver(self, message: ExtendedMessage, out: list[Message]) -> None:
         """Deliver a record above the last."""
         message._missing = message._seq - self._last_seq - 1
-        self._tally.missing += message._missing
+        if message._missing:
+            self._tally.missing += message._missing
         if self._last_msgid >= 0 and message._msgid >= 0:
-            lost = (message._msgid - self._last_msgid - 1) % _MSGIDS
+            lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
             # Half the range back is not a loss: the target was made anew and counts from 1.
-            if lost < _MSGIDS // 2:
+            if lost <= _MSGID_MASK >> 1:
                 message._lost = lost
                 self._tally.lost += lost
         if self._window is None:
@@ -329,14 +350,14 @@ class Stream:
 
     def _remember(self, message: ExtendedMessage) -> None:
         self._last_ts = message._ts_usec
-        self._last_stamp = ABSENT if message._incomplete else _stamp_for(message._ts_usec)
+        self._last_stamp = _ABSENT if message._incomplete else _stamp_for(message._ts_usec)
         self._last_msgid = message._msgid
 
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
         message._out_of_order = True
         self._tally.late += 1
         self._hand_out(message, out)
-        stamp = ABSENT if message._incomplete else _stamp_for(message._ts_usec)
+        stamp = _ABSENT if message._incomplete else _stamp_for(message._ts_usec)
         if message._seq == self._last_seq:
             self._last_stamp = stamp
         if self._window is None:
@@ -351,6 +372,14 @@ class Stream:
                 break
             self._deliver(waiting.pop(), out)
 
+    def _give_up(self, seq: int, out: list[Message]) -> None:
+        """Wait no longer for what should come before the waiting messages up to a number."""
+        waiting = self._waiting
+        if waiting is not None:
+            while len(waiting) and waiting.lowest()._seq <= seq:
+                self._deliver(waiting.pop(), out)
+            self._deliver_followers(waiting, out)
+
     def _hand_out(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._tally.messages += 1
         if message._replayed:
@@ -359,11 +388,11 @@ class Stream:
 
     def _settle(self) -> None:
         """Bring ``deadline`` and ``cost`` up to date."""
-        deadline = NEVER
+        deadline = _NEVER
         cost = 0
         if self._line is not None:
             deadline = self._line.deadline
-            cost = self._line.size
+            cost = self._line.cost
         waiting = self._waiting
         if waiting is not None:
             if len(waiting):
@@ -383,4 +412,4 @@ class Stream:
 
 def _stamp_for(ts_usec: int) -> int:
     # The highest time stamp there is stands for none.
-    return ts_usec if ts_usec != ABSENT else ABSENT - 1
+    return ts_usec if ts_usec != _ABSENT else _ABSENT - 1

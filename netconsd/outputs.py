@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -124,8 +124,12 @@ class Outputs:
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
         """Hand messages to every module, in the worker's thread."""
+        if len(self.started) == 1:
+            self.started[0].handle(worker, messages)
+            return
         for output in self.started:
-            output.handle(worker, messages)
+            # Each has a list of its own: one that empties its list takes nothing from the others.
+            output.handle(worker, messages.copy())
 
     def reload(self) -> None:
         """Let the modules that provide :class:`IReloadable` reopen their files."""
@@ -165,6 +169,8 @@ class Outputs:
 
 
 def _why_not_started(name: str, module: object, error: BaseException) -> str:
+    if isinstance(error, CancelledError):
+        return f"{name}: had not started yet when it was stopped"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"

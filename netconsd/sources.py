@@ -6,7 +6,7 @@ Pure: the caller passes the time in and gets the next deadline out. Not for more
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from netconsd.ledger import Tally
 from netconsd.message import Message, Source
@@ -14,7 +14,16 @@ from netconsd.ncrx import NEVER, Stream
 
 # What all senders of a worker together may have waiting: messages behind a gap, fragments, unfinished lines. A stranger
 # who forges senders by the thousand, each with a gap, gets the oldest delivered early instead of our memory.
-WAITING_BYTES_LIMIT = 64 * 1024 * 1024
+WAITING_BYTES_LIMIT = (
+    64 * 1024 * 1024
+)  # How many more entries than twice its senders the schedule has before it is cleaned.
+SCHEDULE_SLACK = 64
+# A legacy datagram of 64 KiB can be as many lines. A batch of a thousand such is delivered in parts of this many
+# messages, and what one more datagram makes of it.
+OUT_LIMIT = 8192
+
+_NEVER = NEVER
+_OUT_LIMIT = OUT_LIMIT
 
 
 class SourceTable:
@@ -64,7 +73,7 @@ class SourceTable:
         self._schedule: list[tuple[float, int, Stream]] = []
         self._ticket = 0
         self._cost = 0
-        self._next_gc = NEVER
+        self._next_gc = _NEVER
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -79,9 +88,34 @@ class SourceTable:
 
         :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`.
         """
-        out: list[Message] = []
+        messages: list[Message] = []
+        done = 0
+        while done < len(datagrams):
+            part: list[Message] = []
+            done = self.feed_part(senders, datagrams, received_at, now, done, part)
+            messages += part
+        return messages
+
+    def feed_part(
+        self,
+        senders: list[bytes],
+        datagrams: list[bytes],
+        received_at: float,
+        now: float,
+        start: int,
+        out: list[Message],
+    ) -> int:
+        """As :meth:`feed`, from ``start`` on, until the batch is done or :data:`OUT_LIMIT` messages are in ``out``.
+
+        :returns: where to go on in the batch.
+        """
         streams = self._streams
-        for key, datagram in zip(senders, datagrams, strict=True):
+        index = start
+        end = len(datagrams)
+        while index < end and len(out) < _OUT_LIMIT:
+            key = senders[index]
+            datagram = datagrams[index]
+            index += 1
             stream = streams.get(key)
             if stream is None:
                 stream = self._admit(key, now, out)
@@ -90,12 +124,12 @@ class SourceTable:
             cost = stream.cost
             stream.feed(datagram, received_at, now, out)
             self._cost += stream.cost - cost
-            if stream.deadline != NEVER and not stream.scheduled:
+            if stream.deadline != _NEVER and not stream.scheduled:
                 self._put_on_schedule(stream)
             if self._cost > self._waiting_limit:
                 self._relieve(out)
         self._expire(now, out)
-        return out
+        return index
 
     def advance(self, now: float) -> list[Message]:
         """Return what has waited long enough by ``now``, and forget senders that were silent too long."""
@@ -121,7 +155,7 @@ class SourceTable:
         if len(self._streams) >= self._limit:
             self._forget_first(out)
             self._tally.sources_evicted += 1
-        if self._gc_interval and self._next_gc == NEVER:
+        if self._gc_interval and self._next_gc == _NEVER:
             self._next_gc = now + self._gc_interval
         stream = Stream(Source.from_key(key), self._tally, self._hold)
         self._streams[key] = stream
@@ -134,6 +168,10 @@ class SourceTable:
         stream.flush(out)
 
     def _put_on_schedule(self, stream: Stream) -> None:
+        if len(self._schedule) > 2 * len(self._streams) + SCHEDULE_SLACK:
+            # Senders that were evicted before their deadline; a stranger can have as many as he likes.
+            self._schedule = [entry for entry in self._schedule if entry[2].deadline != _NEVER]
+            heapify(self._schedule)
         stream.scheduled = True
         self._ticket += 1
         heappush(self._schedule, (stream.deadline, self._ticket, stream))
@@ -152,7 +190,7 @@ class SourceTable:
             self._cost -= stream.cost
             stream.expire(now, out)
             self._cost += stream.cost
-        if stream.deadline != NEVER:
+        if stream.deadline != _NEVER:
             self._put_on_schedule(stream)
 
     def _relieve(self, out: list[Message]) -> None:
@@ -165,7 +203,10 @@ class SourceTable:
             stream.flush(out)
 
     def _collect(self, now: float, out: list[Message]) -> None:
-        while self._streams and next(iter(self._streams.values())).last_seen <= now - self._age:
+        while self._streams:
+            stream = next(iter(self._streams.values()))
+            if stream.last_seen > now - self._age:
+                break
             self._forget_first(out)
             self._tally.sources_aged += 1
-        self._next_gc = now + self._gc_interval if self._streams else NEVER
+        self._next_gc = now + self._gc_interval if self._streams else _NEVER

@@ -103,7 +103,8 @@ class Lane:
         if places > room:
             keep = places = 0
             for datagram in datagrams:
-                if places + _places(datagram) > room:
+                # Into an empty queue fits at least one, of whatever size.
+                if places + _places(datagram) > room and (keep or self.backlog):
                     break
                 places += _places(datagram)
                 keep += 1
@@ -148,7 +149,7 @@ class Lane:
                 self._hand_out(self._table.flush())
                 return False
             try:
-                self._hand_out(self._table.feed(batch.senders, batch.datagrams, batch.received_at, batch.now))
+                self._feed(batch)
             finally:
                 self._places_done += batch.places
         except BaseException:
@@ -156,6 +157,17 @@ class Lane:
             # sys.exit() in somebody's `deliver` may make us deaf to a part of the fleet.
             self._log.failure("Worker {number} failed; it goes on with the next batch", number=self.number)
         return not last
+
+    def _feed(self, batch: _Batch) -> None:
+        done = 0
+        while done < len(batch.datagrams):
+            messages: list[Message] = []
+            try:
+                done = self._table.feed_part(
+                    batch.senders, batch.datagrams, batch.received_at, batch.now, done, messages
+                )
+            finally:
+                self._hand_out(messages)
 
     def _hand_out(self, messages: list[Message]) -> None:
         if messages:
@@ -197,8 +209,8 @@ class Workers:
         """Start the threads."""
         for lane in self.lanes:
             finished: Deferred[None] = Deferred()
-            self._finished.append(finished)
             lane.start(partial(self._reactor.callFromThread, finished.callback, None))
+            self._finished.append(finished)
 
     def lane_for(self, address: bytes) -> Lane:
         """The lane of all senders with this address (16 bytes); the same in every run."""

@@ -124,7 +124,7 @@ def test_what_arrives_within_the_reorder_time_comes_out_in_order(order: list[int
     """Records after a sender's first, in any order within the reorder time, come out in order; a gap is told by the
     message behind it, exactly."""
     tally = Tally()
-    senders = table(tally)
+    senders = table(tally, waiting_limit=10**6)
     out = senders.feed([KEYS[0]], [extended("", seq=0, ts_usec=0, msgid=1)], 5.0, 0.0)
     for step, seq in enumerate(seq for seq in order if seq not in lost):
         now = step * HOLD / 100

@@ -1,4 +1,4 @@
-"""A message from its fragments: byte for byte if all are there, else with its holes shown (WIRE.md section 5)."""
+"""A message from its fragments: byte for byte if all are there, else with its holes shown (docs/wire section 5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.fragments import PIECE_OVERHEAD, PIECES_LIMIT, Reassembly
+from netconsd.fragments import PIECE_OVERHEAD, PIECES_LIMIT, REASSEMBLY_OVERHEAD, Reassembly
 from netconsd.testing import extended, fragments
 from netconsd.wire import TOTAL_LIMIT, Fragment
 from tests.decoding import piece, read
@@ -174,7 +174,7 @@ def test_number_of_pieces_is_bounded() -> None:
     taken = [reassembly.add(offset, b"x") for offset in range(0, 4 * PIECES_LIMIT, 2)]
     assert taken == [True] * PIECES_LIMIT + [False] * PIECES_LIMIT
     assert reassembly.got == PIECES_LIMIT
-    assert reassembly.cost == PIECES_LIMIT * (1 + PIECE_OVERHEAD)
+    assert reassembly.cost == REASSEMBLY_OVERHEAD + PIECES_LIMIT * (1 + PIECE_OVERHEAD)
     assert not reassembly.add(TOTAL_LIMIT - 966, b"x" * 966)
     assert reassembly.message().raw == shown(
         [ord("x"), None] * PIECES_LIMIT + [None] * (TOTAL_LIMIT - 2 * PIECES_LIMIT)
@@ -201,12 +201,12 @@ def test_one_piece_over_many_gaps_is_bounded() -> None:
 def test_cost() -> None:
     """The cost grows with the bytes and with the pieces, and not with what was there already."""
     reassembly = begin(2000)
-    assert reassembly.cost == 0
+    assert reassembly.cost == REASSEMBLY_OVERHEAD
     reassembly.add(0, b"x" * 966)
     reassembly.add(0, b"x" * 966)
-    assert reassembly.cost == 966 + PIECE_OVERHEAD
+    assert reassembly.cost == REASSEMBLY_OVERHEAD + 966 + PIECE_OVERHEAD
     reassembly.add(900, b"x" * 966)
-    assert reassembly.cost == 1866 + 2 * PIECE_OVERHEAD
+    assert reassembly.cost == REASSEMBLY_OVERHEAD + 1866 + 2 * PIECE_OVERHEAD
 
 
 # Any order, any losses.

@@ -158,13 +158,27 @@ def test_behind_a_large_datagram_that_does_not_fit_nothing_passes() -> None:
     assert delivered.texts == ["small"]
 
 
+def test_into_an_empty_queue_fits_a_datagram_of_any_size() -> None:
+    """What is larger than the whole queue is not shed for ever: alone, it gets in."""
+    delivered = Delivered()
+    lane = lane_with(delivered, queue=1)
+    put(lane, b"x" * 5000 + b"\n", b"another\n")
+    assert (lane.queue_tally.queued, lane.queue_tally.shed) == (1, 1)
+    put(lane, b"one more\n")
+    assert (lane.queue_tally.queued, lane.queue_tally.shed) == (1, 2)
+    run(lane)
+    assert delivered.texts == ["x" * 5000]
+
+
 @given(st.lists(st.lists(st.integers(0, 5000), max_size=8), max_size=8), st.integers(1, 12))
 def test_the_queue_never_exceeds_its_bound(batches: list[list[int]], limit: int) -> None:
     """Whatever is put, no more places are taken than there are, and each datagram is either queued or shed."""
     lane = lane_with(Delivered(), queue=limit)
+    # One that is larger than the whole queue gets in when that is empty.
+    largest = max((1 + size // 1024 for sizes in batches for size in sizes), default=0)
     for sizes in batches:
         put(lane, *(b"x" * size for size in sizes))
-        assert 0 <= lane.backlog <= limit
+        assert 0 <= lane.backlog <= max(limit, largest)
     assert lane.queue_tally.queued + lane.queue_tally.shed == sum(map(len, batches))
     run(lane)
     assert lane.backlog == 0

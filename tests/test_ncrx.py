@@ -1,4 +1,4 @@
-"""Streams: order, duplicates, late records, resets, fragments, unfinished lines (WIRE.md sections 2, 5, 6)."""
+"""Streams: order, duplicates, late records, resets, fragments, unfinished lines (docs/wire sections 2, 5, 6)."""
 
 from __future__ import annotations
 
@@ -344,6 +344,18 @@ class TestResets:
         harness.records(400, ts_usec=1)
         assert marks(harness.records(390, ts_usec=REBOOT_USEC + 2)) == [(390, "R")]
 
+    def test_a_lower_number_far_earlier_is_a_reboot_not_late(self) -> None:
+        """A machine that ran for days reboots and has not reached the old numbers yet: that is no late record."""
+        harness = Harness()
+        harness.records(1160, ts_usec=REBOOT_USEC * 1000)
+        assert marks(harness.records(1150, 1151, ts_usec=8_000_000)) == [(1150, "R"), (1151, "")]
+
+    def test_what_a_reliable_sender_sends_again_can_be_later(self) -> None:
+        """A record of an emergency re-transmission is late, however long ago it was logged."""
+        harness = Harness()
+        harness.records(1160, ts_usec=REBOOT_USEC * 1000)
+        assert marks(harness.feed(b"6,1150,8000000,-,ncemg=1;late\n")) == [(1150, "L")]
+
     def test_a_forged_jump_cannot_silence_the_sender(self) -> None:
         """After a forged record with the highest number, the sender's own records are still delivered, at once."""
         harness = Harness()
@@ -351,6 +363,14 @@ class TestResets:
         harness.records(2**64 - 1, ts_usec=1)
         assert seqs(harness.wait(HOLD)) == [2**64 - 1]
         assert marks(harness.records(11, 12)) == [(11, "R"), (12, "")]
+
+    def test_repeats_are_found_after_a_reset(self) -> None:
+        """What was delivered since the reset is remembered as well as before."""
+        harness = Harness()
+        harness.records(*range(5000, 5100))
+        harness.records(*range(100))
+        assert harness.records(*range(40, 100)) == []
+        assert harness.tally.duplicates == 60
 
     def test_loss_is_unknown_after_a_reset(self) -> None:
         """The msgid is not compared across a reset."""
@@ -479,6 +499,15 @@ class TestFragments:
         assert marks(harness.feed(self.pieces(REASSEMBLIES_LIMIT)[0])) == [(0, "RI")]
         assert harness.tally.crowded == 1
 
+    def test_the_pieces_of_a_record_that_was_pushed_out_are_delivered_too(self) -> None:
+        """A record that was delivered unfinished for lack of room, behind a gap, is delivered whole when it comes."""
+        harness = Harness()
+        harness.records(0)
+        for seq in range(10, 10 + REASSEMBLIES_LIMIT):
+            harness.feed(self.pieces(seq)[0])
+        assert marks(harness.feed(self.pieces(99)[0])) == [(10, "I")]
+        assert marks(harness.feed(*self.pieces(10))) == [(11, "I"), (10, "L")]
+
     def test_a_reset_delivers_what_is_unfinished(self) -> None:
         """Unfinished records of the boot before are delivered before the first of the next one."""
         harness = Harness()
@@ -522,6 +551,13 @@ class TestLegacy:
         assert harness.wait(HOLD * 0.9) == []
         (message,) = harness.wait(HOLD * 0.2)
         assert message.raw == b"the last wor"
+
+    def test_an_unfinished_line_gets_its_time_even_without_a_reorder_time(self) -> None:
+        """With a reorder time of 0 the pieces of a line are still joined."""
+        harness = Harness(hold=0.0)
+        harness.feed(b"half a ")
+        assert harness.wait(PIECES_SECONDS * 0.9) == []
+        assert harness.feed(b"line\n")[0].text == "half a line"
 
     def test_an_unfinished_line_ends_where_an_extended_datagram_begins(self) -> None:
         """An extended datagram from the same sender ends the line before it."""

@@ -62,12 +62,12 @@ def test_get() -> None:
 
 def test_overdue() -> None:
     """Asked what is overdue, it names the highest number whose wait is over, and the next deadline."""
-    waiting = filled((5, 1.0), (3, 2.0), (9, 1.5), (7, 4.0))
+    waiting = filled((5, 1.0), (9, 1.5), (3, 2.0), (7, 4.0))
     assert waiting.deadline == 1.0
     assert (waiting.overdue(0.5), waiting.deadline) == (-1, 1.0)
     assert (waiting.overdue(1.0), waiting.deadline) == (5, 1.5)
     assert (waiting.overdue(3.0), waiting.deadline) == (9, 4.0)
-    assert (waiting.overdue(4.0), waiting.deadline) == (9, inf)
+    assert (waiting.overdue(4.0), waiting.deadline) == (7, inf)
 
 
 def test_overdue_of_number_zero() -> None:
@@ -87,10 +87,23 @@ def test_deadline_after_pop() -> None:
     waiting = filled((5, 1.0), (7, 2.0))
     waiting.pop()
     assert waiting.deadline <= 2.0
-    waiting.overdue(0.0)
+    waiting.overdue(1.0)
     assert waiting.deadline == 2.0
-    waiting.add(message(6), 1.5)
-    assert waiting.deadline == 1.5
+    waiting.add(message(6), 2.5)
+    assert waiting.deadline == 2.0
+
+
+def test_an_open_gap_does_not_gather_what_was_filled_behind_it() -> None:
+    """While one message waits, any number of others can come and go: the memory stays the same."""
+
+    def churn() -> Waiting:
+        waiting = filled((2**40, 1.0))
+        for seq in range(20 * WAITING_LIMIT):
+            waiting.add(message(seq), 1.0 + seq)
+            waiting.pop()
+        return waiting
+
+    assert bytes_for(churn) < 2 * WAITING_LIMIT * 200
 
 
 def test_cost() -> None:
@@ -178,21 +191,28 @@ def test_any_sequence(operations: list[tuple[str, int, float]]) -> None:
     """Whatever is added, taken out and asked, it agrees with a plain table."""
     waiting = Waiting()
     table: dict[int, tuple[ExtendedMessage, float]] = {}
-    over: set[int] = set()
+    latest = 0.0
+    gone: set[int] = set()  # nothing comes back, nor does what is before it
     for operation, seq, time in operations:
-        if operation == "add" and seq not in table:
+        latest = max(latest, time)
+        if operation == "add" and seq not in table and seq > max(gone, default=-1):
+            time = latest  # deadlines ascend
             table[seq] = message(seq, "x" * (seq % 7)), time
             waiting.add(*table[seq])
         elif operation == "pop" and table:
             assert waiting.lowest() is table[min(table)][0]
+            gone.add(min(table))
             assert waiting.pop() is table.pop(min(table))[0]
         elif operation == "overdue":
-            over = {number for number, (_, deadline) in table.items() if deadline <= time}
-            later = [deadline for _, deadline in table.values() if deadline > time]
-            assert waiting.overdue(time) == max(over, default=-1)
-            assert waiting.deadline == min(later, default=inf)
+            overdue = max((number for number, (_, deadline) in table.items() if deadline <= time), default=-1)
+            # What was taken out before may be named instead: it changes nothing.
+            named = waiting.overdue(time)
+            assert [number for number in table if number <= named] == [number for number in table if number <= overdue]
+            gone |= {number for number in table if number <= overdue}
+            for _ in [number for number in table if number <= overdue]:
+                del table[waiting.pop().seq]
+            assert waiting.deadline > time
         assert len(waiting) == len(table)
         assert waiting.cost == sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
         assert all(waiting.get(number) is held for number, (held, _) in table.items())
-        unasked = [deadline for number, (_, deadline) in table.items() if number not in over]
-        assert waiting.deadline <= min(unasked, default=inf)
+        assert waiting.deadline <= min((deadline for _, deadline in table.values()), default=inf)
