@@ -152,9 +152,14 @@ def _same(name: str) -> Callable[[Any], dict[str, Any]]:
     return fields
 
 
-def _reorder(value: Any) -> dict[str, Any]:
-    _check("reorder", value, milliseconds=True)
-    return {"reorder": value / 1000}
+def _milliseconds(name: str) -> Callable[[Any], dict[str, Any]]:
+    """An option in milliseconds for a field in seconds."""
+
+    def fields(value: Any) -> dict[str, Any]:
+        _check(name, value, milliseconds=True)
+        return {name: value / 1000}
+
+    return fields
 
 
 def _gc(value: Any) -> dict[str, Any]:
@@ -193,6 +198,7 @@ OPTIONS: Final[dict[str, _Option]] = {
     "rcvbuf": _Option(_same("rcvbuf"), _number),
     "queue": _Option(_same("queue"), _number),
     "max-sources": _Option(_same("max_sources"), _number),
-    "reorder": _Option(_reorder, _number),
+    "reorder": _Option(_milliseconds("reorder"), _number),
+    "pause": _Option(_milliseconds("pause"), _number),
 }
 """The options that have one value, by their long names, which are also the keys of the file."""

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 import netconsd
+from netconsd.build import KIND
 from netconsd.ledger import total
-from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
 from netconsd.outputs import Outputs
+from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import Settings
 from netconsd.sockets import bind, granted_rcvbuf
 from netconsd.workers import Workers
 
-# At the stop, what is in a socket's receive buffer is read, as long as there is more. A sender that never pauses cannot
-# hold up the stop for longer: a read takes at most 256 KiB.
-FINAL_READS = 1024
+# The least receive buffer with which a reader pauses. In a pause of a millisecond, 500,000 messages per second fill
+# half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
+PAUSE_RCVBUF = 1024 * 1024
 
 
 class NetconsdService(Service):
@@ -42,23 +40,26 @@ class NetconsdService(Service):
         settings: Settings | None = None,
         *,
         reactor: Any = None,
+        receiver: Callable[[socket.socket, int, int, int], Any] = Receiver,
     ) -> None:
         """
         :param modules: the output modules, by the name that stands in logs and counters; each provides
             :class:`~netconsd.interfaces.IOutputModule` or :class:`~netconsd.interfaces.IBatchOutputModule`.
         :param settings: port, bounds and so on; the defaults if not given.
         :param reactor: by default the installed one, from the start of the service on.
+        :param receiver: makes what reads a socket (:class:`~netconsd.reader.BatchReader`): compiled where that is
+            built.
         :raises ModuleError: if a module provides neither interface.
         """
         self.settings = settings or Settings()
         self._modules = dict(modules)
         self._reactor = reactor
+        self._receiver = receiver
         self._log = Logger("netconsd")
         self._sockets: list[socket.socket] = []
-        self._ports: list[IListeningPort] = []
+        self._readers: list[BatchReader] = []
         self._workers: Workers | None = None
         self._outputs = Outputs(self._modules, self.settings.workers)
-        self._listeners: list[NetconsoleListener] = []
         #: The UDP port, once the sockets are bound; 0 before.
         self.port = 0
         #: Fires with None when messages are received, or fails with ModuleError if a module could not start (and then
@@ -110,12 +111,14 @@ class NetconsdService(Service):
             self._workers = Workers(self._outputs.deliver, self.settings, reactor=self._reactor)
             self._workers.start()
             granted = granted_rcvbuf(self._sockets[0])
-            for bound in self._sockets:
-                self._listen(bound, self._workers)
+            # A small buffer would overflow while we pause.
+            pause = self.settings.pause if granted >= PAUSE_RCVBUF else 0.0
+            while self._sockets:
+                self._listen(self._sockets[0], self._workers, pause)
+                del self._sockets[0]
         except Exception as error:
             await self._shut_down()
             return error
-        self._close_sockets()
         self._announce(granted)
         return None
 
@@ -125,25 +128,17 @@ class NetconsdService(Service):
         else:
             self.started.errback(error)
 
-    def _listen(self, bound: socket.socket, workers: Workers) -> None:
-        listener = NetconsoleListener(workers, batch=self.settings.batch)
-        # The port has a duplicate of the socket.
-        port = self._reactor.adoptDatagramPort(bound.fileno(), bound.family, listener, MAX_DATAGRAM)
-        port.doRead = partial(self._read, port.doRead, listener)
-        self._listeners.append(listener)
-        self._ports.append(port)
-
-    def _read(self, read: Callable[[], None], listener: NetconsoleListener) -> None:
-        """Read a port. What the system refuses must not go up to the reactor, which would drop the port for good."""
-        try:
-            read()
-        except OSError:
-            listener.tally.read_errors += 1
-            if listener.tally.read_errors & (listener.tally.read_errors - 1) == 0:
-                self._log.failure(
-                    "Reading failed, for the {number}. time; this is said each time the number has doubled",
-                    number=listener.tally.read_errors,
-                )
+    def _listen(self, bound: socket.socket, workers: Workers, pause: float) -> None:
+        reader = BatchReader(
+            bound,
+            workers,
+            batch=self.settings.batch,
+            pause=pause,
+            reactor=self._reactor,
+            receiver=self._receiver,
+        )
+        self._readers.append(reader)
+        reader.startListening()
 
     async def _stop(self) -> None:
         if self._settled is not None:
@@ -151,7 +146,7 @@ class NetconsdService(Service):
             self._settled.cancel()
             await self._settled
             self._settled = None
-        running = self._workers, self._listeners
+        running = self._workers, self._readers
         await self._shut_down()
         if running[0] is not None:
             self._log_totals(running[0], running[1])
@@ -160,36 +155,40 @@ class NetconsdService(Service):
 
     async def _shut_down(self) -> None:
         """Stop what is there, in order."""
-        for port in self._ports:
-            self._read_what_is_there(port)
-            await maybeDeferred(port.stopListening)
+        for reader in self._readers:
+            reader.drain()
+            await reader.stopListening()
         self._close_sockets()
         self.port = 0
         if self._workers is not None:
             await self._workers.stop()
+        self._log_failures()
         await self._outputs.stop()
-        self._ports = []
-        self._listeners = []
+        self._readers = []
         self._workers = None
 
     def _close_sockets(self) -> None:
         while self._sockets:
             self._sockets.pop().close()
 
-    def _read_what_is_there(self, port: Any) -> None:
-        tally = port.protocol.tally
-        for _ in range(FINAL_READS):
-            before = tally.datagrams
-            port.doRead()
-            if tally.datagrams == before:
-                break
+    def _log_failures(self) -> None:
+        for output in self._outputs.started:
+            errors = sum(tally.errors for tally in output.tallies) + output.reload_errors
+            if errors:
+                self._log.warn(
+                    "Module {name}: {errors} calls failed of those for {messages} messages",
+                    name=output.name,
+                    errors=errors,
+                    messages=sum(tally.messages for tally in output.tallies),
+                )
 
     def _announce(self, granted: int) -> None:
         settings = self.settings
         self._log.info(
-            "netconsd {version} listens on {address}, UDP port {port}; {listeners} listener(s), {workers} worker(s), "
-            "modules: {modules}",
+            "netconsd {version} ({kind}) listens on {address}, UDP port {port}; {listeners} listener(s), "
+            "{workers} worker(s), modules: {modules}",
             version=netconsd.__version__,
+            kind=KIND,
             address=settings.address or "all addresses, IPv4 and IPv6",
             port=self.port,
             listeners=settings.listeners,
@@ -204,11 +203,9 @@ class NetconsdService(Service):
                 wanted=settings.rcvbuf,
             )
 
-    def _log_totals(self, workers: Workers, listeners: list[NetconsoleListener]) -> None:
-        for number, listener in enumerate(listeners):
-            self._log.info(
-                "Listener {number}: {datagrams} datagrams", number=number, datagrams=listener.tally.datagrams
-            )
+    def _log_totals(self, workers: Workers, readers: list[BatchReader]) -> None:
+        for number, reader in enumerate(readers):
+            self._log.info("Listener {number}: {datagrams} datagrams", number=number, datagrams=reader.tally.datagrams)
         for lane in workers.lanes:
             self._log.info(
                 "Worker {number}: {messages} messages from {senders} senders",
@@ -216,18 +213,17 @@ class NetconsdService(Service):
                 messages=lane.tally.messages,
                 senders=lane.tally.sources_made,
             )
-        tally = total(lane.tally for lane in workers.lanes)
-        received = sum(listener.tally.datagrams for listener in listeners)
+        counters = total(lane.tally for lane in workers.lanes)
+        received = sum(reader.tally.datagrams for reader in readers)
         self._log.info(
             "In all: {datagrams} datagrams received, {messages} messages from {senders} senders",
             datagrams=received,
-            messages=tally.messages,
-            senders=tally.sources_made,
+            messages=counters["messages"],
+            senders=counters["sources_made"],
         )
-        counters = asdict(tally)
         counters["shed"] = sum(lane.queue_tally.shed for lane in workers.lanes)
-        for name in ("truncated", "refused", "read_errors"):
-            counters[name] = sum(getattr(listener.tally, name) for listener in listeners)
+        for name in ("dropped", "truncated", "refused", "read_errors"):
+            counters[name] = sum(getattr(reader.tally, name) for reader in readers)
         worth_telling = {name: counters[name] for name in TOLD_AT_THE_END if counters[name]}
         if worth_telling:
             self._log.info(
@@ -237,6 +233,7 @@ class NetconsdService(Service):
 
 #: The counters of docs/counters that the totals name if they are not zero.
 TOLD_AT_THE_END = (
+    "dropped",
     "shed",
     "truncated",
     "refused",

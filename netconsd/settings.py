@@ -55,6 +55,11 @@ MIN_REORDER: Final = 0.0
 MAX_REORDER: Final = 60.0
 
 
+# 0 reads whenever something comes. A tenth of a second at full rate fills every receive buffer.
+MIN_PAUSE: Final = 0.0
+MAX_PAUSE: Final = 0.1
+
+
 class Bounds(NamedTuple):
     """The smallest and the largest value of a setting, both allowed. Floats mean seconds, ints are counted."""
 
@@ -73,6 +78,7 @@ BOUNDS: Final[dict[str, Bounds]] = {
     "queue": Bounds(MIN_QUEUE, MAX_QUEUE),
     "max_sources": Bounds(MIN_MAX_SOURCES, MAX_MAX_SOURCES),
     "reorder": Bounds(MIN_REORDER, MAX_REORDER),
+    "pause": Bounds(MIN_PAUSE, MAX_PAUSE),
 }
 
 
@@ -109,6 +115,8 @@ class Settings:
     """Senders that are remembered in all; beyond, the one that was silent for longest is forgotten."""
     reorder: float = 0.2
     """Seconds that a message waits for the ones missing before it."""
+    pause: float = 0.001
+    """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 
 from netconsd.settings import ConfigError, Settings
 
-# Python has no name for it; the number is the same on all architectures with <asm-generic/socket.h>.
+# Python has no names for them; the numbers are the same on all architectures with <asm-generic/socket.h>.
 SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
+SO_MEMINFO = 55
 
 
 def bind(settings: Settings) -> list[socket.socket]:
@@ -29,6 +31,13 @@ def granted_rcvbuf(bound: socket.socket) -> int:
     """How many bytes of receive buffer the kernel granted, in the terms in which they are asked for."""
     # The kernel doubles what it is asked for, for its own bookkeeping (socket(7)).
     return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def kernel_drops(bound: socket.socket) -> int:
+    """How many datagrams the kernel dropped for lack of room since the socket was made, modulo 2^32."""
+    # The last of the nine numbers is sk_drops (linux/sock_diag.h).
+    meminfo = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+    return int.from_bytes(meminfo[32:36], sys.byteorder)
 
 
 def _bind_all(settings: Settings) -> list[socket.socket]:

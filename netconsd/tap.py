@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 import netconsd
+from netconsd.build import KIND
 from netconsd.config import OPTIONS, Configuration, configure
 from netconsd.daemon import Daemon, Receiver
 from netconsd.loader import ModuleError, load
@@ -54,6 +55,7 @@ class Options(usage.Options):
         _parameter("queue", None, "datagrams that may wait for each worker", _DEFAULT.queue),
         _parameter("max-sources", None, "senders to remember", _DEFAULT.max_sources),
         _parameter("reorder", None, "ms to wait for messages that are late", f"{_DEFAULT.reorder * 1000:.0f}"),
+        _parameter("pause", None, "ms to wait between reads under load", f"{_DEFAULT.pause * 1000:.0f}"),
         ["config", None, None, "configuration file (TOML)"],
     ]
 
@@ -75,7 +77,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """print the version and exit"""  # noqa: D403
-        print(f"netconsd {netconsd.__version__}")
+        print(f"netconsd {netconsd.__version__} ({KIND})")
         raise SystemExit(0)
 
     def opt_help(self) -> None:

@@ -69,6 +69,7 @@ def test_every_option_on_the_command_line() -> None:
         "queue": "5",
         "max-sources": "6",
         "reorder": "1.5",
+        "pause": "2",
     }
     assert given.keys() == OPTIONS.keys()
     assert configure(given).settings == Settings(
@@ -83,6 +84,7 @@ def test_every_option_on_the_command_line() -> None:
         queue=5,
         max_sources=6,
         reorder=0.0015,
+        pause=0.002,
     )
 
 
@@ -99,6 +101,7 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         queue = 5
         max-sources = 6
         reorder = 1500
+        pause = 0.5
         """
     assert read(cwd, text).settings == Settings(
         port=6666,
@@ -112,6 +115,7 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         queue=5,
         max_sources=6,
         reorder=1.5,
+        pause=0.0005,
     )
 
 

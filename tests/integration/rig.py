@@ -12,6 +12,7 @@ from typing import Any
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from netconsd.message import Message
+from netconsd.reader import Receiver
 from netconsd.service import NetconsdService
 from netconsd.settings import Settings
 from tests.loopback import Arrivals
@@ -47,10 +48,10 @@ def logging() -> Iterator[Log]:
         globalLogPublisher.removeObserver(observer)
 
 
-def make(modules: dict[str, Any], *, reactor: Any = None, **settings: Any) -> NetconsdService:
+def make(modules: dict[str, Any], *, reactor: Any = None, receiver: Any = Receiver, **settings: Any) -> NetconsdService:
     """A service on a free port of 127.0.0.1, unless the settings say otherwise."""
     chosen = Settings(**{"port": 0, "address": "127.0.0.1", "rcvbuf": 1024 * 1024, **settings})
-    return NetconsdService(modules, chosen, reactor=reactor)
+    return NetconsdService(modules, chosen, reactor=reactor, receiver=receiver)
 
 
 @asynccontextmanager

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import errno
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import udp
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
 from netconsd.loader import ModuleError
 from netconsd.message import Message
-from netconsd.service import FINAL_READS
+from netconsd.reader import BATCHES, FINAL_READS, Receiver
+from netconsd.receiver import Receiver as PlainReceiver
 from netconsd.settings import Settings
-from netconsd.testing import RecordingModule, extended, fragments, legacy
+from netconsd.testing import RecordingModule, extended, fragments, legacy, source
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import Log, logging, make, note, running
 from tests.loopback import Arrivals, needs_ipv6, send
@@ -171,13 +173,13 @@ class Batches(RecordingModule):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_batch_has_the_size_of_the_setting() -> None:
-    """A module that takes batches gets as many messages at a time as ``batch`` says, if there are so many."""
+async def test_what_is_read_together_is_handed_out_together() -> None:
+    """A module that takes batches gets what one read found in one call, however few datagrams a system call takes."""
     module = Batches()
     async with running({"module": module}, batch=3) as service:
         # Read together, when the service stops.
         send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 9)))
-    assert module.sizes == [3, 3, 2]
+    assert module.sizes == [8]
 
 
 @pytest_twisted.ensureDeferred
@@ -241,42 +243,28 @@ def test_what_is_no_module_is_refused() -> None:
 
 
 class Trouble:
-    """A socket between a port and the real one, whose ``recvfrom`` does what a test wants."""
+    """A receiver that fails so many times before it receives."""
 
-    def __init__(self, real: Any, recvfrom: Any) -> None:
-        self._real = real
-        self._recvfrom = recvfrom
+    failures = 5
 
-    def recvfrom(self, size: int) -> Any:
-        return self._recvfrom(self._real, size)
+    def __init__(self, *arguments: Any) -> None:
+        self._real = Receiver(*arguments)
+
+    def receive(self) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return self._real.receive()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
-
-
-def the_port(number: int) -> Any:
-    """The reactor's port with this number."""
-    from twisted.internet import reactor
-
-    readers: Any = reactor.getReaders()
-    (port,) = [each for each in readers if isinstance(each, udp.Port) and each.getHost().port == number]
-    return port
 
 
 @pytest_twisted.ensureDeferred
 async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: LoggedErrors) -> None:
     """An error of the system while reading is counted and logged, rarely; what comes after it is received."""
     module = Arrivals()
-    errors = [OSError(errno.ENOMEM, "Cannot allocate memory") for _ in range(5)]
-
-    def recvfrom(real: Any, size: int) -> Any:
-        if errors:
-            raise errors.pop()
-        return real.recvfrom(size)
-
-    async with running({"module": module}) as service:
-        port = the_port(service.port)
-        port.socket = Trouble(port.socket, recvfrom)
+    async with running({"module": module}, receiver=Trouble) as service:
         send(service.port, legacy("after"))
         await module.number(1)
     assert log.lines()[-1] == "Of note: read_errors 5"
@@ -284,33 +272,63 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
     assert len(logged_errors.flush(OSError)) == 3
 
 
+class Endless:
+    """A receiver for which there is always more."""
+
+    octets = truncated = refused = 0
+    slots = 8
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def receive(self) -> Any:
+        key = source().key
+        return [([key] * self.slots, [b"x"] * self.slots)]
+
+
+class Hoard:
+    """A receiver that has thirty datagrams and gives them out one at a time."""
+
+    octets = truncated = refused = 0
+    slots = 1
+
+    def __init__(self, *arguments: Any) -> None:
+        self._lines = [legacy(str(number)) for number in range(30)]
+
+    def receive(self) -> Any:
+        return [([source().key], [self._lines.pop(0)])] if self._lines else [([], [])]
+
+
 @pytest_twisted.ensureDeferred
 async def test_all_that_the_socket_has_is_read_at_the_stop() -> None:
-    """What was received before the stop is delivered, though it is more than the port reads at a time."""
+    """What was received before the stop is delivered, though it is more than is read at a time."""
     module = Arrivals()
-    lines = [legacy(str(number) + "x" * 60_000) for number in range(30)]
-
-    def recvfrom(real: Any, size: int) -> Any:
-        return (lines.pop(0), ("127.0.0.1", 6665)) if lines else real.recvfrom(size)
-
-    async with running({"module": module}) as service:
-        port = the_port(service.port)
-        assert port.maxThroughput < 30 * 60_000
-        port.socket = Trouble(port.socket, recvfrom)
-    assert [text.rstrip("x") for text in module.texts] == [str(number) for number in range(30)]
+    async with running({"module": module}, workers=1, receiver=Hoard):
+        pass
+    assert module.texts == [str(number) for number in range(30)]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_sender_that_never_pauses_does_not_hold_up_the_stop(log: Log) -> None:
     """What the socket has is read at the stop, but only so much of it if there is always more."""
-    largest = b"x" * 65507
-
-    def recvfrom(real: Any, size: int) -> Any:
-        return largest, ("127.0.0.1", 6665)
-
-    async with running({}, workers=1, queue=64) as service:
-        port = the_port(service.port)
-        per_read = -(-port.maxThroughput // len(largest))
-        port.socket = Trouble(port.socket, recvfrom)
+    async with running({}, receiver=Endless, workers=1, queue=64):
+        pass
     (line,) = [line for line in log.lines() if line.startswith("Listener 0")]
-    assert int(line.split()[2]) <= (FINAL_READS + 2) * per_read
+    assert int(line.split()[2]) == FINAL_READS * Endless.slots
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
+async def test_a_flood_of_empty_datagrams_does_not_keep_the_reactor(receiver: Any, log: Log) -> None:
+    """However little is in the datagrams, a turn of the reactor reads a bounded number of them, and so it goes on."""
+    from twisted.internet import reactor
+
+    async with running({}, receiver=receiver, workers=1, batch=2) as service:
+        (reader,) = service._readers
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(("127.0.0.1", service.port))
+            for _ in range(100):
+                sender.send(b"")
+        assert reader.read(0.0) == 2 * BATCHES
+        await deferLater(reactor, 0)
+    assert "100 datagrams" in log.lines()[1]

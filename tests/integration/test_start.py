@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule
 from netconsd.loader import ModuleError
+from netconsd.reader import Receiver
 from netconsd.settings import ConfigError
 from netconsd.testing import RecordingModule, extended
 from tests.integration.rig import Log, is_free, logging, make, running
@@ -130,32 +131,27 @@ async def test_a_module_that_needs_a_missing_package() -> None:
 
 
 class Exhausted:
-    """The reactor, but for the ports after the first: there are no descriptors left."""
+    """Makes one receiver: for a second there is no memory left."""
 
     def __init__(self) -> None:
-        self.adopted: list[Any] = []
+        self.made: list[Any] = []
 
-    def __getattr__(self, name: str) -> Any:
-        from twisted.internet import reactor
-
-        return getattr(reactor, name)
-
-    def adoptDatagramPort(self, *arguments: Any) -> Any:  # noqa: N802
-        if self.adopted:
-            raise OSError(errno.EMFILE, "Too many open files")
-        self.adopted.append(self.__getattr__("adoptDatagramPort")(*arguments))
-        return self.adopted[-1]
+    def __call__(self, *arguments: Any) -> Any:
+        if self.made:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        self.made.append(Receiver(*arguments))
+        return self.made[-1]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_listener_that_does_not_start() -> None:
     """When modules and workers run and a listener cannot, ``started`` fails, and everything is stopped again."""
     events: list[str] = []
-    service = make({"module": Script("module", events)}, reactor=Exhausted(), listeners=2)
+    service = make({"module": Script("module", events)}, receiver=Exhausted(), listeners=2)
     service.privilegedStartService()
     port = service.port
     service.startService()
-    with pytest.raises(OSError, match="Too many open files"):
+    with pytest.raises(OSError, match="Cannot allocate memory"):
         await service.started
     assert events == ["module start", "module stop"]
     assert is_free(port)

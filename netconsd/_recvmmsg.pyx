@@ -1,0 +1,213 @@
+"""Many datagrams per system call, sorted by lane.
+
+One call of :meth:`Receiver.receive` reads until the socket is empty, or until its slots are full, in one release of the
+GIL: after each release a busy lane may keep the reader waiting for the interpreter's switch interval. Linux only.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    enum: AF_INET
+    enum: AF_INET6
+    enum: MSG_DONTWAIT
+    enum: MSG_TRUNC
+
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+    struct msghdr:
+        void *msg_name
+        socklen_t msg_namelen
+        iovec *msg_iov
+        size_t msg_iovlen
+        int msg_flags
+
+    struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+
+    struct timespec:
+        pass
+
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
+
+cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        uint32_t s_addr
+
+    struct in6_addr:
+        uint8_t s6_addr[16]
+
+    struct sockaddr_in:
+        uint16_t sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+
+    struct sockaddr_in6:
+        uint16_t sin6_family
+        uint16_t sin6_port
+        in6_addr sin6_addr
+
+# A kernel's datagram fits the first part of a slot; the parts of all slots lie close together. What is larger goes on
+# in the second part, whose pages cost nothing until they are needed. Together they hold every UDP datagram.
+DEF HEAD = 1024
+DEF TAIL = 64512
+# The address and the port, in network order: Source.key.
+DEF KEY = 18
+
+SLOT = HEAD + TAIL
+
+
+cdef uint32_t crc_table[256]
+
+
+cdef void make_crc_table() noexcept:
+    # CRC-32 of zlib: the polynomial 0x04C11DB7, reflected.
+    cdef uint32_t number, value
+    cdef int bit
+    for number in range(256):
+        value = number
+        for bit in range(8):
+            value = (value >> 1) ^ (0xEDB88320 if value & 1 else 0)
+        crc_table[number] = value
+
+
+make_crc_table()
+
+
+cdef uint32_t crc32(const uint8_t *data, int length) noexcept nogil:
+    cdef uint32_t value = 0xFFFFFFFF
+    cdef int index
+    for index in range(length):
+        value = (value >> 8) ^ crc_table[(value ^ data[index]) & 0xFF]
+    return ~value
+
+
+cdef class Receiver:
+    """The slots of one socket. For one thread at a time."""
+
+    cdef readonly int fd
+    cdef readonly int slots
+    #: Bytes received since the start.
+    cdef readonly long long octets
+    #: Datagrams that were larger than a slot, since the start. (No UDP datagram is.)
+    cdef readonly long long truncated
+    #: Datagrams from an address that is neither IPv4 nor IPv6, since the start; they are dropped.
+    cdef readonly long long refused
+    cdef int batch
+    cdef int lanes
+    cdef mmsghdr *headers
+    cdef iovec *parts
+    cdef sockaddr_in6 *names
+    cdef uint8_t *heads
+    cdef uint8_t *tails
+
+    def __cinit__(self, bound, int batch, int batches, int lanes):
+        """
+        :param bound: a UDP socket; it has to be there as long as this is used.
+        :param batch: datagrams per system call.
+        :param batches: system calls per release of the GIL, at most.
+        :param lanes: how many lanes there are.
+        """
+        if batch < 1 or batches < 1 or lanes < 1:
+            raise ValueError("batch, batches and lanes are at least 1")
+        self.fd = bound.fileno()
+        self.batch = batch
+        self.slots = batch * batches
+        self.lanes = lanes
+        self.headers = <mmsghdr *>calloc(self.slots, sizeof(mmsghdr))
+        self.parts = <iovec *>calloc(2 * self.slots, sizeof(iovec))
+        self.names = <sockaddr_in6 *>calloc(self.slots, sizeof(sockaddr_in6))
+        self.heads = <uint8_t *>calloc(self.slots, HEAD)
+        self.tails = <uint8_t *>calloc(self.slots, TAIL)
+        if not (self.headers and self.parts and self.names and self.heads and self.tails):
+            raise MemoryError()
+        cdef int slot
+        for slot in range(self.slots):
+            self.parts[2 * slot].iov_base = self.heads + <size_t>slot * HEAD
+            self.parts[2 * slot].iov_len = HEAD
+            self.parts[2 * slot + 1].iov_base = self.tails + <size_t>slot * TAIL
+            self.parts[2 * slot + 1].iov_len = TAIL
+            self.headers[slot].msg_hdr.msg_iov = self.parts + 2 * slot
+            self.headers[slot].msg_hdr.msg_iovlen = 2
+            self.headers[slot].msg_hdr.msg_name = self.names + slot
+
+    def __dealloc__(self):
+        free(self.headers)
+        free(self.parts)
+        free(self.names)
+        free(self.heads)
+        free(self.tails)
+
+    def receive(self):
+        """Read what is there, and return a pair of lists for each lane: the senders' keys, and the datagrams.
+
+        :raises OSError: if the first call fails, other than because there is nothing to read (then the lists are
+            empty). What came before a later failure is returned.
+        """
+        cdef int count = 0
+        cdef int got = 0
+        cdef int error = 0
+        cdef int slot, want
+        with nogil:
+            while count < self.slots:
+                want = min(self.batch, self.slots - count)
+                for slot in range(count, count + want):
+                    # The kernel writes the length of the name it found there.
+                    self.headers[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+                got = recvmmsg(self.fd, self.headers + count, want, MSG_DONTWAIT, NULL)
+                if got < 0:
+                    error = errno
+                    break
+                count += got
+                if got < want:
+                    break
+        if error and error != EAGAIN and error != EINTR and count == 0:
+            raise OSError(error, "recvmmsg failed")
+        return self.sort(count)
+
+    cdef list sort(self, int count):
+        cdef list result = [([], []) for _ in range(self.lanes)]
+        cdef list senders, datagrams
+        cdef uint8_t key[KEY]
+        cdef int slot, lane
+        for slot in range(count):
+            self.octets += self.headers[slot].msg_len
+            if not self.read_key(slot, key):
+                self.refused += 1
+                continue
+            if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
+                self.truncated += 1
+            lane = crc32(key, 16) % self.lanes
+            senders, datagrams = <tuple>result[lane]
+            senders.append((<char *>key)[:KEY])
+            datagrams.append(self.datagram(slot))
+        return result
+
+    cdef bint read_key(self, int slot, uint8_t *key) noexcept:
+        cdef sockaddr_in6 *name = self.names + slot
+        cdef sockaddr_in *name4 = <sockaddr_in *>name
+        if name.sin6_family == AF_INET6:
+            memcpy(key, &name.sin6_addr, 16)
+            memcpy(key + 16, &name.sin6_port, 2)
+        elif name.sin6_family == AF_INET:
+            memset(key, 0, 10)
+            memset(key + 10, 0xFF, 2)
+            memcpy(key + 12, &name4.sin_addr, 4)
+            memcpy(key + 16, &name4.sin_port, 2)
+        else:
+            return False
+        return True
+
+    cdef bytes datagram(self, int slot):
+        # Of a truncated datagram this is what there was room for.
+        cdef Py_ssize_t length = self.headers[slot].msg_len
+        cdef char *head = <char *>self.heads + <size_t>slot * HEAD
+        if length <= HEAD:
+            return head[:length]
+        return head[:HEAD] + (<char *>self.tails + <size_t>slot * TAIL)[:length - HEAD]

@@ -1,0 +1,159 @@
+"""Reads a socket many datagrams at a time, and fewer times when there are many.
+
+Reading a datagram costs less than waking up for it. At rest a datagram is read as soon as it comes; under load the
+reader waits a moment after each read, and the next one finds more.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from netconsd.ledger import ListenerTally
+from netconsd.sockets import kernel_drops
+from netconsd.workers import Workers
+
+__all__ = ["BatchReader", "Receiver"]
+
+try:
+    from netconsd._recvmmsg import Receiver
+except ImportError:  # plain Python
+    from netconsd.receiver import Receiver  # type: ignore[assignment]
+
+# How many system calls one release of the GIL may have: with the default batch 4096 datagrams, which the kernel has in
+# the time that a busy lane may keep the GIL from us. It bounds the work of one turn of the reactor, too.
+BATCHES = 8
+# At the stop, what is in a socket's receive buffer is read, as long as there is more. A sender that never pauses cannot
+# hold up the stop for longer: such a read takes some thousand datagrams.
+FINAL_READS = 256
+
+
+@implementer(IReadDescriptor, IListeningPort)
+class BatchReader:
+    """A port that gives the lanes of ``workers`` what arrives at a socket.
+
+    All methods are for the reactor's thread.
+    """
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        workers: Workers,
+        *,
+        batch: int,
+        pause: float,
+        reactor: Any,
+        receiver: Callable[[socket.socket, int, int, int], Any] = Receiver,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        :param bound: a bound, non-blocking UDP socket; the reader closes it.
+        :param batch: datagrams per system call.
+        :param pause: seconds to wait after a read under load; 0 for never. The socket's receive buffer has to hold
+            what arrives in that time.
+        :param receiver: makes what reads, from the socket, ``batch``, :data:`BATCHES` and the number of lanes.
+        """
+        self.tally = ListenerTally()
+        self._socket = bound
+        self._lanes = workers.lanes
+        self._pause = pause
+        self._reactor = reactor
+        self._receiver = receiver(bound, batch, BATCHES, len(workers.lanes))
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._last_read = float("-inf")
+        self._resumption: Any = None
+
+    def startListening(self) -> None:
+        """Begin to read."""
+        self._reactor.addReader(self)
+
+    def stopListening(self) -> Deferred[None]:
+        """Stop reading, and close the socket; may be called again."""
+        if self.fileno() >= 0:
+            self.tally.dropped = kernel_drops(self._socket)
+        if self._resumption is not None:
+            self._resumption.cancel()
+            self._resumption = None
+        self._reactor.removeReader(self)
+        self._socket.close()
+        return succeed(None)
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """Where the socket is bound."""
+        host, port = self._socket.getsockname()[:2]
+        return (IPv6Address if self._socket.family == socket.AF_INET6 else IPv4Address)("UDP", host, port)
+
+    def fileno(self) -> int:
+        """The socket's file descriptor, -1 when it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """For the reactor's log."""
+        return "netconsd"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops."""
+        self.stopListening()
+
+    def doRead(self) -> None:
+        """Read what is there, and pause if there seems to be more to come."""
+        now = self._clock()
+        count = self.read(now)
+        busy = count > 1 or now - self._last_read < self._pause
+        self._last_read = now
+        if busy and self._pause and count < self._receiver.slots and self._resumption is None:
+            self._reactor.removeReader(self)
+            self._resumption = self._reactor.callLater(self._pause, self._resume)
+
+    def read(self, now: float) -> int:
+        """Read what is there, as far as there is room for it, and give it to the lanes.
+
+        :param now: monotonic seconds.
+        :returns: how many datagrams there were; none after a failure, which is logged and counted.
+        """
+        tally = self.tally
+        try:
+            by_lane = self._receiver.receive()
+        except OSError:
+            # Must not go up to the reactor, which would drop the port for good.
+            tally.read_errors += 1
+            if tally.read_errors & (tally.read_errors - 1) == 0:
+                Logger("netconsd").failure(
+                    "Reading failed, for the {number}. time; this is said each time the number has doubled",
+                    number=tally.read_errors,
+                )
+            return 0
+        received_at = self._wall_clock()
+        count = 0
+        for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
+            if datagrams:
+                count += len(datagrams)
+                lane.put(senders, datagrams, received_at, now)
+        count += int(self._receiver.refused) - tally.refused
+        tally.refused = self._receiver.refused
+        tally.truncated = self._receiver.truncated
+        tally.octets = self._receiver.octets
+        tally.datagrams += count
+        return count
+
+    def drain(self) -> None:
+        """Read what is in the socket, as long as there is more: before the end."""
+        for _ in range(FINAL_READS):
+            if not self.read(self._clock()):
+                break
+
+    def _resume(self) -> None:
+        self._resumption = None
+        self._reactor.addReader(self)
+        self.doRead()
