@@ -1,4 +1,4 @@
-"""The body of an extended message: what stands behind the header (WIRE.md section 4).
+"""The body of an extended message: what stands behind the header (docs/wire section 4).
 
 Rules, in the order in which they are applied:
 
@@ -29,6 +29,7 @@ DECIMAL_LIMIT = 10
 _NEWLINE = 0x0A
 _NUL = 0x00
 _ZERO = 0x30
+_MSGID = b"\n msgid="
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
@@ -73,9 +74,12 @@ def msgid_of(body: bytes) -> int:
     if end and (body[end - 1] == _NEWLINE or body[end - 1] == _NUL):
         end -= 1
     start = end
-    while start and 0 <= body[start - 1] - _ZERO <= 9:
+    while start:
+        octet = body[start - 1] - _ZERO
+        if octet < 0 or octet > 9:
+            break
         start -= 1
-    if start == end or end - start > DECIMAL_LIMIT or body[max(start - 8, 0) : start] != b"\n msgid=":
+    if start == end or end - start > DECIMAL_LIMIT or not body.startswith(_MSGID, max(start - 8, 0)):
         return -1
     msgid = int(body[start:end])
     return msgid if msgid <= MSGID_LIMIT else -1

@@ -131,7 +131,7 @@ def netconsd_line(message: Message) -> str:
     as the line that came.
     """
     address = inet_ntop(AF_INET6, message.source.packed)
-    # The text ends at the first newline; a NUL can stand in its place (WIRE.md section 4).
+    # The text ends at the first newline; a NUL can stand in its place (docs/wire section 4).
     text = readable(message.raw.partition(b"\n")[0].rstrip(b"\0"))
     if not isinstance(message, ExtendedMessage):
         return printable(f"{address:>40}: {text}")

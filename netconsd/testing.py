@@ -1,6 +1,6 @@
 """What authors of modules and embedding programs need in their tests: a module that records, datagrams, messages.
 
-The datagrams are built as kernels build them (WIRE.md sections 2 to 5), so that a test can say what a machine logged
+The datagrams are built as kernels build them (docs/wire sections 2 to 5), so that a test can say what a machine logged
 and see what an output makes of it.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 
 # How many sequence numbers back a record can be recognised as late or repeated; one further back is a reboot or a
-# buffer sent again (WIRE.md section 6). 64 stamps are 512 bytes; they come as the sender's numbers do, so that a
+# buffer sent again (docs/wire section 6). 64 stamps are 512 bytes; they come as the sender's numbers do, so that a
 # hundred thousand forged senders of one message each cost 64 bytes each.
 WINDOW = 64
 _FIRST_CAPACITY = 8

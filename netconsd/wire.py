@@ -1,4 +1,4 @@
-"""One datagram to a message, a fragment of one, or legacy text (WIRE.md sections 2, 3 and 5).
+"""One datagram to a message, a fragment of one, or legacy text (docs/wire sections 2, 3 and 5).
 
     [release,]prefix,seq,ts_usec,flag[,key=value]*;body
 
@@ -27,7 +27,7 @@ from netconsd.message import PREFIX_LIMIT, ExtendedMessage, Source
 REPLAY_NOTICE = b"** replaying previous printk message **\n"
 # The kernel's utsname has 64 characters, plus a final NUL.
 RELEASE_LIMIT = 64
-# WIRE.md section 5: today's largest message is about 67 kB.
+# docs/wire section 5: today's largest message is about 67 kB.
 TOTAL_LIMIT = 128 * 1024
 
 _U64_DIGITS = 20
@@ -39,6 +39,7 @@ _MINUS = 0x2D
 _PLUS = 0x2B
 _STAR = 0x2A
 _C = 0x63
+_PREFIX_LIMIT = PREFIX_LIMIT
 _FIRST_VISIBLE = 0x21
 _LAST_VISIBLE = 0x7E
 
@@ -48,7 +49,7 @@ class Malformed(ValueError):
 
 
 class Fragment:
-    """A piece of a message (WIRE.md section 5)."""
+    """A piece of a message (docs/wire section 5)."""
 
     __slots__ = ("offset", "piece", "total")
 
@@ -98,7 +99,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
             if digits == _U64_DIGITS and datagram[first:index] > _U64_LIMIT:
                 break
             if field == 0:
-                if value > PREFIX_LIMIT:
+                if value > _PREFIX_LIMIT:
                     break
                 prefix = value
             elif field == 1:
@@ -133,7 +134,8 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
     if index == length:
         return None
     body = datagram[index + 1 :]
-    message = ExtendedMessage(
+    message = ExtendedMessage.__new__(ExtendedMessage)
+    message._fill(
         source,
         received_at,
         body,
@@ -146,6 +148,11 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
         -1 if keys.total else msgid_of(body),
         replayed,
         keys.emergency,
+        False,
+        False,
+        False,
+        0,
+        -1,
     )
     if not keys.total:
         return message

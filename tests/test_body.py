@@ -1,4 +1,4 @@
-"""The body of an extended message: text, dictionary and userdata, and all of it together (WIRE.md section 4)."""
+"""The body of an extended message: text, dictionary and userdata, and all of it together (docs/wire section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line of console text says: level, facility, time stamp, caller and text (WIRE.md section 2)."""
+"""What a line of console text says: level, facility, time stamp, caller and text (docs/wire section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of legacy text from datagrams cut anywhere (WIRE.md section 2)."""
+"""Lines of legacy text from datagrams cut anywhere (docs/wire section 2)."""
 
 from __future__ import annotations
 

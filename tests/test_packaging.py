@@ -104,8 +104,12 @@ def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
     expected = {path.relative_to(built.checkout).as_posix() for path in (built.checkout / "netconsd").rglob("*.py")}
     expected |= {f"netconsd/modules/{path.name}" for path in (built.checkout / "modules").glob("*.py")}
     expected |= {"netconsd/py.typed", "netconsd/modules/printer.py", "twisted/plugins/netconsd_plugin.py"}
+    expected |= {"netconsd/_recvmmsg.pyi"}
     names = names_in_wheel(built.wheel)
-    assert expected == {name for name in names if ".dist-info/" not in name}
+    assert expected == {name for name in names if ".dist-info/" not in name and not name.endswith(".so")}
+    compiled = {name.partition(".")[0] for name in names if name.endswith(".so")}
+    hot = {f"netconsd/{path.stem}" for path in (built.checkout / "netconsd").glob("*.p[xy][dx]")}
+    assert compiled in (hot, set()), "all is compiled, or nothing"
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

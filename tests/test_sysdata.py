@@ -1,4 +1,4 @@
-"""The sysdata at the end of a body: each part is optional, and a task name forges none (WIRE.md section 4)."""
+"""The sysdata at the end of a body: each part is optional, and a task name forges none (docs/wire section 4)."""
 
 from __future__ import annotations
 

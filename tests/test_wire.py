@@ -1,4 +1,4 @@
-"""Where the header of an extended datagram is, and what its numbers and its flag say (WIRE.md section 3)."""
+"""Where the header of an extended datagram is, and what its numbers and its flag say (docs/wire section 3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.strategies import EXTENDED, LEGACY, NOTICE
 
 U64_MAX = 2**64 - 1
 
-# The datagrams of WIRE.md section 9.
+# The datagrams of docs/wire section 9.
 
 
 @pytest.mark.parametrize("datagram", LEGACY)

@@ -1,4 +1,4 @@
-"""What a header says besides its numbers: replay notice, keys, and fragments (WIRE.md sections 3 and 5)."""
+"""What a header says besides its numbers: replay notice, keys, and fragments (docs/wire sections 3 and 5)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_emergency(value: bytes, emergency: bool) -> None:
     assert piece(b"6,1,2,-,ncemg" + value + b",ncfrag=0/5;x\n").piece.emergency == emergency
 
 
-# Fragments (rule 5 and WIRE.md section 5).
+# Fragments (rule 5 and docs/wire section 5).
 
 
 @pytest.mark.parametrize(

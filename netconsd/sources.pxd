@@ -1,0 +1,41 @@
+cimport cython
+
+from netconsd.ledger cimport Tally
+from netconsd.ncrx cimport Stream
+
+cdef double _NEVER
+cdef Py_ssize_t _OUT_LIMIT
+
+cdef class SourceTable:
+    cdef double _age
+    cdef double _gc_interval
+    cdef double _hold
+    cdef double _next_gc
+    cdef Py_ssize_t _cost
+    cdef Py_ssize_t _limit
+    cdef Py_ssize_t _waiting_limit
+    cdef Py_ssize_t _ticket
+    cdef object _streams
+    cdef list _schedule
+    cdef Tally _tally
+
+    @cython.locals(stream=Stream, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t)
+    cpdef Py_ssize_t feed_part(
+        self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
+    ) except -1
+    cpdef list advance(self, double now)
+    cpdef double next_deadline(self)
+    @cython.locals(stream=Stream)
+    cpdef list flush(self)
+    @cython.locals(stream=Stream)
+    cdef Stream _admit(self, bytes key, double now, list out)
+    @cython.locals(stream=Stream)
+    cdef _forget_first(self, list out)
+    cdef _put_on_schedule(self, Stream stream)
+    cdef _expire(self, double now, list out)
+    @cython.locals(stream=Stream)
+    cdef _serve_first(self, double now, list out)
+    @cython.locals(stream=Stream)
+    cdef _relieve(self, list out)
+    @cython.locals(stream=Stream)
+    cdef _collect(self, double now, list out)

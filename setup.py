@@ -1,0 +1,84 @@
+"""The compiled part of netconsd: the hot files as they are, and the reader. All else is in setup.cfg.
+
+NETCONSD_REQUIRE_EXTENSIONS=1 makes a build fail that cannot compile; NETCONSD_DISABLE_EXTENSIONS=1 builds plain Python.
+NETCONSD_BUILD=debug checks bounds and traces lines, for coverage; NETCONSD_BUILD=sanitize adds the address and
+undefined-behaviour sanitizers. Otherwise a build that cannot compile is plain Python: all of it, never a part.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import setup
+
+REQUIRE = os.environ.get("NETCONSD_REQUIRE_EXTENSIONS") == "1"
+DISABLE = os.environ.get("NETCONSD_DISABLE_EXTENSIONS") == "1"
+BUILD = os.environ.get("NETCONSD_BUILD", "release")
+
+HOT = ("body", "fragments", "ledger", "lines", "message", "ncrx", "sources", "waiting", "window", "wire")
+# Index loops over bytes: what they may read is checked by the code itself, and by the sanitizer build.
+UNCHECKED = ("wire", "window")
+
+OPTIONS = {
+    "release": {"compile": ["-O2"], "link": []},
+    "debug": {"compile": ["-O0", "-g", "-DCYTHON_TRACE_NOGIL=1"], "link": []},
+    "sanitize": {
+        "compile": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
+        "link": ["-fsanitize=address,undefined"],
+    },
+}[BUILD]
+
+
+try:
+    from Cython.Build import build_ext
+    from Cython.Distutils.extension import Extension
+except ImportError:
+    if REQUIRE:
+        raise
+    DISABLE = True
+    build_ext = object
+
+
+class BuildAllOrNone(build_ext):
+    """Compiled and plain files know each other's insides, so they do not mix."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+    def build_extensions(self):
+        super().build_extensions()
+        paths = [Path(self.get_ext_fullpath(extension.name)) for extension in self.extensions]
+        if not all(path.exists() for path in paths):
+            if REQUIRE:
+                raise SystemExit("NETCONSD_REQUIRE_EXTENSIONS is set, and not everything could be compiled")
+            for path in paths:
+                path.unlink(missing_ok=True)
+            self.extensions.clear()
+            print("netconsd: nothing was compiled, so this is a build in plain Python")
+
+
+def extension(name, suffix):
+    """What to compile netconsd/NAME from."""
+    unchecked = name in UNCHECKED and BUILD == "release"
+    return Extension(
+        f"netconsd.{name}",
+        [f"netconsd/{name}{suffix}"],
+        cython_directives={
+            "language_level": 3,
+            # Types are in the .pxd files alone: an annotation `int` is a Python int of any size.
+            "annotation_typing": False,
+            "freethreading_compatible": True,
+            "boundscheck": not unchecked,
+            "wraparound": not unchecked,
+            "linetrace": BUILD == "debug",
+        },
+        extra_compile_args=OPTIONS["compile"],
+        extra_link_args=OPTIONS["link"],
+        optional=not REQUIRE,
+    )
+
+
+setup(
+    ext_modules=[] if DISABLE else [*(extension(name, ".py") for name in HOT), extension("_recvmmsg", ".pyx")],
+    cmdclass={} if DISABLE else {"build_ext": BuildAllOrNone},
+)

@@ -1,0 +1,30 @@
+"""Every run of the tests says which build it tests, and fails if that is not the one that was meant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import netconsd
+from netconsd.build import COMPILED, KIND
+
+PACKAGE = Path(netconsd.__file__).parent
+EXPECTED = {"compiled": True, "plain": False}
+
+
+def pytest_report_header() -> str:
+    """The build, at the top of the output."""
+    return f"netconsd: {KIND}"
+
+
+def pytest_sessionstart() -> None:
+    """NETCONSD_EXPECT_BUILD is ``compiled`` or ``plain``. A compiled file wins over a newer source."""
+    expected = os.environ.get("NETCONSD_EXPECT_BUILD")
+    if expected is not None and EXPECTED[expected] != COMPILED:
+        pytest.exit(f"NETCONSD_EXPECT_BUILD is {expected}, but this build is {KIND}", returncode=1)
+    for source in PACKAGE.glob("*.pxd"):
+        for compiled in PACKAGE.glob(f"{source.stem}.*.so"):
+            if compiled.stat().st_mtime < max(path.stat().st_mtime for path in PACKAGE.glob(f"{source.stem}.p*")):
+                pytest.exit(f"{compiled.name} is older than its source: run python setup.py build_ext --inplace", 1)
