@@ -34,7 +34,7 @@ NAME_LIMIT: Final = 200
 # each time, that would fill what is left of it.
 QUIET: Final = 10.0
 
-log = Log()
+log = Log("netconsd.logger")
 
 
 @implementer(IBatchOutputModule, IReloadable)

@@ -65,7 +65,7 @@ class Printer:
         # Not sys.stdout: under twistd that is the log.
         stream = sys.__stdout__
         if stream is None:
-            Log().warn("printer: this process has no standard output, nothing will be printed")
+            Log("netconsd.printer").warn("printer: this process has no standard output, nothing will be printed")
             return
         self._fd = stream.fileno()
         self._encoding = stream.encoding

@@ -125,12 +125,12 @@ class BatchReader:
         tally = self.tally
         try:
             by_lane = self._receiver.receive()
-        except OSError:
+        except Exception:
             # Must not go up to the reactor, which would drop the port for good.
             tally.read_errors += 1
             if tally.read_errors & (tally.read_errors - 1) == 0:
                 Logger("netconsd").failure(
-                    "Reading failed, for the {number}. time; this is said each time the number has doubled",
+                    "Reading failed ({number} times so far; this is said whenever that has doubled)",
                     number=tally.read_errors,
                 )
             return 0

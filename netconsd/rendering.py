@@ -72,6 +72,7 @@ def marks(message: Message) -> str:
 
     - ``[start]``: the first message of a sender, or the sender restarted: its sequence numbers begin anew;
     - ``[3 lost before]``: that many messages were lost just before this one;
+    - ``[again]``: the sender says that it sent this message before;
     - ``[late]``: out of order, it came after its place had been given up;
     - ``[incomplete]``: fragments of it were lost, the text says where.
     """
@@ -80,6 +81,8 @@ def marks(message: Message) -> str:
     found = "[start] " if message.seq_reset else ""
     if message.lost:
         found += f"[{message.lost} lost before] "
+    if message.replayed:
+        found += "[again] "
     if message.out_of_order:
         found += "[late] "
     if message.incomplete:

@@ -23,6 +23,9 @@ from netconsd.settings import Settings
 from netconsd.sockets import bind, granted_rcvbuf
 from netconsd.workers import Workers
 
+# How long a stop waits for the workers. A module that hangs, in a write to a terminal that nobody reads, say, must not
+# make the daemon unstoppable; one that is only slow should get its messages out. systemd kills after 90 seconds.
+STOP_SECONDS = 30.0
 # The least receive buffer with which a reader pauses. In a pause of a millisecond, 500,000 messages per second fill
 # half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
 PAUSE_RCVBUF = 1024 * 1024
@@ -161,11 +164,26 @@ class NetconsdService(Service):
         self._close_sockets()
         self.port = 0
         if self._workers is not None:
-            await self._workers.stop()
+            await self._stop_workers(self._workers)
         self._log_failures()
         await self._outputs.stop()
         self._readers = []
         self._workers = None
+
+    async def _stop_workers(self, workers: Workers) -> None:
+        stopped = workers.stop()
+        late = self._reactor.callLater(STOP_SECONDS, stopped.cancel)
+        await stopped
+        if late.active():
+            late.cancel()
+        for lane in workers.unfinished:
+            self._log.warn(
+                "Worker {number} has not come to its end within {seconds} seconds: a module does not return. "
+                "What is in its queue, {backlog} datagrams, is lost",
+                number=lane.number,
+                seconds=STOP_SECONDS,
+                backlog=lane.backlog,
+            )
 
     def _close_sockets(self) -> None:
         while self._sockets:

@@ -105,7 +105,8 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            raise SystemExit(f"netconsd: {error} (--help lists the options)") from None
+            hint = "--help lists the options; those of twistd itself, such as -n, stand before netconsd"
+            raise SystemExit(f"netconsd: {error} ({hint})") from None
         except ConfigError as error:
             raise SystemExit(f"netconsd: {error}") from None
 

@@ -60,6 +60,8 @@ class Lane:
         self.number = number
         self.tally = Tally()
         self.queue_tally = QueueTally()
+        #: Whether the thread runs.
+        self.running = False
         self._deliver = deliver
         self._clock = clock
         self._make_thread = thread
@@ -120,7 +122,13 @@ class Lane:
 
         :param finished: called in that thread, as the last thing it does.
         """
-        self._make_thread(target=self._run, args=(finished,), name=f"netconsd-{self.number}", daemon=True).start()
+        thread = self._make_thread(target=self._run, args=(finished,), name=f"netconsd-{self.number}", daemon=True)
+        self.running = True
+        try:
+            thread.start()
+        except RuntimeError:
+            self.running = False
+            raise
 
     def stop(self) -> None:
         """Let the thread end, after everything put before has been delivered."""
@@ -131,6 +139,7 @@ class Lane:
             while self._turn():
                 pass
         finally:
+            self.running = False
             finished()
 
     def _turn(self) -> bool:
@@ -216,9 +225,18 @@ class Workers:
         """The lane of all senders with this address (16 bytes); the same in every run."""
         return self.lanes[crc32(address) % len(self.lanes)]
 
+    @property
+    def unfinished(self) -> list[Lane]:
+        """The lanes whose threads have not ended."""
+        return [lane for lane in self.lanes if lane.running]
+
     def stop(self) -> Deferred[None]:
-        """Deliver everything queued and everything held, end the threads, and then fire the Deferred."""
+        """Deliver everything queued and everything held, end the threads, and then fire the Deferred.
+
+        If it is cancelled, because ``deliver`` hangs, it fires at once; :attr:`unfinished` tells which lanes are
+        not done.
+        """
         for lane in self.lanes:
             lane.stop()
         waiting, self._finished = self._finished, []
-        return DeferredList(waiting).addCallback(lambda _: None)
+        return DeferredList(waiting, consumeErrors=True).addCallback(lambda _: None)

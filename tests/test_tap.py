@@ -122,6 +122,9 @@ class FakeReactor:
         self.stopped = True
 
 
+HINT = "--help lists the options; those of twistd itself, such as -n, stand before netconsd"
+
+
 @pytest.fixture
 def receiver() -> FakeReceiver:
     """A receiver whose start the test ends."""
@@ -218,9 +221,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["-a", "localhost"], "--address: 'localhost' is not an IPv4 or IPv6 address"),
         (["--set", "x"], "--set: 'x' is not NAME.KEY=VALUE"),
         (["--config", "gone.toml"], "--config: gone.toml: No such file or directory"),
-        (["--prot", "1"], "option --prot not recognized (--help lists the options)"),
-        (["--port"], "option --port requires argument (--help lists the options)"),
-        (["x.py", "--port", "1"], "--port: options go before the modules (--help lists the options)"),
+        (
+            ["--prot", "1"],
+            f"option --prot not recognized ({HINT})",
+        ),
+        (
+            ["--port"],
+            f"option --port requires argument ({HINT})",
+        ),
+        (
+            ["x.py", "--port", "1"],
+            f"--port: options go before the modules ({HINT})",
+        ),
         (["/nowhere/x.py"], "/nowhere/x.py: No such file or directory"),
         (["--set", "printer.colour=x"], '--set printer.colour: no module "printer" was found, only none at all'),
     ],

@@ -16,8 +16,10 @@ from zope.interface import implementer
 from netconsd.interfaces import IOutputModule
 from netconsd.loader import ModuleError
 from netconsd.reader import Receiver
-from netconsd.settings import ConfigError
+from netconsd.service import NetconsdService
+from netconsd.settings import ConfigError, Settings
 from netconsd.testing import RecordingModule, extended
+from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import Log, is_free, logging, make, running
 from tests.loopback import Arrivals, send
 from tests.scripted import Script
@@ -128,6 +130,41 @@ async def test_a_module_that_needs_a_missing_package() -> None:
     with pytest.raises(ModuleError, match="'surely_not_installed'"):
         await service.started
     await service.stopService()
+
+
+class Delegate:
+    """In place of the reactor: lets it do everything, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        from twisted.internet import reactor
+
+        self.asked.append(name)
+        return getattr(reactor, name)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_reactor_may_be_given(logged_errors: LoggedErrors) -> None:
+    """Listeners, workers and what modules raise all go through the reactor that was passed."""
+    reactor = Delegate()
+    module = Arrivals()
+    service = make({"bad": Script("bad", [], handle=OSError("x")), "module": module}, reactor=reactor, workers=2)
+    service.startService()
+    await service.started
+    assert reactor.asked.count("addReader") == 1
+    send(service.port, extended("text"))
+    await module.number(1)
+    await service.stopService()
+    # Once for the error, and once for the end of each worker.
+    assert reactor.asked.count("callFromThread") == 3
+    assert len(logged_errors.flush(OSError)) == 1
+
+
+def test_the_default_settings() -> None:
+    """Without settings the service has those of the daemon."""
+    assert NetconsdService({}).settings == Settings()
 
 
 class Exhausted:

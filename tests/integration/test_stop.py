@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 import pytest_twisted
 from twisted.internet import threads
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogLevel
 
 from netconsd.loader import ModuleError
 from netconsd.message import Message
 from netconsd.service import NetconsdService
-from netconsd.testing import extended, legacy, source
+from netconsd.testing import RecordingModule, extended, legacy, source
 from netconsd.workers import Workers
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, logging, make, note, running
@@ -242,3 +245,38 @@ async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
     assert [line for line in log.lines() if line.startswith("In all")] == [
         "In all: 1 datagrams received, 1 messages from 1 senders"
     ] * 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_module_that_does_not_return_does_not_keep_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a worker whose module hangs it is said what is lost with it; the rest is stopped in order."""
+    monkeypatch.setattr("netconsd.service.STOP_SECONDS", 0.0)
+    events: list[str] = []
+    entered, release = threading.Event(), threading.Event()
+
+    def hang(worker: int, message: Message) -> None:
+        entered.set()
+        assert release.wait(PATIENCE)
+
+    stuck = RecordingModule()
+    vars(stuck)["handle"] = hang
+    service = make({"module": Script("module", events), "stuck": stuck}, workers=1)
+    service.startService()
+    await service.started
+    workers = service._workers
+    assert workers is not None
+    send(service.port, b"one\n")
+    assert await deferToThread(entered.wait, PATIENCE)
+    await service.stopService()
+    assert [line for line in log.lines(LogLevel.warn) if "a module does not return" in line]
+    assert events[-1] == "module stop"
+    release.set()
+    (lane,) = workers.unfinished
+    await deferToThread(join, f"netconsd-{lane.number}")
+
+
+def join(name: str) -> None:
+    """Wait for a thread's end."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(PATIENCE)
