@@ -1,0 +1,1 @@
+"""What netconsd costs, measured on the real daemon: ``python -m benchmarks --help``, and README.md."""

@@ -1,0 +1,41 @@
+"""Burns 5 microseconds of processor time per message, in Python: an output that computes."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+
+from zope.interface import implementer
+
+from netconsd.interfaces import IOutputModule
+from netconsd.message import Message
+
+TURNS = 10_000
+
+
+@implementer(IOutputModule)
+class Burns:
+    """A loop of as many turns as take that long when nothing disturbs them.
+
+    A loop that looks at the clock would be shorter whenever another thread runs, and that is what is to be measured.
+    """
+
+    def __init__(self, *, microseconds: float = 5.0) -> None:
+        self._nanoseconds = microseconds * 1000
+        self._turns = range(0)
+
+    def start(self, worker_count: int) -> None:
+        self._turns = range(max(1, round(TURNS * self._nanoseconds / min(_turns_take() for _ in range(50)))))
+
+    def handle(self, worker: int, message: Message) -> None:
+        for _ in self._turns:
+            pass
+
+    def stop(self) -> None:
+        """Nothing to finish."""
+
+
+def _turns_take() -> int:
+    before = perf_counter_ns()
+    for _ in range(TURNS):
+        pass
+    return perf_counter_ns() - before

@@ -1,0 +1,150 @@
+"""What was measured, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import FLOOR, Result
+from benchmarks.scenarios import MB, TARGETS, Target
+
+FIGURES = ("offered_rate", "received_rate", "loss", "cpu", "cpu_reader", "ratio", "memory", "peak")
+HEAD = (
+    "scenario",
+    "build",
+    "offered",
+    "received",
+    "loss",
+    "CPU",
+    "reader",
+    "floor",
+    "ratio",
+    "memory",
+    "peak",
+    "of note",
+)
+UNITS = ("", "", "1000/s", "1000/s", "%", "µs", "µs", "µs", "", "MB", "MB", "")
+LEFT = (0, 1, 11)
+
+
+def machine(rcvbuf: int, pinned: bool) -> dict[str, Any]:
+    """What the figures depend on."""
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": model[0].partition(":")[2].strip() if model else platform.machine(),
+        "processors": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "twisted": version("twisted"),
+        "netconsd": version_of_netconsd(),
+        "rcvbuf": rcvbuf,
+        "pinned": pinned,
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def version_of_netconsd() -> str:
+    """That of the checkout."""
+    import netconsd
+
+    return netconsd.__version__
+
+
+def as_json(results: Sequence[Result], facts: dict[str, Any]) -> dict[str, Any]:
+    """Everything: the machine, medians and single runs, and how they compare with the targets. In basic units."""
+    return {
+        "machine": facts,
+        "results": [
+            {
+                "scenario": result.scenario.name,
+                "about": result.scenario.about,
+                "rate": result.rate,
+                "senders": result.scenario.senders,
+                "receiver": receiver,
+                "median": {figure: result.median(receiver, figure) for figure in FIGURES},
+                "runs": [asdict(run) | {"loss": run.loss} for run in runs],
+            }
+            for result in results
+            for receiver, runs in result.runs.items()
+        ],
+        "targets": [
+            asdict(target) | {"rate": rate, "measured": measured, "met": met}
+            for target, rate, measured, met in compared(results)
+        ],
+    }
+
+
+def table(results: Sequence[Result]) -> str:
+    """Medians, one line per scenario, rate and build."""
+    rows: list[tuple[str, ...]] = [HEAD, UNITS]
+    rows += [_row(result, build) for result in results for build in result.runs if build != FLOOR]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in LEFT else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(2, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def verdicts(results: Sequence[Result]) -> str:
+    """The targets, one line each, with what was measured."""
+    lines = []
+    for target, rate, measured, met in compared(results):
+        where = f"{target.scenario}, {target.build}, {_rate(rate)}"
+        figures = f"{_said(target, measured)}, at most {_said(target, target.limit)}"
+        lines.append(f"{'pass' if met else 'FAIL'}  {where}: {figures}")
+    return "\n".join(lines)
+
+
+def compared(results: Sequence[Result]) -> Iterator[tuple[Target, int, float, bool]]:
+    """Each target with a rate, what was measured at that rate, and whether it is met."""
+    for target in TARGETS:
+        for result in results:
+            if result.scenario.name == target.scenario and target.build in result.runs:
+                measured = result.median(target.build, target.figure)
+                yield target, result.rate, measured, measured <= target.limit
+
+
+def _row(result: Result, build: str) -> tuple[str, ...]:
+    def figure(name: str, scale: float, digits: int, receiver: str = build) -> str:
+        return f"{result.median(receiver, name) * scale:.{digits}f}"
+
+    notes: dict[str, int] = {}
+    for run in result.runs[build]:
+        for name, count in run.notes.items():
+            notes[name] = max(count, notes.get(name, 0))
+    lost = result.median(FLOOR, "loss")
+    said = [f"{name} {count}" for name, count in notes.items()] + ([f"floor lost {lost:.2%}"] if lost else [])
+    return (
+        f"{result.scenario.name} {_rate(result.rate)}",
+        build,
+        figure("offered_rate", 1e-3, 0),
+        figure("received_rate", 1e-3, 0),
+        figure("loss", 100, 2),
+        figure("cpu", 1e6, 2),
+        figure("cpu_reader", 1e6, 2),
+        figure("cpu", 1e6, 2, FLOOR),
+        figure("ratio", 1, 2),
+        figure("memory", 1 / MB, 1),
+        figure("peak", 1 / MB, 1),
+        ", ".join(said),
+    )
+
+
+def _rate(rate: int) -> str:
+    return f"{rate / 1000:g}k/s" if rate else "full"
+
+
+def _said(target: Target, value: float) -> str:
+    if target.figure == "ratio":
+        return f"{value:.2f} times the floor"
+    return f"{value:.2%} lost" if target.figure == "loss" else f"{value / MB:.0f} MB above idle"
