@@ -14,7 +14,7 @@ REQUIRE = os.environ.get("NETCONSD_REQUIRE_EXTENSIONS") == "1"
 DISABLE = os.environ.get("NETCONSD_DISABLE_EXTENSIONS") == "1"
 BUILD = os.environ.get("NETCONSD_BUILD", "release")
 
-HOT = ("body", "fragments", "ledger", "lines", "message", "ncrx", "sources", "waiting", "window", "wire")
+HOT = ("body", "fragments", "ledger", "lines", "loglines", "message", "ncrx", "sources", "waiting", "window", "wire")
 # Index loops over bytes: what they may read is checked by the code itself, and by the sanitizer build.
 UNCHECKED = ("wire", "window")
 

@@ -1,6 +1,6 @@
 """Writes messages to files, one per sender.
 
-A message is a line, and a line is a message, as :func:`netconsd.rendering.log_lines` has it::
+A message is a line, and a line is a message, as :func:`netconsd.loglines.log_lines` has it::
 
     2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: link is down
 
@@ -21,8 +21,8 @@ from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IReloadable
+from netconsd.loglines import log_lines
 from netconsd.message import Message
-from netconsd.rendering import log_lines
 
 # Reading is for the last byte only: a line that an earlier write left unfinished has to be ended.
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

@@ -7,7 +7,7 @@ GIL: after each release a busy lane may keep the reader waiting for the interpre
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -80,12 +80,25 @@ cdef void make_crc_table() noexcept:
 make_crc_table()
 
 
-cdef uint32_t crc32(const uint8_t *data, int length) noexcept nogil:
-    cdef uint32_t value = 0xFFFFFFFF
+cdef uint32_t crc32_goes_on(uint32_t value, const uint8_t *data, int length) noexcept nogil:
     cdef int index
     for index in range(length):
         value = (value >> 8) ^ crc_table[(value ^ data[index]) & 0xFF]
-    return ~value
+    return value
+
+
+# ::ffff: is how most addresses begin.
+DEF MAPPED = 12
+cdef uint8_t mapped[MAPPED]
+memset(mapped, 0, 10)
+memset(mapped + 10, 0xFF, 2)
+cdef uint32_t crc_of_mapped = crc32_goes_on(0xFFFFFFFF, mapped, MAPPED)
+
+
+cdef uint32_t crc32_of_address(const uint8_t *address) noexcept nogil:
+    if memcmp(address, mapped, MAPPED) == 0:
+        return ~crc32_goes_on(crc_of_mapped, address + MAPPED, 16 - MAPPED)
+    return ~crc32_goes_on(0xFFFFFFFF, address, 16)
 
 
 cdef class Receiver:
@@ -183,7 +196,7 @@ cdef class Receiver:
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
-            lane = crc32(key, 16) % self.lanes
+            lane = crc32_of_address(key) % <uint32_t>self.lanes
             senders, datagrams = <tuple>result[lane]
             senders.append((<char *>key)[:KEY])
             datagrams.append(self.datagram(slot))
@@ -196,9 +209,8 @@ cdef class Receiver:
             memcpy(key, &name.sin6_addr, 16)
             memcpy(key + 16, &name.sin6_port, 2)
         elif name.sin6_family == AF_INET:
-            memset(key, 0, 10)
-            memset(key + 10, 0xFF, 2)
-            memcpy(key + 12, &name4.sin_addr, 4)
+            memcpy(key, mapped, MAPPED)
+            memcpy(key + MAPPED, &name4.sin_addr, 4)
             memcpy(key + 16, &name4.sin_port, 2)
         else:
             return False

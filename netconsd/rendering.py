@@ -8,24 +8,21 @@ that by other means.
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable
-from functools import lru_cache
 from socket import AF_INET6, inet_ntop
 from typing import Final
 
 from netconsd.body import readable
 from netconsd.message import ExtendedMessage, Message
 
-__all__ = ["LEVELS", "log_lines", "marks", "netconsd_line", "printable", "uptime"]
+__all__ = ["LEVELS", "LEVEL_COLUMN", "marks", "netconsd_line", "printable", "uptime"]
 
 LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 """The log levels in words, by number: those that ``dmesg --decode`` uses, at most six letters."""
 
-_LEVEL_COLUMN: Final[dict[int | None, str]] = {None: "-     ", **dict(enumerate(f"{word:<6}" for word in LEVELS))}
+LEVEL_COLUMN: Final[dict[int | None, str]] = {None: "-     ", **dict(enumerate(f"{word:<6}" for word in LEVELS))}
+"""The levels in a column of six; ``-`` for a sender that did not say."""
+
 _NOT_PLAIN: Final = re.compile("[^ -~]")
-# Maps every byte that a line of plain text may have to itself, and all others to one of these.
-_PLAIN: Final = bytes(byte if 0x20 <= byte < 0x7F or byte == 0x0A else 0x3F for byte in range(256))
 
 
 def printable(text: str) -> str:
@@ -88,42 +85,6 @@ def marks(message: Message) -> str:
     if message.incomplete:
         found += "[incomplete] "
     return found
-
-
-def log_lines(messages: Iterable[Message]) -> bytes:
-    """Return one line per message for a log file, each ended by a newline, in UTF-8::
-
-        2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: link is down
-
-    that is UTC time of receipt, :func:`uptime`, the level in words in six columns (``-`` if the sender did not say),
-    :func:`marks`, the caller (the task or processor that logged it, where the sender says so), and the text, all made
-    :func:`printable`. A newline within the text is ``\\x0a``. May be called in any thread.
-    """
-    lines = []
-    received_at = -1.0
-    when = ""
-    for message in messages:
-        # Messages that were read together were received at the same time.
-        if message.received_at != received_at:
-            received_at = message.received_at
-            second, micros = divmod(int(received_at * 1_000_000 + 0.5), 1_000_000)
-            when = f"{_utc(second)}.{micros:06d}Z"
-        caller = message.caller
-        tag = "" if caller is None else f"[{caller}] "
-        level = _LEVEL_COLUMN[message.level]
-        lines.append(f"{when} {uptime(message.ts_usec)} {level} {marks(message)}{tag}{message.text}")
-    # One look at the whole costs a third of a look at each, and mostly finds nothing to do.
-    joined = "\n".join(lines) + "\n"
-    if joined.isascii():
-        data = joined.encode()
-        if data.translate(_PLAIN) == data and data.count(b"\n") == len(lines):
-            return data
-    return "".join([printable(line) + "\n" for line in lines]).encode()
-
-
-@lru_cache(maxsize=64)
-def _utc(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def netconsd_line(message: Message) -> str:

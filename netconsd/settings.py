@@ -26,8 +26,8 @@ MAX_LISTENERS: Final = 64
 MIN_WORKERS: Final = 1
 MAX_WORKERS: Final = 64
 
-# A batch is read into slots of 64 KiB each, since a UDP datagram may be as large: 1024 of them are 64 MiB. It is also
-# the kernel's own limit for messages per call (UIO_MAXIOV).
+# The kernel's own limit for messages per call (UIO_MAXIOV). The reader has eight times as many slots of 64 KiB, since a
+# UDP datagram may be as large; of each, memory is taken only for what is received.
 MIN_BATCH: Final = 1
 MAX_BATCH: Final = 1024
 

@@ -18,8 +18,8 @@ from zope.interface.verify import verifyObject
 
 from modules.logger import QUIET, Logger
 from netconsd.interfaces import IBatchOutputModule, IReloadable
+from netconsd.loglines import log_lines
 from netconsd.message import Message
-from netconsd.rendering import log_lines
 from netconsd.testing import extended_message, legacy_message
 
 A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import netconsd
+from tests.syntax import imports, syntax
 
 PACKAGE = Path(netconsd.__file__).parent
 
@@ -26,31 +27,13 @@ COMPUTES_ONLY = {
 REACHES_OUT = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
 
 
-def syntax(room: str) -> ast.Module:
-    """The syntax tree of a module of netconsd, from its file."""
+def file_of(room: str) -> Path:
+    """The file of a module of netconsd."""
     path = PACKAGE.joinpath(*room.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if path.with_suffix(".pyx").exists():
-        return ast.Module([], [])
-    return ast.parse(file.read_text(encoding="utf-8"), str(file))
-
-
-def imports(room: str) -> set[str]:
-    """The full names of all modules that a module of netconsd imports when it runs, also inside functions."""
-    tree = syntax(room)
-    for node in ast.walk(tree):
-        # Nothing runs under ``if TYPE_CHECKING``.
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            module = node.module or ""
-            names.update(f"netconsd.{alias.name}" if module == "netconsd" else module for alias in node.names)
-    return names
+    if path.is_dir():
+        return path / "__init__.py"
+    compiled = path.with_suffix(".pyx")
+    return compiled if compiled.exists() else path.with_suffix(".py")
 
 
 def reachable(room: str) -> set[str]:
@@ -62,13 +45,13 @@ def reachable(room: str) -> set[str]:
         if name not in seen:
             seen.add(name)
             if name.startswith("netconsd."):
-                todo += imports(name.removeprefix("netconsd."))
+                todo += imports(file_of(name.removeprefix("netconsd.")))
     return seen
 
 
 def test_reader_of_imports() -> None:
     """The reader of imports used here sees what rooms that are not pure import."""
-    assert {"threading", "netconsd.message", "netconsd.wire"} <= imports("testing")
+    assert {"threading", "netconsd.message", "netconsd.wire"} <= imports(file_of("testing"))
     assert "netconsd.body" in reachable("testing")
     assert any(name.startswith("twisted") for name in reachable("service"))
 
@@ -82,20 +65,20 @@ def test_pure(room: str) -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_calls_nothing_that_reaches_out(room: str) -> None:
     """A pure room opens, prints and evaluates nothing."""
-    called = {node.id for node in ast.walk(syntax(room)) if isinstance(node, ast.Name)}
+    called = {node.id for node in ast.walk(syntax(file_of(room))) if isinstance(node, ast.Name)}
     assert not called & REACHES_OUT
 
 
 @pytest.mark.parametrize(("index", "room"), list(enumerate(ROOMS)))
 def test_knows_only_what_is_below(index: int, room: str) -> None:
     """A room knows only those below it."""
-    ours = {name for name in imports(room) if name.startswith("netconsd")}
+    ours = {name for name in imports(file_of(room)) if name.startswith("netconsd")}
     assert ours <= {f"netconsd.{below}" for below in ROOMS[:index]}
 
 
 def test_package_imports_no_more() -> None:
     """What importing the package itself brings along is pure, but for the interfaces, which need zope.interface."""
-    names = imports("__init__")
+    names = imports(file_of("__init__"))
     allowed = {f"netconsd.{pure}" for pure in ROOMS} | COMPUTES_ONLY | {"netconsd.interfaces", "zope.interface"}
     assert set().union(*(reachable(name.removeprefix("netconsd.")) for name in names)) <= allowed
 

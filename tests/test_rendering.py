@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.rendering import LEVELS, log_lines, marks, netconsd_line, printable, uptime
+from netconsd.loglines import log_lines
+from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
 from netconsd.testing import extended_message, legacy_message
 
 MESSAGE_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z \[")

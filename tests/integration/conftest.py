@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,25 @@ def time_limit(mark: pytest.Mark | None) -> float:
     return float(mark.args[0]) * PART_OF_MARK if mark and mark.args else TIMEOUT
 
 
+def _with_limit(result: Deferred[Any], limit: float, reactor: Any) -> Deferred[Any]:
+    """Cancel a Deferred at its time limit, and fail then, even if somebody took the cancellation for an answer."""
+    late = reactor.callLater(limit, result.cancel)
+
+    def ended(outcome: Any) -> Any:
+        if late.active():
+            late.cancel()
+            return outcome
+        raise TimeoutError(f"it took more than {limit:g} seconds")
+
+    return result.addBoth(ended)
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the tests is none of their leaks; looking through it takes more time than they do."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """Give the Deferred or coroutine of each test a time limit, then let pytest_twisted wait for it."""
@@ -62,9 +82,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
         result = test(**arguments)
         if inspect.iscoroutine(result):
             result = ensureDeferred(result)
-        if isinstance(result, Deferred):
-            result.addTimeout(limit, reactor)
-        return result
+        return _with_limit(result, limit, reactor) if isinstance(result, Deferred) else result
 
     # What is called now returns a Deferred, whatever the mark of pytest_twisted says about the test.
     vars(limited).pop("_pytest_twisted_mark", None)

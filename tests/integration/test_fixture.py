@@ -71,6 +71,13 @@ def test_never_ends():
 @pytest_twisted.ensureDeferred
 async def test_never_ends_in_a_coroutine():
     await defer.Deferred()
+
+@pytest_twisted.ensureDeferred
+async def test_takes_the_limit_for_an_answer():
+    try:
+        await defer.Deferred()
+    except defer.CancelledError:
+        pass
 """
 
 CLEAN = """
@@ -143,6 +150,7 @@ def test_each_kind_of_leak_fails_its_test(tmp_path: Path) -> None:
         "test_logged_error_without_failure": "PASSED ERROR",
         "test_failed_deferred": "PASSED ERROR",
         "test_failed_deferred_of_a_coroutine": "PASSED ERROR",
+        "test_takes_the_limit_for_an_answer": "FAILED",
         "test_never_ends": "FAILED",
         "test_never_ends_in_a_coroutine": "FAILED",
     }

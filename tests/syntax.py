@@ -1,0 +1,31 @@
+"""What files of Python import, from their syntax."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+
+def syntax(file: Path) -> ast.Module:
+    """The syntax tree of a file; without anything in it for a .pyx, which is no Python."""
+    if file.suffix == ".pyx":
+        return ast.Module([], [])
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+def imports(file: Path) -> set[str]:
+    """The full names of all modules that a file imports when it runs, also inside functions."""
+    tree = syntax(file)
+    for node in ast.walk(tree):
+        # Nothing runs under ``if TYPE_CHECKING``.
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            module = node.module or ""
+            names.update(f"netconsd.{alias.name}" if module == "netconsd" else module for alias in node.names)
+    return names

@@ -1,0 +1,223 @@
+"""The compiled files and the same files in plain Python do the same with whatever arrives."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.build import COMPILED
+from tests import test_conservation
+from tests.strategies import LEGACY, bodies, datagrams, examples, numbers
+from tests.twins import HOT, Twins
+
+if not COMPILED:
+    pytest.skip("this build is plain Python: there is nothing to compare it with", allow_module_level=True)
+
+plain = Twins()
+
+
+class Compiled:
+    """The modules as everybody else imports them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return importlib.import_module(f"netconsd.{name}")
+
+
+compiled: Any = Compiled()
+
+KEY = test_conservation.KEYS[0]
+# What a message of either kind shows.
+VIEWS: dict[str, tuple[str, ...]] = {
+    "LegacyMessage": ("source", "received_at", "raw", "text", "level", "facility", "ts_usec", "caller"),
+}
+VIEWS["ExtendedMessage"] = (
+    *VIEWS["LegacyMessage"],
+    *("seq", "release", "continuation", "dictionary", "userdata", "cpu", "taskname", "msgid", "seq_reset"),
+    *("out_of_order", "incomplete", "replayed", "emergency", "missing", "lost"),
+)
+
+
+def value(thing: Any) -> Any:
+    """Something that is equal, type by type, for what is equal in both builds; nothing of either is in it."""
+    name = type(thing).__name__
+    if name in VIEWS or name == "Source":
+        kind, arguments = thing.__reduce__()
+        return name, kind.__name__, value(arguments)
+    if name == "Fragment":
+        return name, value(thing.piece), thing.offset, thing.total
+    if isinstance(thing, (tuple, list)):
+        return name, [value(each) for each in thing]
+    if hasattr(thing, "items"):
+        return name, [(key, value(each)) for key, each in thing.items()]
+    return name, thing
+
+
+def views(message: Any) -> dict[str, Any]:
+    """All that a message shows."""
+    shown = {name: value(getattr(message, name)) for name in VIEWS[type(message).__name__]}
+    return {**shown, "repr": repr(message), "hash": hash(message)}
+
+
+def counters(tally: Any) -> dict[str, int]:
+    """All counters of a tally, by name."""
+    return {name: getattr(tally, name) for name in compiled.ledger.COUNTERS}
+
+
+def decode(build: Any, datagram: bytes) -> Any:
+    """What a build reads from a datagram, or what it raises."""
+    try:
+        return build.wire.decode(datagram, build.message.Source.from_key(KEY), 12.5)
+    except build.wire.Malformed as error:
+        return f"Malformed: {error}"
+
+
+def test_the_twins_are_what_they_are_meant_to_be() -> None:
+    """Of each hot file there is the compiled module and the plain one, and neither uses the other."""
+    assert {"wire", "message", "ncrx", "sources"} <= set(HOT)
+    for name in HOT:
+        ours, theirs = getattr(compiled, name), getattr(plain, name)
+        assert str(ours.__file__).endswith(".so"), name
+        assert str(theirs.__file__).endswith(".py"), name
+        assert sys.modules[f"netconsd.{name}"] is ours
+    assert plain.sources.Stream is plain.ncrx.Stream is not compiled.ncrx.Stream
+    assert plain.ncrx.decode is plain.wire.decode is not compiled.wire.decode
+
+
+def test_constants_are_the_same() -> None:
+    """The public numbers of the hot files are there, and the same, in both builds."""
+    for name in HOT:
+        public = {key: each for key, each in vars(getattr(plain, name)).items() if key.isupper() and key[0] != "_"}
+        found = vars(getattr(compiled, name))
+        assert {key: found[key] for key in public if isinstance(public[key], (int, float, str, bytes, tuple))} == {
+            key: each for key, each in public.items() if isinstance(each, (int, float, str, bytes, tuple))
+        }
+
+
+@given(st.one_of(datagrams, test_conservation.datagrams, st.sampled_from(LEGACY)))
+@examples(1500)
+def test_datagrams_are_read_alike(datagram: bytes) -> None:
+    """Any datagram is the same message, the same fragment, the same error or legacy text, in both builds."""
+    ours, theirs = decode(compiled, datagram), decode(plain, datagram)
+    assert value(ours) == value(theirs)
+    if isinstance(ours, compiled.message.Message):
+        assert views(ours) == views(theirs)
+
+
+@given(st.one_of(bodies, st.binary(max_size=60)))
+@examples(500)
+def test_bodies_and_lines_are_read_alike(raw: bytes) -> None:
+    """Any body of a message, and any line of text, shows the same in both builds."""
+    extended = [
+        build.message.ExtendedMessage(build.message.Source.from_key(KEY), 1.5, raw, 6, 1, 2, False, None, None, -1)
+        for build in (compiled, plain)
+    ]
+    legacy = [build.message.LegacyMessage(build.message.Source.from_key(KEY), 1.5, raw) for build in (compiled, plain)]
+    for ours, theirs in (extended, legacy):
+        assert views(ours) == views(theirs)
+    assert value(extended[0].with_body(raw, True)) == value(extended[1].with_body(raw, True))
+
+
+@given(
+    st.tuples(
+        *(bodies, st.integers(0, 2047), numbers, numbers, st.booleans(), st.none() | st.just(b"T12")),
+        *(st.none() | st.just(b"6.12"), st.integers(-1, 2**32 - 1), st.booleans(), st.booleans(), st.booleans()),
+        *(st.booleans(), st.booleans(), numbers, st.integers(-1, 2**31)),
+    ),
+    st.integers(0, pickle.HIGHEST_PROTOCOL),
+)
+@examples(200)
+def test_pickles_cross_over(fields: tuple[Any, ...], protocol: int) -> None:
+    """What one build has pickled, the other unpickles to an equal message: with every mark and every number."""
+    ours, theirs = (
+        build.message.ExtendedMessage(build.message.Source.from_key(KEY), 1.5, *fields) for build in (compiled, plain)
+    )
+    assert value(ours) == value(theirs)
+    with plain.in_place():
+        pickled = pickle.dumps(theirs, protocol)
+        crossed = pickle.loads(pickle.dumps(theirs, protocol))
+    assert crossed == theirs
+    assert pickle.loads(pickled) == ours
+    pickled = pickle.dumps(ours, protocol)
+    with plain.in_place():
+        assert pickle.loads(pickled) == theirs
+
+
+class Side:
+    """One build's table of senders, and all that can be seen of it from outside."""
+
+    def __init__(self, build: Any) -> None:
+        self.tally = build.ledger.Tally()
+        self.table = build.sources.SourceTable(
+            self.tally, limit=3, hold=0.2, gc_interval=1.0, age=2.0, waiting_limit=20_000
+        )
+
+    def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
+        """Time up to ``now``, then a batch: what comes out, and when."""
+        out = []
+        while self.table.next_deadline() < now:
+            due = self.table.next_deadline()
+            out.append((due, value(self.table.advance(due))))
+        out.append(
+            (now, value(self.table.feed([key for key, _ in batch], [each for _, each in batch], now + 5.0, now)))
+        )
+        return out
+
+    def state(self) -> Any:
+        """What can be seen at rest."""
+        return counters(self.tally), len(self.table), self.table.waiting_bytes, self.table.next_deadline()
+
+
+arrivals = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.2, 0.3, 1.0, 2.5]),
+        st.lists(
+            st.tuples(st.sampled_from(test_conservation.KEYS), st.one_of(test_conservation.datagrams, datagrams)),
+            max_size=12,
+        ),
+    ),
+    max_size=15,
+)
+
+
+@given(arrivals)
+@examples(400)
+def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]]) -> None:
+    """Several senders, any datagrams, any pauses: the same messages at the same times in the same order, the same
+    counters, deadlines and costs, after every step; and the same again when all is flushed."""
+    ours, theirs = Side(compiled), Side(plain)
+    now = 0.0
+    for pause, batch in steps:
+        now += pause
+        assert ours.feed(batch, now) == theirs.feed(batch, now)
+        assert ours.state() == theirs.state()
+    assert value(ours.table.flush()) == value(theirs.table.flush())
+    assert ours.state() == theirs.state()
+
+
+headers = st.one_of(
+    st.tuples(numbers, numbers),
+    st.tuples(st.integers(0, 40), st.integers(0, 3)),
+    st.tuples(st.integers(0, 5000), st.sampled_from([0, 10_000_000, 10_000_001, 2**64 - 1])),
+)
+# Where the count of 32 bits wraps, and where half of its range is reached.
+msgids = st.sampled_from([0, 1, 2, 3, 2**31 - 1, 2**31, 2**31 + 1, 2**31 + 2, 2**32 - 1, 2**32])
+
+
+@given(st.lists(st.tuples(headers, msgids, st.sampled_from([0.0, 0.01, 0.3])), max_size=60))
+@examples(300)
+def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, float]]) -> None:
+    """Any sequence numbers and time stamps of 64 bits, any msgids: order, resets, duplicates, late and lost ones are
+    told alike."""
+    ours, theirs = Side(compiled), Side(plain)
+    now = 0.0
+    for (seq, ts_usec), msgid, pause in steps:
+        now += pause
+        batch = [(KEY, b"6,%d,%d,-;x\n msgid=%d\n" % (seq, ts_usec, msgid))]
+        assert ours.feed(batch, now) == theirs.feed(batch, now)
+        assert ours.state() == theirs.state()

@@ -1,0 +1,374 @@
+"""The reader: at once at rest, in pauses under load, deaf never, and nothing uncounted."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from netconsd.reader import BATCHES, FINAL_READS, BatchReader, Receiver
+from netconsd.receiver import Receiver as PlainReceiver
+from tests.loopback import needs_ipv6, send
+
+PAUSE = 0.001
+
+
+class Reactor(Clock):
+    """A reactor whose time is moved by hand, and the readers it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[object] = []
+        self.advance(1000.0)
+
+    def addReader(self, reader: object) -> None:  # noqa: N802
+        if reader not in self.readers:
+            self.readers.append(reader)
+
+    def removeReader(self, reader: object) -> None:  # noqa: N802
+        if reader in self.readers:
+            self.readers.remove(reader)
+
+
+class ScriptedReceiver:
+    """In place of a receiver: each read finds as many datagrams as the script says, or raises; then there is nothing.
+
+    Datagrams are numbered, and go to the two lanes by turns.
+    """
+
+    slots = 8
+
+    def __init__(self, script: list[int | Exception]) -> None:
+        self.script = script
+        self.reads = 0
+        self.number = 0
+        self.octets = 0
+        self.truncated = 0
+        self.refused = 0
+
+    def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
+        self.reads += 1
+        step = self.script.pop(0) if self.script else 0
+        if isinstance(step, Exception):
+            raise step
+        by_lane: list[tuple[list[bytes], list[bytes]]] = [([], []), ([], [])]
+        for _ in range(step):
+            senders, datagrams = by_lane[self.number % 2]
+            senders.append(b"sender")
+            datagrams.append(b"%d" % self.number)
+            self.number += 1
+            self.octets += 10
+        return by_lane
+
+
+class Lane:
+    """In place of a lane: keeps what is put in."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[list[bytes], list[bytes], float, float]] = []
+
+    def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+        self.batches.append((senders, datagrams, received_at, now))
+
+
+class Rig:
+    """A reader with scripted collaborators, on a real socket that nobody sends to."""
+
+    def __init__(self, *script: int | Exception, pause: float = PAUSE, address: str = "127.0.0.1") -> None:
+        self.reactor = Reactor()
+        self.lanes = [Lane(), Lane()]
+        self.unix = 1.5e9
+        self.receiver = ScriptedReceiver(list(script))
+        self.made_with: tuple[Any, ...] = ()
+        self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.bind((address, 0))
+        workers: Any = SimpleNamespace(lanes=self.lanes)
+        self.reader = BatchReader(
+            self.socket, workers, batch=3, pause=pause, reactor=self.reactor, receiver=self._make,
+            clock=self.reactor.seconds, wall_clock=lambda: self.unix,
+        )  # fmt: skip
+
+    def _make(self, *arguments: Any) -> ScriptedReceiver:
+        self.made_with = arguments
+        return self.receiver
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the reactor would tell the reader at once that there is something to read."""
+        return self.reactor.readers == [self.reader] and not self.reactor.getDelayedCalls()
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the reader waits for the end of a pause."""
+        return not self.reactor.readers and len(self.reactor.getDelayedCalls()) == 1
+
+    def wake(self) -> None:
+        """As the reactor does when there is something to read."""
+        assert self.reactor.readers == [self.reader]
+        self.reader.doRead()
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """``rig(*script, ...)`` makes a rig that listens; it is closed at the end."""
+    made: list[Rig] = []
+
+    def make(*script: int | Exception, **options: Any) -> Rig:
+        made.append(Rig(*script, **options))
+        made[-1].reader.startListening()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.reader.stopListening()
+
+
+# What the reactor and the lanes see.
+
+
+def test_interfaces(rig: Any) -> None:
+    """It is what a reactor reads, and a port that can be stopped."""
+    reader = rig().reader
+    assert verifyObject(IReadDescriptor, reader)
+    assert verifyObject(IListeningPort, reader)
+    assert reader.logPrefix() == "netconsd"
+
+
+def test_the_receiver_is_made_for_the_socket_and_the_lanes(rig: Any) -> None:
+    """The receiver gets the socket, the size of a batch, how many of them, and the number of lanes."""
+    each = rig()
+    assert each.made_with == (each.socket, 3, BATCHES, 2)
+    assert each.reader.fileno() == each.socket.fileno() >= 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+def test_the_host_is_where_the_socket_is_bound(rig: Any, address: str) -> None:
+    """``getHost`` has the address and the port that the kernel chose, for either family."""
+    each = rig(address=address)
+    port = each.socket.getsockname()[1]
+    kind = IPv6Address if ":" in address else IPv4Address
+    assert each.reader.getHost() == kind("UDP", address, port)
+
+
+def test_a_read_is_a_batch_per_lane(rig: Any) -> None:
+    """What one read found goes to each lane in order, together, with one time of each clock; none gets nothing."""
+    each = rig(5, 1)
+    each.wake()
+    even, odd = each.lanes
+    assert even.batches == [([b"sender"] * 3, [b"0", b"2", b"4"], 1.5e9, 1000.0)]
+    assert odd.batches == [([b"sender"] * 2, [b"1", b"3"], 1.5e9, 1000.0)]
+    each.unix = 1.4e9
+    each.reactor.advance(PAUSE)
+    assert odd.batches[1:] == [([b"sender"], [b"5"], 1.4e9, 1000.0 + PAUSE)]
+    assert len(even.batches) == 1
+
+
+# Pauses.
+
+
+def test_at_rest_a_datagram_is_read_at_once(rig: Any) -> None:
+    """Datagrams that come one at a time, further apart than the pause, never make the reader wait."""
+    each = rig(1, 1, 1)
+    for _ in range(3):
+        each.wake()
+        assert each.at_rest
+        each.reactor.advance(2 * PAUSE)
+    assert each.reader.tally.datagrams == 3
+
+
+def test_several_at_once_are_load(rig: Any) -> None:
+    """When one read finds several, the next one is a pause later; until then the reactor leaves the socket alone."""
+    each = rig(2, 0)
+    each.wake()
+    assert each.pausing
+    each.reactor.advance(0.9 * PAUSE)
+    assert each.pausing
+    assert each.receiver.reads == 1
+    each.reactor.advance(0.2 * PAUSE)
+    assert each.receiver.reads == 2
+
+
+def test_one_soon_after_another_is_load(rig: Any) -> None:
+    """Datagrams that come one at a time but within a pause of each other make it wait, too."""
+    each = rig(1, 1)
+    each.wake()
+    each.reactor.advance(0.5 * PAUSE)
+    each.wake()
+    assert each.pausing
+
+
+def test_load_that_lasts_is_read_once_per_pause(rig: Any) -> None:
+    """As long as each read finds several, there is one read per pause, and the reactor is not asked in between."""
+    each = rig(*[4] * 10)
+    each.wake()
+    for number in range(1, 10):
+        assert each.pausing
+        each.reactor.advance(PAUSE)
+        assert each.receiver.reads == number + 1
+    assert each.reader.tally.datagrams == 40
+
+
+@pytest.mark.parametrize("found", [0, 1])
+def test_rest_comes_back(rig: Any, found: int) -> None:
+    """When a pause ends with nothing or one datagram, the reader is at rest again."""
+    each = rig(4, found)
+    each.wake()
+    each.reactor.advance(PAUSE * 1.5)
+    assert each.at_rest
+    assert each.reader.tally.datagrams == 4 + found
+
+
+def test_without_a_pause_it_never_waits(rig: Any) -> None:
+    """A pause of 0 is none: the reactor says when to read, always."""
+    each = rig(4, 4, 1, pause=0.0)
+    for _ in range(3):
+        each.wake()
+        assert each.at_rest
+
+
+def test_full_slots_are_no_time_to_wait(rig: Any) -> None:
+    """When a read filled all slots there is more in the socket, and the reactor goes on at once."""
+    each = rig(ScriptedReceiver.slots, ScriptedReceiver.slots, ScriptedReceiver.slots - 1)
+    each.wake()
+    assert each.at_rest
+    each.wake()
+    assert each.at_rest
+    each.wake()
+    assert each.pausing
+
+
+# Failures.
+
+
+def test_a_failure_does_not_end_the_reading(rig: Any) -> None:
+    """What the system answers is not raised to the reactor, which would drop the port; the next read goes on."""
+    each = rig(OSError(12, "no memory"), 1)
+    with capturedLogs():
+        each.wake()
+    assert each.reader.tally.read_errors == 1
+    assert each.at_rest
+    each.reactor.advance(1.0)
+    each.wake()
+    assert each.reader.tally.datagrams == 1
+
+
+def test_failures_are_logged_ever_more_rarely(rig: Any) -> None:
+    """Every failure is counted; the 1st, 2nd, 4th, 8th and so on are logged, with what the system said."""
+    each = rig(*(OSError(12, "no memory") for _ in range(20)))
+    with capturedLogs() as events:
+        for _ in range(20):
+            assert each.reader.read(0.0) == 0
+    assert each.reader.tally.read_errors == 20
+    assert [event["number"] for event in events] == [1, 2, 4, 8, 16]
+    assert {event["log_level"] for event in events} == {LogLevel.critical}
+    assert "16" in formatEvent(events[-1])
+    assert "no memory" in str(events[0]["log_failure"].value)
+
+
+def test_failures_in_a_row_are_paused_between(rig: Any) -> None:
+    """A socket that fails again and again does not keep the reactor busy."""
+    each = rig(OSError(12, "no memory"), OSError(12, "no memory"))
+    with capturedLogs():
+        each.wake()
+        each.wake()
+    assert each.pausing
+
+
+# Counters.
+
+
+def test_counters(rig: Any) -> None:
+    """Datagrams are counted with those that were refused; bytes, cut ones and refused ones as the receiver says."""
+    each = rig(3, 1)
+    each.receiver.refused = 2
+    each.receiver.truncated = 1
+    assert each.reader.read(0.0) == 5
+    each.receiver.refused = 3
+    assert each.reader.read(0.0) == 2
+    tally = each.reader.tally
+    assert (tally.datagrams, tally.octets, tally.refused, tally.truncated) == (7, 40, 3, 1)
+    assert tally.datagrams == tally.refused + sum(len(batch[1]) for lane in each.lanes for batch in lane.batches)
+
+
+@pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
+def test_what_the_kernel_dropped_is_counted_at_the_stop(receiver: Any) -> None:
+    """Of what was sent to a socket with too small a buffer, all is counted: as received or as dropped."""
+    reactor = Reactor()
+    lanes = [Lane()]
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.setblocking(False)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    bound.bind(("127.0.0.1", 0))
+    workers: Any = SimpleNamespace(lanes=lanes)
+    reader = BatchReader(bound, workers, batch=512, pause=PAUSE, reactor=reactor, receiver=receiver)
+    reader.startListening()
+    send(bound.getsockname()[1], *[b"x" * 900] * 50)
+    reader.drain()
+    reader.stopListening()
+    assert reader.tally.dropped > 0
+    assert reader.tally.datagrams > 0
+    assert reader.tally.datagrams + reader.tally.dropped == 50
+    assert reader.tally.octets == 900 * reader.tally.datagrams
+
+
+# The end.
+
+
+def test_drain_reads_until_there_is_nothing(rig: Any) -> None:
+    """At the end everything that is there is read, without pauses."""
+    each = rig(8, 8, 3, 0, 5)
+    each.reader.drain()
+    assert each.reader.tally.datagrams == 19
+    assert each.receiver.reads == 4
+
+
+def test_drain_ends_though_there_is_always_more(rig: Any) -> None:
+    """A sender that never stops cannot hold up the end."""
+    each = rig(*[1] * (2 * FINAL_READS))
+    each.reader.drain()
+    assert each.receiver.reads == FINAL_READS
+
+
+def test_drain_ends_with_a_failure(rig: Any) -> None:
+    """A socket that fails has nothing more to give."""
+    each = rig(2, OSError(12, "no memory"), 2)
+    with capturedLogs():
+        each.reader.drain()
+    assert each.reader.tally.datagrams == 2
+
+
+@pytest.mark.parametrize("script", [(), (4,)])
+def test_stop(rig: Any, script: tuple[int, ...]) -> None:
+    """At rest and in a pause, a stop leaves no reader, no timer and no open socket; a second one changes nothing."""
+    each = rig(*script)
+    each.wake()
+    done: list[object] = []
+    for _ in range(2):
+        each.reader.stopListening().addCallback(done.append)
+        assert each.reactor.readers == []
+        assert each.reactor.getDelayedCalls() == []
+        assert each.reader.fileno() == each.socket.fileno() == -1
+    assert done == [None, None]
+    reads = each.receiver.reads
+    each.reactor.advance(1.0)
+    assert each.receiver.reads == reads
+
+
+def test_the_reactor_ends(rig: Any) -> None:
+    """When the reactor gives up its readers, the socket is closed, also in a pause."""
+    each = rig(4)
+    each.wake()
+    each.reader.connectionLost(Failure(ConnectionDone()))
+    assert each.reader.fileno() == -1
+    assert each.reactor.getDelayedCalls() == []

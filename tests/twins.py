@@ -1,0 +1,75 @@
+"""The hot files in plain Python, loaded beside the compiled ones."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import netconsd
+
+PACKAGE = Path(netconsd.__file__).parent
+#: The files that are compiled, where there is a compiler.
+HOT = sorted(path.stem for path in PACKAGE.glob("*.pxd"))
+
+
+class Twins:
+    """A second set of the hot modules, from the ``.py`` files; its modules are attributes, by their short names.
+
+    They know only each other. To pickle what is made of them, :meth:`in_place` has to be entered, because they have the
+    names of those that they are twins of.
+    """
+
+    def __init__(self) -> None:
+        # Nothing but the hot files can be imported from this package.
+        package = ModuleType("netconsd")
+        package.__path__ = []
+        self._modules = {"netconsd": package}
+        with self.in_place():
+            finder = _SourcesOnly()
+            sys.meta_path.insert(0, finder)
+            try:
+                for name in HOT:
+                    importlib.import_module(f"netconsd.{name}")
+            finally:
+                sys.meta_path.remove(finder)
+            self._modules = {name: module for name, module in sys.modules.items() if _is_ours(name)}
+
+    def __getattr__(self, name: str) -> Any:
+        return self._modules[f"netconsd.{name}"]
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """While this lasts, an import of netconsd finds these modules, and no others."""
+        others = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_ours(name)}
+        sys.modules.update(self._modules)
+        try:
+            yield
+        finally:
+            for name in [name for name in sys.modules if _is_ours(name)]:
+                del sys.modules[name]
+            sys.modules.update(others)
+
+
+class _SourcesOnly(MetaPathFinder):
+    """Finds the ``.py`` file of a hot module, where everybody else finds the compiled one."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        name = fullname.removeprefix("netconsd.")
+        if name == fullname or name not in HOT:
+            return None
+        file = str(PACKAGE / f"{name}.py")
+        return spec_from_file_location(fullname, file, loader=SourceFileLoader(fullname, file))
+
+
+def _is_ours(name: str) -> bool:
+    return name == "netconsd" or name.startswith("netconsd.")
