@@ -43,6 +43,8 @@ class Run:
     """Bytes of resident memory after the load, above those before."""
     peak: int
     """Bytes of resident memory at most, above those before."""
+    senders: int
+    """From how many senders something arrived; 0 for the floor."""
     notes: dict[str, int]
     """What the receiver counted besides: ``dropped``, ``shed`` and the like."""
 
@@ -140,6 +142,7 @@ def _run(scenario: Scenario, rate: int, name: str, scratch: Path, place: Place) 
         cpu_reader=used[receiver.pid] / totals.messages / 1e9,
         memory=now - idle,
         peak=most - idle,
+        senders=totals.senders,
         notes=totals.notes,
     )
 

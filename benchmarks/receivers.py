@@ -32,6 +32,8 @@ class Totals:
 
     datagrams: int
     messages: int
+    senders: int
+    """0 where nobody tells them apart."""
     notes: dict[str, int]
     """``dropped``, ``shed`` and the like, where they are not 0."""
 
@@ -65,7 +67,7 @@ def floor(program: Path, pieces: int, cpus: set[int]) -> Iterator[Receiver]:
             _end(process, "floor")
             assert process.stdout
             datagrams, dropped = map(int, process.stdout.read().split())
-            return Totals(datagrams, datagrams // pieces, {"dropped": dropped} if dropped else {})
+            return Totals(datagrams, datagrams // pieces, 0, {"dropped": dropped} if dropped else {})
 
         yield Receiver(process.pid, port, granted, stop)
 
@@ -92,7 +94,7 @@ def daemon(tree: Path, module: str, options: Sequence[str], scratch: Path, cpus:
 
 def _totals(log: str) -> Totals:
     """Read the closing totals of netconsd.service, as the log has them."""
-    found = re.search(r"In all: (\d+) datagrams received, (\d+) messages", log)
+    found = re.search(r"In all: (\d+) datagrams received, (\d+) messages from (\d+) senders", log)
     if not found:
         raise ReceiverError(f"the daemon's log has no totals:\n{log[-2000:]}")
     failures = re.findall(r"Module .* failed.*|.*calls failed.*|Worker .* failed.*|Reading failed.*", log)
@@ -102,6 +104,7 @@ def _totals(log: str) -> Totals:
     return Totals(
         int(found[1]),
         int(found[2]),
+        int(found[3]),
         {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", notes[1] if notes else "")},
     )
 
