@@ -2,7 +2,8 @@
 
 NETCONSD_REQUIRE_EXTENSIONS=1 makes a build fail that cannot compile; NETCONSD_DISABLE_EXTENSIONS=1 builds plain Python.
 NETCONSD_BUILD=debug checks bounds and traces lines, for coverage; NETCONSD_BUILD=sanitize adds the address and
-undefined-behaviour sanitizers. Otherwise a build that cannot compile is plain Python: all of it, never a part.
+undefined-behaviour sanitizers to what is released (.ci/sanitized). A build that cannot compile is plain Python: all of
+it, never a part.
 """
 
 import os
@@ -15,7 +16,8 @@ DISABLE = os.environ.get("NETCONSD_DISABLE_EXTENSIONS") == "1"
 BUILD = os.environ.get("NETCONSD_BUILD", "release")
 
 HOT = ("body", "fragments", "ledger", "lines", "loglines", "message", "ncrx", "sources", "waiting", "window", "wire")
-# Index loops over bytes: what they may read is checked by the code itself, and by the sanitizer build.
+# Index loops over bytes: what they may read is checked by the code itself. That it is, is checked by the debug build,
+# where a negative index is an error, too, and by the sanitizers, which see reads outside of an object.
 UNCHECKED = ("wire", "window")
 
 OPTIONS = {
@@ -59,7 +61,7 @@ class BuildAllOrNone(build_ext):
 
 def extension(name, suffix):
     """What to compile netconsd/NAME from."""
-    unchecked = name in UNCHECKED and BUILD == "release"
+    unchecked = name in UNCHECKED
     return Extension(
         f"netconsd.{name}",
         [f"netconsd/{name}{suffix}"],
@@ -68,7 +70,7 @@ def extension(name, suffix):
             # Types are in the .pxd files alone: an annotation `int` is a Python int of any size.
             "annotation_typing": False,
             "freethreading_compatible": True,
-            "boundscheck": not unchecked,
+            "boundscheck": BUILD == "debug" or not unchecked,
             "wraparound": not unchecked,
             "linetrace": BUILD == "debug",
         },

@@ -200,6 +200,18 @@ def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]])
     assert ours.state() == theirs.state()
 
 
+@given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(test_conservation.datagrams, datagrams)), max_size=12))
+@examples(400)
+def test_lines_of_a_log_are_alike(arrived: list[tuple[float, bytes]]) -> None:
+    """What a log file gets, byte by byte, from any messages received at any time."""
+    logs = []
+    for build in (compiled, plain):
+        table = Side(build).table
+        messages = [message for received_at, each in arrived for message in table.feed([KEY], [each], received_at, 0.0)]
+        logs.append(build.loglines.log_lines(messages + table.flush()))
+    assert logs[0] == logs[1]
+
+
 headers = st.one_of(
     st.tuples(numbers, numbers),
     st.tuples(st.integers(0, 40), st.integers(0, 3)),

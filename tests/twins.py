@@ -23,12 +23,12 @@ HOT = sorted(path.stem for path in PACKAGE.glob("*.pxd"))
 class Twins:
     """A second set of the hot modules, from the ``.py`` files; its modules are attributes, by their short names.
 
-    They know only each other. To pickle what is made of them, :meth:`in_place` has to be entered, because they have the
-    names of those that they are twins of.
+    They know only each other, and what else of netconsd they import, plain as well. To pickle what is made of them,
+    :meth:`in_place` has to be entered, because they have the names of those that they are twins of.
     """
 
     def __init__(self) -> None:
-        # Nothing but the hot files can be imported from this package.
+        # Nothing that is compiled can be imported from this package.
         package = ModuleType("netconsd")
         package.__path__ = []
         self._modules = {"netconsd": package}
@@ -59,16 +59,15 @@ class Twins:
 
 
 class _SourcesOnly(MetaPathFinder):
-    """Finds the ``.py`` file of a hot module, where everybody else finds the compiled one."""
+    """Finds the ``.py`` file of a module of netconsd, where everybody else finds the compiled one."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        name = fullname.removeprefix("netconsd.")
-        if name == fullname or name not in HOT:
+        file = PACKAGE / f"{fullname.removeprefix('netconsd.')}.py"
+        if not _is_ours(fullname) or not file.exists():
             return None
-        file = str(PACKAGE / f"{name}.py")
-        return spec_from_file_location(fullname, file, loader=SourceFileLoader(fullname, file))
+        return spec_from_file_location(fullname, file, loader=SourceFileLoader(fullname, str(file)))
 
 
 def _is_ours(name: str) -> bool:
