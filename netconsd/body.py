@@ -17,6 +17,9 @@ Every function here takes any bytes and raises nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 # The kernel's TASK_COMM_LEN is 16, the final NUL included.
@@ -35,10 +38,10 @@ _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
 
 class Body(NamedTuple):
-    """What the lines behind the text say; ``None`` where they do not."""
+    """What the lines behind the text say, read-only; ``None`` where they do not."""
 
-    dictionary: dict[str, str]
-    userdata: dict[str, str]
+    dictionary: Mapping[str, str]
+    userdata: Mapping[str, str]
     cpu: int | None
     taskname: str | None
     release: str | None
@@ -86,8 +89,20 @@ def msgid_of(body: bytes) -> int:
 
 
 def parse(body: bytes) -> Body:
-    """Everything behind the text."""
-    lines = _lines_behind_text(body)
+    """Everything behind the text but the msgid. Bodies that say the same share what is returned."""
+    start = body.find(b"\n") + 1
+    if start == 0:
+        return _NOTHING
+    end = body.rfind(_MSGID) + 1 if msgid_of(body) >= 0 else len(body)
+    tail = body[start:end]
+    return _parse_remembered(tail) if len(tail) <= REMEMBERED_BYTES else _parse(tail)
+
+
+def _parse(tail: bytes) -> Body:
+    """The lines between the text and the msgid."""
+    # The last newline may be missing, or be a NUL.
+    tail = tail[:-1] if tail.endswith((b"\n", b"\0")) else tail
+    lines = tail.split(b"\n") if tail else []
     start = 0
     dictionary: dict[str, str] = {}
     while start < len(lines) and lines[start].startswith(_DICTIONARY_KEYS):
@@ -101,8 +116,6 @@ def parse(body: bytes) -> Body:
     cpu: int | None = None
     taskname: str | None = None
     release: str | None = None
-    if end > start and _number(lines[end - 1], b" msgid=") is not None:
-        end -= 1
     if end > start and lines[end - 1].startswith(b" release="):
         release = readable(lines[end - 1][len(b" release=") :])
         end -= 1
@@ -114,17 +127,16 @@ def parse(body: bytes) -> Body:
         cpu = _number(lines[end - 1], b" cpu=")
         if cpu is not None:
             end -= 1
-    return Body(dictionary, _userdata(lines[start:end]), cpu, taskname, release)
+    userdata = _userdata(lines[start:end])
+    return Body(MappingProxyType(dictionary), MappingProxyType(userdata), cpu, taskname, release)
 
 
-def _lines_behind_text(body: bytes) -> list[bytes]:
-    first = body.find(b"\n")
-    if first < 0:
-        return []
-    rest = body[first + 1 :]
-    # The last newline may be missing, or be a NUL.
-    rest = rest[:-1] if rest.endswith((b"\n", b"\0")) else rest
-    return rest.split(b"\n") if rest else []
+# A machine says the same in these lines again and again. A stranger can say anything, so what is remembered is bounded,
+# to some 5 MB.
+REMEMBERED = 2048
+REMEMBERED_BYTES = 1024
+_parse_remembered = lru_cache(maxsize=REMEMBERED)(_parse)
+_NOTHING = Body(MappingProxyType({}), MappingProxyType({}), None, None, None)
 
 
 def _number(line: bytes, key: bytes) -> int | None:

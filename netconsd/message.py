@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
-from types import MappingProxyType
 from typing import Any
 
 from netconsd.body import Body, msgid_of, parse, readable, text_of
@@ -365,12 +364,12 @@ class ExtendedMessage(Message):
     @property
     def dictionary(self) -> Mapping[str, str]:
         """``SUBSYSTEM`` and ``DEVICE`` of messages about a device; read-only."""
-        return MappingProxyType(self._parsed().dictionary)
+        return self._parsed().dictionary
 
     @property
     def userdata(self) -> Mapping[str, str]:
         """What the sender's administrator attached to every message; read-only."""
-        return MappingProxyType(self._parsed().userdata)
+        return self._parsed().userdata
 
     @property
     def cpu(self) -> int | None:

@@ -5,7 +5,7 @@ Rules:
 1. A record whose number follows the last one delivered is delivered at once. So is one whose msgid follows the last
    one's: whatever lies between was never sent.
 2. A record further ahead waits for those before it, at most the reorder time, and then is delivered with ``missing``
-   saying how many numbers were passed over.
+   saying how many numbers were passed over. Those whose time is nearly over go along with it.
 3. An exact repeat, in number and time stamp, of a record delivered lately or waiting, is dropped and counted.
 4. A record up to :data:`~netconsd.window.WINDOW` numbers behind, that was not delivered, is late: it is delivered and
    marked out of order.
@@ -45,6 +45,9 @@ REASSEMBLIES_LIMIT = 16
 # The pieces of a message or a line are sent back to back; they get so many seconds even if the reorder time is shorter.
 PIECES_SECONDS = 0.2
 
+# When one message's wait is over, so it is for those that had to wait for another sixteenth of the reorder time: where
+# senders suppress records, everything waits, and is let go sixteen times per reorder time instead of with every batch.
+EARLY = 16
 # A msgid has 32 bits, and wraps.
 _MSGID_MASK = 0xFFFFFFFF
 # For the compiled build, which makes C variables of them.
@@ -145,7 +148,7 @@ class Stream:
                     overdue = max(overdue, reassembly.first._seq)
                     self._finish(key, now + self._hold, out)
         if self._waiting is not None and self._waiting.deadline <= now:
-            overdue = max(overdue, self._waiting.overdue(now))
+            overdue = max(overdue, self._waiting.overdue(now + self._hold / EARLY))
         self._give_up(overdue, out)
         self._settle()
 

@@ -108,13 +108,19 @@ class BatchReader:
 
     def doRead(self) -> None:
         """Read what is there, and pause if there seems to be more to come."""
+        if self._turn():
+            self._reactor.removeReader(self)
+
+    def _turn(self) -> bool:
+        """Read what is there; if there seems to be more to come, have it read after a pause."""
         now = self._clock()
         count = self.read(now)
         busy = count > 1 or now - self._last_read < self._pause
         self._last_read = now
-        if busy and self._pause and count < self._receiver.slots and self._resumption is None:
-            self._reactor.removeReader(self)
-            self._resumption = self._reactor.callLater(self._pause, self._resume)
+        if not busy or not self._pause or count >= self._receiver.slots:
+            return False
+        self._resumption = self._reactor.callLater(self._pause, self._resume)
+        return True
 
     def read(self, now: float) -> int:
         """Read what is there, as far as there is room for it, and give it to the lanes.
@@ -155,5 +161,5 @@ class BatchReader:
 
     def _resume(self) -> None:
         self._resumption = None
-        self._reactor.addReader(self)
-        self.doRead()
+        if not self._turn():
+            self._reactor.addReader(self)

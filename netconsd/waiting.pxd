@@ -1,17 +1,27 @@
 cimport cython
+
 from netconsd.message cimport ExtendedMessage
+
+cdef double _NEVER
 
 @cython.no_gc
 cdef class Waiting:
-    cdef dict _messages
-    cdef list _order
-    cdef object _arrivals
+    cdef list _messages
+    cdef Py_ssize_t _first
+    cdef object _groups
+    cdef double _last_deadline
+    cdef unsigned long long _last_highest
     cdef readonly Py_ssize_t cost
     cdef readonly double deadline
 
+    @cython.locals(seq="unsigned long long", index=Py_ssize_t)
     cpdef add(self, ExtendedMessage message, double deadline)
+    @cython.locals(message=ExtendedMessage, index=Py_ssize_t)
     cpdef ExtendedMessage get(self, unsigned long long seq)
+    @cython.locals(message=ExtendedMessage)
     cpdef ExtendedMessage lowest(self)
     @cython.locals(message=ExtendedMessage)
     cpdef ExtendedMessage pop(self)
     cpdef overdue(self, double now)
+    @cython.locals(message=ExtendedMessage, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
+    cdef Py_ssize_t _index(self, unsigned long long seq)

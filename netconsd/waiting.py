@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
 
 from netconsd.message import ExtendedMessage
 
@@ -13,63 +12,119 @@ WAITING_LIMIT = 1024
 WAITING_BYTES_LIMIT = 1024 * 1024
 # What a held message costs besides its bytes: the objects and their places in the tables. Measured on CPython 3.11.
 MESSAGE_OVERHEAD = 560
+# Messages that came at the same time wait until the same time. When there are more such times than this, the newest
+# share one, so that a gap that stays open while others are filled cannot gather them without end.
+GROUPS_LIMIT = 1024
+# How many places of messages that are gone are kept before the rest is moved up.
+COMPACT_AT = 256
+
+_NEVER = float("inf")
 
 
 class Waiting:
     """Messages by sequence number, with the times until which they wait: made with the first gap only."""
 
-    __slots__ = ("_arrivals", "_messages", "_order", "cost", "deadline")
+    __slots__ = ("_first", "_groups", "_last_deadline", "_last_highest", "_messages", "cost", "deadline")
 
     def __init__(self) -> None:
-        self._messages: dict[int, ExtendedMessage] = {}
-        # A heap of the sequence numbers.
-        self._order: list[int] = []
-        # (deadline, number) as they came, so that deadlines ascend; those of messages that are gone are left in it.
-        self._arrivals: deque[tuple[float, int]] = deque()
+        # In the order of their numbers, from the index _first on; those before it are gone. Most come in that order.
+        self._messages: list[ExtendedMessage | None] = []
+        self._first = 0
+        # (deadline, highest number) of messages that came at the same time, in order; without the last ones.
+        self._groups: deque[tuple[float, int]] = deque()
+        self._last_deadline = _NEVER
+        self._last_highest = 0
         #: About how many bytes of memory the messages take.
         self.cost = 0
         #: No message's wait ends before this.
-        self.deadline = float("inf")
+        self.deadline = _NEVER
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._messages) - self._first
 
     @property
     def crowded(self) -> bool:
-        return len(self._order) > WAITING_LIMIT or self.cost > WAITING_BYTES_LIMIT
+        """Whether there are more messages, or larger ones, than may wait."""
+        return len(self._messages) - self._first > WAITING_LIMIT or self.cost > WAITING_BYTES_LIMIT
 
     def add(self, message: ExtendedMessage, deadline: float) -> None:
         """Add a message whose number is not there yet.
 
         :param deadline: not before the one of the message added last.
         """
-        if not self._arrivals:
-            self.deadline = deadline
-        self._messages[message._seq] = message
-        heappush(self._order, message._seq)
-        if len(self._arrivals) >= 2 * WAITING_LIMIT:
-            # A gap that stays open while others are filled would let the list grow as fast as a sender can send.
-            self._arrivals = deque([arrival for arrival in self._arrivals if arrival[1] in self._messages])
-        self._arrivals.append((deadline, message._seq))
+        seq = message._seq
+        index = self._index(seq)
+        if index == len(self._messages):
+            self._messages.append(message)
+        else:
+            self._messages.insert(index, message)
         self.cost += len(message._raw) + MESSAGE_OVERHEAD
+        if self.deadline == _NEVER:
+            self.deadline = deadline
+        if self._last_deadline == _NEVER:
+            self._last_deadline = deadline
+            self._last_highest = seq
+        elif deadline > self._last_deadline and len(self._groups) < GROUPS_LIMIT:
+            self._groups.append((self._last_deadline, self._last_highest))
+            self._last_deadline = deadline
+            self._last_highest = seq
+        elif seq > self._last_highest:
+            self._last_highest = seq
 
     def get(self, seq: int) -> ExtendedMessage | None:
-        return self._messages.get(seq)
+        """The message with this number, if it waits."""
+        index = self._index(seq)
+        if index < len(self._messages):
+            message = self._messages[index]
+            if message is not None and message._seq == seq:
+                return message
+        return None
 
     def lowest(self) -> ExtendedMessage:
         """The message with the lowest number, of at least one."""
-        return self._messages[self._order[0]]
+        message = self._messages[self._first]
+        assert message is not None, "only those before the first are gone"
+        return message
 
     def pop(self) -> ExtendedMessage:
         """Take out the message with the lowest number, of at least one."""
-        message = self._messages.pop(heappop(self._order))
+        message = self.lowest()
+        self._messages[self._first] = None
+        self._first += 1
         self.cost -= len(message._raw) + MESSAGE_OVERHEAD
+        if self._first == len(self._messages) or self._first == COMPACT_AT:
+            del self._messages[: self._first]
+            self._first = 0
         return message
 
     def overdue(self, now: float) -> int:
-        """The highest number whose wait is over, or -1; brings ``deadline`` up to date."""
+        """The highest number whose wait is over, or -1; brings ``deadline`` up to date. A number is named once."""
         highest = -1
-        while self._arrivals and self._arrivals[0][0] <= now:
-            highest = max(highest, self._arrivals.popleft()[1])
-        self.deadline = self._arrivals[0][0] if self._arrivals else float("inf")
+        while self._groups and self._groups[0][0] <= now:
+            highest = max(highest, self._groups.popleft()[1])
+        if self._groups:
+            self.deadline = self._groups[0][0]
+        elif self._last_deadline <= now:
+            highest = max(highest, self._last_highest)
+            self._last_deadline = self.deadline = _NEVER
+        else:
+            self.deadline = self._last_deadline
         return highest
+
+    def _index(self, seq: int) -> int:
+        """Where a message with this number is, or would be."""
+        low = self._first
+        high = len(self._messages)
+        if low == high:
+            return high
+        message = self._messages[high - 1]
+        if message is not None and message._seq < seq:
+            return high
+        while low < high:
+            middle = (low + high) // 2
+            message = self._messages[middle]
+            if message is not None and message._seq < seq:
+                low = middle + 1
+            else:
+                high = middle
+        return low
