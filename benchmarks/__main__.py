@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,4 +129,6 @@ def _tell(text: str) -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: what was started has to end, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sys.exit(main())
