@@ -38,12 +38,12 @@ def c_program(source: Path, target: Path) -> Path:
 def checkout(build: Build, target: Path) -> Path:
     """Make a copy of the checkout in which netconsd is of that build.
 
-    What is compiled here already is taken as it is; else it is compiled there.
+    What is compiled here already, and not stale, is taken as it is; else it is compiled there.
 
     :raises CannotBuildError: if it cannot be compiled.
     """
-    compiled = any((ROOT / "netconsd").glob("*.so"))
-    ignored = ["__pycache__", "dropin.cache", "*.c"] + ([] if build == "compiled" else ["*.so"])
+    compiled = build == "compiled" and _is_compiled()
+    ignored = ["__pycache__", "dropin.cache", "*.c"] + ([] if compiled else ["*.so"])
     target.mkdir()
     for name in PACKED:
         if (ROOT / name).is_dir():
@@ -53,6 +53,15 @@ def checkout(build: Build, target: Path) -> Path:
     if build == "compiled" and not compiled:
         _compile(target)
     return target
+
+
+def _is_compiled() -> bool:
+    """Whether netconsd is compiled here, and no source is newer: a stale file would be measured in its place."""
+    package = ROOT / "netconsd"
+    compiled = [file.stat().st_mtime for file in package.glob("*.so")]
+    sources = [file.stat().st_mtime for pattern in ("*.pyx", "*.pxd") for file in package.glob(pattern)]
+    sources += [file.with_suffix(".py").stat().st_mtime for file in package.glob("*.pxd")]
+    return bool(compiled) and min(compiled) >= max(sources)
 
 
 def _compile(tree: Path) -> None:
