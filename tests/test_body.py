@@ -6,7 +6,18 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from netconsd.body import MSGID_LIMIT, TASKNAME_LIMIT, Body, msgid_of, parse, readable, text_of, unescape
+from netconsd.body import (
+    MSGID_LIMIT,
+    REMEMBERED,
+    REMEMBERED_BYTES,
+    TASKNAME_LIMIT,
+    Body,
+    msgid_of,
+    parse,
+    readable,
+    text_of,
+    unescape,
+)
 from netconsd.testing import escape, extended
 from tests.strategies import bodies, examples
 
@@ -236,3 +247,28 @@ def test_any_bytes(body: bytes) -> None:
     assert -1 <= msgid_of(body) <= MSGID_LIMIT
     for text in (text_of(body), *parsed.userdata, *parsed.userdata.values(), *parsed.dictionary.values()):
         assert text.encode().decode() == text
+
+
+def tail(number: int) -> bytes:
+    """A body that no other number has."""
+    return b"text\n key=%d\n msgid=%d\n" % (number, number)
+
+
+def test_what_machines_say_again_is_read_once() -> None:
+    """Bodies that differ in text and msgid only share what is read from the rest."""
+    assert parse(b"one\n rack=r17\n cpu=1\n msgid=1\n") is parse(b"two\n rack=r17\n cpu=1\n msgid=22\n")
+
+
+def test_what_is_remembered_of_bodies_is_bounded() -> None:
+    """After REMEMBERED others a body is read anew, and one of more than REMEMBERED_BYTES is not remembered."""
+    first = parse(tail(-1))
+    for number in range(REMEMBERED - 1):
+        parse(tail(number))
+    assert parse(tail(-1)) is first
+    for number in range(REMEMBERED):
+        parse(tail(REMEMBERED + number))
+    assert parse(tail(-1)) is not first
+    assert parse(tail(-1)) == first
+    for size, remembered in ((REMEMBERED_BYTES, True), (REMEMBERED_BYTES + 1, False)):
+        body = b"text\n key=" + b"x" * (size - len(" key=\n")) + b"\n"
+        assert (parse(body) is parse(body)) is remembered

@@ -7,8 +7,9 @@ from typing import Any
 from netconsd.ledger import Tally
 from netconsd.message import ExtendedMessage, Message
 from netconsd.ncrx import NEVER
-from netconsd.sources import WAITING_BYTES_LIMIT, SourceTable
+from netconsd.sources import OUT_LIMIT, WAITING_BYTES_LIMIT, SourceTable
 from netconsd.testing import extended, fragments, source
+from tests.memory import bytes_for
 
 HOLD = 0.2
 
@@ -208,3 +209,31 @@ def test_flush_delivers_everything_and_the_table_can_go_on() -> None:
     assert seen(harness.record(1, 4)) == [("10.0.0.1", 4)]
     harness.record(1, 6)
     assert seen(harness.advance(HOLD)) == [("10.0.0.1", 6)]
+
+
+def test_a_batch_of_newlines_is_delivered_in_parts() -> None:
+    """Datagrams that are thousands of lines each do not become millions of messages at once, and none is lost."""
+    harness = Harness()
+    datagrams = [b"\n" * 3000] * 20
+    senders = [key(1)] * len(datagrams)
+    sizes = []
+    done = 0
+    while done < len(datagrams):
+        part: list[Message] = []
+        done = harness.table.feed_part(senders, datagrams, 5.0, 0.0, done, part)
+        sizes.append(len(part))
+    assert max(sizes) < OUT_LIMIT + 3000
+    assert sum(sizes) == harness.tally.lines == 60_000
+    assert len(harness.table.feed(senders, datagrams, 5.0, 0.0)) == 60_000
+
+
+def test_evicted_senders_do_not_stay_in_the_schedule() -> None:
+    """However many forged senders come and go before their deadlines, the memory is that of the table."""
+
+    def flood() -> SourceTable:
+        harness = Harness(limit=10, hold=60.0)
+        for sender in range(5000):
+            harness.feed((sender, b"unfinished"))
+        return harness.table
+
+    assert bytes_for(flood) < 100_000
