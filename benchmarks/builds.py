@@ -56,12 +56,13 @@ def checkout(build: Build, target: Path) -> Path:
 
 
 def _is_compiled() -> bool:
-    """Whether netconsd is compiled here, and no source is newer: a stale file would be measured in its place."""
-    package = ROOT / "netconsd"
-    compiled = [file.stat().st_mtime for file in package.glob("*.so")]
-    sources = [file.stat().st_mtime for pattern in ("*.pyx", "*.pxd") for file in package.glob(pattern)]
-    sources += [file.with_suffix(".py").stat().st_mtime for file in package.glob("*.pxd")]
-    return bool(compiled) and min(compiled) >= max(sources)
+    """Whether netconsd is compiled here, and no file's source is newer: a stale one would be measured in its place."""
+    compiled = list((ROOT / "netconsd").glob("*.so"))
+    for file in compiled:
+        for source in (ROOT / "netconsd").glob(f"{file.name.partition('.')[0]}.p*"):
+            if source.suffix in (".py", ".pyx", ".pxd") and source.stat().st_mtime > file.stat().st_mtime:
+                return False
+    return bool(compiled)
 
 
 def _compile(tree: Path) -> None:
