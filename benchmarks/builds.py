@@ -38,12 +38,12 @@ def c_program(source: Path, target: Path) -> Path:
 def checkout(build: Build, target: Path) -> Path:
     """Make a copy of the checkout in which netconsd is of that build.
 
-    What is compiled here already is taken as it is; else it is compiled there.
+    What is compiled here already, and not stale, is taken as it is; else it is compiled there.
 
     :raises CannotBuildError: if it cannot be compiled.
     """
-    compiled = any((ROOT / "netconsd").glob("*.so"))
-    ignored = ["__pycache__", "dropin.cache", "*.c"] + ([] if build == "compiled" else ["*.so"])
+    compiled = build == "compiled" and _is_compiled()
+    ignored = ["__pycache__", "dropin.cache", "*.c"] + ([] if compiled else ["*.so"])
     target.mkdir()
     for name in PACKED:
         if (ROOT / name).is_dir():
@@ -53,6 +53,16 @@ def checkout(build: Build, target: Path) -> Path:
     if build == "compiled" and not compiled:
         _compile(target)
     return target
+
+
+def _is_compiled() -> bool:
+    """Whether netconsd is compiled here, and no file's source is newer: a stale one would be measured in its place."""
+    compiled = list((ROOT / "netconsd").glob("*.so"))
+    for file in compiled:
+        for source in (ROOT / "netconsd").glob(f"{file.name.partition('.')[0]}.p*"):
+            if source.suffix in (".py", ".pyx", ".pxd") and source.stat().st_mtime > file.stat().st_mtime:
+                return False
+    return bool(compiled)
 
 
 def _compile(tree: Path) -> None:

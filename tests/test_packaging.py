@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,22 +14,30 @@ from pathlib import Path
 
 import pytest
 
+from netconsd.build import COMPILED, KIND
+
 ROOT = Path(__file__).parents[1]
+# Compiling takes long: it is done once, for the sdist's wheel, if it was done for these tests.
+PLAIN = {"NETCONSD_DISABLE_EXTENSIONS": "1", "NETCONSD_REQUIRE_EXTENSIONS": "0"}
+AS_HERE = {"NETCONSD_DISABLE_EXTENSIONS": "0", "NETCONSD_REQUIRE_EXTENSIONS": "1"} if COMPILED else PLAIN
 
 # Two builds and two installations, without a network.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     """Run a command to its end and return what it printed; its whole output is the message if it fails."""
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return done.stdout
 
 
 @dataclass(frozen=True)
 class Built:
-    """The checkout's copy, and what came of building it."""
+    """The checkout's copy, and what came of building it: the sdist and its wheel as here, the other wheel plain."""
 
     checkout: Path
     sdist: Path
@@ -43,11 +52,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     checkout = directory / "checkout"
     shutil.copytree(
         ROOT, checkout, symlinks=True,
-        ignore=shutil.ignore_patterns(".*", "build", "dist", "_build", "*.egg-info", "__pycache__", "dropin.cache"),
+        ignore=shutil.ignore_patterns(
+            *(".*", "build", "dist", "_build", "*.egg-info", "__pycache__", "dropin.cache", "*.so", "*.c"),
+        ),
     )  # fmt: skip
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir")
     # An sdist, and a wheel from that sdist; then a wheel from the tree.
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", directory / "sdist", cwd=checkout)
-    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", directory / "wheel", cwd=checkout)
+    run(*build, directory / "sdist", cwd=checkout, **AS_HERE)
+    run(*build, directory / "wheel", "--wheel", cwd=checkout, **PLAIN)
     return Built(
         checkout=checkout,
         sdist=next((directory / "sdist").glob("*.tar.gz")),
@@ -69,7 +81,7 @@ class Installation:
         (self.site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
         run(
             self.python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
-            "--ignore-installed", *what, cwd=self.cwd,
+            "--ignore-installed", *what, cwd=self.cwd, **PLAIN,
         )  # fmt: skip
 
     def run(self, code: str, *arguments: str) -> str:
@@ -83,8 +95,8 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def from_wheel(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The wheel, installed."""
-    return Installation(tmp_path_factory.mktemp("wheel"), [built.wheel])
+    """The wheel of the sdist, installed."""
+    return Installation(tmp_path_factory.mktemp("wheel"), [built.wheel_of_sdist])
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +106,19 @@ def editable(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installa
 
 
 def names_in_wheel(wheel: Path) -> set[str]:
+    """The names of all files in a wheel, but for what was compiled and for the metadata."""
+    return {name for name in all_in_wheel(wheel) if ".dist-info/" not in name and not name.endswith(".so")}
+
+
+def all_in_wheel(wheel: Path) -> list[str]:
     """The names of all files in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
+        return archive.namelist()
+
+
+def compiled_in_wheel(wheel: Path) -> list[str]:
+    """The names of the compiled modules in a wheel, sorted."""
+    return sorted(Path(name).name.partition(".")[0] for name in all_in_wheel(wheel) if name.endswith(".so"))
 
 
 def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
@@ -105,12 +127,26 @@ def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
     expected |= {f"netconsd/modules/{path.name}" for path in (built.checkout / "modules").glob("*.py")}
     expected |= {"netconsd/py.typed", "netconsd/modules/printer.py", "twisted/plugins/netconsd_plugin.py"}
     expected |= {"netconsd/_recvmmsg.pyi"}
-    names = names_in_wheel(built.wheel)
-    assert expected == {name for name in names if ".dist-info/" not in name and not name.endswith(".so")}
-    compiled = {name.partition(".")[0] for name in names if name.endswith(".so")}
-    hot = {f"netconsd/{path.stem}" for path in (built.checkout / "netconsd").glob("*.p[xy][dx]")}
-    assert compiled in (hot, set()), "all is compiled, or nothing"
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert names_in_wheel(built.wheel) == expected
+    assert any(name.endswith("licenses/LICENSE") for name in all_in_wheel(built.wheel))
+
+
+def test_a_wheel_is_compiled_or_not(built: Built) -> None:
+    """A build compiles all hot files and the receiver; told not to, it compiles none, and its wheel is for any machine;
+    no wheel has a file of C."""
+    hot = sorted(path.stem for path in (built.checkout / "netconsd").glob("*.p[xy][dx]"))
+    assert compiled_in_wheel(built.wheel_of_sdist) == (hot if COMPILED else [])
+    assert compiled_in_wheel(built.wheel) == []
+    assert built.wheel.name.endswith("-py3-none-any.whl")
+    assert not [name for name in all_in_wheel(built.wheel_of_sdist) if name.endswith((".c", ".o"))]
+
+
+def test_what_is_installed_is_what_was_built(from_wheel: Installation, editable: Installation) -> None:
+    """Where it is installed, netconsd says which build it is, and reads by its receiver."""
+    code = "from netconsd.build import KIND; from netconsd.reader import Receiver; print(KIND, Receiver.__module__)"
+    receiver = "netconsd._recvmmsg" if COMPILED else "netconsd.receiver"
+    assert from_wheel.run(code) == f"{KIND} {receiver}\n"
+    assert editable.run(code) == "plain Python netconsd.receiver\n"
 
 
 def test_sdist_has_files_where_the_checkout_has_a_link(built: Built) -> None:
@@ -121,11 +157,13 @@ def test_sdist_has_files_where_the_checkout_has_a_link(built: Built) -> None:
     assert not [name for name, member in members.items() if member.issym() or member.islnk()]
     assert {"LICENSE", "README.md", "pyproject.toml", "setup.cfg", "docs/conf.py"} <= members.keys()
     assert {"modules/printer.py", "tests/test_packaging.py", "tests/integration/conftest.py"} <= members.keys()
-    assert not [name for name in members if name.endswith((".pyc", "dropin.cache"))]
+    assert {"setup.py", "netconsd/_recvmmsg.pyx", "netconsd/wire.pxd"} <= members.keys()
+    assert not [name for name in members if name.endswith((".pyc", ".c", ".so", "dropin.cache"))]
 
 
 def test_wheel_of_the_sdist_is_the_same(built: Built) -> None:
-    """The wheel that is built from the sdist has the same files as the one that is built from the checkout."""
+    """The wheel that is built from the sdist has the same files as the one that is built from the checkout, but for
+    what was compiled."""
     assert names_in_wheel(built.wheel_of_sdist) == names_in_wheel(built.wheel)
 
 
