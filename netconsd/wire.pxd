@@ -4,8 +4,9 @@ from netconsd.body cimport msgid_of
 from netconsd.message cimport ExtendedMessage, Source
 
 cdef Py_ssize_t _U64_DIGITS
-cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _FIRST_VISIBLE, _LAST_VISIBLE, _PREFIX_LIMIT
+cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _FIRST_VISIBLE, _LAST_VISIBLE, _PREFIX_LIMIT
 cdef _Keys _NO_KEYS
+cdef bytes _CALLER
 
 @cython.no_gc
 cdef class Fragment:
@@ -39,6 +40,7 @@ cdef class _Keys:
     value="unsigned long long",
     keys=_Keys,
     body=bytes,
+    caller=bytes,
     message=ExtendedMessage,
 )
 cpdef decode(bytes datagram, Source source, double received_at)
@@ -48,6 +50,9 @@ cdef bint _is_flag(bytes datagram, Py_ssize_t index)
 
 @cython.locals(index=Py_ssize_t, end=Py_ssize_t, octet=int)
 cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
+
+@cython.locals(first=Py_ssize_t, index=Py_ssize_t, digit=int)
+cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
 @cython.locals(keys=_Keys)
 cdef _Keys _read_keys(bytes text)

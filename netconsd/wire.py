@@ -39,6 +39,9 @@ _MINUS = 0x2D
 _PLUS = 0x2B
 _STAR = 0x2A
 _C = 0x63
+_T = 0x54
+_UPPER_C = 0x43
+_CALLER = b"caller="
 _PREFIX_LIMIT = PREFIX_LIMIT
 _FIRST_VISIBLE = 0x21
 _LAST_VISIBLE = 0x7E
@@ -125,11 +128,15 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
     while index < length and datagram[index] != _COMMA and datagram[index] != _SEMICOLON:
         index += 1
     keys = _NO_KEYS
+    caller = None
     if index < length and datagram[index] == _COMMA:
         end = datagram.find(b";", index)
         if end < 0:
             return None
-        keys = _read_keys(datagram[index + 1 : end])
+        caller = _only_caller(datagram, index + 1, end)
+        if caller is None:
+            keys = _read_keys(datagram[index + 1 : end])
+            caller = keys.caller
         index = end
     if index == length:
         return None
@@ -143,7 +150,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
         seq,
         value,
         flag == _C or flag == _PLUS,
-        keys.caller,
+        caller,
         datagram[release_at:release_end] if release_end > release_at else None,
         -1 if keys.total else msgid_of(body),
         replayed,
@@ -188,6 +195,22 @@ def _end_of_release(datagram: bytes, start: int) -> int:
             break
         index += 1
     return start + RELEASE_LIMIT + 1
+
+
+def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
+    """The caller, if it is the only key between two indices, as it mostly is."""
+    first = start + 7
+    if end - first < 2 or end - first > _U64_DIGITS or not datagram.startswith(_CALLER, start):
+        return None
+    if datagram[first] != _T and datagram[first] != _UPPER_C:
+        return None
+    index = first + 1
+    while index < end:
+        digit = datagram[index] - _ZERO
+        if digit < 0 or digit > 9:
+            return None
+        index += 1
+    return datagram[first:end]
 
 
 class _Keys:
