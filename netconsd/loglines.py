@@ -30,7 +30,7 @@ def log_lines(messages: Iterable[Message]) -> bytes:
     """
     messages = list(messages)
     lines: list[bytes] = []
-    received_at = -1.0
+    received_at = float("nan")
     when = b""
     for message in messages:
         if isinstance(message, ExtendedMessage) and not _has_marks(message):
