@@ -43,7 +43,7 @@ class Printer:
     def __init__(
         self,
         *,
-        format: Literal["person", "netconsd"] = "person",  # noqa: A002 - the name of the setting
+        format: Literal["person", "netconsd"] = "person",
         color: Literal["auto", "always", "never"] = "auto",
     ) -> None:
         """
