@@ -129,6 +129,7 @@ def test_log_lines() -> None:
         legacy_message("<5>[   13.000001][    C2] stamp", received_at=1763820246.0),
         extended_message("rounded", received_at=1763820246.9999999, level=0),
     ]
+    assert log_lines([extended_message("x", received_at=-1.0)]).startswith(b"1969-12-31T23:59:5")
     assert log_lines(messages).decode().splitlines() == [
         "2025-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: down",
         "2025-11-22T14:04:05.123456Z [           -] -      no stamp",
