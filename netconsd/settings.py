@@ -102,7 +102,7 @@ class Settings:
     workers: int = 2
     """Threads that decode messages and call the outputs."""
     batch: int = 512
-    """Datagrams that are read in one go."""
+    """Datagrams per system call."""
     gc_interval: float = 60.0
     """Seconds between two searches for silent senders; 0: none is ever forgotten for being silent."""
     gc_age: float = 3600.0
