@@ -1,0 +1,5 @@
+"""``python -m netconsd``."""
+
+from netconsd.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,47 @@
+"""The ``netconsd`` command: the daemon in the foreground, and the tools beside it.
+
+Each sub-command is a file here with ``main(arguments, prog)``, which returns the exit status. It is imported when it is
+used, so that no tool needs what another one imports.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import netconsd
+from netconsd.build import KIND
+
+__all__ = ["COMMANDS", "main"]
+
+#: The sub-commands, as ``netconsd --help`` lists them. Those that the C daemon has as programs are programs here, too.
+COMMANDS = {
+    "run": "receive messages: the daemon, in the foreground (this is what happens without a command, too)",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command; without one, the daemon, whose options are those of the C daemon.
+
+    :param arguments: those of the process by default.
+    :returns: the exit status.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(f"netconsd {netconsd.__version__} ({KIND})")
+        return 0
+    name = given.pop(0) if given[0] in COMMANDS else "run"
+    status: int = import_module(f"netconsd.cli.{name}").main(given, f"netconsd {name}")
+    return status
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        ["usage: netconsd [COMMAND] [OPTION ...]", "", "Commands:", *lines, "", "netconsd COMMAND --help says more."]
+    )
