@@ -4,8 +4,8 @@ The light public names are here; the service is :mod:`netconsd.service`, the pla
 Importing this package never imports a reactor.
 """
 
-from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
-from netconsd.message import ExtendedMessage, LegacyMessage, Message, Source
+from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable, ITakesLegacyDatagrams
+from netconsd.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 
 __version__ = "0.1.0"
 
@@ -14,6 +14,8 @@ __all__ = [
     "IBatchOutputModule",
     "IOutputModule",
     "IReloadable",
+    "ITakesLegacyDatagrams",
+    "LegacyDatagram",
     "LegacyMessage",
     "Message",
     "Source",

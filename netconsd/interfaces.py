@@ -19,7 +19,7 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from netconsd.message import Message
 
-__all__ = ["IBatchOutputModule", "IOutputModule", "IReloadable"]
+__all__ = ["IBatchOutputModule", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
 
 # zope.interface methods are declared without ``self``.
 # ruff: noqa: N805
@@ -81,3 +81,11 @@ class IReloadable(Interface):
 
         An exception is logged and counted against the module, and ends nothing else.
         """
+
+
+class ITakesLegacyDatagrams(Interface):
+    """What a module provides in addition, if it wants legacy text as it arrived, datagram by datagram.
+
+    It gets a :class:`netconsd.message.LegacyDatagram` for each, and no :class:`netconsd.message.LegacyMessage`. Nothing
+    is put together or split: a datagram can hold several lines, and a line can go on in the next one.
+    """

@@ -21,6 +21,10 @@ cdef class LegacyMessage(Message):
     cpdef tuple _parsed(self)
 
 @cython.no_gc
+cdef class LegacyDatagram(Message):
+    pass
+
+@cython.no_gc
 cdef class ExtendedMessage(Message):
     cdef object _body
     cdef bytes _caller

@@ -16,7 +16,7 @@ from typing import Any
 
 from netconsd.body import Body, msgid_of, parse, readable, text_of
 
-__all__ = ["ExtendedMessage", "LegacyMessage", "Message", "Source"]
+__all__ = ["ExtendedMessage", "LegacyDatagram", "LegacyMessage", "Message", "Source"]
 
 MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
@@ -208,6 +208,40 @@ class LegacyMessage(Message):
 
     def __repr__(self) -> str:
         return f"<LegacyMessage from {self._source.address}: {self._raw!r}>"
+
+
+class LegacyDatagram(Message):
+    """Legacy text as it arrived, whole: perhaps several lines, perhaps a part of one; never empty.
+
+    Only for modules that provide :class:`netconsd.interfaces.ITakesLegacyDatagrams`. What a line says of itself, its
+    :class:`LegacyMessage` knows: level, facility, ts_usec and caller are ``None`` here.
+    """
+
+    __slots__ = ()
+
+    @property
+    def text(self) -> str:
+        """All of it, decoded, without the final newline."""
+        return readable(self._raw.removesuffix(b"\n"))
+
+    @property
+    def level(self) -> None:
+        return None
+
+    @property
+    def facility(self) -> None:
+        return None
+
+    @property
+    def ts_usec(self) -> None:
+        return None
+
+    @property
+    def caller(self) -> None:
+        return None
+
+    def __repr__(self) -> str:
+        return f"<LegacyDatagram from {self._source.address}: {self._raw!r}>"
 
 
 class ExtendedMessage(Message):

@@ -22,6 +22,7 @@ cdef class Stream:
     cdef readonly Py_ssize_t cost
     cdef public bint scheduled
     cdef bint _started
+    cdef bint _legacy_datagrams
     cdef Tally _tally
     cdef double _hold
     cdef unsigned long long _last_seq

@@ -27,7 +27,7 @@ from __future__ import annotations
 from netconsd.fragments import Reassembly
 from netconsd.ledger import Tally
 from netconsd.lines import LineBuffer, split
-from netconsd.message import ExtendedMessage, LegacyMessage, Message, Source
+from netconsd.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 from netconsd.waiting import Waiting
 from netconsd.window import ABSENT, WINDOW, Window
 from netconsd.wire import Fragment, Malformed, decode
@@ -70,6 +70,7 @@ class Stream:
         "_last_seq",
         "_last_stamp",
         "_last_ts",
+        "_legacy_datagrams",
         "_line",
         "_reassemblies",
         "_started",
@@ -83,11 +84,13 @@ class Stream:
         "source",
     )
 
-    def __init__(self, source: Source, tally: Tally, hold: float) -> None:
+    def __init__(self, source: Source, tally: Tally, hold: float, legacy_datagrams: bool = False) -> None:
         """
         :param tally: where this stream counts, as others of the same thread do.
         :param hold: the reorder time: how many seconds to wait for what is missing; 0 for not at all. The pieces of a
             message or of a line get at least :data:`PIECES_SECONDS`.
+        :param legacy_datagrams: whether a legacy datagram is handed out whole as well, before the lines that end in it.
+            It is not a message more: it is not counted as one.
         """
         self.source = source
         #: When the last datagram came.
@@ -100,6 +103,7 @@ class Stream:
         self.scheduled = False
         self._tally = tally
         self._hold = hold
+        self._legacy_datagrams = legacy_datagrams
         self._started = False
         self._last_seq = 0
         self._last_ts = 0
@@ -172,6 +176,8 @@ class Stream:
             self._tally.empty += 1
             return
         self._tally.legacy += 1
+        if self._legacy_datagrams:
+            out.append(LegacyDatagram(self.source, received_at, datagram))
         lines: list[LegacyMessage] = []
         deadline = now + max(self._hold, _PIECES_SECONDS)
         self._line = split(self._line, datagram, self.source, received_at, deadline, lines)

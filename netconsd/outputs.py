@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable, ITakesLegacyDatagrams
 from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
-from netconsd.message import Message
+from netconsd.message import LegacyDatagram, LegacyMessage, Message
 from netconsd.raised import place, raised
 
 # A module that fails with every message must not fill the log.
@@ -39,6 +39,8 @@ class Output:
         """
         self.name = name
         self.module = module
+        #: Whether it takes legacy text by the datagram, and not by the line.
+        self.takes_datagrams = ITakesLegacyDatagrams.providedBy(module)
         #: Per worker, written by its thread only.
         self.tallies = [ModuleTally() for _ in range(worker_count)]
         #: Written by the reactor's thread.
@@ -102,6 +104,8 @@ class Outputs:
         self._log = Logger("netconsd")
         #: Those that are started, in the order given.
         self.started: list[Output] = []
+        #: Whether a module takes legacy text by the datagram: then ``deliver`` needs both, datagrams and lines.
+        self.legacy_datagrams = any(ITakesLegacyDatagrams.providedBy(module) for module in modules.values())
 
     async def start(self, reactor: IReactorFromThreads) -> None:
         """Start one module after the other.
@@ -124,12 +128,23 @@ class Outputs:
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
         """Hand messages to every module, in the worker's thread."""
+        if self.legacy_datagrams:
+            self._deliver_either(worker, messages)
+            return
         if len(self.started) == 1:
             self.started[0].handle(worker, messages)
             return
         for output in self.started:
             # Each has a list of its own: one that empties its list takes nothing from the others.
             output.handle(worker, messages.copy())
+
+    def _deliver_either(self, worker: int, messages: list[Message]) -> None:
+        """As :meth:`deliver`, where some modules take legacy text by the datagram, and others by the line."""
+        for output in self.started:
+            other = LegacyMessage if output.takes_datagrams else LegacyDatagram
+            wanted = [message for message in messages if not isinstance(message, other)]
+            if wanted:
+                output.handle(worker, wanted)
 
     def reload(self) -> None:
         """Let the modules that provide :class:`IReloadable` reopen their files."""

@@ -111,7 +111,12 @@ class NetconsdService(Service):
         """Start everything; if that fails, stop it again and return why."""
         try:
             await self._outputs.start(self._reactor)
-            self._workers = Workers(self._outputs.deliver, self.settings, reactor=self._reactor)
+            self._workers = Workers(
+                self._outputs.deliver,
+                self.settings,
+                reactor=self._reactor,
+                legacy_datagrams=self._outputs.legacy_datagrams,
+            )
             self._workers.start()
             granted = granted_rcvbuf(self._sockets[0])
             # A small buffer would overflow while we pause.

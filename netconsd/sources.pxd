@@ -15,6 +15,7 @@ cdef class SourceTable:
     cdef Py_ssize_t _limit
     cdef Py_ssize_t _waiting_limit
     cdef Py_ssize_t _ticket
+    cdef bint _legacy_datagrams
     cdef object _streams
     cdef list _schedule
     cdef Tally _tally

@@ -34,6 +34,7 @@ class SourceTable:
         "_cost",
         "_gc_interval",
         "_hold",
+        "_legacy_datagrams",
         "_limit",
         "_next_gc",
         "_schedule",
@@ -52,6 +53,7 @@ class SourceTable:
         gc_interval: float,
         age: float,
         waiting_limit: int = WAITING_BYTES_LIMIT,
+        legacy_datagrams: bool = False,
     ) -> None:
         """
         :param limit: how many senders are remembered; one more pushes out the one that was silent longest. Against
@@ -59,6 +61,8 @@ class SourceTable:
         :param hold: the reorder time in seconds (:class:`netconsd.ncrx.Stream`).
         :param gc_interval: how often, in seconds, to forget senders that were silent for ``age`` seconds; 0 for never.
         :param waiting_limit: how many bytes may wait, of all senders.
+        :param legacy_datagrams: whether legacy text is handed out by the datagram as well
+            (:class:`netconsd.ncrx.Stream`).
         """
         self._tally = tally
         self._limit = limit
@@ -66,6 +70,7 @@ class SourceTable:
         self._gc_interval = gc_interval
         self._age = age
         self._waiting_limit = waiting_limit
+        self._legacy_datagrams = legacy_datagrams
         # In the order of the last datagram: the sender that is silent longest comes first.
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()
         # A heap of (deadline, ticket, stream); a stream is in it once at most, perhaps with a deadline that has passed
@@ -157,7 +162,7 @@ class SourceTable:
             self._tally.sources_evicted += 1
         if self._gc_interval and self._next_gc == _NEVER:
             self._next_gc = now + self._gc_interval
-        stream = Stream(Source.from_key(key), self._tally, self._hold)
+        stream = Stream(Source.from_key(key), self._tally, self._hold, self._legacy_datagrams)
         self._streams[key] = stream
         self._tally.sources_made += 1
         return stream

@@ -54,6 +54,7 @@ class Lane:
         deliver: Deliver,
         settings: Settings,
         *,
+        legacy_datagrams: bool = False,
         clock: Callable[[], float] = monotonic,
         thread: Callable[..., Any] = threading.Thread,
     ) -> None:
@@ -73,6 +74,7 @@ class Lane:
             hold=settings.reorder,
             gc_interval=settings.gc_interval,
             age=settings.gc_age,
+            legacy_datagrams=legacy_datagrams,
         )
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         # Places taken since the start: the producer adds to the first, the lane's thread to the second.
@@ -199,11 +201,14 @@ class Workers:
         settings: Settings | None = None,
         *,
         reactor: IReactorFromThreads | None = None,
+        legacy_datagrams: bool = False,
     ) -> None:
         """
         :param deliver: called with a worker's number and a list of messages, in that worker's thread; what it raises
             is logged.
         :param settings: ``workers``, ``queue``, ``max_sources``, ``reorder``, ``gc_interval`` and ``gc_age`` are used.
+        :param legacy_datagrams: whether legacy text is delivered by the datagram as well, as
+            :class:`netconsd.message.LegacyDatagram`, before the lines that end in it.
         """
         if reactor is None:
             from twisted.internet import reactor as default
@@ -211,7 +216,9 @@ class Workers:
             reactor = IReactorFromThreads(default)
         settings = settings or Settings()
         self._reactor = reactor
-        self.lanes = [Lane(number, deliver, settings) for number in range(settings.workers)]
+        self.lanes = [
+            Lane(number, deliver, settings, legacy_datagrams=legacy_datagrams) for number in range(settings.workers)
+        ]
         self._finished: list[Deferred[None]] = []
 
     def start(self) -> None:

@@ -32,10 +32,11 @@ class Compiled:
 compiled: Any = Compiled()
 
 KEY = test_conservation.KEYS[0]
-# What a message of either kind shows.
+# What a message of each kind shows.
 VIEWS: dict[str, tuple[str, ...]] = {
     "LegacyMessage": ("source", "received_at", "raw", "text", "level", "facility", "ts_usec", "caller"),
 }
+VIEWS["LegacyDatagram"] = VIEWS["LegacyMessage"]
 VIEWS["ExtendedMessage"] = (
     *VIEWS["LegacyMessage"],
     *("seq", "release", "continuation", "dictionary", "userdata", "cpu", "taskname", "msgid", "seq_reset"),
@@ -151,10 +152,16 @@ def test_pickles_cross_over(fields: tuple[Any, ...], protocol: int) -> None:
 class Side:
     """One build's table of senders, and all that can be seen of it from outside."""
 
-    def __init__(self, build: Any) -> None:
+    def __init__(self, build: Any, legacy_datagrams: bool = False) -> None:
         self.tally = build.ledger.Tally()
         self.table = build.sources.SourceTable(
-            self.tally, limit=3, hold=0.2, gc_interval=1.0, age=2.0, waiting_limit=20_000
+            self.tally,
+            limit=3,
+            hold=0.2,
+            gc_interval=1.0,
+            age=2.0,
+            waiting_limit=20_000,
+            legacy_datagrams=legacy_datagrams,
         )
 
     def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
@@ -185,12 +192,12 @@ arrivals = st.lists(
 )
 
 
-@given(arrivals)
+@given(arrivals, st.booleans())
 @examples(400)
-def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]]) -> None:
+def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool) -> None:
     """Several senders, any datagrams, any pauses: the same messages at the same times in the same order, the same
     counters, deadlines and costs, after every step; and the same again when all is flushed."""
-    ours, theirs = Side(compiled), Side(plain)
+    ours, theirs = Side(compiled, legacy_datagrams), Side(plain, legacy_datagrams)
     now = 0.0
     for pause, batch in steps:
         now += pause

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.ledger import Tally
-from netconsd.message import ExtendedMessage, Message
+from netconsd.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.sources import SourceTable
 from netconsd.testing import extended, fragments, source
 from netconsd.window import WINDOW
@@ -17,9 +17,17 @@ HOLD = 0.2
 KEYS = [source(f"192.0.2.{number}").key for number in range(4)]
 
 
-def table(tally: Tally, limit: int = 3, waiting_limit: int = 20_000) -> SourceTable:
+def table(tally: Tally, limit: int = 3, waiting_limit: int = 20_000, legacy_datagrams: bool = False) -> SourceTable:
     """A table whose bounds are soon reached."""
-    return SourceTable(tally, limit=limit, hold=HOLD, gc_interval=1.0, age=2.0, waiting_limit=waiting_limit)
+    return SourceTable(
+        tally,
+        limit=limit,
+        hold=HOLD,
+        gc_interval=1.0,
+        age=2.0,
+        waiting_limit=waiting_limit,
+        legacy_datagrams=legacy_datagrams,
+    )
 
 
 def assert_ledger_closes(tally: Tally, messages: list[Message]) -> None:
@@ -66,12 +74,15 @@ batches = st.lists(
 )
 
 
-@given(batches)
+@given(batches, st.booleans())
 @settings(max_examples=150)
-def test_the_ledger_closes_whatever_arrives(arrivals: list[tuple[float, list[tuple[int, bytes]]]]) -> None:
-    """Any datagrams at any times: no exception, every datagram counted once, every message accounted for."""
+def test_the_ledger_closes_whatever_arrives(
+    arrivals: list[tuple[float, list[tuple[int, bytes]]]], legacy_datagrams: bool
+) -> None:
+    """Any datagrams at any times: no exception, every datagram counted once, every message accounted for; and legacy
+    datagrams, where they are handed out whole as well, are those that were counted as legacy."""
     tally = Tally()
-    senders = table(tally)
+    senders = table(tally, legacy_datagrams=legacy_datagrams)
     out: list[Message] = []
     now = 0.0
     for pause, batch in arrivals:
@@ -85,7 +96,9 @@ def test_the_ledger_closes_whatever_arrives(arrivals: list[tuple[float, list[tup
     out += senders.flush()
     assert senders.waiting_bytes == 0
     assert tally.datagrams == sum(len(batch) for _, batch in arrivals)
-    assert_ledger_closes(tally, out)
+    whole = [message for message in out if isinstance(message, LegacyDatagram)]
+    assert len(whole) == (tally.legacy if legacy_datagrams else 0)
+    assert_ledger_closes(tally, [message for message in out if not isinstance(message, LegacyDatagram)])
     for message in out:
         # Views of hostile content raise nothing either.
         assert isinstance(message.text, str)
