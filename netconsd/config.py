@@ -6,7 +6,8 @@ Every text of an error begins with the place to mend: ``--port: ...`` or ``netco
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,16 @@ from netconsd.parameters import suggestion
 from netconsd.settings import ConfigError, Settings, problem
 from netconsd.tomlfile import TomlFile
 
-__all__ = ["OPTIONS", "Configuration", "configure"]
+__all__ = ["OPTIONS", "Configuration", "Given", "configure", "draft"]
+
+
+class Given(NamedTuple):
+    """A value of an option that somebody gave."""
+
+    value: object
+    """As it was given: text, or what TOML made of it."""
+    origin: str
+    """Where: ``--port`` or ``netconsd.toml:3``."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class Configuration:
     spare: frozenset[str] = frozenset()
     """Names in ``module_settings`` that need not be found: the file has settings for them, but the modules to load
     are those of the command line."""
+    given: dict[str, Given] = field(default_factory=dict, compare=False)
+    """The options that do not have their defaults, by their long names."""
 
 
 class _Option(NamedTuple):
@@ -58,44 +70,99 @@ def configure(
     :param sets: the values of ``--set``, each ``NAME.KEY=VALUE``.
     :param config: the path of the file.
     :param cwd: the directory that relative paths of the command line start from; the working directory.
-    :raises ConfigError: for anything that is not as it should be.
+    :raises ConfigError: for anything that is not as it should be; the text has all of it.
     """
+    configuration, wrong = draft(given, modules=modules, sets=sets, config=config, cwd=cwd)
+    if wrong:
+        raise ConfigError(_in_one(wrong))
+    return configuration
+
+
+def draft(
+    given: Mapping[str, str],
+    *,
+    modules: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    config: str | None = None,
+    cwd: Path | None = None,
+) -> tuple[Configuration, list[str]]:
+    """As :func:`configure`, but whatever is wrong is left out and told beside it, each a text for the user."""
     cwd = cwd or Path.cwd()
-    values: dict[str, Any] = {}
-    in_file: tuple[str, ...] = ()
-    module_settings: dict[str, dict[str, Setting]] = {}
+    found = _Found()
     if config is not None:
-        file = TomlFile(config, cwd)
-        values, in_file, module_settings = _read(file)
-    spare = frozenset(module_settings) if modules else frozenset()
+        with found.noting():
+            _read(TomlFile(config, cwd), found)
+    spare = frozenset(found.module_settings) if modules else frozenset()
     for name, text in given.items():
-        values |= _fields(name, OPTIONS[name].from_text(text), f"--{name}")
+        found.option(name, OPTIONS[name].from_text(text), Given(text, f"--{name}"), f"--{name}")
     for text in sets:
-        name, key, setting = _set(text, cwd)
-        module_settings.setdefault(name, {})[key] = setting
-        spare -= {name}
-    on_line = tuple(_spec(spec, cwd, "--modules") for spec in modules)
-    return Configuration(Settings(**values), on_line or in_file, module_settings, spare)
+        with found.noting():
+            name, key, setting = _set(text, cwd)
+            found.module_settings.setdefault(name, {})[key] = setting
+            spare -= {name}
+    on_line = found.specs(modules, cwd, "--modules")
+    settings = Settings()
+    with found.noting():
+        settings = Settings(**found.values)
+    return (
+        Configuration(settings, on_line or found.modules, found.module_settings, spare, found.given),
+        found.wrong,
+    )
 
 
-def _read(file: TomlFile) -> tuple[dict[str, Any], tuple[str, ...], dict[str, dict[str, Setting]]]:
+class _Found:
+    """What has been read so far, and what was wrong with the rest."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.given: dict[str, Given] = {}
+        self.modules: tuple[str, ...] = ()
+        self.module_settings: dict[str, dict[str, Setting]] = {}
+        self.wrong: list[str] = []
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note what is wrong, and go on."""
+        try:
+            yield
+        except ConfigError as error:
+            self.wrong.append(str(error))
+
+    def option(self, name: str, value: object, given: Given, place: str) -> None:
+        with self.noting():
+            self.values |= _fields(name, value, place)
+            self.given[name] = given
+
+    def specs(self, specs: Sequence[str], base: Path, place: str) -> tuple[str, ...]:
+        good = []
+        for spec in specs:
+            with self.noting():
+                good.append(_spec(spec, base, place))
+        return tuple(good)
+
+
+def _in_one(wrong: list[str]) -> str:
+    if len(wrong) == 1:
+        return wrong[0]
+    return f"{len(wrong)} things are wrong with the options:" + "".join(f"\n  - {text}" for text in wrong)
+
+
+def _read(file: TomlFile, found: _Found) -> None:
     """Check everything in the file, even what the command line overrides."""
-    values: dict[str, Any] = {}
-    modules: tuple[str, ...] = ()
-    module_settings: dict[str, dict[str, Setting]] = {}
     for key, value in file.values.items():
-        if key in OPTIONS:
-            values |= _fields(key, value, f"{file.place(key)}: {key}")
-        elif key == "modules":
-            modules = _modules(value, file)
-        elif key == "module":
-            module_settings = _module_settings(value, file)
-        else:
-            valid = [*OPTIONS, "modules", "module"]
-            raise ConfigError(
-                f'{file.place(key)}: unknown key "{key}"; valid are {", ".join(valid)}{suggestion(key, valid)}'
-            )
-    return values, modules, module_settings
+        place = f"{file.place(key)}: {key}"
+        with found.noting():
+            if key in OPTIONS:
+                found.option(key, value, Given(value, file.place(key)), place)
+            elif key == "modules":
+                found.modules = found.specs(_modules(value, place), file.directory, place)
+            elif key == "module":
+                _module_settings(value, file, found)
+            else:
+                valid = [*OPTIONS, "modules", "module"]
+                raise ConfigError(
+                    f'{file.place(key)}: unknown key "{key}"; valid are {", ".join(valid)}{suggestion(key, valid)}'
+                )
 
 
 def _fields(name: str, value: object, origin: str) -> dict[str, Any]:
@@ -105,12 +172,11 @@ def _fields(name: str, value: object, origin: str) -> dict[str, Any]:
         raise ConfigError(f"{origin}: {error}") from None
 
 
-def _modules(value: object, file: TomlFile) -> tuple[str, ...]:
-    origin = f"{file.place('modules')}: modules"
+def _modules(value: object, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(spec, str) for spec in value):
         hint = "; settings of a module are in [module.NAME]" if isinstance(value, dict) else ""
-        raise ConfigError(f'{origin}: is not a list of text, such as ["printer", "./modules"]{hint}')
-    return tuple(_spec(spec, file.directory, origin) for spec in value)
+        raise ConfigError(f'{place}: is not a list of text, such as ["printer", "./modules"]{hint}')
+    return value
 
 
 def _spec(spec: str, base: Path, origin: str) -> str:
@@ -119,18 +185,17 @@ def _spec(spec: str, base: Path, origin: str) -> str:
     return spec if is_bare_name(spec, base) else str(base / spec)
 
 
-def _module_settings(value: object, file: TomlFile) -> dict[str, dict[str, Setting]]:
+def _module_settings(value: object, file: TomlFile, found: _Found) -> None:
     if not isinstance(value, dict):
         raise ConfigError(f"{file.place('module')}: module: is not a table; settings of a module are in [module.NAME]")
-    settings: dict[str, dict[str, Setting]] = {}
     for name, table in value.items():
-        if not isinstance(table, dict):
-            raise ConfigError(f"{file.place('module', name)}: module.{name}: is not a table of settings")
-        settings[name] = {
-            key: Setting(item, f"{file.place('module', name, key)}: [module.{name}] {key}", file.directory)
-            for key, item in table.items()
-        }
-    return settings
+        with found.noting():
+            if not isinstance(table, dict):
+                raise ConfigError(f"{file.place('module', name)}: module.{name}: is not a table of settings")
+            found.module_settings[name] = {
+                key: Setting(item, f"{file.place('module', name, key)}: [module.{name}] {key}", file.directory)
+                for key, item in table.items()
+            }
 
 
 def _set(text: str, cwd: Path) -> tuple[str, str, Setting]:

@@ -18,7 +18,7 @@ from netconsd.annotations import Setting
 from netconsd.modulefile import FileError, Output, forget, import_file, make, outputs_in
 from netconsd.parameters import AuthorError, bind, parameters, suggestion
 
-__all__ = ["SHIPPED", "Loaded", "ModuleError", "Selection", "Setting", "Skipped", "is_bare_name", "load"]
+__all__ = ["SHIPPED", "Loaded", "ModuleError", "Selection", "Setting", "Skipped", "files_of", "is_bare_name", "load"]
 
 SHIPPED: Final = Path(__file__).parent / "modules"
 
@@ -112,7 +112,7 @@ def _find(specs: Sequence[str | Path]) -> tuple[list[tuple[Path, bool]], list[_O
     failed = []
     for spec in specs:
         try:
-            for path, asked_for in _expand(spec):
+            for path, asked_for in files_of(spec):
                 identity = os.path.realpath(path)
                 first, before = files.get(identity, (path, False))
                 files[identity] = (first, before or asked_for)
@@ -121,7 +121,11 @@ def _find(specs: Sequence[str | Path]) -> tuple[list[tuple[Path, bool]], list[_O
     return list(files.values()), failed
 
 
-def _expand(spec: str | Path) -> list[tuple[Path, bool]]:
+def files_of(spec: str | Path) -> list[tuple[Path, bool]]:
+    """List the files that a specification of :func:`load` means, each with whether it names that very file.
+
+    :raises FileError: if there is none.
+    """
     if isinstance(spec, str) and is_bare_name(spec, Path.cwd()):
         return [(_shipped(spec), True)]
     path = Path(spec).absolute()

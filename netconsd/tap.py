@@ -7,6 +7,7 @@ means, and what is wrong is said on the terminal: as ``SystemExit`` with one mes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from getopt import GetoptError, gnu_getopt
 from typing import Any
 
 from twisted.application.service import IService
@@ -20,12 +21,15 @@ from netconsd.daemon import Daemon, Receiver
 from netconsd.loader import ModuleError, load
 from netconsd.settings import ConfigError, Settings
 
-__all__ = ["Options", "makeService"]
+__all__ = ["DEFAULTS", "Options", "makeService"]
 
 _DEFAULT = Settings()
+#: The defaults of the options, by their long names, in the words of ``--help``.
+DEFAULTS: dict[str, str] = {}
 
 
 def _parameter(long: str, short: str | None, text: str, default: object) -> list[str | None]:
+    DEFAULTS[long] = str(default)
     # No default for usage.Options: what the user did not say may be in the file.
     return [long, short, None, f"{text} [default: {default}]"]
 
@@ -61,6 +65,8 @@ class Options(usage.Options):
 
     configuration: Configuration
     """All that was asked for; there only if it can be."""
+    hint = "--help lists the options; those of twistd itself, such as -n, stand before netconsd"
+    """Goes with an option that cannot be."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -88,35 +94,45 @@ class Options(usage.Options):
     opt_h = opt_help
 
     def parseArgs(self, *modules: str) -> None:
-        """Take module paths, as the C daemon does.
-
-        :raises UsageError: for what was meant to be an option.
-        """
-        for module in modules:
-            if module.startswith("-"):
-                raise usage.UsageError(f"{module}: options go before the modules")
+        """Take module paths, as the C daemon does."""
         self._modules += modules
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:  # noqa: N802 - Twisted's name
-        """Parse the command line, and read the file.
+        """Parse the command line, and read the file. Options may stand behind the modules, as with the C daemon.
 
         :raises SystemExit: with the text for the user, if either cannot be.
         """
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            super().parseOptions(self._options_first(options))  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            hint = "--help lists the options; those of twistd itself, such as -n, stand before netconsd"
-            raise SystemExit(f"netconsd: {error} ({hint})") from None
+            raise SystemExit(f"netconsd: {error} ({self.hint})") from None
         except ConfigError as error:
             raise SystemExit(f"netconsd: {error}") from None
+
+    def _options_first(self, options: Sequence[str] | None) -> Sequence[str] | None:
+        if options is None:
+            return None
+        try:
+            found, modules = gnu_getopt(list(options), self.shortOpt, self.longOpt)
+        except GetoptError:
+            return options  # for Twisted to say what is wrong with them
+        first = [part for name, value in found for part in ([name, value] if self._takes_value(name) else [name])]
+        return [*first, "--", *modules]
+
+    def _takes_value(self, name: str) -> bool:
+        return f"{name[2:]}=" in self.longOpt if name.startswith("--") else f"{name[1:]}:" in self.shortOpt
+
+    def asked_for(self) -> dict[str, Any]:
+        """What was on the command line, as the arguments of :func:`netconsd.config.configure`."""
+        given = {name: self[name] for name in OPTIONS if self[name] is not None}
+        return {"given": given, "modules": self._modules, "sets": self._sets, "config": self["config"]}
 
     def postOptions(self) -> None:
         """Check it all.
 
         :raises ConfigError: see :func:`netconsd.config.configure`.
         """
-        given = {name: self[name] for name in OPTIONS if self[name] is not None}
-        self.configuration = configure(given, modules=self._modules, sets=self._sets, config=self["config"])
+        self.configuration = configure(**self.asked_for())
 
 
 def makeService(

@@ -62,6 +62,15 @@ def test_modules_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert parsed.configuration.modules == ("printer", f"{tmp_path}/a.py", f"{tmp_path}/b.so", f"{tmp_path}/c/d.py")
 
 
+def test_options_behind_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options may stand behind modules, as with the C daemon; behind -- everything is a module."""
+    monkeypatch.chdir(tmp_path)
+    configuration = options("a.py", "-u", "7", "--set", "a.b=", "b.py", "--", "-c.py").configuration
+    assert configuration.settings.port == 7
+    assert configuration.module_settings["a"]["b"].value == ""
+    assert configuration.modules == (f"{tmp_path}/a.py", f"{tmp_path}/b.py", f"{tmp_path}/-c.py")
+
+
 def test_file_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--config names the file and --set may be repeated."""
     (tmp_path / "n.toml").write_text('port = 1\nworkers = 5\nmodules = ["logger"]')
@@ -108,8 +117,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             f"option --port requires argument ({HINT})",
         ),
         (
-            ["x.py", "--port", "1"],
-            f"--port: options go before the modules ({HINT})",
+            ["-u", "x", "-w", "0"],
+            (
+                "2 things are wrong with the options:\n"
+                "  - --port: 'x' is not a whole number\n  - --workers: 0 is not between 1 and 64"
+            ),
         ),
         (["/nowhere/x.py"], "/nowhere/x.py: No such file or directory"),
         (["--set", "printer.colour=x"], '--set printer.colour: no module "printer" was found, only none at all'),

@@ -18,6 +18,8 @@ __all__ = ["COMMANDS", "main"]
 #: The sub-commands, as ``netconsd --help`` lists them. Those that the C daemon has as programs are programs here, too.
 COMMANDS = {
     "run": "receive messages: the daemon, in the foreground (this is what happens without a command, too)",
+    "check": "say whether the daemon would start, and with which settings; nothing is started",
+    "modules": "list output modules, their settings, and what each lacks",
 }
 
 

@@ -1,0 +1,115 @@
+"""netconsd modules: what is listed of output modules."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from netconsd.cli.modules import main
+from tests.modulefiles import FUNCTIONS, HEAD, METHODS, PLAIN
+
+Capture = pytest.CaptureFixture[str]
+
+SETTINGS = (
+    '"""Keeps what it is given."""\n'
+    + HEAD
+    + "\n@implementer(IOutputModule)\nclass Keeps:"
+    + "\n    def __init__(self, *, file: Path, size: int = 3): self.file = file"
+    + METHODS
+    + "\n    print('imported')\n"
+)
+
+
+def listed(capture: Capture, *arguments: str | Path, status: int = 0) -> str:
+    """Run the command, see its status, and return what it printed."""
+    assert main([str(argument) for argument in arguments]) == status
+    return capture.readouterr().out
+
+
+def test_shipped_modules(capsys: Capture) -> None:
+    """Without arguments every shipped module is listed, with what it is about and its settings."""
+    text = listed(capsys)
+    assert "    Prints messages " in text
+    assert '    format = "person"  one of "person", "netconsd"\n' in text
+    assert "    directory  " in text
+    assert "    lacks: directory" in text
+
+
+def test_settings_of_a_file(tmp_path: Path, capsys: Capture) -> None:
+    """A setting has its type and default, and what is required and not given is lacking."""
+    (tmp_path / "keeps.py").write_text(SETTINGS)
+    assert listed(capsys, tmp_path / "keeps.py") == (
+        f"imported\nkeeps  {tmp_path}/keeps.py\n    Keeps what it is given.\n"
+        "    file      path; required\n    size = 3  whole number\n    lacks: file\n"
+    )
+
+
+def test_given_settings(tmp_path: Path, capsys: Capture) -> None:
+    """What --set and the file of --config give stands beside the setting, and nothing is lacking."""
+    (tmp_path / "keeps.py").write_text(SETTINGS)
+    (tmp_path / "n.toml").write_text('modules = ["keeps.py"]\n[module.keeps]\nsize = 7\n')
+    text = listed(capsys, "--config", tmp_path / "n.toml", "--set", "keeps.file=/x")
+    assert 'file = "/x"  path; given by --set keeps.file\n' in text
+    assert f"size = 7     whole number; given by {tmp_path}/n.toml:3: [module.keeps] size\n" in text
+    assert "lacks" not in text
+
+
+def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
+    """No module is started, and none stays imported."""
+    (tmp_path / "one.py").write_text(FUNCTIONS.replace("(worker_count): ...", "(worker_count): raise OSError"))
+    before = set(sys.modules)
+    listed(capsys, tmp_path)
+    assert not {name for name in set(sys.modules) - before if "one" in name}
+
+
+def test_files_with_several_and_with_none(tmp_path: Path, capsys: Capture) -> None:
+    """Each class of a file is listed by its own docstring; a file of a directory without any is no fault."""
+    two = PLAIN.replace("class Plain:", 'class Plain:\n    "The first."')
+    two += PLAIN.removeprefix(HEAD).replace("class Plain", "class Other")
+    (tmp_path / "two.py").write_text(two)
+    (tmp_path / "none.py").write_text("")
+    text = listed(capsys, tmp_path)
+    assert f"two.Plain  {tmp_path}/two.py\n    The first.\n\ntwo.Other" in text
+    assert "    no output module in it" in text
+    assert listed(capsys, tmp_path / "none.py", status=1).endswith("    no output module in it\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import (", "SyntaxError: "),
+        ("import no_such_library", "No module named 'no_such_library'"),
+        (SETTINGS.replace("file: Path", "file"), 'the parameter "file" of its constructor has no annotation'),
+        (PLAIN.replace("def handle(self, worker, message)", "def handle(self)"), "must be defined as handle(self, "),
+    ],
+)
+def test_what_cannot_be_loaded(tmp_path: Path, capsys: Capture, text: str, told: str) -> None:
+    """Of a broken module it is said why, the others are listed, and the status is 1."""
+    (tmp_path / "broken.py").write_text(text)
+    (tmp_path / "fine.py").write_text(PLAIN)
+    printed = listed(capsys, tmp_path, status=1)
+    assert "    cannot be loaded: " in printed
+    assert told in printed
+    assert f"fine  {tmp_path}/fine.py" in printed
+
+
+def test_wrong_settings(tmp_path: Path, capsys: Capture) -> None:
+    """A setting that a module does not have, or of the wrong type, is told."""
+    (tmp_path / "keeps.py").write_text(SETTINGS)
+    printed = listed(capsys, tmp_path, "--set", "keeps.size=x", "--set", "keeps.sice=3", status=1)
+    assert '    wrong: --set keeps.size: "x" is not a whole number\n' in printed
+    assert '    wrong: --set keeps.sice: module keeps has no setting "sice"' in printed
+    assert "    lacks: file\n" in printed
+
+
+def test_no_such_module(capsys: Capture) -> None:
+    """A name that nothing has is told, with what there is."""
+    assert 'no module "prnter" is shipped with netconsd' in listed(capsys, "prnter", status=1)
+
+
+def test_bad_configuration(capsys: Capture) -> None:
+    """A file that cannot be read is one line."""
+    assert main(["--config", "/nowhere.toml"]) == 1
+    assert capsys.readouterr().err == "netconsd modules: --config: /nowhere.toml: No such file or directory\n"
