@@ -1,10 +1,8 @@
 """What came in, what became of it, what went out: plain counters.
 
-Each counter has exactly one thread that adds to it (a worker's, or the reactor's); any thread may read. A reader sees
-counters that are a moment apart; they are exact once the workers are idle or stopped, and then, per worker:
-
-    datagrams = whole + fragments + legacy + duplicates + empty
-    messages  = whole + reassembled + lines
+Each counter has exactly one thread that adds to it (a worker's, or the reactor's); any thread may read, and sees a
+value that it had, with and without Python's global lock. Two counters are read a moment apart; they are exact once the
+workers are idle or stopped. What adds up then, :meth:`netconsd.accounts.Accounts.discrepancies` checks.
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ class Tally:
         "reassembled",
         "replayed",
         "resets",
+        "skipped",
         "sources_aged",
         "sources_evicted",
         "sources_made",
@@ -57,6 +56,9 @@ class Tally:
         self.duplicates = 0
         #: A datagram without a byte: dropped.
         self.empty = 0
+
+        #: Datagrams of a batch that was given up because of an exception, which the log has: never looked at.
+        self.skipped = 0
 
         # What the messages handed out came from; held messages are not counted yet.
         self.messages = 0
@@ -109,7 +111,7 @@ class ListenerTally:
     #: Datagrams received, and their bytes.
     datagrams: int = 0
     octets: int = 0
-    #: Datagrams that the kernel dropped because the socket's receive buffer was full; read when the listener stops.
+    #: Datagrams that the kernel dropped because the socket's receive buffer was full; as of the last look at it.
     dropped: int = 0
     #: Datagrams that filled the receive buffer to the last byte, so that more of them may have been cut off.
     truncated: int = 0
@@ -127,6 +129,30 @@ class ModuleTally:
     messages: int = 0
     #: Calls that raised an exception.
     errors: int = 0
+    #: Batches handed to the module, and the seconds that it took for them: from call to return, waiting included.
+    batches: int = 0
+    seconds: float = 0.0
+    #: Monotonic time at which the module was given the batch that it has now; 0 if it has none.
+    called_at: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class SenderTally:
+    """What is counted of one sender, since it was last new to its worker."""
+
+    address: str
+    port: int
+    datagrams: int
+    octets: int
+    messages: int
+    missing: int
+    lost: int
+    #: Monotonic time of its last datagram.
+    last_seen: float
+
+
+#: What senders can be ranked by.
+SENDER_COUNTERS = ("datagrams", "octets", "messages", "missing", "lost")
 
 
 #: The names of the counters of a :class:`Tally`.

@@ -9,7 +9,7 @@ from netconsd.window cimport Window
 from netconsd.wire cimport Fragment, decode
 
 cdef double _NEVER, _PIECES_SECONDS
-cdef unsigned long long _ABSENT, _REBOOT_USEC
+cdef unsigned long long _ABSENT, _REBOOT_USEC, _MISSING_LIMIT
 cdef int _WINDOW
 cdef long long _MSGID_MASK
 
@@ -21,6 +21,8 @@ cdef class Stream:
     cdef readonly double deadline
     cdef readonly Py_ssize_t cost
     cdef public bint scheduled
+    cdef readonly long long datagrams, octets, messages, lost
+    cdef readonly unsigned long long missing
     cdef bint _started
     cdef bint _legacy_datagrams
     cdef Tally _tally

@@ -50,6 +50,8 @@ PIECES_SECONDS = 0.2
 EARLY = 16
 # A msgid has 32 bits, and wraps.
 _MSGID_MASK = 0xFFFFFFFF
+# Where one sender's missing numbers end: a 64-bit integer with a sign.
+_MISSING_LIMIT = 2**63 - 1
 # For the compiled build, which makes C variables of them.
 _ABSENT = ABSENT
 _WINDOW = WINDOW
@@ -78,8 +80,13 @@ class Stream:
         "_waiting",
         "_window",
         "cost",
+        "datagrams",
         "deadline",
         "last_seen",
+        "lost",
+        "messages",
+        "missing",
+        "octets",
         "scheduled",
         "source",
     )
@@ -101,6 +108,12 @@ class Stream:
         self.cost = 0
         #: For the table of senders: whether the deadline is in its schedule.
         self.scheduled = False
+        # This sender's part of the tally: what is worth five words of memory, with a million senders.
+        self.datagrams = 0
+        self.octets = 0
+        self.messages = 0
+        self.missing = 0
+        self.lost = 0
         self._tally = tally
         self._hold = hold
         self._legacy_datagrams = legacy_datagrams
@@ -121,6 +134,8 @@ class Stream:
         tally = self._tally
         tally.datagrams += 1
         tally.octets += len(datagram)
+        self.datagrams += 1
+        self.octets += len(datagram)
         self.last_seen = now
         decoded: ExtendedMessage | Fragment | None = None
         try:
@@ -192,6 +207,7 @@ class Stream:
     def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
         self._tally.lines += len(lines)
         self._tally.messages += len(lines)
+        self.messages += len(lines)
         out.extend(lines)
 
     # Fragments.
@@ -344,12 +360,18 @@ class Stream:
         message._missing = message._seq - self._last_seq - 1
         if message._missing:
             self._tally.missing += message._missing
+            # Forged numbers can add up to more than a word holds.
+            if message._missing < _MISSING_LIMIT - self.missing:
+                self.missing += message._missing
+            else:
+                self.missing = _MISSING_LIMIT
         if self._last_msgid >= 0 and message._msgid >= 0:
             lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
             # Half the range back is not a loss: the target was made anew and counts from 1.
             if lost <= _MSGID_MASK >> 1:
                 message._lost = lost
                 self._tally.lost += lost
+                self.lost += lost
         if self._window is None:
             self._window = Window(self._last_seq, self._last_stamp)
         self._last_seq = message._seq
@@ -391,6 +413,7 @@ class Stream:
 
     def _hand_out(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._tally.messages += 1
+        self.messages += 1
         if message._replayed:
             self._tally.replayed += 1
         out.append(message)

@@ -49,13 +49,21 @@ class Output:
         self._lock = threading.Lock()
         self._next_report = float("-inf")
         self._unreported = 0
-        #: Takes a worker's number and its messages, in that worker's thread; raises nothing.
-        self.handle: Callable[[int, list[Message]], None] = (
-            self._handle_batch if IBatchOutputModule.providedBy(module) else self._handle_each
-        )
+        self._hand_over = self._hand_over_batch if IBatchOutputModule.providedBy(module) else self._hand_over_each
 
-    def _handle_each(self, worker: int, messages: list[Message]) -> None:
+    def handle(self, worker: int, messages: list[Message]) -> None:
+        """Give the module the messages of a worker, in that worker's thread; raises nothing."""
         tally = self.tallies[worker]
+        # The module may keep the list, and change it.
+        count = len(messages)
+        tally.called_at = started = monotonic()
+        self._hand_over(tally, worker, messages)
+        tally.seconds += monotonic() - started
+        tally.called_at = 0.0
+        tally.batches += 1
+        tally.messages += count
+
+    def _hand_over_each(self, tally: ModuleTally, worker: int, messages: list[Message]) -> None:
         handle = self.module.handle
         for message in messages:
             # BaseException: sys.exit() in a module would end the worker's thread, and nobody would see.
@@ -64,16 +72,13 @@ class Output:
             except BaseException:
                 tally.errors += 1
                 self.complain()
-        tally.messages += len(messages)
 
-    def _handle_batch(self, worker: int, messages: list[Message]) -> None:
-        tally = self.tallies[worker]
+    def _hand_over_batch(self, tally: ModuleTally, worker: int, messages: list[Message]) -> None:
         try:
             self.module.handle_batch(worker, messages)
         except BaseException:
             tally.errors += 1
             self.complain()
-        tally.messages += len(messages)
 
     def complain(self) -> None:
         """Report the exception that is being handled, unless another one was just reported."""

@@ -18,8 +18,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from netconsd.histogram import Histogram
 from netconsd.ledger import ListenerTally
-from netconsd.sockets import kernel_drops
+from netconsd.sockets import meminfo, unwrapped
 from netconsd.workers import Workers
 
 __all__ = ["BatchReader", "Receiver"]
@@ -35,6 +36,8 @@ BATCHES = 8
 # At the stop, what is in a socket's receive buffer is read, as long as there is more. A sender that never pauses cannot
 # hold up the stop for longer: such a read takes some thousand datagrams.
 FINAL_READS = 256
+# Datagrams per read: from one, at rest, to all slots of the default batch.
+SIZE_BOUNDS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096)
 
 
 @implementer(IReadDescriptor, IListeningPort)
@@ -64,6 +67,10 @@ class BatchReader:
         :param receiver: makes what reads, from the socket, ``batch``, :data:`BATCHES` and the number of lanes.
         """
         self.tally = ListenerTally()
+        #: Datagrams per read, where there were any.
+        self.sizes = Histogram(SIZE_BOUNDS)
+        #: Bytes of the receive buffer that are taken, of how many; both as of the last :meth:`look`.
+        self.buffer_used = self.buffer_size = 0
         self._socket = bound
         self._lanes = workers.lanes
         self._pause = pause
@@ -80,14 +87,20 @@ class BatchReader:
 
     def stopListening(self) -> Deferred[None]:
         """Stop reading, and close the socket; may be called again."""
-        if self.fileno() >= 0:
-            self.tally.dropped = kernel_drops(self._socket)
+        self.look()
         if self._resumption is not None:
             self._resumption.cancel()
             self._resumption = None
         self._reactor.removeReader(self)
         self._socket.close()
         return succeed(None)
+
+    def look(self) -> None:
+        """Bring up to date what the kernel says of the socket: drops, and what waits in it; once an hour or more."""
+        if self.fileno() >= 0:
+            info = meminfo(self._socket)
+            self.tally.dropped = unwrapped(self.tally.dropped, info.drops)
+            self.buffer_used, self.buffer_size = info.used, info.size
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """Where the socket is bound."""
@@ -151,6 +164,8 @@ class BatchReader:
         tally.truncated = self._receiver.truncated
         tally.octets = self._receiver.octets
         tally.datagrams += count
+        if count:
+            self.sizes.observe(count)
         return count
 
     def drain(self) -> None:

@@ -258,6 +258,7 @@ class NetconsdService(Service):
 TOLD_AT_THE_END = (
     "dropped",
     "shed",
+    "skipped",
     "truncated",
     "refused",
     "read_errors",

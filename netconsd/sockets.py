@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
+import struct
+from typing import NamedTuple
 
 from netconsd.settings import ConfigError, Settings
 
@@ -33,11 +34,32 @@ def granted_rcvbuf(bound: socket.socket) -> int:
     return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
-def kernel_drops(bound: socket.socket) -> int:
-    """How many datagrams the kernel dropped for lack of room since the socket was made, modulo 2^32."""
-    # The last of the nine numbers is sk_drops (linux/sock_diag.h).
-    meminfo = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
-    return int.from_bytes(meminfo[32:36], sys.byteorder)
+class MemInfo(NamedTuple):
+    """What the kernel says of a socket's memory; unsigned numbers of 32 bits."""
+
+    used: int
+    """Bytes of the receive buffer that are taken: what is not read yet, with the kernel's own bookkeeping."""
+    size: int
+    """Bytes of the receive buffer, in the same terms: twice what was granted."""
+    drops: int
+    """Datagrams dropped for lack of room since the socket was made, modulo 2^32."""
+
+
+def meminfo(bound: socket.socket) -> MemInfo:
+    """Ask the kernel (SO_MEMINFO)."""
+    # SK_MEMINFO_RMEM_ALLOC, _RCVBUF and _DROPS of the nine in linux/sock_diag.h.
+    numbers = struct.unpack("=9I", bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
+    return MemInfo(numbers[0], numbers[1], numbers[8])
+
+
+def unwrapped(total: int, reading: int) -> int:
+    """What a counter has come to of which the kernel shows the low 32 bits.
+
+    Right if it is called at least once in 2^32 counts: at a million drops per second, every 71 minutes.
+
+    :param total: what it had come to when it was read before; 0 at the beginning.
+    """
+    return total + ((reading - total) & 0xFFFFFFFF)
 
 
 def _bind_all(settings: Settings) -> list[socket.socket]:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from netconsd.histogram import Histogram
 from netconsd.ledger import QueueTally, Tally
 from netconsd.message import Message
 from netconsd.ncrx import NEVER
@@ -31,6 +32,12 @@ Deliver = Callable[[int, list[Message]], object]
 # Kernels send at most 1000 bytes. A larger datagram takes as many places in a queue as it has KiB, so that a queue's
 # bound is one on memory, too.
 PLACE_BYTES = 1024
+# Seconds. At rest a message is with the modules within a millisecond, and under load within the pause of the reader and
+# the time of a batch; 0.2 is the default reorder time, and a queue that is full can be many seconds long.
+DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+#: Called in a lane's thread with the table of its senders.
+Question = Callable[[SourceTable], object]
 
 
 @dataclass(slots=True)
@@ -45,7 +52,7 @@ class _Batch:
 class Lane:
     """One worker: a thread that turns datagrams into messages and hands them to ``deliver``.
 
-    ``put`` and ``stop`` are for one thread, the producer's.
+    ``put``, ``ask`` and ``stop`` are for one thread, the producer's.
     """
 
     def __init__(
@@ -61,6 +68,9 @@ class Lane:
         self.number = number
         self.tally = Tally()
         self.queue_tally = QueueTally()
+        #: Seconds from receipt to the call of ``deliver``, waiting for order included: that of the first message of
+        #: each call, counted for each message of it.
+        self.delays = Histogram(DELAY_BOUNDS)
         #: Whether the thread runs.
         self.running = False
         self._deliver = deliver
@@ -76,10 +86,12 @@ class Lane:
             age=settings.gc_age,
             legacy_datagrams=legacy_datagrams,
         )
-        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Batch | Question | None] = SimpleQueue()
         # Places taken since the start: the producer adds to the first, the lane's thread to the second.
         self._places_put = 0
         self._places_done = 0
+        # Unix time minus monotonic time, as of the last batch.
+        self._epoch = 0.0
         self._log = Logger("netconsd")
 
     @property
@@ -118,6 +130,10 @@ class Lane:
             self.queue_tally.queued += len(datagrams)
             self._places_put += places
             self._queue.put(_Batch(senders, datagrams, received_at, now, places))
+
+    def ask(self, question: Question) -> None:
+        """Have a function called in the lane's thread, after what was put before; not at all if that has ended."""
+        self._queue.put(question)
 
     def start(self, finished: Callable[[], object]) -> None:
         """Start the thread.
@@ -159,9 +175,14 @@ class Lane:
                 last = True
                 self._hand_out(self._table.flush())
                 return False
+            if not isinstance(batch, _Batch):
+                batch(self._table)
+                return True
+            before = self.tally.datagrams
             try:
                 self._feed(batch)
             finally:
+                self.tally.skipped += before + len(batch.datagrams) - self.tally.datagrams
                 self._places_done += batch.places
         except BaseException:
             # Nothing that a datagram says can raise, nor a module (Outputs catches it). But neither a bug of ours nor
@@ -170,6 +191,7 @@ class Lane:
         return not last
 
     def _feed(self, batch: _Batch) -> None:
+        self._epoch = batch.received_at - batch.now
         done = 0
         while done < len(batch.datagrams):
             messages: list[Message] = []
@@ -182,6 +204,9 @@ class Lane:
 
     def _hand_out(self, messages: list[Message]) -> None:
         if messages:
+            # A step of the system's clock shows only in what was received before it.
+            delay = self._clock() + self._epoch - messages[0].received_at
+            self.delays.observe(max(0.0, delay), len(messages))
             self._deliver(self.number, messages)
 
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.logger import capturedLogs
 
 from netconsd.message import Message
 from netconsd.settings import Settings
 from netconsd.testing import source
 from netconsd.workers import Lane
-from tests.lanes import ALICE, BOB, Delivered, lane_with, lines, put, records, run
+from tests.lanes import ALICE, BOB, Delivered, Scripted, lane_with, lines, put, records, run
+
+LoggedFailures = Callable[[], list[type[BaseException]]]
+
+
+@pytest.fixture
+def errors() -> Iterator[LoggedFailures]:
+    """The exceptions that are logged."""
+    with capturedLogs() as events:
+        yield lambda: [event["log_failure"].type for event in events if "log_failure" in event]
+
 
 # Through the lane.
 
@@ -70,6 +82,84 @@ def test_senders_are_remembered() -> None:
     lane.put([ALICE, BOB, ALICE, source("192.0.2.1", 6666).key], lines(range(4)), 0.0, 0.0)
     run(lane)
     assert lane.senders == lane.tally.sources_made == 3
+
+
+# What it tells.
+
+
+def test_a_question_is_answered_in_its_turn() -> None:
+    """A function gets the table after what was queued before it, and before what was queued after it."""
+    lane = lane_with(Delivered())
+    known: list[int] = []
+    put(lane, *lines([1]))
+    lane.ask(lambda table: known.append(len(table)))
+    put(lane, *lines([2]), sender=BOB)
+    run(lane)
+    assert known == [1]
+    assert lane.tally.datagrams == 2
+
+
+def test_a_question_that_fails_costs_nothing(errors: LoggedFailures) -> None:
+    """What the function raises is logged, and the lane goes on."""
+    delivered = Delivered()
+    lane = lane_with(delivered)
+    lane.ask(lambda table: 1 // 0)
+    put(lane, *lines([1]))
+    run(lane)
+    assert errors() == [ZeroDivisionError]
+    assert delivered.texts == ["1"]
+
+
+def test_the_delay_from_receipt_to_delivery() -> None:
+    """It is that of the first message of a call, counted for each of them, whatever the system's clock says."""
+    now = [100.0]
+    lane = lane_with(Delivered(), clock=lambda: now[0], reorder=0.25)
+    put(lane, *records([1, 2]), received_at=1.5e9, now=99.5)
+    put(lane, *records([4]), received_at=1.5e9, now=100.0)
+    run(lane)
+    assert lane.delays.count == lane.tally.messages == 3
+    # Number 4 waited for 3 until the stop, at the time at which it came.
+    assert lane.delays.sum == 2 * 0.5
+    assert lane.delays.counts[lane.delays.bounds.index(0.5)] == 2
+
+
+def test_the_delay_of_what_waited_for_order() -> None:
+    """A message that was held back is as old as its datagram."""
+    script = Scripted()
+    lane = lane_with(Delivered(), clock=lambda: script.now, reorder=0.25)
+    vars(lane)["_queue"] = script
+    put(lane, *records([1, 3]), received_at=1.5e9)
+    script.put(Scripted.NOTHING)
+    run(lane)
+    assert lane.delays.count == 2
+    assert lane.delays.sum == 0.25
+
+
+def test_a_clock_that_steps_back_makes_no_negative_delay() -> None:
+    """A message received before the clock was set back has no delay at all, rather than one below zero."""
+    lane = lane_with(Delivered(), reorder=60.0)
+    put(lane, *records([1, 3]), received_at=1.5e9)
+    put(lane, *records([2]), received_at=1.4e9)
+    run(lane)
+    assert lane.delays.sum == 0.0
+
+
+def test_what_an_exception_skips_is_counted(errors: LoggedFailures) -> None:
+    """If ``deliver`` raises, the rest of its batch is not looked at, and each datagram of it is in ``skipped``."""
+
+    def fail(worker: int, messages: list[Message]) -> None:
+        raise ValueError
+
+    lane = lane_with(fail)
+    put(lane, *[b"\n" * 5000] * 5)
+    put(lane, *lines([1]))
+    run(lane)
+    assert errors() == [ValueError] * 2
+    tally = lane.tally
+    # 8192 messages are handed out at a time: after the second datagram.
+    assert (tally.datagrams, tally.skipped) == (3, 3)
+    assert tally.datagrams + tally.skipped == lane.queue_tally.queued
+    assert lane.backlog == 0
 
 
 # The bound of the queue.

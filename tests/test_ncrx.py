@@ -311,3 +311,13 @@ def test_replayed_messages_are_counted() -> None:
     message = only(harness.feed(b"** replaying previous printk message **\n" + record(1)))
     assert message.replayed
     assert harness.tally.replayed == 1
+
+
+def test_forged_numbers_do_not_overflow_a_senders_counter() -> None:
+    """What is missing by forged numbers, again and again, ends at the largest number of 64 bits with a sign."""
+    harness = Harness()
+    for time in range(3):
+        harness.records(0, 2**64 - 1, ts_usec=time * 2 * REBOOT_USEC)
+        harness.wait(HOLD)
+    assert harness.stream.missing == 2**63 - 1
+    assert harness.tally.missing > 2**65

@@ -424,3 +424,27 @@ def test_stopping_twice_stops_once() -> None:
     done(outputs.stop())
     done(outputs.stop())
     assert events == ["a start", "a stop"]
+
+
+# What it costs.
+
+
+def test_the_time_that_a_module_takes(seconds: list[float]) -> None:
+    """Per worker: how many batches and messages a module was handed, and how long it had them, errors or not."""
+
+    class Slow(Batches):
+        def handle_batch(self, worker: int, messages: list[Message]) -> None:
+            tally = outputs.started[0].tallies[worker]
+            assert tally.called_at == seconds[0]
+            seconds[0] += len(messages)
+            messages.clear()
+            super().handle_batch(worker, messages)
+
+    outputs = started(2, slow=Slow(None, OSError()))
+    outputs.deliver(1, some("a", "b"))
+    outputs.deliver(1, some("c"))
+    first, second = outputs.started[0].tallies
+    assert (first.batches, first.messages, first.seconds) == (0, 0, 0.0)
+    assert (second.batches, second.messages, second.errors) == (2, 3, 1)
+    assert second.seconds == 3.0
+    assert second.called_at == 0.0

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 
 from netconsd.reader import BATCHES, FINAL_READS, BatchReader, Receiver
 from netconsd.receiver import Receiver as PlainReceiver
+from netconsd.sockets import MemInfo
 from tests.loopback import needs_ipv6, send
 
 PAUSE = 0.001
@@ -320,6 +321,28 @@ def test_what_the_kernel_dropped_is_counted_at_the_stop(receiver: Any) -> None:
     assert reader.tally.datagrams > 0
     assert reader.tally.datagrams + reader.tally.dropped == 50
     assert reader.tally.octets == 900 * reader.tally.datagrams
+
+
+def test_what_the_kernel_dropped_is_seen_while_it_runs(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look brings the drops up to date, beyond the 32 bits of the kernel's counter, and what waits unread."""
+    each = rig()
+    readings = iter([MemInfo(700, 4096, 2**32 - 2), MemInfo(0, 4096, 3)])
+    monkeypatch.setattr("netconsd.reader.meminfo", lambda bound: next(readings))
+    each.reader.look()
+    assert (each.reader.tally.dropped, each.reader.buffer_used, each.reader.buffer_size) == (2**32 - 2, 700, 4096)
+    each.reader.look()
+    assert (each.reader.tally.dropped, each.reader.buffer_used) == (2**32 + 3, 0)
+    monkeypatch.undo()
+
+
+def test_sizes_of_reads(rig: Any) -> None:
+    """How many datagrams a read found is kept, refused ones included, of reads that found any."""
+    each = rig(3, 0, 1)
+    each.receiver.refused = 2
+    for _ in range(3):
+        each.reader.read(0.0)
+    assert (each.reader.sizes.count, each.reader.sizes.sum) == (2, each.reader.tally.datagrams)
+    assert each.reader.sizes.sum == 6
 
 
 # The end.

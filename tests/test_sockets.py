@@ -6,15 +6,17 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netconsd import sockets
 from netconsd.settings import ConfigError, Settings
-from netconsd.sockets import SO_RCVBUFFORCE, bind, granted_rcvbuf
+from netconsd.sockets import SO_RCVBUFFORCE, bind, granted_rcvbuf, meminfo, unwrapped
 from tests.loopback import needs_ipv6
 
 Bind = Callable[..., list[socket.socket]]
@@ -301,3 +303,31 @@ def test_the_number_of_rcvbufforce() -> None:
         else:
             with pytest.raises(PermissionError):
                 probe.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 12345)
+
+
+def test_what_the_kernel_says_of_a_socket() -> None:
+    """What waits unread takes room in the receive buffer, whose size is twice what was asked for; drops are counted."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        assert meminfo(bound) == (0, 16384, 0)
+        for _ in range(100):
+            bound.sendto(b"x" * 1000, bound.getsockname())
+        info = meminfo(bound)
+        assert 0 < info.used <= 2 * info.size
+        received = 0
+        bound.setblocking(False)
+        with suppress(BlockingIOError):
+            while bound.recv(2000):
+                received += 1
+        assert 0 < received == 100 - info.drops
+
+
+@given(st.lists(st.integers(0, 2**32 - 1)))
+def test_a_counter_that_wraps(growth: list[int]) -> None:
+    """Read often enough, a counter of 32 bits tells the whole number, however often it wraps."""
+    true = total = 0
+    for more in growth:
+        true += more
+        total = unwrapped(total, true % 2**32)
+        assert total == true

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from netconsd.ledger import Tally
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.ledger import SENDER_COUNTERS, Tally
 from netconsd.message import ExtendedMessage, Message
 from netconsd.ncrx import NEVER
 from netconsd.sources import WAITING_BYTES_LIMIT, SourceTable
@@ -237,3 +241,36 @@ def test_evicted_senders_do_not_stay_in_the_schedule() -> None:
         return harness.table
 
     assert bytes_for(flood) < 100_000
+
+
+def test_the_top_list() -> None:
+    """The senders with the most of a counter come first, with all that is counted of them, and no more than asked."""
+    harness = Harness()
+    for seq in (1, 2, 5):
+        harness.feed((1, extended("", seq=seq, msgid=seq)))
+    harness.advance(1.0)
+    harness.feed(*((2, b"a line\n"),) * 5, (3, b"x"))
+    busiest, second = harness.table.top(2, "datagrams")
+    assert (busiest.address, busiest.datagrams, busiest.octets, busiest.messages) == ("10.0.0.2", 5, 35, 5)
+    assert busiest.last_seen == harness.now
+    assert (second.address, second.port, second.datagrams, second.messages) == ("10.0.0.1", 6665, 3, 3)
+    assert (second.missing, second.lost) == (2, 2)
+    assert [each.address for each in harness.table.top(1, "lost")] == ["10.0.0.1"]
+    assert len(harness.table.top(9, "missing")) == 3
+
+
+def test_a_top_list_by_nonsense() -> None:
+    """Senders can be ranked by what is counted of them, not by anything else that a stranger may ask for."""
+    with pytest.raises(ValueError, match=r"^'_window' is not one of datagrams, "):
+        Harness().table.top(1, "_window")
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 50)), max_size=60))
+def test_senders_add_up_to_the_worker(arrivals: list[tuple[int, int]]) -> None:
+    """What is counted per sender is, all senders together, what the worker counts."""
+    harness = Harness()
+    for sender, seq in arrivals:
+        harness.feed((sender, extended(str(seq), seq=seq, msgid=seq)), (sender, b"text"))
+    harness.table.flush()
+    for name in SENDER_COUNTERS:
+        assert sum(getattr(each, name) for each in harness.table.top(9, name)) == getattr(harness.tally, name)
