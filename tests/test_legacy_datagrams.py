@@ -145,7 +145,7 @@ def test_where_no_module_asks_nobody_looks() -> None:
     running = outputs(lines=RecordingModule())
     assert not running.legacy_datagrams
     given: list[Any] = []
-    running.started[0].handle = lambda worker, messages: given.append(messages)
+    vars(running.started[0])["handle"] = lambda worker, messages: given.append(messages)
     batch: list[Message] = [legacy_message("a")]
     running.deliver(0, batch)
     assert given[0] is batch
