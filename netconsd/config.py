@@ -265,5 +265,6 @@ OPTIONS: Final[dict[str, _Option]] = {
     "max-sources": _Option(_same("max_sources"), _number),
     "reorder": _Option(_milliseconds("reorder"), _number),
     "pause": _Option(_milliseconds("pause"), _number),
+    "acks": _Option(_same("acks"), bool),
 }
 """The options that have one value, by their long names, which are also the keys of the file."""

@@ -105,6 +105,16 @@ class QueueTally:
 
 
 @dataclass(slots=True)
+class AckTally:
+    """What one worker counts of the acknowledgements that it sends."""
+
+    #: Acknowledgements sent; those that the system refused to send; those not tried because too many were under way.
+    sent: int = 0
+    failed: int = 0
+    crowded: int = 0
+
+
+@dataclass(slots=True)
 class ListenerTally:
     """What the reactor's thread counts of one listener."""
 

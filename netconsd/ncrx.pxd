@@ -43,6 +43,12 @@ cdef class Stream:
     @cython.locals(reassemblies=dict, reassembly=Reassembly, waiting=Waiting)
     cpdef flush(self, list out)
 
+    # Python's numbers: one more than the highest of 64 bits is needed, too.
+    @cython.locals(last=object)
+    cpdef acknowledgement(self)
+    @cython.locals(last=object, highest=object, missing=list, here=list)
+    cdef list _missing(self)
+
     cdef _read_text(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(line=LineBuffer)
     cdef _end_line(self, list out)

@@ -17,6 +17,8 @@ Rules:
    for rule 3, so that pieces that come later are delivered, too.
 7. An unfinished line of legacy text ends with the next newline, after the reorder time, or when an extended datagram
    arrives.
+8. A record sent again in an emergency, and further behind than rule 4 allows for, is dropped as a repeat: its sender
+   goes through all it has, and needs to learn only that somebody listens.
 
 Whatever arrives, nothing is raised, and every datagram is counted under one heading of
 :class:`~netconsd.ledger.Tally`.
@@ -48,6 +50,9 @@ PIECES_SECONDS = 0.2
 # When one message's wait is over, so it is for those that had to wait for another sixteenth of the reorder time: where
 # senders suppress records, everything waits, and is let go sixteen times per reorder time instead of with every batch.
 EARLY = 16
+# As many bytes as a kernel sends, and not more in answer to a forged datagram (docs/wire section 7). A missing number
+# takes two of them at least, which bounds the time that a forged gap of 2^64 numbers costs.
+ACK_BYTES = 1000
 # A msgid has 32 bits, and wraps.
 _MSGID_MASK = 0xFFFFFFFF
 # Where one sender's missing numbers end: a 64-bit integer with a sign.
@@ -184,6 +189,43 @@ class Stream:
             self._deliver(waiting.pop(), out)
         self._settle()
 
+    def acknowledgement(self) -> bytes | None:
+        """What to answer a sender of the reliable variant (docs/wire section 7); ``None`` before its first record.
+
+        ``ncrx<last> <missing>...`` in at most :data:`ACK_BYTES`: all up to the last number is here, but for those
+        missing; what was given up can be missing still, until it is too far behind to be taken for late.
+        """
+        if not self._started:
+            return None
+        last = self._last_seq
+        ack = b""
+        for seq in self._missing():
+            word = b" %d" % seq
+            if len(b"ncrx%d" % last) + len(ack) + len(word) > ACK_BYTES:
+                # Who is not told that a number is missing must not be told that it is here.
+                last = min(last, seq - 1)
+                break
+            ack += word
+        return b"ncrx%d" % last + ack
+
+    def _missing(self) -> list[int]:
+        """The numbers that should be sent again, in order: as many as an acknowledgement can hold, at most."""
+        last = self._last_seq
+        missing: list[int] = []
+        if self._window is not None:
+            missing = self._window.missing()
+        elif self._last_stamp == _ABSENT:
+            missing.append(last)
+        here = [] if self._waiting is None else self._waiting.seqs()
+        highest = max(here, default=last)
+        for key in self._reassemblies or ():
+            # Not all of its pieces are here.
+            highest = max(highest, key[0])
+        for seq in [*here, highest + 1]:
+            missing += range(last + 1, min(seq, last + 1 + ACK_BYTES // 2 - len(missing)))
+            last = seq
+        return missing
+
     # Legacy text.
 
     def _read_text(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
@@ -290,6 +332,8 @@ class Stream:
                 return False
             if stamp == _ABSENT and self._last_seq - seq < _WINDOW and self._may_be_late(message):
                 self._deliver_late(message, out)
+            elif stamp == _ABSENT and message._emergency:
+                return False
             else:
                 self._reset(message, out)
             return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,8 +21,8 @@ from netconsd.ledger import total
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import Settings
-from netconsd.sockets import bind, granted_rcvbuf
-from netconsd.workers import Workers
+from netconsd.sockets import bind, granted_rcvbuf, send_to
+from netconsd.workers import Reply, Workers
 
 # How long a stop waits for the workers. A module that hangs, in a write to a terminal that nobody reads, say, must not
 # make the daemon unstoppable; one that is only slow should get its messages out. systemd kills after 90 seconds.
@@ -61,6 +62,8 @@ class NetconsdService(Service):
         self._log = Logger("netconsd")
         self._sockets: list[socket.socket] = []
         self._readers: list[BatchReader] = []
+        # What acknowledgements are sent from, with the port that the senders know.
+        self._answering: socket.socket | None = None
         self._workers: Workers | None = None
         self._outputs = Outputs(self._modules, self.settings.workers)
         #: The UDP port, once the sockets are bound; 0 before.
@@ -116,6 +119,7 @@ class NetconsdService(Service):
                 self.settings,
                 reactor=self._reactor,
                 legacy_datagrams=self._outputs.legacy_datagrams,
+                reply=self._make_reply(),
             )
             self._workers.start()
             granted = granted_rcvbuf(self._sockets[0])
@@ -135,6 +139,13 @@ class NetconsdService(Service):
             self.started.callback(None)
         else:
             self.started.errback(error)
+
+    def _make_reply(self) -> Reply | None:
+        if not self.settings.acks:
+            return None
+        # A copy, so that what the workers still have when the reader has closed its socket is acknowledged, too.
+        self._answering = self._sockets[0].dup()
+        return partial(send_to, self._answering)
 
     def _listen(self, bound: socket.socket, workers: Workers, pause: float) -> None:
         reader = BatchReader(
@@ -170,6 +181,9 @@ class NetconsdService(Service):
         self.port = 0
         if self._workers is not None:
             await self._stop_workers(self._workers)
+        if self._answering is not None:
+            self._answering.close()
+            self._answering = None
         self._log_failures()
         await self._outputs.stop()
         self._readers = []
@@ -247,6 +261,8 @@ class NetconsdService(Service):
         counters["shed"] = sum(lane.queue_tally.shed for lane in workers.lanes)
         for name in ("dropped", "truncated", "refused", "read_errors"):
             counters[name] = sum(getattr(reader.tally, name) for reader in readers)
+        for name in ("sent", "failed", "crowded"):
+            counters[f"acks_{name}"] = sum(getattr(lane.acks.tally, name) for lane in workers.lanes if lane.acks)
         worth_telling = {name: counters[name] for name in TOLD_AT_THE_END if counters[name]}
         if worth_telling:
             self._log.info(
@@ -274,4 +290,7 @@ TOLD_AT_THE_END = (
     "crowded",
     "sources_aged",
     "sources_evicted",
+    "acks_sent",
+    "acks_failed",
+    "acks_crowded",
 )

@@ -117,6 +117,8 @@ class Settings:
     """Seconds that a message waits for the ones missing before it."""
     pause: float = 0.001
     """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
+    acks: bool = False
+    """Whether senders are told what arrived (docs/wire section 7)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -138,6 +140,8 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
     """
     if field == "address":
         return _address_problem(value)
+    if field == "acks":
+        return None if isinstance(value, bool) else f"{value!r} is neither true nor false"
     low, high = BOUNDS[field]
     if isinstance(low, int):
         if isinstance(value, bool) or not isinstance(value, int):

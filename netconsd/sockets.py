@@ -62,6 +62,23 @@ def unwrapped(total: int, reading: int) -> int:
     return total + ((reading - total) & 0xFFFFFFFF)
 
 
+def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:
+    """Send a datagram to a sender, given as :attr:`netconsd.message.Source.key`, if that is possible at once.
+
+    For any thread. ``False`` where the system refuses: a full buffer, no route, a link-local address (whose interface
+    the key does not name), a closed socket.
+    """
+    port = int.from_bytes(key[16:], "big")
+    try:
+        if bound.family == socket.AF_INET6:
+            bound.sendto(datagram, (socket.inet_ntop(socket.AF_INET6, key[:16]), port))
+        else:
+            bound.sendto(datagram, (socket.inet_ntop(socket.AF_INET, key[12:16]), port))
+    except OSError:
+        return False
+    return True
+
+
 def _bind_all(settings: Settings) -> list[socket.socket]:
     family, address = _address(settings.address)
     port = settings.port

@@ -24,6 +24,8 @@ cdef class SourceTable:
     cpdef Py_ssize_t feed_part(
         self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
     ) except -1
+    @cython.locals(stream=Stream)
+    cpdef acknowledgement(self, bytes key)
     cpdef list advance(self, double now)
     cpdef double next_deadline(self)
     @cython.locals(stream=Stream)

@@ -137,6 +137,11 @@ class SourceTable:
         self._expire(now, out)
         return index
 
+    def acknowledgement(self, key: bytes) -> bytes | None:
+        """What to answer a sender (:meth:`netconsd.ncrx.Stream.acknowledgement`), if it is known and needs one."""
+        stream = self._streams.get(key)
+        return None if stream is None else stream.acknowledgement()
+
     def advance(self, now: float) -> list[Message]:
         """Return what has waited long enough by ``now``, and forget senders that were silent too long."""
         out: list[Message] = []

@@ -72,6 +72,7 @@ class Options(usage.Options):
         super().__init__()  # type: ignore[no-untyped-call]
         self._modules: list[str] = []
         self._sets: list[str] = []
+        self["acks"] = None
 
     def opt_modules(self, module: str) -> None:
         """output module, as MODULE; may be given several times"""  # noqa: D403 - printed by --help
@@ -80,6 +81,10 @@ class Options(usage.Options):
     def opt_set(self, setting: str) -> None:
         """NAME.KEY=VALUE: a setting of the module NAME; may be given several times"""
         self._sets.append(setting)
+
+    def opt_acks(self) -> None:
+        """tell senders in user space what arrived, so that they repeat what did not"""  # noqa: D403
+        self["acks"] = "yes"
 
     def opt_version(self) -> None:
         """print the version and exit"""  # noqa: D403

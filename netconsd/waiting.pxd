@@ -19,6 +19,8 @@ cdef class Waiting:
     @cython.locals(message=ExtendedMessage, index=Py_ssize_t)
     cpdef ExtendedMessage get(self, unsigned long long seq)
     @cython.locals(message=ExtendedMessage)
+    cpdef list seqs(self)
+    @cython.locals(message=ExtendedMessage)
     cpdef ExtendedMessage lowest(self)
     @cython.locals(message=ExtendedMessage)
     cpdef ExtendedMessage pop(self)

@@ -80,6 +80,10 @@ class Waiting:
                 return message
         return None
 
+    def seqs(self) -> list[int]:
+        """The numbers of all messages, in order."""
+        return [message._seq for message in self._messages if message is not None]
+
     def lowest(self) -> ExtendedMessage:
         """The message with the lowest number, of at least one."""
         message = self._messages[self._first]

@@ -9,4 +9,5 @@ cdef class Window:
     @cython.locals(mask="unsigned long long", skipped="unsigned long long")
     cpdef advance(self, unsigned long long seq, unsigned long long stamp)
     cpdef fill(self, unsigned long long seq, unsigned long long stamp)
+    cpdef list missing(self)
     cdef _grow(self, unsigned long long distance)

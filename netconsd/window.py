@@ -60,6 +60,11 @@ class Window:
             self._bottom = seq
         self._stamps[seq & (len(self._stamps) - 1)] = stamp
 
+    def missing(self) -> list[int]:
+        """The numbers not delivered, in order: up to ``top``, above the lowest one delivered, and not too long ago."""
+        distance = min(self.top - self._bottom, WINDOW - 1)
+        return [self.top - behind for behind in range(distance, -1, -1) if self.stamp(self.top - behind) == ABSENT]
+
     def _grow(self, distance: int) -> None:
         old = self._stamps
         if len(old) == WINDOW:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from netconsd.acks import Acks
 from netconsd.histogram import Histogram
 from netconsd.ledger import QueueTally, Tally
 from netconsd.message import Message
@@ -28,6 +29,9 @@ from netconsd.sources import SourceTable
 
 #: Called in a lane's thread, one call at a time per lane: the lane's number, and at least one message.
 Deliver = Callable[[int, list[Message]], object]
+#: Called in a lane's thread: sends a datagram to a sender (:attr:`netconsd.message.Source.key`), and says whether it
+#: went.
+Reply = Callable[[bytes, bytes], bool]
 
 # Kernels send at most 1000 bytes. A larger datagram takes as many places in a queue as it has KiB, so that a queue's
 # bound is one on memory, too.
@@ -62,6 +66,7 @@ class Lane:
         settings: Settings,
         *,
         legacy_datagrams: bool = False,
+        reply: Reply | None = None,
         clock: Callable[[], float] = monotonic,
         thread: Callable[..., Any] = threading.Thread,
     ) -> None:
@@ -87,6 +92,8 @@ class Lane:
             legacy_datagrams=legacy_datagrams,
         )
         self._queue: SimpleQueue[_Batch | Question | None] = SimpleQueue()
+        #: What acknowledges, if that is wanted.
+        self.acks = Acks(self._table, reply) if reply is not None else None
         # Places taken since the start: the producer adds to the first, the lane's thread to the second.
         self._places_put = 0
         self._places_done = 0
@@ -165,15 +172,22 @@ class Lane:
         last = False
         try:
             deadline = self._table.next_deadline()
+            if self.acks is not None:
+                deadline = min(deadline, self.acks.next_deadline())
             try:
                 timeout = None if deadline == NEVER else max(0.0, deadline - self._clock())
                 batch = self._queue.get(timeout=timeout)
             except Empty:
-                self._hand_out(self._table.advance(self._clock()))
+                now = self._clock()
+                self._hand_out(self._table.advance(now))
+                if self.acks is not None:
+                    self.acks.advance(now)
                 return True
             if batch is None:
                 last = True
                 self._hand_out(self._table.flush())
+                if self.acks is not None:
+                    self.acks.finish()
                 return False
             if not isinstance(batch, _Batch):
                 batch(self._table)
@@ -181,6 +195,8 @@ class Lane:
             before = self.tally.datagrams
             try:
                 self._feed(batch)
+                if self.acks is not None:
+                    self.acks.heard(batch.senders, batch.now)
             finally:
                 self.tally.skipped += before + len(batch.datagrams) - self.tally.datagrams
                 self._places_done += batch.places
@@ -227,6 +243,7 @@ class Workers:
         *,
         reactor: IReactorFromThreads | None = None,
         legacy_datagrams: bool = False,
+        reply: Reply | None = None,
     ) -> None:
         """
         :param deliver: called with a worker's number and a list of messages, in that worker's thread; what it raises
@@ -234,6 +251,7 @@ class Workers:
         :param settings: ``workers``, ``queue``, ``max_sources``, ``reorder``, ``gc_interval`` and ``gc_age`` are used.
         :param legacy_datagrams: whether legacy text is delivered by the datagram as well, as
             :class:`netconsd.message.LegacyDatagram`, before the lines that end in it.
+        :param reply: sends acknowledgements; without it there are none.
         """
         if reactor is None:
             from twisted.internet import reactor as default
@@ -242,7 +260,8 @@ class Workers:
         settings = settings or Settings()
         self._reactor = reactor
         self.lanes = [
-            Lane(number, deliver, settings, legacy_datagrams=legacy_datagrams) for number in range(settings.workers)
+            Lane(number, deliver, settings, legacy_datagrams=legacy_datagrams, reply=reply)
+            for number in range(settings.workers)
         ]
         self._finished: list[Deferred[None]] = []
 

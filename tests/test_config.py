@@ -70,6 +70,7 @@ def test_every_option_on_the_command_line() -> None:
         "max-sources": "6",
         "reorder": "1.5",
         "pause": "2",
+        "acks": "yes",
     }
     assert given.keys() == OPTIONS.keys()
     assert configure(given).settings == Settings(
@@ -85,6 +86,7 @@ def test_every_option_on_the_command_line() -> None:
         max_sources=6,
         reorder=0.0015,
         pause=0.002,
+        acks=True,
     )
 
 
@@ -102,6 +104,7 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         max-sources = 6
         reorder = 1500
         pause = 0.5
+        acks = true
         """
     assert read(cwd, text).settings == Settings(
         port=6666,
@@ -116,6 +119,7 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         max_sources=6,
         reorder=1.5,
         pause=0.0005,
+        acks=True,
     )
 
 

@@ -15,7 +15,20 @@ from tests.syntax import imports, syntax
 PACKAGE = Path(netconsd.__file__).parent
 
 # From the bottom to the top: each may import those before it.
-ROOMS = ["ledger", "body", "message", "wire", "fragments", "lines", "window", "waiting", "ncrx", "sources", "datagrams"]
+ROOMS = [
+    "ledger",
+    "body",
+    "message",
+    "wire",
+    "fragments",
+    "lines",
+    "window",
+    "waiting",
+    "ncrx",
+    "sources",
+    "acks",
+    "datagrams",
+]
 
 # What the pure rooms may import besides each other. None of it reads a clock, opens a file or socket, starts a thread
 # or logs. Whoever adds to it has looked.

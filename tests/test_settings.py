@@ -57,6 +57,12 @@ def test_not_a_number(value: object) -> None:
     assert refusal(reorder=value) == f"reorder: {value!r} is not a number"
 
 
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_not_a_truth(value: object) -> None:
+    """What is on or off takes true or false only."""
+    assert refusal(acks=value) == f"acks: {value!r} is neither true nor false"
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "::", "::1", "fe80::1%eth0", "::ffff:192.0.2.1"])
 def test_addresses(address: str) -> None:
     """Literals of both families are addresses, with a scope, too."""

@@ -55,6 +55,12 @@ def test_bounds_are_options() -> None:
     assert parsed.configuration.settings == Settings(rcvbuf=4096, queue=5, max_sources=6, reorder=0.007)
 
 
+def test_acks() -> None:
+    """Senders are answered only if that is asked for."""
+    assert not options().configuration.settings.acks
+    assert options("--acks").configuration.settings.acks
+
+
 def test_modules_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--modules may be repeated, and what stands behind the options are modules, too, as with the C daemon."""
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,83 @@
+"""Acknowledgements of the daemon over real sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from netconsd.testing import extended
+from tests.integration.rig import Blocked, is_free, logging, running
+from tests.loopback import Arrivals, needs_ipv6
+
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def sender() -> Iterator[socket.socket]:
+    """A sender on 127.0.0.1 that waits for answers."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as made:
+        made.bind(("127.0.0.1", 0))
+        made.settimeout(PATIENCE)
+        yield made
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param(None, marks=needs_ipv6)])
+@pytest_twisted.ensureDeferred
+async def test_the_daemon_answers_from_its_own_port(address: str | None, sender: socket.socket) -> None:
+    """With acks, a sender learns what arrived from the port that it sends to; over an IPv6 socket as well."""
+    module = Arrivals()
+    with logging() as log:
+        async with running({"module": module}, address=address, acks=True) as service:
+            port = service.port
+            sender.sendto(extended("x", seq=7), ("127.0.0.1", port))
+            answer = await deferToThread(sender.recvfrom, 2000)
+    assert answer == (b"ncrx7", ("127.0.0.1", port))
+    assert "Of note: acks_sent 1" in log.lines()
+
+
+@needs_ipv6
+@pytest_twisted.ensureDeferred
+async def test_ipv6_senders_are_answered() -> None:
+    """A sender with an IPv6 address is answered, too."""
+    with closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sender:
+        sender.settimeout(PATIENCE)
+        async with running({}, address="::1", acks=True) as service:
+            sender.sendto(extended("x", seq=7), ("::1", service.port))
+            answer = await deferToThread(sender.recvfrom, 2000)
+    assert answer[0] == b"ncrx7"
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_answered_by_default(sender: socket.socket) -> None:
+    """Without acks nothing leaves the daemon."""
+    module = Arrivals()
+    async with running({"module": module}) as service:
+        sender.sendto(extended("x", seq=7), ("127.0.0.1", service.port))
+        await module.number(1)
+    sender.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        sender.recv(2000)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_drained_is_acknowledged(sender: socket.socket) -> None:
+    """What a worker still has when the listener has stopped is delivered, then acknowledged, and the port is free."""
+    module = Blocked()
+    async with running({"module": module}, acks=True, workers=1) as service:
+        port = service.port
+        sender.sendto(extended("x", seq=7), ("127.0.0.1", port))
+        assert await deferToThread(module.entered.wait, PATIENCE)
+        sender.sendto(extended("x", seq=8), ("127.0.0.1", port))
+        # The listener reads the second and stops, while the module is busy with the first.
+        stopped = service.stopService()
+        module.release.set()
+        await stopped
+    assert module.texts == ["x", "x"]
+    answers = {sender.recv(2000) for _ in range(2)}
+    assert answers == {b"ncrx7", b"ncrx8"}
+    assert is_free(port)
