@@ -8,6 +8,7 @@ class Receiver:
     octets: int
     truncated: int
     refused: int
+    large: bool
 
     def __init__(self, bound: socket, batch: int, batches: int, lanes: int) -> None: ...
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]: ...

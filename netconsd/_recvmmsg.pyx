@@ -59,6 +59,9 @@ DEF HEAD = 1024
 DEF TAIL = 64512
 # The address and the port, in network order: Source.key.
 DEF KEY = 18
+# How many senders' keys are kept, each in a place that its address and port decide: a key that is there need not be
+# made, nor hashed by the table of senders. A stranger's forged senders push others out, and that is all.
+DEF KNOWN = 4096
 
 SLOT = HEAD + TAIL
 
@@ -112,6 +115,8 @@ cdef class Receiver:
     cdef readonly long long truncated
     #: Datagrams from an address that is neither IPv4 nor IPv6, since the start; they are dropped.
     cdef readonly long long refused
+    #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.workers) or more.
+    cdef readonly bint large
     cdef int batch
     cdef int lanes
     cdef mmsghdr *headers
@@ -119,6 +124,7 @@ cdef class Receiver:
     cdef sockaddr_in6 *names
     cdef uint8_t *heads
     cdef uint8_t *tails
+    cdef list known
 
     def __cinit__(self, bound, int batch, int batches, int lanes):
         """
@@ -133,6 +139,7 @@ cdef class Receiver:
         self.batch = batch
         self.slots = batch * batches
         self.lanes = lanes
+        self.known = [None] * KNOWN
         self.headers = <mmsghdr *>calloc(self.slots, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(2 * self.slots, sizeof(iovec))
         self.names = <sockaddr_in6 *>calloc(self.slots, sizeof(sockaddr_in6))
@@ -188,7 +195,9 @@ cdef class Receiver:
         cdef list result = [([], []) for _ in range(self.lanes)]
         cdef list senders, datagrams
         cdef uint8_t key[KEY]
-        cdef int slot, lane
+        cdef int slot
+        cdef uint32_t crc
+        self.large = False
         for slot in range(count):
             self.octets += self.headers[slot].msg_len
             if not self.read_key(slot, key):
@@ -196,11 +205,19 @@ cdef class Receiver:
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
-            lane = crc32_of_address(key) % <uint32_t>self.lanes
-            senders, datagrams = <tuple>result[lane]
-            senders.append((<char *>key)[:KEY])
+            crc = crc32_of_address(key)
+            senders, datagrams = <tuple>result[crc % <uint32_t>self.lanes]
+            senders.append(self.key_object(key, crc))
             datagrams.append(self.datagram(slot))
         return result
+
+    cdef bytes key_object(self, const uint8_t *key, uint32_t crc):
+        cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17]) % KNOWN
+        cdef bytes known = self.known[place]
+        if known is None or memcmp(<const char *>known, key, KEY) != 0:
+            known = (<const char *>key)[:KEY]
+            self.known[place] = known
+        return known
 
     cdef bint read_key(self, int slot, uint8_t *key) noexcept:
         cdef sockaddr_in6 *name = self.names + slot
@@ -220,6 +237,9 @@ cdef class Receiver:
         # Of a truncated datagram this is what there was room for.
         cdef Py_ssize_t length = self.headers[slot].msg_len
         cdef char *head = <char *>self.heads + <size_t>slot * HEAD
-        if length <= HEAD:
+        if length < HEAD:
+            return head[:length]
+        self.large = True
+        if length == HEAD:
             return head[:length]
         return head[:HEAD] + (<char *>self.tails + <size_t>slot * TAIL)[:length - HEAD]

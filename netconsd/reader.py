@@ -154,11 +154,12 @@ class BatchReader:
                 )
             return 0
         received_at = self._wall_clock()
+        large = self._receiver.large
         count = 0
         for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
             if datagrams:
                 count += len(datagrams)
-                lane.put(senders, datagrams, received_at, now)
+                lane.put(senders, datagrams, received_at, now, large)
         count += int(self._receiver.refused) - tally.refused
         tally.refused = self._receiver.refused
         tally.truncated = self._receiver.truncated

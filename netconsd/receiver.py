@@ -9,6 +9,8 @@ from netconsd.message import MAPPED_IPV4
 
 # One more than the largest UDP datagram, so that none is cut off unseen.
 _SIZE = 65536
+# netconsd.workers.PLACE_BYTES.
+_LARGE = 1024
 # Reading an address that Python has written costs as much as reading the datagram. A stranger can have as many
 # addresses as he likes, so they are forgotten now and then.
 ADDRESSES_LIMIT = 4096
@@ -17,7 +19,7 @@ ADDRESSES_LIMIT = 4096
 class Receiver:
     """Reads one socket. For one thread at a time."""
 
-    __slots__ = ("_addresses", "_lanes", "_socket", "octets", "refused", "slots", "truncated")
+    __slots__ = ("_addresses", "_lanes", "_socket", "large", "octets", "refused", "slots", "truncated")
 
     def __init__(self, bound: socket.socket, batch: int, batches: int, lanes: int) -> None:
         """
@@ -35,6 +37,8 @@ class Receiver:
         self.truncated = 0
         #: Datagrams from an address that cannot be read, since the start; they are dropped.
         self.refused = 0
+        #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.workers) or more.
+        self.large = False
 
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
         """Read what is there, and return a pair of lists for each lane: the senders' keys, and the datagrams.
@@ -45,7 +49,7 @@ class Receiver:
         result: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(self._lanes)]
         receive = self._socket.recvfrom
         addresses = self._addresses
-        octets = 0
+        octets = largest = 0
         for count in range(self.slots):
             try:
                 datagram, address = receive(_SIZE)
@@ -56,6 +60,7 @@ class Receiver:
                     raise
                 break
             octets += len(datagram)
+            largest = max(largest, len(datagram))
             known = addresses.get(address)
             if known is None:
                 known = self._read_address(address)
@@ -67,6 +72,7 @@ class Receiver:
             senders.append(key)
             datagrams.append(datagram)
         self.octets += octets
+        self.large = largest >= _LARGE
         return result
 
     def _read_address(self, address: tuple[str, int]) -> tuple[int, bytes] | None:

@@ -15,9 +15,8 @@ from netconsd.ncrx import NEVER, Stream
 
 # What all senders of a worker together may have waiting: messages behind a gap, fragments, unfinished lines. A stranger
 # who forges senders by the thousand, each with a gap, gets the oldest delivered early instead of our memory.
-WAITING_BYTES_LIMIT = (
-    64 * 1024 * 1024
-)  # How many more entries than twice its senders the schedule has before it is cleaned.
+WAITING_BYTES_LIMIT = 64 * 1024 * 1024
+# How many more entries than twice its senders the schedule has before it is cleaned.
 SCHEDULE_SLACK = 64
 # A legacy datagram of 64 KiB can be as many lines. A batch of a thousand such is delivered in parts of this many
 # messages, and what one more datagram makes of it.
@@ -122,11 +121,12 @@ class SourceTable:
             key = senders[index]
             datagram = datagrams[index]
             index += 1
-            stream = streams.get(key)
-            if stream is None:
+            try:
+                stream = streams[key]
+                if stream.last_seen != now:
+                    streams.move_to_end(key)
+            except KeyError:
                 stream = self._admit(key, now, out)
-            elif stream.last_seen != now:
-                streams.move_to_end(key)
             cost = stream.cost
             stream.feed(datagram, received_at, now, out)
             self._cost += stream.cost - cost

@@ -22,6 +22,7 @@ cdef class _Keys:
     cdef Py_ssize_t total
 
 @cython.locals(
+    octets="const unsigned char *",
     length=Py_ssize_t,
     start=Py_ssize_t,
     index=Py_ssize_t,
@@ -51,7 +52,7 @@ cdef bint _is_flag(bytes datagram, Py_ssize_t index)
 @cython.locals(index=Py_ssize_t, end=Py_ssize_t, octet=int)
 cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
 
-@cython.locals(first=Py_ssize_t, index=Py_ssize_t, digit=int)
+@cython.locals(octets="const unsigned char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
 @cython.locals(keys=_Keys)

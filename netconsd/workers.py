@@ -111,16 +111,19 @@ class Lane:
         """How many senders are remembered."""
         return len(self._table)
 
-    def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+    def put(
+        self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float, large: bool = True
+    ) -> None:
         """Queue a batch. What the queue has no room for is shed, the newest first, and counted.
 
         :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`. Both lists are the lane's
             from now on.
         :param received_at: Unix time in seconds.
         :param now: monotonic time in seconds.
+        :param large: whether there may be a datagram of :data:`PLACE_BYTES` or more among them.
         """
         places = len(datagrams)
-        if max(map(len, datagrams), default=0) >= PLACE_BYTES:
+        if large:
             places = sum(_places(datagram) for datagram in datagrams)
         room = self._limit - self.backlog
         if places > room:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from netconsd.build import COMPILED, KIND
+from tests.twins import HOT
 
 ROOT = Path(__file__).parents[1]
 # Compiling takes long: it is done once, for the sdist's wheel, if it was done for these tests.
@@ -134,7 +135,7 @@ def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
 def test_a_wheel_is_compiled_or_not(built: Built) -> None:
     """A build compiles all hot files and the receiver; told not to, it compiles none, and its wheel is for any machine;
     no wheel has a file of C."""
-    hot = sorted(path.stem for path in (built.checkout / "netconsd").glob("*.p[xy][dx]"))
+    hot = sorted([*HOT, *(path.stem for path in (built.checkout / "netconsd").glob("*.pyx"))])
     assert compiled_in_wheel(built.wheel_of_sdist) == (hot if COMPILED else [])
     assert compiled_in_wheel(built.wheel) == []
     assert built.wheel.name.endswith("-py3-none-any.whl")

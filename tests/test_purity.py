@@ -22,6 +22,7 @@ ROOMS = [
     "wire",
     "fragments",
     "lines",
+    "stamps",
     "window",
     "waiting",
     "ncrx",

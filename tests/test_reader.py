@@ -48,6 +48,7 @@ class ScriptedReceiver:
     """
 
     slots = 8
+    large = False
 
     def __init__(self, script: list[int | Exception]) -> None:
         self.script = script
@@ -78,7 +79,7 @@ class Lane:
     def __init__(self) -> None:
         self.batches: list[tuple[list[bytes], list[bytes], float, float]] = []
 
-    def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+    def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float, large: bool) -> None:
         self.batches.append((senders, datagrams, received_at, now))
 
 
