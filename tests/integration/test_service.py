@@ -276,6 +276,7 @@ class Endless:
     """A receiver for which there is always more."""
 
     octets = truncated = refused = 0
+    large = False
     slots = 8
 
     def __init__(self, *arguments: Any) -> None:
@@ -290,6 +291,7 @@ class Hoard:
     """A receiver that has thirty datagrams and gives them out one at a time."""
 
     octets = truncated = refused = 0
+    large = False
     slots = 1
 
     def __init__(self, *arguments: Any) -> None:
