@@ -7,7 +7,7 @@ workers are idle or stopped. What adds up then, :meth:`netconsd.accounts.Account
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -173,3 +173,16 @@ def total(tallies: Iterable[Tally]) -> dict[str, int]:
     """The sums of many, by the names of the counters."""
     tallies = list(tallies)
     return {name: sum(getattr(tally, name) for tally in tallies) for name in COUNTERS}
+
+
+def discrepancies(counters: Mapping[str, int]) -> list[str]:
+    """What does not add up in the counters of a :class:`Tally`, once nothing waits in its streams; a line for each."""
+    fates = ("whole", "fragments", "legacy", "duplicates", "empty")
+    origins = ("whole", "reassembled", "lines")
+    return differ("datagrams", counters, fates) + differ("messages", counters, origins)
+
+
+def differ(name: str, counters: Mapping[str, int], parts: Sequence[str]) -> list[str]:
+    """A line that says so if a counter is not the sum of others."""
+    others = sum(counters[part] for part in parts)
+    return [] if counters[name] == others else [f"{name} {counters[name]} is not {' + '.join(parts)} {others}"]

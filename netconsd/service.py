@@ -13,20 +13,24 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 import netconsd
+from netconsd.accounts import Accounts, take
 from netconsd.build import KIND
-from netconsd.ledger import total
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import Settings
 from netconsd.sockets import bind, granted_rcvbuf, send_to
+from netconsd.totals import totals
 from netconsd.workers import Reply, Workers
 
 # How long a stop waits for the workers. A module that hangs, in a write to a terminal that nobody reads, say, must not
 # make the daemon unstoppable; one that is only slow should get its messages out. systemd kills after 90 seconds.
 STOP_SECONDS = 30.0
+# The kernel's counter of drops has 32 bits: it would take 71 million drops per second to wrap unseen in a minute.
+LOOK_SECONDS = 60.0
 # The least receive buffer with which a reader pauses. In a pause of a millisecond, 500,000 messages per second fill
 # half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
 PAUSE_RCVBUF = 1024 * 1024
@@ -66,6 +70,8 @@ class NetconsdService(Service):
         self._answering: socket.socket | None = None
         self._workers: Workers | None = None
         self._outputs = Outputs(self._modules, self.settings.workers)
+        self._last = Accounts()
+        self._looks = LoopingCall(self._look)
         #: The UDP port, once the sockets are bound; 0 before.
         self.port = 0
         #: Fires with None when messages are received, or fails with ModuleError if a module could not start (and then
@@ -110,6 +116,12 @@ class NetconsdService(Service):
         """Let the modules reopen their files and reread what they can, as SIGHUP does."""
         self._outputs.reload()
 
+    def snapshot(self) -> Accounts:
+        """All counters as they are now; those of the end if it does not run."""
+        if self._workers is None:
+            return self._last
+        return take(self._readers, self._workers.lanes, self._outputs.started)
+
     async def _start(self) -> Exception | None:
         """Start everything; if that fails, stop it again and return why."""
         try:
@@ -131,6 +143,8 @@ class NetconsdService(Service):
         except Exception as error:
             await self._shut_down()
             return error
+        self._looks.clock = self._reactor
+        self._looks.start(LOOK_SECONDS, now=False)
         self._announce(granted)
         return None
 
@@ -165,15 +179,17 @@ class NetconsdService(Service):
             self._settled.cancel()
             await self._settled
             self._settled = None
-        running = self._workers, self._readers
+        was_running = self._workers is not None
         await self._shut_down()
-        if running[0] is not None:
-            self._log_totals(running[0], running[1])
+        if was_running:
+            self._log_end(self._last)
         if self.started.called:
             self.started = Deferred()
 
     async def _shut_down(self) -> None:
         """Stop what is there, in order."""
+        if self._looks.running:
+            self._looks.stop()
         for reader in self._readers:
             reader.drain()
             await reader.stopListening()
@@ -185,9 +201,24 @@ class NetconsdService(Service):
             self._answering.close()
             self._answering = None
         self._log_failures()
+        self._last = self.snapshot()
         await self._outputs.stop()
         self._readers = []
         self._workers = None
+
+    def _look(self) -> None:
+        """Keep up with what the kernel drops, and say so while it happens."""
+        for number, reader in enumerate(self._readers):
+            before = reader.tally.dropped
+            reader.look()
+            if reader.tally.dropped > before:
+                self._log.warn(
+                    "Listener {number}: within {seconds:.0f} seconds the kernel dropped {dropped} datagrams, because "
+                    "the receive buffer was full; see --rcvbuf",
+                    number=number,
+                    seconds=LOOK_SECONDS,
+                    dropped=reader.tally.dropped - before,
+                )
 
     async def _stop_workers(self, workers: Workers) -> None:
         stopped = workers.stop()
@@ -240,57 +271,11 @@ class NetconsdService(Service):
                 wanted=settings.rcvbuf,
             )
 
-    def _log_totals(self, workers: Workers, readers: list[BatchReader]) -> None:
-        for number, reader in enumerate(readers):
-            self._log.info("Listener {number}: {datagrams} datagrams", number=number, datagrams=reader.tally.datagrams)
-        for lane in workers.lanes:
-            self._log.info(
-                "Worker {number}: {messages} messages from {senders} senders",
-                number=lane.number,
-                messages=lane.tally.messages,
-                senders=lane.tally.sources_made,
+    def _log_end(self, accounts: Accounts) -> None:
+        for line in totals(accounts):
+            self._log.info("{line}", line=line)
+        for discrepancy in accounts.discrepancies():
+            self._log.error(
+                "The ledger does not close, which is a defect of netconsd; please report it: {discrepancy}",
+                discrepancy=discrepancy,
             )
-        counters = total(lane.tally for lane in workers.lanes)
-        received = sum(reader.tally.datagrams for reader in readers)
-        self._log.info(
-            "In all: {datagrams} datagrams received, {messages} messages from {senders} senders",
-            datagrams=received,
-            messages=counters["messages"],
-            senders=counters["sources_made"],
-        )
-        counters["shed"] = sum(lane.queue_tally.shed for lane in workers.lanes)
-        for name in ("dropped", "truncated", "refused", "read_errors"):
-            counters[name] = sum(getattr(reader.tally, name) for reader in readers)
-        for name in ("sent", "failed", "crowded"):
-            counters[f"acks_{name}"] = sum(getattr(lane.acks.tally, name) for lane in workers.lanes if lane.acks)
-        worth_telling = {name: counters[name] for name in TOLD_AT_THE_END if counters[name]}
-        if worth_telling:
-            self._log.info(
-                "Of note: {list}", list=", ".join(f"{name} {count}" for name, count in worth_telling.items())
-            )
-
-
-#: The counters of docs/counters that the totals name if they are not zero.
-TOLD_AT_THE_END = (
-    "dropped",
-    "shed",
-    "skipped",
-    "truncated",
-    "refused",
-    "read_errors",
-    "malformed",
-    "duplicates",
-    "empty",
-    "late",
-    "incomplete",
-    "superseded",
-    "replayed",
-    "lost",
-    "missing",
-    "crowded",
-    "sources_aged",
-    "sources_evicted",
-    "acks_sent",
-    "acks_failed",
-    "acks_crowded",
-)

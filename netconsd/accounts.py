@@ -1,0 +1,177 @@
+"""All counters of a service at one time, as values, and whether they add up.
+
+Taken in the reactor's thread, while the workers go on counting. What the reactor's thread counts itself is exact; of
+what a worker counts, each number is one that it had, but two of them may be some messages apart. All are exact once
+that worker is idle, as after a stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from time import monotonic
+
+from netconsd.histogram import Histogram
+from netconsd.ledger import COUNTERS, AckTally, differ, discrepancies
+from netconsd.outputs import Output
+from netconsd.reader import BatchReader
+from netconsd.workers import Lane
+
+__all__ = ["Accounts", "ListenerAccount", "ModuleAccount", "WorkerAccount", "take"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerAccount:
+    """A listener."""
+
+    number: int
+    #: Those of :class:`~netconsd.ledger.ListenerTally`, by name.
+    counters: dict[str, int]
+    #: Datagrams per read.
+    sizes: Histogram
+    #: Bytes of the receive buffer that are taken, and how many there are, in the kernel's terms.
+    buffer_used: int
+    buffer_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAccount:
+    """A worker and its queue."""
+
+    number: int
+    #: Whether its thread is there.
+    alive: bool
+    #: Those of :class:`~netconsd.ledger.Tally` and :class:`~netconsd.ledger.QueueTally`, by name, and those of
+    #: :class:`~netconsd.ledger.AckTally` as ``acks_sent`` and so on.
+    counters: dict[str, int]
+    #: Places of the queue that are taken.
+    places: int
+    #: Senders that are remembered.
+    senders: int
+    #: Seconds from receipt to the modules.
+    delays: Histogram
+
+    @property
+    def queued(self) -> int:
+        """Datagrams in the queue that the worker has not looked at."""
+        return max(0, self.counters["queued"] - self.counters["datagrams"] - self.counters["skipped"])
+
+    @property
+    def held(self) -> int:
+        """Messages that wait for what comes before them; roughly, while the worker works."""
+        made = self.counters["whole"] + self.counters["reassembled"] + self.counters["lines"]
+        return max(0, made - self.counters["messages"])
+
+    def discrepancies(self) -> Iterator[str]:
+        """What does not add up, of a worker that has delivered everything."""
+        counters = self.counters | {"senders": self.senders}
+        yield from discrepancies(counters)
+        yield from differ("queued", counters, ("datagrams", "skipped"))
+        yield from differ("sources_made", counters, ("sources_aged", "sources_evicted", "senders"))
+        if self.places:
+            yield f"{self.places} places of its queue are taken"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleAccount:
+    """A module, as one worker calls it."""
+
+    name: str
+    worker: int
+    #: Whether it takes legacy text by the datagram.
+    takes_datagrams: bool
+    messages: int
+    errors: int
+    batches: int
+    #: How long it took for them.
+    seconds: float
+    #: Since when it has had the batch that it has now; 0 if it has none.
+    busy_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """All of them."""
+
+    listeners: tuple[ListenerAccount, ...] = ()
+    workers: tuple[WorkerAccount, ...] = ()
+    modules: tuple[ModuleAccount, ...] = ()
+
+    @property
+    def received(self) -> int:
+        """Datagrams that the listeners received."""
+        return sum(listener.counters["datagrams"] for listener in self.listeners)
+
+    def total(self, name: str) -> int:
+        """The sum of a counter that either listeners or workers have."""
+        counters = [listener.counters for listener in self.listeners] + [worker.counters for worker in self.workers]
+        return sum(each.get(name, 0) for each in counters)
+
+    def discrepancies(self) -> list[str]:
+        """What does not add up, each as a line; nothing after everything was delivered, whatever happened.
+
+        Not to be asked of a worker that still has something to do; one that did not end at the stop, because a module
+        does not return, is left out.
+        """
+        parts = ("refused", "queued", "shed")
+        found = differ("received", {"received": self.received} | {part: self.total(part) for part in parts}, parts)
+        for worker in self.workers:
+            modules = [module for module in self.modules if module.worker == worker.number]
+            if worker.alive and (worker.places or any(module.busy_seconds for module in modules)):
+                continue
+            found += [f"worker {worker.number}: {text}" for text in worker.discrepancies()]
+            for module in modules:
+                due = _due(worker, module)
+                if module.messages != due:
+                    found.append(f"worker {worker.number}, module {module.name}: {module.messages} messages of {due}")
+        return found
+
+
+def take(
+    readers: Sequence[BatchReader],
+    lanes: Sequence[Lane],
+    outputs: Sequence[Output],
+    now: float | None = None,
+) -> Accounts:
+    """Read all counters; in the reactor's thread.
+
+    :param now: monotonic seconds.
+    """
+    return Accounts(
+        tuple(_listener(number, reader) for number, reader in enumerate(readers)),
+        tuple(_worker(lane) for lane in lanes),
+        tuple(_modules(outputs, monotonic() if now is None else now)),
+    )
+
+
+def _listener(number: int, reader: BatchReader) -> ListenerAccount:
+    reader.look()
+    return ListenerAccount(number, asdict(reader.tally), reader.sizes.copy(), reader.buffer_used, reader.buffer_size)
+
+
+def _worker(lane: Lane) -> WorkerAccount:
+    acks = AckTally() if lane.acks is None else lane.acks.tally
+    counters = {name: getattr(lane.tally, name) for name in COUNTERS} | asdict(lane.queue_tally)
+    counters |= {f"acks_{name}": count for name, count in asdict(acks).items()}
+    return WorkerAccount(lane.number, lane.running, counters, lane.backlog, lane.senders, lane.delays.copy())
+
+
+def _modules(outputs: Sequence[Output], now: float) -> Iterator[ModuleAccount]:
+    for output in outputs:
+        for worker, tally in enumerate(output.tallies):
+            called_at = tally.called_at
+            yield ModuleAccount(
+                name=output.name,
+                worker=worker,
+                takes_datagrams=output.takes_datagrams,
+                messages=tally.messages,
+                errors=tally.errors,
+                batches=tally.batches,
+                seconds=tally.seconds,
+                busy_seconds=max(0.0, now - called_at) if called_at else 0.0,
+            )
+
+
+def _due(worker: WorkerAccount, module: ModuleAccount) -> int:
+    got = worker.counters
+    return got["whole"] + got["reassembled"] + got["legacy"] if module.takes_datagrams else got["messages"]
