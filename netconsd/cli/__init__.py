@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "receive messages: the daemon, in the foreground (this is what happens without a command, too)",
     "check": "say whether the daemon would start, and with which settings; nothing is started",
     "modules": "list output modules, their settings, and what each lacks",
+    "client": "print the shell script that lets a machine send its kernel log",
 }
 
 
