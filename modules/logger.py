@@ -11,25 +11,27 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from errno import EMFILE, ENFILE
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
+from netconsd.filenames import HOST, check_template
+from netconsd.intake import Intake
 from netconsd.interfaces import IBatchOutputModule, IReloadable
 from netconsd.loglines import log_lines
 from netconsd.message import Message
+from netconsd.naming import Naming
 
 # Reading is for the last byte only: a line that an earlier write left unfinished has to be ended.
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
-# Linux allows 255 bytes (NAME_MAX); the longest address has 39, a port 5, and rotation adds a number.
-NAME_LIMIT: Final = 200
 # A trouble is over when it has cost nothing for so many seconds. A disk that is nearly full fails now and then; said
 # each time, that would fill what is left of it.
 QUIET: Final = 10.0
@@ -48,22 +50,39 @@ class Logger:
         self,
         *,
         directory: Path,
-        name: str = "{address}.log",
+        name: str | None = None,
         max_open_files: int = 256,
         rotate_bytes: int = 0,
         rotate_keep: int = 5,
+        ignore: Path | None = None,
+        statistics: bool = False,
+        hosts: Path | None = None,
+        reverse_dns: str | None = None,
     ) -> None:
         """
         :param directory: where the files are; it is made if need be.
-        :param name: the name of a file, with the fields ``{address}``, which is required, and ``{port}``.
+        :param name: the name of a file, with the fields ``{address}`` or ``{host}``, of which one is required, and
+            ``{port}``; by default ``{address}.log``, and ``{host}.log`` with one of the last two settings.
         :param max_open_files: how many files are open at a time, over all workers, at least one each; beyond that,
             the one that was written longest ago is closed.
         :param rotate_bytes: before a file would grow beyond this, it is renamed to ``NAME.1``, that to ``NAME.2``, and
             so on; only a batch that is larger by itself makes a larger file. 0: never.
         :param rotate_keep: how many of the renamed files are kept.
+        :param ignore: a file of patterns (:mod:`netconsd.ignore`); lines that match one are dropped.
+        :param statistics: whether a line about what was received, dropped and lost is logged each minute.
+        :param hosts: a file of names, in the format of hosts(5), for ``{host}``.
+        :param reverse_dns: where to ask for the names of other senders: ``system`` for the servers of
+            /etc/resolv.conf, or the address of a server, with ``:PORT`` if that is not 53 (IPv6 in brackets then).
         :raises ValueError: if one of them is out of range, with a text that names it.
         """
-        _check_name(name)
+        naming = Naming(hosts, reverse_dns) if hosts or reverse_dns else None
+        if name is None:
+            name = "{host}.log" if naming else "{address}.log"
+        check_template(name)
+        if naming and HOST not in name:
+            raise ValueError(f'name: "{name}" does not contain {{host}}, which hosts and reverse_dns are for')
+        if HOST in name and not naming:
+            raise ValueError(f'name: "{name}" contains {{host}}: set hosts or reverse_dns, or take {{address}}')
         for setting, value, least in (
             ("max_open_files", max_open_files, 1),
             ("rotate_bytes", rotate_bytes, 0),
@@ -77,8 +96,19 @@ class Logger:
         self._max_open_files = max_open_files
         self._rotate_bytes = rotate_bytes
         self._rotate_keep = rotate_keep
+        self._ignore = ignore.absolute() if ignore else None
+        self._statistics = statistics
+        self._naming = naming
         self._generation = 0
         self._workers: list[_Files] = []
+        self._intake: Intake | None = None
+        #: By default the installed one, from the start on.
+        self.reactor: Any = None
+
+    @property
+    def dropped_lines(self) -> int:
+        """How many lines matched a pattern since the start; read it in any thread."""
+        return self._intake.dropped if self._intake else 0
 
     @property
     def lost_lines(self) -> int:
@@ -86,9 +116,11 @@ class Logger:
         return sum(files.lost_lines for files in self._workers)
 
     def start(self, worker_count: int) -> None:
-        """Make the directory.
+        """Make the directory, and read the files that the settings name.
 
-        :raises RuntimeError: if it cannot be made, or no file can be made in it.
+        :raises RuntimeError: if it cannot be made, no file can be made in it, or a file cannot be read.
+        :raises ValueError: if a line of such a file is wrong.
+        :raises ModuleNotFoundError: if there are patterns and no google-re2.
         """
         try:
             self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -97,19 +129,42 @@ class Logger:
                 pass
         except OSError as error:
             raise RuntimeError(f"logger: cannot write in {self._directory}: {error.strerror}") from error
+        if self._naming or self._ignore or self._statistics:
+            try:
+                self._start_options(worker_count)
+            except OSError as error:
+                raise RuntimeError(f"logger: {_cannot_read(error)}") from error
         share = max(1, self._max_open_files // worker_count)
+        rotating = threading.Lock()
         self._workers = [
-            _Files(str(self._directory), share, self._rotate_bytes, self._rotate_keep, self._generation)
+            _Files(str(self._directory), share, self._rotate_bytes, self._rotate_keep, self._generation, rotating)
             for _ in range(worker_count)
         ]
 
     def reload(self) -> None:
-        """Open files anew: each worker does, before its next batch."""
+        """Open files anew: each worker does, before its next batch. Read patterns and names anew.
+
+        If something is wrong with those, that is logged, and what was read before stays.
+        """
         self._generation += 1
+        for read in (self._intake, self._naming):
+            try:
+                if read:
+                    read.reload()
+            except (OSError, ValueError) as error:
+                words = _cannot_read(error) if isinstance(error, OSError) else str(error)
+                log.error("logger: {words}; what was read before stays", words=words)
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Append the messages to the files of their senders."""
         files = self._workers[worker]
+        now = messages[-1].received_at
+        files.begin(self._generation, now)
+        if self._intake:
+            messages = self._intake.admitted(worker, messages)
+        naming = self._naming
+        if naming:
+            naming.begin(worker, now)
         # Two sources can have one file, as a name without {port} leaves the port out.
         by_name: dict[str, list[Message]] = {}
         by_source: dict[int, list[Message]] = {}
@@ -119,37 +174,41 @@ class Logger:
             group = by_source.get(id(source))
             if group is None:
                 name = self._name.replace("{address}", source.address).replace("{port}", str(source.port))
+                if naming:
+                    name = name.replace(HOST, naming.name(worker, source.address, now))
                 group = by_source[id(source)] = by_name.setdefault(name, [])
             group.append(message)
-        files.begin(self._generation, messages[-1].received_at)
         for name, group in by_name.items():
             files.append(name, group)
 
     def stop(self) -> None:
-        """Close the files, and say what was lost to a trouble that is not over."""
+        """Close the files, and say what was dropped, and what was lost to a trouble that is not over."""
+        if self._naming:
+            self._naming.stop()
+        if self._intake:
+            self._intake.stop()
         for files in self._workers:
             files.stop()
 
+    def _start_options(self, worker_count: int) -> None:
+        if self.reactor is None:
+            from twisted.internet import reactor
 
-def _check_name(name: str) -> None:
-    fixed = name.replace("{address}", "").replace("{port}", "")
-    wrong = None
-    if "{" in fixed or "}" in fixed:
-        wrong = "has braces other than those of the fields {address} and {port}"
-    elif "{address}" not in name:
-        wrong = "does not contain {address}: all senders would share a file"
-    elif "/" in name:
-        wrong = 'contains "/": set the directory instead'
-    elif not name.isprintable():
-        wrong = "contains a control character"
-    elif name.startswith("."):
-        wrong = 'starts with "."'
-    elif "}{" in name:
-        wrong = "has nothing between two fields, which would run into one another"
-    elif len(fixed.encode()) > NAME_LIMIT:
-        wrong = f"is longer than {NAME_LIMIT} bytes"
-    if wrong:
-        raise ValueError(f'name: "{name}" {wrong}')
+            self.reactor = reactor
+        if self._naming:
+            self._naming.start(worker_count, self.reactor)
+        if self._ignore or self._statistics:
+            self._intake = Intake(
+                self._ignore,
+                self._statistics,
+                lost=lambda: self.lost_lines,
+                worker_count=worker_count,
+                reactor=self.reactor,
+            )
+
+
+def _cannot_read(error: OSError) -> str:
+    return f"cannot read {error.filename}: {error.strerror}"
 
 
 class _Trouble:
@@ -164,13 +223,16 @@ class _Trouble:
 class _Files:
     """The open files of one worker. All is called in its thread, ``stop`` after it has ended."""
 
-    def __init__(self, directory: str, limit: int, rotate_bytes: int, rotate_keep: int, generation: int) -> None:
+    def __init__(
+        self, directory: str, limit: int, rotate_bytes: int, rotate_keep: int, generation: int, rotating: threading.Lock
+    ) -> None:
         self.lost_lines = 0
         self._directory = directory
         self._limit = limit
         self._rotate_bytes = rotate_bytes
         self._rotate_keep = rotate_keep
         self._generation = generation
+        self._rotating = rotating
         self._now = 0.0
         # Descriptors by file name, the one used longest ago first. Bounded by limit: senders are as many as somebody
         # forges, descriptors are not.
@@ -221,7 +283,7 @@ class _Files:
             # Deleted, perhaps with its directory.
             self._close(name)
             return self._open_file(name)
-        if 0 < self._rotate_bytes < stat.st_size + size and stat.st_size and self._rotated(name):
+        if 0 < self._rotate_bytes < stat.st_size + size and stat.st_size and self._rotated(name, stat):
             self._close(name)
             return self._open_file(name)
         return fd
@@ -247,10 +309,20 @@ class _Files:
             os.write(fd, b"\n")
         return fd
 
-    def _rotated(self, name: str) -> bool:
+    def _rotated(self, name: str, stat: os.stat_result) -> bool:
         """Rename the file, and those that were renamed before; if that fails, say so and go on with the file."""
+        with self._rotating:
+            return self._renamed(name, stat)
+
+    def _renamed(self, name: str, stat: os.stat_result) -> bool:
         path = f"{self._directory}/{name}"
+        current = None
         try:
+            # Two addresses of one host may be with two workers, which share its file: the other one was here first.
+            with suppress(FileNotFoundError):
+                current = os.stat(path)
+            if current is None or not os.path.samestat(current, stat):
+                return True
             for number in range(self._rotate_keep, 0, -1):
                 # There may be fewer by now, and somebody may have moved the file itself.
                 with suppress(FileNotFoundError):

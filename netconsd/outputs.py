@@ -25,6 +25,8 @@ from netconsd.raised import place, raised
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
+#: What to install for the packages that shipped modules import when they start, as they are called in ``import``.
+EXTRAS = {"re2": "logger"}
 
 
 class Output:
@@ -193,7 +195,8 @@ def _why_not_started(name: str, module: object, error: BaseException) -> str:
         return f"{name}: had not started yet when it was stopped"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
-        return f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
+        text = f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
+        return f"{text}: pip install 'netconsd[{EXTRAS[package]}]'" if package in EXTRAS else text
     file = getattr(module, "__file__", None) or getattr(sys.modules.get(type(module).__module__), "__file__", None)
     where = place(file, error) if file else None
     return f"{name}: did not start: {raised(error)}" + (f" ({where})" if where != file else "")
