@@ -1,6 +1,6 @@
-"""The daemon's process around its service: SIGHUP, and a start that fails with one message and status 1.
+"""The daemon's process around its service: SIGHUP, the service manager, a start that fails with one message.
 
-An embedding application has neither: it uses :class:`netconsd.service.NetconsdService`.
+An embedding application has none of them: it uses :class:`netconsd.service.NetconsdService`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Protocol
@@ -18,13 +18,16 @@ from typing import Any, Protocol
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netconsd.config import OPTIONS
+from netconsd.liveness import Lane, Liveness, status
 from netconsd.loader import ModuleError
 from netconsd.raised import raised
 from netconsd.settings import ConfigError
+from netconsd.systemd import Notifier
 
 __all__ = ["Daemon", "Receiver"]
 
@@ -53,6 +56,10 @@ class Receiver(Protocol):
     def reload(self) -> None:
         """Reopen files."""
 
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The workers."""
+
 
 class Daemon(Service):
     """A child of twistd's application that starts and stops the receiver, and hands SIGHUP on to it.
@@ -61,9 +68,17 @@ class Daemon(Service):
     foreground; else in the log, and, as long as the command that started the daemon waits, in short from that.
     """
 
-    def __init__(self, receiver: Receiver, process: Mapping[str, Any], *, reactor: Any = None) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        process: Mapping[str, Any],
+        *,
+        notifier: Notifier | None = None,
+        reactor: Any = None,
+    ) -> None:
         """
         :param process: twistd's options, which tell where messages can be seen.
+        :param notifier: what hears how the daemon is; by default nobody.
         :param reactor: by default the installed one, from the start of the service on.
         """
         self._receiver = receiver
@@ -75,6 +90,9 @@ class Daemon(Service):
         self._reactor = reactor
         self._log = Logger("netconsd")
         self._before: Any = None
+        self._notifier = notifier or Notifier({})
+        self._watch: LoopingCall | None = None
+        self._is_ready = False
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
@@ -104,7 +122,7 @@ class Daemon(Service):
         self._before = signal.signal(signal.SIGHUP, self._hung_up)
         at_once: list[BaseException] = []
         failed: Callable[[BaseException], None] = at_once.append
-        self._receiver.started.addErrback(lambda failure: failed(failure.value))  # type: ignore[call-overload]
+        self._receiver.started.addCallbacks(self._ready, lambda failure: failed(failure.value))
         try:
             self._receiver.startService()
         except (ConfigError, OSError, CannotListenError) as error:
@@ -121,7 +139,33 @@ class Daemon(Service):
         SIGHUP does nothing in the meantime; it is only then that it may end the process again.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        self._is_ready = False
+        self._notifier.stopping()
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         return maybeDeferred(self._receiver.stopService).addBoth(self._let_go_of_sighup)
+
+    def _ready(self, _: None) -> None:
+        self._is_ready = True
+        self._notifier.ready(status(self._receiver.lanes))
+        seconds = self._notifier.watchdog
+        if seconds:
+            self._watch = LoopingCall(self._look_after_the_workers, Liveness(seconds))
+            self._watch.clock = self._reactor
+            # Twice within the time, as sd_watchdog_enabled(3) advises.
+            self._watch.start(seconds / 2)
+
+    def _look_after_the_workers(self, liveness: Liveness) -> None:
+        """Let the watchdog end a process whose workers hang: its queues only grow, and a new one may do better."""
+        lanes = self._receiver.lanes
+        hanging = liveness.hanging(lanes, self._reactor.seconds())
+        text = status(lanes, hanging)
+        if hanging:
+            self._notifier.unwell(text)
+            self._log.error("{text}; the watchdog is not answered", text=text)
+        else:
+            self._notifier.alive(text)
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         # A signal comes between any two instructions: what there is to do is done by the reactor.
@@ -130,7 +174,11 @@ class Daemon(Service):
     def _reload(self) -> None:
         if self.running:
             self._log.info("SIGHUP: the modules reopen their files")
+            if self._is_ready:
+                self._notifier.reloading()
             self._receiver.reload()
+            if self._is_ready:
+                self._notifier.ready(status(self._receiver.lanes))
 
     def _let_go_of_sighup(self, result: Any = None) -> Any:
         if self._before is not None:

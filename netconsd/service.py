@@ -7,7 +7,7 @@ Stop: listeners, workers drained and what they hold delivered, outputs; each is 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,9 @@ from netconsd.build import KIND
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import Settings
-from netconsd.sockets import bind, granted_rcvbuf, send_to
+from netconsd.sockets import bind, describe, granted_rcvbuf, send_to
 from netconsd.totals import totals
-from netconsd.workers import Reply, Workers
+from netconsd.workers import Lane, Reply, Workers
 
 # How long a stop waits for the workers. A module that hangs, in a write to a terminal that nobody reads, say, must not
 # make the daemon unstoppable; one that is only slow should get its messages out. systemd kills after 90 seconds.
@@ -49,6 +49,7 @@ class NetconsdService(Service):
         *,
         reactor: Any = None,
         receiver: Callable[[socket.socket, int, int, int], Any] = Receiver,
+        sockets: Callable[[Settings], list[socket.socket]] = bind,
     ) -> None:
         """
         :param modules: the output modules, by the name that stands in logs and counters; each provides
@@ -57,12 +58,14 @@ class NetconsdService(Service):
         :param reactor: by default the installed one, from the start of the service on.
         :param receiver: makes what reads a socket (:class:`~netconsd.reader.BatchReader`): compiled where that is
             built.
+        :param sockets: makes the bound, non-blocking UDP sockets to listen on, at least one.
         :raises ModuleError: if a module provides neither interface.
         """
         self.settings = settings or Settings()
         self._modules = dict(modules)
         self._reactor = reactor
         self._receiver = receiver
+        self._bind = sockets
         self._log = Logger("netconsd")
         self._sockets: list[socket.socket] = []
         self._readers: list[BatchReader] = []
@@ -81,12 +84,17 @@ class NetconsdService(Service):
         self._settled: Deferred[None] | None = None
         self._stopping = DeferredLock()
 
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The workers, while there are any."""
+        return self._workers.lanes if self._workers else ()
+
     def privilegedStartService(self) -> None:
         """Bind the sockets.
 
         :raises ConfigError: if that is not possible.
         """
-        self._sockets = bind(self.settings)
+        self._sockets = self._bind(self.settings)
         self.port = self._sockets[0].getsockname()[1]
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
@@ -134,7 +142,8 @@ class NetconsdService(Service):
                 reply=self._make_reply(),
             )
             self._workers.start()
-            granted = granted_rcvbuf(self._sockets[0])
+            granted = min(map(granted_rcvbuf, self._sockets))
+            where = describe(self._sockets)
             # A small buffer would overflow while we pause.
             pause = self.settings.pause if granted >= PAUSE_RCVBUF else 0.0
             while self._sockets:
@@ -145,7 +154,7 @@ class NetconsdService(Service):
             return error
         self._looks.clock = self._reactor
         self._looks.start(LOOK_SECONDS, now=False)
-        self._announce(granted)
+        self._announce(where, granted)
         return None
 
     def _tell(self, error: Exception | None) -> None:
@@ -250,16 +259,15 @@ class NetconsdService(Service):
                     messages=sum(tally.messages for tally in output.tallies),
                 )
 
-    def _announce(self, granted: int) -> None:
+    def _announce(self, where: str, granted: int) -> None:
         settings = self.settings
         self._log.info(
-            "netconsd {version} ({kind}) listens on {address}, UDP port {port}; {listeners} listener(s), "
+            "netconsd {version} ({kind}) listens on {where}; {listeners} listener(s), "
             "{workers} worker(s), modules: {modules}",
             version=netconsd.__version__,
             kind=KIND,
-            address=settings.address or "all addresses, IPv4 and IPv6",
-            port=self.port,
-            listeners=settings.listeners,
+            where=where,
+            listeners=len(self._readers),
             workers=settings.workers,
             modules=", ".join(self._modules) or "none, so messages go nowhere",
         )

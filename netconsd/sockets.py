@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from netconsd.settings import ConfigError, Settings
@@ -77,6 +78,36 @@ def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def describe(sockets: Sequence[socket.socket]) -> str:
+    """Where they listen, in words."""
+    places: dict[str, None] = {}
+    for bound in sockets:
+        host, port = bound.getsockname()[:2]
+        if host == "::":
+            only = bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            host = "all addresses, IPv6 only" if only else "all addresses, IPv4 and IPv6"
+        elif host == "0.0.0.0":
+            host = "all addresses, IPv4 only"
+        places[f"{host}, UDP port {port}"] = None
+    return "; ".join(places)
+
+
+def enlarge_rcvbuf(passed: socket.socket, size: int) -> None:
+    """Have as large a receive buffer as the kernel grants, up to ``size``, but never a smaller one than before."""
+    had = granted_rcvbuf(passed)
+    if had >= size:
+        return
+    try:
+        passed.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except PermissionError:
+        # Who made the socket may have been allowed more than net.core.rmem_max; asking without that right would cut it
+        # down. A socket of our own shows what would come of it.
+        with socket.socket(passed.family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            if granted_rcvbuf(trial) > had:
+                passed.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def _bind_all(settings: Settings) -> list[socket.socket]:

@@ -7,6 +7,7 @@ means, and what is wrong is said on the terminal: as ``SystemExit`` with one mes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from getopt import GetoptError, gnu_getopt
 from typing import Any
 
@@ -20,6 +21,7 @@ from netconsd.config import OPTIONS, Configuration, configure
 from netconsd.daemon import Daemon, Receiver
 from netconsd.loader import ModuleError, load
 from netconsd.settings import ConfigError, Settings
+from netconsd.systemd import Notifier, listening_sockets
 
 __all__ = ["DEFAULTS", "Options", "makeService"]
 
@@ -153,7 +155,7 @@ def makeService(
     if receiver is None:
         from netconsd.service import NetconsdService
 
-        receiver = NetconsdService
+        receiver = partial(NetconsdService, sockets=listening_sockets)
     log = Logger("netconsd")
     configuration = options.configuration
     try:
@@ -170,4 +172,4 @@ def makeService(
     if not selection.loaded:
         log.warn("There is no output module, so messages go nowhere; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
-    return Daemon(receiver(modules, configuration.settings), options.parent or {})
+    return Daemon(receiver(modules, configuration.settings), options.parent or {}, notifier=Notifier())

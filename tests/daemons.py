@@ -51,6 +51,7 @@ class FakeReceiver:
         self.stopped: Deferred[None] = Deferred()
         self.bind_error: Exception | None = None
         self.start_error: Exception | None = None
+        self.lanes: list[Any] = []
 
     def privilegedStartService(self) -> None:
         self.calls.append("bind")

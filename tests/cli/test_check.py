@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netconsd.cli.check import main
 from netconsd.config import OPTIONS
-from tests.modulefiles import FUNCTIONS
+from tests.modulefiles import FUNCTIONS, written
 
 Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _forgetting(tmp_path: Path) -> Iterator[None]:
+    """What was imported of a test's modules is forgotten; the command itself ends with its process."""
+    with written(tmp_path):
+        yield
 
 
 def test_every_option_with_its_origin(tmp_path: Path, capsys: Capture) -> None:
