@@ -155,6 +155,27 @@ def test_worker_that_hangs_is_not_alive(tmp_path: Path) -> None:
         assert manager.next_state(but="STATUS").startswith("WATCHDOG=1\n")
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_signal_during_the_start(tmp_path: Path, number: int, status: int) -> None:
+    """A signal that comes while the modules start is obeyed when they have started, and in order."""
+    with managed(tmp_path) as manager:
+        manager.send("sent before the start", 1)
+        with manager.pipe.open("w"):
+            manager.process.send_signal(number)
+        manager.wait_for_line("handled sent before the start")
+        manager.wait_for_line("In all: 1 datagrams received, 1 messages from 1 senders")
+        assert manager.process.wait(SECONDS) == status
+
+
+def test_second_signal_during_the_start(tmp_path: Path) -> None:
+    """A second signal ends a process whose module hangs in its start."""
+    with managed(tmp_path) as manager, manager.pipe.open("w"):
+        manager.process.send_signal(signal.SIGINT)
+        while manager.process.poll() is None:
+            manager.process.send_signal(signal.SIGTERM)
+        assert manager.process.returncode == -signal.SIGTERM
+
+
 def test_passed_socket_of_the_wrong_kind(tmp_path: Path) -> None:
     """A passed socket that is not one of UDP is one clear line, and status 1."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:

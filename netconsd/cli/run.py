@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 from netconsd.tap import Options, makeService
@@ -35,6 +36,32 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd run") -> 
     return 0
 
 
+class _Early:
+    """Keeps a signal that comes before the reactor can take it, when threads and modules run already.
+
+    The second one ends the process at once: a module's start may hang.
+    """
+
+    def __init__(self) -> None:
+        self._came: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._keep)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self._came = number
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+
+    def hand_over(self, reactor: Any) -> None:
+        """Give the reactor, which runs by now, the signal that was kept, and all that will come."""
+        # The reactor has taken SIGTERM, but leaves a handler of SIGINT alone that is not Python's own.
+        signal.signal(signal.SIGINT, reactor.sigInt)
+        if self._came == signal.SIGINT:
+            reactor.sigInt(self._came)
+        elif self._came is not None:
+            reactor.sigTerm(self._came)
+
+
 def _run(options: Options, prog: str) -> int | None:
     """Run it as twistd does in the foreground; the signal that ended it."""
     from twisted.application.service import Application
@@ -49,10 +76,17 @@ def _run(options: Options, prog: str) -> int | None:
             makeService(options).setServiceParent(application)
             return application
 
+        def startReactor(self, reactor: Any, oldstdout: Any, oldstderr: Any) -> None:  # noqa: N802
+            from twisted.internet import reactor as installed
+
+            installed.callWhenRunning(early.hand_over, installed)
+            super().startReactor(reactor, oldstdout, oldstderr)  # type: ignore[no-untyped-call]
+
     process = ServerOptions()
     # --originalname: else Twisted looks for a way to rename the process.
     process.parseOptions(["--nodaemon", "--pidfile=", "--originalname", "--no_save"])
     sys.argv[0] = prog
+    early = _Early()
     runner: Any = Runner(process)  # type: ignore[no-untyped-call]
     runner.run()
     ended_by: int | None = runner._exitSignal
