@@ -16,6 +16,8 @@ DISABLE = os.environ.get("NETCONSD_DISABLE_EXTENSIONS") == "1"
 BUILD = os.environ.get("NETCONSD_BUILD", "release")
 
 HOT = ("body", "fragments", "ledger", "lines", "loglines", "message", "ncrx", "sources", "waiting", "window", "wire")
+# System calls for many datagrams at a time.
+CALLS = ("_recvmmsg", "_sendmmsg")
 # Index loops over bytes: what they may read is checked by the code itself. That it is, is checked by the debug build,
 # where a negative index is an error, too, and by the sanitizers, which see reads outside of an object.
 UNCHECKED = ("wire", "window")
@@ -81,6 +83,8 @@ def extension(name, suffix):
 
 
 setup(
-    ext_modules=[] if DISABLE else [*(extension(name, ".py") for name in HOT), extension("_recvmmsg", ".pyx")],
+    ext_modules=[]
+    if DISABLE
+    else [*(extension(name, ".py") for name in HOT), *(extension(name, ".pyx") for name in CALLS)],
     cmdclass={} if DISABLE else {"build_ext": BuildAllOrNone},
 )
