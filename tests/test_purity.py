@@ -29,6 +29,9 @@ ROOMS = [
     "sources",
     "acks",
     "datagrams",
+    "generate",
+    "faults",
+    "packets",
 ]
 
 # What the pure rooms may import besides each other. None of it reads a clock, opens a file or socket, starts a thread

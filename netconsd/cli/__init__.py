@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "say whether the daemon would start, and with which settings; nothing is started",
     "modules": "list output modules, their settings, and what each lacks",
     "client": "print the shell script that lets a machine send its kernel log",
+    "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
 }
 
 
