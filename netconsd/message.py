@@ -122,22 +122,22 @@ class Message:
     @property
     def level(self) -> int | None:
         """The log level, 0 (emergency) to 7 (debug); ``None`` if the sender did not say (legacy)."""
-        raise NotImplementedError
+        return None
 
     @property
     def facility(self) -> int | None:
         """The facility, 0 (kernel) to 255; ``None`` if the sender did not say (legacy)."""
-        raise NotImplementedError
+        return None
 
     @property
     def ts_usec(self) -> int | None:
         """Microseconds since the sender booted, by its clock; ``None`` if it did not say (legacy)."""
-        raise NotImplementedError
+        return None
 
     @property
     def caller(self) -> str | None:
         """Who logged it: ``T`` and a thread's number or ``C`` and a processor's; ``None`` if the sender did not say."""
-        raise NotImplementedError
+        return None
 
     def _state(self) -> tuple[Any, ...]:
         """The arguments of the constructor that makes an equal message."""
@@ -223,22 +223,6 @@ class LegacyDatagram(Message):
     def text(self) -> str:
         """All of it, decoded, without the final newline."""
         return readable(self._raw.removesuffix(b"\n"))
-
-    @property
-    def level(self) -> None:
-        return None
-
-    @property
-    def facility(self) -> None:
-        return None
-
-    @property
-    def ts_usec(self) -> None:
-        return None
-
-    @property
-    def caller(self) -> None:
-        return None
 
     def __repr__(self) -> str:
         return f"<LegacyDatagram from {self._source.address}: {self._raw!r}>"
