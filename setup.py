@@ -1,4 +1,4 @@
-"""The compiled part of netconsd: the hot files as they are, and the reader. All else is in setup.cfg.
+"""The compiled part of netconsd: the hot files as they are, and calls into C. All else is in setup.cfg.
 
 NETCONSD_REQUIRE_EXTENSIONS=1 makes a build fail that cannot compile; NETCONSD_DISABLE_EXTENSIONS=1 builds plain Python.
 NETCONSD_BUILD=debug checks bounds and traces lines, for coverage; NETCONSD_BUILD=sanitize adds the address and
@@ -16,8 +16,8 @@ DISABLE = os.environ.get("NETCONSD_DISABLE_EXTENSIONS") == "1"
 BUILD = os.environ.get("NETCONSD_BUILD", "release")
 
 HOT = ("body", "fragments", "ledger", "lines", "loglines", "message", "ncrx", "sources", "waiting", "window", "wire")
-# System calls for many datagrams at a time.
-CALLS = ("_recvmmsg", "_sendmmsg")
+# System calls for many datagrams at a time, and the calls of modules in C.
+CALLS = ("_native", "_recvmmsg", "_sendmmsg")
 # Index loops over bytes: what they may read is checked by the code itself. That it is, is checked by the debug build,
 # where a negative index is an error, too, and by the sanitizers, which see reads outside of an object.
 UNCHECKED = ("wire", "window")
@@ -76,8 +76,10 @@ def extension(name, suffix):
             "wraparound": not unchecked,
             "linetrace": BUILD == "debug",
         },
+        include_dirs=["netconsd/include"],
         extra_compile_args=OPTIONS["compile"],
         extra_link_args=OPTIONS["link"],
+        depends=["netconsd/include/netconsd.h"] if name == "_native" else [],
         optional=not REQUIRE,
     )
 

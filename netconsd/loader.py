@@ -2,7 +2,7 @@
 
 What a module is, is said in :mod:`netconsd.interfaces`. This file decides which files are looked at and which of their
 modules start; :mod:`netconsd.modulefile` imports one file and finds the modules in it, :mod:`netconsd.parameters`
-reads their settings.
+reads their settings, :mod:`netconsd.native` loads a compiled one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from typing import Any, Final
 
 from netconsd.annotations import Setting
 from netconsd.modulefile import FileError, Output, forget, import_file, make, outputs_in
+from netconsd.native import NativeModule, NoHandler
 from netconsd.parameters import AuthorError, bind, parameters, suggestion
 
 __all__ = ["SHIPPED", "Loaded", "ModuleError", "Selection", "Setting", "Skipped", "files_of", "is_bare_name", "load"]
 
 SHIPPED: Final = Path(__file__).parent / "modules"
-
-_COMPILED: Final = "compiled modules (.so) need a later version of netconsd"
 
 _Settings = Mapping[str, Mapping[str, Setting]]
 
@@ -77,10 +76,10 @@ def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str
 
     Files are imported and constructors called, which may take a while; nothing is started.
 
-    :param specs: each a ``.py`` file, a directory of such files, or the bare name of a module that is shipped with
-        netconsd; relative paths are relative to the working directory. From a directory come the files whose names do
-        not begin with ``_`` or a dot, and of their modules only those start that need no settings or are named in
-        ``settings``. A file that is reached twice is loaded once.
+    :param specs: each a ``.py`` or ``.so`` file, a directory of such files, or the bare name of a module that is
+        shipped with netconsd; relative paths are relative to the working directory. From a directory come the files
+        whose names do not begin with ``_`` or a dot, and of their modules only those start that need no settings or are
+        named in ``settings``. A file that is reached twice is loaded once.
     :param settings: the settings of each module by the module's name.
     :param spare: names in ``settings`` that no module needs to have; all others must be found.
     :raises ModuleError: if anything that was asked for cannot be loaded; then nothing stays in ``sys.modules``.
@@ -162,9 +161,7 @@ def _load_file(path: Path, asked_for: bool, settings: _Settings) -> _Outcome:
     outcome = _Outcome(path.stem, path)
     try:
         if path.suffix == ".so":
-            if asked_for:
-                raise FileError(f"{path}: {_COMPILED}")
-            outcome.skipped.append(Skipped(path.stem, path, _COMPILED))
+            _load_native(asked_for, settings, outcome)
             return outcome
         outcome.imported = import_file(path)
         outputs = outputs_in(outcome.imported, path)
@@ -179,6 +176,28 @@ def _load_file(path: Path, asked_for: bool, settings: _Settings) -> _Outcome:
         outcome.names.append(output.name)
         _load_output(output, asked_for, settings, outcome)
     return outcome
+
+
+def _load_native(asked_for: bool, settings: _Settings, outcome: _Outcome) -> None:
+    """Load a compiled module, and note in the outcome what came of it.
+
+    :raises FileError: if it cannot be loaded.
+    """
+    name, path = outcome.stem, outcome.path
+    try:
+        module = NativeModule(path)
+    except NoHandler as error:
+        if asked_for:
+            raise
+        outcome.skipped.append(Skipped(name, path, str(error).removeprefix(f"{path}: ")))
+        return
+    outcome.names.append(name)
+    outcome.failures += [
+        f'{setting.origin}: module {name} has no setting "{key}": it is compiled ({path.name}), and such take none'
+        for key, setting in settings.get(name, {}).items()
+    ]
+    if not outcome.failures:
+        outcome.loaded.append(Loaded(name, path, module))
 
 
 def _load_output(output: Output, asked_for: bool, settings: _Settings, outcome: _Outcome) -> None:

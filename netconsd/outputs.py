@@ -21,6 +21,7 @@ from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable, 
 from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import LegacyDatagram, LegacyMessage, Message
+from netconsd.modulefile import FileError
 from netconsd.raised import place, raised
 
 # A module that fails with every message must not fill the log.
@@ -193,6 +194,8 @@ class Outputs:
 def _why_not_started(name: str, module: object, error: BaseException) -> str:
     if isinstance(error, CancelledError):
         return f"{name}: had not started yet when it was stopped"
+    if isinstance(error, FileError):
+        return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         text = f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"

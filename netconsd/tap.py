@@ -42,8 +42,9 @@ class Options(usage.Options):
     synopsis = "[options] [MODULE ...]"
     longdesc = (
         "Receives the kernel logs that Linux machines send with netconsole and hands them to output modules. "
-        "A MODULE is a .py file, a directory of such files, or the name of one that comes with netconsd: printer, "
-        "logger. The command line wins over the file of --config, whose keys are the long options."
+        "A MODULE is a .py file, a .so file as for the C daemon, a directory of such files, or the name of one that "
+        "comes with netconsd: printer, logger. The command line wins over the file of --config, whose keys are the "
+        "long options."
     )
     optParameters = [
         _parameter("port", "u", "UDP port; 0 takes any free one", _DEFAULT.port),

@@ -35,12 +35,6 @@ def test_broken_link(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path}/gone.py: No such file or directory"
 
 
-def test_compiled(write: Write) -> None:
-    """A compiled module that is asked for by name is refused until it is supported."""
-    path = write("native.so", "")
-    assert refusal(path) == f"{path}: compiled modules (.so) need a later version of netconsd"
-
-
 def test_no_module_in_file(write: Write) -> None:
     """A file that is asked for by name has to have a module in it."""
     path = write("x.py", "y = 1")

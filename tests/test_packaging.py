@@ -127,7 +127,9 @@ def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
     expected = {path.relative_to(built.checkout).as_posix() for path in (built.checkout / "netconsd").rglob("*.py")}
     expected |= {f"netconsd/modules/{path.name}" for path in (built.checkout / "modules").glob("*.py")}
     expected |= {"netconsd/py.typed", "netconsd/modules/printer.py", "twisted/plugins/netconsd_plugin.py"}
-    expected |= {"netconsd/_recvmmsg.pyi"}
+    for pattern in ("*.pyi", "cli/*.sh", "include/*.h"):
+        expected |= {path.relative_to(built.checkout).as_posix() for path in (built.checkout / "netconsd").glob(pattern)}
+    assert {"netconsd/_native.pyi", "netconsd/include/netconsd.h"} < expected
     assert names_in_wheel(built.wheel) == expected
     assert any(name.endswith("licenses/LICENSE") for name in all_in_wheel(built.wheel))
 

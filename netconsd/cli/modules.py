@@ -12,6 +12,7 @@ from netconsd.annotations import Setting, show
 from netconsd.config import configure
 from netconsd.loader import SHIPPED, files_of
 from netconsd.modulefile import FileError, Output, forget, import_file, make, outputs_in
+from netconsd.native import NativeModule, NoHandler
 from netconsd.parameters import AuthorError, Parameter, bind, parameters
 from netconsd.settings import ConfigError
 
@@ -69,7 +70,7 @@ class _Entry:
 def _in_file(path: Path, asked_for: bool, settings: _Settings) -> list[_Entry]:
     title = f"{path.stem}  {path}"
     if path.suffix == ".so":
-        return [_Entry(True, [title, "    A compiled module; it has no settings."])]
+        return [_of_library(title, path, asked_for)]
     try:
         imported = import_file(path)
     except FileError as error:
@@ -85,6 +86,16 @@ def _in_file(path: Path, asked_for: bool, settings: _Settings) -> list[_Entry]:
         return [_Entry(False, [title, f"    cannot be loaded: {error}"])]
     finally:
         forget(imported)
+
+
+def _of_library(title: str, path: Path, asked_for: bool) -> _Entry:
+    try:
+        NativeModule(path)
+    except NoHandler:
+        return _Entry(not asked_for, [title, "    no output module in it"])
+    except FileError as error:
+        return _Entry(False, [title, f"    {str(error).removeprefix(f'{path}: ')}"])
+    return _Entry(True, [title, "    A compiled module; it has no settings."])
 
 
 def _summary(source: type | ModuleType) -> str:

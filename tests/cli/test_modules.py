@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netconsd.cli.modules import main
+from tests.compilers import SOURCES, compiled, needs_cc
 from tests.modulefiles import FUNCTIONS, HEAD, METHODS, PLAIN
 
 Capture = pytest.CaptureFixture[str]
@@ -54,6 +55,19 @@ def test_given_settings(tmp_path: Path, capsys: Capture) -> None:
     assert 'file = "/x"  path; given by --set keeps.file\n' in text
     assert f"size = 7     whole number; given by {tmp_path}/n.toml:3: [module.keeps] size\n" in text
     assert "lacks" not in text
+
+
+@needs_cc
+def test_compiled_modules(tmp_path: Path, capsys: Capture) -> None:
+    """A compiled module is listed without settings; a library that is none, and one that cannot be loaded, are told."""
+    path = compiled(SOURCES / "shout.c", tmp_path)
+    assert listed(capsys, path) == f"shout  {path}\n    A compiled module; it has no settings.\n"
+    (tmp_path / "empty.c").write_text("int nothing;\n")
+    empty = compiled(tmp_path / "empty.c", tmp_path)
+    assert listed(capsys, empty, status=1) == f"empty  {empty}\n    no output module in it\n"
+    assert listed(capsys, tmp_path).count("\n\n") == 1
+    (tmp_path / "broken.so").write_bytes(b"")
+    assert listed(capsys, tmp_path / "broken.so", status=1).endswith("\n    cannot be loaded: file too short\n")
 
 
 def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
