@@ -124,11 +124,11 @@ def compiled_in_wheel(wheel: Path) -> list[str]:
 
 def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
     """The wheel has every module of the package, the shipped output modules, the type marker and the plugin."""
-    expected = {path.relative_to(built.checkout).as_posix() for path in (built.checkout / "netconsd").rglob("*.py")}
+    package = built.checkout / "netconsd"
+    files = [*package.rglob("*.py"), *package.glob("*.pyi"), *package.glob("cli/*.sh"), *package.glob("include/*.h")]
+    expected = {path.relative_to(built.checkout).as_posix() for path in files}
     expected |= {f"netconsd/modules/{path.name}" for path in (built.checkout / "modules").glob("*.py")}
     expected |= {"netconsd/py.typed", "netconsd/modules/printer.py", "twisted/plugins/netconsd_plugin.py"}
-    for pattern in ("*.pyi", "cli/*.sh", "include/*.h"):
-        expected |= {path.relative_to(built.checkout).as_posix() for path in (built.checkout / "netconsd").glob(pattern)}
     assert {"netconsd/_native.pyi", "netconsd/include/netconsd.h"} < expected
     assert names_in_wheel(built.wheel) == expected
     assert any(name.endswith("licenses/LICENSE") for name in all_in_wheel(built.wheel))
