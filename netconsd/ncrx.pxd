@@ -43,11 +43,11 @@ cdef class Stream:
     @cython.locals(reassemblies=dict, reassembly=Reassembly, waiting=Waiting)
     cpdef flush(self, list out)
 
-    # Python's numbers: one more than the highest of 64 bits is needed, too.
-    @cython.locals(last=object)
     cpdef acknowledgement(self)
+    cdef list _given_up(self)
+    # Python's numbers: one more than the highest of 64 bits is needed, too.
     @cython.locals(last=object, highest=object, missing=list, here=list)
-    cdef list _missing(self)
+    cdef list _missing_ahead(self)
 
     cdef _read_text(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(line=LineBuffer)

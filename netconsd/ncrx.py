@@ -197,30 +197,31 @@ class Stream:
         """
         if not self._started:
             return None
-        last = self._last_seq
-        ack = b""
-        for seq in self._missing():
+        ack = b"ncrx%d" % self._last_seq
+        # Of numbers with 15 digits and more there may be no room for all that was given up; the oldest gets none.
+        room = (ACK_BYTES - len(ack)) // (len(ack) - 3)
+        for seq in self._given_up()[-room:] + self._missing_ahead():
             word = b" %d" % seq
-            if len(b"ncrx%d" % last) + len(ack) + len(word) > ACK_BYTES:
-                # Who is not told that a number is missing must not be told that it is here.
-                last = min(last, seq - 1)
+            if len(ack) + len(word) > ACK_BYTES:
                 break
             ack += word
-        return b"ncrx%d" % last + ack
+        return ack
 
-    def _missing(self) -> list[int]:
-        """The numbers that should be sent again, in order: as many as an acknowledgement can hold, at most."""
-        last = self._last_seq
-        missing: list[int] = []
+    def _given_up(self) -> list[int]:
+        """The numbers up to the last that are missing, in order."""
         if self._window is not None:
-            missing = self._window.missing()
-        elif self._last_stamp == _ABSENT:
-            missing.append(last)
+            return self._window.missing()
+        return [self._last_seq] if self._last_stamp == _ABSENT else []
+
+    def _missing_ahead(self) -> list[int]:
+        """The numbers that others wait for, in order: as many as an acknowledgement can hold, at most."""
         here = [] if self._waiting is None else self._waiting.seqs()
+        last = self._last_seq
         highest = max(here, default=last)
         for key in self._reassemblies or ():
             # Not all of its pieces are here.
             highest = max(highest, key[0])
+        missing: list[int] = []
         for seq in [*here, highest + 1]:
             missing += range(last + 1, min(seq, last + 1 + ACK_BYTES // 2 - len(missing)))
             last = seq

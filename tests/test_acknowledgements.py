@@ -123,15 +123,21 @@ def test_a_huge_gap_costs_no_more_than_a_datagram() -> None:
     assert ACK_BYTES - 4 < len(text) <= ACK_BYTES
 
 
-def test_what_does_not_fit_is_not_acknowledged() -> None:
-    """Where there is no room for all that was given up, the last number stands before the first that is not named."""
-    base = 10**18
+@pytest.mark.parametrize("digits", [1, 13, 14, 18])
+def test_a_full_window(digits: int) -> None:
+    """All that was given up and can be late is named; of numbers that no machine reaches, the newest that fit."""
+    base = 10**digits
     harness = fed(base, base + WINDOW - 1, ts_usec=5)
     harness.wait(HOLD)
     last, missing = ack(harness)
-    assert missing == list(range(base + 1, base + 1 + len(missing)))
-    assert last == missing[-1]
-    assert len(missing) < WINDOW - 2
+    given_up = list(range(base + 1, base + WINDOW - 1))
+    assert last == base + WINDOW - 1
+    assert missing == given_up[-len(missing) :]
+    assert (len(missing) == len(given_up)) == (digits < 14)
+    harness.records(10**19 + 2 * WINDOW, ts_usec=5)
+    text = harness.stream.acknowledgement()
+    assert text is not None
+    assert len(text) <= ACK_BYTES
 
 
 def test_a_full_stream() -> None:

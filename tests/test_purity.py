@@ -32,6 +32,7 @@ ROOMS = [
     "generate",
     "faults",
     "packets",
+    "reliable",
 ]
 
 # What the pure rooms may import besides each other. None of it reads a clock, opens a file or socket, starts a thread
