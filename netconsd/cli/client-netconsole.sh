@@ -82,21 +82,22 @@ END
 }
 
 set_sysdata() {
+    unknown=''
     for item in cpu_nr taskname release msgid; do
         wanted=0
         case " $SYSDATA " in *" $item "*) wanted=1 ;; esac
         if [ -e "$target/userdata/${item}_enabled" ]; then
             attribute "userdata/${item}_enabled" $wanted
         elif [ $wanted = 1 ]; then
-            say "kernel $(uname -r) cannot send its $item (newer ones can: the last of the four came with 6.17)"
+            unknown="$unknown $item"
         fi
     done
+    [ -z "$unknown" ] || say "kernel $(uname -r) cannot send$unknown (they came with 6.14 to 6.17): they are not sent"
 }
 
 set_log_level() {
     [ -n "$LOGLEVEL" ] || return 0
-    read -r level rest < "$printk"
-    [ -e "$state/loglevel" ] || remember loglevel "$level"
+    [ -e "$state/loglevel" ] || remember loglevel "$(console_level)"
     printf '%s\n' "$LOGLEVEL" > "$printk" || die "cannot set the console log level"
 }
 
@@ -104,13 +105,20 @@ remember() { # NAME VALUE
     { mkdir -p "$state" && printf '%s\n' "$2" > "$state/$1"; } || die "cannot write $state"
 }
 
-# The console log level up to which messages are sent, 8 for all.
+# Messages below this level are sent; 8 for all.
 log_level() {
     if [ "$(cat "$root/sys/module/printk/parameters/ignore_loglevel" 2>/dev/null)" = Y ]; then
         echo 8
     else
-        read -r level rest < "$printk" && echo "$level"
+        console_level
     fi
+}
+
+# Not with read, which takes a byte at a time: files in /proc/sys end after the first.
+console_level() {
+    # shellcheck disable=SC2046 # words are what is wanted
+    set -- $(cat "$printk")
+    echo "$1"
 }
 
 send_test_line() {

@@ -46,15 +46,14 @@ read_route_table() {
     # shellcheck disable=SC2046 # words are what is wanted
     number=$(printf '0x%s' "$(in_memory_order '%02X%02X%02X%02X' $(echo "$SERVER" | tr . ' '))")
     longest=-1
+    read -r _ # the heading
     while read -r device destination gateway flags _ _ _ mask _; do
-        case $flags in [0-9A-F]*) ;; *) continue ;; esac # the heading
-        # 1 is up, 0x200 is a route that rejects.
-        [ $((0x$flags & 0x201)) -eq 1 ] || continue
         if [ $((number & 0x$mask)) -eq $((0x$destination)) ] && [ $((0x$mask)) -gt "$longest" ]; then
             longest=$((0x$mask)) interface=$device hop=$SERVER
             # shellcheck disable=SC2046 # words are what is wanted
             [ "$gateway" = 00000000 ] ||
                 hop=$(in_memory_order '%d.%d.%d.%d' $(echo "$gateway" | sed 's/../0x& /g'))
+            [ $((0x$flags & 0x200)) -eq 0 ] || interface='' # a route that rejects
         fi
     done
     [ -z "$INTERFACE" ] || [ "$interface" = "$INTERFACE" ] || interface=''

@@ -10,6 +10,7 @@ from tests.client.machine import MAC, TARGET, Machine
 from tests.client.scripts import SHELLS
 
 USERDATA = "it's $(touch pwned) `touch pwned` \"; touch pwned; \\n%s # K\u00f8benhavn"
+STORED = "etc/netconsd/client-netconsd.sh"
 PARAMETER = f"6665@198.51.100.7/eth0,1514@192.0.2.9/{MAC}"
 NEW = {
     "extended": "1",
@@ -82,7 +83,7 @@ class TestConfigfs:
         machine.run("--persist", "--userdata", f"k$(touch>pwned)`'\"=E\\nD={USERDATA}")
         expected = {"userdata/k$(touch>pwned)`'\"/value": f"E\\nD={USERDATA}"}
         assert {name: text for name, text in machine.target().items() if "value" in name} == expected
-        machine.boot("etc/netconsd/client-netconsd.sh")
+        machine.boot(STORED)
         assert {name: text for name, text in machine.target().items() if "value" in name} == expected
         assert not list(tmp_path.glob("**/pwned*"))
 
@@ -90,9 +91,10 @@ class TestConfigfs:
         """What an older kernel cannot send is said, with the kernel that can, and the rest is set up."""
         machine.write("release", "6.1.0-56-amd64\n")
         said = machine.run("--userdata", "rack=r17", "--sysdata", "all", "--no-test")
+        kernel = "kernel 6.1.0-56-amd64"
         assert said[:2] == [
-            "kernel 6.1.0-56-amd64 knows no userdata (6.9 and later do): it is not sent",
-            "kernel 6.1.0-56-amd64 cannot send its cpu_nr (newer ones can: the last of the four came with 6.17)",
+            f"{kernel} knows no userdata (6.9 and later do): it is not sent",
+            f"{kernel} cannot send cpu_nr taskname release msgid (they came with 6.14 to 6.17): they are not sent",
         ]
         assert machine.target() == NEW
 
@@ -184,6 +186,15 @@ class TestLogLevel:
         machine.run("--remove")
         assert machine.read("proc/sys/kernel/printk") == "4"
 
+    def test_read_from_the_kernel(self, machine: Machine) -> None:
+        """A file of /proc/sys can only be read at once."""
+        real = Path("/proc/sys/kernel/printk")
+        printk = machine.root / "proc/sys/kernel/printk"
+        printk.unlink()
+        printk.symlink_to(real)
+        level = real.read_text().split()[0]
+        assert any(f" below level {level} " in line for line in machine.run("--no-test")) == (level < "8")
+
     @pytest.mark.parametrize(
         ("level", "line"),
         [("8", "<6>"), ("7", "<6>"), ("4", "<3>"), ("2", "<1>"), ("1", None)],
@@ -216,7 +227,7 @@ class TestPersistence:
         machine.write("run/systemd/system/x")
         machine.write("etc/systemd/system/x")
         machine.run("--persist")
-        stored = machine.root / "etc/netconsd/client-netconsd.sh"
+        stored = machine.root / STORED
         unit = machine.read("etc/systemd/system/netconsd-client-netconsd.service")
         assert f"\nExecStart=/bin/sh {stored}\n" in unit
         assert "\nAfter=network-online.target\n" in unit
@@ -231,7 +242,7 @@ class TestPersistence:
         machine.write("etc/local.d/x")
         machine.run("--persist")
         start = "etc/local.d/netconsd-client-netconsd.start"
-        assert machine.read(start) == f"#!/bin/sh\nsh {machine.root}/etc/netconsd/client-netconsd.sh &"
+        assert machine.read(start) == f"#!/bin/sh\nsh {machine.root}/{STORED} &"
         assert (machine.root / start).stat().st_mode & 0o111
         assert machine.called("rc-update") == ["add local default"]
         machine.run("--remove")
@@ -251,7 +262,7 @@ class TestPersistence:
         """Where there is none of these, the script says what to run; the target sends all the same."""
         assert machine.fail("--persist")[-1] == (
             "it is set up, but there is no systemd, OpenRC or cron: "
-            f"run {machine.root}/etc/netconsd/client-netconsd.sh at the end of every boot"
+            f"run {machine.root}/{STORED} at the end of every boot"
         )
         assert machine.target() == NEW
 
@@ -259,15 +270,27 @@ class TestPersistence:
         """The stored script sets up the same, log level included, but sends no test line and stores nothing."""
         machine.write("etc/cron.d/x")
         machine.run("--persist", "--loglevel", "8", "--userdata", "rack=r17")
-        before = machine.read("etc/netconsd/client-netconsd.sh")
+        before = machine.read(STORED)
         machine.write("dev/kmsg")
         machine.write("proc/sys/kernel/printk", "4\t4\t1\t7\n")
         (machine.root / TARGET / "enabled").write_text("0\n")
-        machine.boot("etc/netconsd/client-netconsd.sh")
+        machine.boot(STORED)
         assert machine.target()["enabled"] == "1"
         assert machine.read("proc/sys/kernel/printk") == "8"
         assert machine.read("dev/kmsg") == ""
-        assert machine.read("etc/netconsd/client-netconsd.sh") == before
+        assert machine.read(STORED) == before
+
+    def test_the_network_comes_up_later(self, machine: Machine) -> None:
+        """At boot the script waits for the network, but not for ever; at other times it does not."""
+        machine.write("etc/cron.d/x")
+        machine.run("--persist")
+        machine.write("down-once")
+        assert machine.fail() == ["there is no route to 192.0.2.9"]
+        machine.write("down-once")
+        assert f"the kernel's log goes to 192.0.2.9, port 1514, through eth0 and {MAC}" in machine.boot(STORED)
+        machine.write("down")
+        with pytest.raises(AssertionError, match=r"there is no route to 192\.0\.2\.9"):
+            machine.boot(STORED)
 
     def test_set_up_otherwise(self, machine: Machine) -> None:
         """Who changes the target, and not what runs at boot, is told so."""

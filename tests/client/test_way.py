@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 
 import pytest
 
 from tests.client.frames import Parameter
 from tests.client.network import Network, address
-from tests.client.scripts import SHELLS, script
+from tests.client.scripts import SHELLS
+from tests.client.sender import Sender
 
 pytestmark = [pytest.mark.slow]
 
 families = pytest.mark.parametrize("family", [4, 6])
 
 
-class Sender:
-    """The machine that shall send, with one of the shells."""
-
-    def __init__(self, network: Network, shell: str) -> None:
-        self._network = network
-        self._command = SHELLS[shell]
-
-    def parameter(self, *arguments: str) -> Parameter:
-        """What the script finds."""
-        done = self._run(arguments)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        return Parameter.parse(done.stdout.removesuffix("\n"))
-
-    def refusal(self, *arguments: str) -> str:
-        """Why it finds nothing: one line."""
-        done = self._run(arguments)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("netconsd client: ")
-        assert done.stderr.count("\n") == 1
-        return done.stderr.removeprefix("netconsd client: ").removesuffix("\n")
-
-    def _run(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-        return self._network.run("sender", self._command, text=script("--print", *arguments))
-
-
 @pytest.fixture(params=SHELLS)
 def sender(request: pytest.FixtureRequest, network: Network) -> Sender:
     """The sender, in each of the shells."""
-    return Sender(network, request.param)
+    return Sender(network, SHELLS[request.param])
 
 
 def arrives(network: Network, parameter: Parameter) -> tuple[bytes, str, int]:

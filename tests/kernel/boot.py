@@ -61,20 +61,15 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
 def _by_mode(messages: list[Recorded]) -> dict[str, list[Recorded]]:
     """The messages by the mode of the target that sent them.
 
-    The guest's ports are other ones on this machine, so a target is known by what it sends.
+    The guest's ports are other ones on this machine, so a target is known by what it sends: one of the module
+    parameter the log from its beginning, the others what came since they were made, in the order of guest.LOCAL_PORTS.
     """
     senders: dict[int, list[Recorded]] = {}
     for message in messages:
         senders.setdefault(message.port, []).append(message)
-    found = {_mode(sent): sent for sent in senders.values()}
-    assert len(found) == len(senders), "two targets sent the same way"
-    return found
-
-
-def _mode(sent: list[Recorded]) -> str:
-    first = sent[0]
-    if first.kind == "LegacyMessage":
-        return "legacy"
-    if first.seq > 0:
-        return "configfs"  # only a target of the module parameter sends the log from its beginning
-    return "extended" if first.release is None else "release"
+    (legacy,) = [sent for sent in senders.values() if sent[0].kind == "LegacyMessage"]
+    extended = sorted((sent for sent in senders.values() if sent is not legacy), key=lambda sent: sent[0].seq)
+    *parameter, configfs, client = extended
+    assert [sent[0].seq for sent in parameter] == [0] * len(parameter)
+    by_parameter = {"extended" if sent[0].release is None else "release": sent for sent in parameter}
+    return by_parameter | {"legacy": legacy, "configfs": configfs, "client": client}

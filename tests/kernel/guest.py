@@ -7,14 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.client.scripts import script
 from tests.kernel.initramfs import build
 from tests.kernel.kernels import Kernel, find_qemu
-from tests.kernel.records import BURST
+from tests.kernel.records import BURST, USERDATA
 
 # qemu's user-mode network: 10.0.2.2 is the loopback address of the machine it runs on. Every port of the guest gets one
 # of the host's, so that each of the targets is a sender of its own to the daemon.
 HOST = "10.0.2.2/52:55:0a:00:02:02"
-LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604}
+LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604, "client": 6605}
 # Everything is sent, whatever its level; nothing that is written to /dev/kmsg is suppressed; the log is large enough to
 # hold all of it. After the crash the kernel stands still: newer kernels (seen with 7.3) hand the last messages to
 # netconsole at the very end of a panic, which they do not reach if panic= makes them reboot.
@@ -37,6 +38,18 @@ def targets(kernel: Kernel, port: int) -> str:
     )
 
 
+def client_script(port: int) -> str:
+    """What ``netconsd client`` prints for this guest; it has to find the rest by itself.
+
+    :param port: the UDP port of the daemon on this machine.
+    """
+    return script(
+        *("--server", HOST.partition("/")[0], "--port", str(port), "--name", "client"),
+        *("--source-port", str(LOCAL_PORTS["client"]), "--sysdata", "all", "--loglevel", "8"),
+        *(f"--userdata={key}={value}" for key, value in USERDATA.items()),
+    )
+
+
 class Guest:
     """A running guest; as a context manager, one that has ended when the block has.
 
@@ -54,7 +67,7 @@ class Guest:
             "CONFIGFS_PORT": str(LOCAL_PORTS["configfs"]),
             "BURST": str(BURST),
         }
-        initrd.write_bytes(build(kernel, settings))
+        initrd.write_bytes(build(kernel, settings, client_script(port)))
         command = [
             *(find_qemu(), "-accel", "tcg", "-smp", "1", "-m", "256"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),

@@ -151,6 +151,37 @@ class TestConfigfs:
         assert {message.lost for message in messages[1:]} == {0}
 
 
+class TestClient:
+    """The target that the script of ``netconsd client`` made, which found route, addresses and MAC by itself."""
+
+    def test_test_line(self, booted: Booted) -> None:
+        """The script's test line arrives, at a level that people see, each time that it ran."""
+        lines = [message for message in booted.sent("client") if message.text.startswith("netconsd client: ")]
+        assert [(m.text, m.level, m.facility) for m in lines] == [("netconsd client: test line of (none)", 6, 1)] * 2
+
+    def test_every_record_comes(self, booted: Booted) -> None:
+        """From the test line to the end of the crash, this target sends all that the one made by hand does."""
+        client, by_hand = ([(m.seq, m.text) for m in booted.sent(mode)] for mode in ("client", "configfs"))
+        start = max(place for place, (_, text) in enumerate(client) if text.startswith("netconsd client: "))
+        assert client[start:] == by_hand[by_hand.index(client[start]) :]
+
+    def test_release(self, booted: Booted) -> None:
+        """Every message carries the kernel's release where the kernel can."""
+        release = booted.kernel.release if booted.kernel.has("release") else None
+        assert {message.release for message in booted.sent("client")} == {release}
+
+    def test_userdata(self, booted: Booted) -> None:
+        """Any value arrives as it was given on the command line."""
+        expected = USERDATA if booted.kernel.has("userdata") else {}
+        assert only(booted.sent("client"), PANIC).userdata == expected
+
+    def test_sysdata(self, booted: Booted) -> None:
+        """What the kernel can add is switched on."""
+        message = only(booted.sent("client"), PANIC)
+        assert (message.cpu is not None) == booted.kernel.has("cpu")
+        assert (message.msgid is not None) == booted.kernel.has("msgid")
+
+
 class TestLegacy:
     """The legacy format: console text."""
 

@@ -1,0 +1,47 @@
+"""The sender of the network, which runs the script."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from tests.client.frames import Parameter
+from tests.client.network import Network
+from tests.client.scripts import script
+
+
+class Sender:
+    """The machine that shall send.
+
+    :param command: runs a shell.
+    :param environment: NAME=VALUE for the shell.
+    """
+
+    def __init__(self, network: Network, command: Sequence[str], environment: Sequence[str] = ()) -> None:
+        self._network = network
+        self._command = command
+        self._environment = environment
+
+    def parameter(self, *arguments: str) -> Parameter:
+        """What the script finds."""
+        return Parameter.parse(self.output(*arguments).removesuffix("\n"))
+
+    def output(self, *arguments: str) -> str:
+        """What it prints."""
+        done = self._run(arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    def refusal(self, *arguments: str) -> str:
+        """Why it finds nothing: one line."""
+        done = self._run(arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("netconsd client: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr.removeprefix("netconsd client: ").removesuffix("\n")
+
+    def _run(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        return self._network.run(
+            "sender", self._command, text=script("--print", *arguments), environment=self._environment
+        )
