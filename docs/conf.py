@@ -35,3 +35,10 @@ html_theme_options = {
     "show_powered_by": False,
 }
 html_show_sourcelink = False
+
+# sphinx-build -W -b man docs DIRECTORY. The pages are in the HTML as well.
+man_pages: list[tuple[str, str, str, list[str], int]] = [
+    ("man/netconsd", "netconsd", "receive the kernel logs of Linux machines", [], 8),
+    ("man/netconsd-client", "netconsd-client", "make a machine send its kernel log to netconsd", [], 1),
+    ("man/netconsblaster", "netconsblaster", "load for a receiver of netconsole, from a whole fleet", [], 1),
+]

@@ -129,6 +129,8 @@ def _settings(having: Sequence[Parameter], given: Mapping[str, Setting]) -> list
             right = f"{parameter.kind}; given by {given[parameter.name].origin}"
         elif parameter.required:
             left, right = parameter.name, f"{parameter.kind}; required"
+        elif parameter.default is None:
+            left, right = parameter.name, f"{parameter.kind}; optional"
         else:
             left, right = f"{parameter.name} = {show(parameter.default)}", parameter.kind
         rows.append((left, right))
