@@ -13,7 +13,6 @@ from netconsd.config import configure
 from netconsd.loader import SHIPPED, files_of
 from netconsd.modulefile import FileError, Output, forget, import_file, make, outputs_in
 from netconsd.native import NativeModule, NoHandler
-from netconsd.native import NativeModule, NoHandler
 from netconsd.parameters import AuthorError, Parameter, bind, parameters
 from netconsd.settings import ConfigError
 
@@ -97,16 +96,6 @@ def _of_library(title: str, path: Path, asked_for: bool) -> _Entry:
     except FileError as error:
         return _Entry(False, [title, f"    {str(error).removeprefix(f'{path}: ')}"])
     return _Entry(True, [title, "    A compiled module; it has no settings."])
-
-
-def _compiled(title: str, path: Path, asked_for: bool) -> _Entry:
-    try:
-        NativeModule(path)
-    except NoHandler:
-        return _Entry(not asked_for, [title, "    no output module in it"])
-    except FileError as error:
-        return _Entry(False, [title, f"    cannot be loaded: {error}"])
-    return _Entry(True, [title, "    A compiled module, as for the C daemon; it takes no settings."])
 
 
 def _summary(source: type | ModuleType) -> str:

@@ -9,7 +9,6 @@ import pytest
 
 from netconsd.cli.modules import main
 from tests.compilers import SOURCES, compiled, needs_cc
-from tests.compilers import EXAMPLES, compiled, needs_cc
 from tests.modulefiles import FUNCTIONS, HEAD, METHODS, PLAIN
 
 Capture = pytest.CaptureFixture[str]
@@ -128,17 +127,3 @@ def test_bad_configuration(capsys: Capture) -> None:
     """A file that cannot be read is one line."""
     assert main(["--config", "/nowhere.toml"]) == 1
     assert capsys.readouterr().err == "netconsd modules: --config: /nowhere.toml: No such file or directory\n"
-
-
-@needs_cc
-def test_compiled_modules(tmp_path: Path, capsys: Capture) -> None:
-    """A compiled module is listed as one, without being called; a library that is none is no fault of a directory."""
-    lines = compiled(EXAMPLES / "lines.c", tmp_path)
-    (tmp_path / "other.c").write_text("int other(void) { return 1; }\n")
-    compiled(tmp_path / "other.c", tmp_path)
-    (tmp_path / "broken.so").write_text("this is no library")
-    printed = listed(capsys, tmp_path, status=1)
-    assert f"lines  {lines}\n    A compiled module, as for the C daemon; it takes no settings.\n" in printed
-    assert f"other  {tmp_path}/other.so\n    no output module in it\n" in printed
-    assert f"broken  {tmp_path}/broken.so\n    cannot be loaded: " in printed
-    assert "no output module in it" in listed(capsys, tmp_path / "other.so", status=1)
