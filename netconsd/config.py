@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from netconsd.annotations import Setting
-from netconsd.loader import is_bare_name
+from netconsd.loader import SHIPPED, is_bare_name
 from netconsd.parameters import suggestion
 from netconsd.settings import ConfigError, Settings, problem
 from netconsd.tomlfile import TomlFile
@@ -60,6 +60,7 @@ def configure(
     modules: Sequence[str] = (),
     sets: Sequence[str] = (),
     config: str | None = None,
+    selftest: bool = False,
     cwd: Path | None = None,
 ) -> Configuration:
     """Read the file, if one is named, and merge everything.
@@ -69,10 +70,11 @@ def configure(
         file's.
     :param sets: the values of ``--set``, each ``NAME.KEY=VALUE``.
     :param config: the path of the file.
+    :param selftest: add the module ``selftest``, and let its failure end the daemon.
     :param cwd: the directory that relative paths of the command line start from; the working directory.
     :raises ConfigError: for anything that is not as it should be; the text has all of it.
     """
-    configuration, wrong = draft(given, modules=modules, sets=sets, config=config, cwd=cwd)
+    configuration, wrong = draft(given, modules=modules, sets=sets, config=config, selftest=selftest, cwd=cwd)
     if wrong:
         raise ConfigError(_in_one(wrong))
     return configuration
@@ -84,6 +86,7 @@ def draft(
     modules: Sequence[str] = (),
     sets: Sequence[str] = (),
     config: str | None = None,
+    selftest: bool = False,
     cwd: Path | None = None,
 ) -> tuple[Configuration, list[str]]:
     """As :func:`configure`, but whatever is wrong is left out and told beside it, each a text for the user."""
@@ -101,11 +104,16 @@ def draft(
             found.module_settings.setdefault(name, {})[key] = setting
             spare -= {name}
     on_line = found.specs(modules, cwd, "--modules")
+    modules_to_load = on_line or found.modules
+    if selftest:
+        modules_to_load = (*modules_to_load, str(SHIPPED / "selftest.py"))
+        found.module_settings.setdefault("selftest", {})["on_failure"] = Setting("exit", "--selftest", cwd)
+        spare -= {"selftest"}
     settings = Settings()
     with found.noting():
         settings = Settings(**found.values)
     return (
-        Configuration(settings, on_line or found.modules, found.module_settings, spare, found.given),
+        Configuration(settings, modules_to_load, found.module_settings, spare, found.given),
         found.wrong,
     )
 

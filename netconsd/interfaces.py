@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from zope.interface import Interface
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netconsd.message import Message
 
-__all__ = ["IBatchOutputModule", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
+__all__ = ["IBatchOutputModule", "IListening", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
 
 # zope.interface methods are declared without ``self``.
 # ruff: noqa: N805
@@ -80,6 +82,19 @@ class IReloadable(Interface):
         """Reopen files and reread what can be reread: called in the reactor's thread while workers go on calling.
 
         An exception is logged and counted against the module, and ends nothing else.
+        """
+
+
+class IListening(Interface):
+    """What a module provides in addition, if it wants to know where messages come from, as soon as they can come."""
+
+    def listening(addresses: Sequence[tuple[str, int]]) -> object:
+        """Called once, in the reactor's thread, after all modules are started and the sockets are read.
+
+        :param addresses: the addresses and UDP ports that the daemon listens on; ``0.0.0.0`` is all of IPv4, ``::``
+            all of IPv6.
+        :returns: anything, or a Deferred, which the start of the daemon waits for, while messages come already.
+        :raises Exception: whatever is raised ends the daemon as if it had not started, and is shown to the user.
         """
 
 

@@ -17,12 +17,13 @@ from types import ModuleType
 from typing import Any, Final
 
 from netconsd.contract import disagreements
-from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, IListening, IOutputModule, IReloadable
 from netconsd.raised import place, raised
 
 __all__ = ["FileError", "Output", "forget", "import_file", "make", "outputs_in"]
 
 _INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule)
+_ALSO: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening"}
 
 
 class FileError(Exception):
@@ -138,10 +139,12 @@ def make(output: Output, arguments: Mapping[str, Any]) -> Any:
             where = place(str(output.path), error)
             raise FileError(f"{where}: module {output.name} cannot be made: {raised(error)}") from error
     wrong = disagreements(output.interface, made)
-    if IReloadable.providedBy(made):
-        wrong += disagreements(IReloadable, made)
-    elif callable(getattr(made, "reload", None)):
-        wrong.append("it has reload(), but does not say so: implement IReloadable, too, or call it something else")
+    for also, method in _ALSO.items():
+        if also.providedBy(made):
+            wrong += disagreements(also, made)
+        elif callable(getattr(made, method, None)):
+            name = also.__name__
+            wrong.append(f"it has {method}(), but does not say so: implement {name}, too, or call it something else")
     if wrong:
         raise FileError(f"{output.path}: {', and '.join(wrong)}")
     return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReloadable, ITakesLegacyDatagrams
+from netconsd.interfaces import IBatchOutputModule, IListening, IOutputModule, IReloadable, ITakesLegacyDatagrams
 from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import LegacyDatagram, LegacyMessage, Message
@@ -133,6 +133,21 @@ class Outputs:
                 await self.stop()
                 raise ModuleError(_why_not_started(name, module, error)) from error
             self.started.append(Output(name, module, self._worker_count, self._report_from_thread))
+
+    async def listening(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Tell the modules that provide :class:`IListening` where messages come from.
+
+        :raises ModuleError: with the first that does not agree; all are to be stopped then.
+        """
+        for output in self.started:
+            if IListening.providedBy(output.module):
+                try:
+                    await maybeDeferred(output.module.listening, addresses)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    said = "was not done when it was stopped" if isinstance(error, CancelledError) else raised(error)
+                    raise ModuleError(f"{output.name}: {said}") from error
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
         """Hand messages to every module, in the worker's thread."""

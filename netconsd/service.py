@@ -22,7 +22,7 @@ from netconsd.build import KIND
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import Settings
-from netconsd.sockets import bind, describe, granted_rcvbuf, send_to
+from netconsd.sockets import bind, describe, destinations, granted_rcvbuf, send_to
 from netconsd.totals import totals
 from netconsd.workers import Lane, Reply, Workers
 
@@ -144,17 +144,19 @@ class NetconsdService(Service):
             self._workers.start()
             granted = min(map(granted_rcvbuf, self._sockets))
             where = describe(self._sockets)
+            addresses = destinations(self._sockets)
             # A small buffer would overflow while we pause.
             pause = self.settings.pause if granted >= PAUSE_RCVBUF else 0.0
             while self._sockets:
                 self._listen(self._sockets[0], self._workers, pause)
                 del self._sockets[0]
+            self._announce(where, granted)
+            await self._outputs.listening(addresses)
         except Exception as error:
             await self._shut_down()
             return error
         self._looks.clock = self._reactor
         self._looks.start(LOOK_SECONDS, now=False)
-        self._announce(where, granted)
         return None
 
     def _tell(self, error: Exception | None) -> None:

@@ -94,6 +94,17 @@ def describe(sockets: Sequence[socket.socket]) -> str:
     return "; ".join(places)
 
 
+def destinations(sockets: Sequence[socket.socket]) -> list[tuple[str, int]]:
+    """The addresses and ports that messages can be sent to; ``0.0.0.0`` and ``::`` stand for all of their family."""
+    found: dict[tuple[str, int], None] = {}
+    for bound in sockets:
+        host, port = bound.getsockname()[:2]
+        if host == "::" and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            found["0.0.0.0", port] = None
+        found[host, port] = None
+    return list(found)
+
+
 def enlarge_rcvbuf(passed: socket.socket, size: int) -> None:
     """Have as large a receive buffer as the kernel grants, up to ``size``, but never a smaller one than before."""
     had = granted_rcvbuf(passed)

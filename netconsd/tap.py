@@ -43,8 +43,8 @@ class Options(usage.Options):
     longdesc = (
         "Receives the kernel logs that Linux machines send with netconsole and hands them to output modules. "
         "A MODULE is a .py file, a .so file as for the C daemon, a directory of such files, or the name of one that "
-        "comes with netconsd: printer, logger. The command line wins over the file of --config, whose keys are the "
-        "long options."
+        "comes with netconsd: printer, logger, selftest. The command line wins over the file of --config, whose keys "
+        "are the long options."
     )
     optParameters = [
         _parameter("port", "u", "UDP port; 0 takes any free one", _DEFAULT.port),
@@ -75,6 +75,7 @@ class Options(usage.Options):
         super().__init__()  # type: ignore[no-untyped-call]
         self._modules: list[str] = []
         self._sets: list[str] = []
+        self._selftest = False
         self["acks"] = None
 
     def opt_modules(self, module: str) -> None:
@@ -88,6 +89,10 @@ class Options(usage.Options):
     def opt_acks(self) -> None:
         """tell senders in user space what arrived, so that they repeat what did not"""  # noqa: D403
         self["acks"] = "yes"
+
+    def opt_selftest(self) -> None:
+        """send known messages to ourselves first, and end with status 1 unless they come through"""  # noqa: D403
+        self._selftest = True
 
     def opt_version(self) -> None:
         """print the version and exit"""  # noqa: D403
@@ -133,7 +138,13 @@ class Options(usage.Options):
     def asked_for(self) -> dict[str, Any]:
         """What was on the command line, as the arguments of :func:`netconsd.config.configure`."""
         given = {name: self[name] for name in OPTIONS if self[name] is not None}
-        return {"given": given, "modules": self._modules, "sets": self._sets, "config": self["config"]}
+        return {
+            "given": given,
+            "modules": self._modules,
+            "sets": self._sets,
+            "config": self["config"],
+            "selftest": self._selftest,
+        }
 
     def postOptions(self) -> None:
         """Check it all.

@@ -122,6 +122,16 @@ def test_broken_reload(write: Write) -> None:
     assert refusal(path) == f"{path}: Plain.reload(self) is missing"
 
 
+def test_broken_listening(write: Write) -> None:
+    """A module that wants to know where messages come from has to say so, and to have the method."""
+    path = write("x.py", PLAIN.replace("@implementer(", "@implementer(IListening, "))
+    assert refusal(path) == f"{path}: Plain.listening(self, addresses) is missing"
+    path = write("x.py", PLAIN + "\n    def listening(self, addresses): ...\n")
+    assert refusal(path) == (
+        f"{path}: it has listening(), but does not say so: implement IListening, too, or call it something else"
+    )
+
+
 def test_property_that_raises(write: Write) -> None:
     """Looking at a module's methods cannot break the loader."""
     path = write("x.py", PLAIN.replace("    def stop(self): ...", "    @property\n    def stop(self): 1 / 0"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from netconsd import sockets
 from netconsd.settings import ConfigError, Settings
-from netconsd.sockets import SO_RCVBUFFORCE, bind, granted_rcvbuf, meminfo, unwrapped
+from netconsd.sockets import SO_RCVBUFFORCE, bind, destinations, granted_rcvbuf, meminfo, unwrapped
 from tests.loopback import needs_ipv6
 
 Bind = Callable[..., list[socket.socket]]
@@ -331,3 +331,15 @@ def test_a_counter_that_wraps(growth: list[int]) -> None:
         true += more
         total = unwrapped(total, true % 2**32)
         assert total == true
+
+
+@needs_ipv6
+def test_destinations(bound: Bind) -> None:
+    """A socket of both families is two destinations, those that share a port are one."""
+    both, four, one = bound(listeners=2), bound(address="0.0.0.0"), bound(address="::1")
+    assert destinations(both) == [("0.0.0.0", port_of(both[0])), ("::", port_of(both[0]))]
+    assert destinations([*four, *one]) == [("0.0.0.0", port_of(four[0])), ("::1", port_of(one[0]))]
+    with closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as six:
+        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        six.bind(("::", 0))
+        assert destinations([six]) == [("::", port_of(six))]

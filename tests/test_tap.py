@@ -169,3 +169,25 @@ def test_plugin() -> None:
     (plugin,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "netconsd"]
     assert plugin.options is Options
     assert plugin.makeService is makeService
+
+
+def test_selftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--selftest adds the shipped module to those of the command line or the file, and makes its failure final."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "selftest").mkdir()
+    (tmp_path / "n.toml").write_text('modules = ["printer"]\n[module.selftest]\non_failure = "log"\ntimeout = 9.0\n')
+    for arguments, names in (
+        (["--selftest"], ["selftest"]),
+        (["--selftest", "logger"], ["logger", "selftest"]),
+        (["--selftest", "--config", "n.toml"], ["printer", "selftest"]),
+    ):
+        configuration = options(*arguments).configuration
+        assert [Path(module).stem for module in configuration.modules] == names
+        assert all(Path(module).is_file() for module in configuration.modules if Path(module).stem == "selftest")
+        assert configuration.module_settings["selftest"]["on_failure"].value == "exit"
+    assert configuration.module_settings["selftest"]["timeout"].value == 9.0
+
+
+def test_selftest_needs_to_be_asked_for() -> None:
+    """A directory of modules does not begin to test itself: what a failure is to do has to be said."""
+    assert refusal("selftest").startswith('netconsd: module selftest needs the setting "on_failure"')

@@ -1,0 +1,75 @@
+"""The selftest with the real service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from modules.selftest import Selftest
+from netconsd.loader import ModuleError
+from netconsd.reader import Receiver
+from netconsd.receiver import Receiver as PlainReceiver
+from tests.integration.leaks import LoggedErrors
+from tests.integration.rig import is_free, make, running
+from tests.loopback import Arrivals, needs_ipv6
+
+
+@needs_ipv6
+@pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
+@pytest.mark.parametrize(
+    ("address", "count"), [(None, 8), ("127.0.0.1", 4), ("127.0.0.9", 4), ("::1", 4), ("0.0.0.0", 4)]
+)
+@pytest_twisted.ensureDeferred
+async def test_the_service_passes(address: str | None, count: int, receiver: Any) -> None:
+    """Known messages come through both readers, on whatever address; the start waits for them, others see them, too."""
+    module = Arrivals()
+    selftest = Selftest(on_failure="exit")
+    modules = {"module": module, "selftest": selftest}
+    with capturedLogs() as events:
+        async with running(modules, address=address, listeners=2, receiver=receiver):
+            assert len(module.messages) == count
+    texts = [formatEvent(event) for event in events]
+    assert len([text for text in texts if text.startswith(f"selftest: {count} messages over ")]) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_service_fails(logged_errors: LoggedErrors) -> None:
+    """When messages do not come through, the start fails with what is wrong, and nothing is left of it."""
+
+    class Deaf(Selftest):
+        """Loses what the legacy message has become."""
+
+        def handle_batch(self, worker: int, messages: Any) -> None:
+            super().handle_batch(worker, [message for message in messages if "legacy" not in message.text])
+
+    service = make({"selftest": Deaf(on_failure="exit")})
+    service.startService()
+    port = service.port
+    with pytest.raises(ModuleError, match=r"^selftest: RuntimeError: IPv4: the legacy message did not arrive$"):
+        await service.started
+    assert is_free(port)
+    await service.stopService()
+    assert len(logged_errors.flush()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_during_the_test(logged_errors: LoggedErrors) -> None:
+    """A stop does not wait for a test that is under way; the start then says that it was not done."""
+
+    class Mute(Selftest):
+        """Gets nothing."""
+
+        def handle_batch(self, worker: int, messages: Any) -> None:
+            pass
+
+    service = make({"selftest": Mute(on_failure="exit", timeout=3600.0)})
+    service.startService()
+    failed: Deferred[Any] = service.started
+    await service.stopService()
+    with pytest.raises(ModuleError, match=r"^selftest: was not done when it was stopped$"):
+        await failed
+    logged_errors.flush()
