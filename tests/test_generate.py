@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from netconsd.datagrams import CHUNK
 from netconsd.fragments import Reassembly
 from netconsd.generate import FIRST_SEQ, FIRST_USEC, FORMATS, LARGEST, Fleet, Template
+from netconsd.ledger import Tally
 from netconsd.message import ExtendedMessage, LegacyMessage
+from netconsd.sources import SourceTable
 from netconsd.testing import legacy_message, source
 from netconsd.wire import Fragment, decode
 
@@ -102,6 +104,16 @@ def test_a_batch_is_its_messages(name: str, senders: int, first: int, number: in
     messages = map(fleet.message, range(number, number + count))
     one_by_one = [(sender, piece) for sender, pieces in messages for piece in pieces]
     assert list(zip(*fleet.batch(number, number + count), strict=True)) == one_by_one
+
+
+def test_another_run_is_another_boot() -> None:
+    """A receiver that saw an earlier run takes the next one for a reboot of each sender, and drops nothing."""
+    tally = Tally()
+    table = SourceTable(tally, limit=10, hold=0.2, gc_interval=60.0, age=3600.0, waiting_limit=10**6)
+    for boot_usec in (5_000_000, 7_000_000):
+        senders, datagrams = Fleet(Template("extended"), 2, boot_usec).batch(0, 20)
+        table.feed([source(f"127.64.0.{sender}").key for sender in senders], datagrams, 1.0, 1.0)
+    assert (tally.messages, tally.duplicates, tally.resets) == (40, 0, 4)
 
 
 def test_each_sender_has_numbers_of_its_own() -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "modules": "list output modules, their settings, and what each lacks",
     "client": "print the shell script that lets a machine send its kernel log",
     "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
+    "gen": "one machine's messages, with gaps, restarts and continuations on request (netcons-gen)",
 }
 
 

@@ -71,24 +71,24 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsblaster") -
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     sizes = ", ".join(f"{name} {size}" for name, size in FORMATS.items())
-    percent = _within(float, 0, 100)
+    percent = within(float, 0, 100)
     add = parser.add_argument
     add("-d", dest="destination", metavar="ADDRESS", default="127.0.0.1", help="where to (default: 127.0.0.1)")
-    add("-p", dest="port", metavar="PORT", type=_within(int, 1, 65535), default=1514, help="UDP port (default: 1514)")
+    add("-p", dest="port", metavar="PORT", type=within(int, 1, 65535), default=1514, help="UDP port (default: 1514)")
     told = (
         "the address whose low bits are varied (default: one of 127.0.0.0/8 if the destination is, else this machine's)"
     )
     add("-s", dest="source", metavar="ADDRESS", help=told)
     told = f"from 2^BITS addresses (default: {DEFAULT_BITS} to a destination in 127.0.0.0/8; else 0: more need root)"
-    add("-o", dest="bits", metavar="BITS", type=_within(int, 0, BITS_LIMIT), help=told)
+    add("-o", dest="bits", metavar="BITS", type=within(int, 0, BITS_LIMIT), help=told)
     told = "2^ORDER threads, which share the addresses (default: 0)"
-    add("-t", dest="threads", metavar="ORDER", type=_within(int, 0, THREADS_LIMIT), default=0, help=told)
+    add("-t", dest="threads", metavar="ORDER", type=within(int, 0, THREADS_LIMIT), default=0, help=told)
     told = "messages of each thread (default: 0, until Ctrl-C)"
-    add("-n", dest="count", metavar="COUNT", type=_within(int, 0), default=0, help=told)
+    add("-n", dest="count", metavar="COUNT", type=within(int, 0), default=0, help=told)
     told = "messages per second, of all threads together (default: 0, all that it can)"
-    add("--rate", metavar="N", type=_within(float, 0), default=0.0, help=told)
+    add("--rate", metavar="N", type=within(float, 0), default=0.0, help=told)
     add("--format", choices=FORMATS, default="extended", help="default: extended")
-    add("--size", metavar="BYTES", type=_within(int, 1), help=f"of a message (default: by format, {sizes})")
+    add("--size", metavar="BYTES", type=within(int, 1), help=f"of a message (default: by format, {sizes})")
     add("--loss", metavar="PERCENT", type=percent, default=0.0, help="of the datagrams, not sent")
     add("--duplicate", metavar="PERCENT", type=percent, default=0.0, help="of the datagrams, sent twice")
     add(
@@ -101,7 +101,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _within(kind: Callable[[str], Any], least: float, most: float = float("inf")) -> Callable[[str], Any]:
+def within(kind: Callable[[str], Any], least: float, most: float = float("inf")) -> Callable[[str], Any]:
     """A type for argparse: a number with bounds."""
 
     def read(text: str) -> Any:
