@@ -3,6 +3,8 @@
 The compiled twin of ``sender.py``. Linux only.
 """
 
+import os
+
 from libc.errno cimport EBADF, EINTR, ENOBUFS, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -168,7 +170,7 @@ cdef class Sender:
             if got < 0:
                 if error == EINTR or error == ENOBUFS:
                     break
-                raise OSError(error, "sendmmsg failed")
+                raise OSError(error, os.strerror(error))
             for slot in range(got):
                 self.octets += self.parts[slot].iov_len
             self.datagrams += got

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -112,7 +113,7 @@ def test_a_refusal_is_an_error_and_what_went_before_is_counted(
     sender = make(out, socket.AF_INET, LOCALHOST, port_of(there))
     with pytest.raises(OSError, match=r".") as raised:
         sender.send([b"a", b"b", bytes(65508), b"c"], [])
-    assert raised.value.errno == errno.EMSGSIZE
+    assert (raised.value.errno, raised.value.strerror) == (errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
     assert (sender.datagrams, sender.octets) == (2, 2)
 
 

@@ -1,0 +1,68 @@
+"""netconsblaster as root, on a machine with a router between it and the server: forged senders arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections import Counter
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from netconsd.datagrams import CHUNK
+from netconsd.origins import SOURCE_PORT
+from netconsd.testing import source
+from netconsd.wire import decode
+from tests.client.network import Network, address
+
+ROOT = Path(__file__).parents[2]
+
+# So many addresses, of which none is this machine's own: the third quarter of its network, as the router sees it.
+BITS = 6
+COUNT = 200
+PORT = 1514
+
+
+@pytest.mark.parametrize(
+    ("family", "base", "number"),
+    [(4, "10.77.1.128", 2), (6, "2001:db8:1::8000", 2), (4, "10.77.3.128", 3), (6, "2001:db8:3::8000", 3)],
+)
+def test_forged_senders_arrive(network: Network, family: int, base: str, number: int) -> None:
+    """Over IPv4 and IPv6, through a router and without, every packet arrives, from its address."""
+    # A network that has just come up needs a moment, and a neighbour that is not known yet costs the first packets.
+    reached = network.run("sender", ["ping", "-c", "1", "-w", "20", address(family, number, 9)])
+    assert reached.returncode == 0, reached.stdout
+    with network.inside("server"):
+        receiver = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    with receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        receiver.bind((address(family, number, 9), PORT))
+        receiver.settimeout(5)
+        options = ["-d", address(family, number, 9), "-p", str(PORT), "-s", base, "-o", str(BITS), "-n", str(COUNT)]
+        done = network.run(
+            "sender",
+            [sys.executable, "-m", "netconsd", "blaster", "--json", "--rate", "2000", "--size", str(CHUNK), *options],
+            environment=[f"PYTHONPATH={ROOT}", "PYTHONDONTWRITEBYTECODE=1"],
+        )
+        assert done.returncode == 0, done.stderr
+        arrived = [receiver.recvfrom(2000) for _ in range(COUNT)]
+    assert json.loads(done.stdout)["sent"]["datagrams"] == COUNT
+    expected = Counter(str(ip_address(base) + nth % (1 << BITS)) for nth in range(COUNT))
+    assert Counter(sender[0] for _, sender in arrived) == expected
+    assert {sender[1] for _, sender in arrived} == {SOURCE_PORT}
+    assert all(len(datagram) == CHUNK and decode(datagram, source(), 0.0) for datagram, _ in arrived)
+
+
+def test_no_route(network: Network) -> None:
+    """A destination that cannot be reached is one line that says so, and status 1."""
+    done = network.run(
+        "server",
+        [sys.executable, "-m", "netconsd", "blaster", "-d", "198.51.100.1", "-n", "1"],
+        environment=[f"PYTHONPATH={ROOT}", "PYTHONDONTWRITEBYTECODE=1"],
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"netconsd blaster: -d 198.51.100.1: {os.strerror(101)} (ip route get 198.51.100.1 ")
+    assert done.stderr.count("\n") == 1
