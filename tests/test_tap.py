@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ def test_modules_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     parsed = options("--modules", "printer", "--modules", "./a.py", "b.so", "c/d.py")
     assert parsed.configuration.modules == ("printer", f"{tmp_path}/a.py", f"{tmp_path}/b.so", f"{tmp_path}/c/d.py")
+
+
+def test_every_option_of_the_c_daemon() -> None:
+    """Each letter of the C daemon's options is one here, with a value where it has one there, and in the guide."""
+    guide = (Path(__file__).parents[1] / "docs/migrating.rst").read_text()
+    for letter, value in re.findall("([a-z])(:?)", "hw:l:b:a:u:g:"):
+        assert letter + value in Options().shortOpt
+        assert f"\n`-{letter}" in guide
 
 
 def test_options_behind_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
