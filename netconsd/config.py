@@ -247,6 +247,13 @@ def _gc(value: Any) -> dict[str, Any]:
     return {"gc_interval": interval / 1000, "gc_age": age / 1000}
 
 
+def _metrics(value: Any) -> dict[str, Any]:
+    # In the file, a port alone is a number.
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    _check("metrics", text)
+    return {"metrics": text}
+
+
 def _check(name: str, value: object, *, milliseconds: bool = False) -> None:
     reason = problem(name, value, milliseconds=milliseconds)
     if reason:
@@ -273,6 +280,7 @@ OPTIONS: Final[dict[str, _Option]] = {
     "max-sources": _Option(_same("max_sources"), _number),
     "reorder": _Option(_milliseconds("reorder"), _number),
     "pause": _Option(_milliseconds("pause"), _number),
+    "metrics": _Option(_metrics, str),
     "acks": _Option(_same("acks"), bool),
 }
 """The options that have one value, by their long names, which are also the keys of the file."""

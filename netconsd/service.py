@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
@@ -21,10 +21,14 @@ from netconsd.accounts import Accounts, take
 from netconsd.build import KIND
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
-from netconsd.settings import Settings
+from netconsd.settings import ConfigError, Settings
 from netconsd.sockets import bind, describe, destinations, granted_rcvbuf, send_to
+from netconsd.top import TopList, TopSenders
 from netconsd.totals import totals
 from netconsd.workers import Lane, Reply, Workers
+
+if TYPE_CHECKING:
+    from netconsd.monitoring import MonitoringPort
 
 # How long a stop waits for the workers. A module that hangs, in a write to a terminal that nobody reads, say, must not
 # make the daemon unstoppable; one that is only slow should get its messages out. systemd kills after 90 seconds.
@@ -74,6 +78,10 @@ class NetconsdService(Service):
         self._workers: Workers | None = None
         self._outputs = Outputs(self._modules, self.settings.workers)
         self._last = Accounts()
+        self._monitoring: MonitoringPort | None = None
+        self._top: TopSenders | None = None
+        #: Whether messages are received.
+        self.receiving = False
         self._looks = LoopingCall(self._look)
         #: The UDP port, once the sockets are bound; 0 before.
         self.port = 0
@@ -94,7 +102,18 @@ class NetconsdService(Service):
 
         :raises ConfigError: if that is not possible.
         """
-        self._sockets = self._bind(self.settings)
+        if self.settings.metrics is not None:
+            # Here, because its libraries are optional.
+            from netconsd.monitoring import MonitoringPort
+
+            self._monitoring = MonitoringPort(self)
+        try:
+            self._sockets = self._bind(self.settings)
+        except ConfigError:
+            if self._monitoring is not None:
+                self._monitoring.close()
+                self._monitoring = None
+            raise
         self.port = self._sockets[0].getsockname()[1]
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
@@ -110,6 +129,8 @@ class NetconsdService(Service):
             from twisted.internet import reactor
 
             self._reactor = reactor
+        if self._monitoring is not None:
+            self._monitoring.start(self._reactor)
         self._settled = Deferred.fromCoroutine(self._start()).addCallback(self._tell)
 
     def stopService(self) -> Deferred[None]:
@@ -130,6 +151,15 @@ class NetconsdService(Service):
             return self._last
         return take(self._readers, self._workers.lanes, self._outputs.started)
 
+    def top_senders(self, by: str = "datagrams") -> Deferred[TopList]:
+        """The senders with the most of a counter, of those that are remembered; see :class:`netconsd.top.TopSenders`.
+
+        :raises RuntimeError: if no worker runs.
+        """
+        if self._top is None:
+            raise RuntimeError("not running")
+        return self._top.get(by)
+
     async def _start(self) -> Exception | None:
         """Start everything; if that fails, stop it again and return why."""
         try:
@@ -142,6 +172,7 @@ class NetconsdService(Service):
                 reply=self._make_reply(),
             )
             self._workers.start()
+            self._top = TopSenders(self._workers.lanes, self._reactor)
             granted = min(map(granted_rcvbuf, self._sockets))
             where = describe(self._sockets)
             addresses = destinations(self._sockets)
@@ -155,6 +186,7 @@ class NetconsdService(Service):
         except Exception as error:
             await self._shut_down()
             return error
+        self.receiving = True
         self._looks.clock = self._reactor
         self._looks.start(LOOK_SECONDS, now=False)
         return None
@@ -199,6 +231,7 @@ class NetconsdService(Service):
 
     async def _shut_down(self) -> None:
         """Stop what is there, in order."""
+        self.receiving = False
         if self._looks.running:
             self._looks.stop()
         for reader in self._readers:
@@ -215,7 +248,11 @@ class NetconsdService(Service):
         self._last = self.snapshot()
         await self._outputs.stop()
         self._readers = []
-        self._workers = None
+        self._workers = self._top = None
+        # Last, so that the way to the end can be watched.
+        monitoring, self._monitoring = self._monitoring, None
+        if monitoring is not None:
+            await monitoring.stop()
 
     def _look(self) -> None:
         """Keep up with what the kernel drops, and say so while it happens."""
@@ -273,6 +310,8 @@ class NetconsdService(Service):
             workers=settings.workers,
             modules=", ".join(self._modules) or "none, so messages go nowhere",
         )
+        if self._monitoring is not None:
+            self._log.info("Metrics are at {url}", url=self._monitoring.url)
         if granted < settings.rcvbuf:
             self._log.warn(
                 "The kernel granted a receive buffer of {granted} of the {wanted} bytes asked for: bursts can be lost. "

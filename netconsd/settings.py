@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
-__all__ = ["BOUNDS", "Bounds", "ConfigError", "Settings", "problem"]
+__all__ = ["BOUNDS", "Bounds", "ConfigError", "Settings", "metrics_address", "problem"]
 
 # 0 asks the kernel for a free port (`NetconsdService.port` tells which); 65535 is the largest of UDP's 16 bits.
 MIN_PORT: Final = 0
@@ -117,6 +117,8 @@ class Settings:
     """Seconds that a message waits for the ones missing before it."""
     pause: float = 0.001
     """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
+    metrics: str | None = None
+    """``[ADDRESS:]PORT`` of the HTTP port for monitoring (:func:`metrics_address`); None: there is none."""
     acks: bool = False
     """Whether senders are told what arrived (docs/wire section 7)."""
 
@@ -142,6 +144,8 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
         return _address_problem(value)
     if field == "acks":
         return None if isinstance(value, bool) else f"{value!r} is neither true nor false"
+    if field == "metrics":
+        return _metrics_problem(value)
     low, high = BOUNDS[field]
     if isinstance(low, int):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -156,6 +160,33 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
     if not low <= value <= high:
         return f"{value} is not between {low:.0f} and {high:.0f}{unit}"
     return None
+
+
+def metrics_address(text: str) -> tuple[str, int]:
+    """Read ``[ADDRESS:]PORT``, where an IPv6 address stands in brackets; without an address it is 127.0.0.1.
+
+    :raises ValueError: if it is something else.
+    """
+    address, colon, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT):
+        raise ValueError
+    if not colon:
+        return "127.0.0.1", int(port)
+    if address[:1] == "[" and address[-1:] == "]":
+        return str(ipaddress.IPv6Address(address[1:-1])), int(port)
+    return str(ipaddress.IPv4Address(address)), int(port)
+
+
+def _metrics_problem(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            metrics_address(value)
+            return None
+    except ValueError:
+        pass
+    return f"{value!r} is not [ADDRESS:]PORT, such as 9100, 192.0.2.1:9100 or [::1]:9100"
 
 
 def _address_problem(value: object) -> str | None:

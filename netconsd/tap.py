@@ -63,6 +63,7 @@ class Options(usage.Options):
         _parameter("max-sources", None, "senders to remember", _DEFAULT.max_sources),
         _parameter("reorder", None, "ms to wait for messages that are late", f"{_DEFAULT.reorder * 1000:.0f}"),
         _parameter("pause", None, "ms to wait between reads under load", f"{_DEFAULT.pause * 1000:.0f}"),
+        _parameter("metrics", None, "[ADDRESS:]PORT for Prometheus, by HTTP; on localhost if without ADDRESS", "none"),
         ["config", None, None, "configuration file (TOML)"],
     ]
 

@@ -70,6 +70,7 @@ def test_every_option_on_the_command_line() -> None:
         "max-sources": "6",
         "reorder": "1.5",
         "pause": "2",
+        "metrics": "[::1]:9100",
         "acks": "yes",
     }
     assert given.keys() == OPTIONS.keys()
@@ -86,6 +87,7 @@ def test_every_option_on_the_command_line() -> None:
         max_sources=6,
         reorder=0.0015,
         pause=0.002,
+        metrics="[::1]:9100",
         acks=True,
     )
 
@@ -104,6 +106,7 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         max-sources = 6
         reorder = 1500
         pause = 0.5
+        metrics = 9100
         acks = true
         """
     assert read(cwd, text).settings == Settings(
@@ -119,6 +122,7 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         max_sources=6,
         reorder=1.5,
         pause=0.0005,
+        metrics="9100",
         acks=True,
     )
 

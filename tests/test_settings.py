@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netconsd.settings import BOUNDS, ConfigError, Settings, problem
+from netconsd.settings import BOUNDS, ConfigError, Settings, metrics_address, problem
 
 
 def refusal(**values: Any) -> str:
@@ -92,3 +92,34 @@ def test_milliseconds() -> None:
     """A time that was given in milliseconds is explained in milliseconds."""
     assert problem("reorder", 60000, milliseconds=True) is None
     assert problem("reorder", 60001, milliseconds=True) == "60001 is not between 0 and 60000 milliseconds"
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("9100", ("127.0.0.1", 9100)),
+        ("0", ("127.0.0.1", 0)),
+        ("65535", ("127.0.0.1", 65535)),
+        ("192.0.2.1:9100", ("192.0.2.1", 9100)),
+        ("0.0.0.0:1", ("0.0.0.0", 1)),
+        ("[::1]:9100", ("::1", 9100)),
+        ("[2001:DB8::1]:9100", ("2001:db8::1", 9100)),
+    ],
+)
+def test_where_the_metrics_are(text: str, address: tuple[str, int]) -> None:
+    """A port alone is one of this machine only; an address stands before it, and one of IPv6 in brackets."""
+    assert metrics_address(text) == address
+    assert Settings(metrics=text).metrics == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "x", ":9100", "65536", "-1", "9" * 5000, "٣", "::1:9100", "[::1]", "[::1]9100", "[192.0.2.1]:9100",
+        "localhost:9100", "192.0.2.1:", "192.0.2.256:1", 9100, True, 1.5,
+    ],
+)  # fmt: skip
+def test_where_the_metrics_cannot_be(value: Any) -> None:
+    """Anything else is refused with the forms that are possible."""
+    told = refusal(metrics=value)
+    assert told == f"metrics: {value!r} is not [ADDRESS:]PORT, such as 9100, 192.0.2.1:9100 or [::1]:9100"

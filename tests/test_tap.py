@@ -56,6 +56,15 @@ def test_bounds_are_options() -> None:
     assert parsed.configuration.settings == Settings(rcvbuf=4096, queue=5, max_sources=6, reorder=0.007)
 
 
+def test_metrics() -> None:
+    """--metrics says where the metrics are; without it they are nowhere."""
+    assert options().configuration.settings.metrics is None
+    assert options("--metrics", "[::1]:9100").configuration.settings.metrics == "[::1]:9100"
+    assert refusal("--metrics", "localhost") == (
+        "netconsd: --metrics: 'localhost' is not [ADDRESS:]PORT, such as 9100, 192.0.2.1:9100 or [::1]:9100"
+    )
+
+
 def test_acks() -> None:
     """Senders are answered only if that is asked for."""
     assert not options().configuration.settings.acks

@@ -1,0 +1,340 @@
+"""The HTTP port for monitoring, over real connections."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from netconsd.monitoring import CONNECTIONS_LIMIT, MonitoringPort
+from netconsd.service import NetconsdService
+from netconsd.settings import ConfigError
+from netconsd.testing import extended
+from netconsd.web import BODY_LIMIT
+from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, running
+from tests.loopback import Arrivals, needs_ipv6, send
+from tests.scripted import Script
+
+# Nothing here may leave the machine by way of somebody's proxy.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def port_of(service: NetconsdService) -> MonitoringPort:
+    """Its HTTP port."""
+    assert service._monitoring is not None
+    return service._monitoring
+
+
+def fetch(url: str, **headers: str) -> tuple[int, dict[str, str], str]:
+    """Status, headers and text of a page."""
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with OPENER.open(request, timeout=PATIENCE) as response:
+            return response.status, dict(response.headers), response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, dict(error.headers), error.read().decode()
+
+
+async def get(service: NetconsdService, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+    """The same, of a service's port, while the reactor runs."""
+    url = port_of(service).url.replace("/metrics", path)
+    found: tuple[int, dict[str, str], str] = await deferToThread(fetch, url, **headers)
+    return found
+
+
+def values(page: str) -> dict[str, float]:
+    """The sums of each metric's values."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0) + sample.value
+    return found
+
+
+@pytest.mark.parametrize("metrics", ["0", "127.0.0.1:0", pytest.param("[::1]:0", marks=needs_ipv6)])
+@pytest_twisted.ensureDeferred
+async def test_metrics(metrics: str) -> None:
+    """What was received, delivered and lost is on the page while it runs; the log says where that is."""
+    module = Arrivals()
+    with logging() as log:
+        async with running({"module": module}, metrics=metrics) as service:
+            send(service.port, *(extended(str(seq), seq=seq, msgid=seq) for seq in (1, 2, 5)))
+            await module.number(3)
+            status, headers, page = await get(service, "/metrics")
+            assert f"Metrics are at {port_of(service).url}" in log.lines()
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    found = values(page)
+    assert found["netconsd_received_datagrams_total"] == 3
+    assert found["netconsd_module_messages_total"] == found["netconsd_messages_total"] == 3
+    assert found["netconsd_lost_messages_total"] == 2
+    assert found["netconsd_senders"] == 1
+    assert found["netconsd_delivery_delay_seconds_count"] == 3
+    assert found["process_open_fds"] > 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_metrics_in_the_newer_format() -> None:
+    """Who asks for OpenMetrics gets that."""
+    async with running({}, metrics="0") as service:
+        _, headers, page = await get(service, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert page.endswith("# EOF\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_senders_with_the_most() -> None:
+    """The page lists them, by what one asks for, as many as one asks for."""
+    module = Arrivals()
+    async with running({"module": module}, metrics="0") as service:
+        send(service.port, *(extended(str(seq), seq=seq, msgid=seq) for seq in (1, 9)), sender="127.0.0.2")
+        send(service.port, *(extended(str(seq), seq=seq) for seq in (1, 2, 3)), sender="127.0.0.3")
+        await module.number(5)
+        status, headers, page = await get(service, "/senders")
+        _, _, by_loss = await get(service, "/senders?by=lost&count=1")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    found = json.loads(page)
+    assert [(sender["address"], sender["datagrams"]) for sender in found["senders"]] == [
+        ("127.0.0.3", 3),
+        ("127.0.0.2", 2),
+    ]
+    assert found["workers_that_did_not_answer"] == []
+    (worst,) = json.loads(by_loss)["senders"]
+    assert (worst["address"], worst["lost"]) == ("127.0.0.2", 7)
+    assert 0 <= worst["silent_seconds"] < PATIENCE
+
+
+@pytest.mark.parametrize("query", ["by=port", "by=", "count=-1", "count=1000", "count=%D9%A3", "by=%FF&count=x"])
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_question(query: str) -> None:
+    """What cannot be asked for is one line that says what can be."""
+    async with running({}, metrics="0") as service:
+        status, _, page = await get(service, f"/senders?{query}")
+    assert (status, page) == (
+        400,
+        "by is one of datagrams, octets, messages, missing, lost; count is a number up to 100\n",
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_hangs_does_not_hang_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list comes without the senders of a worker whose module does not return, and its batch has an age."""
+    monkeypatch.setattr("netconsd.top.ANSWER_SECONDS", 0.05)
+    module = Blocked()
+    async with running({"module": module}, workers=1, metrics="0") as service:
+        send(service.port, b"text\n")
+        await deferToThread(module.entered.wait, PATIENCE)
+        _, _, page = await get(service, "/senders")
+        _, _, metrics = await get(service, "/metrics")
+        module.release.set()
+    assert json.loads(page) == {"by": "datagrams", "senders": [], "workers_that_did_not_answer": [0]}
+    assert values(metrics)["netconsd_module_call_seconds"] > 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_and_readiness() -> None:
+    """Healthy from the start; ready when messages are received, and no more when the stop has begun."""
+    ready: Deferred[None] = Deferred()
+    module = Blocked()
+    service = make({"slow": Script("slow", [], start=ready), "module": module}, metrics="0", workers=1)
+    service.startService()
+    assert (await get(service, "/healthz"))[::2] == (200, "ok\n")
+    assert (await get(service, "/readyz"))[::2] == (503, "not receiving\n")
+    assert (await get(service, "/senders"))[::2] == (503, "not running\n")
+    ready.callback(None)
+    await service.started
+    assert (await get(service, "/readyz"))[::2] == (200, "ok\n")
+    send(service.port, b"text\n")
+    await deferToThread(module.entered.wait, PATIENCE)
+    stopped = service.stopService()
+    assert (await get(service, "/readyz"))[::2] == (503, "not receiving\n")
+    assert (await get(service, "/healthz"))[::2] == (200, "ok\n")
+    module.release.set()
+    await stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_has_ended_is_no_health() -> None:
+    """If the thread of a worker is gone while messages are received, that is told."""
+    async with running({}, metrics="0", workers=2) as service:
+        service.lanes[1].running = False
+        assert (await get(service, "/healthz"))[::2] == (503, "worker 1 has ended\n")
+        service.lanes[1].running = True
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_pages() -> None:
+    """The first page lists the others; what is not there is 404; nothing can be changed."""
+    async with running({}, metrics="0") as service:
+        status, _, page = await get(service, "/")
+        assert status == 200
+        for path in ("/metrics", "/healthz", "/readyz", "/senders"):
+            assert path in page
+        assert (await get(service, "/metrics/x"))[0] == 404
+        assert (await get(service, "/nothing"))[0] == 404
+        url = port_of(service).url
+        request = urllib.request.Request(url, data=b"x", method="POST")
+        with pytest.raises(urllib.error.HTTPError, match="405") as caught:
+            await deferToThread(OPENER.open, request, timeout=PATIENCE)
+        caught.value.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_the_option_there_is_no_port() -> None:
+    """Nothing listens, unless somebody asks for it."""
+    async with running({}) as service:
+        assert service._monitoring is None
+        assert service.receiving
+    assert not service.receiving
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A TCP port that somebody listens on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_port_that_is_taken(taken: int) -> None:
+    """It is one text that names the setting, and the UDP port is not bound then."""
+    service = make({}, metrics=str(taken))
+    with pytest.raises(ConfigError, match=rf"^metrics: {taken} is in use already; stop the program that has it"):
+        service.privilegedStartService()
+    assert service.port == 0
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error", "told"),
+    [
+        ("192.0.2.1:9100", None, "cannot be bound: Cannot assign requested address"),
+        ("0", errno.EACCES, "may not be bound by this user; take a port from 1024 up or start as root"),
+    ],
+)
+def test_a_port_that_cannot_be(metrics: str, error: int | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says is told with the setting."""
+
+    class Refusing(socket.socket):
+        def bind(self, address: Any) -> None:
+            raise OSError(error, "")
+
+    if error is not None:
+        monkeypatch.setattr("netconsd.monitoring.socket.socket", Refusing)
+    with pytest.raises(ConfigError) as caught:
+        make({}, metrics=metrics).privilegedStartService()
+    assert str(caught.value) == f"metrics: {metrics} {told}"
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If prometheus_client is not there, it is said how to get it; without the option nobody misses it."""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.setitem(sys.modules, "prometheus_client.exposition", None)
+    with pytest.raises(ConfigError) as caught:
+        make({}, metrics="0").privilegedStartService()
+    assert str(caught.value) == (
+        "metrics: needs the Python package prometheus_client, which is not installed; pip install 'netconsd[metrics]'"
+    )
+    service = make({})
+    service.privilegedStartService()
+    service._close_sockets()
+
+
+def test_a_udp_port_that_is_taken_gives_the_other_back() -> None:
+    """If the daemon cannot receive, nobody holds the HTTP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            number = probe.getsockname()[1]
+        service = make({}, port=other.getsockname()[1], metrics=str(number))
+        with pytest.raises(ConfigError, match=r"^port: "):
+            service.privilegedStartService()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as again:
+        again.bind(("127.0.0.1", number))
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_bounded_and_end_with_the_service() -> None:
+    """Beyond so many, a connection is closed at once; at the stop, all are, and the port is free."""
+    service = make({}, metrics="0")
+    service.startService()
+    await service.started
+    where = ("127.0.0.1", port_of(service).port)
+
+    def connect() -> tuple[list[socket.socket], int]:
+        opened = [socket.create_connection(where, PATIENCE) for _ in range(CONNECTIONS_LIMIT + 3)]
+        answered = 0
+        for each in opened:
+            try:
+                each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                answered += each.recv(1000).startswith(b"HTTP/1.1 200")
+            except ConnectionError:
+                pass
+        return opened, answered
+
+    opened, answered = await deferToThread(connect)
+    assert answered == CONNECTIONS_LIMIT
+    await service.stopService()
+    for each in opened:
+        each.close()
+    assert is_free(where[1])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(where, PATIENCE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_body_is_not_taken() -> None:
+    """Who sends more than a few bytes with a request is cut off, instead of filling the disk."""
+    async with running({}, metrics="0") as service:
+        where = ("127.0.0.1", port_of(service).port)
+
+        def post() -> bytes:
+            with socket.create_connection(where, PATIENCE) as connection:
+                connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+                try:
+                    for _ in range(10_000):
+                        connection.sendall(b"x" * BODY_LIMIT)
+                    return connection.recv(100)
+                except ConnectionError:
+                    return b""
+
+        assert await deferToThread(post) == b""
+        assert (await get(service, "/healthz"))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_goes_away_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not wait for its answer leaves nothing behind."""
+    monkeypatch.setattr("netconsd.top.ANSWER_SECONDS", 0.05)
+    module = Blocked()
+    async with running({"module": module}, workers=1, metrics="0") as service:
+        send(service.port, b"text\n")
+        await deferToThread(module.entered.wait, PATIENCE)
+        with socket.create_connection(("127.0.0.1", port_of(service).port), PATIENCE) as connection:
+            connection.sendall(b"GET /senders HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await get(service, "/senders"))[0] == 200
+        module.release.set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_are_not_logged() -> None:
+    """A monitor that asks every few seconds does not fill the log."""
+    with logging() as log:
+        async with running({}, metrics="0") as service:
+            before = len(log.events)
+            await get(service, "/metrics")
+            assert log.events[before:] == []
