@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -68,6 +69,16 @@ class Naming:
         """Ask no more."""
         if self._dns is not None:
             self._dns.stop()
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        """Who is asked; nobody before the start, or without DNS."""
+        return self._dns.servers if self._dns is not None else ()
+
+    @property
+    def remembered(self) -> int:
+        """How many addresses are remembered, with their names or that they have none; read it in any thread."""
+        return sum(len(names) for names in self._names)
 
     def begin(self, worker: int, now: float) -> None:
         """Let names that were found be used from here on."""

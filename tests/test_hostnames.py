@@ -13,6 +13,7 @@ from netconsd import hostnames
 from netconsd.filenames import HOST_LIMIT, host_name
 from netconsd.hostnames import ASKED_LIMIT, RETRY, Found, HostNames, HostsError, parse_hosts
 from netconsd.naming import Naming
+from tests.nameserver import Readers
 
 A, B = "192.0.2.1", "192.0.2.2"
 
@@ -200,3 +201,28 @@ def test_what_is_no_server(spec: str) -> None:
 def test_what_is_a_server(spec: str) -> None:
     """The system's servers, or an address of either family, with or without a port."""
     Naming(None, spec)
+
+
+def test_servers_are_reread(tmp_path: Path) -> None:
+    """After a reload the system's servers are those that its file has then; without the file, the machine itself."""
+    resolv_conf = tmp_path / "resolv.conf"
+    reactor = Readers()
+    naming = Naming(None, "system", resolv_conf=resolv_conf)
+    naming.start(1, reactor)
+    assert naming.servers == [("127.0.0.1", 53)]
+    resolv_conf.write_text("nameserver 192.0.2.53\n")
+    naming.reload()
+    assert naming.servers == [("192.0.2.53", 53)]
+    naming.stop()
+
+
+def test_workers_share_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many workers there are, they remember as much together as one would alone."""
+    monkeypatch.setattr("netconsd.naming.CACHE_LIMIT", 8)
+    naming = Naming(None, "192.0.2.53")
+    naming.start(4, Readers())
+    for worker in range(4):
+        for host in range(9):
+            naming.name(worker, f"10.0.{worker}.{host}", 0.0)
+    assert naming.remembered == 8
+    naming.stop()

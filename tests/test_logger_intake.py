@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from modules.logger import Logger
 from netconsd.ignore import IgnoreError
+from netconsd.outputs import Outputs
 from tests.loggers import A, B, Turns, batch, files, logging, said
 
 needs_re2 = pytest.mark.skipif(importlib.util.find_spec("re2") is None, reason="google-re2 is not installed")
@@ -89,12 +92,19 @@ def test_a_bad_file_at_the_start(tmp_path: Path, patterns: Path) -> None:
 
 
 def test_re2_is_needed_by_patterns_only(tmp_path: Path, patterns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no patterns needs no google-re2."""
+    """Who has no patterns needs no google-re2; who has some is told what to install."""
     monkeypatch.setitem(sys.modules, "re2", None)
     with logging(tmp_path / "logs", statistics=True) as logger:
         logger.handle_batch(0, batch("text"))
-    with pytest.raises(ModuleNotFoundError):
-        Logger(directory=tmp_path, ignore=patterns).start(1)
+    outputs = Outputs({"logger": Logger(directory=tmp_path, ignore=patterns)}, 1)
+    unused: Any = None
+    started = Deferred.fromCoroutine(outputs.start(unused))
+    failures: list[Any] = []
+    started.addErrback(failures.append)
+    assert failures[0].getErrorMessage() == (
+        "logger: did not start: it needs the Python package that provides 're2', which is not installed: "
+        "pip install 'netconsd[logger]'"
+    )
 
 
 def test_statistics(tmp_path: Path) -> None:

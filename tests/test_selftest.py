@@ -253,3 +253,15 @@ def test_stop_during_a_test(daemon: Daemon) -> None:
     with said() as words:
         daemon.work(module)
     assert words == []
+
+
+def test_two_workers_at_the_end(daemon: Daemon) -> None:
+    """When the last messages come to two workers at once, so that both say that it is over, it is over once."""
+    module = daemon.started("exit")
+    tested = module.listening([("127.0.0.1", daemon.port)])
+    handle = module.handle_batch
+    module.handle_batch = lambda worker, messages: [handle(0, messages), handle(1, messages[-1:])]  # type: ignore[method-assign, assignment]
+    with said() as words:
+        daemon.work(module)
+    assert outcome(tested) == "IPv4: the last message arrived 2 times"
+    assert len(words) == 1
