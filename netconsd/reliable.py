@@ -112,9 +112,9 @@ class Sender:
         return len(self._under_way) + len(self._queue)
 
     @property
-    def full(self) -> bool:
-        """Whether to add no more for now, because that would push out what might still be sent."""
-        return len(self) >= self._slots and not self.emergency
+    def room(self) -> int:
+        """How many records to add at most, lest they push out older ones: in an emergency new ones are worth more."""
+        return self._slots if self.emergency else max(0, self._slots - len(self))
 
     @property
     def deadline(self) -> float:

@@ -23,6 +23,8 @@ COMMANDS = {
     "client": "print the shell script that lets a machine send its kernel log",
     "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
     "gen": "one machine's messages, with gaps, restarts and continuations on request (netcons-gen)",
+    "nctx": "send this machine's kernel log from user space, and again what got lost",
+    "ncrx": "print what arrives at a port, in order, and tell the senders what is missing",
 }
 
 
