@@ -196,8 +196,7 @@ def _load_native(asked_for: bool, settings: _Settings, outcome: _Outcome) -> Non
         f'{setting.origin}: module {name} has no setting "{key}": it is compiled ({path.name}), and such take none'
         for key, setting in settings.get(name, {}).items()
     ]
-    if not outcome.failures:
-        outcome.loaded.append(Loaded(name, path, module))
+    outcome.loaded.append(Loaded(name, path, module))
 
 
 def _load_output(output: Output, asked_for: bool, settings: _Settings, outcome: _Outcome) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -275,15 +277,43 @@ def test_batches_of_all_kinds_come_in_order(fields: Path, way: str) -> None:
 
 
 @pytest.mark.skipif(not COMPILED, reason="only compiled code copies many messages at a time")
-def test_what_is_copied_at_a_time_is_bounded(fields: Path) -> None:
-    """However long a batch is, about as much is copied at a time as ARENA_BYTES: the memory of the process does not
-    grow by the batch."""
-    assert ARENA_BYTES == 1 << 20
-    message = extended_message("x" * 8000, received_at=RECEIVED_AT)
-    module = started(fields, "compiled")
-    got = seen(module, [message] * 400)
-    assert len(got) == 400
-    assert len({each["text"] for each in got}) == 1
+def test_what_is_copied_at_a_time_is_bounded() -> None:
+    """A batch is copied at once, but however long it is, no more than ARENA_BYTES of it; one message always is."""
+    runs: list[list[int]] = []
+    room = (ctypes.sizeof(abi.NcrxMsg) + 8000 + 1 + 1 + 15) // 16 * 16
+
+    def note(worker: int, address: int, datagram: int, record: int) -> None:
+        if not runs or record - runs[-1][-1] != room:
+            runs.append([])
+        runs[-1].append(record)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(note)
+    message = extended_message("x" * 8000)
+    for count, copies in ((100, 1), (400, 4)):
+        runs.clear()
+        hand_over(ctypes.cast(handler, ctypes.c_void_p).value or 0, 0, [message] * count, 0.0)
+        assert sum(len(run) for run in runs) == count
+        assert len(runs) == copies
+        assert max(len(run) for run in runs) * room <= ARENA_BYTES == 1 << 20
+
+
+@both_builds
+def test_other_threads_run_while_the_handler_does(libraries: Path, way: str) -> None:
+    """The GIL is released: this thread reads that the handler was called, and lets it return."""
+    module = started(compiled(SOURCES / "gate.c", libraries), way)
+    (says, told), (waits, tell) = os.pipe(), os.pipe()
+    library = ctypes.CDLL(str(module.path))
+    for name, value in (("gate_says", told), ("gate_waits", waits), ("gate_opened", 0)):
+        ctypes.c_int.in_dll(library, name).value = value
+    thread = threading.Thread(target=module.handle_batch, args=(0, [extended_message("a"), extended_message("b")]))
+    thread.start()
+    for _ in range(2):
+        assert os.read(says, 1) == b"!"
+        os.write(tell, b".")
+    thread.join(30)
+    for descriptor in (says, told, waits, tell):
+        os.close(descriptor)
+    assert ctypes.c_int.in_dll(library, "gate_opened").value == 2
 
 
 @needs_rustc

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twisted.logger import capturedLogs, formatEvent
@@ -180,14 +179,6 @@ def test_a_worker_in_the_handler_is_not_cut_short(lifecycle: Path) -> None:
     assert failures(logged) == ["Module x failed to stop: RuntimeError"]
     assert "worker 1 has not come back from netconsd_output_handler" in str(logged[0]["log_failure"].value)
     assert text_of(module, "calls_so_far") == before
-
-
-def test_what_the_module_printed_is_written_at_the_end(tmp_path: Path, capfd: Any) -> None:
-    """Stop writes out what the C library still has: the process may be ended by a signal afterwards."""
-    code = '#include <stdio.h>\nvoid netconsd_output_exit(void) { printf("the end"); }\n' + HANDLER
-    outputs = started(1, x=NativeModule(library(tmp_path, "x", code)))
-    done(outputs.stop())
-    assert capfd.readouterr().out == "the end"
 
 
 def test_how_many_were_cut_is_said_at_the_end(tmp_path: Path) -> None:

@@ -30,10 +30,12 @@ def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
     lines = compiled(EXAMPLES / "lines.c", tmp_path)
     shout = compiled(SOURCES / "shout.c", tmp_path)
     (tmp_path / "python.py").write_text(PYTHON)
+    # Python would tell the C library not to buffer either.
+    buffered = {key: value for key, value in environment().items() if key != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
         command("-n", "netconsd", "-w1", "-u0", "-a127.0.0.1", "--modules", shout, lines, "python.py"),
         cwd=tmp_path,
-        env=environment(),
+        env=buffered,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
