@@ -11,7 +11,7 @@ import pytest
 
 from netconsd.blast import BATCH, FULL_TIMES, TICK, Blast
 from netconsd.faults import Link
-from netconsd.generate import Fleet, Template
+from netconsd.generate import LARGEST, Fleet, Template
 
 
 class Script:
@@ -52,10 +52,18 @@ class Script:
         self.now += seconds
 
 
-def run(script: Any, *, count: int = 0, rate: float = 0.0, link: Link | None = None, format: str = "extended") -> Blast:
+def run(
+    script: Any,
+    *,
+    count: int = 0,
+    rate: float = 0.0,
+    link: Link | None = None,
+    format: str = "extended",
+    size: int | None = None,
+) -> Blast:
     """Let a fleet of three senders send."""
     blast = Blast(
-        Fleet(Template(format), 3, 0), link or Link(0, 0, 0, Random(1).random), script, count=count, rate=rate,
+        Fleet(Template(format, size), 3, 0), link or Link(0, 0, 0, Random(1).random), script, count=count, rate=rate,
         stop=script, clock=script.clock,
     )  # fmt: skip
     blast.run()
@@ -107,6 +115,15 @@ def test_no_room_in_the_queue() -> None:
     assert [datagram for _, datagram in script.sent] == Fleet(Template("extended"), 3, 0).batch(0, 1000)[1]
     assert len(script.waits) == 4 * 2
     assert blast.error is None
+
+
+def test_an_interface_that_takes_little() -> None:
+    """As long as the queue takes something, it is waited for, however often."""
+    script = Script(room=1)
+    blast = run(script, count=20, format="fragments", size=LARGEST)
+    assert blast.error is None
+    assert len(script.sent) == blast.datagrams > FULL_TIMES
+    assert len(script.waits) == len(script.sent) - 1
 
 
 def test_an_interface_that_takes_nothing() -> None:

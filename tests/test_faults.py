@@ -83,6 +83,9 @@ def test_what_is_reordered_comes_behind_the_next_of_its_sender() -> None:
         expected = [message[sender + 2 * nth] for nth in (0, 2, 1, 4, 3, 5)]
         assert [datagram for each, datagram in sent if each == sender] == expected
     assert link.account == Account(messages=12, datagrams=12, reordered=4)
+    again: list[bytes] = []
+    link.flush([], again)
+    assert again == []
 
 
 def test_messages_in_parts_are_counted_by_what_is_left_of_them() -> None:

@@ -135,10 +135,14 @@ def test_as_many_sources_as_datagrams(make: Any, out: socket.socket, there: sock
 def test_a_closed_socket(make: Any, there: socket.socket) -> None:
     """Sending through a closed socket is an error, and never goes into another file that has its number now."""
     here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    number = here.fileno()
     sender = make(here, socket.AF_INET, LOCALHOST, port_of(there))
     here.close()
-    with pytest.raises(OSError, match=r"."):
-        sender.send([b"a"], [])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as another:
+        assert another.fileno() == number
+        with pytest.raises(OSError, match=r".") as raised:
+            sender.send([b"a"], [])
+    assert raised.value.errno == errno.EBADF
 
 
 @needs_compiled

@@ -91,6 +91,24 @@ def test_the_same_seed_sends_the_same(there: socket.socket, capsys: pytest.Captu
     assert [datagram.split(b",")[1] for _, datagram in arrived(there)] == [each.split(b",")[1] for _, each in first]
 
 
+def test_another_seed_is_other_faults(there: socket.socket, capsys: pytest.CaptureFixture[str]) -> None:
+    """Seeds differ in what they do."""
+    found = []
+    for seed in ("1", "2"):
+        assert blaster.main(["-p", port_of(there), "-n", "100", "-o", "2", "--loss", "20", "--seed", seed]) == 0
+        found.append([datagram.split(b",")[1] for _, datagram in arrived(there)])
+    assert found[0] != found[1]
+
+
+def test_threads_share_the_rate(there: socket.socket, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rate is that of all threads together, and signals are afterwards whose they were before."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert blaster.main(["-p", port_of(there), "-n", "50", "-t", "1", "--rate", "500", "--json"]) == 0
+    # Slower than asked for is what a busy machine may be.
+    assert json.loads(capsys.readouterr().out)["seconds"] >= 0.19
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
 def test_threads_share_the_addresses(there: socket.socket, capsys: pytest.CaptureFixture[str]) -> None:
     """2^t threads send n messages each, and no two of them from one address."""
     assert blaster.main(["-p", port_of(there), "-n", "6", "-o", "4", "-t", "2", "--json"]) == 0

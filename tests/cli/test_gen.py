@@ -24,7 +24,8 @@ from netconsd.testing import source
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "netconsd", "gen"]
-ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+# Empty: as if it were not set. Buffering is what is tested.
+ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": ""}
 
 
 def written(*options: str) -> list[bytes]:

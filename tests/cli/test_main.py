@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from configparser import ConfigParser
 from importlib import import_module
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import netconsd
 from netconsd.cli import COMMANDS, main, run
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,3 +50,31 @@ def test_run(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "main", called)
     assert main(given) == 3
     assert calls == [(["-u", "6666", "printer"], "netconsd run")]
+
+
+def scripts() -> dict[str, str]:
+    """The programs that an installation has, as ``module:function``."""
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    lines = parser["options.entry_points"]["console_scripts"].strip().splitlines()
+    return {name.strip(): target.strip() for name, _, target in (line.partition("=") for line in lines)}
+
+
+def test_programs_can_be_called() -> None:
+    """Each program of an installation is a function that can be called without arguments."""
+    assert {"netconsd", "netconsblaster", "netcons-gen"} <= set(scripts())
+    for target in scripts().values():
+        module, _, function = target.partition(":")
+        signature(getattr(import_module(module), function)).bind()
+
+
+@pytest.mark.parametrize(("name", "command"), [("netconsblaster", "blaster"), ("netcons-gen", "gen")])
+def test_every_option_is_in_the_docs(name: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tools' page and the manual page name each option that ``--help`` names."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out)) - {"-h", "--help", "--no-progress"}
+    assert len(options) > 10
+    for page in (ROOT / "docs/tools.rst", ROOT / f"docs/man/{name}.rst"):
+        text = page.read_text()
+        assert [option for option in sorted(options) if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)] == []
