@@ -46,12 +46,12 @@ main() {
         return
     fi
     set_up
+    [ -z "$TEST" ] || send_test_line
     if [ -n "$PERSIST" ]; then
         persist
     elif [ "$ACTION" = setup ] && [ -e "$stored" ]; then
         say "at boot, $stored still does what it was written for: --persist writes it anew"
     fi
-    [ -z "$TEST" ] || send_test_line
 }
 
 # All of the script was read before this line runs; and what it starts must not read on, where it comes through a pipe.

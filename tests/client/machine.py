@@ -22,7 +22,9 @@ COMMANDS = {
             *"neigh show to 198.51.100.1 dev eth0"*) echo "198.51.100.1 lladdr {MAC} STALE" ;;
         esac""",
     # The kernel makes these directories; with a parameter that it does not take, it says so.
+    # It may run hooks, which read what is left of the input.
     "modprobe": """
+        cat >/dev/null
         case "$*" in
             "-r netconsole") rmdir "$NETCONSD_ROOT/sys/module/netconsole" ;;
             netconsole*)
@@ -83,6 +85,10 @@ class Machine:
         done = self._run(arguments)
         assert done.returncode == 1
         return _said(done)
+
+    def run_with_more(self, text: str) -> list[str]:
+        """What the shell says that is given the script and then this text."""
+        return _said(self._sh(script("--server", "192.0.2.9") + text))
 
     def boot(self, path: str) -> list[str]:
         """What a stored script says, which may wait for 2 seconds only.

@@ -265,6 +265,7 @@ class TestPersistence:
             f"run {machine.root}/{STORED} at the end of every boot"
         )
         assert machine.target() == NEW
+        assert machine.read("dev/kmsg").startswith("<3>netconsd client: test line")
 
     def test_at_boot(self, machine: Machine) -> None:
         """The stored script sets up the same, log level included, but sends no test line and stores nothing."""
@@ -297,6 +298,12 @@ class TestPersistence:
         machine.write("etc/cron.d/x")
         machine.run("--persist")
         assert any("at boot" in line and "--persist" in line for line in machine.run("--port", "1600"))
+
+
+def test_input(machine: Machine) -> None:
+    """What the script starts does not read on in the pipe that the script came through."""
+    more = "".join(f"echo {number} >&2\n" for number in range(2000))
+    assert machine.run_with_more(more)[-2:] == ["1998", "1999"]
 
 
 def test_remove(machine: Machine) -> None:
