@@ -16,15 +16,13 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-import netconsd
 from netconsd.accounts import Accounts, take
-from netconsd.build import KIND
+from netconsd.announcements import announce, tell_drops, tell_end, tell_failures
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import ConfigError, Settings
 from netconsd.sockets import bind, describe, destinations, granted_rcvbuf, send_to
 from netconsd.top import TopList, TopSenders
-from netconsd.totals import totals
 from netconsd.workers import Lane, Reply, Workers
 
 if TYPE_CHECKING:
@@ -181,7 +179,8 @@ class NetconsdService(Service):
             while self._sockets:
                 self._listen(self._sockets[0], self._workers, pause)
                 del self._sockets[0]
-            self._announce(where, granted)
+            url = self._monitoring.url if self._monitoring is not None else None
+            announce(self._log, self.settings, where, len(self._readers), tuple(self._modules), granted, url)
             await self._outputs.listening(addresses)
         except Exception as error:
             await self._shut_down()
@@ -225,7 +224,7 @@ class NetconsdService(Service):
         was_running = self._workers is not None
         await self._shut_down()
         if was_running:
-            self._log_end(self._last)
+            tell_end(self._log, self._last)
         if self.started.called:
             self.started = Deferred()
 
@@ -244,7 +243,7 @@ class NetconsdService(Service):
         if self._answering is not None:
             self._answering.close()
             self._answering = None
-        self._log_failures()
+        tell_failures(self._log, self._outputs.started)
         self._last = self.snapshot()
         await self._outputs.stop()
         self._readers = []
@@ -260,13 +259,7 @@ class NetconsdService(Service):
             before = reader.tally.dropped
             reader.look()
             if reader.tally.dropped > before:
-                self._log.warn(
-                    "Listener {number}: within {seconds:.0f} seconds the kernel dropped {dropped} datagrams, because "
-                    "the receive buffer was full; see --rcvbuf",
-                    number=number,
-                    seconds=LOOK_SECONDS,
-                    dropped=reader.tally.dropped - before,
-                )
+                tell_drops(self._log, number, reader.tally.dropped - before, LOOK_SECONDS)
 
     async def _stop_workers(self, workers: Workers) -> None:
         stopped = workers.stop()
@@ -286,45 +279,3 @@ class NetconsdService(Service):
     def _close_sockets(self) -> None:
         while self._sockets:
             self._sockets.pop().close()
-
-    def _log_failures(self) -> None:
-        for output in self._outputs.started:
-            errors = sum(tally.errors for tally in output.tallies) + output.reload_errors
-            if errors:
-                self._log.warn(
-                    "Module {name}: {errors} calls failed of those for {messages} messages",
-                    name=output.name,
-                    errors=errors,
-                    messages=sum(tally.messages for tally in output.tallies),
-                )
-
-    def _announce(self, where: str, granted: int) -> None:
-        settings = self.settings
-        self._log.info(
-            "netconsd {version} ({kind}) listens on {where}; {listeners} listener(s), "
-            "{workers} worker(s), modules: {modules}",
-            version=netconsd.__version__,
-            kind=KIND,
-            where=where,
-            listeners=len(self._readers),
-            workers=settings.workers,
-            modules=", ".join(self._modules) or "none, so messages go nowhere",
-        )
-        if self._monitoring is not None:
-            self._log.info("Metrics are at {url}", url=self._monitoring.url)
-        if granted < settings.rcvbuf:
-            self._log.warn(
-                "The kernel granted a receive buffer of {granted} of the {wanted} bytes asked for: bursts can be lost. "
-                "Run 'sysctl -w net.core.rmem_max={wanted}', or give the daemon CAP_NET_ADMIN, or set --rcvbuf",
-                granted=granted,
-                wanted=settings.rcvbuf,
-            )
-
-    def _log_end(self, accounts: Accounts) -> None:
-        for line in totals(accounts):
-            self._log.info("{line}", line=line)
-        for discrepancy in accounts.discrepancies():
-            self._log.error(
-                "The ledger does not close, which is a defect of netconsd; please report it: {discrepancy}",
-                discrepancy=discrepancy,
-            )
