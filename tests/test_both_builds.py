@@ -177,7 +177,8 @@ class Side:
 
     def state(self) -> Any:
         """What can be seen at rest."""
-        return counters(self.tally), len(self.table), self.table.waiting_bytes, self.table.next_deadline()
+        acks = [self.table.acknowledgement(key) for key in test_conservation.KEYS]
+        return counters(self.tally), len(self.table), self.table.waiting_bytes, self.table.next_deadline(), acks
 
 
 arrivals = st.lists(

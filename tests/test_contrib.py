@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from netconsd.cli.check import main as check
+from netconsd.cli.nctx import main as nctx
 from netconsd.config import configure
 from netconsd.loader import SHIPPED
 from netconsd.modulefile import forget, import_file, outputs_in
@@ -75,6 +76,27 @@ def test_service_is_confined(units: list[Path]) -> None:
     level = re.search(r"exposure level for netconsd.service: ([0-9.]+)", said)
     assert level
     assert float(level[1]) <= EXPOSURE
+
+
+def test_unit_of_the_sender_is_accepted(tmp_path: Path) -> None:
+    """Systemd has nothing to say against nctx.service, and finds little that it could do beyond its task."""
+    unit = tmp_path / "nctx.service"
+    unit.write_text((SYSTEMD / "nctx.service").read_text().replace("/opt/netconsd/bin/nctx", sys.executable))
+    assert tool("systemd-analyze")("verify", "--man=no", unit) == ""
+    said = tool("systemd-analyze")("security", "--offline=true", unit)
+    level = re.search(r"exposure level for nctx.service: ([0-9.]+)", said)
+    assert level
+    # Above EXPOSURE, because it sees /dev/kmsg, and has CAP_SYSLOG to read it.
+    assert float(level[1]) <= 2.0
+
+
+def test_unit_of_the_sender_can_read_the_log(tmp_path: Path) -> None:
+    """Nothing in nctx.service hides /dev/kmsg, and its command line is one that nctx takes."""
+    unit = values("nctx.service")
+    assert unit["DeviceAllow"] == "/dev/kmsg r"
+    assert not {"PrivateDevices", "ProtectKernelLogs", "PrivateUsers"} & set(unit)
+    (tmp_path / "empty").touch()
+    assert nctx([*unit["ExecStart"].split()[1:], "-k", str(tmp_path / "empty"), "-p", "0"]) == 0
 
 
 def test_user_is_accepted() -> None:
