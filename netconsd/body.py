@@ -22,6 +22,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from netconsd import octets
+
 # The kernel's TASK_COMM_LEN is 16, the final NUL included.
 TASKNAME_LIMIT = 15
 # msgid is a u32.
@@ -32,6 +34,9 @@ DECIMAL_LIMIT = 10
 _NEWLINE = 0x0A
 _NUL = 0x00
 _ZERO = 0x30
+_BACKSLASH = 0x5C
+_MSGID_LIMIT = MSGID_LIMIT
+_DECIMAL_LIMIT = DECIMAL_LIMIT
 _MSGID = b"\n msgid="
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
@@ -65,14 +70,35 @@ def _unescape_one(match: re.Match[bytes]) -> bytes:
 
 def text_of(body: bytes) -> str:
     """The text (rule 1), unescaped and decoded."""
-    end = body.find(b"\n")
-    if end >= 0:
-        return readable(unescape(body[:end]))
-    return readable(unescape(body.removesuffix(b"\0")))
+    text = body
+    end = octets.find(body, _NEWLINE, 0)
+    if end < 0:
+        end = len(body)
+        if end and body[end - 1] == _NUL:
+            end -= 1
+    escape = octets.find(body, _BACKSLASH, 0)
+    if escape < 0 or escape > end:
+        return text[0:end].decode("utf-8", "backslashreplace")
+    return readable(unescape(text[0:end]))
 
 
 def msgid_of(body: bytes) -> int:
     """The msgid in the last line of the body, or -1."""
+    index = _msgid_at(body)
+    if index < 0:
+        return -1
+    msgid = 0
+    while index < len(body):
+        octet = body[index] - _ZERO
+        if octet < 0 or octet > 9:
+            break
+        msgid = msgid * 10 + octet
+        index += 1
+    return msgid if msgid <= _MSGID_LIMIT else -1
+
+
+def _msgid_at(body: bytes) -> int:
+    """Where the digits of the msgid begin, or -1."""
     end = len(body)
     if end and (body[end - 1] == _NEWLINE or body[end - 1] == _NUL):
         end -= 1
@@ -82,19 +108,21 @@ def msgid_of(body: bytes) -> int:
         if octet < 0 or octet > 9:
             break
         start -= 1
-    if start == end or end - start > DECIMAL_LIMIT or not body.startswith(_MSGID, max(start - 8, 0)):
+    if start == end or end - start > _DECIMAL_LIMIT or start < 8 or not body.startswith(_MSGID, start - 8):
         return -1
-    msgid = int(body[start:end])
-    return msgid if msgid <= MSGID_LIMIT else -1
+    return start
 
 
 def parse(body: bytes) -> Body:
     """Everything behind the text but the msgid. Bodies that say the same share what is returned."""
-    start = body.find(b"\n") + 1
+    lines = body
+    start = octets.find(body, _NEWLINE, 0) + 1
     if start == 0:
         return _NOTHING
-    end = body.rfind(_MSGID) + 1 if msgid_of(body) >= 0 else len(body)
-    tail = body[start:end]
+    end = len(body)
+    if msgid_of(body) >= 0:
+        end = _msgid_at(body) - len(b" msgid=")
+    tail = lines[start:end]
     return _parse_remembered(tail) if len(tail) <= REMEMBERED_BYTES else _parse(tail)
 
 

@@ -3,7 +3,6 @@ cimport cython
 from netconsd.message cimport ExtendedMessage
 from netconsd.wire cimport Fragment
 
-@cython.no_gc
 cdef class Reassembly:
     cdef readonly ExtendedMessage first
     cdef readonly Py_ssize_t total

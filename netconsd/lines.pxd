@@ -2,7 +2,6 @@ cimport cython
 
 from netconsd.message cimport Source
 
-@cython.no_gc
 cdef class LineBuffer:
     cdef bytearray _text
     cdef readonly double started_at

@@ -1,13 +1,9 @@
 cimport cython
 
-# no_gc: nothing of these can be part of a cycle, and a million of them shall not be looked through again and again.
-
-@cython.no_gc
 cdef class Source:
     cdef bytes _key
     cdef object _address
 
-@cython.no_gc
 cdef class Message:
     cdef Source _source
     cdef double _received_at
@@ -15,16 +11,13 @@ cdef class Message:
     cdef object _text
     cpdef tuple _state(self)
 
-@cython.no_gc
 cdef class LegacyMessage(Message):
     cdef object _fields
     cpdef tuple _parsed(self)
 
-@cython.no_gc
 cdef class LegacyDatagram(Message):
     pass
 
-@cython.no_gc
 cdef class ExtendedMessage(Message):
     cdef object _body
     cdef bytes _caller

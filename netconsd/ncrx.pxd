@@ -13,8 +13,6 @@ cdef unsigned long long _ABSENT, _REBOOT_USEC, _MISSING_LIMIT
 cdef int _WINDOW
 cdef long long _MSGID_MASK
 
-# No cycles: nothing that a stream holds refers to it.
-@cython.no_gc
 cdef class Stream:
     cdef readonly Source source
     cdef readonly double last_seen
@@ -88,7 +86,7 @@ cdef class Stream:
     @cython.locals(message=ExtendedMessage)
     cdef _deliver_followers(self, Waiting waiting, list out)
     @cython.locals(waiting=Waiting)
-    cdef _give_up(self, object seq, list out)
+    cdef _give_up(self, unsigned long long seq, list out)
     cdef _hand_out(self, ExtendedMessage message, list out)
     @cython.locals(deadline=double, cost=Py_ssize_t, waiting=Waiting, reassembly=Reassembly)
     cdef _settle(self)

@@ -173,7 +173,8 @@ class Stream:
                     self._finish(key, now + self._hold, out)
         if self._waiting is not None and self._waiting.deadline <= now:
             overdue = max(overdue, self._waiting.overdue(now + self._hold / EARLY))
-        self._give_up(overdue, out)
+        if overdue >= 0:
+            self._give_up(overdue, out)
         self._settle()
 
     def flush(self, out: list[Message]) -> None:
@@ -185,7 +186,7 @@ class Stream:
             for reassembly in reassemblies.values():
                 self._place_reassembled(reassembly, _NEVER, out)
         waiting, self._waiting = self._waiting, None
-        while waiting is not None and len(waiting):
+        while waiting is not None and waiting.count():
             self._deliver(waiting.pop(), out)
         self._settle()
 
@@ -343,7 +344,7 @@ class Stream:
             return True
         waiting = self._waiting
         if seq - self._last_seq == 1 or (
-            self._is_next_msgid(message) and (waiting is None or not len(waiting) or waiting.lowest()._seq > seq)
+            self._is_next_msgid(message) and (waiting is None or not waiting.count() or waiting.lowest()._seq > seq)
         ):
             self._deliver(message, out)
             if waiting is not None:
@@ -358,7 +359,7 @@ class Stream:
             self._reset(message, out)
             return True
         waiting.add(message, deadline)
-        while waiting.crowded:
+        while waiting.is_crowded():
             self._tally.crowded += 1
             self._deliver(waiting.pop(), out)
             self._deliver_followers(waiting, out)
@@ -442,7 +443,7 @@ class Stream:
 
     def _deliver_followers(self, waiting: Waiting, out: list[Message]) -> None:
         """Deliver the waiting messages that need not wait any longer."""
-        while len(waiting):
+        while waiting.count():
             message = waiting.lowest()
             if message._seq - self._last_seq != 1 and not self._is_next_msgid(message):
                 break
@@ -452,7 +453,7 @@ class Stream:
         """Wait no longer for what should come before the waiting messages up to a number."""
         waiting = self._waiting
         if waiting is not None:
-            while len(waiting) and waiting.lowest()._seq <= seq:
+            while waiting.count() and waiting.lowest()._seq <= seq:
                 self._deliver(waiting.pop(), out)
             self._deliver_followers(waiting, out)
 
@@ -472,7 +473,7 @@ class Stream:
             cost = self._line.cost
         waiting = self._waiting
         if waiting is not None:
-            if len(waiting):
+            if waiting.count():
                 deadline = min(deadline, waiting.deadline)
                 cost += waiting.cost
             else:

@@ -3,8 +3,8 @@ cimport cython
 from netconsd.message cimport ExtendedMessage
 
 cdef double _NEVER
+cdef Py_ssize_t _WAITING_LIMIT, _WAITING_BYTES_LIMIT, _MESSAGE_OVERHEAD, _GROUPS_LIMIT, _COMPACT_AT
 
-@cython.no_gc
 cdef class Waiting:
     cdef list _messages
     cdef Py_ssize_t _first
@@ -14,6 +14,8 @@ cdef class Waiting:
     cdef readonly Py_ssize_t cost
     cdef readonly double deadline
 
+    cpdef Py_ssize_t count(self)
+    cpdef bint is_crowded(self)
     @cython.locals(seq="unsigned long long", index=Py_ssize_t)
     cpdef add(self, ExtendedMessage message, double deadline)
     @cython.locals(message=ExtendedMessage, index=Py_ssize_t)

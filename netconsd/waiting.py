@@ -19,6 +19,12 @@ GROUPS_LIMIT = 1024
 COMPACT_AT = 256
 
 _NEVER = float("inf")
+# For the compiled build, which makes C variables of them.
+_WAITING_LIMIT = WAITING_LIMIT
+_WAITING_BYTES_LIMIT = WAITING_BYTES_LIMIT
+_MESSAGE_OVERHEAD = MESSAGE_OVERHEAD
+_GROUPS_LIMIT = GROUPS_LIMIT
+_COMPACT_AT = COMPACT_AT
 
 
 class Waiting:
@@ -39,13 +45,13 @@ class Waiting:
         #: No message's wait ends before this.
         self.deadline = _NEVER
 
-    def __len__(self) -> int:
+    def count(self) -> int:
+        """How many messages wait."""
         return len(self._messages) - self._first
 
-    @property
-    def crowded(self) -> bool:
+    def is_crowded(self) -> bool:
         """Whether there are more messages, or larger ones, than may wait."""
-        return len(self._messages) - self._first > WAITING_LIMIT or self.cost > WAITING_BYTES_LIMIT
+        return len(self._messages) - self._first > _WAITING_LIMIT or self.cost > _WAITING_BYTES_LIMIT
 
     def add(self, message: ExtendedMessage, deadline: float) -> None:
         """Add a message whose number is not there yet.
@@ -58,13 +64,13 @@ class Waiting:
             self._messages.append(message)
         else:
             self._messages.insert(index, message)
-        self.cost += len(message._raw) + MESSAGE_OVERHEAD
+        self.cost += len(message._raw) + _MESSAGE_OVERHEAD
         if self.deadline == _NEVER:
             self.deadline = deadline
         if self._last_deadline == _NEVER:
             self._last_deadline = deadline
             self._last_highest = seq
-        elif deadline > self._last_deadline and len(self._groups) < GROUPS_LIMIT:
+        elif deadline > self._last_deadline and len(self._groups) < _GROUPS_LIMIT:
             self._groups.append((self._last_deadline, self._last_highest))
             self._last_deadline = deadline
             self._last_highest = seq
@@ -95,8 +101,8 @@ class Waiting:
         message = self.lowest()
         self._messages[self._first] = None
         self._first += 1
-        self.cost -= len(message._raw) + MESSAGE_OVERHEAD
-        if self._first == len(self._messages) or self._first == COMPACT_AT:
+        self.cost -= len(message._raw) + _MESSAGE_OVERHEAD
+        if self._first == len(self._messages) or self._first == _COMPACT_AT:
             del self._messages[: self._first]
             self._first = 0
         return message

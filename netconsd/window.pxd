@@ -1,11 +1,10 @@
 cimport cython
 from cpython cimport array
 
-from netconsd cimport stamps
+from netconsd cimport octets
 
-cdef unsigned long long _FULL_MASK
+cdef unsigned long long _ABSENT, _FULL_MASK
 
-@cython.no_gc
 cdef class Window:
     cdef public unsigned long long top
     cdef unsigned long long _bottom

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 
-from netconsd import stamps
+from netconsd import octets
 
 # How many sequence numbers back a record can be recognised as late or repeated; one further back is a reboot or a
 # buffer sent again (docs/wire section 6). 64 stamps are 512 bytes; they come as the sender's numbers do, so that a
@@ -19,6 +19,7 @@ _FULL_MASK = WINDOW - 1
 
 #: The stamp of a record that was not delivered.
 ABSENT = 0xFFFFFFFFFFFFFFFF
+_ABSENT = ABSENT
 
 
 class Window:
@@ -34,13 +35,13 @@ class Window:
         # The stamps are a ring: that of a number is at its lowest bits.
         self._mask = _FIRST_CAPACITY - 1
         self._stamps = array("Q", [ABSENT]) * _FIRST_CAPACITY
-        stamps.put_stamp(self._stamps, seq & self._mask, stamp)
+        octets.put_stamp(self._stamps, seq & self._mask, stamp)
 
     def stamp(self, seq: int) -> int:
         """The stamp of a record up to ``top``; ``ABSENT`` if it was not delivered, or too long ago."""
         if seq < self._bottom or self.top - seq > self._mask:
-            return ABSENT
-        return stamps.stamp_at(self._stamps, seq & self._mask)
+            return _ABSENT
+        return octets.stamp_at(self._stamps, seq & self._mask)
 
     def advance(self, seq: int, stamp: int) -> None:
         """A record above ``top`` is delivered."""
@@ -51,9 +52,9 @@ class Window:
         if seq - skipped > mask:
             skipped = seq - mask
         while skipped < seq:
-            stamps.put_stamp(self._stamps, skipped & mask, ABSENT)
+            octets.put_stamp(self._stamps, skipped & mask, _ABSENT)
             skipped += 1
-        stamps.put_stamp(self._stamps, seq & mask, stamp)
+        octets.put_stamp(self._stamps, seq & mask, stamp)
         self.top = seq
 
     def fill(self, seq: int, stamp: int) -> None:
@@ -62,7 +63,7 @@ class Window:
             self._grow(self.top - seq)
         if seq < self._bottom:
             self._bottom = seq
-        stamps.put_stamp(self._stamps, seq & self._mask, stamp)
+        octets.put_stamp(self._stamps, seq & self._mask, stamp)
 
     def missing(self) -> list[int]:
         """The numbers not delivered, in order: up to ``top``, above the lowest one delivered, and not too long ago."""
@@ -81,6 +82,6 @@ class Window:
         seq = self.top
         count = 0
         while count <= old_mask and seq >= self._bottom:
-            stamps.put_stamp(self._stamps, seq & self._mask, stamps.stamp_at(old, seq & old_mask))
+            octets.put_stamp(self._stamps, seq & self._mask, octets.stamp_at(old, seq & old_mask))
             seq -= 1
             count += 1

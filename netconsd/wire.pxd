@@ -1,5 +1,6 @@
 cimport cython
 
+from netconsd cimport octets
 from netconsd.body cimport msgid_of
 from netconsd.message cimport ExtendedMessage, Source
 
@@ -8,7 +9,6 @@ cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _FIR
 cdef _Keys _NO_KEYS
 cdef bytes _CALLER
 
-@cython.no_gc
 cdef class Fragment:
     cdef readonly ExtendedMessage piece
     cdef readonly Py_ssize_t offset
@@ -22,7 +22,7 @@ cdef class _Keys:
     cdef Py_ssize_t total
 
 @cython.locals(
-    octets="const unsigned char *",
+    text="const char *",
     length=Py_ssize_t,
     start=Py_ssize_t,
     index=Py_ssize_t,
@@ -52,7 +52,7 @@ cdef bint _is_flag(bytes datagram, Py_ssize_t index)
 @cython.locals(index=Py_ssize_t, end=Py_ssize_t, octet=int)
 cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
 
-@cython.locals(octets="const unsigned char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
+@cython.locals(text="const char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
 @cython.locals(keys=_Keys)

@@ -21,6 +21,7 @@ Whatever bytes arrive, :func:`decode` raises :class:`Malformed` or nothing.
 
 from __future__ import annotations
 
+from netconsd import octets
 from netconsd.body import msgid_of
 from netconsd.message import PREFIX_LIMIT, ExtendedMessage, Source
 
@@ -70,8 +71,8 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
 
     :raises Malformed: by rule 5.
     """
-    # What is cut out of these is cut in C, where there is C.
-    octets = datagram
+    # What is cut out of this is cut in C, where there is C.
+    text = datagram
     length = len(datagram)
     start = 0
     replayed = False
@@ -132,7 +133,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
     keys = _NO_KEYS
     caller = None
     if index < length and datagram[index] == _COMMA:
-        end = datagram.find(b";", index)
+        end = octets.find(datagram, _SEMICOLON, index)
         if end < 0:
             return None
         caller = _only_caller(datagram, index + 1, end)
@@ -142,7 +143,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
         index = end
     if index == length:
         return None
-    body = octets[index + 1 : length]
+    body = text[index + 1 : length]
     message = ExtendedMessage.__new__(ExtendedMessage)
     message._fill(
         source,
@@ -153,7 +154,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
         value,
         flag == _C or flag == _PLUS,
         caller,
-        octets[release_at:release_end] if release_end > release_at else None,
+        text[release_at:release_end] if release_end > release_at else None,
         -1 if keys.total else msgid_of(body),
         replayed,
         keys.emergency,
@@ -201,7 +202,7 @@ def _end_of_release(datagram: bytes, start: int) -> int:
 
 def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
     """The caller, if it is the only key between two indices, as it mostly is."""
-    octets = datagram
+    text = datagram
     first = start + 7
     if end - first < 2 or end - first > _U64_DIGITS or not datagram.startswith(_CALLER, start):
         return None
@@ -213,7 +214,7 @@ def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
         if digit < 0 or digit > 9:
             return None
         index += 1
-    return octets[first:end]
+    return text[first:end]
 
 
 class _Keys:

@@ -59,6 +59,10 @@ def value(thing: Any) -> Any:
     return name, thing
 
 
+# Py_TPFLAGS_HAVE_GC, of CPython's object.h.
+HAVE_GC = 1 << 14
+
+
 def views(message: Any) -> dict[str, Any]:
     """All that a message shows."""
     shown = {name: value(getattr(message, name)) for name in VIEWS[type(message).__name__]}
@@ -241,3 +245,10 @@ def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, float]]) -> N
         batch = [(KEY, b"6,%d,%d,-;x\n msgid=%d\n" % (seq, ts_usec, msgid))]
         assert ours.feed(batch, now) == theirs.feed(batch, now)
         assert ours.state() == theirs.state()
+
+
+def test_the_collector_has_nothing_to_look_through() -> None:
+    """What there is of each sender and of each message is not known to Python's garbage collector."""
+    many = [compiled.message.Source, compiled.message.ExtendedMessage, compiled.message.LegacyMessage]
+    many += [compiled.ncrx.Stream, compiled.window.Window, compiled.waiting.Waiting]
+    assert [each for each in many if each.__flags__ & HAVE_GC] == []

@@ -17,12 +17,12 @@ PACKAGE = Path(netconsd.__file__).parent
 # From the bottom to the top: each may import those before it.
 ROOMS = [
     "ledger",
+    "octets",
     "body",
     "message",
     "wire",
     "fragments",
     "lines",
-    "stamps",
     "window",
     "waiting",
     "ncrx",

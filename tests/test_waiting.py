@@ -31,7 +31,7 @@ def filled(*entries: tuple[int, float]) -> Waiting:
 def test_empty() -> None:
     """At first nothing waits, costs, or is due."""
     waiting = Waiting()
-    assert (len(waiting), waiting.cost, waiting.deadline, waiting.crowded) == (0, 0, inf, False)
+    assert (waiting.count(), waiting.cost, waiting.deadline, waiting.is_crowded()) == (0, 0, inf, False)
     assert waiting.get(1) is None
     assert waiting.overdue(1e9) == -1
     assert waiting.deadline == inf
@@ -41,7 +41,7 @@ def test_lowest_first() -> None:
     """Messages come out by number, whatever order they came in."""
     waiting = filled((5, 1.0), (2**64 - 1, 2.0), (0, 3.0), (7, 0.5))
     order = []
-    while len(waiting):
+    while waiting.count():
         lowest = waiting.lowest()
         assert waiting.pop() is lowest
         order.append(lowest.seq)
@@ -79,7 +79,7 @@ def test_overdue_takes_nothing_out() -> None:
     """To ask is not to take: what is overdue waits until it is taken out."""
     waiting = filled((5, 1.0), (3, 2.0))
     waiting.overdue(5.0)
-    assert (len(waiting), waiting.lowest().seq) == (2, 3)
+    assert (waiting.count(), waiting.lowest().seq) == (2, 3)
 
 
 def test_deadline_after_pop() -> None:
@@ -143,11 +143,11 @@ def test_cost_is_about_the_memory(size: int) -> None:
 def test_crowded_by_number() -> None:
     """More than WAITING_LIMIT messages are too many; one less is not."""
     waiting = filled(*[(seq, 1.0) for seq in range(WAITING_LIMIT)])
-    crowded = [waiting.crowded]
+    crowded = [waiting.is_crowded()]
     waiting.add(message(WAITING_LIMIT), 1.0)
-    crowded.append(waiting.crowded)
+    crowded.append(waiting.is_crowded())
     waiting.pop()
-    crowded.append(waiting.crowded)
+    crowded.append(waiting.is_crowded())
     assert crowded == [False, True, False]
 
 
@@ -156,7 +156,7 @@ def test_burst_is_not_crowded() -> None:
     waiting = Waiting()
     for seq in range(1000):
         waiting.add(message(seq, "x" * 200), 1.0)
-    assert not waiting.crowded
+    assert not waiting.is_crowded()
 
 
 def test_crowded_by_bytes() -> None:
@@ -168,10 +168,10 @@ def test_crowded_by_bytes() -> None:
         seq += 1
     rest = WAITING_BYTES_LIMIT - waiting.cost - MESSAGE_OVERHEAD - len("\n")
     waiting.add(message(seq, "x" * rest), 1.0)
-    assert (waiting.cost, waiting.crowded) == (WAITING_BYTES_LIMIT, False)
+    assert (waiting.cost, waiting.is_crowded()) == (WAITING_BYTES_LIMIT, False)
     waiting.add(message(seq + 1, ""), 1.0)
-    assert waiting.crowded
-    assert len(waiting) < WAITING_LIMIT
+    assert waiting.is_crowded()
+    assert waiting.count() < WAITING_LIMIT
 
 
 _deadlines = st.integers(0, 20).map(float)
@@ -212,7 +212,7 @@ def test_any_sequence(operations: list[tuple[str, int, float]]) -> None:
             for _ in [number for number in table if number <= overdue]:
                 del table[waiting.pop().seq]
             assert waiting.deadline > time
-        assert len(waiting) == len(table)
+        assert waiting.count() == len(table)
         assert waiting.cost == sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
         assert all(waiting.get(number) is held for number, (held, _) in table.items())
         assert waiting.deadline <= min((deadline for _, deadline in table.values()), default=inf)

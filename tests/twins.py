@@ -16,8 +16,8 @@ from typing import Any
 import netconsd
 
 PACKAGE = Path(netconsd.__file__).parent
-#: The files that are compiled, where there is a compiler. stamps.pxd is compiled into those that use it.
-HOT = sorted(path.stem for path in PACKAGE.glob("*.pxd") if path.stem != "stamps")
+#: The files that are compiled, where there is a compiler. octets.pxd is compiled into those that use it.
+HOT = sorted(path.stem for path in PACKAGE.glob("*.pxd") if path.stem != "octets")
 
 
 class Twins:
