@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from errno import EMFILE, ENFILE
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +25,8 @@ from zope.interface import implementer
 from netconsd.filenames import HOST, check_template
 from netconsd.intake import Intake
 from netconsd.interfaces import IBatchOutputModule, IReloadable
-from netconsd.loglines import log_lines
-from netconsd.message import Message
+from netconsd.loglines import by_file, log_lines
+from netconsd.message import Message, Source
 from netconsd.naming import Naming
 
 # Reading is for the last byte only: a line that an earlier write left unfinished has to be ended.
@@ -35,6 +36,10 @@ DIRECTORY_MODE: Final = 0o750
 # A trouble is over when it has cost nothing for so many seconds. A disk that is nearly full fails now and then; said
 # each time, that would fill what is left of it.
 QUIET: Final = 10.0
+# How often, in seconds, is seen whether a file is still there: asking before each write cost a quarter of the writing.
+CHECK: Final = 1.0
+# How many names of files a worker remembers. Senders are as many as somebody forges.
+NAMES: Final = 4096
 
 log = Log("netconsd.logger")
 
@@ -101,6 +106,8 @@ class Logger:
         self._naming = naming
         self._generation = 0
         self._workers: list[_Files] = []
+        # By worker and Source.key, for the thread of that worker.
+        self._names: list[dict[bytes, str]] = []
         self._intake: Intake | None = None
         #: By default the installed one, from the start on.
         self.reactor: Any = None
@@ -134,6 +141,7 @@ class Logger:
                 self._start_options(worker_count)
             except OSError as error:
                 raise RuntimeError(f"logger: {_cannot_read(error)}") from error
+        self._names = [{} for _ in range(worker_count)]
         share = max(1, self._max_open_files // worker_count)
         rotating = threading.Lock()
         self._workers = [
@@ -165,21 +173,22 @@ class Logger:
         naming = self._naming
         if naming:
             naming.begin(worker, now)
-        # Two sources can have one file, as a name without {port} leaves the port out.
-        by_name: dict[str, list[Message]] = {}
-        by_source: dict[int, list[Message]] = {}
-        for message in messages:
-            source = message.source
-            # By identity: hashing a source costs more, and the messages keep their sources alive.
-            group = by_source.get(id(source))
-            if group is None:
-                name = self._name.replace("{address}", source.address).replace("{port}", str(source.port))
-                if naming:
-                    name = name.replace(HOST, naming.name(worker, source.address, now))
-                group = by_source[id(source)] = by_name.setdefault(name, [])
-            group.append(message)
-        for name, group in by_name.items():
+        for name, group in by_file(messages, partial(self._name_of, worker, now)).items():
             files.append(name, group)
+
+    def _name_of(self, worker: int, now: float, source: Source) -> str:
+        """The file of a sender. Two can have one, as a name without {port} leaves the port out."""
+        names = self._names[worker]
+        name = names.get(source.key)
+        if name is None:
+            name = self._name.replace("{address}", source.address).replace("{port}", str(source.port))
+            if self._naming:
+                # Not remembered: the host's name may be found meanwhile.
+                return name.replace(HOST, self._naming.name(worker, source.address, now))
+            if len(names) >= NAMES:
+                names.clear()
+            names[source.key] = name
+        return name
 
     def stop(self) -> None:
         """Close the files, and say what was dropped, and what was lost to a trouble that is not over."""
@@ -220,6 +229,16 @@ class _Trouble:
         self.last = 0.0
 
 
+class _File:
+    """One that is open."""
+
+    __slots__ = ("checked", "fd")
+
+    def __init__(self, fd: int, checked: float) -> None:
+        self.fd = fd
+        self.checked = checked
+
+
 class _Files:
     """The open files of one worker. All is called in its thread, ``stop`` after it has ended."""
 
@@ -234,9 +253,9 @@ class _Files:
         self._generation = generation
         self._rotating = rotating
         self._now = 0.0
-        # Descriptors by file name, the one used longest ago first. Bounded by limit: senders are as many as somebody
-        # forges, descriptors are not.
-        self._open: dict[str, int] = {}
+        # By name, the one used longest ago first. Bounded by limit: senders are as many as somebody forges,
+        # descriptors are not.
+        self._open: dict[str, _File] = {}
         # By what failed and its errno, so it is as many as there are kinds of errors.
         self._troubles: dict[tuple[str, int | None], _Trouble] = {}
 
@@ -272,23 +291,27 @@ class _Files:
         self._troubles.clear()
 
     def _ready(self, name: str, size: int) -> int:
-        """Return the descriptor of a file that is still in the directory and has room for so many bytes."""
-        fd = self._open.pop(name, None)
-        if fd is None:
-            fd = self._open_file(name)
+        """Return the descriptor of a file that was in the directory lately, and has room for so many bytes."""
+        file = self._open.pop(name, None)
+        if file is None:
+            file = self._open_file(name)
         else:
-            self._open[name] = fd
-        stat = os.fstat(fd)
+            self._open[name] = file
+        # A clock that was set back is no reason not to look.
+        if not self._rotate_bytes and abs(self._now - file.checked) < CHECK:
+            return file.fd
+        file.checked = self._now
+        stat = os.fstat(file.fd)
         if stat.st_nlink == 0:
             # Deleted, perhaps with its directory.
             self._close(name)
-            return self._open_file(name)
+            return self._open_file(name).fd
         if 0 < self._rotate_bytes < stat.st_size + size and stat.st_size and self._rotated(name, stat):
             self._close(name)
-            return self._open_file(name)
-        return fd
+            return self._open_file(name).fd
+        return file.fd
 
-    def _open_file(self, name: str) -> int:
+    def _open_file(self, name: str) -> _File:
         path = f"{self._directory}/{name}"
         while len(self._open) >= self._limit:
             self._close_oldest()
@@ -303,11 +326,11 @@ class _Files:
                 raise
             self._close_oldest()
             fd = os.open(path, FLAGS, FILE_MODE)
-        self._open[name] = fd
+        file = self._open[name] = _File(fd, self._now)
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             os.write(fd, b"\n")
-        return fd
+        return file
 
     def _rotated(self, name: str, stat: os.stat_result) -> bool:
         """Rename the file, and those that were renamed before; if that fails, say so and go on with the file."""
@@ -340,10 +363,10 @@ class _Files:
             self._close(name)
 
     def _close(self, name: str) -> None:
-        fd = self._open.pop(name, None)
-        if fd is not None:
+        file = self._open.pop(name, None)
+        if file is not None:
             try:
-                os.close(fd)
+                os.close(file.fd)
             except OSError as error:
                 # Network file systems tell here what they could not write.
                 self._note("close", name, error, 0)

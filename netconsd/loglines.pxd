@@ -1,20 +1,24 @@
 cimport cython
 
-from netconsd.message cimport ExtendedMessage
+from netconsd cimport octets
+from netconsd.message cimport ExtendedMessage, Message, Source
 
-cdef bytes _PLAIN
+cdef int _NEWLINE
 cdef list _LEVELS
 
 @cython.locals(
     extended=ExtendedMessage,
-    lines=list,
+    parts=list,
     raw=bytes,
+    text="const char *",
     when=bytes,
     joined=bytes,
     received_at=double,
     end=Py_ssize_t,
-    ts_usec="unsigned long long",
 )
 cpdef bytes log_lines(messages)
+
+@cython.locals(message=Message, source=Source, groups=dict, by_source=dict, group=list)
+cpdef dict by_file(messages, name_of)
 
 cdef bint _has_marks(ExtendedMessage message)

@@ -7,14 +7,14 @@ they came, and one look at all lines of a call finds out whether they may.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from netconsd.message import ExtendedMessage, Message
+from netconsd import octets
+from netconsd.message import ExtendedMessage, Message, Source
 from netconsd.rendering import LEVEL_COLUMN, marks, printable, uptime
 
-# What may stand in a line as it is. No backslash: in what a kernel sends, it begins an escape.
-_PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
+_NEWLINE = 0x0A
 _LEVELS = [f"] {LEVEL_COLUMN[level]} ".encode() for level in range(8)]
 
 
@@ -29,28 +29,48 @@ def log_lines(messages: Iterable[Message]) -> bytes:
     ``\\x0a``. May be called in any thread.
     """
     messages = list(messages)
-    lines: list[bytes] = []
+    parts: list[bytes] = []
     received_at = float("nan")
     when = b""
     for message in messages:
         if isinstance(message, ExtendedMessage) and not _has_marks(message):
             extended = message
             raw = extended._raw
-            end = raw.find(b"\n") + 1
+            text = raw
+            end = octets.find(raw, _NEWLINE, 0) + 1
             if end:
                 # Messages that were read together were received at the same time.
                 if extended._received_at != received_at:
                     received_at = extended._received_at
                     when = f"{_when(received_at)} [".encode()
-                ts_usec = extended._ts_usec
-                level = _LEVELS[extended._prefix & 7]
-                lines.append(b"%b%5d.%06d%b%b" % (when, ts_usec // 1000000, ts_usec % 1000000, level, raw[:end]))
+                parts.append(when)
+                parts.append(octets.seconds(extended._ts_usec))
+                parts.append(_LEVELS[extended._prefix & 7])
+                parts.append(text[0:end])
                 continue
-        lines.append(_line(message))
-    joined = b"".join(lines)
-    if not joined.translate(None, _PLAIN):
+        parts.append(_line(message))
+    joined = b"".join(parts)
+    if octets.is_plain(joined):
         return joined
     return b"".join([_line(message) for message in messages])
+
+
+def by_file(messages: Sequence[Message], name_of: Callable[[Source], str]) -> dict[str, list[Message]]:
+    """Sort messages by the file that they go to, each file's in order.
+
+    :param name_of: the name of the file for a sender; asked once per sender.
+    """
+    groups: dict[str, list[Message]] = {}
+    by_source: dict[int, list[Message]] = {}
+    for message in messages:
+        source = message._source
+        # By identity: hashing a source costs more, and the messages keep their sources alive.
+        group = by_source.get(id(source))
+        if group is None:
+            group = groups.setdefault(name_of(source), [])
+            by_source[id(source)] = group
+        group.append(message)
+    return groups
 
 
 def _has_marks(message: ExtendedMessage) -> bool:

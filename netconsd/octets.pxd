@@ -6,6 +6,33 @@ cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *found = <const char *>memchr(first + start, octet, len(octets) - start)
     return -1 if found == NULL else found - first
 
+cdef inline bint is_plain(bytes octets) noexcept:
+    cdef const unsigned char *at = octets
+    cdef Py_ssize_t index
+    cdef bint plain = True
+    for index in range(len(octets)):
+        plain &= (at[index] == 0x0A) | ((at[index] >= 0x20) & (at[index] < 0x7F) & (at[index] != 0x5C))
+    return plain
+
+cdef inline bytes seconds(unsigned long long usec):
+    # 14 digits, the point and 6 digits are the most; from the end.
+    cdef char text[24]
+    cdef int at = sizeof(text), point = at - 7
+    while at > point + 1:
+        at -= 1
+        text[at] = 0x30 + usec % 10
+        usec //= 10
+    at -= 1
+    text[at] = 0x2E
+    while usec or at == point:
+        at -= 1
+        text[at] = 0x30 + usec % 10
+        usec //= 10
+    while at > point - 5:
+        at -= 1
+        text[at] = 0x20
+    return text[at:sizeof(text)]
+
 cdef inline unsigned long long stamp_at(array.array stamps, unsigned long long index) noexcept:
     return stamps.data.as_ulonglongs[index]
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from array import array
 
+_PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
+
 
 def find(octets: bytes, octet: int, start: int) -> int:
     """The index of the first octet of this value from ``start`` on, -1 if there is none; ``start`` is within bounds."""
     return octets.find(octet, start)
+
+
+def is_plain(octets: bytes) -> bool:
+    """Whether there are only newlines and printable ASCII, and no backslash: with it begin a kernel's escapes."""
+    return not octets.translate(None, _PLAIN)
+
+
+def seconds(usec: int) -> bytes:
+    """Microseconds, up to 64 bits, as seconds in at least five columns: ``   12.345678``."""
+    return b"%5d.%06d" % (usec // 1000000, usec % 1000000)
 
 
 def stamp_at(stamps: array[int], index: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
-from modules.logger import QUIET, Logger
+from modules.logger import CHECK, QUIET, Logger
 from netconsd.interfaces import IBatchOutputModule, IReloadable
 from netconsd.loglines import log_lines
 from netconsd.message import Message
@@ -384,22 +384,22 @@ def test_torn_by_an_earlier_run(started: Callable[..., Logger], logs: Path) -> N
 
 
 def test_deleted_file(started: Callable[..., Logger], logs: Path) -> None:
-    """A file that was deleted while it was open is made anew with the next batch."""
+    """A file that was deleted while it was open is made anew with the first batch a second later."""
     logger = started()
     logger.handle_batch(0, batch("old"))
     (logs / f"{A}.log").unlink()
-    logger.handle_batch(0, batch("new"))
+    logger.handle_batch(0, batch("new", at=CHECK))
     assert texts(logs / f"{A}.log") == ["new"]
     assert logger.lost_lines == 0
 
 
 def test_vanished_directory(started: Callable[..., Logger], logs: Path) -> None:
-    """A directory that was deleted is made anew with the next batch, and the files of all senders in it."""
+    """A directory that was deleted is made anew a second later, and the files of all senders in it."""
     logger = started()
     logger.handle_batch(0, batch("old"))
     (logs / f"{A}.log").unlink()
     logs.rmdir()
-    logger.handle_batch(0, batch("new") + batch("other", address=B))
+    logger.handle_batch(0, batch("new", at=CHECK) + batch("other", address=B, at=CHECK))
     assert texts(logs / f"{A}.log") == ["new"]
     assert texts(logs / f"{B}.log") == ["other"]
     assert logger.lost_lines == 0
@@ -459,8 +459,8 @@ def test_unknown_error(started: Callable[..., Logger], logs: Path, monkeypatch: 
         return fstat(fd)
 
     monkeypatch.setattr(os, "fstat", stale_once)
-    logger.handle_batch(0, batch("two") + batch("two", address=B))
-    logger.handle_batch(0, batch("three"))
+    logger.handle_batch(0, batch("two", at=CHECK) + batch("two", address=B, at=CHECK))
+    logger.handle_batch(0, batch("three", at=CHECK))
     assert logger.lost_lines == 1
     assert texts(logs / f"{A}.log") == ["one", "three"]
     assert texts(logs / f"{B}.log") == ["one", "two"]
