@@ -8,7 +8,7 @@ from netconsd.waiting cimport Waiting
 from netconsd.window cimport Window
 from netconsd.wire cimport Fragment, decode
 
-cdef double _NEVER, _PIECES_SECONDS
+cdef double _NEVER, _PIECES_SECONDS, _EARLY
 cdef unsigned long long _ABSENT, _REBOOT_USEC, _MISSING_LIMIT
 cdef int _WINDOW
 cdef long long _MSGID_MASK

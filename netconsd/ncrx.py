@@ -62,6 +62,7 @@ _ABSENT = ABSENT
 _WINDOW = WINDOW
 _REBOOT_USEC = REBOOT_USEC
 _PIECES_SECONDS = PIECES_SECONDS
+_EARLY = EARLY
 
 
 class Stream:
@@ -172,7 +173,7 @@ class Stream:
                     overdue = max(overdue, reassembly.first._seq)
                     self._finish(key, now + self._hold, out)
         if self._waiting is not None and self._waiting.deadline <= now:
-            overdue = max(overdue, self._waiting.overdue(now + self._hold / EARLY))
+            overdue = max(overdue, self._waiting.overdue(now))
         if overdue >= 0:
             self._give_up(overdue, out)
         self._settle()
@@ -351,7 +352,7 @@ class Stream:
                 self._deliver_followers(waiting, out)
             return True
         if waiting is None:
-            waiting = self._waiting = Waiting()
+            waiting = self._waiting = Waiting(self._hold / _EARLY)
         held = waiting.get(seq)
         if held is not None:
             if held._ts_usec == ts_usec:

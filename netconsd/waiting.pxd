@@ -9,6 +9,7 @@ cdef class Waiting:
     cdef list _messages
     cdef Py_ssize_t _first
     cdef object _groups
+    cdef double _slack
     cdef double _last_deadline
     cdef unsigned long long _last_highest
     cdef readonly Py_ssize_t cost

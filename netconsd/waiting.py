@@ -30,13 +30,17 @@ _COMPACT_AT = COMPACT_AT
 class Waiting:
     """Messages by sequence number, with the times until which they wait: made with the first gap only."""
 
-    __slots__ = ("_first", "_groups", "_last_deadline", "_last_highest", "_messages", "cost", "deadline")
+    __slots__ = ("_first", "_groups", "_last_deadline", "_last_highest", "_messages", "_slack", "cost", "deadline")
 
-    def __init__(self) -> None:
+    def __init__(self, slack: float = 0.0) -> None:
+        """
+        :param slack: seconds by which a message's wait may end earlier than asked for, together with another's.
+        """
+        self._slack = slack
         # In the order of their numbers, from the index _first on; those before it are gone. Most come in that order.
         self._messages: list[ExtendedMessage | None] = []
         self._first = 0
-        # (deadline, highest number) of messages that came at the same time, in order; without the last ones.
+        # (deadline, highest number) of messages that came at the same time, or nearly, in order; without the last ones.
         self._groups: deque[tuple[float, int]] = deque()
         self._last_deadline = _NEVER
         self._last_highest = 0
@@ -70,7 +74,7 @@ class Waiting:
         if self._last_deadline == _NEVER:
             self._last_deadline = deadline
             self._last_highest = seq
-        elif deadline > self._last_deadline and len(self._groups) < _GROUPS_LIMIT:
+        elif deadline > self._last_deadline + self._slack and len(self._groups) < _GROUPS_LIMIT:
             self._groups.append((self._last_deadline, self._last_highest))
             self._last_deadline = deadline
             self._last_highest = seq

@@ -70,6 +70,16 @@ def test_overdue() -> None:
     assert (waiting.overdue(4.0), waiting.deadline) == (7, inf)
 
 
+def test_slack() -> None:
+    """Messages whose waits end nearly at the same time are let go with the first of them, and none later than asked."""
+    waiting = Waiting(0.25)
+    for seq, deadline in ((5, 1.0), (9, 1.25), (11, 1.375), (3, 1.5), (13, 2.0)):
+        waiting.add(message(seq), deadline)
+    assert (waiting.overdue(0.75), waiting.deadline) == (-1, 1.0)
+    assert (waiting.overdue(1.0), waiting.deadline) == (9, 1.375)
+    assert (waiting.overdue(1.375), waiting.deadline) == (11, 2.0)
+
+
 def test_overdue_of_number_zero() -> None:
     """Number 0 can be overdue, and is not mistaken for none."""
     assert filled((0, 1.0)).overdue(1.0) == 0
