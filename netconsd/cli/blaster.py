@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -64,8 +65,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsblaster") -
             print(f"{prog}: {_why(blast.error, options.target)}", file=sys.stderr)
             return 1
     result = _result(blasts, options, seconds)
-    print(json.dumps(result) if options.json else _told(result))
+    try:
+        print(json.dumps(result) if options.json else _told(result), flush=True)
+    except OSError as error:
+        forget_stdout()
+        print(f"{prog}: standard output: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
+
+
+def forget_stdout() -> None:
+    """Let standard output, which could not be written, go nowhere: at its end Python would try again, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -194,7 +205,8 @@ def _result(blasts: list[Blast], options: argparse.Namespace, seconds: float) ->
 
 def _told(result: dict[str, Any]) -> str:
     sent, faults, counters = result["sent"], result["faults"], dict(result["netconsd"])
-    rate = sent["datagrams"] / result["seconds"] if result["seconds"] else 0
+    # The seconds have three places.
+    rate = sent["datagrams"] / max(result["seconds"], 0.001)
     came = [counters.pop(name) for name in ("datagrams", "messages", "senders")]
     of_note = [f"{name} {count}" for name, count in counters.items() if count]
     return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from netconsd.cli.blaster import within
+from netconsd.cli.blaster import forget_stdout, within
 from netconsd.datagrams import CHUNK, extended, fragments, legacy
 from netconsd.origins import OriginError, Target, origin_for
 
@@ -79,9 +78,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netcons-gen") -> i
             print(f"{prog}: {str(error).replace('-d ', '', 1)}", file=sys.stderr)
             return 1
         except BrokenPipeError:
-            # Who read it has enough. At its end Python would try to write what is left, and say that it cannot.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Who read it has enough.
+            forget_stdout()
         except OSError as error:
+            if options.address is None:
+                forget_stdout()
             print(f"{prog}: {options.address or 'standard output'}: {error.strerror}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
