@@ -7,6 +7,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from netconsd.accounts import Accounts
+from netconsd.service import LOOK_SECONDS
 from netconsd.testing import extended, legacy
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import logging, make, running
@@ -55,6 +56,8 @@ async def test_drops_are_told_while_it_runs() -> None:
         service = make({"module": Arrivals()}, rcvbuf=4096)
         service.startService()
         await service.started
+        # Often enough for a counter of 32 bits, at a million drops per second and more.
+        assert service._looks.interval == LOOK_SECONDS < 2**32 / 1e6
         service._looks.stop()
         # In this turn of the reactor nobody reads.
         send(service.port, *[b"x" * 900] * 50)

@@ -166,6 +166,28 @@ async def test_health_and_readiness() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_workers_that_have_ended_at_the_stop_are_no_illness() -> None:
+    """While modules take their time to stop, the workers have ended as they should, and the page says ok."""
+    stopping: Deferred[None] = Deferred()
+    closed: Deferred[None] = Deferred()
+
+    class Slow(Script):
+        def stop(self) -> Any:
+            stopping.callback(None)
+            return closed
+
+    service = make({"slow": Slow("slow", [])}, metrics="0")
+    service.startService()
+    await service.started
+    stopped = service.stopService()
+    await stopping
+    assert not any(worker.alive for worker in service.snapshot().workers)
+    assert (await get(service, "/healthz"))[::2] == (200, "ok\n")
+    closed.callback(None)
+    await stopped
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_worker_that_has_ended_is_no_health() -> None:
     """If the thread of a worker is gone while messages are received, that is told."""
     async with running({}, metrics="0", workers=2) as service:
@@ -294,6 +316,17 @@ async def test_connections_are_bounded_and_end_with_the_service() -> None:
     assert is_free(where[1])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(where, PATIENCE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restart_gets_the_port_at_once() -> None:
+    """Connections of the last run, which the kernel remembers for a minute, do not keep the port."""
+    async with running({}, metrics="0") as service:
+        number = port_of(service).port
+        # The side that closes first is the one that remembers.
+        assert (await get(service, "/healthz", Connection="close"))[0] == 200
+    async with running({}, metrics=str(number)) as service:
+        assert (await get(service, "/healthz"))[0] == 200
 
 
 @pytest_twisted.ensureDeferred
