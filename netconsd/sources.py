@@ -192,8 +192,14 @@ class SourceTable:
     def _put_on_schedule(self, stream: Stream) -> None:
         if len(self._schedule) > 2 * len(self._streams) + SCHEDULE_SLACK:
             # Senders that were evicted before their deadline; a stranger can have as many as he likes.
-            self._schedule = [entry for entry in self._schedule if entry[2].deadline != _NEVER]
-            heapify(self._schedule)
+            kept = []
+            for entry in self._schedule:
+                # One that is only idle has to be put back when it waits again.
+                entry[2].scheduled = entry[2].deadline != _NEVER
+                if entry[2].scheduled:
+                    kept.append(entry)
+            heapify(kept)
+            self._schedule = kept
         stream.scheduled = True
         self._ticket += 1
         heappush(self._schedule, (stream.deadline, self._ticket, stream))

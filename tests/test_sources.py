@@ -243,6 +243,20 @@ def test_evicted_senders_do_not_stay_in_the_schedule() -> None:
     assert bytes_for(flood) < 100_000
 
 
+def test_evicted_senders_do_not_take_others_out_of_the_schedule() -> None:
+    """A sender whose gap was filled before its deadline, while strangers come and go, still gets its next one met."""
+    harness = Harness(limit=10, gc_interval=0)
+    for seq in (1, 3, 2):
+        harness.record(1, seq)
+    for stranger in range(100, 400):
+        harness.now += HOLD / 1000
+        harness.feed((stranger, b"unfinished"))
+        if stranger % 5 == 0:
+            harness.record(1, stranger // 5 - 16)
+    assert harness.record(1, 500) == []
+    assert ("10.0.0.1", 500) in seen(harness.advance(HOLD))
+
+
 def test_the_top_list() -> None:
     """The senders with the most of a counter come first, with all that is counted of them, and no more than asked."""
     harness = Harness()
