@@ -19,7 +19,7 @@ from netconsd.workers import Lane
 
 # A list for people; what a page of them costs does not depend on how many senders there are.
 TOP_LIMIT = 100
-# Ranking 100,000 senders keeps a worker from its messages for some 40 ms. Who asks again within these seconds gets the
+# Ranking 100,000 senders keeps a worker from its messages for some 30 ms. Who asks again within these seconds gets the
 # last answer, so that a page which somebody reloads all the time costs less than a hundredth of it.
 KEEP_SECONDS = 5.0
 # A worker answers after what is in its queue: seconds, if that is long. One that hangs in a module never does.
