@@ -238,8 +238,6 @@ class Sender:
         """Rule 5."""
         self.emergency = False
         self._queue_again(after=-1)
-        for record in self._queue:
-            record.sent_at = NEVER
         self._again = []
         self._heard = _LONG_AGO
         self._since = now

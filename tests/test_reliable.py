@@ -190,6 +190,27 @@ class TestPace:
         assert again == [record(3), record(4), record(5)]
 
 
+class TestAfterAnEmergency:
+    """Rule 5."""
+
+    def test_answers_to_what_was_sent_before_are_not_believed(self) -> None:
+        """The answer that ends an emergency acknowledges nothing, nor do those that follow at once: they may be of a
+        receiver that was just started, for a record in the middle. Then the first record goes alone, unmarked."""
+        sender = answered(*range(1, 40))
+        sender.take(0.0)
+        sender.take(ANSWER_SECONDS)
+        before = sender.emergency
+        sender.acknowledge(b"ncrx30", ANSWER_SECONDS + 1.0)
+        assert (before, sender.emergency) == (True, False)
+        sender.acknowledge(b"ncrx31", ANSWER_SECONDS + 1.0)
+        assert sender.take(ANSWER_SECONDS + 1.0) == []
+        assert sender.acknowledged == 1
+        later = ANSWER_SECONDS + 1.0 + PROBE_SECONDS
+        assert sender.deadline == later
+        assert sender.take(later) == [record(2)]
+        assert sender.take(later + PROBE_SECONDS) == [record(2)]
+
+
 class TestHostile:
     """Whoever can forge the receiver's address can stop the transmission, but nothing worse."""
 

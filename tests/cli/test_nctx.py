@@ -25,9 +25,11 @@ class Wire:
         self.sent: list[tuple[bytes, Any]] = []
         self.answers: list[tuple[bytes, Any] | OSError] = []
         self.error: int | None = None
+        self.refused = 0
 
     def sendto(self, datagram: bytes, address: Any) -> None:
         if self.error is not None:
+            self.refused += 1
             raise OSError(self.error, "no")
         self.sent.append((datagram, address))
 
@@ -96,6 +98,8 @@ def test_strangers_are_not_heard(stranger: tuple[str, int], path: Path) -> None:
     """An acknowledgement counts only if it comes from the address and port that the records go to."""
     bench = Bench(path, 1)
     bench.turn()
+    bench.turn()
+    assert bench.texts == [extended("1", seq=1)]
     bench.turn(0.01, (b"ncrx1", stranger))
     assert len(bench.sender) == 1
 
@@ -134,6 +138,8 @@ def test_a_full_buffer_is_not_worth_a_word(path: Path) -> None:
     bench = Bench(path, 1)
     bench.wire.error = errno.ENOBUFS
     bench.turn()
+    bench.turn()
+    assert bench.wire.refused == 1
     bench.wire.error = None
     bench.turn(0.3)
     assert bench.texts == [extended("1", seq=1)]
