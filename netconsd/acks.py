@@ -15,9 +15,9 @@ from netconsd.sources import SourceTable
 # A sender has at most 48 records under way: 20 ms let it send 2,400 per second, and are a tenth of the reorder time, in
 # which what was lost should come again.
 ACK_SECONDS = 0.02
-# Forged senders by the thousand: beyond so many in ACK_SECONDS, new ones are not answered. 50,000 answers per second
-# are what a worker can send (some 5 us each) without doing much else; a lane has time for a fifth of that.
-RECENT_LIMIT = 1024
+# Forged senders by the thousand: beyond so many in ACK_SECONDS, new ones are not answered. An answer costs 17 to 23 us,
+# the system call included (measured, plain Python), so that 12,800 per second are a quarter of a worker's time.
+RECENT_LIMIT = 256
 
 
 class Acks:
