@@ -1,5 +1,7 @@
 from socket import socket
 
+from netconsd.allowed import AllowList
+
 SLOT: int
 
 class Receiver:
@@ -8,7 +10,8 @@ class Receiver:
     octets: int
     truncated: int
     refused: int
+    denied: int
     large: bool
 
-    def __init__(self, bound: socket, batch: int, batches: int, lanes: int) -> None: ...
+    def __init__(self, bound: socket, batch: int, batches: int, lanes: int, allowed: AllowList = ...) -> None: ...
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]: ...

@@ -9,6 +9,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from netconsd.allowed import EVERYONE
+
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     enum: AF_INET
@@ -62,6 +64,9 @@ DEF KEY = 18
 # How many senders' keys are kept, each in a place that its address and port decide: a key that is there need not be
 # made, nor hashed by the table of senders. A stranger's forged senders push others out, and that is all.
 DEF KNOWN = 4096
+# The bytes of an address; those of a network's first address and its mask.
+DEF ADDRESS = 16
+DEF NETWORK = 2 * ADDRESS
 
 SLOT = HEAD + TAIL
 
@@ -115,6 +120,8 @@ cdef class Receiver:
     cdef readonly long long truncated
     #: Datagrams from an address that is neither IPv4 nor IPv6, since the start; they are dropped.
     cdef readonly long long refused
+    #: Datagrams from an address that is not allowed, since the start; they are dropped.
+    cdef readonly long long denied
     #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.workers) or more.
     cdef readonly bint large
     cdef int batch
@@ -125,13 +132,16 @@ cdef class Receiver:
     cdef uint8_t *heads
     cdef uint8_t *tails
     cdef list known
+    # One behind the other.
+    cdef bytes networks
 
-    def __cinit__(self, bound, int batch, int batches, int lanes):
+    def __cinit__(self, bound, int batch, int batches, int lanes, allowed=EVERYONE):
         """
         :param bound: a UDP socket; it has to be there as long as this is used.
         :param batch: datagrams per system call.
         :param batches: system calls per release of the GIL, at most.
         :param lanes: how many lanes there are.
+        :param allowed: a netconsd.allowed.AllowList: whose datagrams are taken.
         """
         if batch < 1 or batches < 1 or lanes < 1:
             raise ValueError("batch, batches and lanes are at least 1")
@@ -140,6 +150,8 @@ cdef class Receiver:
         self.slots = batch * batches
         self.lanes = lanes
         self.known = [None] * KNOWN
+        self.networks = b"".join([first + mask for first, mask in allowed.networks])
+        assert len(self.networks) == NETWORK * len(allowed.networks)
         self.headers = <mmsghdr *>calloc(self.slots, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(2 * self.slots, sizeof(iovec))
         self.names = <sockaddr_in6 *>calloc(self.slots, sizeof(sockaddr_in6))
@@ -194,6 +206,7 @@ cdef class Receiver:
     cdef list sort(self, int count):
         cdef list result = [([], []) for _ in range(self.lanes)]
         cdef list senders, datagrams
+        cdef bytes sender
         cdef uint8_t key[KEY]
         cdef int slot
         cdef uint32_t crc
@@ -206,18 +219,40 @@ cdef class Receiver:
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
             crc = crc32_of_address(key)
+            sender = self.key_object(key, crc)
+            if sender is None:
+                self.denied += 1
+                continue
             senders, datagrams = <tuple>result[crc % <uint32_t>self.lanes]
-            senders.append(self.key_object(key, crc))
+            senders.append(sender)
             datagrams.append(self.datagram(slot))
         return result
 
     cdef bytes key_object(self, const uint8_t *key, uint32_t crc):
+        """The key of a sender; None of one that is not allowed, who gets no place and so pushes out nobody."""
         cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17]) % KNOWN
         cdef bytes known = self.known[place]
         if known is None or memcmp(<const char *>known, key, KEY) != 0:
+            if self.networks and not self.admits(key):
+                return None
             known = (<const char *>key)[:KEY]
             self.known[place] = known
         return known
+
+    cdef bint admits(self, const uint8_t *address) noexcept:
+        # As netconsd.allowed.AllowList.admits.
+        cdef const uint8_t *network = <const uint8_t *><const char *>self.networks
+        cdef const uint8_t *end = network + len(self.networks)
+        cdef bint is_ipv4 = memcmp(address, mapped, MAPPED) == 0
+        cdef int index
+        while network < end:
+            index = 0
+            while index < ADDRESS and (address[index] & network[ADDRESS + index]) == network[index]:
+                index += 1
+            if index == ADDRESS and (memcmp(network, mapped, MAPPED) == 0) == is_ipv4:
+                return True
+            network += NETWORK
+        return False
 
     cdef bint read_key(self, int slot, uint8_t *key) noexcept:
         cdef sockaddr_in6 *name = self.names + slot

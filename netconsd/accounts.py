@@ -113,7 +113,7 @@ class Accounts:
         Not to be asked of a worker that still has something to do; one that did not end at the stop, because a module
         does not return, is left out.
         """
-        parts = ("refused", "queued", "shed")
+        parts = ("refused", "denied", "queued", "shed")
         found = differ("received", {"received": self.received} | {part: self.total(part) for part in parts}, parts)
         for worker in self.workers:
             modules = [module for module in self.modules if module.worker == worker.number]

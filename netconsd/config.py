@@ -247,6 +247,20 @@ def _gc(value: Any) -> dict[str, Any]:
     return {"gc_interval": interval / 1000, "gc_age": age / 1000}
 
 
+def _allow(value: Any) -> dict[str, Any]:
+    networks = [value] if isinstance(value, str) else value
+    value = tuple(networks) if isinstance(networks, list) else networks
+    _check("allow", value)
+    if not value:
+        raise ValueError("the list is empty: name the networks that may send, or leave it out for all of them")
+    return {"allow": value}
+
+
+def _words(text: str) -> Any:
+    """Read a list of words with commas between."""
+    return text.split(",")
+
+
 def _metrics(value: Any) -> dict[str, Any]:
     # In the file, a port alone is a number.
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -280,6 +294,9 @@ OPTIONS: Final[dict[str, _Option]] = {
     "max-sources": _Option(_same("max_sources"), _number),
     "reorder": _Option(_milliseconds("reorder"), _number),
     "pause": _Option(_milliseconds("pause"), _number),
+    "allow": _Option(_allow, _words),
+    "rate": _Option(_same("rate"), _number),
+    "stop-timeout": _Option(_milliseconds("stop_timeout"), _number),
     "metrics": _Option(_metrics, str),
     "acks": _Option(_same("acks"), bool),
 }

@@ -23,6 +23,7 @@ class Tally:
         "incomplete",
         "late",
         "legacy",
+        "limited",
         "lines",
         "lost",
         "malformed",
@@ -56,6 +57,8 @@ class Tally:
         self.duplicates = 0
         #: A datagram without a byte: dropped.
         self.empty = 0
+        #: More than the rate that a sender may have: dropped.
+        self.limited = 0
 
         #: Datagrams of a batch that was given up because of an exception, which the log has: never looked at.
         self.skipped = 0
@@ -127,6 +130,8 @@ class ListenerTally:
     truncated: int = 0
     #: Datagrams from an address that cannot be read; dropped.
     refused: int = 0
+    #: Datagrams from an address that is not allowed; dropped.
+    denied: int = 0
     #: Reads that failed with an error of the system.
     read_errors: int = 0
 
@@ -177,7 +182,7 @@ def total(tallies: Iterable[Tally]) -> dict[str, int]:
 
 def discrepancies(counters: Mapping[str, int]) -> list[str]:
     """What does not add up in the counters of a :class:`Tally`, once nothing waits in its streams; a line for each."""
-    fates = ("whole", "fragments", "legacy", "duplicates", "empty")
+    fates = ("whole", "fragments", "legacy", "duplicates", "empty", "limited")
     origins = ("whole", "reassembled", "lines")
     return differ("datagrams", counters, fates) + differ("messages", counters, origins)
 

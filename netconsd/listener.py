@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
+from netconsd.allowed import EVERYONE, AllowList
 from netconsd.ledger import ListenerTally
 from netconsd.message import MAPPED_IPV4
 from netconsd.workers import Lane, Workers
@@ -34,6 +35,7 @@ class NetconsoleListener(DatagramProtocol):
         workers: Workers,
         *,
         batch: int = BATCH,
+        allowed: AllowList = EVERYONE,
         call_later: Callable[[float, Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -41,6 +43,7 @@ class NetconsoleListener(DatagramProtocol):
         """
         :param workers: where the datagrams go; started before the first one comes, stopped after the last.
         :param batch: a lane gets its datagrams when it has so many, without waiting for the end of the turn.
+        :param allowed: whose datagrams are taken.
         :param call_later: the reactor's ``callLater``; by default that of the reactor that listens.
         :param clock: monotonic seconds, the same clock as the workers'.
         :param wall_clock: Unix time in seconds.
@@ -48,6 +51,7 @@ class NetconsoleListener(DatagramProtocol):
         self.tally = ListenerTally()
         self._workers = workers
         self._batch = batch
+        self._allowed = allowed
         self._call_later = call_later
         self._clock = clock
         self._wall_clock = wall_clock
@@ -84,6 +88,9 @@ class NetconsoleListener(DatagramProtocol):
             )
         except (OSError, ValueError):
             tally.refused += 1
+            return
+        if not self._allowed.admits(address):
+            tally.denied += 1
             return
         if not self._pending:
             self._received_at = self._wall_clock()

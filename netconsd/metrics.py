@@ -34,6 +34,7 @@ LISTENER = {
     "dropped": ("netconsd_kernel_dropped_datagrams", "Datagrams dropped because the receive buffer was full."),
     "truncated": ("netconsd_truncated_datagrams", "Datagrams that may have been cut off."),
     "refused": ("netconsd_refused_datagrams", "Datagrams from an address that cannot be read; dropped."),
+    "denied": ("netconsd_denied_datagrams", "Datagrams from an address that is not allowed; dropped."),
     "read_errors": ("netconsd_read_errors", "Times that reading the socket failed."),
 }
 #: The same for those of a worker.
@@ -48,6 +49,7 @@ WORKER = {
     "legacy": ("netconsd_legacy_datagrams", "Datagrams of legacy text."),
     "duplicates": ("netconsd_duplicate_datagrams", "Datagrams that were there already; dropped."),
     "empty": ("netconsd_empty_datagrams", "Datagrams without a byte; dropped."),
+    "limited": ("netconsd_limited_datagrams", "Datagrams beyond the rate that a sender may have; dropped."),
     "messages": ("netconsd_messages", "Messages handed to the modules."),
     "lines": ("netconsd_legacy_lines", "Messages that were a line of legacy text."),
     "reassembled": ("netconsd_reassembled_messages", "Messages put together from fragments."),

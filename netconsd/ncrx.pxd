@@ -15,11 +15,13 @@ cdef long long _MSGID_MASK
 
 cdef class Stream:
     cdef readonly Source source
-    cdef readonly double last_seen
+    cdef public double last_seen
     cdef readonly double deadline
     cdef readonly Py_ssize_t cost
     cdef public bint scheduled
-    cdef readonly long long datagrams, octets, messages, lost
+    cdef public double even_at
+    cdef public long long datagrams, octets
+    cdef readonly long long messages, lost
     cdef readonly unsigned long long missing
     cdef bint _started
     cdef bint _legacy_datagrams

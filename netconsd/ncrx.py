@@ -88,6 +88,7 @@ class Stream:
         "cost",
         "datagrams",
         "deadline",
+        "even_at",
         "last_seen",
         "lost",
         "messages",
@@ -112,8 +113,9 @@ class Stream:
         self.deadline = _NEVER
         #: About how many bytes of memory wait here.
         self.cost = 0
-        #: For the table of senders: whether the deadline is in its schedule.
+        #: For the table of senders: whether the deadline is in its schedule; when the sender is even with its rate.
         self.scheduled = False
+        self.even_at = 0.0
         # This sender's part of the tally: what is worth five words of memory, with a million senders.
         self.datagrams = 0
         self.octets = 0

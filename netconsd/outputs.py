@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from twisted.internet.defer import CancelledError, maybeDeferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -98,9 +97,10 @@ class Output:
 class Outputs:
     """The modules of a daemon. All methods but ``deliver`` are for the reactor's thread."""
 
-    def __init__(self, modules: Mapping[str, Any], worker_count: int) -> None:
+    def __init__(self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0) -> None:
         """
         :param modules: by the name that stands in logs and counters.
+        :param stop_timeout: how many seconds a module's ``stop`` may take.
         :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
         """
         for name, module in modules.items():
@@ -108,17 +108,18 @@ class Outputs:
                 raise ModuleError(f"{name}: provides neither IOutputModule nor IBatchOutputModule")
         self._modules = modules
         self._worker_count = worker_count
-        self._reactor: IReactorFromThreads | None = None
+        self._stop_timeout = stop_timeout
+        self._reactor: Any = None
         self._log = Logger("netconsd")
         #: Those that are started, in the order given.
         self.started: list[Output] = []
         #: Whether a module takes legacy text by the datagram: then ``deliver`` needs both, datagrams and lines.
         self.legacy_datagrams = any(ITakesLegacyDatagrams.providedBy(module) for module in modules.values())
 
-    async def start(self, reactor: IReactorFromThreads) -> None:
+    async def start(self, reactor: Any) -> None:
         """Start one module after the other.
 
-        :param reactor: in whose thread errors are logged.
+        :param reactor: in whose thread errors are logged, and whose time it is that a stop may take.
 
         :raises ModuleError: with the first that cannot start; those before it are stopped again.
         """
@@ -180,13 +181,24 @@ class Outputs:
                     output.complain()
 
     async def stop(self) -> None:
-        """Stop the modules, the last one first; no worker may call any more."""
+        """Stop the modules, the last one first; no worker may call any more.
+
+        One that does not come to its end in time is named, and left alone. (One that does not return at all keeps the
+        reactor's thread, and with it the process.)
+        """
         while self.started:
             output = self.started.pop()
             try:
-                await maybeDeferred(output.module.stop)
+                await _within(self._stop_timeout, maybeDeferred(output.module.stop), self._reactor)
             except GeneratorExit:
                 raise
+            except _TooLate:
+                self._log.warn(
+                    "Module {name} has not stopped within {seconds:g} seconds (--stop-timeout); the stop goes on "
+                    "without it",
+                    name=output.name,
+                    seconds=self._stop_timeout,
+                )
             except BaseException:
                 self._log.failure("Module {name} failed to stop", name=output.name)
 
@@ -204,6 +216,30 @@ class Outputs:
             )
         else:
             self._log.failure("Module {name} failed", failure, name=name)
+
+
+class _TooLate(Exception):
+    """Something took too long."""
+
+
+def _within(seconds: float, waited: Deferred[Any], reactor: Any) -> Deferred[Any]:
+    """Fire as another Deferred does, or fail when the time is over, whatever that one does when it is cancelled."""
+    if waited.called and not waited.paused:
+        return waited
+    result: Deferred[Any] = Deferred()
+
+    def give_up() -> None:
+        result.errback(_TooLate())
+        waited.cancel()
+
+    def end(outcome: Any) -> None:
+        if not result.called:
+            late.cancel()
+            result.callback(outcome)
+
+    late = reactor.callLater(seconds, give_up)
+    waited.addBoth(end)
+    return result
 
 
 def _why_not_started(name: str, module: object, error: BaseException) -> str:

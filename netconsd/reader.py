@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from netconsd.allowed import EVERYONE, AllowList
 from netconsd.histogram import Histogram
 from netconsd.ledger import ListenerTally
 from netconsd.sockets import meminfo, unwrapped
@@ -55,7 +56,8 @@ class BatchReader:
         batch: int,
         pause: float,
         reactor: Any,
-        receiver: Callable[[socket.socket, int, int, int], Any] = Receiver,
+        allowed: AllowList = EVERYONE,
+        receiver: Callable[[socket.socket, int, int, int, AllowList], Any] = Receiver,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -64,7 +66,9 @@ class BatchReader:
         :param batch: datagrams per system call.
         :param pause: seconds to wait after a read under load; 0 for never. The socket's receive buffer has to hold
             what arrives in that time.
-        :param receiver: makes what reads, from the socket, ``batch``, :data:`BATCHES` and the number of lanes.
+        :param allowed: whose datagrams are taken; those of others are counted, and go no further.
+        :param receiver: makes what reads, from the socket, ``batch``, :data:`BATCHES`, the number of lanes, and
+            ``allowed``.
         """
         self.tally = ListenerTally()
         #: Datagrams per read, where there were any.
@@ -75,7 +79,7 @@ class BatchReader:
         self._lanes = workers.lanes
         self._pause = pause
         self._reactor = reactor
-        self._receiver = receiver(bound, batch, BATCHES, len(workers.lanes))
+        self._receiver = receiver(bound, batch, BATCHES, len(workers.lanes), allowed)
         self._clock = clock
         self._wall_clock = wall_clock
         self._last_read = float("-inf")
@@ -161,7 +165,9 @@ class BatchReader:
                 count += len(datagrams)
                 lane.put(senders, datagrams, received_at, now, large)
         count += int(self._receiver.refused) - tally.refused
+        count += int(self._receiver.denied) - tally.denied
         tally.refused = self._receiver.refused
+        tally.denied = self._receiver.denied
         tally.truncated = self._receiver.truncated
         tally.octets = self._receiver.octets
         tally.datagrams += count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from zlib import crc32
 
+from netconsd.allowed import EVERYONE, AllowList
 from netconsd.message import MAPPED_IPV4
 
 # One more than the largest UDP datagram, so that none is cut off unseen.
@@ -19,15 +20,22 @@ ADDRESSES_LIMIT = 4096
 class Receiver:
     """Reads one socket. For one thread at a time."""
 
-    __slots__ = ("_addresses", "_lanes", "_socket", "large", "octets", "refused", "slots", "truncated")
+    __slots__ = (
+        *("_addresses", "_allowed", "_lanes", "_socket"),
+        *("denied", "large", "octets", "refused", "slots", "truncated"),
+    )
 
-    def __init__(self, bound: socket.socket, batch: int, batches: int, lanes: int) -> None:
+    def __init__(
+        self, bound: socket.socket, batch: int, batches: int, lanes: int, allowed: AllowList = EVERYONE
+    ) -> None:
         """
         :param bound: a non-blocking UDP socket.
         :param batch: as many datagrams, times ``batches``, are read at a time.
         :param lanes: how many lanes there are.
+        :param allowed: whose datagrams are taken.
         """
         self._socket = bound
+        self._allowed = allowed
         self._lanes = lanes
         self._addresses: dict[tuple[str, int], tuple[int, bytes]] = {}
         self.slots = batch * batches
@@ -37,6 +45,8 @@ class Receiver:
         self.truncated = 0
         #: Datagrams from an address that cannot be read, since the start; they are dropped.
         self.refused = 0
+        #: Datagrams from an address that is not allowed, since the start; they are dropped.
+        self.denied = 0
         #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.workers) or more.
         self.large = False
 
@@ -65,7 +75,6 @@ class Receiver:
             if known is None:
                 known = self._read_address(address)
                 if known is None:
-                    self.refused += 1
                     continue
             lane, key = known
             senders, datagrams = result[lane]
@@ -83,6 +92,11 @@ class Receiver:
             else:
                 packed = MAPPED_IPV4 + socket.inet_pton(socket.AF_INET, host)
         except (OSError, ValueError):
+            self.refused += 1
+            return None
+        if not self._allowed.admits(packed):
+            # Not remembered, so that strangers push out nobody.
+            self.denied += 1
             return None
         if len(self._addresses) >= ADDRESSES_LIMIT:
             self._addresses.clear()

@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from netconsd.accounts import Accounts, take
+from netconsd.allowed import AllowList
 from netconsd.announcements import announce, tell_drops, tell_end, tell_failures
 from netconsd.outputs import Outputs
 from netconsd.reader import BatchReader, Receiver
@@ -28,9 +29,6 @@ from netconsd.workers import Lane, Reply, Workers
 if TYPE_CHECKING:
     from netconsd.monitoring import MonitoringPort
 
-# How long a stop waits for the workers. A module that hangs, in a write to a terminal that nobody reads, say, must not
-# make the daemon unstoppable; one that is only slow should get its messages out. systemd kills after 90 seconds.
-STOP_SECONDS = 30.0
 # The kernel's counter of drops has 32 bits: it would take 71 million drops per second to wrap unseen in a minute.
 LOOK_SECONDS = 60.0
 # The least receive buffer with which a reader pauses. In a pause of a millisecond, 500,000 messages per second fill
@@ -50,7 +48,7 @@ class NetconsdService(Service):
         settings: Settings | None = None,
         *,
         reactor: Any = None,
-        receiver: Callable[[socket.socket, int, int, int], Any] = Receiver,
+        receiver: Callable[[socket.socket, int, int, int, AllowList], Any] = Receiver,
         sockets: Callable[[Settings], list[socket.socket]] = bind,
     ) -> None:
         """
@@ -74,7 +72,7 @@ class NetconsdService(Service):
         # What acknowledgements are sent from, with the port that the senders know.
         self._answering: socket.socket | None = None
         self._workers: Workers | None = None
-        self._outputs = Outputs(self._modules, self.settings.workers)
+        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout)
         self._last = Accounts()
         self._monitoring: MonitoringPort | None = None
         self._top: TopSenders | None = None
@@ -210,6 +208,7 @@ class NetconsdService(Service):
             batch=self.settings.batch,
             pause=pause,
             reactor=self._reactor,
+            allowed=AllowList(self.settings.allow),
             receiver=self._receiver,
         )
         self._readers.append(reader)
@@ -263,16 +262,16 @@ class NetconsdService(Service):
 
     async def _stop_workers(self, workers: Workers) -> None:
         stopped = workers.stop()
-        late = self._reactor.callLater(STOP_SECONDS, stopped.cancel)
+        late = self._reactor.callLater(self.settings.stop_timeout, stopped.cancel)
         await stopped
         if late.active():
             late.cancel()
         for lane in workers.unfinished:
             self._log.warn(
-                "Worker {number} has not come to its end within {seconds} seconds: a module does not return. "
+                "Worker {number} has not come to its end within {seconds:g} seconds: a module does not return. "
                 "What is in its queue, {backlog} datagrams, is lost",
                 number=lane.number,
-                seconds=STOP_SECONDS,
+                seconds=self.settings.stop_timeout,
                 backlog=lane.backlog,
             )
 

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
+from netconsd.allowed import AllowList
+
 __all__ = ["BOUNDS", "Bounds", "ConfigError", "Settings", "metrics_address", "problem"]
 
 # 0 asks the kernel for a free port (`NetconsdService.port` tells which); 65535 is the largest of UDP's 16 bits.
@@ -55,6 +57,15 @@ MIN_REORDER: Final = 0.0
 MAX_REORDER: Final = 60.0
 
 
+# 0 is no limit. A worker takes some hundred thousand per second, so a higher rate would limit nobody.
+MIN_RATE: Final = 0
+MAX_RATE: Final = 1_000_000
+
+# A module that hangs, in a write to a terminal that nobody reads, say, must not make the daemon unstoppable; one that
+# is only slow should get its messages out. Who has waited for an hour has forgotten it.
+MIN_STOP_TIMEOUT: Final = 0.0
+MAX_STOP_TIMEOUT: Final = 3600.0
+
 # 0 reads whenever something comes. A tenth of a second at full rate fills every receive buffer.
 MIN_PAUSE: Final = 0.0
 MAX_PAUSE: Final = 0.1
@@ -79,6 +90,8 @@ BOUNDS: Final[dict[str, Bounds]] = {
     "max_sources": Bounds(MIN_MAX_SOURCES, MAX_MAX_SOURCES),
     "reorder": Bounds(MIN_REORDER, MAX_REORDER),
     "pause": Bounds(MIN_PAUSE, MAX_PAUSE),
+    "rate": Bounds(MIN_RATE, MAX_RATE),
+    "stop_timeout": Bounds(MIN_STOP_TIMEOUT, MAX_STOP_TIMEOUT),
 }
 
 
@@ -117,6 +130,12 @@ class Settings:
     """Seconds that a message waits for the ones missing before it."""
     pause: float = 0.001
     """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
+    allow: tuple[str, ...] = ()
+    """Networks whose datagrams are taken (:class:`netconsd.allowed.AllowList`); empty: everybody's."""
+    rate: int = 0
+    """Datagrams per second that a sender may send in the long run; 0: as many as it likes."""
+    stop_timeout: float = 30.0
+    """Seconds that the stop waits for the workers, and for each module that stops."""
     metrics: str | None = None
     """``[ADDRESS:]PORT`` of the HTTP port for monitoring (:func:`metrics_address`); None: there is none."""
     acks: bool = False
@@ -144,6 +163,8 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
         return _address_problem(value)
     if field == "acks":
         return None if isinstance(value, bool) else f"{value!r} is neither true nor false"
+    if field == "allow":
+        return _allow_problem(value)
     if field == "metrics":
         return _metrics_problem(value)
     low, high = BOUNDS[field]
@@ -187,6 +208,16 @@ def _metrics_problem(value: object) -> str | None:
     except ValueError:
         pass
     return f"{value!r} is not [ADDRESS:]PORT, such as 9100, 192.0.2.1:9100 or [::1]:9100"
+
+
+def _allow_problem(value: object) -> str | None:
+    if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+        return f"{value!r} is not a list of networks, each a text such as 192.0.2.0/24"
+    try:
+        AllowList(value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _address_problem(value: object) -> str | None:

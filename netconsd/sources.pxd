@@ -5,10 +5,12 @@ from netconsd.ncrx cimport Stream
 
 cdef double _NEVER
 cdef Py_ssize_t _OUT_LIMIT
+cdef double _BURST_SECONDS
 
 cdef class SourceTable:
     cdef double _age
     cdef double _gc_interval
+    cdef double _interval
     cdef double _hold
     cdef double _next_gc
     cdef Py_ssize_t _cost
@@ -32,6 +34,9 @@ cdef class SourceTable:
     cpdef list flush(self)
     @cython.locals(stream=Stream)
     cdef Stream _admit(self, bytes key, double now, list out)
+    @cython.locals(even_at=double)
+    cdef bint _is_too_much(self, Stream stream, double now)
+    cdef _drop(self, Stream stream, bytes datagram, double now)
     @cython.locals(stream=Stream)
     cdef _forget_first(self, list out)
     cdef _put_on_schedule(self, Stream stream)

@@ -16,6 +16,9 @@ from netconsd.ncrx import NEVER, Stream
 # What all senders of a worker together may have waiting: messages behind a gap, fragments, unfinished lines. A stranger
 # who forges senders by the thousand, each with a gap, gets the oldest delivered early instead of our memory.
 WAITING_BYTES_LIMIT = 64 * 1024 * 1024
+# A machine that boots, or dies, says thousands of lines at once. So a sender may be ahead of its rate by what it may
+# send in so many seconds.
+BURST_SECONDS = 10.0
 # How many more entries than twice its senders the schedule has before it is cleaned.
 SCHEDULE_SLACK = 64
 # A legacy datagram of 64 KiB can be as many lines. A batch of a thousand such is delivered in parts of this many
@@ -24,6 +27,7 @@ OUT_LIMIT = 8192
 
 _NEVER = NEVER
 _OUT_LIMIT = OUT_LIMIT
+_BURST_SECONDS = BURST_SECONDS
 
 
 class SourceTable:
@@ -34,6 +38,7 @@ class SourceTable:
         "_cost",
         "_gc_interval",
         "_hold",
+        "_interval",
         "_legacy_datagrams",
         "_limit",
         "_next_gc",
@@ -54,6 +59,7 @@ class SourceTable:
         age: float,
         waiting_limit: int = WAITING_BYTES_LIMIT,
         legacy_datagrams: bool = False,
+        rate: float = 0.0,
     ) -> None:
         """
         :param limit: how many senders are remembered; one more pushes out the one that was silent longest. Against
@@ -63,8 +69,12 @@ class SourceTable:
         :param waiting_limit: how many bytes may wait, of all senders.
         :param legacy_datagrams: whether legacy text is handed out by the datagram as well
             (:class:`netconsd.ncrx.Stream`).
+        :param rate: how many datagrams per second a sender may send in the long run, and :data:`BURST_SECONDS` times as
+            many at once; 0 for as many as it likes. More are dropped.
         """
         self._tally = tally
+        # Seconds that a datagram takes of a sender's time; 0 for none.
+        self._interval = 1.0 / rate if rate else 0.0
         self._limit = limit
         self._hold = hold
         self._gc_interval = gc_interval
@@ -127,6 +137,9 @@ class SourceTable:
                     streams.move_to_end(key)
             except KeyError:
                 stream = self._admit(key, now, out)
+            if self._interval and self._is_too_much(stream, now):
+                self._drop(stream, datagram, now)
+                continue
             cost = stream.cost
             stream.feed(datagram, received_at, now, out)
             self._cost += stream.cost - cost
@@ -183,6 +196,26 @@ class SourceTable:
         self._streams[key] = stream
         self._tally.sources_made += 1
         return stream
+
+    def _is_too_much(self, stream: Stream, now: float) -> bool:
+        """Whether a sender is ahead of its rate by more than it may; if not, one more datagram is accounted for.
+
+        The bucket of tokens in one number: the time at which the sender has used up no more than its rate (GCRA).
+        """
+        even_at = max(stream.even_at, now) + self._interval
+        if even_at - now > _BURST_SECONDS:
+            return True
+        stream.even_at = even_at
+        return False
+
+    def _drop(self, stream: Stream, datagram: bytes, now: float) -> None:
+        """Count a datagram, and look at it no further."""
+        self._tally.datagrams += 1
+        self._tally.octets += len(datagram)
+        self._tally.limited += 1
+        stream.datagrams += 1
+        stream.octets += len(datagram)
+        stream.last_seen = now
 
     def _forget_first(self, out: list[Message]) -> None:
         _, stream = self._streams.popitem(last=False)

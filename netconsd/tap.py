@@ -27,7 +27,7 @@ __all__ = ["DEFAULTS", "Options", "makeService"]
 
 _DEFAULT = Settings()
 #: The defaults of the options, by their long names, in the words of ``--help``.
-DEFAULTS: dict[str, str] = {}
+DEFAULTS: dict[str, str] = {"allow": "all"}
 
 
 def _parameter(long: str, short: str | None, text: str, default: object) -> list[str | None]:
@@ -63,6 +63,8 @@ class Options(usage.Options):
         _parameter("max-sources", None, "senders to remember", _DEFAULT.max_sources),
         _parameter("reorder", None, "ms to wait for messages that are late", f"{_DEFAULT.reorder * 1000:.0f}"),
         _parameter("pause", None, "ms to wait between reads under load", f"{_DEFAULT.pause * 1000:.0f}"),
+        _parameter("rate", None, "datagrams per second that a sender may send; 0: any number", _DEFAULT.rate),
+        _parameter("stop-timeout", None, "ms that a stop waits for modules", f"{_DEFAULT.stop_timeout * 1000:.0f}"),
         _parameter("metrics", None, "[ADDRESS:]PORT for Prometheus, by HTTP; on localhost if without ADDRESS", "none"),
         ["config", None, None, "configuration file (TOML)"],
     ]
@@ -77,7 +79,7 @@ class Options(usage.Options):
         self._modules: list[str] = []
         self._sets: list[str] = []
         self._selftest = False
-        self["acks"] = None
+        self["acks"] = self["allow"] = None
 
     def opt_modules(self, module: str) -> None:
         """output module, as MODULE; may be given several times"""  # noqa: D403 - printed by --help
@@ -86,6 +88,10 @@ class Options(usage.Options):
     def opt_set(self, setting: str) -> None:
         """NAME.KEY=VALUE: a setting of the module NAME; may be given several times"""
         self._sets.append(setting)
+
+    def opt_allow(self, network: str) -> None:
+        """take datagrams from this network only; may be given several times"""  # noqa: D403 - printed by --help
+        self["allow"] = f"{self['allow']},{network}" if self["allow"] else network
 
     def opt_acks(self) -> None:
         """tell senders in user space what arrived, so that they repeat what did not"""  # noqa: D403

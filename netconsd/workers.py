@@ -90,6 +90,7 @@ class Lane:
             gc_interval=settings.gc_interval,
             age=settings.gc_age,
             legacy_datagrams=legacy_datagrams,
+            rate=settings.rate,
         )
         self._queue: SimpleQueue[_Batch | Question | None] = SimpleQueue()
         #: What acknowledges, if that is wanted.
@@ -251,7 +252,8 @@ class Workers:
         """
         :param deliver: called with a worker's number and a list of messages, in that worker's thread; what it raises
             is logged.
-        :param settings: ``workers``, ``queue``, ``max_sources``, ``reorder``, ``gc_interval`` and ``gc_age`` are used.
+        :param settings: ``workers``, ``queue``, ``max_sources``, ``reorder``, ``rate``, ``gc_interval`` and ``gc_age``
+            are used.
         :param legacy_datagrams: whether legacy text is delivered by the datagram as well, as
             :class:`netconsd.message.LegacyDatagram`, before the lines that end in it.
         :param reply: sends acknowledgements; without it there are none.

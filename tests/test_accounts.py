@@ -103,11 +103,14 @@ def drained() -> Daemon:
 @pytest.mark.parametrize(
     ("counter", "told"),
     [
-        ("queued", ["received 2 is not refused + queued + shed 3", "worker 0: queued 3 is not datagrams + skipped 2"]),
-        ("shed", ["received 2 is not refused + queued + shed 3"]),
+        (
+            "queued",
+            ["received 2 is not refused + denied + queued + shed 3", "worker 0: queued 3 is not datagrams + skipped 2"],
+        ),
+        ("shed", ["received 2 is not refused + denied + queued + shed 3"]),
         ("skipped", ["worker 0: queued 2 is not datagrams + skipped 3"]),
         ("sources_made", ["worker 0: sources_made 2 is not sources_aged + sources_evicted + senders 1"]),
-        ("empty", ["worker 0: datagrams 2 is not whole + fragments + legacy + duplicates + empty 3"]),
+        ("empty", ["worker 0: datagrams 2 is not whole + fragments + legacy + duplicates + empty + limited 3"]),
         ("lines", ["worker 0: messages 2 is not whole + reassembled + lines 3"]),
     ],
 )
@@ -143,7 +146,7 @@ def test_a_worker_that_is_busy_is_not_asked() -> None:
     daemon.lane.running = True
     assert daemon.take().discrepancies() == []
     daemon.reader.tally.datagrams += 1
-    assert daemon.take().discrepancies() == ["received 2 is not refused + queued + shed 1"]
+    assert daemon.take().discrepancies() == ["received 2 is not refused + denied + queued + shed 1"]
 
 
 def test_a_module_that_has_a_batch() -> None:

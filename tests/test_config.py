@@ -71,6 +71,9 @@ def test_every_option_on_the_command_line() -> None:
         "reorder": "1.5",
         "pause": "2",
         "metrics": "[::1]:9100",
+        "allow": "192.0.2.0/24,2001:db8::/32",
+        "rate": "100",
+        "stop-timeout": "2500",
         "acks": "yes",
     }
     assert given.keys() == OPTIONS.keys()
@@ -88,6 +91,9 @@ def test_every_option_on_the_command_line() -> None:
         reorder=0.0015,
         pause=0.002,
         metrics="[::1]:9100",
+        allow=("192.0.2.0/24", "2001:db8::/32"),
+        rate=100,
+        stop_timeout=2.5,
         acks=True,
     )
 
@@ -107,6 +113,9 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         reorder = 1500
         pause = 0.5
         metrics = 9100
+        allow = ["192.0.2.0/24", "2001:db8::/32"]
+        rate = 100
+        stop-timeout = 2500
         acks = true
         """
     assert read(cwd, text).settings == Settings(
@@ -123,6 +132,9 @@ def test_every_option_in_the_file(cwd: Path) -> None:
         reorder=1.5,
         pause=0.0005,
         metrics="9100",
+        allow=("192.0.2.0/24", "2001:db8::/32"),
+        rate=100,
+        stop_timeout=2.5,
         acks=True,
     )
 
@@ -211,6 +223,14 @@ def test_bad_module(spec: str) -> None:
         ("port", "9" * 20, f"'{'9' * 20}' is not a whole number"),
         ("address", "localhost", "'localhost' is not an IPv4 or IPv6 address"),
         ("workers", "0", "0 is not between 1 and 64"),
+        ("rate", "-1", "-1 is not between 0 and 1000000"),
+        ("stop_timeout", "3600001", "3600001 is not between 0 and 3600000 milliseconds"),
+        ("allow", "", "'' is not a network, such as 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7"),
+        (
+            "allow",
+            "::1,192.0.2.7/24",
+            "'192.0.2.7/24' is an address within a network: say 192.0.2.0/24 for all of that, or leave out the /",
+        ),
         ("max_sources", "0", "0 is not between 1 and 16777216"),
         ("reorder", "60001", "60001 is not between 0 and 60000 milliseconds"),
         ("reorder", "nan", "'nan' is not a number"),
@@ -243,6 +263,12 @@ def test_any_text(name: str, text: str) -> None:
         ("port = true", "1: port: True is not a whole number"),
         ("gc = 60000", "1: gc: 60000 is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
         ("reorder = inf", "1: reorder: inf is not a number"),
+        ("allow = 1", "1: allow: 1 is not a list of networks, each a text such as 192.0.2.0/24"),
+        ("allow = [1]", "1: allow: (1,) is not a list of networks, each a text such as 192.0.2.0/24"),
+        (
+            "allow = []",
+            "1: allow: the list is empty: name the networks that may send, or leave it out for all of them",
+        ),
         ("address = 1", "1: address: 1 is not an IPv4 or IPv6 address"),
         (
             "workers = 1\nprot = 1514",

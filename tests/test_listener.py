@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
+from netconsd.allowed import AllowList
 from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
 from netconsd.message import Source
 from netconsd.settings import Settings
@@ -235,6 +236,16 @@ def test_whatever_the_host_is_the_datagram_is_counted(hosts: list[str]) -> None:
     rig.clock.advance(0)
     given_away = sum(len(batch[1]) for batch in rig.even.batches + rig.odd.batches)
     assert rig.listener.tally.datagrams == len(hosts) == rig.listener.tally.refused + given_away
+
+
+def test_strangers_are_counted_and_dropped() -> None:
+    """A datagram from outside of the networks is counted, and goes no further."""
+    rig = Rig(allowed=AllowList(["192.0.2.2"]))
+    for host in ("192.0.2.2", "192.0.2.4", "2001:db8::1"):
+        rig.receive(b"x", host)
+    rig.clock.advance(0)
+    assert (rig.listener.tally.datagrams, rig.listener.tally.denied) == (3, 2)
+    assert rig.even.batches == [(["192.0.2.2 6665"], [b"x"], 1.5e9, 1000.0)]
 
 
 # Counters.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from zope.interface import implementer
 
@@ -19,14 +20,15 @@ from netconsd.testing import RecordingModule, legacy_message
 from tests.scripted import Script
 
 
-class Here:
+class Here(Clock):
     """In place of a reactor: what a thread wants called is called at once, and counted."""
 
     def __init__(self) -> None:
-        self.calls = 0
+        super().__init__()
+        self.counted = 0
 
     def callFromThread(self, function: Any, *arguments: object) -> None:  # noqa: N802
-        self.calls += 1
+        self.counted += 1
         function(*arguments)
 
 
@@ -232,7 +234,7 @@ def test_errors_are_logged_in_the_reactors_thread() -> None:
     outputs = started(reactor=here, bad=Script("bad", [], handle=ValueError("x")))
     with capturedLogs():
         outputs.deliver(0, some(*"abcde"))
-    assert here.calls == 1
+    assert here.counted == 1
 
 
 # Start.
@@ -403,6 +405,31 @@ def test_what_stop_raises_is_logged(error: BaseException, by_deferred: bool) -> 
     assert results == [None]
     assert events[2:] == ["b stop", "a stop"]
     assert failures(logged) == [f"Module b failed to stop: {type(error).__name__}"]
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_module_that_never_stops_is_named(stubborn: bool) -> None:
+    """When its time is over its Deferred is cancelled, it is named, and the others are stopped, heed it or not."""
+    events: list[str] = []
+    cancelled: list[object] = []
+    # One that is not fired by its canceller fails; one that is not heeded waits on.
+    forever: Deferred[None] = Deferred(cancelled.append)
+    if stubborn:
+        forever.addErrback(lambda failure: Deferred())
+    outputs = started(a=Script("a", events), b=Script("b", events, stop=forever), c=Script("c", events))
+    clock: Here = HERE
+    with capturedLogs() as logged:
+        stop = begin(outputs.stop())
+        clock.advance(29.9)
+        assert not fired(stop)
+        clock.advance(0.1)
+    assert fired(stop)
+    assert cancelled == [forever]
+    assert events[3:] == ["c stop", "b stop", "a stop"]
+    assert [formatEvent(event) for event in logged] == [
+        "Module b has not stopped within 30 seconds (--stop-timeout); the stop goes on without it"
+    ]
+    assert clock.getDelayedCalls() == []
 
 
 def test_modules_can_be_started_again() -> None:

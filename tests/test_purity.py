@@ -16,6 +16,7 @@ PACKAGE = Path(netconsd.__file__).parent
 
 # From the bottom to the top: each may import those before it.
 ROOMS = [
+    "allowed",
     "ledger",
     "octets",
     "body",

@@ -16,6 +16,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from netconsd.allowed import EVERYONE
 from netconsd.reader import BATCHES, FINAL_READS, BatchReader, Receiver
 from netconsd.receiver import Receiver as PlainReceiver
 from netconsd.sockets import MemInfo
@@ -57,6 +58,7 @@ class ScriptedReceiver:
         self.octets = 0
         self.truncated = 0
         self.refused = 0
+        self.denied = 0
 
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
         self.reads += 1
@@ -148,9 +150,9 @@ def test_interfaces(rig: Any) -> None:
 
 
 def test_the_receiver_is_made_for_the_socket_and_the_lanes(rig: Any) -> None:
-    """The receiver gets the socket, the size of a batch, how many of them, and the number of lanes."""
+    """The receiver gets the socket, the size of a batch, how many of them, the number of lanes, and who is allowed."""
     each = rig()
-    assert each.made_with == (each.socket, 3, BATCHES, 2)
+    assert each.made_with == (each.socket, 3, BATCHES, 2, EVERYONE)
     assert each.reader.fileno() == each.socket.fileno() >= 0
 
 
@@ -291,16 +293,18 @@ def test_failures_in_a_row_are_paused_between(rig: Any) -> None:
 
 
 def test_counters(rig: Any) -> None:
-    """Datagrams are counted with those that were refused; bytes, cut ones and refused ones as the receiver says."""
+    """Datagrams are counted with those that were dropped; bytes, cut and dropped ones as the receiver says."""
     each = rig(3, 1)
     each.receiver.refused = 2
     each.receiver.truncated = 1
     assert each.reader.read(0.0) == 5
     each.receiver.refused = 3
-    assert each.reader.read(0.0) == 2
+    each.receiver.denied = 4
+    assert each.reader.read(0.0) == 6
     tally = each.reader.tally
-    assert (tally.datagrams, tally.octets, tally.refused, tally.truncated) == (7, 40, 3, 1)
-    assert tally.datagrams == tally.refused + sum(len(batch[1]) for lane in each.lanes for batch in lane.batches)
+    assert (tally.datagrams, tally.octets, tally.refused, tally.denied, tally.truncated) == (11, 40, 3, 4, 1)
+    given = sum(len(batch[1]) for lane in each.lanes for batch in lane.batches)
+    assert tally.datagrams == tally.refused + tally.denied + given
 
 
 @pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])

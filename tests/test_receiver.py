@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
 
 import pytest
 
+from netconsd.allowed import AllowList
 from netconsd.build import COMPILED
 from netconsd.receiver import ADDRESSES_LIMIT
 from netconsd.receiver import Receiver as PlainReceiver
@@ -21,6 +23,8 @@ from tests.loopback import needs_ipv6
 # The largest payloads of UDP: what 65,535 bytes leave of an IPv4 packet, and of an IPv6 packet's payload.
 LARGEST_IPV4 = 65507
 LARGEST_IPV6 = 65527
+# Python 3.11 has no name for it (ip(7)).
+IP_PKTINFO = 8
 
 needs_compiled = pytest.mark.skipif(not COMPILED, reason="this build is plain Python, without the compiled receiver")
 
@@ -34,7 +38,7 @@ def compiled_receiver() -> Any:
 
 @pytest.fixture(params=[pytest.param("compiled", marks=needs_compiled), "plain"])
 def make(request: pytest.FixtureRequest) -> Any:
-    """Either receiver's class: ``make(socket, batch, batches, lanes)``."""
+    """Either receiver's class: ``make(socket, batch, batches, lanes, allowed)``."""
     return compiled_receiver() if request.param == "compiled" else PlainReceiver
 
 
@@ -334,3 +338,51 @@ def test_plain_forgets_addresses() -> None:
         (source(f"192.0.2.{port >> 16}", port & 0xFFFF).key, b"%d" % port) for port in range(60000, 60000 + rounds)
     ]
     assert len(receiver._addresses) <= ADDRESSES_LIMIT
+
+
+# Who is allowed.
+
+
+def test_strangers_are_counted_and_dropped(make: Any, here: Socket) -> None:
+    """Of a sender outside of the networks nothing is handed on; it is counted, with its bytes."""
+    receiver = make(here.bound, 8, 2, 1, AllowList(["127.0.0.2", "127.0.1.0/24"]))
+    for address in ("127.0.0.2", "127.0.0.3", "127.0.1.9", "127.0.2.1", "127.0.0.3"):
+        here.sender(address).send(address.encode())
+    ((_, datagrams),) = receiver.receive()
+    assert datagrams == [b"127.0.0.2", b"127.0.1.9"]
+    assert (receiver.denied, receiver.refused, receiver.octets) == (3, 0, 5 * 9)
+
+
+def test_strangers_push_out_nobody(make: Any, here: Socket) -> None:
+    """However many strangers send, what is remembered of those who are allowed stays: their key is the same object."""
+    receiver = make(here.bound, 512, 8, 1, AllowList(["127.0.0.2"]))
+    sender = here.sender("127.0.0.2")
+    sender.send(b"before")
+    ((before, _),) = receiver.receive()
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with stranger:
+        for number in range(2000):
+            control = struct.pack("i4s4s", 0, (0x7F400000 + number).to_bytes(4, "big"), bytes(4))
+            stranger.sendmsg([b"x"], [(socket.IPPROTO_IP, IP_PKTINFO, control)], 0, here.bound.getsockname())
+            if number % 100 == 99:
+                receiver.receive()
+    sender.send(b"after")
+    ((after, _),) = receiver.receive()
+    assert receiver.denied == 2000
+    assert after[0] is before[0]
+
+
+@needs_ipv6
+def test_a_network_of_ipv6_has_no_ipv4(make: Any) -> None:
+    """On a socket of both families, IPv4 is allowed by networks of IPv4 only, and IPv6 by those of IPv6."""
+    for networks, taken in ((["::/0"], [b"six"]), (["0.0.0.0/0"], [b"four"]), (["::ffff:127.0.0.0/104"], [b"four"])):
+        both = Socket("::", to="127.0.0.1")
+        try:
+            receiver = make(both.bound, 8, 2, 1, AllowList(networks))
+            both.sender().send(b"four")
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+                six.sendto(b"six", ("::1", both.bound.getsockname()[1]))
+            ((_, datagrams),) = receiver.receive()
+            assert datagrams == taken
+        finally:
+            both.close()

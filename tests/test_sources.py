@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from netconsd.ledger import SENDER_COUNTERS, Tally
 from netconsd.message import ExtendedMessage, Message
 from netconsd.ncrx import NEVER
-from netconsd.sources import WAITING_BYTES_LIMIT, SourceTable
+from netconsd.sources import BURST_SECONDS, WAITING_BYTES_LIMIT, SourceTable
 from netconsd.testing import extended, fragments, source
 from tests.memory import bytes_for
 
@@ -255,6 +255,63 @@ def test_evicted_senders_do_not_take_others_out_of_the_schedule() -> None:
             harness.record(1, stranger // 5 - 16)
     assert harness.record(1, 500) == []
     assert ("10.0.0.1", 500) in seen(harness.advance(HOLD))
+
+
+def limited(**options: Any) -> Harness:
+    """A table in which each sender may send 10 datagrams per second."""
+    return Harness(rate=10.0, gc_interval=0, **options)
+
+
+def test_a_burst_is_within_the_rate() -> None:
+    """What a machine says at once when it crashes passes, up to what it may send in ten seconds; more is dropped."""
+    burst = round(10 * BURST_SECONDS)
+    harness = limited()
+    out = harness.feed(*((1, extended("", seq=seq)) for seq in range(3 * burst)))
+    assert [seq for _, seq in seen(out)] == list(range(burst))
+    assert harness.tally.limited == 2 * burst
+
+
+def test_a_sender_gets_its_rate_in_the_long_run() -> None:
+    """Who sends ten times its rate for ten minutes gets through with its rate, and the burst, as close as one."""
+    harness = limited()
+    for number in range(60_000):
+        harness.now = number / 100
+        harness.feed((1, b"line\n"))
+    assert harness.tally.lines == pytest.approx(10 * (600 + BURST_SECONDS), abs=1)
+    assert harness.tally.lines + harness.tally.limited == harness.tally.datagrams == 60_000
+
+
+def test_a_sender_within_its_rate_loses_nothing() -> None:
+    """A steady sender at its rate is never limited, nor is one that was silent before a burst."""
+    harness = limited()
+    for number in range(1000):
+        harness.now = number / 10
+        harness.feed((1, b"line\n"))
+    harness.now += BURST_SECONDS
+    harness.feed(*((1, b"line\n"),) * round(10 * BURST_SECONDS))
+    assert harness.tally.limited == 0
+
+
+def test_a_limited_sender_takes_nothing_from_others() -> None:
+    """Others get all through, and the limited one keeps its place in the table, and its counts."""
+    harness = limited(limit=2)
+    for number in range(1000):
+        harness.now += 0.001
+        harness.feed((1, b"shout\n"))
+        if number % 100 == 0:
+            harness.feed((2, b"speak\n"))
+    assert harness.tally.limited == 1000 - 10 * round(BURST_SECONDS) - 9
+    assert harness.tally.sources_evicted == 0
+    shouting, speaking = harness.table.top(2, "datagrams")
+    assert (shouting.datagrams, shouting.octets, shouting.last_seen) == (1000, 6000, harness.now)
+    assert (speaking.datagrams, speaking.messages) == (10, 10)
+
+
+def test_without_a_rate_nobody_is_limited() -> None:
+    """The limit is off unless it is asked for."""
+    harness = Harness()
+    harness.feed(*((1, b"line\n"),) * 100_000)
+    assert harness.tally.limited == 0
 
 
 def test_the_top_list() -> None:

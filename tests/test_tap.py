@@ -71,6 +71,14 @@ def test_acks() -> None:
     assert options("--acks").configuration.settings.acks
 
 
+def test_allow() -> None:
+    """--allow may be given several times, or with commas; without it everybody may send."""
+    assert options().configuration.settings.allow == ()
+    parsed = options("--allow", "192.0.2.0/24", "--allow", "2001:db8::/32,::1")
+    assert parsed.configuration.settings.allow == ("192.0.2.0/24", "2001:db8::/32", "::1")
+    assert refusal("--allow", "localhost").startswith("netconsd: --allow: 'localhost' is not a network, such as ")
+
+
 def test_modules_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--modules may be repeated, and what stands behind the options are modules, too, as with the C daemon."""
     monkeypatch.chdir(tmp_path)

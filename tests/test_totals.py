@@ -8,7 +8,7 @@ from netconsd.ledger import COUNTERS
 from netconsd.totals import OF_NOTE, totals
 
 NONE = Histogram(())
-LISTENER = dict.fromkeys(["datagrams", "octets", "dropped", "truncated", "refused", "read_errors"], 0)
+LISTENER = dict.fromkeys(["datagrams", "octets", "dropped", "truncated", "refused", "denied", "read_errors"], 0)
 WORKER = dict.fromkeys([*COUNTERS, "queued", "shed", "acks_sent", "acks_failed", "acks_crowded"], 0)
 
 

@@ -44,7 +44,7 @@ async def test_a_ledger_that_does_not_close_is_an_error(logged_errors: LoggedErr
     async with running({"module": Arrivals()}, workers=1) as service:
         service._readers[0].tally.datagrams += 1
     (event,) = logged_errors.flush()
-    assert event["discrepancy"] == "received 1 is not refused + queued + shed 0"
+    assert event["discrepancy"] == "received 1 is not refused + denied + queued + shed 0"
 
 
 @pytest_twisted.ensureDeferred

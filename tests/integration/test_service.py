@@ -275,7 +275,7 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
 class Endless:
     """A receiver for which there is always more."""
 
-    octets = truncated = refused = 0
+    octets = truncated = refused = denied = 0
     large = False
     slots = 8
 
@@ -290,7 +290,7 @@ class Endless:
 class Hoard:
     """A receiver that has thirty datagrams and gives them out one at a time."""
 
-    octets = truncated = refused = 0
+    octets = truncated = refused = denied = 0
     large = False
     slots = 1
 

@@ -249,9 +249,8 @@ async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_module_that_does_not_return_does_not_keep_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
     """Of a worker whose module hangs it is said what is lost with it; the rest is stopped in order."""
-    monkeypatch.setattr("netconsd.service.STOP_SECONDS", 0.0)
     events: list[str] = []
     entered, release = threading.Event(), threading.Event()
 
@@ -261,7 +260,7 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log, monkeypa
 
     stuck = RecordingModule()
     vars(stuck)["handle"] = hang
-    service = make({"module": Script("module", events), "stuck": stuck}, workers=1)
+    service = make({"module": Script("module", events), "stuck": stuck}, workers=1, stop_timeout=0.0)
     service.startService()
     await service.started
     workers = service._workers
@@ -274,6 +273,21 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log, monkeypa
     release.set()
     (lane,) = workers.unfinished
     await deferToThread(join, f"netconsd-{lane.number}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_module_that_never_stops_does_not_keep_it(log: Log) -> None:
+    """One whose stop does not come to its end is named; what is left is stopped, and the totals are told."""
+    events: list[str] = []
+    module = Arrivals()
+    modules = {"first": Script("first", events), "stuck": Script("stuck", events, stop=Deferred()), "module": module}
+    async with running(modules, stop_timeout=0.05) as service:
+        send(service.port, extended("text"))
+        await module.number(1)
+    assert events[-2:] == ["stuck stop", "first stop"]
+    (warning,) = log.lines(LogLevel.warn)
+    assert warning.startswith("Module stuck has not stopped within 0.05 seconds")
+    assert "In all: 1 datagrams received, 1 messages from 1 senders" in log.lines()
 
 
 def join(name: str) -> None:
