@@ -16,8 +16,9 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
-from modules.logger import CHECK, QUIET, Logger
+from modules.logger import Logger
 from netconsd.interfaces import IBatchOutputModule, IReloadable
+from netconsd.logfiles import CHECK, QUIET
 from netconsd.loglines import log_lines
 from netconsd.message import Message
 from netconsd.testing import extended_message, legacy_message
