@@ -7,8 +7,14 @@ from netconsd.message import LegacyMessage, Source
 # The kernel's longest record is some 1000 bytes, but other senders may send up to 64 KiB in a datagram. A stranger that
 # never sends a newline gets a line of this length now and then instead of our memory.
 LINE_LIMIT = 65536
+# A datagram of nothing but newlines would be a message per byte: one of 64 KiB, a third of a second for a module that
+# takes 5 us for each. So what a datagram may become is bounded by its size, and a queue of so many KiB has a bound in
+# messages, too. A kernel's datagram of 1000 bytes has a dozen lines; with time stamps there is no room for 63.
+LINES_PER_KIB = 128
 # What an unfinished line costs besides its bytes.
 LINE_OVERHEAD = 200
+
+_LINES_PER_KIB = LINES_PER_KIB
 
 
 class LineBuffer:
@@ -50,13 +56,17 @@ def split(
 ) -> LineBuffer | None:
     """Append to ``lines`` those that ``text`` completes, ``pending`` being what came before it.
 
+    Of more than :data:`LINES_PER_KIB` lines for each KiB that has been begun, the last ones are one, newlines and all.
+
     :param deadline: when to give up waiting, should a line begin with this text.
     :returns: the unfinished line, if there is one.
     """
     start = 0
     length = len(text)
+    room = _LINES_PER_KIB * (1 + length // 1024)
     while start < length:
-        end = text.find(b"\n", start) + 1 or length
+        room -= 1
+        end = (text.find(b"\n", start) + 1 or length) if room else length
         part = text[start:end]
         start = end
         if pending is not None and pending.size + len(part) > LINE_LIMIT:

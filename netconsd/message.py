@@ -154,7 +154,7 @@ class Message:
 
 
 class LegacyMessage(Message):
-    """One line of console text (docs/wire section 2)."""
+    """One line of console text (docs/wire section 2); more than one only where a datagram was nearly all newlines."""
 
     __slots__ = ("_fields",)
 

@@ -96,9 +96,10 @@ def netconsd_line(message: Message) -> str:
     """
     address = inet_ntop(AF_INET6, message.source.packed)
     # The text ends at the first newline; a NUL can stand in its place (docs/wire section 4).
-    text = readable(message.raw.partition(b"\n")[0].rstrip(b"\0"))
     if not isinstance(message, ExtendedMessage):
+        text = readable(message.raw.removesuffix(b"\n").rstrip(b"\0"))
         return printable(f"{address:>40}: {text}")
+    text = readable(message.raw.partition(b"\n")[0].rstrip(b"\0"))
     flags = "[CONT] " if message.continuation else ""
     if message.out_of_order:
         flags += "[OOS] "

@@ -21,8 +21,8 @@ WAITING_BYTES_LIMIT = 64 * 1024 * 1024
 BURST_SECONDS = 10.0
 # How many more entries than twice its senders the schedule has before it is cleaned.
 SCHEDULE_SLACK = 64
-# A legacy datagram of 64 KiB can be as many lines. A batch of a thousand such is delivered in parts of this many
-# messages, and what one more datagram makes of it.
+# A legacy datagram of 64 KiB can be 8320 messages (netconsd.lines). A batch of a thousand such is delivered in parts of
+# this many messages, and what one more datagram makes of it.
 OUT_LIMIT = 8192
 
 _NEVER = NEVER

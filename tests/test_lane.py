@@ -152,7 +152,7 @@ def test_what_an_exception_skips_is_counted(errors: LoggedFailures) -> None:
         raise ValueError
 
     lane = lane_with(fail)
-    put(lane, *[b"\n" * 5000] * 5)
+    put(lane, *[b"0123456\n" * 5000] * 5)
     put(lane, *lines([1]))
     run(lane)
     assert errors() == [ValueError] * 2

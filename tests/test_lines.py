@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.lines import LINE_LIMIT, LineBuffer, split
+from netconsd.lines import LINE_LIMIT, LINES_PER_KIB, LineBuffer, split
 from netconsd.message import LegacyMessage
 from netconsd.testing import source
 from tests.strategies import LEGACY, examples
@@ -149,6 +149,36 @@ def test_line_that_just_fits() -> None:
     for place in (1, 1000, LINE_LIMIT - 1):
         assert raw(text[:place], text[place:]) == [text]
         assert raw(text[:place], b"x" + text[place:]) == [text[:place], b"x" + text[place:]]
+
+
+# Bounds: a stranger who sends nothing but newlines.
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 129, 1000, 1023, 1024, 65_507])
+def test_newlines_cost_no_more_than_their_datagram(size: int) -> None:
+    """A datagram becomes at most 128 messages for each KiB that it begins; the last has what is left, and all is there."""
+    lines, pending = feed(b"\n" * size)
+    most = LINES_PER_KIB * (1 + size // 1024)
+    assert len(lines) == min(size, most)
+    assert {line.raw for line in lines[:-1]} <= {b"\n"}
+    assert b"".join(line.raw for line in lines) == b"\n" * size
+    assert pending is None
+
+
+def test_the_end_of_too_many_lines_goes_on_with_the_next_datagram() -> None:
+    """What is left without a newline at its end is unfinished, as any line."""
+    lines, pending = feed(b"\n" * LINES_PER_KIB + b"one", b" two\nthree\n")
+    assert pending is None
+    assert [line.raw for line in lines[LINES_PER_KIB - 1 :]] == [b"\none two\n", b"three\n"]
+    assert len(lines) == LINES_PER_KIB + 1
+
+
+@pytest.mark.parametrize("line", [b"[   12.345678] \n", b"0123456\n"])
+def test_what_kernels_send_is_not_cut_short(line: bytes) -> None:
+    """A full datagram of a kernel, of empty lines with time stamps or of eight bytes each, is a message per line."""
+    datagram = line * (1000 // len(line))
+    lines, _ = feed(datagram)
+    assert [each.raw for each in lines] == [line] * (1000 // len(line))
 
 
 # Any text, cut anywhere.

@@ -113,6 +113,7 @@ def test_netconsd_line_legacy() -> None:
     """A legacy message is the address and the line that came, prefix included and made printable."""
     message = legacy_message(b"<6>[   12.345678] foo\x1b[m \xff\0\n", address="192.0.2.7")
     assert netconsd_line(message) == "::ffff:192.0.2.7".rjust(40) + ": <6>[   12.345678] foo\\x1b[m \\xff"
+    assert netconsd_line(legacy_message(b"one\ntwo\n")).endswith(": one\\x0atwo")
 
 
 def test_netconsd_line_is_safe() -> None:

@@ -218,7 +218,7 @@ def test_flush_delivers_everything_and_the_table_can_go_on() -> None:
 def test_a_batch_of_newlines_is_delivered_in_parts() -> None:
     """Datagrams that are thousands of lines each do not become millions of messages at once, and none is lost."""
     harness = Harness()
-    datagrams = [b"\n" * 3000] * 20
+    datagrams = [b"0123456\n" * 3000] * 20
     senders = [key(1)] * len(datagrams)
     sizes = []
     done = 0
