@@ -1,4 +1,4 @@
-"""What the service says in the log: at its start, while the kernel drops datagrams, and at its end."""
+"""What the service says in the log at its start and at its end."""
 
 from __future__ import annotations
 
@@ -46,17 +46,6 @@ def announce(
             granted=granted,
             wanted=settings.rcvbuf,
         )
-
-
-def tell_drops(log: Logger, listener: int, dropped: int, seconds: float) -> None:
-    """Say how many datagrams the kernel has dropped lately."""
-    log.warn(
-        "Listener {number}: within {seconds:.0f} seconds the kernel dropped {dropped} datagrams, because "
-        "the receive buffer was full; see --rcvbuf",
-        number=listener,
-        seconds=seconds,
-        dropped=dropped,
-    )
 
 
 def tell_failures(log: Logger, outputs: Iterable[Output]) -> None:

@@ -18,8 +18,9 @@ from twisted.logger import Logger
 
 from netconsd.accounts import Accounts, take
 from netconsd.allowed import AllowList
-from netconsd.announcements import announce, tell_drops, tell_end, tell_failures
+from netconsd.announcements import announce, tell_end, tell_failures
 from netconsd.outputs import Outputs
+from netconsd.overload import Overload
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import ConfigError, Settings
 from netconsd.sockets import bind, describe, destinations, granted_rcvbuf, send_to
@@ -29,8 +30,9 @@ from netconsd.workers import Lane, Reply, Workers
 if TYPE_CHECKING:
     from netconsd.monitoring import MonitoringPort
 
-# The kernel's counter of drops has 32 bits: it would take 71 million drops per second to wrap unseen in a minute.
-LOOK_SECONDS = 60.0
+# How soon it is said that datagrams are being lost. The kernel's counter of drops has 32 bits, which do not wrap unseen
+# in a second; to ask for it costs a microsecond per listener.
+LOOK_SECONDS = 1.0
 # The least receive buffer with which a reader pauses. In a pause of a millisecond, 500,000 messages per second fill
 # half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
 PAUSE_RCVBUF = 1024 * 1024
@@ -78,6 +80,7 @@ class NetconsdService(Service):
         self._top: TopSenders | None = None
         #: Whether messages are received.
         self.receiving = False
+        self._overload: Overload | None = None
         self._looks = LoopingCall(self._look)
         #: The UDP port, once the sockets are bound; 0 before.
         self.port = 0
@@ -184,6 +187,7 @@ class NetconsdService(Service):
             await self._shut_down()
             return error
         self.receiving = True
+        self._overload = Overload(self._log, *self._lost())
         self._looks.clock = self._reactor
         self._looks.start(LOOK_SECONDS, now=False)
         return None
@@ -253,12 +257,15 @@ class NetconsdService(Service):
             await monitoring.stop()
 
     def _look(self) -> None:
-        """Keep up with what the kernel drops, and say so while it happens."""
-        for number, reader in enumerate(self._readers):
-            before = reader.tally.dropped
+        """Keep up with what is lost, and say so while it happens."""
+        if self._overload is not None:
+            self._overload.look(*self._lost(), self._reactor.seconds())
+
+    def _lost(self) -> tuple[list[int], list[int]]:
+        """What the kernel has dropped of each listener so far, and what each worker's queue had no room for."""
+        for reader in self._readers:
             reader.look()
-            if reader.tally.dropped > before:
-                tell_drops(self._log, number, reader.tally.dropped - before, LOOK_SECONDS)
+        return [reader.tally.dropped for reader in self._readers], [lane.queue_tally.shed for lane in self.lanes]
 
     async def _stop_workers(self, workers: Workers) -> None:
         stopped = workers.stop()

@@ -156,7 +156,7 @@ def test_line_that_just_fits() -> None:
 
 @pytest.mark.parametrize("size", [1, 127, 128, 129, 1000, 1023, 1024, 65_507])
 def test_newlines_cost_no_more_than_their_datagram(size: int) -> None:
-    """A datagram becomes at most 128 messages for each KiB that it begins; the last has what is left, and all is there."""
+    """A datagram becomes at most 128 messages for each KiB that it begins; the last has what is left."""
     lines, pending = feed(b"\n" * size)
     most = LINES_PER_KIB * (1 + size // 1024)
     assert len(lines) == min(size, most)
