@@ -4,6 +4,9 @@ cdef class Source:
     cdef bytes _key
     cdef object _address
 
+@cython.locals(source=Source)
+cpdef Source source_of(bytes key)
+
 cdef class Message:
     cdef Source _source
     cdef double _received_at

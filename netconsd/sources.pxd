@@ -1,6 +1,7 @@
 cimport cython
 
 from netconsd.ledger cimport Tally
+from netconsd.message cimport source_of
 from netconsd.ncrx cimport Stream
 
 cdef double _NEVER

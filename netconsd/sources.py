@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush, nlargest
 from operator import attrgetter
 
 from netconsd.ledger import SENDER_COUNTERS, SenderTally, Tally
-from netconsd.message import Message, Source
+from netconsd.message import Message, source_of
 from netconsd.ncrx import NEVER, Stream
 
 # What all senders of a worker together may have waiting: messages behind a gap, fragments, unfinished lines. A stranger
@@ -192,7 +192,7 @@ class SourceTable:
             self._tally.sources_evicted += 1
         if self._gc_interval and self._next_gc == _NEVER:
             self._next_gc = now + self._gc_interval
-        stream = Stream(Source.from_key(key), self._tally, self._hold, self._legacy_datagrams)
+        stream = Stream(source_of(key), self._tally, self._hold, self._legacy_datagrams)
         self._streams[key] = stream
         self._tally.sources_made += 1
         return stream
