@@ -162,3 +162,19 @@ def test_log_lines_escapes_the_caller() -> None:
     """The caller is as untrusted as the text."""
     message = extended_message("text", caller="T\x1b[2J")
     assert b"\x1b" not in log_lines([message])
+
+
+@pytest.mark.parametrize("ts_usec", [0, 1, 999_999, 1_000_000, 99_999_999_999, 100_000_000_000, 2**64 - 1])
+def test_uptime_of_log_lines(ts_usec: int) -> None:
+    """A time stamp of any size stands in a line as ``uptime`` writes it."""
+    line = log_lines([extended_message("x", ts_usec=ts_usec)]).decode()
+    assert f"Z {uptime(ts_usec)} " in line
+
+
+def test_plain_lines() -> None:
+    """Any single byte in a text comes out as it does in a line by itself, among plain ones or alone."""
+    for octet in range(256):
+        message = extended_message(bytes([0x61, octet, 0x62]).decode("latin-1"))
+        plain = extended_message("plain")
+        assert log_lines([plain, message]) == log_lines([plain]) + log_lines([message])
+        assert log_lines([message]).count(b"\n") == 1
