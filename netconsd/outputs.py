@@ -21,7 +21,7 @@ from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import LegacyDatagram, LegacyMessage, Message
 from netconsd.modulefile import FileError
-from netconsd.raised import place, raised
+from netconsd.raised import PrintableFailure, place, raised
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
@@ -91,7 +91,7 @@ class Output:
                 return
             self._next_report = now + SECONDS_BETWEEN_REPORTS
             unreported, self._unreported = self._unreported, 0
-        self._report(Failure(), self.name, unreported)
+        self._report(PrintableFailure(), self.name, unreported)  # type: ignore[no-untyped-call]
 
 
 class Outputs:

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["place", "raised"]
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from netconsd.rendering import printable
+
+__all__ = ["PrintableFailure", "place", "raised"]
+
+
+class PrintableFailure(Failure):
+    """The exception that is being handled, whose traceback is safe in a log and on a terminal.
+
+    A module may well raise what a stranger has sent, in a ValueError about a text for example.
+    """
+
+    def getTraceback(self, *arguments: Any, **options: Any) -> str:  # noqa: N802 - Twisted's name
+        """The lines of the traceback, made :func:`~netconsd.rendering.printable`."""
+        lines = super().getTraceback(*arguments, **options).split("\n")
+        return "\n".join(printable(line) for line in lines)
 
 
 def raised(error: BaseException) -> str:

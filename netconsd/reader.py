@@ -37,6 +37,9 @@ BATCHES = 8
 # At the stop, what is in a socket's receive buffer is read, as long as there is more. A sender that never pauses cannot
 # hold up the stop for longer: such a read takes some thousand datagrams.
 FINAL_READS = 256
+# Seconds between reads that fail. A socket that has an error (no memory, say) is always ready to be read, and would
+# keep the reactor busy with nothing else; in so short a time no receive buffer overflows that was not about to.
+FAILURE_PAUSE = 0.01
 # Datagrams per read: from one, at rest, to all slots of the default batch.
 SIZE_BOUNDS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096)
 
@@ -129,9 +132,13 @@ class BatchReader:
             self._reactor.removeReader(self)
 
     def _turn(self) -> bool:
-        """Read what is there; if there seems to be more to come, have it read after a pause."""
+        """Read what is there; if there seems to be more to come, or it failed, have it read after a pause."""
         now = self._clock()
+        failures = self.tally.read_errors
         count = self.read(now)
+        if self.tally.read_errors != failures:
+            self._resumption = self._reactor.callLater(FAILURE_PAUSE, self._resume)
+            return True
         busy = count > 1 or now - self._last_read < self._pause
         self._last_read = now
         if not busy or not self._pause or count >= self._receiver.slots:
@@ -176,9 +183,10 @@ class BatchReader:
         return count
 
     def drain(self) -> None:
-        """Read what is in the socket, as long as there is more: before the end."""
+        """Read what is in the socket, as long as there is more: before the end. What fails is tried again."""
         for _ in range(FINAL_READS):
-            if not self.read(self._clock()):
+            failures = self.tally.read_errors
+            if not self.read(self._clock()) and self.tally.read_errors == failures:
                 break
 
     def _resume(self) -> None:

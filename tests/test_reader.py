@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from netconsd.allowed import EVERYONE
-from netconsd.reader import BATCHES, FINAL_READS, BatchReader, Receiver
+from netconsd.reader import BATCHES, FAILURE_PAUSE, FINAL_READS, BatchReader, Receiver
 from netconsd.receiver import Receiver as PlainReceiver
 from netconsd.sockets import MemInfo
 from tests.loopback import needs_ipv6, send
@@ -261,10 +261,10 @@ def test_a_failure_does_not_end_the_reading(rig: Any) -> None:
     with capturedLogs():
         each.wake()
     assert each.reader.tally.read_errors == 1
-    assert each.at_rest
-    each.reactor.advance(1.0)
-    each.wake()
+    assert each.pausing
+    each.reactor.advance(FAILURE_PAUSE)
     assert each.reader.tally.datagrams == 1
+    assert each.at_rest
 
 
 def test_failures_are_logged_ever_more_rarely(rig: Any) -> None:
@@ -280,13 +280,20 @@ def test_failures_are_logged_ever_more_rarely(rig: Any) -> None:
     assert "no memory" in str(events[0]["log_failure"].value)
 
 
-def test_failures_in_a_row_are_paused_between(rig: Any) -> None:
-    """A socket that fails again and again does not keep the reactor busy."""
-    each = rig(OSError(12, "no memory"), OSError(12, "no memory"))
+@pytest.mark.parametrize("error", [OSError(12, "no memory"), OSError(105, "no room"), RuntimeError("a bug")], ids=repr)
+@pytest.mark.parametrize("pause", [0.0, PAUSE, 0.1])
+def test_a_socket_that_always_fails_is_not_read_all_the_time(rig: Any, error: Exception, pause: float) -> None:
+    """Whatever the error and the pause, it is tried a hundred times per second; then it goes on."""
+    each = rig(*[error] * 100, 1, pause=pause)
     with capturedLogs():
         each.wake()
-        each.wake()
-    assert each.pausing
+        for count in range(1, 100):
+            assert each.pausing
+            assert each.reader.tally.read_errors == count
+            each.reactor.advance(FAILURE_PAUSE)
+    each.reactor.advance(FAILURE_PAUSE)
+    assert each.reader.tally.datagrams == 1
+    assert each.at_rest
 
 
 # Counters.
@@ -368,12 +375,16 @@ def test_drain_ends_though_there_is_always_more(rig: Any) -> None:
     assert each.receiver.reads == FINAL_READS
 
 
-def test_drain_ends_with_a_failure(rig: Any) -> None:
-    """A socket that fails has nothing more to give."""
+def test_drain_goes_on_after_a_failure(rig: Any) -> None:
+    """What a failure left in the socket is read all the same; one that always fails cannot hold up the end."""
     each = rig(2, OSError(12, "no memory"), 2)
     with capturedLogs():
         each.reader.drain()
-    assert each.reader.tally.datagrams == 2
+    assert each.reader.tally.datagrams == 4
+    each = rig(*[OSError(12, "no memory")] * (2 * FINAL_READS))
+    with capturedLogs():
+        each.reader.drain()
+    assert each.receiver.reads == FINAL_READS
 
 
 @pytest.mark.parametrize("script", [(), (4,)])
