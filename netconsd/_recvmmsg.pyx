@@ -38,6 +38,11 @@ cdef extern from "<sys/socket.h>" nogil:
 
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
 
+cdef extern from "<sys/mman.h>" nogil:
+    enum: MADV_DONTNEED
+
+    int madvise(void *address, size_t length, int advice)
+
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
         uint32_t s_addr
@@ -59,6 +64,11 @@ cdef extern from "<netinet/in.h>" nogil:
 # in the second part, whose pages cost nothing until they are needed. Together they hold every UDP datagram.
 DEF HEAD = 1024
 DEF TAIL = 64512
+# The pages are given back when so many of the slots may have had a large datagram: a stranger could make us keep those
+# of all of them, a quarter of a gigabyte, with a few large datagrams now and then.
+DEF KEPT_TAILS = 8
+# No page is larger on the machines that Linux runs on, so that what begins and ends with one is whole pages.
+DEF PAGE = 65536
 # The address and the port, in network order: Source.key.
 DEF KEY = 18
 # How many senders' keys are kept, each in a place that its address and port decide: a key that is there need not be
@@ -132,6 +142,8 @@ cdef class Receiver:
     cdef uint8_t *heads
     cdef uint8_t *tails
     cdef list known
+    # Large datagrams since the pages of the tails were given back.
+    cdef int large_ones
     # One behind the other.
     cdef bytes networks
 
@@ -226,7 +238,17 @@ cdef class Receiver:
             senders, datagrams = <tuple>result[crc % <uint32_t>self.lanes]
             senders.append(sender)
             datagrams.append(self.datagram(slot))
+        if self.large_ones * KEPT_TAILS > self.slots:
+            self.give_back()
         return result
+
+    cdef void give_back(self) noexcept:
+        cdef size_t start = (<size_t>self.tails + PAGE - 1) & ~<size_t>(PAGE - 1)
+        cdef size_t end = (<size_t>self.tails + <size_t>self.slots * TAIL) & ~<size_t>(PAGE - 1)
+        if start < end:
+            # If that fails, they stay.
+            madvise(<void *>start, end - start, MADV_DONTNEED)
+        self.large_ones = 0
 
     cdef bytes key_object(self, const uint8_t *key, uint32_t crc):
         """The key of a sender; None of one that is not allowed, who gets no place and so pushes out nobody."""
@@ -275,6 +297,7 @@ cdef class Receiver:
         if length < HEAD:
             return head[:length]
         self.large = True
+        self.large_ones += 1
         if length == HEAD:
             return head[:length]
         return head[:HEAD] + (<char *>self.tails + <size_t>slot * TAIL)[:length - HEAD]
