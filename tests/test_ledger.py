@@ -85,12 +85,14 @@ def test_the_two_equations_hold(received: list[tuple[int, bytes, float]], limit:
     assert discrepancies(total([tally])) == []
 
 
-@pytest.mark.parametrize("name", ["datagrams", "whole", "fragments", "legacy", "duplicates", "empty"])
+@pytest.mark.parametrize("name", ["datagrams", "whole", "fragments", "legacy", "duplicates", "empty", "limited"])
 def test_a_datagram_under_no_heading_is_seen(name: str) -> None:
     """One datagram more or less than headings say is a line with both numbers; and so it is with messages."""
     tally = Tally()
     setattr(tally, name, 7)
     found = discrepancies(total([tally]))
     sides = (7, 0) if name == "datagrams" else (0, 7)
-    assert found[0] == f"datagrams {sides[0]} is not whole + fragments + legacy + duplicates + empty {sides[1]}"
+    assert (
+        found[0] == f"datagrams {sides[0]} is not whole + fragments + legacy + duplicates + empty + limited {sides[1]}"
+    )
     assert found[1:] == (["messages 0 is not whole + reassembled + lines 7"] if name == "whole" else [])
