@@ -2,8 +2,8 @@
 
 NETCONSD_REQUIRE_EXTENSIONS=1 makes a build fail that cannot compile; NETCONSD_DISABLE_EXTENSIONS=1 builds plain Python.
 NETCONSD_BUILD=debug checks bounds and traces lines, for coverage; NETCONSD_BUILD=sanitize adds the address and
-undefined-behaviour sanitizers to what is released (.ci/sanitized). A build that cannot compile is plain Python: all of
-it, never a part.
+undefined-behaviour sanitizers to what is released (.ci/build-sanitized). A build that cannot compile is plain Python:
+all of it, never a part.
 """
 
 import os
@@ -27,7 +27,9 @@ OPTIONS = {
     "debug": {"compile": ["-O0", "-g", "-DCYTHON_TRACE_NOGIL=1"], "link": []},
     "sanitize": {
         "compile": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
-        "link": ["-fsanitize=address,undefined"],
+        # Not linked with the sanitizers: what they call is in the library that LD_PRELOAD brings, another one for the
+        # tests (gcc's) than for fuzzing (which has libFuzzer in it), and two cannot be in one process.
+        "link": [],
     },
 }[BUILD]
 

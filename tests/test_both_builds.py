@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import sys
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
 from tests import test_conservation
+from tests.alike import AsImported, value, views
 from tests.strategies import LEGACY, bodies, datagrams, examples, numbers
 from tests.twins import HOT, Twins
 
@@ -22,51 +22,11 @@ if not COMPILED:
 plain = Twins()
 
 
-class Compiled:
-    """The modules as everybody else imports them."""
-
-    def __getattr__(self, name: str) -> Any:
-        return importlib.import_module(f"netconsd.{name}")
-
-
-compiled: Any = Compiled()
+compiled: Any = AsImported()
 
 KEY = test_conservation.KEYS[0]
-# What a message of each kind shows.
-VIEWS: dict[str, tuple[str, ...]] = {
-    "LegacyMessage": ("source", "received_at", "raw", "text", "level", "facility", "ts_usec", "caller"),
-}
-VIEWS["LegacyDatagram"] = VIEWS["LegacyMessage"]
-VIEWS["ExtendedMessage"] = (
-    *VIEWS["LegacyMessage"],
-    *("seq", "release", "continuation", "dictionary", "userdata", "cpu", "taskname", "msgid", "seq_reset"),
-    *("out_of_order", "incomplete", "replayed", "emergency", "missing", "lost"),
-)
-
-
-def value(thing: Any) -> Any:
-    """Something that is equal, type by type, for what is equal in both builds; nothing of either is in it."""
-    name = type(thing).__name__
-    if name in VIEWS or name == "Source":
-        kind, arguments = thing.__reduce__()
-        return name, kind.__name__, value(arguments)
-    if name == "Fragment":
-        return name, value(thing.piece), thing.offset, thing.total
-    if isinstance(thing, (tuple, list)):
-        return name, [value(each) for each in thing]
-    if hasattr(thing, "items"):
-        return name, [(key, value(each)) for key, each in thing.items()]
-    return name, thing
-
-
 # Py_TPFLAGS_HAVE_GC, of CPython's object.h.
 HAVE_GC = 1 << 14
-
-
-def views(message: Any) -> dict[str, Any]:
-    """All that a message shows."""
-    shown = {name: value(getattr(message, name)) for name in VIEWS[type(message).__name__]}
-    return {**shown, "repr": repr(message), "hash": hash(message)}
 
 
 def counters(tally: Any) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -27,16 +27,20 @@ class Twins:
     :meth:`in_place` has to be entered, because they have the names of those that they are twins of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *others: str, loader: Callable[[str, str], SourceFileLoader] = SourceFileLoader) -> None:
+        """
+        :param others: more modules, which are not compiled themselves, but use those that are.
+        :param loader: called with name and path; what loads the sources.
+        """
         # Nothing that is compiled can be imported from this package.
         package = ModuleType("netconsd")
         package.__path__ = []
         self._modules = {"netconsd": package}
         with self.in_place():
-            finder = _SourcesOnly()
+            finder = _SourcesOnly(loader)
             sys.meta_path.insert(0, finder)
             try:
-                for name in HOT:
+                for name in (*HOT, *others):
                     importlib.import_module(f"netconsd.{name}")
             finally:
                 sys.meta_path.remove(finder)
@@ -61,13 +65,16 @@ class Twins:
 class _SourcesOnly(MetaPathFinder):
     """Finds the ``.py`` file of a module of netconsd, where everybody else finds the compiled one."""
 
+    def __init__(self, loader: Callable[[str, str], SourceFileLoader]) -> None:
+        self._loader = loader
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         file = PACKAGE / f"{fullname.removeprefix('netconsd.')}.py"
         if not _is_ours(fullname) or not file.exists():
             return None
-        return spec_from_file_location(fullname, file, loader=SourceFileLoader(fullname, str(file)))
+        return spec_from_file_location(fullname, file, loader=self._loader(fullname, str(file)))
 
 
 def _is_ours(name: str) -> bool:
