@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import builds, chart, report
+from benchmarks import builds, chart, flood, report, soak
 from benchmarks.measure import Place, measure, processors
 from benchmarks.proc import NeverQuietError
 from benchmarks.receivers import ReceiverError, floor
@@ -21,16 +21,26 @@ HERE = Path(__file__).parent
 # Enough to see that everything works; the figures mean nothing.
 QUICK_MESSAGES = 20_000
 QUICK_SENDERS = 5_000
+# What is proven rather than measured: each has options of its own, and a verdict.
+COMMANDS = {"flood": flood.main, "soak": soak.main}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and report; return the status for the shell, which does not depend on the figures."""
-    options = parser().parse_args(arguments)
+    """Measure and report; return the status for the shell, which depends on the figures of the commands only."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        content = json.loads(options.load.read_text()) if options.load else run(options)
-    except (builds.CannotBuildError, ReceiverError, NeverQuietError, subprocess.SubprocessError) as error:
+        if arguments and arguments[0] in COMMANDS:
+            return COMMANDS[arguments[0]](arguments[1:])
+        return measured(arguments)
+    except (builds.CannotBuildError, ReceiverError, NeverQuietError, OSError, subprocess.SubprocessError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
+
+
+def measured(arguments: list[str]) -> int:
+    """Measure what a message costs; or draw what was measured."""
+    options = parser().parse_args(arguments)
+    content = json.loads(options.load.read_text()) if options.load else run(options)
     if options.json:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.chart:
@@ -44,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures what netconsd costs per message, beside a bare reader of the same load.",
-        epilog=f"scenarios, all of them by default:\n{names}",
+        epilog=f"scenarios, all of them by default:\n{names}\n\n"
+        f"others, with options of their own and a verdict: {', '.join(COMMANDS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="see below")

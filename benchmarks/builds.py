@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.scenarios import Build
@@ -53,6 +55,17 @@ def checkout(build: Build, target: Path) -> Path:
     if build == "compiled" and not compiled:
         _compile(target)
     return target
+
+
+@contextmanager
+def on_processors(cpus: set[int]) -> Iterator[None]:
+    """Run the block on these, and so what it starts."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _is_compiled() -> bool:

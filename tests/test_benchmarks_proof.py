@@ -1,0 +1,91 @@
+"""Flood and soak work, and say so when something is lost. How much a machine can take is not tested here."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import flood, soak
+from benchmarks.crowd import FIRST_FORGED, FORGED_PER_MESSAGE, REAL, Crowd
+from benchmarks.soak import LIFE, Sample, cohorts, ends
+from benchmarks.verdict import Check, told
+from netconsd.datagrams import CHUNK
+from tests.test_faults import fleet_of
+
+SMALL = ["flood", "--forged", "5000", "--max-sources", "2000", "--rate", "5000", "--build", "plain"]
+
+
+def test_a_crowd() -> None:
+    """Each stranger has an address of his own, none that of a real sender; these send as many messages each."""
+    crowd = Crowd(10_000)
+    senders: Counter[int] = Counter()
+    for numbers, datagrams in crowd.batches():
+        assert len(numbers) == len(datagrams) and max(map(len, datagrams)) <= CHUNK
+        senders.update(set(numbers))
+    assert sum(sender >= FIRST_FORGED for sender in senders) == 10_000
+    assert {sender: count for sender, count in senders.items() if sender < FIRST_FORGED} == dict.fromkeys(
+        range(REAL), 10_000 // FORGED_PER_MESSAGE // REAL
+    )
+
+
+def test_a_small_flood(capsys: pytest.CaptureFixture[str]) -> None:
+    """From end to end: a daemon is flooded, everything is checked, and all is well."""
+    assert command.main(SMALL) == 0
+    out = capsys.readouterr().out
+    assert "5000 forged senders and 500 messages of 100 real ones" in out
+    assert "FAIL" not in out
+
+
+def test_a_flood_that_real_senders_do_not_survive(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a real sender sent and the daemon did not get is a failure, by name and status."""
+    send_batch = flood.send_batch
+
+    def lossy(origin: object, senders: list[int], datagrams: list[bytes]) -> None:
+        send_batch(origin, senders[1:], datagrams[1:])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(flood, "send_batch", lossy)
+    assert command.main(SMALL) == 1
+    assert "FAIL  messages of real senders that did not arrive: " in capsys.readouterr().out
+
+
+def test_addresses_come_again_when_they_are_forgotten() -> None:
+    """A cohort each second, of every format by turns; an address comes again 12 seconds later."""
+    found = list(cohorts(30.0))
+    assert [start for start, _ in found] == list(range(30 - LIFE + 1))
+    first = [fleet.message(0)[0] for _, fleet in found]
+    assert first[:13] == [*range(0, 1200, 100), 0]
+    # A rebooted machine's first message is another one.
+    assert found[0][1].message(0) != found[12][1].message(0)
+
+
+def test_growth_is_seen() -> None:
+    """What there was at most in the second fifth, and in the last; the time before does not count."""
+    samples = [Sample(float(at), memory, 10) for at, memory in enumerate([50, 99, 20, 25, 24, 23, 22, 21, 30, 29])]
+    early, late = ends(samples)
+    assert (early.memory, late.memory) == (25, 30)
+
+
+def test_soak_sends_all_of_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of those who come sends all of its messages, however late the sender is."""
+    monkeypatch.setattr(soak, "NEW", 3)
+    monkeypatch.setattr("benchmarks.proc.memory", lambda pid: (1, 1))
+    sent: list[int] = []
+    monkeypatch.setattr(soak, "send_batch", lambda origin, senders, datagrams: sent.extend(senders))
+    times = iter([0.0, 0.5, 3.0, 50.0])
+    coming = iter([(0, fleet_of(3)), (1, fleet_of(3))])
+    messages, samples = soak.run(coming, None, os.getpid(), clock=lambda: next(times))  # type: ignore[arg-type]
+    assert messages == len(sent) == 2 * 3 * soak.MESSAGES
+    assert [sample.at for sample in samples] == [0.5, 3.0, 50.0]
+
+
+def test_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """One figure above its limit, or below nothing, is enough to fail."""
+    assert told([Check("a", 1, 1), Check("b", 0, 0)]) == 0
+    assert told([Check("a", 1, 1), Check("b", 0.5, 0)]) == 1
+    assert told([Check("more came than was sent", -1, 0)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "FAIL  more came than was sent: -1, at most 0"
