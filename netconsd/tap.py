@@ -20,6 +20,7 @@ from netconsd.build import KIND
 from netconsd.config import OPTIONS, Configuration, configure
 from netconsd.daemon import Daemon, Receiver
 from netconsd.loader import ModuleError, load
+from netconsd.printing import put
 from netconsd.settings import ConfigError, Settings
 from netconsd.systemd import Notifier, listening_sockets
 
@@ -103,12 +104,12 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """print the version and exit"""  # noqa: D403
-        print(f"netconsd {netconsd.__version__} ({KIND})")
+        put(f"netconsd {netconsd.__version__} ({KIND})", "netconsd")
         raise SystemExit(0)
 
     def opt_help(self) -> None:
         """print this and exit"""  # noqa: D403
-        print(self)
+        put(str(self), "netconsd")
         raise SystemExit(0)
 
     opt_h = opt_help

@@ -176,6 +176,26 @@ def test_second_signal_during_the_start(tmp_path: Path) -> None:
         assert manager.process.returncode == -signal.SIGTERM
 
 
+def test_signals_during_the_stop(tmp_path: Path) -> None:
+    """Those that come while it stops change nothing: the stop takes its course, and the first one says how it ends."""
+    with managed(tmp_path) as manager:
+        manager.release()
+        assert manager.next_state().startswith("READY=1\n")
+        manager.send("hang", 1)
+        manager.wait_for_line("handled hang")
+        manager.process.send_signal(signal.SIGTERM)
+        while not manager.next_state().startswith("STOPPING=1\n"):
+            pass
+        manager.process.send_signal(signal.SIGINT)
+        manager.process.send_signal(signal.SIGTERM)
+        manager.release()
+        assert manager.process.stdout is not None
+        rest = manager.process.stdout.read()
+        assert manager.process.wait(SECONDS) == 0
+    assert "In all: 1 datagrams received, 1 messages from 1 senders" in rest
+    assert "Traceback" not in rest
+
+
 def test_passed_socket_of_the_wrong_kind(tmp_path: Path) -> None:
     """A passed socket that is not one of UDP is one clear line, and status 1."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:

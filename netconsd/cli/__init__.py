@@ -12,6 +12,7 @@ from importlib import import_module
 
 import netconsd
 from netconsd.build import KIND
+from netconsd.printing import put
 
 __all__ = ["COMMANDS", "main"]
 
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(_help())
+        put(_help(), "netconsd")
         return 0 if given else 2
     if given[0] == "--version":
-        print(f"netconsd {netconsd.__version__} ({KIND})")
+        put(f"netconsd {netconsd.__version__} ({KIND})", "netconsd")
         return 0
     name = given.pop(0) if given[0] in COMMANDS else "run"
     status: int = import_module(f"netconsd.cli.{name}").main(given, f"netconsd {name}")

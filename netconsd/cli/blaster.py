@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import signal
 import sys
@@ -18,6 +17,7 @@ from netconsd.blast import Blast
 from netconsd.faults import Account, Link, counted
 from netconsd.generate import FORMATS, Fleet, Template
 from netconsd.origins import BITS_LIMIT, Origin, OriginError, Target, origin_for
+from netconsd.printing import put
 
 DEFAULT_BITS = 16
 #: The C daemon's generator has as many: 256 threads.
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsblaster") -
     """Send what the options say.
 
     :returns: 0, also if it was stopped by a signal; 1 if it cannot be sent.
-    :raises SystemExit: with 2, if the options are wrong.
+    :raises SystemExit: with 2, if the options are wrong; with 1, if the account cannot be printed.
     """
     parser = _parser(prog)
     options = parser.parse_args(arguments)
@@ -65,18 +65,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsblaster") -
             print(f"{prog}: {_why(blast.error, options.target)}", file=sys.stderr)
             return 1
     result = _result(blasts, options, seconds)
-    try:
-        print(json.dumps(result) if options.json else _told(result), flush=True)
-    except OSError as error:
-        forget_stdout()
-        print(f"{prog}: standard output: {error.strerror}", file=sys.stderr)
-        return 1
+    put(json.dumps(result) if options.json else _told(result), prog)
     return 0
-
-
-def forget_stdout() -> None:
-    """Let standard output, which could not be written, go nowhere: at its end Python would try again, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

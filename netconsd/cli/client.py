@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata, whole_number
+from netconsd.printing import put
 
 __all__ = ["main"]
 
@@ -54,8 +55,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd client") 
         if str(address) != options.server:
             print(f"{prog}: {options.server} is {address}", file=sys.stderr)
     # As UTF-8, whatever the terminal's encoding is: it goes to another machine.
-    sys.stdout.buffer.write(_script(options, address).encode())
-    sys.stdout.buffer.flush()
+    put(_script(options, address).encode(), prog)
     return 0
 
 

@@ -13,7 +13,7 @@ __all__ = ["SYSDATA", "interface_name", "system_data", "target_name", "userdata"
 
 #: What the kernel can add to a message, by the name of its file (NAME_enabled).
 SYSDATA = ("cpu_nr", "taskname", "release", "msgid")
-#: Beside netconsole's userdata these are directories or files of the kernel, or keys of sysdata (WIRE.md section 4).
+#: Beside netconsole's userdata these are directories or files of the kernel, or keys of sysdata (docs/wire section 4).
 TAKEN = {*SYSDATA, "cpu", *(f"{name}_enabled" for name in SYSDATA)}
 # MAX_EXTRADATA_NAME_LEN and MAX_EXTRADATA_VALUE_LEN of drivers/net/netconsole.c, without the final NUL.
 KEY_BYTES = 53

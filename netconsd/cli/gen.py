@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
-from netconsd.cli.blaster import forget_stdout, within
+from netconsd.cli.blaster import within
 from netconsd.datagrams import CHUNK, extended, fragments, legacy
 from netconsd.origins import OriginError, Target, origin_for
+from netconsd.printing import put
 
 # As many numbers as a skip passes over, at most; the C daemon's tool has as many.
 SKIP = 5
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netcons-gen") -> i
     """Make the messages that the options say, until they are made or it is interrupted.
 
     :returns: 0; 1 if they cannot be sent.
-    :raises SystemExit: with 2, if the options are wrong.
+    :raises SystemExit: with 2, if the options are wrong; with 1, if standard output cannot be written.
     """
     reader = parser(prog)
     options = reader.parse_args(arguments)
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netcons-gen") -> i
         reader.error("ADDRESS: it needs a PORT behind it")
     with ExitStack() as opened:
         try:
-            write = _to_stdout
+            # At once, so that each is a read of its own for what is behind a pipe: nc -u makes a datagram of it.
+            write: Callable[[bytes], object] = partial(put, prog=prog)
             if options.address is not None:
                 origin = origin_for(Target(options.address, options.port), None, 0)
                 opened.callback(origin.close)
@@ -77,13 +80,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netcons-gen") -> i
         except OriginError as error:
             print(f"{prog}: {str(error).replace('-d ', '', 1)}", file=sys.stderr)
             return 1
-        except BrokenPipeError:
-            # Who read it has enough.
-            forget_stdout()
         except OSError as error:
-            if options.address is None:
-                forget_stdout()
-            print(f"{prog}: {options.address or 'standard output'}: {error.strerror}", file=sys.stderr)
+            print(f"{prog}: {options.address}: {error.strerror}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             pass
@@ -198,12 +196,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
-
-
-def _to_stdout(datagram: bytes) -> None:
-    # At once, so that each is a read of its own for what is behind a pipe: nc -u makes a datagram of it.
-    sys.stdout.buffer.write(datagram)
-    sys.stdout.buffer.flush()
 
 
 def _about(step: Step, last: int | None) -> str:

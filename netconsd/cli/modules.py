@@ -14,6 +14,7 @@ from netconsd.loader import SHIPPED, files_of
 from netconsd.modulefile import FileError, Output, forget, import_file, make, outputs_in
 from netconsd.native import NativeModule, NoHandler
 from netconsd.parameters import AuthorError, Parameter, bind, parameters
+from netconsd.printing import put
 from netconsd.settings import ConfigError
 
 __all__ = ["main"]
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules")
                 entries += _in_file(path, asked_for, configuration.module_settings)
         except FileError as error:
             entries.append(_Entry(False, [str(error)]))
-    print("\n\n".join("\n".join(entry.lines) for entry in entries))
+    put("\n\n".join("\n".join(entry.lines) for entry in entries), prog)
     return 0 if all(entry.good for entry in entries) else 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import select
 import signal
 import socket
@@ -12,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TextIO
+from io import TextIOWrapper
 
 from netconsd.acks import Acks
 from netconsd.ledger import Tally
 from netconsd.message import ExtendedMessage, Message, Source
 from netconsd.ncrx import NEVER
+from netconsd.printing import put
 from netconsd.receiver import Receiver
 from netconsd.rendering import printable, uptime
 from netconsd.settings import ConfigError, Settings, problem
@@ -40,8 +40,8 @@ to send again.
 def main(arguments: Sequence[str] | None = None, prog: str = "ncrx") -> int:
     """Print until stopped.
 
-    :returns: 1 if it cannot listen, or nobody reads any more; 130 after Ctrl-C or SIGTERM.
-    :raises SystemExit: with 2, if the options are wrong.
+    :returns: 1 if it cannot listen; 130 after Ctrl-C or SIGTERM.
+    :raises SystemExit: with 2, if the options are wrong; with 1, if standard output cannot be written.
     """
     options = _parser(prog).parse_args(arguments)
     try:
@@ -57,28 +57,28 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ncrx") -> int:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     # What a terminal's encoding does not have must not end us.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # What waits is printed at the end, whoever ends it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(bound):
-        watch = Watch(bound, settings, Display(sys.stdout))
+        watch = Watch(bound, settings, Display(partial(put, prog=prog)))
         try:
             while True:
                 watch.turn()
         except KeyboardInterrupt:
             watch.finish()
             return 130
-        except BrokenPipeError:
-            # Or Python complains at its end that it cannot flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
 
 
 class Display:
     """Messages as lines; the words in brackets are those of the C tool, and some more."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, write: Callable[[str], object]) -> None:
+        """
+        :param write: prints lines, without the last newline.
+        """
+        self._write = write
         self._source: Source | None = None
 
     def show(self, messages: list[Message]) -> None:
@@ -90,8 +90,7 @@ class Display:
                 lines.append(_said("FROM", f"{message.source.address} port {message.source.port}"))
             lines += _lines(message)
         if lines:
-            self._stream.write("".join(f"{line}\n" for line in lines))
-            self._stream.flush()
+            self._write("\n".join(lines))
 
 
 def _lines(message: Message) -> list[str]:

@@ -205,19 +205,6 @@ def test_a_reader_that_has_enough() -> None:
     assert done.stderr == b""
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
-@pytest.mark.parametrize("command", ["gen --count 2 -q --interval 0", "blaster -n 1 -o 0 -p 9"])
-def test_standard_output_that_is_full(command: str) -> None:
-    """An output that cannot be written to is one line, and status 1."""
-    done = subprocess.run(
-        f"{sys.executable} -m netconsd {command} > /dev/full", shell=True, cwd=ROOT, env=ENVIRONMENT,
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    name = command.partition(" ")[0]
-    assert done.stderr == f"netconsd {name}: standard output: No space left on device\n"
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -6,6 +6,7 @@ import io
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from netconsd.testing import extended, extended_message, legacy_message
 def shown(*messages: Any) -> list[str]:
     """The lines that are printed for messages, without the first, which names the sender."""
     stream = io.StringIO()
-    Display(stream).show(list(messages))
+    Display(partial(print, file=stream)).show(list(messages))
     first, *lines = stream.getvalue().splitlines()
     assert first == "[        FROM] 192.0.2.1 port 6665"
     return lines
@@ -59,7 +60,7 @@ def test_text_cannot_move_the_cursor() -> None:
 def test_senders_are_named_when_they_change() -> None:
     """The sender is named before its first message, and again whenever it is another one than before."""
     stream = io.StringIO()
-    display = Display(stream)
+    display = Display(partial(print, file=stream))
     for address in ("192.0.2.1", "192.0.2.1", "2001:db8::1", "192.0.2.1"):
         display.show([extended_message("x", address=address)])
     said = [line for line in stream.getvalue().splitlines() if "FROM" in line]
@@ -84,7 +85,7 @@ class Bench:
         self.watch = Watch(
             self.bound,
             Settings(acks=acks, reorder=1.0),
-            Display(self.stream),
+            Display(partial(print, file=self.stream)),
             clock=lambda: self.now,
             wait=lambda bound, timeout: self.timeouts.append(timeout),
         )

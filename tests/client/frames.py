@@ -15,7 +15,7 @@ PARAMETER = re.compile(
 
 
 class Parameter(NamedTuple):
-    """netconsole's module parameter (WIRE.md section 10), complete."""
+    """netconsole's module parameter (docs/clients), complete."""
 
     options: str
     source_port: int
