@@ -18,7 +18,7 @@ from netconsd.parameters import suggestion
 from netconsd.settings import ConfigError, Settings, problem
 from netconsd.tomlfile import TomlFile
 
-__all__ = ["OPTIONS", "Configuration", "Given", "configure", "draft"]
+__all__ = ["OPTIONS", "Configuration", "Given", "configure"]
 
 
 class Given(NamedTuple):
@@ -62,6 +62,7 @@ def configure(
     config: str | None = None,
     selftest: bool = False,
     cwd: Path | None = None,
+    wrong: list[str] | None = None,
 ) -> Configuration:
     """Read the file, if one is named, and merge everything.
 
@@ -72,24 +73,9 @@ def configure(
     :param config: the path of the file.
     :param selftest: add the module ``selftest``, and let its failure end the daemon.
     :param cwd: the directory that relative paths of the command line start from; the working directory.
-    :raises ConfigError: for anything that is not as it should be; the text has all of it.
+    :param wrong: takes a text for the user about each thing that is not as it should be; all of them are left out then.
+    :raises ConfigError: without ``wrong``, for anything that is not as it should be; the text has all of it.
     """
-    configuration, wrong = draft(given, modules=modules, sets=sets, config=config, selftest=selftest, cwd=cwd)
-    if wrong:
-        raise ConfigError(_in_one(wrong))
-    return configuration
-
-
-def draft(
-    given: Mapping[str, str],
-    *,
-    modules: Sequence[str] = (),
-    sets: Sequence[str] = (),
-    config: str | None = None,
-    selftest: bool = False,
-    cwd: Path | None = None,
-) -> tuple[Configuration, list[str]]:
-    """As :func:`configure`, but whatever is wrong is left out and told beside it, each a text for the user."""
     cwd = cwd or Path.cwd()
     found = _Found()
     if config is not None:
@@ -112,10 +98,11 @@ def draft(
     settings = Settings()
     with found.noting():
         settings = Settings(**found.values)
-    return (
-        Configuration(settings, modules_to_load, found.module_settings, spare, found.given),
-        found.wrong,
-    )
+    if wrong is not None:
+        wrong += found.wrong
+    elif found.wrong:
+        raise ConfigError(_in_one(found.wrong))
+    return Configuration(settings, modules_to_load, found.module_settings, spare, found.given)
 
 
 class _Found:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from netconsd.annotations import show
-from netconsd.config import OPTIONS, Configuration, draft
+from netconsd.config import OPTIONS, Configuration, configure
 from netconsd.loader import ModuleError, Selection, load
+from netconsd.printing import put
 from netconsd.tap import DEFAULTS, Options
 
 __all__ = ["main"]
@@ -30,7 +31,8 @@ class _Options(Options):
 
     def postOptions(self) -> None:
         """Keep what is wrong."""
-        self.configuration, self.wrong = draft(**self.asked_for())
+        self.wrong = []
+        self.configuration = configure(**self.asked_for(), wrong=self.wrong)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -> int:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -
         for text in wrong:
             print(f"{prog}: {text}", file=sys.stderr)
         return 1
-    print("\n".join(_effective(configuration, selection)))
+    put("\n".join(_effective(configuration, selection)), prog)
     return 0
 
 
