@@ -5,60 +5,19 @@ GIL: after each release a busy lane may keep the reader waiting for the interpre
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from netconsd._sockets cimport (
+    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC, iovec, mmsghdr, recvmmsg, sockaddr_in, sockaddr_in6,
+)
 from netconsd.allowed import EVERYONE
-
-cdef extern from "<sys/socket.h>" nogil:
-    ctypedef unsigned int socklen_t
-    enum: AF_INET
-    enum: AF_INET6
-    enum: MSG_DONTWAIT
-    enum: MSG_TRUNC
-
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-
-    struct msghdr:
-        void *msg_name
-        socklen_t msg_namelen
-        iovec *msg_iov
-        size_t msg_iovlen
-        int msg_flags
-
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-
-    struct timespec:
-        pass
-
-    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, timespec *timeout)
 
 cdef extern from "<sys/mman.h>" nogil:
     enum: MADV_DONTNEED
 
     int madvise(void *address, size_t length, int advice)
-
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-
-    struct in6_addr:
-        uint8_t s6_addr[16]
-
-    struct sockaddr_in:
-        uint16_t sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-
-    struct sockaddr_in6:
-        uint16_t sin6_family
-        uint16_t sin6_port
-        in6_addr sin6_addr
 
 # A kernel's datagram fits the first part of a slot; the parts of all slots lie close together. What is larger goes on
 # in the second part, whose pages cost nothing until they are needed. Together they hold every UDP datagram.

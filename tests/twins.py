@@ -16,8 +16,8 @@ from typing import Any
 import netconsd
 
 PACKAGE = Path(netconsd.__file__).parent
-#: The files that are compiled, where there is a compiler. octets.pxd is compiled into those that use it.
-HOT = sorted(path.stem for path in PACKAGE.glob("*.pxd") if path.stem != "octets")
+#: The files that are compiled, where there is a compiler. The others' types are compiled into those that use them.
+HOT = sorted(path.stem for path in PACKAGE.glob("*.pxd") if path.stem not in ("octets", "_sockets"))
 
 
 class Twins:
