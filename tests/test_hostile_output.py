@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import tempfile
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -114,7 +115,7 @@ def test_ncrx(sent: list[bytes]) -> None:
     """The tool prints printable lines, and what it says itself stands in brackets at the left."""
     out = io.StringIO()
     messages = received(sent)
-    Display(out).show(messages)
+    Display(partial(print, file=out)).show(messages)
     assert not messages or harmless(out.getvalue())
 
 

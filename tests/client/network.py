@@ -116,7 +116,7 @@ class Network:
     def forget_neighbours(self) -> None:
         """Make every machine ask again."""
         for machine in ("sender", "router", "server"):
-            # Answers to what the last test asked may be on their way, and a question of another machine is an answer, too.
+            # Answers to what the last test asked may be on their way, and a question of another machine is one, too.
             for _ in range(FORGETTING_LIMIT):
                 self.ip(machine, "neigh flush all nud all")
                 known = self.ip(machine, "neigh show").replace("NOARP", "")
