@@ -33,16 +33,17 @@ def capture(kernel: Kernel) -> dict[int, list[bytes]]:
     deadline = time.monotonic() + TIMEOUT
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener, tempfile.TemporaryDirectory() as directory:
         listener.bind(("127.0.0.1", 0))
-        with Guest(kernel, listener.getsockname()[1], Path(directory)) as guest:
+        port = listener.getsockname()[1]
+        with Guest(kernel, port, port, Path(directory)) as guest:
             while len(ended) < len(modes(kernel)):
                 listener.settimeout(max(deadline - time.monotonic(), 0.001))
                 try:
-                    datagram, (_, port) = listener.recvfrom(65536)
+                    datagram, (_, sender) = listener.recvfrom(65536)
                 except TimeoutError:
                     raise SystemExit(f"the guest did not crash in time:\n{guest.console()}") from None
-                senders.setdefault(port, []).append(datagram)
+                senders.setdefault(sender, []).append(datagram)
                 if END_OF_CRASH.encode() in datagram:
-                    ended.add(port)
+                    ended.add(sender)
     return senders
 
 

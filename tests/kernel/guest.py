@@ -15,7 +15,7 @@ from tests.kernel.records import BURST, USERDATA
 # qemu's user-mode network: 10.0.2.2 is the loopback address of the machine it runs on. Every port of the guest gets one
 # of the host's, so that each of the targets is a sender of its own to the daemon.
 HOST = "10.0.2.2/52:55:0a:00:02:02"
-LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604, "client": 6605}
+LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604, "client": 6605, "lossy": 6606}
 # Everything is sent, whatever its level; nothing that is written to /dev/kmsg is suppressed; the log is large enough to
 # hold all of it. After the crash the kernel stands still: newer kernels (seen with 7.3) hand the last messages to
 # netconsole at the very end of a panic, which they do not reach if panic= makes them reboot.
@@ -54,17 +54,20 @@ class Guest:
     """A running guest; as a context manager, one that has ended when the block has.
 
     :param port: the UDP port of the daemon, on the loopback address of this machine.
+    :param lossy_port: the one to which the target "lossy" sends.
     :param directory: where the guest's file system and what it writes to its console are kept.
     :raises Missing: if something that the guest is made of is not on this machine.
     """
 
-    def __init__(self, kernel: Kernel, port: int, directory: Path) -> None:
+    def __init__(self, kernel: Kernel, port: int, lossy_port: int, directory: Path) -> None:
         self._console = directory / "console.log"
         initrd = directory / "initramfs.cpio"
         settings = {
             "PORT": str(port),
             "TARGETS": targets(kernel, port),
             "CONFIGFS_PORT": str(LOCAL_PORTS["configfs"]),
+            "LOSSY_LOCAL_PORT": str(LOCAL_PORTS["lossy"]),
+            "LOSSY_PORT": str(lossy_port),
             "BURST": str(BURST),
         }
         initrd.write_bytes(build(kernel, settings, client_script(port)))

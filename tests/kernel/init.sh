@@ -21,7 +21,6 @@ until [ "$(cat /sys/class/net/eth0/carrier 2>/dev/null)" = 1 ]; do usleep 10000;
 insmod /modules/netconsole.ko "netconsole=$TARGETS" || say "netconsole does not take $TARGETS"
 
 # By configfs.
-target=/sys/kernel/config/netconsole/test
 userdata() { # DIRECTORY: attach its files
     for file in "$1"/*; do
         mkdir "$target/userdata/${file##*/}"
@@ -29,19 +28,24 @@ userdata() { # DIRECTORY: attach its files
     done
 }
 set_target() { echo "$2" > "$target/$1" || say "cannot set $1"; }
-mkdir $target
-set_target dev_name eth0
-set_target local_ip 10.0.2.15
-set_target local_port "$CONFIGFS_PORT"
-set_target remote_ip 10.0.2.2
-set_target remote_port "$PORT"
-set_target remote_mac 52:55:0a:00:02:02
-set_target extended 1
-[ -d $target/userdata ] && userdata /userdata
-for item in cpu_nr taskname release msgid; do
-    [ -e $target/userdata/${item}_enabled ] && set_target userdata/${item}_enabled 1
-done
-set_target enabled 1
+make_target() { # NAME LOCAL-PORT REMOTE-PORT
+    target=/sys/kernel/config/netconsole/$1
+    mkdir "$target"
+    set_target dev_name eth0
+    set_target local_ip 10.0.2.15
+    set_target local_port "$2"
+    set_target remote_ip 10.0.2.2
+    set_target remote_port "$3"
+    set_target remote_mac 52:55:0a:00:02:02
+    set_target extended 1
+    [ -d "$target/userdata" ] && userdata /userdata
+    for item in cpu_nr taskname release msgid; do
+        [ -e "$target/userdata/${item}_enabled" ] && set_target userdata/${item}_enabled 1
+    done
+    set_target enabled 1
+}
+make_target lossy "$LOSSY_LOCAL_PORT" "$LOSSY_PORT"
+make_target test "$CONFIGFS_PORT" "$PORT"
 
 # By the script of netconsd client, which finds the way by itself; and again, as it may run at any time.
 sh < /client > /dev/console 2>&1 || say "the client's script failed"
@@ -58,7 +62,7 @@ while [ $i -lt "$BURST" ]; do
     i=$((i + 1))
 done
 
-if [ -d $target/userdata ]; then
+if [ -d "$target/userdata" ]; then
     userdata /userdata-large
     log "with large userdata"
 fi

@@ -182,6 +182,36 @@ class TestClient:
         assert (message.msgid is not None) == booted.kernel.has("msgid")
 
 
+class TestLoss:
+    """The target whose messages pass a link that loses a tenth of them."""
+
+    def test_what_was_lost_is_missing(self, booted: Booted) -> None:
+        """All but what the link lost comes, whole and in order, and says how many numbers were missing before it."""
+        messages = booted.sent("lossy")
+        numbers = [message.seq for message in messages]
+        assert len(booted.dropped) > 20
+        assert numbers == [seq for seq in range(numbers[0], numbers[-1] + 1) if seq not in booted.dropped]
+        assert sum(message.missing for message in messages) == len(booted.dropped)
+        assert [message.text for message in messages if message.incomplete or message.out_of_order] == []
+        assert [message.seq_reset for message in messages] == [True] + [False] * (len(messages) - 1)
+
+    def test_what_was_lost_is_found_by_msgid(self, booted: Booted) -> None:
+        """The kernel's count of messages tells exactly how many were lost, and before which message; the daemon's
+        ledger has the same number, and no other target lost anything."""
+        booted.needs("msgid")
+        first, *messages = booted.sent("lossy")
+        assert first.lost is None
+        assert [message.lost for message in messages] == [message.missing for message in messages]
+        assert sum(message.lost for message in messages) == booted.noted["lost"] == len(booted.dropped)
+
+    def test_no_loss_is_made_up(self, booted: Booted) -> None:
+        """Where the kernel does not count its messages, what is missing is not said to be lost."""
+        if booted.kernel.has("msgid"):
+            pytest.skip("this kernel counts its messages")
+        assert {message.lost for message in booted.sent("lossy")} == {None}
+        assert "lost" not in booted.noted
+
+
 class TestLegacy:
     """The legacy format: console text."""
 
