@@ -37,6 +37,8 @@ def announce(
         workers=settings.workers,
         modules=", ".join(modules) or "none, so messages go nowhere",
     )
+    if settings.allow:
+        log.info("Only datagrams from {networks} are taken (--allow)", networks=", ".join(settings.allow))
     if metrics_url is not None:
         log.info("Metrics are at {url}", url=metrics_url)
     if granted < settings.rcvbuf:

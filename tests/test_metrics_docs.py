@@ -87,3 +87,5 @@ def test_what_may_be_lost_is_on_the_dashboard_and_alerted() -> None:
     alerted = {name for rule in RULES for name in METRIC.findall(rule["expr"])}
     for what in ("kernel_dropped_datagrams", "shed_datagrams", "skipped_datagrams", "lost_messages", "module_errors"):
         assert f"netconsd_{what}_total" in shown & alerted
+    # What somebody asked to be dropped is shown, and alerts nobody.
+    assert {"netconsd_denied_datagrams_total", "netconsd_limited_datagrams_total"} <= shown - alerted

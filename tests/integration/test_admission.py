@@ -26,6 +26,7 @@ async def test_strangers_get_nowhere(receiver: Any) -> None:
                 send(service.port, legacy(address), sender=address)
             await module.number(2)
     assert sorted(module.texts) == ["127.0.0.2", "127.0.3.1"]
+    assert "Only datagrams from 127.0.0.2, 127.0.3.0/24 are taken (--allow)" in log.lines()
     assert log.lines()[-2:] == ["In all: 4 datagrams received, 2 messages from 2 senders", "Of note: denied 2"]
 
 
