@@ -81,11 +81,21 @@ class Pipeline:
             while table.next_deadline() <= arrival.at:
                 self.messages += table.advance(table.next_deadline())
             self.messages += table.feed([KEYS[arrival.sender]], [arrival.datagram], 5.0, arrival.at)
+            self._check(table)
         while table.next_deadline() != NEVER:
             self.messages += table.advance(table.next_deadline())
         self.senders = {NUMBERS[each.address]: each for each in table.top(len(KEYS), "datagrams")}
         assert table.flush() == []
         assert discrepancies(total([self.tally])) == []
+
+    def _check(self, table: SourceTable) -> None:
+        """At every moment each datagram has one fate, and each message came out, or waits."""
+        counted = total([self.tally])
+        held = counted["whole"] + counted["reassembled"] + counted["lines"] - counted["messages"]
+        assert counted["messages"] == len(self.messages)
+        assert discrepancies(counted | {"messages": counted["messages"] + held}) == []
+        assert held >= 0
+        assert held == 0 or table.next_deadline() != NEVER
 
     @property
     def by_sender(self) -> dict[int, list[Message]]:
