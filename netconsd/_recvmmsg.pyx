@@ -227,11 +227,12 @@ cdef class Receiver:
         cdef bint is_ipv4 = memcmp(address, mapped, MAPPED) == 0
         cdef int index
         while network < end:
-            index = 0
-            while index < ADDRESS and (address[index] & network[ADDRESS + index]) == network[index]:
-                index += 1
-            if index == ADDRESS and (memcmp(network, mapped, MAPPED) == 0) == is_ipv4:
-                return True
+            if (memcmp(network, mapped, MAPPED) == 0) == is_ipv4:
+                index = MAPPED if is_ipv4 else 0
+                while index < ADDRESS and (address[index] & network[ADDRESS + index]) == network[index]:
+                    index += 1
+                if index == ADDRESS:
+                    return True
             network += NETWORK
         return False
 

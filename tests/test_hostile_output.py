@@ -18,6 +18,7 @@ from twisted.logger import capturedLogs, eventAsText
 from modules.printer import Printer
 from netconsd.accounts import take
 from netconsd.cli.ncrx import Display
+from netconsd.known import PREFIX, faults, known_messages
 from netconsd.ledger import Tally
 from netconsd.loglines import by_file, log_lines
 from netconsd.message import Message
@@ -117,6 +118,18 @@ def test_ncrx(sent: list[bytes]) -> None:
     messages = received(sent)
     Display(partial(print, file=out)).show(messages)
     assert not messages or harmless(out.getvalue())
+
+
+@examples(50)
+@given(sent=datagrams())
+def test_the_selftest(sent: list[bytes]) -> None:
+    """What it says of messages that are not as they were sent is one printable line for each thing."""
+    token = "0123abcd"
+    known = known_messages(token, 5)
+    arrived = received([b"6,1,2,-;" + PREFIX.encode() + b" 0123abcd full " + sent[0] + b"\n", *sent])
+    said = faults(known, arrived, token)
+    assert said
+    assert all(line.isprintable() for line in said)
 
 
 @examples(25)

@@ -396,6 +396,7 @@ def resident() -> int:
 
 
 @needs_compiled
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the address sanitizer keeps what was freed")
 def test_the_memory_of_large_datagrams_is_given_back(here: Socket) -> None:
     """Large datagrams now and then, each in another slot, do not make us keep the memory of all slots."""
     receiver = compiled_receiver()(here.bound, 64, 8, 1)
