@@ -28,6 +28,9 @@ COMMANDS = {
     "ncrx": "print what arrives at a port, in order, and tell the senders what is missing",
 }
 
+#: The status after Ctrl-C, as a shell would have it: 128 and the number of SIGINT.
+INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; without one, the daemon, whose options are those of the C daemon.
@@ -43,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         put(f"netconsd {netconsd.__version__} ({KIND})", "netconsd")
         return 0
     name = given.pop(0) if given[0] in COMMANDS else "run"
-    status: int = import_module(f"netconsd.cli.{name}").main(given, f"netconsd {name}")
+    try:
+        status: int = import_module(f"netconsd.cli.{name}").main(given, f"netconsd {name}")
+    except KeyboardInterrupt:
+        # While a command is read, or its modules are imported, there is nothing to end in good order.
+        return INTERRUPTED
     return status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from configparser import ConfigParser
 from importlib import import_module
 from inspect import signature
@@ -50,6 +51,13 @@ def test_run(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "main", called)
     assert main(given) == 3
     assert calls == [(["-u", "6666", "printer"], "netconsd run")]
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C while a command begins, before it can end in good order, is the status of a shell, and no traceback."""
+    monkeypatch.setattr(run, "main", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert main(["run"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def scripts() -> dict[str, str]:
