@@ -240,7 +240,10 @@ def _unknown(outcomes: list[_Outcome], settings: _Settings, spare: Collection[st
         origin = next(iter(given.values())).origin if given else f"settings of {name}"
         parts = [part for part in known if part.startswith(f"{name}.")]
         hint = f'; write [module."{parts[0]}"] or --set {parts[0]}.KEY=VALUE' if parts else suggestion(name, known)
-        texts.append(f'{origin}: no module "{name}" was found, only {", ".join(known) or "none at all"}{hint}')
+        others = (
+            f", only {', '.join(known)}" if known else ", nor any other; --modules, or modules in the file, names them"
+        )
+        texts.append(f'{origin}: no module "{name}" was found{others}{hint}')
     return texts
 
 

@@ -64,7 +64,9 @@ def test_settings_for_nobody(write: Write) -> None:
     assert refusal(path.parent, settings={"loger": {"y": text("1", "loger.y")}}) == (
         '--set loger.y: no module "loger" was found, only logger, needy; did you mean "logger"?'
     )
-    assert refusal(settings={"loger": {}}) == 'settings of loger: no module "loger" was found, only none at all'
+    assert refusal(settings={"loger": {}}) == (
+        'settings of loger: no module "loger" was found, nor any other; --modules, or modules in the file, names them'
+    )
 
 
 def test_spare_settings(write: Write) -> None:

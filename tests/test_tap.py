@@ -156,7 +156,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ),
         ),
         (["/nowhere/x.py"], "/nowhere/x.py: No such file or directory"),
-        (["--set", "printer.colour=x"], '--set printer.colour: no module "printer" was found, only none at all'),
+        (
+            ["--set", "printer.colour=x"],
+            '--set printer.colour: no module "printer" was found, nor any other; --modules, or modules in the file, names them',
+        ),
     ],
 )
 def test_refusals(arguments: list[str], told: str) -> None:
