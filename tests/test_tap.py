@@ -157,8 +157,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["/nowhere/x.py"], "/nowhere/x.py: No such file or directory"),
         (
-            ["--set", "printer.colour=x"],
-            '--set printer.colour: no module "printer" was found, nor any other; --modules, or modules in the file, names them',
+            ["--set", "x.y=1"],
+            '--set x.y: no module "x" was found, nor any other; --modules, or modules in the file, names them',
         ),
     ],
 )
