@@ -9,11 +9,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
 
 from netconsd.blast import Blast
+from netconsd.cli.numbers import within
 from netconsd.faults import Account, Link, counted
 from netconsd.generate import FORMATS, Fleet, Template
 from netconsd.origins import BITS_LIMIT, Origin, OriginError, Target, origin_for
@@ -100,22 +101,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     told = "a line per second on stderr (default: on a terminal)"
     add("--progress", action=argparse.BooleanOptionalAction, help=told)
     return parser
-
-
-def within(kind: Callable[[str], Any], least: float, most: float = float("inf")) -> Callable[[str], Any]:
-    """A type for argparse: a number with bounds."""
-
-    def read(text: str) -> Any:
-        try:
-            number = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not least <= number <= most or number == float("inf"):
-            upto = "up" if most == float("inf") else f"to {most:g}"
-            raise argparse.ArgumentTypeError(f"{text} is not from {least:g} {upto}")
-        return number
-
-    return read
 
 
 def _bits(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

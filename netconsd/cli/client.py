@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata, whole_number
+from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata
+from netconsd.cli.numbers import whole_number
 from netconsd.printing import put
 
 __all__ = ["main"]

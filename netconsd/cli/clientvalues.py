@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 
-__all__ = ["SYSDATA", "interface_name", "system_data", "target_name", "userdata", "whole_number"]
+__all__ = ["SYSDATA", "interface_name", "system_data", "target_name", "userdata"]
 
 #: What the kernel can add to a message, by the name of its file (NAME_enabled).
 SYSDATA = ("cpu_nr", "taskname", "release", "msgid")
@@ -18,17 +17,6 @@ TAKEN = {*SYSDATA, "cpu", *(f"{name}_enabled" for name in SYSDATA)}
 # MAX_EXTRADATA_NAME_LEN and MAX_EXTRADATA_VALUE_LEN of drivers/net/netconsole.c, without the final NUL.
 KEY_BYTES = 53
 VALUE_BYTES = 199
-
-
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """What reads a number within these bounds, both included."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
-            raise ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
-        return int(text)
-
-    return read
 
 
 def target_name(text: str) -> str:

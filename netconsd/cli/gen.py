@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from netconsd.cli.blaster import within
+from netconsd.cli.numbers import within
 from netconsd.datagrams import CHUNK, extended, fragments, legacy
 from netconsd.origins import OriginError, Target, origin_for
 from netconsd.printing import put

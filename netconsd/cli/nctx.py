@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
+from netconsd.cli.numbers import whole_number
 from netconsd.kmsg import Kmsg
 from netconsd.ncrx import ACK_BYTES, NEVER
 from netconsd.reliable import ANSWER_SECONDS, SLOTS, Sender
@@ -203,20 +204,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
     told = f"records to keep until they are acknowledged (default: {SLOTS})"
-    add("-n", dest="slots", metavar="SLOTS", type=_within(1, SLOTS_LIMIT), default=SLOTS, help=told)
+    add("-n", dest="slots", metavar="SLOTS", type=whole_number(1, SLOTS_LIMIT), default=SLOTS, help=told)
     told = "where the records are: the device, or a file or named pipe with such records (default: /dev/kmsg)"
     add("-k", dest="kmsg", metavar="PATH", default="/dev/kmsg", help=told)
     told = "UDP port to send from, by which netconsd knows the sender again (default: any free one)"
-    add("-p", dest="source_port", metavar="PORT", type=_within(0, 65535), default=0, help=told)
+    add("-p", dest="source_port", metavar="PORT", type=whole_number(0, 65535), default=0, help=told)
     add("address", metavar="ADDRESS", help="where netconsd is, IPv4 or IPv6")
-    add("port", metavar="PORT", type=_within(1, 65535), help="its UDP port")
+    add("port", metavar="PORT", type=whole_number(1, 65535), help="its UDP port")
     return parser
-
-
-def _within(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
-
-    return number

@@ -211,6 +211,7 @@ def test_a_reader_that_has_enough() -> None:
         (["127.0.0.1"], "ADDRESS: it needs a PORT behind it"),
         (["127.0.0.1", "0"], "argument PORT: 0 is not from 1 to 65535"),
         (["--level", "8"], "argument --level: 8 is not from 0 to 7"),
+        (["--seq", "-1"], "argument --seq: -1 is not from 0 to 18446744073709551615"),
         (["--interval", "-1"], "argument --interval: -1 is not from 0 to 86400"),
         (["--release", "a b"], "argument --release: 'a b' is not 1 to 64 ASCII characters"),
         (["--release", "x" * 65], "is not 1 to 64 ASCII characters"),
