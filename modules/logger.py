@@ -124,12 +124,12 @@ class Logger:
             with tempfile.TemporaryFile(dir=self._directory):
                 pass
         except OSError as error:
-            raise RuntimeError(f"logger: cannot write in {self._directory}: {error.strerror}") from error
+            raise RuntimeError(f"cannot write in {self._directory}: {error.strerror}") from error
         if self._naming or self._ignore or self._statistics:
             try:
                 self._start_options(worker_count)
             except OSError as error:
-                raise RuntimeError(f"logger: {_cannot_read(error)}") from error
+                raise RuntimeError(_cannot_read(error)) from error
         self._names = [{} for _ in range(worker_count)]
         share = max(1, self._max_open_files // worker_count)
         rotating = threading.Lock()

@@ -1,8 +1,9 @@
-"""Every run of the tests says which build it tests, and fails if that is not the one that was meant."""
+"""Every run of the tests says which build it tests, fails if that is not the one meant, and can be interrupted."""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ def pytest_sessionstart() -> None:
     expected = os.environ.get("NETCONSD_EXPECT_BUILD")
     if expected is not None and EXPECTED[expected] != COMPILED:
         pytest.exit(f"NETCONSD_EXPECT_BUILD is {expected}, but this build is {KIND}", returncode=1)
+    # A shell ignores it for what it starts in the background, and so would the processes of tests that send it.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for source in PACKAGE.glob("*.pxd"):
         for compiled in PACKAGE.glob(f"{source.stem}.*.so"):
             if compiled.stat().st_mtime < max(path.stat().st_mtime for path in PACKAGE.glob(f"{source.stem}.p*")):

@@ -148,13 +148,13 @@ def test_start_without_a_directory(tmp_path: Path) -> None:
     """A directory that cannot be made ends the start with a text that names it and the reason."""
     (tmp_path / "file").touch()
     logger = Logger(directory=tmp_path / "file" / "logs")
-    with pytest.raises(RuntimeError, match=rf"^logger: cannot write in {tmp_path}/file/logs: Not a directory$"):
+    with pytest.raises(RuntimeError, match=rf"^cannot write in {tmp_path}/file/logs: Not a directory$"):
         logger.start(1)
 
 
 def test_start_in_a_read_only_directory() -> None:
     """A directory in which not even root can make a file ends the start."""
-    with pytest.raises(RuntimeError, match=r"^logger: cannot write in /proc/self: "):
+    with pytest.raises(RuntimeError, match=r"^cannot write in /proc/self: "):
         Logger(directory=Path("/proc/self")).start(1)
 
 

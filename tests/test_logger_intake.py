@@ -87,7 +87,7 @@ def test_a_bad_file_at_the_start(tmp_path: Path, patterns: Path) -> None:
     patterns.write_text("ignore:\n  - a(\n")
     with pytest.raises(IgnoreError, match=rf"^{patterns}:2: is not a regular expression of RE2: missing \)"):
         Logger(directory=tmp_path, ignore=patterns).start(1)
-    with pytest.raises(RuntimeError, match=rf"^logger: cannot read {tmp_path}/gone: No such file or directory$"):
+    with pytest.raises(RuntimeError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
         Logger(directory=tmp_path, ignore=tmp_path / "gone").start(1)
 
 

@@ -67,7 +67,7 @@ def test_settings_that_do_not_go_together(tmp_path: Path, settings: dict[str, st
 
 def test_no_file_of_hosts(tmp_path: Path) -> None:
     """A file that is not there ends the start with a text that names it."""
-    with pytest.raises(RuntimeError, match=rf"^logger: cannot read {tmp_path}/gone: No such file or directory$"):
+    with pytest.raises(RuntimeError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
         Logger(directory=tmp_path, hosts=tmp_path / "gone").start(1)
 
 
