@@ -162,21 +162,19 @@ class Logger:
         naming = self._naming
         if naming:
             naming.begin(worker, now)
-        for name, group in by_file(messages, partial(self._name_of, worker, now)).items():
+        for name, group in by_file(messages, self._names[worker], partial(self._name_of, worker, now)).items():
             files.append(name, group)
 
     def _name_of(self, worker: int, now: float, source: Source) -> str:
         """The file of a sender. Two can have one, as a name without {port} leaves the port out."""
+        name = self._name.replace("{address}", source.address).replace("{port}", str(source.port))
+        if self._naming:
+            # Not remembered: the host's name may be found meanwhile.
+            return name.replace(HOST, self._naming.name(worker, source.address, now))
         names = self._names[worker]
-        name = names.get(source.key)
-        if name is None:
-            name = self._name.replace("{address}", source.address).replace("{port}", str(source.port))
-            if self._naming:
-                # Not remembered: the host's name may be found meanwhile.
-                return name.replace(HOST, self._naming.name(worker, source.address, now))
-            if len(names) >= NAMES:
-                names.clear()
-            names[source.key] = name
+        if len(names) >= NAMES:
+            names.clear()
+        names[source.key] = name
         return name
 
     def stop(self) -> None:

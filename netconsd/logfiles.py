@@ -75,7 +75,7 @@ class LogFiles:
         self._generation = generation
         self._rotating = rotating
         self._now = 0.0
-        # By name, the one used longest ago first. Bounded by limit: senders are as many as somebody forges,
+        # By name, the one used longest ago first, to a second. Bounded: senders are as many as somebody forges,
         # descriptors are not.
         self._open: dict[str, _File] = {}
         # By what failed and its errno, so it is as many as there are kinds of errors.
@@ -96,6 +96,7 @@ class LogFiles:
         done = 0
         try:
             fd = self._ready(name, len(data))
+            done = os.write(fd, data)
             while done < len(data):
                 done += os.write(fd, data[done:])
         except OSError as error:
@@ -114,15 +115,14 @@ class LogFiles:
 
     def _ready(self, name: str, size: int) -> int:
         """Return the descriptor of a file that was in the directory lately, and has room for so many bytes."""
-        file = self._open.pop(name, None)
+        file = self._open.get(name)
         if file is None:
             file = self._open_file(name)
-        else:
-            self._open[name] = file
         # A clock that was set back is no reason not to look.
-        if not self._rotate_bytes and abs(self._now - file.checked) < CHECK:
+        if -CHECK < self._now - file.checked < CHECK and not self._rotate_bytes:
             return file.fd
         file.checked = self._now
+        self._open[name] = self._open.pop(name)
         stat = os.fstat(file.fd)
         if stat.st_nlink == 0:
             # Deleted, perhaps with its directory.

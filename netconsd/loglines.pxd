@@ -19,6 +19,6 @@ cdef list _LEVELS
 cpdef bytes log_lines(messages)
 
 @cython.locals(message=Message, source=Source, groups=dict, by_source=dict, group=list)
-cpdef dict by_file(messages, name_of)
+cpdef dict by_file(messages, dict names, name_of)
 
 cdef bint _has_marks(ExtendedMessage message)

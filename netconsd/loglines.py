@@ -55,10 +55,13 @@ def log_lines(messages: Iterable[Message]) -> bytes:
     return b"".join([_line(message) for message in messages])
 
 
-def by_file(messages: Sequence[Message], name_of: Callable[[Source], str]) -> dict[str, list[Message]]:
+def by_file(
+    messages: Sequence[Message], names: dict[bytes, str], name_of: Callable[[Source], str]
+) -> dict[str, list[Message]]:
     """Sort messages by the file that they go to, each file's in order.
 
-    :param name_of: the name of the file for a sender; asked once per sender.
+    :param names: the names of files that are known, by :attr:`~netconsd.message.Source.key`.
+    :param name_of: tells the others; asked once per sender.
     """
     groups: dict[str, list[Message]] = {}
     by_source: dict[int, list[Message]] = {}
@@ -67,7 +70,12 @@ def by_file(messages: Sequence[Message], name_of: Callable[[Source], str]) -> di
         # By identity: hashing a source costs more, and the messages keep their sources alive.
         group = by_source.get(id(source))
         if group is None:
-            group = groups.setdefault(name_of(source), [])
+            name = names.get(source._key)
+            if name is None:
+                name = name_of(source)
+            group = groups.get(name)
+            if group is None:
+                group = groups[name] = []
             by_source[id(source)] = group
         group.append(message)
     return groups

@@ -244,12 +244,12 @@ def test_short_writes(started: Callable[..., Logger], logs: Path, monkeypatch: p
 
 
 def test_open_files_are_bounded(started: Callable[..., Logger], logs: Path) -> None:
-    """However many senders there are, each worker keeps its share of files open: those that it wrote to last."""
+    """However many senders there are, each worker keeps its share of files open: those written to last, to a second."""
     logger = started(worker_count=2, max_open_files=6)
     for worker in (0, 1):
         for host in range(20):
             logger.handle_batch(worker, batch("text", address=f"10.0.{worker}.{host}"))
-    logger.handle_batch(0, batch("again", address="10.0.0.17"))
+    logger.handle_batch(0, batch("again", address="10.0.0.17", at=CHECK))
     logger.handle_batch(0, batch("text", address="10.0.0.20"))
     assert descriptors(logs) == {f"10.0.{host}.log" for host in ("1.17", "1.18", "1.19", "0.19", "0.17", "0.20")}
     assert len(list(logs.iterdir())) == 41
