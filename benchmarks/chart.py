@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 WIDTH = 860
 LABEL = 250
-RIGHT = 120
+RIGHT = 150
 BAR = 18
 STEP = 28
 TOP = 56

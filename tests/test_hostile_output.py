@@ -107,7 +107,7 @@ def test_the_logger(sent: list[bytes]) -> None:
     lines = log_lines(messages)
     assert not messages or harmless(lines.decode())
     assert lines.count(b"\n") == len(messages)
-    assert set(by_file(messages, lambda sender: sender.address)) <= {"192.0.2.1"}
+    assert set(by_file(messages, {}, lambda sender: sender.address)) <= {"192.0.2.1"}
 
 
 @examples(100)
