@@ -5,9 +5,10 @@ from netconsd.body cimport msgid_of
 from netconsd.message cimport ExtendedMessage, Source
 
 cdef Py_ssize_t _U64_DIGITS
-cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _FIRST_VISIBLE, _LAST_VISIBLE, _PREFIX_LIMIT
+cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _SLASH, _EQUALS, _ONE, _FIRST_VISIBLE, _LAST_VISIBLE, _PREFIX_LIMIT
 cdef _Keys _NO_KEYS
-cdef bytes _CALLER
+cdef bytes _CALLER, _NCFRAG, _NCEMG
+cdef Py_ssize_t _TOTAL_LIMIT
 
 cdef class Fragment:
     cdef readonly ExtendedMessage piece
@@ -16,7 +17,7 @@ cdef class Fragment:
 
 cdef class _Keys:
     cdef bytes caller
-    cdef bytes ncemg
+    cdef bint ncemg
     cdef bint emergency
     cdef Py_ssize_t offset
     cdef Py_ssize_t total
@@ -55,5 +56,13 @@ cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
 @cython.locals(text="const char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
-@cython.locals(keys=_Keys)
+@cython.locals(
+    keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes
+)
 cdef _Keys _read_keys(bytes text)
+
+@cython.locals(after=Py_ssize_t)
+cdef bint _is_key(bytes text, Py_ssize_t start, Py_ssize_t end, bytes key)
+
+@cython.locals(number=Py_ssize_t, index=Py_ssize_t, digit=int)
+cdef Py_ssize_t _short_decimal(bytes text, Py_ssize_t start, Py_ssize_t end) except -2

@@ -30,6 +30,7 @@ REPLAY_NOTICE = b"** replaying previous printk message **\n"
 RELEASE_LIMIT = 64
 # docs/wire section 5: today's largest message is about 67 kB.
 TOTAL_LIMIT = 128 * 1024
+_TOTAL_LIMIT = TOTAL_LIMIT
 
 _U64_DIGITS = 20
 _U64_LIMIT = b"18446744073709551615"
@@ -42,7 +43,12 @@ _STAR = 0x2A
 _C = 0x63
 _T = 0x54
 _UPPER_C = 0x43
+_SLASH = 0x2F
+_EQUALS = 0x3D
+_ONE = 0x31
 _CALLER = b"caller="
+_NCFRAG = b"ncfrag"
+_NCEMG = b"ncemg"
 _PREFIX_LIMIT = PREFIX_LIMIT
 _FIRST_VISIBLE = 0x21
 _LAST_VISIBLE = 0x7E
@@ -138,7 +144,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
             return None
         caller = _only_caller(datagram, index + 1, end)
         if caller is None:
-            keys = _read_keys(datagram[index + 1 : end])
+            keys = _read_keys(text[index + 1 : end])
             caller = keys.caller
         index = end
     if index == length:
@@ -224,7 +230,7 @@ class _Keys:
 
     def __init__(self) -> None:
         self.caller: bytes | None = None
-        self.ncemg: bytes | None = None
+        self.ncemg = False
         self.emergency = False
         self.offset = 0
         self.total = 0
@@ -236,27 +242,51 @@ _NO_KEYS = _Keys()
 def _read_keys(text: bytes) -> _Keys:
     """Rule 5."""
     keys = _Keys()
-    for item in text.split(b","):
-        key, _, value = item.partition(b"=")
-        if key == b"caller":
-            if value[:1] in (b"T", b"C") and value[1:].isdigit() and len(value) <= _U64_DIGITS:
-                keys.caller = value
-        elif key == b"ncfrag":
-            offset, _, total = value.partition(b"/")
-            if keys.total or not _is_short_decimal(offset) or not _is_short_decimal(total):
+    length = len(text)
+    at = 0
+    while at < length:
+        end = octets.find(text, _COMMA, at)
+        if end < 0:
+            end = length
+        if _is_key(text, at, end, _NCFRAG):
+            slash = octets.find(text, _SLASH, at)
+            if keys.total or slash < 0:
                 raise Malformed("a second ncfrag, or one that is not OFFSET/TOTAL")
-            keys.offset = int(offset)
-            keys.total = int(total)
-            if not 0 < keys.total <= TOTAL_LIMIT:
+            keys.offset = _short_decimal(text, at + len(_NCFRAG) + 1, slash)
+            keys.total = _short_decimal(text, slash + 1, end)
+            if keys.offset < 0 or keys.total < 0:
+                raise Malformed("an ncfrag that is not OFFSET/TOTAL")
+            if keys.total == 0 or keys.total > _TOTAL_LIMIT:
                 raise Malformed(f"the total of a fragmented message is not from 1 to {TOTAL_LIMIT}")
-        elif key == b"ncemg":
-            if keys.ncemg is not None:
+        elif _is_key(text, at, end, _NCEMG):
+            if keys.ncemg:
                 raise Malformed("a second ncemg")
-            keys.ncemg = value
-            keys.emergency = value == b"1"
+            keys.ncemg = True
+            keys.emergency = end == at + len(_NCEMG) + 2 and text[end - 1] == _ONE
+        else:
+            caller = _only_caller(text, at, end)
+            if caller is not None:
+                keys.caller = caller
+        at = end + 1
     return keys
 
 
-def _is_short_decimal(digits: bytes) -> bool:
-    # Seven digits hold every total that is accepted; int() of a long run of digits is slow.
-    return digits.isdigit() and len(digits) <= 7
+def _is_key(text: bytes, start: int, end: int, key: bytes) -> bool:
+    """Whether the item between two indices has this key, with a value or without."""
+    after = start + len(key)
+    return text.startswith(key, start) and (after == end or (after < end and text[after] == _EQUALS))
+
+
+def _short_decimal(text: bytes, start: int, end: int) -> int:
+    """The number between two indices; -1 if it is none, or longer than any total that is accepted."""
+    if end <= start or end - start > 7:
+        return -1
+    number = 0
+    index = start
+    while index < end:
+        digit = text[index] - _ZERO
+        if digit < 0 or digit > 9:
+            return -1
+        number = number * 10 + digit
+        index += 1
+    return number
