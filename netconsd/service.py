@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 # How soon it is said that datagrams are being lost. The kernel's counter of drops has 32 bits, which do not wrap unseen
 # in a second; to ask for it costs a microsecond per listener.
 LOOK_SECONDS = 1.0
-# The least receive buffer with which a reader pauses. In a pause of a millisecond, 500,000 messages per second fill
+# The least receive buffer with which a reader pauses. In a pause of two milliseconds, 500,000 messages per second fill
 # half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
-PAUSE_RCVBUF = 1024 * 1024
+PAUSE_RCVBUF = 2 * 1024 * 1024
 
 
 class NetconsdService(Service):

@@ -128,7 +128,7 @@ class Settings:
     """Senders that are remembered in all; beyond, the one that was silent for longest is forgotten."""
     reorder: float = 0.2
     """Seconds that a message waits for the ones missing before it."""
-    pause: float = 0.001
+    pause: float = 0.002
     """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
     allow: tuple[str, ...] = ()
     """Networks whose datagrams are taken (:class:`netconsd.allowed.AllowList`); empty: everybody's."""
