@@ -152,25 +152,22 @@ class BatchReader:
         :param now: monotonic seconds.
         :returns: how many datagrams there were; none after a failure, which is logged and counted.
         """
-        tally = self.tally
         try:
             by_lane = self._receiver.receive()
         except Exception:
-            # Must not go up to the reactor, which would drop the port for good.
-            tally.read_errors += 1
-            if tally.read_errors & (tally.read_errors - 1) == 0:
-                Logger("netconsd").failure(
-                    "Reading failed ({number} times so far; this is said whenever that has doubled)",
-                    number=tally.read_errors,
-                )
+            self._note_failure()
             return 0
+        tally = self.tally
         received_at = self._wall_clock()
         large = self._receiver.large
         count = 0
         for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
             if datagrams:
                 count += len(datagrams)
-                lane.put(senders, datagrams, received_at, now, large)
+                try:
+                    lane.put(senders, datagrams, received_at, now, large)
+                except Exception:
+                    self._note_failure()
         count += int(self._receiver.refused) - tally.refused
         count += int(self._receiver.denied) - tally.denied
         tally.refused = self._receiver.refused
@@ -181,6 +178,15 @@ class BatchReader:
         if count:
             self.sizes.observe(count)
         return count
+
+    def _note_failure(self) -> None:
+        """Count the exception that is being handled, which must not go up to the reactor: it would drop the port."""
+        self.tally.read_errors += 1
+        if self.tally.read_errors & (self.tally.read_errors - 1) == 0:
+            Logger("netconsd").failure(
+                "Reading failed ({number} times so far; this is said whenever that has doubled)",
+                number=self.tally.read_errors,
+            )
 
     def drain(self) -> None:
         """Read what is in the socket, as long as there is more: before the end. What fails is tried again."""

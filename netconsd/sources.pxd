@@ -44,7 +44,7 @@ cdef class SourceTable:
     cdef _expire(self, double now, list out)
     @cython.locals(stream=Stream)
     cdef _serve_first(self, double now, list out)
-    @cython.locals(stream=Stream)
+    @cython.locals(stream=Stream, deadline=double)
     cdef _relieve(self, list out)
     @cython.locals(stream=Stream)
     cdef _collect(self, double now, list out)

@@ -257,8 +257,13 @@ class SourceTable:
     def _relieve(self, out: list[Message]) -> None:
         """Deliver early what waits longest, until the rest is within the bound."""
         while self._cost > self._waiting_limit and self._schedule:
-            stream = heappop(self._schedule)[2]
+            deadline, _, stream = heappop(self._schedule)
             stream.scheduled = False
+            if stream.deadline > deadline:
+                # What it was for has been delivered since. What waits there now, if anything does, waits less long.
+                if stream.deadline != _NEVER:
+                    self._put_on_schedule(stream)
+                continue
             self._cost -= stream.cost
             self._tally.crowded += 1
             stream.flush(out)

@@ -140,7 +140,12 @@ class Lane:
         if datagrams:
             self.queue_tally.queued += len(datagrams)
             self._places_put += places
-            self._queue.put(_Batch(senders, datagrams, received_at, now, places))
+            try:
+                self._queue.put(_Batch(senders, datagrams, received_at, now, places))
+            except MemoryError:
+                self.queue_tally.queued -= len(datagrams)
+                self._places_put -= places
+                self.queue_tally.shed += len(datagrams)
 
     def ask(self, question: Question) -> None:
         """Have a function called in the lane's thread, after what was put before; not at all if that has ended."""

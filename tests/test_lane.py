@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -311,3 +312,15 @@ def test_nothing_runs_before_the_start() -> None:
     put(lane, *lines([1]))
     assert threading.active_count() == before
     assert not delivered.messages
+
+
+def test_no_memory_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch for which there is no memory is shed and counted, and takes no place in the queue."""
+    lane = Lane(0, lambda number, messages: None, Settings())
+
+    def fail(item: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(lane, "_queue", SimpleNamespace(put=fail))
+    lane.put([ALICE, ALICE], [b"a\n", b"b\n"], 0.0, 0.0)
+    assert (lane.queue_tally.shed, lane.queue_tally.queued, lane.backlog) == (2, 0, 0)

@@ -296,6 +296,21 @@ def test_a_socket_that_always_fails_is_not_read_all_the_time(rig: Any, error: Ex
     assert each.at_rest
 
 
+def test_a_lane_that_fails_does_not_make_us_deaf(rig: Any) -> None:
+    """Whatever a lane raises when it is given something is counted and logged; the other lane gets its part."""
+    each = rig(4, 2)
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    each.lanes[0].put = fail
+    with capturedLogs() as events:
+        assert each.reader.read(0.0) == 4
+    assert "Reading failed" in formatEvent(events[0])
+    assert each.reader.tally.read_errors == 1
+    assert [len(datagrams) for _, datagrams, _, _ in each.lanes[1].batches] == [2]
+
+
 # Counters.
 
 

@@ -196,6 +196,23 @@ def test_forged_senders_with_gaps_cannot_fill_the_memory() -> None:
     assert len(early) + len(seen(harness.table.flush())) == 90
 
 
+def test_what_waits_longest_is_not_who_waited_before() -> None:
+    """When too much waits, a sender whose gap was closed long ago is not taken for the one that waits longest."""
+    harness = Harness(waiting_limit=4_000)
+    harness.record(1, 1)
+    harness.record(1, 3)
+    harness.record(1, 2)
+    harness.now = HOLD / 4
+    harness.record(2, 1)
+    harness.record(2, 3, "y" * 1500)
+    harness.now = HOLD / 2
+    harness.record(1, 5)
+    early = harness.record(2, 5, "y" * 2500)
+    assert seen(early) == [("10.0.0.2", 3), ("10.0.0.2", 5)]
+    assert harness.tally.crowded == 1
+    assert seen(harness.advance(HOLD)) == [("10.0.0.1", 5)]
+
+
 def test_the_bound_on_waiting_bytes_has_room_for_a_large_message_each_of_many_senders() -> None:
     """The default bound holds 500 of the largest messages at once."""
     assert WAITING_BYTES_LIMIT >= 500 * 128 * 1024
