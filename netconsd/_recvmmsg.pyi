@@ -7,10 +7,13 @@ SLOT: int
 class Receiver:
     fd: int
     slots: int
+    datagrams: int
     octets: int
     truncated: int
     refused: int
     denied: int
+    discarded: int
+    rejected_octets: int
     large: bool
 
     def __init__(self, bound: socket, batch: int, batches: int, lanes: int, allowed: AllowList = ...) -> None: ...

@@ -83,7 +83,8 @@ cdef class Receiver:
 
     cdef readonly int fd
     cdef readonly int slots
-    #: Bytes received since the start.
+    #: Datagrams that the kernel has handed over since the start, and their bytes.
+    cdef readonly long long datagrams
     cdef readonly long long octets
     #: Datagrams that were larger than a slot, since the start. (No UDP datagram is.)
     cdef readonly long long truncated
@@ -91,8 +92,14 @@ cdef class Receiver:
     cdef readonly long long refused
     #: Datagrams from an address that is not allowed, since the start; they are dropped.
     cdef readonly long long denied
+    #: Datagrams that were given up because of an exception (there was no memory for them), since the start.
+    cdef readonly long long discarded
+    #: Bytes of those refused, denied or discarded.
+    cdef readonly long long rejected_octets
     #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.workers) or more.
     cdef readonly bint large
+    # What the system said after some datagrams had been read; 0 for nothing.
+    cdef int error
     cdef int batch
     cdef int lanes
     cdef mmsghdr *headers
@@ -150,29 +157,52 @@ cdef class Receiver:
     def receive(self):
         """Read what is there, and return a pair of lists for each lane: the senders' keys, and the datagrams.
 
-        :raises OSError: if the first call fails, other than because there is nothing to read (then the lists are
-            empty). What came before a later failure is returned.
+        :raises OSError: if the system refuses to read, other than because there is nothing. As with recvmmsg(2) itself,
+            what came before is returned first, and the error is raised by the next call.
+        :raises MemoryError: if there is no memory for what was read; it is discarded, and counted.
         """
         cdef int count = 0
         cdef int got = 0
-        cdef int error = 0
-        cdef int slot, want
-        with nogil:
-            while count < self.slots:
-                want = min(self.batch, self.slots - count)
-                for slot in range(count, count + want):
-                    # The kernel writes the length of the name it found there.
-                    self.headers[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
-                got = recvmmsg(self.fd, self.headers + count, want, MSG_DONTWAIT, NULL)
-                if got < 0:
-                    error = errno
-                    break
-                count += got
-                if got < want:
-                    break
-        if error and error != EAGAIN and error != EINTR and count == 0:
+        cdef int slot, want, error
+        if not self.error:
+            with nogil:
+                while count < self.slots:
+                    want = min(self.batch, self.slots - count)
+                    for slot in range(count, count + want):
+                        # The kernel writes the length of the name it found there.
+                        self.headers[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+                    got = recvmmsg(self.fd, self.headers + count, want, MSG_DONTWAIT, NULL)
+                    if got < 0:
+                        if errno == EINTR:
+                            # As Python does with system calls of its own (PEP 475).
+                            continue
+                        if errno != EAGAIN:
+                            self.error = errno
+                        break
+                    count += got
+                    if got < want:
+                        break
+        if self.error and count == 0:
+            error, self.error = self.error, 0
             raise OSError(error, "recvmmsg failed")
-        return self.sort(count)
+        return self.take(count)
+
+    cdef list take(self, int count):
+        """Sort by lane what has been read; count all of it, and what was rejected."""
+        cdef long long octets = 0
+        cdef long long rejected = self.refused + self.denied
+        cdef long long rejected_octets = self.rejected_octets
+        cdef int slot
+        for slot in range(count):
+            octets += self.headers[slot].msg_len
+        self.datagrams += count
+        self.octets += octets
+        try:
+            return self.sort(count)
+        except Exception:
+            self.discarded += rejected + count - self.refused - self.denied
+            self.rejected_octets = rejected_octets + octets
+            raise
 
     cdef list sort(self, int count):
         cdef list result = [([], []) for _ in range(self.lanes)]
@@ -183,9 +213,9 @@ cdef class Receiver:
         cdef uint32_t crc
         self.large = False
         for slot in range(count):
-            self.octets += self.headers[slot].msg_len
             if not self.read_key(slot, key):
                 self.refused += 1
+                self.rejected_octets += self.headers[slot].msg_len
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
@@ -193,6 +223,7 @@ cdef class Receiver:
             sender = self.key_object(key, crc)
             if sender is None:
                 self.denied += 1
+                self.rejected_octets += self.headers[slot].msg_len
                 continue
             senders, datagrams = <tuple>result[crc % <uint32_t>self.lanes]
             senders.append(sender)

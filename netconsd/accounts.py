@@ -113,18 +113,31 @@ class Accounts:
         Not to be asked of a worker that still has something to do; one that did not end at the stop, because a module
         does not return, is left out.
         """
-        parts = ("refused", "denied", "queued", "shed")
+        parts = ("refused", "denied", "discarded", "queued", "shed")
         found = differ("received", {"received": self.received} | {part: self.total(part) for part in parts}, parts)
-        for worker in self.workers:
-            modules = [module for module in self.modules if module.worker == worker.number]
-            if worker.alive and (worker.places or any(module.busy_seconds for module in modules)):
-                continue
+        idle = [worker for worker in self.workers if not self._is_busy(worker)]
+        if len(idle) == len(self.workers):
+            found += self._octets_that_differ()
+        for worker in idle:
             found += [f"worker {worker.number}: {text}" for text in worker.discrepancies()]
-            for module in modules:
+            for module in self._modules_of(worker):
                 due = _due(worker, module)
                 if module.messages != due:
                     found.append(f"worker {worker.number}, module {module.name}: {module.messages} messages of {due}")
         return found
+
+    def _modules_of(self, worker: WorkerAccount) -> list[ModuleAccount]:
+        return [module for module in self.modules if module.worker == worker.number]
+
+    def _is_busy(self, worker: WorkerAccount) -> bool:
+        return worker.alive and bool(worker.places or any(each.busy_seconds for each in self._modules_of(worker)))
+
+    def _octets_that_differ(self) -> list[str]:
+        taken = sum(worker.counters["octets"] for worker in self.workers)
+        parts = ("rejected_octets", "shed_octets", "skipped_octets")
+        counters = {"octets received": sum(listener.counters["octets"] for listener in self.listeners)}
+        counters |= {part: self.total(part) for part in parts} | {"octets taken": taken}
+        return differ("octets received", counters, (*parts, "octets taken"))
 
 
 def take(

@@ -1,6 +1,6 @@
 cdef class Tally:
     cdef public long long datagrams, octets
-    cdef public long long whole, fragments, legacy, duplicates, empty, limited, skipped
+    cdef public long long whole, fragments, legacy, duplicates, empty, limited, skipped, skipped_octets
     cdef public long long messages, lines, reassembled
     cdef public long long incomplete, superseded, malformed, late, resets, replayed, lost, crowded
     # A forged sequence number adds up to 2**64 to it at a time.

@@ -34,6 +34,7 @@ class Tally:
         "replayed",
         "resets",
         "skipped",
+        "skipped_octets",
         "sources_aged",
         "sources_evicted",
         "sources_made",
@@ -60,8 +61,10 @@ class Tally:
         #: More than the rate that a sender may have: dropped.
         self.limited = 0
 
-        #: Datagrams of a batch that was given up because of an exception, which the log has: never looked at.
+        #: Datagrams of a batch that was given up because of an exception, which the log has: never looked at; and their
+        #: bytes.
         self.skipped = 0
+        self.skipped_octets = 0
 
         # What the messages handed out came from; held messages are not counted yet.
         self.messages = 0
@@ -102,9 +105,10 @@ class Tally:
 class QueueTally:
     """What the reactor's thread counts of the queue of one worker."""
 
-    #: Datagrams put into the queue, and those that found it full and were dropped.
+    #: Datagrams put into the queue; those that found it full and were dropped, and their bytes.
     queued: int = 0
     shed: int = 0
+    shed_octets: int = 0
 
 
 @dataclass(slots=True)
@@ -121,7 +125,7 @@ class AckTally:
 class ListenerTally:
     """What the reactor's thread counts of one listener."""
 
-    #: Datagrams received, and their bytes.
+    #: Datagrams received, and their bytes: counted where they are read, before anything else becomes of them.
     datagrams: int = 0
     octets: int = 0
     #: Datagrams that the kernel dropped because the socket's receive buffer was full; as of the last look at it.
@@ -132,7 +136,12 @@ class ListenerTally:
     refused: int = 0
     #: Datagrams from an address that is not allowed; dropped.
     denied: int = 0
-    #: Reads that failed with an error of the system.
+    #: Datagrams that were read and then given up because of an exception, which the log has: there was no memory for
+    #: them.
+    discarded: int = 0
+    #: Bytes of those refused, denied or discarded.
+    rejected_octets: int = 0
+    #: Times that reading failed, with an error of the system or for want of memory.
     read_errors: int = 0
 
 
@@ -170,6 +179,10 @@ class SenderTally:
 SENDER_COUNTERS = ("datagrams", "octets", "messages", "missing", "lost")
 
 
+#: What becomes of a datagram that a worker has looked at: one of these.
+FATES = ("whole", "fragments", "legacy", "duplicates", "empty", "limited")
+#: What a message was made of: one of these.
+ORIGINS = ("whole", "reassembled", "lines")
 #: The names of the counters of a :class:`Tally`.
 COUNTERS = Tally.__slots__
 
@@ -182,9 +195,7 @@ def total(tallies: Iterable[Tally]) -> dict[str, int]:
 
 def discrepancies(counters: Mapping[str, int]) -> list[str]:
     """What does not add up in the counters of a :class:`Tally`, once nothing waits in its streams; a line for each."""
-    fates = ("whole", "fragments", "legacy", "duplicates", "empty", "limited")
-    origins = ("whole", "reassembled", "lines")
-    return differ("datagrams", counters, fates) + differ("messages", counters, origins)
+    return differ("datagrams", counters, FATES) + differ("messages", counters, ORIGINS)
 
 
 def differ(name: str, counters: Mapping[str, int], parts: Sequence[str]) -> list[str]:

@@ -88,9 +88,11 @@ class NetconsoleListener(DatagramProtocol):
             )
         except (OSError, ValueError):
             tally.refused += 1
+            tally.rejected_octets += len(datagram)
             return
         if not self._allowed.admits(address):
             tally.denied += 1
+            tally.rejected_octets += len(datagram)
             return
         if not self._pending:
             self._received_at = self._wall_clock()
@@ -106,11 +108,19 @@ class NetconsoleListener(DatagramProtocol):
         datagrams.append(datagram)
         if len(datagrams) >= self._batch:
             self._pending[lane] = ([], [])
-            lane.put(senders, datagrams, self._received_at, self._now)
+            self._put(lane, senders, datagrams)
 
     def flush(self) -> None:
         """Give the lanes what was received in this turn."""
         pending, self._pending = self._pending, {}
         for lane, (senders, datagrams) in pending.items():
             if datagrams:
-                lane.put(senders, datagrams, self._received_at, self._now)
+                self._put(lane, senders, datagrams)
+
+    def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes]) -> None:
+        try:
+            lane.put(senders, datagrams, self._received_at, self._now)
+        except Exception:
+            self.tally.discarded += len(datagrams)
+            self.tally.rejected_octets += sum(map(len, datagrams))
+            Logger("netconsd").failure("A worker could not take {number} datagrams", number=len(datagrams))

@@ -35,15 +35,19 @@ LISTENER = {
     "truncated": ("netconsd_truncated_datagrams", "Datagrams that may have been cut off."),
     "refused": ("netconsd_refused_datagrams", "Datagrams from an address that cannot be read; dropped."),
     "denied": ("netconsd_denied_datagrams", "Datagrams from an address that is not allowed; dropped."),
+    "discarded": ("netconsd_discarded_datagrams", "Datagrams for which there was no memory; dropped."),
+    "rejected_octets": ("netconsd_rejected_bytes", "Bytes in the datagrams refused, denied or discarded."),
     "read_errors": ("netconsd_read_errors", "Times that reading the socket failed."),
 }
 #: The same for those of a worker.
 WORKER = {
     "queued": ("netconsd_queued_datagrams", "Datagrams put into the queue of a worker."),
     "shed": ("netconsd_shed_datagrams", "Datagrams that found the queue full; dropped."),
+    "shed_octets": ("netconsd_shed_bytes", "Bytes in the datagrams that found the queue full."),
     "datagrams": ("netconsd_worker_datagrams", "Datagrams that a worker took from its queue."),
     "octets": ("netconsd_worker_bytes", "Bytes in the datagrams that a worker took from its queue."),
     "skipped": ("netconsd_skipped_datagrams", "Datagrams that were not looked at because of an exception."),
+    "skipped_octets": ("netconsd_skipped_bytes", "Bytes in the datagrams that were not looked at."),
     "whole": ("netconsd_whole_datagrams", "Datagrams that were an extended message in one piece."),
     "fragments": ("netconsd_fragment_datagrams", "Datagrams that were a part of an extended message."),
     "legacy": ("netconsd_legacy_datagrams", "Datagrams of legacy text."),

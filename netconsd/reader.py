@@ -22,7 +22,7 @@ from netconsd.allowed import EVERYONE, AllowList
 from netconsd.histogram import Histogram
 from netconsd.ledger import ListenerTally
 from netconsd.sockets import meminfo, unwrapped
-from netconsd.workers import Workers
+from netconsd.workers import Lane, Workers
 
 __all__ = ["BatchReader", "Receiver"]
 
@@ -86,6 +86,8 @@ class BatchReader:
         self._clock = clock
         self._wall_clock = wall_clock
         self._last_read = float("-inf")
+        # What no lane has taken, because it raised.
+        self._not_put = self._octets_not_put = 0
         self._resumption: Any = None
 
     def startListening(self) -> None:
@@ -150,34 +152,39 @@ class BatchReader:
         """Read what is there, as far as there is room for it, and give it to the lanes.
 
         :param now: monotonic seconds.
-        :returns: how many datagrams there were; none after a failure, which is logged and counted.
+        :returns: how many datagrams there were. A failure is logged and counted, and so is what was lost by it.
         """
+        receiver = self._receiver
+        before = self.tally.datagrams
         try:
-            by_lane = self._receiver.receive()
+            by_lane = receiver.receive()
         except Exception:
             self._note_failure()
-            return 0
+        else:
+            received_at = self._wall_clock()
+            for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
+                if datagrams:
+                    self._put(lane, senders, datagrams, received_at, now)
         tally = self.tally
-        received_at = self._wall_clock()
-        large = self._receiver.large
-        count = 0
-        for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
-            if datagrams:
-                count += len(datagrams)
-                try:
-                    lane.put(senders, datagrams, received_at, now, large)
-                except Exception:
-                    self._note_failure()
-        count += int(self._receiver.refused) - tally.refused
-        count += int(self._receiver.denied) - tally.denied
-        tally.refused = self._receiver.refused
-        tally.denied = self._receiver.denied
-        tally.truncated = self._receiver.truncated
-        tally.octets = self._receiver.octets
-        tally.datagrams += count
+        tally.datagrams = receiver.datagrams
+        tally.octets = receiver.octets
+        tally.truncated = receiver.truncated
+        tally.refused = receiver.refused
+        tally.denied = receiver.denied
+        tally.discarded = receiver.discarded + self._not_put
+        tally.rejected_octets = receiver.rejected_octets + self._octets_not_put
+        count = tally.datagrams - before
         if count:
             self.sizes.observe(count)
         return count
+
+    def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+        try:
+            lane.put(senders, datagrams, received_at, now, self._receiver.large)
+        except Exception:
+            self._not_put += len(datagrams)
+            self._octets_not_put += sum(map(len, datagrams))
+            self._note_failure()
 
     def _note_failure(self) -> None:
         """Count the exception that is being handled, which must not go up to the reactor: it would drop the port."""

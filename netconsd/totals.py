@@ -14,6 +14,7 @@ OF_NOTE = (
     "truncated",
     "refused",
     "denied",
+    "discarded",
     "read_errors",
     "malformed",
     "duplicates",

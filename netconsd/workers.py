@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from netconsd.acks import Acks
 from netconsd.histogram import Histogram
-from netconsd.ledger import QueueTally, Tally
+from netconsd.ledger import FATES, QueueTally, Tally
 from netconsd.message import Message
 from netconsd.ncrx import NEVER
 from netconsd.settings import Settings
@@ -135,8 +135,7 @@ class Lane:
                     break
                 places += _places(datagram)
                 keep += 1
-            self.queue_tally.shed += len(datagrams) - keep
-            del senders[keep:], datagrams[keep:]
+            self._shed(senders, datagrams, keep)
         if datagrams:
             self.queue_tally.queued += len(datagrams)
             self._places_put += places
@@ -145,7 +144,15 @@ class Lane:
             except MemoryError:
                 self.queue_tally.queued -= len(datagrams)
                 self._places_put -= places
-                self.queue_tally.shed += len(datagrams)
+                self._shed(senders, datagrams, 0)
+
+    def _shed(self, senders: list[bytes], datagrams: list[bytes], keep: int) -> None:
+        """Count all but the first so many, and drop them."""
+        tally = self.queue_tally
+        octets = sum(map(len, datagrams)) - sum(map(len, datagrams[:keep]))
+        # Together: if there is no memory for the sums, nothing is counted, and the caller knows.
+        tally.shed, tally.shed_octets = tally.shed + len(datagrams) - keep, tally.shed_octets + octets
+        del senders[keep:], datagrams[keep:]
 
     def ask(self, question: Question) -> None:
         """Have a function called in the lane's thread, after what was put before; not at all if that has ended."""
@@ -201,13 +208,15 @@ class Lane:
             if not isinstance(batch, _Batch):
                 batch(self._table)
                 return True
-            before = self.tally.datagrams
+            before, octets_before = self.tally.datagrams, self.tally.octets
             try:
                 self._feed(batch)
                 if self.acks is not None:
                     self.acks.heard(batch.senders, batch.now)
+            except BaseException:
+                self._skip(batch, before, octets_before)
+                raise
             finally:
-                self.tally.skipped += before + len(batch.datagrams) - self.tally.datagrams
                 self._places_done += batch.places
         except BaseException:
             # Nothing that a datagram says can raise, nor a module (Outputs catches it). But neither a bug of ours nor
@@ -226,6 +235,18 @@ class Lane:
                 )
             finally:
                 self._hand_out(messages)
+
+    def _skip(self, batch: _Batch, before: int, octets_before: int) -> None:
+        """Count what an exception kept us from looking at to the end: the rest of a batch, and the datagram in hand.
+
+        :param before: the datagrams, and their bytes, that were counted before the batch; each of them has a fate.
+        """
+        tally = self.tally
+        done = sum(getattr(tally, fate) for fate in FATES) - before
+        tally.datagrams = before + done
+        tally.octets = octets_before + sum(map(len, batch.datagrams[:done]))
+        tally.skipped += len(batch.datagrams) - done
+        tally.skipped_octets += sum(map(len, batch.datagrams[done:]))
 
     def _hand_out(self, messages: list[Message]) -> None:
         if messages:

@@ -60,6 +60,7 @@ class Daemon:
 
     def receive(self, batch: Sequence[tuple[int, bytes]], now: float = 0.0) -> None:
         self.reader.tally.datagrams += len(batch)
+        self.reader.tally.octets += sum(len(datagram) for _, datagram in batch)
         self.lane.put([KEYS[number] for number, _ in batch], [datagram for _, datagram in batch], 0.0, now)
 
     def take(self, now: float = 0.0) -> Accounts:
@@ -105,10 +106,15 @@ def drained() -> Daemon:
     [
         (
             "queued",
-            ["received 2 is not refused + denied + queued + shed 3", "worker 0: queued 3 is not datagrams + skipped 2"],
+            [
+                "received 2 is not refused + denied + discarded + queued + shed 3",
+                "worker 0: queued 3 is not datagrams + skipped 2",
+            ],
         ),
-        ("shed", ["received 2 is not refused + denied + queued + shed 3"]),
+        ("shed", ["received 2 is not refused + denied + discarded + queued + shed 3"]),
         ("skipped", ["worker 0: queued 2 is not datagrams + skipped 3"]),
+        ("octets", ["octets received 32 is not rejected_octets + shed_octets + skipped_octets + octets taken 33"]),
+        ("shed_octets", ["octets received 32 is not rejected_octets + shed_octets + skipped_octets + octets taken 33"]),
         ("sources_made", ["worker 0: sources_made 2 is not sources_aged + sources_evicted + senders 1"]),
         ("empty", ["worker 0: datagrams 2 is not whole + fragments + legacy + duplicates + empty + limited 3"]),
         ("lines", ["worker 0: messages 2 is not whole + reassembled + lines 3"]),
@@ -120,6 +126,17 @@ def test_what_does_not_add_up_is_told(counter: str, told: list[str]) -> None:
     assert accounts.discrepancies() == []
     accounts.workers[0].counters[counter] += 1
     assert accounts.discrepancies() == told
+
+
+@pytest.mark.parametrize("fate", ["refused", "denied", "discarded"])
+def test_what_a_listener_rejects_adds_up(fate: str) -> None:
+    """A datagram that goes to no worker has one of three fates, and its bytes are counted with it."""
+    daemon = drained()
+    daemon.reader.tally.datagrams += 1
+    daemon.reader.tally.octets += 9
+    setattr(daemon.reader.tally, fate, 1)
+    daemon.reader.tally.rejected_octets += 9
+    assert daemon.take().discrepancies() == []
 
 
 def test_a_module_that_missed_a_message_is_told() -> None:
@@ -134,6 +151,7 @@ def test_what_is_still_queued_does_not_add_up() -> None:
     daemon = Daemon()
     daemon.receive([(0, b"text")])
     assert daemon.take().discrepancies() == [
+        "octets received 4 is not rejected_octets + shed_octets + skipped_octets + octets taken 0",
         "worker 0: queued 1 is not datagrams + skipped 0",
         "worker 0: 1 places of its queue are taken",
     ]
@@ -146,7 +164,7 @@ def test_a_worker_that_is_busy_is_not_asked() -> None:
     daemon.lane.running = True
     assert daemon.take().discrepancies() == []
     daemon.reader.tally.datagrams += 1
-    assert daemon.take().discrepancies() == ["received 2 is not refused + denied + queued + shed 1"]
+    assert daemon.take().discrepancies() == ["received 2 is not refused + denied + discarded + queued + shed 1"]
 
 
 def test_a_module_that_has_a_batch() -> None:

@@ -59,6 +59,12 @@ class ScriptedReceiver:
         self.truncated = 0
         self.refused = 0
         self.denied = 0
+        self.discarded = 0
+        self.rejected_octets = 0
+
+    @property
+    def datagrams(self) -> int:
+        return self.number + self.refused + self.denied + self.discarded
 
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
         self.reads += 1
@@ -307,8 +313,23 @@ def test_a_lane_that_fails_does_not_make_us_deaf(rig: Any) -> None:
     with capturedLogs() as events:
         assert each.reader.read(0.0) == 4
     assert "Reading failed" in formatEvent(events[0])
-    assert each.reader.tally.read_errors == 1
+    tally = each.reader.tally
+    assert (tally.datagrams, tally.discarded, tally.rejected_octets, tally.read_errors) == (4, 2, 2, 1)
     assert [len(datagrams) for _, datagrams, _, _ in each.lanes[1].batches] == [2]
+
+
+def test_what_a_receiver_discards_is_counted_and_told(rig: Any) -> None:
+    """What there was no memory for is in the counters, and the log says why; then the reader goes on."""
+    each = rig(MemoryError("no room"), 1)
+    each.receiver.discarded, each.receiver.rejected_octets = 3, 70
+    with capturedLogs() as events:
+        each.wake()
+    assert each.pausing
+    tally = each.reader.tally
+    assert (tally.datagrams, tally.discarded, tally.rejected_octets, tally.read_errors) == (3, 3, 70, 1)
+    assert [str(event["log_failure"].value) for event in events] == ["no room"]
+    each.reactor.advance(FAILURE_PAUSE)
+    assert (tally.datagrams, tally.discarded, tally.read_errors) == (4, 3, 1)
 
 
 # Counters.

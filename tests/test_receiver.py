@@ -318,14 +318,19 @@ def test_plain_ignores_flow_and_scope() -> None:
 
 
 def test_plain_returns_what_came_before_a_failure() -> None:
-    """A failure after the first datagram loses nothing that was read; a failure at once is raised."""
+    """A failure after the first datagram loses nothing that was read, and is raised by the next call; one at once is
+    raised."""
     scripted: Any = ScriptedSocket((b"a", ("192.0.2.1", 2)), OSError(errno.ENOMEM, "no memory"))
     receiver = PlainReceiver(scripted, 8, 1, 1)
     assert [datagram for _, datagram in together(receiver.receive())] == [b"a"]
     assert receiver.octets == 1
-    scripted.items.append(OSError(errno.ENOMEM, "no memory"))
     with pytest.raises(OSError, match="no memory"):
         receiver.receive()
+    assert together(receiver.receive()) == []
+    scripted.items.append(OSError(errno.ENOBUFS, "no room"))
+    with pytest.raises(OSError, match="no room"):
+        receiver.receive()
+    assert (receiver.datagrams, receiver.discarded) == (1, 0)
 
 
 def test_plain_forgets_addresses() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from netconsd.accounts import Accounts, ListenerAccount, ModuleAccount, WorkerAccount
 from netconsd.histogram import Histogram
-from netconsd.ledger import COUNTERS
+from netconsd.ledger import COUNTERS, ListenerTally, QueueTally
 from netconsd.totals import OF_NOTE, totals
 
 NONE = Histogram(())
-LISTENER = dict.fromkeys(["datagrams", "octets", "dropped", "truncated", "refused", "denied", "read_errors"], 0)
-WORKER = dict.fromkeys([*COUNTERS, "queued", "shed", "acks_sent", "acks_failed", "acks_crowded"], 0)
+LISTENER = asdict(ListenerTally())
+WORKER = dict.fromkeys([*COUNTERS, *asdict(QueueTally()), "acks_sent", "acks_failed", "acks_crowded"], 0)
 
 
 def module(worker: int, messages: int, errors: int = 0) -> ModuleAccount:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest_twisted
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
@@ -40,11 +42,16 @@ async def test_a_snapshot_while_it_runs_and_after() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_ledger_that_does_not_close_is_an_error(logged_errors: LoggedErrors) -> None:
-    """One datagram that is in no counter is in the log in the end; so every test of a service sees it."""
+    """A datagram that is lost on its way to a worker, and in no counter, is in the log in the end; so every test of a
+    service sees it."""
     async with running({"module": Arrivals()}, workers=1) as service:
-        service._readers[0].tally.datagrams += 1
-    (event,) = logged_errors.flush()
-    assert event["discrepancy"] == "received 1 is not refused + denied + queued + shed 0"
+        with patch.object(service.lanes[0], "put"):
+            send(service.port, b"text")
+            service._readers[0].drain()
+    assert [event["discrepancy"] for event in logged_errors.flush()] == [
+        "received 1 is not refused + denied + discarded + queued + shed 0",
+        "octets received 4 is not rejected_octets + shed_octets + skipped_octets + octets taken 0",
+    ]
 
 
 @pytest_twisted.ensureDeferred

@@ -272,33 +272,40 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
     assert len(logged_errors.flush(OSError)) == 3
 
 
-class Endless:
-    """A receiver for which there is always more."""
+class Made:
+    """A receiver that has what it makes up, for one worker."""
 
-    octets = truncated = refused = denied = 0
+    datagrams = octets = truncated = refused = denied = discarded = rejected_octets = 0
     large = False
-    slots = 8
+    slots = 1
 
     def __init__(self, *arguments: Any) -> None:
         pass
 
+    def give(self, *datagrams: bytes) -> Any:
+        """What ``receive`` is to return."""
+        self.datagrams += len(datagrams)
+        self.octets += sum(map(len, datagrams))
+        return [([source().key] * len(datagrams), list(datagrams))]
+
+
+class Endless(Made):
+    """There is always more."""
+
+    slots = 8
+
     def receive(self) -> Any:
-        key = source().key
-        return [([key] * self.slots, [b"x"] * self.slots)]
+        return self.give(*[b"x"] * self.slots)
 
 
-class Hoard:
-    """A receiver that has thirty datagrams and gives them out one at a time."""
-
-    octets = truncated = refused = denied = 0
-    large = False
-    slots = 1
+class Hoard(Made):
+    """There are thirty datagrams, one at a time."""
 
     def __init__(self, *arguments: Any) -> None:
         self._lines = [legacy(str(number)) for number in range(30)]
 
     def receive(self) -> Any:
-        return [([source().key], [self._lines.pop(0)])] if self._lines else [([], [])]
+        return self.give(*[self._lines.pop(0)] if self._lines else [])
 
 
 @pytest_twisted.ensureDeferred
