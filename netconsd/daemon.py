@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
@@ -25,18 +26,36 @@ from twisted.python.failure import Failure
 from netconsd.config import OPTIONS
 from netconsd.liveness import Lane, Liveness, status
 from netconsd.loader import ModuleError
+from netconsd.patience import LEAST_SECONDS, Patience
 from netconsd.raised import raised
 from netconsd.settings import ConfigError
 from netconsd.systemd import Notifier
 
-__all__ = ["Daemon", "Receiver"]
+__all__ = ["Daemon", "Receiver", "patience_with_modules"]
 
 # Nothing of ours is part of a reference cycle, and the tables of a fleet are large: with Python's defaults (700, 10,
 # 10) the collector took a third of the time with a million senders, looking through them. Modules may make cycles;
 # those are found after ten thousand of them, and the old ones later than usual.
 GC_THRESHOLDS = (10_000, 100, 100)
+# What a module that blocks in the reactor's thread is interrupted with: nothing else of the daemon uses it.
+INTERRUPT = signal.SIGALRM
 # Seconds. After each read the reader waits for Python's lock, for so long if a worker is busy; the default is 5 ms.
 SWITCH_INTERVAL = 0.001
+
+
+def patience_with_modules(stop_timeout: float) -> Patience:
+    """What a process of its own has: a module that blocks in ``stop`` or ``reload`` is interrupted.
+
+    That works where Python waits. One that cannot be interrupted in ``stop``, because it waits in C code, ends the
+    process with status 1, when it has had the time twice.
+
+    :param stop_timeout: seconds.
+    """
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT)
+
+    return Patience(max(stop_timeout, LEAST_SECONDS), interrupt=interrupt, end=_exit_with_failure)
 
 
 class Receiver(Protocol):
@@ -74,10 +93,12 @@ class Daemon(Service):
         process: Mapping[str, Any],
         *,
         notifier: Notifier | None = None,
+        patience: Patience | None = None,
         reactor: Any = None,
     ) -> None:
         """
         :param process: twistd's options, which tell where messages can be seen.
+        :param patience: the receiver's, that of :func:`patience_with_modules`.
         :param notifier: what hears how the daemon is; by default nobody.
         :param reactor: by default the installed one, from the start of the service on.
         """
@@ -89,7 +110,9 @@ class Daemon(Service):
         self._log_is_seen = self._foreground and not elsewhere
         self._reactor = reactor
         self._log = Logger("netconsd")
-        self._before: Any = None
+        self._patience = patience or Patience(0.0)
+        # The handlers of signals before ours.
+        self._before: dict[signal.Signals, Any] = {}
         self._notifier = notifier or Notifier({})
         self._watch: LoopingCall | None = None
         self._is_ready = False
@@ -119,7 +142,8 @@ class Daemon(Service):
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
         # Before the receiver starts: who reads in the log that it runs may send the signal at once.
-        self._before = signal.signal(signal.SIGHUP, self._hung_up)
+        for number, handler in ((signal.SIGHUP, self._hung_up), (INTERRUPT, self._patience.interrupted)):
+            self._before[number] = signal.signal(number, handler)
         at_once: list[BaseException] = []
         failed: Callable[[BaseException], None] = at_once.append
         self._receiver.started.addCallbacks(self._ready, lambda failure: failed(failure.value))
@@ -130,7 +154,7 @@ class Daemon(Service):
         failed = self._end
         if at_once:
             super().stopService()  # type: ignore[no-untyped-call]
-            self._let_go_of_sighup()
+            self._let_go_of_signals()
             raise self._told(at_once[0]) from None
 
     def stopService(self) -> Deferred[None]:
@@ -144,7 +168,7 @@ class Daemon(Service):
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-        return maybeDeferred(self._receiver.stopService).addBoth(self._let_go_of_sighup)
+        return maybeDeferred(self._receiver.stopService).addBoth(self._let_go_of_signals)
 
     def _ready(self, _: None) -> None:
         self._is_ready = True
@@ -180,10 +204,12 @@ class Daemon(Service):
             if self._is_ready:
                 self._notifier.ready(status(self._receiver.lanes))
 
-    def _let_go_of_sighup(self, result: Any = None) -> Any:
-        if self._before is not None:
-            signal.signal(signal.SIGHUP, self._before)
-            self._before = None
+    def _let_go_of_signals(self, result: Any = None) -> Any:
+        while self._before:
+            number, handler = self._before.popitem()
+            # None is one that was not set by Python, and cannot be set by it again.
+            if handler is not None:
+                signal.signal(number, handler)
         return result
 
     def _told(self, error: BaseException) -> BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,6 +22,7 @@ from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import LegacyDatagram, LegacyMessage, Message
 from netconsd.modulefile import FileError
+from netconsd.patience import LEAST_SECONDS, Patience, TooLate
 from netconsd.raised import PrintableFailure, place, raised
 
 # A module that fails with every message must not fill the log.
@@ -97,10 +99,17 @@ class Output:
 class Outputs:
     """The modules of a daemon. All methods but ``deliver`` are for the reactor's thread."""
 
-    def __init__(self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, Any],
+        worker_count: int,
+        stop_timeout: float = 30.0,
+        patience: Patience | None = None,
+    ) -> None:
         """
         :param modules: by the name that stands in logs and counters.
-        :param stop_timeout: how many seconds a module's ``stop`` may take.
+        :param stop_timeout: how many seconds the Deferred of a module's ``stop`` may take.
+        :param patience: calls ``stop`` and ``reload``; by default it names those that block for so long.
         :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
         """
         for name, module in modules.items():
@@ -109,6 +118,7 @@ class Outputs:
         self._modules = modules
         self._worker_count = worker_count
         self._stop_timeout = stop_timeout
+        self._patience = patience or Patience(max(stop_timeout, LEAST_SECONDS))
         self._reactor: Any = None
         self._log = Logger("netconsd")
         #: Those that are started, in the order given.
@@ -175,7 +185,7 @@ class Outputs:
         for output in self.started:
             if IReloadable.providedBy(output.module):
                 try:
-                    output.module.reload()
+                    self._patience.call(f"Module {output.name}: reload()", output.module.reload)
                 except BaseException:
                     output.reload_errors += 1
                     output.complain()
@@ -184,15 +194,16 @@ class Outputs:
         """Stop the modules, the last one first; no worker may call any more.
 
         One that does not come to its end in time is named, and left alone. (One that does not return at all keeps the
-        reactor's thread, and with it the process.)
+        reactor's thread: :class:`netconsd.patience.Patience` names it, and does what it may.)
         """
         while self.started:
             output = self.started.pop()
+            stop = partial(self._patience.call, f"Module {output.name}: stop()", output.module.stop, last=True)
             try:
-                await _within(self._stop_timeout, maybeDeferred(output.module.stop), self._reactor)
+                await _within(self._stop_timeout, maybeDeferred(stop), self._reactor)
             except GeneratorExit:
                 raise
-            except _TooLate:
+            except TooLate:
                 self._log.warn(
                     "Module {name} has not stopped within {seconds:g} seconds (--stop-timeout); the stop goes on "
                     "without it",
@@ -218,10 +229,6 @@ class Outputs:
             self._log.failure("Module {name} failed", failure, name=name)
 
 
-class _TooLate(Exception):
-    """Something took too long."""
-
-
 def _within(seconds: float, waited: Deferred[Any], reactor: Any) -> Deferred[Any]:
     """Fire as another Deferred does, or fail when the time is over, whatever that one does when it is cancelled."""
     if waited.called and not waited.paused:
@@ -229,7 +236,7 @@ def _within(seconds: float, waited: Deferred[Any], reactor: Any) -> Deferred[Any
     result: Deferred[Any] = Deferred()
 
     def give_up() -> None:
-        result.errback(_TooLate())
+        result.errback(TooLate())
         waited.cancel()
 
     def end(outcome: Any) -> None:

@@ -21,6 +21,7 @@ from netconsd.allowed import AllowList
 from netconsd.announcements import announce, tell_end, tell_failures
 from netconsd.outputs import Outputs
 from netconsd.overload import Overload
+from netconsd.patience import Patience
 from netconsd.reader import BatchReader, Receiver
 from netconsd.settings import ConfigError, Settings
 from netconsd.sockets import bind, describe, destinations, granted_rcvbuf, send_to
@@ -52,6 +53,7 @@ class NetconsdService(Service):
         reactor: Any = None,
         receiver: Callable[[socket.socket, int, int, int, AllowList], Any] = Receiver,
         sockets: Callable[[Settings], list[socket.socket]] = bind,
+        patience: Patience | None = None,
     ) -> None:
         """
         :param modules: the output modules, by the name that stands in logs and counters; each provides
@@ -61,6 +63,8 @@ class NetconsdService(Service):
         :param receiver: makes what reads a socket (:class:`~netconsd.reader.BatchReader`): compiled where that is
             built.
         :param sockets: makes the bound, non-blocking UDP sockets to listen on, at least one.
+        :param patience: what becomes of a module that blocks in ``stop`` or ``reload``; by default it is named in the
+            log.
         :raises ModuleError: if a module provides neither interface.
         """
         self.settings = settings or Settings()
@@ -74,7 +78,7 @@ class NetconsdService(Service):
         # What acknowledgements are sent from, with the port that the senders know.
         self._answering: socket.socket | None = None
         self._workers: Workers | None = None
-        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout)
+        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout, patience)
         self._last = Accounts()
         self._monitoring: MonitoringPort | None = None
         self._top: TopSenders | None = None
@@ -133,7 +137,7 @@ class NetconsdService(Service):
         self._settled = Deferred.fromCoroutine(self._start()).addCallback(self._tell)
 
     def stopService(self) -> Deferred[None]:
-        """Stop receiving, deliver all that was received, stop the modules, log the totals; then fire.
+        """Stop receiving, deliver all that was received, log the totals, stop the modules; then fire.
 
         May be called at any time, and again while it is under way.
         """
@@ -184,7 +188,7 @@ class NetconsdService(Service):
             announce(self._log, self.settings, where, len(self._readers), tuple(self._modules), granted, url)
             await self._outputs.listening(addresses)
         except Exception as error:
-            await self._shut_down()
+            await self._shut_down(tell=False)
             return error
         self.receiving = True
         self._overload = Overload(self._log, *self._lost())
@@ -224,15 +228,15 @@ class NetconsdService(Service):
             self._settled.cancel()
             await self._settled
             self._settled = None
-        was_running = self._workers is not None
-        await self._shut_down()
-        if was_running:
-            tell_end(self._log, self._last)
+        await self._shut_down(tell=self._workers is not None)
         if self.started.called:
             self.started = Deferred()
 
-    async def _shut_down(self) -> None:
-        """Stop what is there, in order."""
+    async def _shut_down(self, *, tell: bool) -> None:
+        """Stop what is there, in order.
+
+        :param tell: whether to log the totals: before the modules stop, for one of them might not come to its end.
+        """
         self.receiving = False
         if self._looks.running:
             self._looks.stop()
@@ -248,6 +252,8 @@ class NetconsdService(Service):
             self._answering = None
         tell_failures(self._log, self._outputs.started)
         self._last = self.snapshot()
+        if tell:
+            tell_end(self._log, self._last)
         await self._outputs.stop()
         self._readers = []
         self._workers = self._top = None

@@ -18,7 +18,7 @@ from twisted.python import usage
 import netconsd
 from netconsd.build import KIND
 from netconsd.config import OPTIONS, Configuration, configure
-from netconsd.daemon import Daemon, Receiver
+from netconsd.daemon import Daemon, Receiver, patience_with_modules
 from netconsd.loader import ModuleError, load
 from netconsd.printing import put
 from netconsd.settings import ConfigError, Settings
@@ -172,12 +172,13 @@ def makeService(
         :class:`~netconsd.service.NetconsdService`.
     :raises SystemExit: with the text for the user, if a module cannot be loaded.
     """
+    configuration = options.configuration
+    patience = patience_with_modules(configuration.settings.stop_timeout)
     if receiver is None:
         from netconsd.service import NetconsdService
 
-        receiver = partial(NetconsdService, sockets=listening_sockets)
+        receiver = partial(NetconsdService, sockets=listening_sockets, patience=patience)
     log = Logger("netconsd")
-    configuration = options.configuration
     try:
         selection = load(configuration.modules, configuration.module_settings, configuration.spare)
     except ModuleError as error:
@@ -192,4 +193,5 @@ def makeService(
     if not selection.loaded:
         log.warn("There is no output module, so messages go nowhere; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
-    return Daemon(receiver(modules, configuration.settings), options.parent or {}, notifier=Notifier())
+    made = receiver(modules, configuration.settings)
+    return Daemon(made, options.parent or {}, notifier=Notifier(), patience=patience)
