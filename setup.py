@@ -15,7 +15,22 @@ REQUIRE = os.environ.get("NETCONSD_REQUIRE_EXTENSIONS") == "1"
 DISABLE = os.environ.get("NETCONSD_DISABLE_EXTENSIONS") == "1"
 BUILD = os.environ.get("NETCONSD_BUILD", "release")
 
-HOT = ("body", "fragments", "ledger", "lines", "loglines", "message", "ncrx", "sources", "waiting", "window", "wire")
+HOT = (
+    *(
+        "body",
+        "fragments",
+        "ledger",
+        "lines",
+        "loglines",
+        "message",
+        "ncrx",
+        "oddities",
+        "sources",
+        "waiting",
+        "window",
+    ),
+    "wire",
+)
 # System calls for many datagrams at a time, and the calls of modules in C.
 CALLS = ("_native", "_recvmmsg", "_sendmmsg")
 # Index loops over bytes: what they may read is checked by the code itself. That it is, is checked by the debug build,

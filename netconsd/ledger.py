@@ -8,7 +8,7 @@ workers are idle or stopped. What adds up then, :meth:`netconsd.accounts.Account
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 class Tally:
@@ -162,21 +162,38 @@ class ModuleTally:
 
 @dataclass(slots=True, frozen=True)
 class SenderTally:
-    """What is counted of one sender, since it was last new to its worker."""
+    """What is counted of one sender, since it was last new to its worker: the counters of :class:`Tally`."""
 
     address: str
     port: int
     datagrams: int
     octets: int
     messages: int
+    whole: int
+    fragments: int
+    legacy: int
+    duplicates: int
+    empty: int
+    limited: int
+    lines: int
+    reassembled: int
     missing: int
     lost: int
+    late: int
+    incomplete: int
+    superseded: int
+    malformed: int
+    resets: int
+    replayed: int
+    crowded: int
     #: Monotonic time of its last datagram.
     last_seen: float
 
 
-#: What senders can be ranked by.
-SENDER_COUNTERS = ("datagrams", "octets", "messages", "missing", "lost")
+#: What is counted of a sender, and what senders can be ranked by.
+SENDER_COUNTERS = tuple(
+    field.name for field in fields(SenderTally) if field.name not in ("address", "port", "last_seen")
+)
 
 
 #: What becomes of a datagram that a worker has looked at: one of these.

@@ -4,6 +4,7 @@ from netconsd.fragments cimport Reassembly
 from netconsd.ledger cimport Tally
 from netconsd.lines cimport LineBuffer, split
 from netconsd.message cimport ExtendedMessage, Source
+from netconsd.oddities cimport Oddities
 from netconsd.waiting cimport Waiting
 from netconsd.window cimport Window
 from netconsd.wire cimport Fragment, decode
@@ -21,8 +22,9 @@ cdef class Stream:
     cdef public bint scheduled
     cdef public double even_at
     cdef public long long datagrams, octets
-    cdef readonly long long messages, lost
+    cdef readonly long long messages, legacy, lines, lost
     cdef readonly unsigned long long missing
+    cdef readonly Oddities oddities
     cdef bint _started
     cdef bint _legacy_datagrams
     cdef Tally _tally
@@ -43,6 +45,9 @@ cdef class Stream:
     @cython.locals(reassemblies=dict, reassembly=Reassembly, waiting=Waiting)
     cpdef flush(self, list out)
 
+    @cython.locals(odd=Oddities)
+    cpdef count(self, str name)
+    cpdef Oddities odd(self)
     cpdef acknowledgement(self)
     cdef list _given_up(self)
     # Python's numbers: one more than the highest of 64 bits is needed, too.

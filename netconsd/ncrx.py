@@ -30,6 +30,7 @@ from netconsd.fragments import Reassembly
 from netconsd.ledger import Tally
 from netconsd.lines import LineBuffer, split
 from netconsd.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
+from netconsd.oddities import Oddities
 from netconsd.waiting import Waiting
 from netconsd.window import ABSENT, WINDOW, Window
 from netconsd.wire import Fragment, Malformed, decode
@@ -63,6 +64,7 @@ _WINDOW = WINDOW
 _REBOOT_USEC = REBOOT_USEC
 _PIECES_SECONDS = PIECES_SECONDS
 _EARLY = EARLY
+_NOTHING_ODD = Oddities(Tally())
 
 
 class Stream:
@@ -73,29 +75,9 @@ class Stream:
     """
 
     __slots__ = (
-        "_hold",
-        "_last_msgid",
-        "_last_seq",
-        "_last_stamp",
-        "_last_ts",
-        "_legacy_datagrams",
-        "_line",
-        "_reassemblies",
-        "_started",
-        "_tally",
-        "_waiting",
-        "_window",
-        "cost",
-        "datagrams",
-        "deadline",
-        "even_at",
-        "last_seen",
-        "lost",
-        "messages",
-        "missing",
-        "octets",
-        "scheduled",
-        "source",
+        *("_hold", "_last_msgid", "_last_seq", "_last_stamp", "_last_ts", "_legacy_datagrams", "_line"),
+        *("_reassemblies", "_started", "_tally", "_waiting", "_window", "cost", "datagrams", "deadline", "even_at"),
+        *("last_seen", "legacy", "lines", "lost", "messages", "missing", "octets", "oddities", "scheduled", "source"),
     )
 
     def __init__(self, source: Source, tally: Tally, hold: float, legacy_datagrams: bool = False) -> None:
@@ -116,12 +98,15 @@ class Stream:
         #: For the table of senders: whether the deadline is in its schedule; when the sender is even with its rate.
         self.scheduled = False
         self.even_at = 0.0
-        # This sender's part of the tally: what is worth five words of memory, with a million senders.
+        # This sender's part of the tally: what is worth eight words of memory, with a million senders.
         self.datagrams = 0
         self.octets = 0
         self.messages = 0
+        self.legacy = 0
+        self.lines = 0
         self.missing = 0
         self.lost = 0
+        self.oddities: Oddities | None = None
         self._tally = tally
         self._hold = hold
         self._legacy_datagrams = legacy_datagrams
@@ -149,7 +134,7 @@ class Stream:
         try:
             decoded = decode(datagram, self.source, received_at)
         except Malformed:
-            tally.malformed += 1
+            self.odd().count_malformed()
         if decoded is None:
             self._read_text(datagram, received_at, now, out)
         else:
@@ -160,7 +145,7 @@ class Stream:
             elif self._place(decoded, now + self._hold, out):
                 tally.whole += 1
             else:
-                tally.duplicates += 1
+                self.odd().count_duplicate()
         if self.deadline != _NEVER or self._waiting is not None or self._reassemblies or self._line is not None:
             self._settle()
 
@@ -192,6 +177,20 @@ class Stream:
         while waiting is not None and waiting.count():
             self._deliver(waiting.pop(), out)
         self._settle()
+
+    def count(self, name: str) -> int:
+        """A counter of :data:`~netconsd.ledger.SENDER_COUNTERS`."""
+        odd = self.oddities or _NOTHING_ODD
+        if name == "whole":
+            return self.datagrams - self.legacy - odd.fragments - odd.duplicates - odd.empty - odd.limited
+        if name == "resets":
+            return self._started + odd.resets
+        return int(getattr(self if hasattr(self, name) else odd, name))
+
+    def odd(self) -> Oddities:
+        """Where to count what not every sender has."""
+        self.oddities = self.oddities or Oddities(self._tally)
+        return self.oddities
 
     def acknowledgement(self) -> bytes | None:
         """What to answer a sender of the reliable variant (docs/wire section 7); ``None`` before its first record.
@@ -235,9 +234,10 @@ class Stream:
 
     def _read_text(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         if not datagram:
-            self._tally.empty += 1
+            self.odd().count_empty()
             return
         self._tally.legacy += 1
+        self.legacy += 1
         if self._legacy_datagrams:
             out.append(LegacyDatagram(self.source, received_at, datagram))
         lines: list[LegacyMessage] = []
@@ -253,6 +253,7 @@ class Stream:
 
     def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
         self._tally.lines += len(lines)
+        self.lines += len(lines)
         self._tally.messages += len(lines)
         self.messages += len(lines)
         out.extend(lines)
@@ -263,21 +264,21 @@ class Stream:
         piece = fragment.piece
         key = (piece._seq, piece._ts_usec, fragment.total)
         if self._is_there(piece._seq, piece._ts_usec):
-            self._tally.duplicates += 1
+            self.odd().count_duplicate()
             return
         reassembly = None if self._reassemblies is None else self._reassemblies.get(key)
         if reassembly is None:
             reassembly = self._begin(key, fragment, now + max(self._hold, _PIECES_SECONDS), out)
         if reassembly.add(fragment.offset, piece._raw):
-            self._tally.fragments += 1
+            self.odd().count_fragment()
         else:
-            self._tally.duplicates += 1
+            self.odd().count_duplicate()
         if reassembly.complete:
             self._finish(key, now + self._hold, out)
 
     def _begin(self, key: tuple[int, int, int], first: Fragment, deadline: float, out: list[Message]) -> Reassembly:
         if self._reassemblies is not None and len(self._reassemblies) >= REASSEMBLIES_LIMIT:
-            self._tally.crowded += 1
+            self.odd().count_crowded()
             oldest = next(iter(self._reassemblies))
             self._finish(oldest, deadline, out)
             # At once: while it waited, it would be taken for the message itself by the pieces that are still to come.
@@ -298,18 +299,18 @@ class Stream:
     def _place_reassembled(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
         message = reassembly.message()
         if not self._place(message, deadline, out):
-            self._tally.superseded += 1
+            self.odd().count_superseded()
             return
-        self._tally.reassembled += 1
+        self.odd().count_reassembled()
         if message._incomplete:
-            self._tally.incomplete += 1
+            self.odd().count_incomplete()
 
     def _supersede(self, seq: int, ts_usec: int) -> None:
         """Drop other tries to put together a record that is complete now."""
         reassemblies = self._reassemblies or {}
         for key in [key for key in reassemblies if key[0] == seq and key[1] == ts_usec]:
             del reassemblies[key]
-            self._tally.superseded += 1
+            self.odd().count_superseded()
 
     # Order.
 
@@ -363,7 +364,7 @@ class Stream:
             return True
         waiting.add(message, deadline)
         while waiting.is_crowded():
-            self._tally.crowded += 1
+            self.odd().count_crowded()
             self._deliver(waiting.pop(), out)
             self._deliver_followers(waiting, out)
         return True
@@ -396,10 +397,13 @@ class Stream:
         self._begin_anew(message, out)
 
     def _begin_anew(self, message: ExtendedMessage, out: list[Message]) -> None:
+        if self._started:
+            self.odd().count_reset()
+        else:  # every sender has one
+            self._tally.resets += 1
         self._started = True
         self._window = None
         message._seq_reset = True
-        self._tally.resets += 1
         self._last_seq = message._seq
         self._hand_out(message, out)
         self._remember(message)
@@ -435,7 +439,7 @@ class Stream:
 
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
         message._out_of_order = True
-        self._tally.late += 1
+        self.odd().count_late()
         self._hand_out(message, out)
         stamp = _ABSENT if message._incomplete else _stamp_for(message._ts_usec)
         if message._seq == self._last_seq:
@@ -464,7 +468,7 @@ class Stream:
         self._tally.messages += 1
         self.messages += 1
         if message._replayed:
-            self._tally.replayed += 1
+            self.odd().count_replayed()
         out.append(message)
 
     def _settle(self) -> None:

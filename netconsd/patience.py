@@ -85,7 +85,6 @@ class Patience:
         """
         call = self._call
         if call is not None and call.overdue:
-            self._call = None
             raise TooLate(f"{call.name} has not returned within {self._seconds:g} seconds (--stop-timeout)")
 
     def _watch(self, call: _Call) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush, nlargest
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 
 from netconsd.ledger import SENDER_COUNTERS, SenderTally, Tally
 from netconsd.message import Message, source_of
@@ -178,13 +178,14 @@ class SourceTable:
     def top(self, count: int, by: str) -> list[SenderTally]:
         """The senders remembered that have the most of a counter of :data:`~netconsd.ledger.SENDER_COUNTERS`.
 
-        It looks at every sender: some 30 ms for 100,000 of them.
+        It looks at every sender: some 50 ms for 100,000 of them.
 
         :raises ValueError: if there is no such counter.
         """
         if by not in SENDER_COUNTERS:
             raise ValueError(f"{by!r} is not one of {', '.join(SENDER_COUNTERS)}")
-        return [_account(stream) for stream in nlargest(count, self._streams.values(), key=attrgetter(by))]
+        key = attrgetter(by) if hasattr(Stream, by) else methodcaller("count", by)
+        return [_account(stream) for stream in nlargest(count, self._streams.values(), key=key)]
 
     def _admit(self, key: bytes, now: float, out: list[Message]) -> Stream:
         if len(self._streams) >= self._limit:
@@ -212,7 +213,7 @@ class SourceTable:
         """Count a datagram, and look at it no further."""
         self._tally.datagrams += 1
         self._tally.octets += len(datagram)
-        self._tally.limited += 1
+        stream.odd().count_limited()
         stream.datagrams += 1
         stream.octets += len(datagram)
         stream.last_seen = now
@@ -265,7 +266,7 @@ class SourceTable:
                     self._put_on_schedule(stream)
                 continue
             self._cost -= stream.cost
-            self._tally.crowded += 1
+            stream.odd().count_crowded()
             stream.flush(out)
 
     def _collect(self, now: float, out: list[Message]) -> None:
@@ -282,10 +283,6 @@ def _account(stream: Stream) -> SenderTally:
     return SenderTally(
         address=stream.source.address,
         port=stream.source.port,
-        datagrams=stream.datagrams,
-        octets=stream.octets,
-        messages=stream.messages,
-        missing=stream.missing,
-        lost=stream.lost,
         last_seen=stream.last_seen,
+        **{name: stream.count(name) for name in SENDER_COUNTERS},
     )

@@ -1,6 +1,6 @@
 """Which senders have the most of something: asked of the workers, on demand.
 
-Each worker ranks its own senders, in its thread, in its turn. Nothing is kept per sender for it but five counters.
+Each worker ranks its own senders, in its thread, in its turn. Nothing is kept per sender for it but its counters.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from netconsd.workers import Lane
 
 # A list for people; what a page of them costs does not depend on how many senders there are.
 TOP_LIMIT = 100
-# Ranking 100,000 senders keeps a worker from its messages for some 30 ms. Who asks again within these seconds gets the
-# last answer, so that a page which somebody reloads all the time costs less than a hundredth of it.
+# Ranking 100,000 senders keeps a worker from its messages for some 50 ms. Who asks again within these seconds gets the
+# last answer, so that a page which somebody reloads all the time costs about a hundredth of it.
 KEEP_SECONDS = 5.0
 # A worker answers after what is in its queue: seconds, if that is long. One that hangs in a module never does.
 ANSWER_SECONDS = 2.0

@@ -35,7 +35,7 @@ INDEX = b"""netconsd
 /metrics    counters, for Prometheus
 /healthz    200 if the workers are alive
 /readyz     200 if messages are received
-/senders    the senders with the most datagrams; ?count=20&by=octets|messages|missing|lost
+/senders    the senders with the most datagrams; ?count=20&by=lost, or by another counter of theirs
 """
 
 

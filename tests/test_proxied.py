@@ -6,7 +6,7 @@ from __future__ import annotations
 import queue
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -87,6 +87,8 @@ class Pipeline:
         self.senders = {NUMBERS[each.address]: each for each in table.top(len(KEYS), "datagrams")}
         assert table.flush() == []
         assert discrepancies(total([self.tally])) == []
+        for sender in self.senders.values():
+            assert discrepancies(asdict(sender)) == []
 
     def _check(self, table: SourceTable) -> None:
         """At every moment each datagram has one fate, and each message came out, or waits."""

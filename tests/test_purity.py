@@ -26,6 +26,7 @@ ROOMS = [
     "lines",
     "window",
     "waiting",
+    "oddities",
     "ncrx",
     "sources",
     "acks",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.ledger import SENDER_COUNTERS, Tally
+from netconsd.ledger import COUNTERS, SENDER_COUNTERS, Tally, discrepancies
 from netconsd.message import ExtendedMessage, Message
 from netconsd.ncrx import NEVER
 from netconsd.sources import BURST_SECONDS, WAITING_BYTES_LIMIT, SourceTable
 from netconsd.testing import extended, fragments, source
 from tests.memory import bytes_for
+from tests.test_conservation import datagrams
 
 HOLD = 0.2
 
@@ -353,12 +355,64 @@ def test_a_top_list_by_nonsense() -> None:
         Harness().table.top(1, "_window")
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 50)), max_size=60))
-def test_senders_add_up_to_the_worker(arrivals: list[tuple[int, int]]) -> None:
-    """What is counted per sender is, all senders together, what the worker counts."""
-    harness = Harness()
-    for sender, seq in arrivals:
-        harness.feed((sender, extended(str(seq), seq=seq, msgid=seq)), (sender, b"text"))
+ARRIVALS = st.lists(st.tuples(st.integers(1, 4), datagrams, st.floats(0, 0.3)), max_size=60)
+
+
+@given(ARRIVALS, st.sampled_from([0.0, 0.5]), st.sampled_from([WAITING_BYTES_LIMIT, 3000]))
+def test_senders_add_up_to_the_worker(
+    arrivals: list[tuple[int, bytes, float]], rate: float, waiting_limit: int
+) -> None:
+    """Whatever arrives: every counter of a worker is that of all its senders together; and of each sender, too, all
+    datagrams have one fate, and once nothing waits all messages have one origin."""
+    harness = Harness(rate=rate, waiting_limit=waiting_limit)
+    for sender, datagram, pause in arrivals:
+        harness.now += pause
+        harness.feed((sender, datagram))
     harness.table.flush()
+    senders = harness.table.top(9, "datagrams")
+    assert sum(sender.datagrams for sender in senders) == len(arrivals)
     for name in SENDER_COUNTERS:
-        assert sum(getattr(each, name) for each in harness.table.top(9, name)) == getattr(harness.tally, name)
+        if name != "missing" or harness.tally.missing < 2**63:
+            assert sum(getattr(sender, name) for sender in senders) == getattr(harness.tally, name), name
+    for each in senders:
+        assert discrepancies(asdict(each)) == []
+    assert set(SENDER_COUNTERS) == set(COUNTERS) - {
+        *("skipped", "skipped_octets", "sources_made", "sources_aged", "sources_evicted")
+    }
+
+
+def test_what_is_counted_of_a_sender() -> None:
+    """Each kind of datagram and message is under its heading, of the sender that sent it; and it can be ranked by."""
+    harness = Harness(rate=1.0)
+    pieces = fragments(extended("long" * 300, seq=2))
+    harness.feed((2, b"line\n"), (2, b"two\nlines\n"), (2, b""), (3, extended("", seq=1)))
+    harness.feed(*((1, each) for each in (extended("", seq=1), pieces[0], pieces[0], extended("", seq=5))))
+    harness.advance(1.0)
+    harness.feed(
+        (1, extended("", seq=3, ts_usec=999_000)),
+        (1, b"6,9,9,-,ncfrag=0/1,ncfrag=0/1;x"),
+        (1, extended("", seq=1, ts_usec=7)),
+    )
+    harness.feed(
+        *((1, b"** replaying previous printk message **\n" + extended("", seq=seq, ts_usec=7)) for seq in (2, 3, 3))
+    )
+    harness.feed(*((1, b"too much\n"),) * 5)
+    lines, odd = harness.table.top(1, "lines")[0], harness.table.top(1, "duplicates")[0]
+    assert (lines.address, lines.legacy, lines.lines, lines.empty, lines.whole, lines.resets) == (
+        "10.0.0.2",
+        2,
+        3,
+        1,
+        0,
+        0,
+    )
+    assert odd.address == "10.0.0.1"
+    found = {name: getattr(odd, name) for name in SENDER_COUNTERS if name not in ("octets", "missing")}
+    assert found == {
+        "datagrams": 15, "messages": 9, "whole": 6, "fragments": 1, "legacy": 2, "duplicates": 2, "empty": 0,
+        "limited": 4, "lines": 2, "reassembled": 1, "lost": 0, "late": 1, "incomplete": 1, "superseded": 0,
+        "malformed": 1, "resets": 2, "replayed": 2, "crowded": 0,
+    }  # fmt: skip
+    for name in SENDER_COUNTERS:
+        first, *others = [getattr(each, name) for each in harness.table.top(3, name)]
+        assert first == max(first, *others)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from tests.alike import value, views
@@ -103,7 +104,10 @@ class Senders:
     def end(self) -> list[Any]:
         """What waits; and then everything is accounted for."""
         out: list[Any] = self.table.flush()
-        assert self.build.ledger.discrepancies(self.build.ledger.total([self.tally])) == []
+        discrepancies = self.build.ledger.discrepancies
+        assert discrepancies(self.build.ledger.total([self.tally])) == []
+        for sender in self.table.top(9, "datagrams"):
+            assert discrepancies(asdict(sender)) == []
         assert self.tally.sources_made == self.tally.sources_aged + self.tally.sources_evicted + len(self.table)
         return out
 
