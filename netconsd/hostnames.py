@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple
 
 from netconsd.filenames import HOST_LIMIT, host_name
+from netconsd.rendering import printable
 
 __all__ = ["CACHE_LIMIT", "Found", "HostNames", "HostsError", "parse_hosts"]
 
@@ -41,7 +42,7 @@ def parse_hosts(text: str, path: str) -> dict[str, str]:
         try:
             address = ip_address(words[0].partition("%")[0])
         except ValueError:
-            raise HostsError(f'{path}:{number}: "{words[0]}" is not an IPv4 or IPv6 address') from None
+            raise HostsError(f'{path}:{number}: "{printable(words[0])}" is not an IPv4 or IPv6 address') from None
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         if len(words) < 2:
@@ -49,8 +50,8 @@ def parse_hosts(text: str, path: str) -> dict[str, str]:
         name = host_name(words[1])
         if name is None:
             raise HostsError(
-                f'{path}:{number}: "{words[1]}" is not a host name: labels of letters, digits, "-" and "_", the last '
-                f"not a number, at most {HOST_LIMIT} bytes in all"
+                f'{path}:{number}: "{printable(words[1])}" is not a host name: labels of letters, digits, "-" and "_", '
+                f"the last not a number, at most {HOST_LIMIT} bytes in all"
             )
         names.setdefault(str(address), name)
     return names
