@@ -58,10 +58,10 @@ def datagrams(draw: st.DrawFn) -> list[bytes]:
     return made
 
 
-def received(sent: list[bytes]) -> list[Message]:
+def received(sent: list[bytes], sender: bytes = source().key) -> list[Message]:
     """What comes of them."""
     table = SourceTable(Tally(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
-    return table.feed([source().key] * len(sent), sent, 1.5e9, 0.0) + table.flush()
+    return table.feed([sender] * len(sent), sent, 1.5e9, 0.0) + table.flush()
 
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
