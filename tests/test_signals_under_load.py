@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -18,9 +17,8 @@ from typing import Any
 import pytest
 
 from netconsd.testing import extended, fragments
+from tests.processes import ROOT, SECONDS, Daemon
 
-ROOT = Path(__file__).parents[1]
-SECONDS = 60.0
 # So many have been delivered before the signal comes; far more wait in the queue by then.
 ENOUGH = 2000
 
@@ -115,35 +113,10 @@ def sender(port: int, address: str) -> socket.socket:
     return made
 
 
-class Daemon:
+def loaded(directory: Path, *options: str) -> Daemon:
     """A daemon with the module above."""
-
-    def __init__(self, directory: Path, *options: str) -> None:
-        (directory / "x.py").write_text(MODULE)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "netconsd", "run", "-u0", "-a127.0.0.1", *options, "x.py"],
-            cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.port = int(self.line(r"UDP port (\d+);"))
-
-    def line(self, pattern: str) -> str:
-        """Read what it prints up to a line with this, and return the first group."""
-        assert self.process.stdout is not None
-        seen = []
-        for line in self.process.stdout:
-            seen.append(line)
-            if found := re.search(pattern, line):
-                return found[1]
-        pytest.fail("".join(seen))
-
-    def end(self) -> str:
-        """What it prints until it has ended."""
-        out, _ = self.process.communicate(timeout=SECONDS)
-        return out
+    (directory / "x.py").write_text(MODULE)
+    return Daemon(directory, *options, "x.py")
 
 
 def account(out: str) -> dict[str, int]:
@@ -173,7 +146,7 @@ def counted(out: str, name: str) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_the_end_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
     """All that was read is delivered, in order, though the signal finds a long queue and the load goes on."""
-    daemon = Daemon(tmp_path, "-w1")
+    daemon = loaded(tmp_path, "-w1")
     load = Load(daemon.port)
     try:
         daemon.line("(enough)")
@@ -191,7 +164,7 @@ def test_the_end_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
 
 def test_the_end_with_a_full_queue(tmp_path: Path) -> None:
     """What the queue had no room for is counted, and all else is delivered."""
-    daemon = Daemon(tmp_path, "-w1", "--queue", "3000")
+    daemon = loaded(tmp_path, "-w1", "--queue", "3000")
     load = Load(daemon.port)
     try:
         assert "found the queue of worker 0 full" in daemon.line("(Datagrams are being lost: .*)")
@@ -207,7 +180,7 @@ def test_the_end_with_a_full_queue(tmp_path: Path) -> None:
 
 def test_hanging_up_at_full_load(tmp_path: Path) -> None:
     """Signals to reload cost no message, nor does a second daemon that wants the same port."""
-    daemon = Daemon(tmp_path, "-w1")
+    daemon = loaded(tmp_path, "-w1")
     load = Load(daemon.port)
     try:
         for _ in range(3):
@@ -237,7 +210,7 @@ WAITING = [f"127.0.0.{number}" for number in range(11, 20)]
 def test_the_end_of_several_workers_with_messages_that_wait(tmp_path: Path) -> None:
     """All that was read is delivered or counted, for each sender in order, and no number is left out: what waits for
     one that never came is delivered at the end, and says that it is missing; in one piece or in several."""
-    daemon = Daemon(tmp_path, "-w3", "--reorder", "60000")
+    daemon = loaded(tmp_path, "-w3", "--reorder", "60000")
     for address in WAITING:
         with sender(daemon.port, address) as waiting:
             for number in (1, 2, 3, 5, 6, 7, 8, 9):

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client.network import Network, missing
-
-#: ``1`` makes the tests fail where something is missing, instead of being skipped.
-REQUIRE = "NETCONSD_REQUIRE_CLIENT_TEST"
+from tests.client.network import REQUIRE, Network, missing
 
 
 @pytest.fixture(scope="session")

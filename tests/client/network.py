@@ -23,6 +23,9 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 NAMESPACES = Path("/run/netns")
 FORGETTING_LIMIT = 100
 
+#: ``1`` makes tests fail that need root and namespaces, where something is missing, instead of being skipped.
+REQUIRE = "NETCONSD_REQUIRE_CLIENT_TEST"
+
 
 class End(NamedTuple):
     """An end of a cable: where it is, and the last byte of its addresses."""
