@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import flood, soak
+from benchmarks import flood, receivers, soak
 from benchmarks.crowd import FIRST_FORGED, FORGED_PER_MESSAGE, REAL, Crowd
 from benchmarks.soak import LIFE, Sample, cohorts, ends
 from benchmarks.verdict import Check, told
@@ -81,6 +84,63 @@ def test_soak_sends_all_of_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     messages, samples = soak.run(coming, None, os.getpid(), clock=lambda: next(times))  # type: ignore[arg-type]
     assert messages == len(sent) == 2 * 3 * soak.MESSAGES
     assert [sample.at for sample in samples] == [0.5, 3.0, 50.0]
+
+
+@pytest.fixture
+def small_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two senders come each second, for one second; an address comes again after three more, and is forgotten after
+    half of that."""
+    for name, value in {"NEW": 2, "LIFE": 1, "MESSAGES": 50, "BLOCKS": 4, "GC": "100/1500"}.items():
+        monkeypatch.setattr(soak, name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_soak")
+def test_a_small_soak(capsys: pytest.CaptureFixture[str]) -> None:
+    """From end to end: senders come, are forgotten, and come again; everything is checked, and all is well."""
+    assert command.main(["soak", "--minutes", "0.117", "--build", "plain"]) == 0
+    out = capsys.readouterr().out
+    assert "14 senders, 700 messages in " in out
+    assert out.count("pass  ") == 6
+    assert "FAIL" not in out
+
+
+# Takes some megabytes in each second, and does not give them back.
+LEAK = """
+from zope.interface import moduleProvides
+from netconsd.interfaces import IOutputModule
+moduleProvides(IOutputModule)
+kept = []
+def start(worker_count): ...
+def handle(worker, message):
+    kept.append(b"x" * 300_000)
+def stop(): ...
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_soak")
+def test_a_soak_that_loses_messages_and_takes_memory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was sent and did not arrive, and memory that grows on, are failures, by name and status."""
+    leak = tmp_path / "leak.py"
+    leak.write_text(LEAK)
+    daemon, send_batch = receivers.daemon, flood.send_batch
+
+    def leaking(tree: Path, module: str, options: Sequence[str], *rest: Any) -> Any:
+        return daemon(tree, module, (*options, str(leak)), *rest)
+
+    def lossy(origin: Any, senders: list[int], datagrams: list[bytes]) -> None:
+        kept = [pair for pair in zip(senders, datagrams, strict=True) if pair[0] != 1]
+        send_batch(origin, [sender for sender, _ in kept], [datagram for _, datagram in kept])
+
+    monkeypatch.setattr(receivers, "daemon", leaking)
+    monkeypatch.setattr(soak, "send_batch", lossy)
+    assert command.main(["soak", "--minutes", "0", "--build", "plain"]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL  messages that did not arrive: 50, at most 0" in out
+    assert "FAIL  growth of memory, in percent: " in out
 
 
 def test_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
