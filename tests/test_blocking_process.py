@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.loopback import send
-
-ROOT = Path(__file__).parents[1]
-SECONDS = 60.0
+from tests.processes import Daemon
 
 # Another module says when it has got or done something.
 MODULE = """
@@ -56,47 +47,27 @@ class Second(Base):
 """
 
 
-class Daemon:
-    """A daemon that waits for a second."""
+def started(directory: Path, how: str) -> Daemon:
+    """A daemon that waits for modules for a second."""
+    (directory / "x.py").write_text(MODULE)
+    return Daemon(directory, "-w1", "--stop-timeout", "0", "--set", f"x.Second.how={how}", "x.py")
 
-    def __init__(self, directory: Path, how: str) -> None:
-        (directory / "x.py").write_text(MODULE)
-        options = ["-u0", "-a127.0.0.1", "-w1", "--stop-timeout", "0", "--set", f"x.Second.how={how}", "x.py"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "netconsd", "run", *options],
-            cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.port = int(self.line(r"UDP port (\d+);")[1])
 
-    def line(self, pattern: str) -> Any:
-        """Read what it prints up to a line with this."""
-        assert self.process.stdout is not None
-        seen = []
-        for line in self.process.stdout:
-            seen.append(line)
-            if found := re.search(pattern, line):
-                return found
-        pytest.fail("".join(seen))
-
-    def end(self) -> str:
-        """What it prints after SIGTERM until it has ended."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.communicate(timeout=SECONDS)[0]
-        finally:
-            self.process.kill()
+def terminated(daemon: Daemon) -> str:
+    """What it prints after SIGTERM until it has ended."""
+    daemon.process.send_signal(signal.SIGTERM)
+    try:
+        return daemon.end()
+    finally:
+        daemon.process.kill()
 
 
 def test_a_stop_that_blocks_is_interrupted(tmp_path: Path) -> None:
     """It is named, the totals are told, and the other module is stopped, too; the end is an ordinary one."""
-    daemon = Daemon(tmp_path, "once")
+    daemon = started(tmp_path, "once")
     send(daemon.port, b"text\n")
-    daemon.line("got text")
-    out = daemon.end()
+    daemon.line("(got text)")
+    out = terminated(daemon)
     assert daemon.process.returncode == 0
     assert "Second: stop() has not returned within 1 seconds (--stop-timeout), and all else waits for it" in out
     assert "In all: 1 datagrams received, 1 messages from 1 senders" in out
@@ -106,10 +77,10 @@ def test_a_stop_that_blocks_is_interrupted(tmp_path: Path) -> None:
 
 def test_a_stop_that_cannot_be_interrupted_ends_the_process(tmp_path: Path) -> None:
     """It is named, the totals have been told, and the process ends by itself, with status 1."""
-    daemon = Daemon(tmp_path, "always")
+    daemon = started(tmp_path, "always")
     send(daemon.port, b"text\n")
-    daemon.line("got text")
-    out = daemon.end()
+    daemon.line("(got text)")
+    out = terminated(daemon)
     assert daemon.process.returncode == 1
     assert "In all: 1 datagrams received, 1 messages from 1 senders" in out
     assert "Second: stop() could not be interrupted, so the process ends, and no other module is stopped" in out
@@ -117,11 +88,11 @@ def test_a_stop_that_cannot_be_interrupted_ends_the_process(tmp_path: Path) -> N
 
 def test_a_reload_that_blocks_is_interrupted(tmp_path: Path) -> None:
     """It is named; then what has come in the meantime is received, and the daemon goes on."""
-    daemon = Daemon(tmp_path, "never")
+    daemon = started(tmp_path, "never")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.line("first reloaded")
+    daemon.line("(first reloaded)")
     send(daemon.port, b"meanwhile\n")
-    daemon.line(r"Second: reload\(\) has not returned within 1 seconds \(--stop-timeout\)")
-    daemon.line("got meanwhile")
-    assert "In all: 1 datagrams received" in daemon.end()
+    daemon.line(r"(Second: reload\(\) has not returned within 1 seconds) \(--stop-timeout\)")
+    daemon.line("(got meanwhile)")
+    assert "In all: 1 datagrams received" in terminated(daemon)
     assert daemon.process.returncode == 0
