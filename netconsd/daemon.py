@@ -29,6 +29,7 @@ from netconsd.loader import ModuleError
 from netconsd.patience import LEAST_SECONDS, Patience
 from netconsd.raised import raised
 from netconsd.settings import ConfigError
+from netconsd.steady import keep_steady
 from netconsd.systemd import Notifier
 
 __all__ = ["Daemon", "Receiver", "patience_with_modules"]
@@ -138,6 +139,7 @@ class Daemon(Service):
             from twisted.internet import reactor
 
             self._reactor = reactor
+            keep_steady(reactor)
         super().startService()  # type: ignore[no-untyped-call]
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)

@@ -1,0 +1,24 @@
+"""A reactor's time that does not jump when the system's clock is set."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+__all__ = ["keep_steady"]
+
+
+def keep_steady(reactor: Any) -> None:
+    """Let a reactor keep time by the monotonic clock, from now on.
+
+    Twisted's reactors take ``time.time`` for it. When that is set back by an hour, as on a machine whose clock was wrong
+    when it started, whatever is to be called later is called an hour late: reading goes on after a pause, a watchdog is
+    answered, a stop is waited for. To be called before anything is scheduled: a call that is would be out of time.
+
+    :raises RuntimeError: if something is scheduled already.
+    """
+    if reactor.seconds is time.monotonic:
+        return
+    if reactor.getDelayedCalls():
+        raise RuntimeError("calls are scheduled already by the clock that can be set: keep_steady comes before them")
+    reactor.seconds = time.monotonic
