@@ -8,6 +8,7 @@ cdef long long _MSGID_LIMIT
 cdef bytes _MSGID
 
 cpdef str readable(bytes data)
+cdef str _shown(str text)
 cpdef bytes unescape(bytes data)
 
 @cython.locals(text="const char *", end=Py_ssize_t, escape=Py_ssize_t)

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from netconsd import octets
+from netconsd.characters import Characters
 
 # The kernel's TASK_COMM_LEN is 16, the final NUL included.
 TASKNAME_LIMIT = 15
@@ -38,7 +39,12 @@ _BACKSLASH = 0x5C
 _MSGID_LIMIT = MSGID_LIMIT
 _DECIMAL_LIMIT = DECIMAL_LIMIT
 _MSGID = b"\n msgid="
-_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+# By the two digits of an escape, of either case: a table, because a stranger can send one in every four bytes.
+_DIGITS = b"0123456789abcdefABCDEF"
+_OCTETS = {bytes((high, low)): bytes((int(chr(high) + chr(low), 16),)) for high in _DIGITS for low in _DIGITS}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# By the number of a character: surrogates stand for bytes (PEP 383), all others for themselves.
+_NO_UTF8 = Characters(lambda code: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else chr(code))
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
 
@@ -54,18 +60,29 @@ class Body(NamedTuple):
 
 def readable(data: bytes) -> str:
     """Decode what should be UTF-8; a byte that is not becomes a visible ``\\xNN``."""
-    return data.decode("utf-8", "backslashreplace")
+    return _shown(data.decode("utf-8", "surrogateescape"))
+
+
+def _shown(text: str) -> str:
+    """Show the bytes that were no UTF-8, each a surrogate by now."""
+    return text if text.isascii() or not _SURROGATE.search(text) else text.translate(_NO_UTF8)
 
 
 def unescape(data: bytes) -> bytes:
     """Undo the kernel's escapes, once; an escape that was cut short stays as it is."""
     if b"\\" not in data:
         return data
-    return _ESCAPE.sub(_unescape_one, data)
-
-
-def _unescape_one(match: re.Match[bytes]) -> bytes:
-    return bytes((int(match[1], 16),))
+    first, *rest = data.split(b"\\x")
+    parts = [first]
+    for part in rest:
+        octet = _OCTETS.get(part[:2])
+        if octet is None:
+            parts.append(b"\\x")
+            parts.append(part)
+        else:
+            parts.append(octet)
+            parts.append(part[2:])
+    return b"".join(parts)
 
 
 def text_of(body: bytes) -> str:
@@ -78,7 +95,7 @@ def text_of(body: bytes) -> str:
             end -= 1
     escape = octets.find(body, _BACKSLASH, 0)
     if escape < 0 or escape > end:
-        return text[0:end].decode("utf-8", "backslashreplace")
+        return _shown(text[0:end].decode("utf-8", "surrogateescape"))
     return readable(unescape(text[0:end]))
 
 

@@ -9,10 +9,12 @@ cdef list _LEVELS
 @cython.locals(
     extended=ExtendedMessage,
     parts=list,
-    raw=bytes,
+    texts=list,
+    lines=list,
     text="const char *",
+    part=bytes,
+    line=bytes,
     when=bytes,
-    joined=bytes,
     received_at=double,
     end=Py_ssize_t,
 )
@@ -21,4 +23,5 @@ cpdef bytes log_lines(messages)
 @cython.locals(message=Message, source=Source, groups=dict, by_source=dict, group=list)
 cpdef dict by_file(messages, dict names, name_of)
 
-cdef bint _has_marks(ExtendedMessage message)
+@cython.locals(extended=ExtendedMessage)
+cdef Py_ssize_t _plain_end(message) except -1

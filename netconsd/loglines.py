@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import cast
 
 from netconsd import octets
 from netconsd.message import ExtendedMessage, Message, Source
@@ -30,29 +31,34 @@ def log_lines(messages: Iterable[Message]) -> bytes:
     """
     messages = list(messages)
     parts: list[bytes] = []
+    # Those of the parts that have to be looked at, and the lines that were: a stranger may well send what takes long.
+    texts: list[bytes] = []
+    lines: list[bytes] = []
     received_at = float("nan")
     when = b""
     for message in messages:
-        if isinstance(message, ExtendedMessage) and not _has_marks(message):
-            extended = message
-            raw = extended._raw
-            text = raw
-            end = octets.find(raw, _NEWLINE, 0) + 1
-            if end:
-                # Messages that were read together were received at the same time.
-                if extended._received_at != received_at:
-                    received_at = extended._received_at
-                    when = f"{_when(received_at)} [".encode()
-                parts.append(when)
-                parts.append(octets.seconds(extended._ts_usec))
-                parts.append(_LEVELS[extended._prefix & 7])
-                parts.append(text[0:end])
-                continue
-        parts.append(_line(message))
-    joined = b"".join(parts)
-    if octets.is_plain(joined):
-        return joined
-    return b"".join([_line(message) for message in messages])
+        end = _plain_end(message)
+        if end:
+            extended = cast("ExtendedMessage", message)
+            text = extended._raw
+            part = text[0:end]
+            # Messages that were read together were received at the same time.
+            if extended._received_at != received_at:
+                received_at = extended._received_at
+                when = f"{_when(received_at)} [".encode()
+            parts.append(when)
+            parts.append(octets.seconds(extended._ts_usec))
+            parts.append(_LEVELS[extended._prefix & 7])
+            parts.append(part)
+            texts.append(part)
+        else:
+            line = _line(message)
+            parts.append(line)
+            lines.append(line)
+    if octets.is_plain(b"".join(texts)):
+        return b"".join(parts)
+    rendered = iter(lines)
+    return b"".join([_line(message) if _plain_end(message) else next(rendered) for message in messages])
 
 
 def by_file(
@@ -81,11 +87,16 @@ def by_file(
     return groups
 
 
-def _has_marks(message: ExtendedMessage) -> bool:
-    """Whether something stands between level and text."""
-    if message._seq_reset or message._out_of_order or message._incomplete or message._replayed:
-        return True
-    return message._lost > 0 or message._caller is not None
+def _plain_end(message: Message) -> int:
+    """Where the text ends of a message that is the text and nothing else, if that is plain; 0 for others."""
+    if not isinstance(message, ExtendedMessage):
+        return 0
+    extended = message
+    if extended._seq_reset or extended._out_of_order or extended._incomplete or extended._replayed:
+        return 0
+    if extended._lost > 0 or extended._caller is not None:
+        return 0
+    return octets.find(extended._raw, _NEWLINE, 0) + 1
 
 
 def _line(message: Message) -> bytes:

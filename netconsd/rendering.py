@@ -7,11 +7,11 @@ that by other means.
 
 from __future__ import annotations
 
-import re
 from socket import AF_INET6, inet_ntop
 from typing import Final
 
 from netconsd.body import readable
+from netconsd.characters import Characters
 from netconsd.message import ExtendedMessage, Message
 
 __all__ = ["LEVELS", "LEVEL_COLUMN", "marks", "netconsd_line", "printable", "uptime"]
@@ -21,8 +21,6 @@ LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "deb
 
 LEVEL_COLUMN: Final[dict[int | None, str]] = {None: "-     ", **dict(enumerate(f"{word:<6}" for word in LEVELS))}
 """The levels in a column of six; ``-`` for a sender that did not say."""
-
-_NOT_PLAIN: Final = re.compile("[^ -~]")
 
 
 def printable(text: str) -> str:
@@ -37,17 +35,19 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     text = text.expandtabs()
-    return text if text.isprintable() else _NOT_PLAIN.sub(_visible, text)
+    return text if text.isprintable() else text.translate(_VISIBLE)
 
 
-def _visible(match: re.Match[str]) -> str:
-    character = match[0]
+def _visible(code: int) -> str:
+    character = chr(code)
     if character.isprintable():
         return character
-    code = ord(character)
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+_VISIBLE: Final = Characters(_visible)
 
 
 def uptime(ts_usec: int | None) -> str:

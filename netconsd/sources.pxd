@@ -5,7 +5,7 @@ from netconsd.message cimport source_of
 from netconsd.ncrx cimport Stream
 
 cdef double _NEVER
-cdef Py_ssize_t _OUT_LIMIT
+cdef Py_ssize_t _OUT_LIMIT, _OUT_OCTETS_LIMIT
 cdef double _BURST_SECONDS
 
 cdef class SourceTable:
@@ -23,7 +23,9 @@ cdef class SourceTable:
     cdef list _schedule
     cdef Tally _tally
 
-    @cython.locals(stream=Stream, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(
+        stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, octets=Py_ssize_t
+    )
     cpdef Py_ssize_t feed_part(
         self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
     ) except -1

@@ -24,9 +24,13 @@ SCHEDULE_SLACK = 64
 # A legacy datagram of 64 KiB can be 8320 messages (netconsd.lines). A batch of a thousand such is delivered in parts of
 # this many messages, and what one more datagram makes of it.
 OUT_LIMIT = 8192
+# And it can be a quarter of a gigabyte, of which a module may make ten times as much: it is delivered in parts that
+# were made of so many bytes, and one more datagram.
+OUT_OCTETS_LIMIT = 1024 * 1024
 
 _NEVER = NEVER
 _OUT_LIMIT = OUT_LIMIT
+_OUT_OCTETS_LIMIT = OUT_OCTETS_LIMIT
 _BURST_SECONDS = BURST_SECONDS
 
 
@@ -120,17 +124,21 @@ class SourceTable:
         start: int,
         out: list[Message],
     ) -> int:
-        """As :meth:`feed`, from ``start`` on, until the batch is done or :data:`OUT_LIMIT` messages are in ``out``.
+        """As :meth:`feed`, from ``start`` on, until the batch is done or a bound of a part is reached.
+
+        These are :data:`OUT_LIMIT` messages in ``out``, and :data:`OUT_OCTETS_LIMIT` bytes of datagrams.
 
         :returns: where to go on in the batch.
         """
         streams = self._streams
         index = start
         end = len(datagrams)
-        while index < end and len(out) < _OUT_LIMIT:
+        octets = 0
+        while index < end and len(out) < _OUT_LIMIT and octets < _OUT_OCTETS_LIMIT:
             key = senders[index]
             datagram = datagrams[index]
             index += 1
+            octets += len(datagram)
             try:
                 stream = streams[key]
                 if stream.last_seen != now:

@@ -11,9 +11,9 @@ __all__ = ["keep_steady"]
 def keep_steady(reactor: Any) -> None:
     """Let a reactor keep time by the monotonic clock, from now on.
 
-    Twisted's reactors take ``time.time`` for it. When that is set back by an hour, as on a machine whose clock was wrong
-    when it started, whatever is to be called later is called an hour late: reading goes on after a pause, a watchdog is
-    answered, a stop is waited for. To be called before anything is scheduled: a call that is would be out of time.
+    Twisted's reactors take ``time.time`` for it. When that is set back by an hour, as on a machine whose clock was
+    wrong when it started, whatever is to be called later is called an hour late: to read on after a pause, to answer a
+    watchdog. To be called before anything is scheduled, for such a call would be out of time.
 
     :raises RuntimeError: if something is scheduled already.
     """

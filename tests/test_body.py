@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -272,3 +274,28 @@ def test_what_is_remembered_of_bodies_is_bounded() -> None:
     for size, remembered in ((REMEMBERED_BYTES, True), (REMEMBERED_BYTES + 1, False)):
         body = b"text\n key=" + b"x" * (size - len(" key=\n")) + b"\n"
         assert (parse(body) is parse(body)) is remembered
+
+
+@given(
+    st.one_of(
+        st.binary(),
+        st.text().map(str.encode),
+        st.lists(st.sampled_from([b"\xff", b"\xed\xa0\x80", b"a", b"\xc3", b"\xc3\xa9", b"\xf4\x90\x80\x80"])).map(
+            b"".join
+        ),
+    )
+)
+def test_what_is_no_utf8_is_shown_byte_by_byte(data: bytes) -> None:
+    """As Python itself shows it with "backslashreplace"; all else is UTF-8."""
+    assert readable(data) == data.decode("utf-8", "backslashreplace")
+
+
+@given(
+    st.lists(st.sampled_from([b"\\", b"x", b"0", b"1", b"a", b"F", b"g", b"\\x41", b"\\x5c", b" ", b"_", b"+"])).map(
+        b"".join
+    )
+)
+def test_unescape_undoes_nothing_else(data: bytes) -> None:
+    """Only a backslash, an x and two hexadecimal digits are an escape, once."""
+    expected = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda match: bytes((int(match[1], 16),)), data)
+    assert unescape(data) == expected

@@ -19,6 +19,7 @@ ROOMS = [
     "allowed",
     "ledger",
     "octets",
+    "characters",
     "body",
     "message",
     "wire",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netconsd.ledger import Tally
 from netconsd.loglines import log_lines
 from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
-from netconsd.testing import extended_message, legacy_message
+from netconsd.sources import SourceTable
+from netconsd.testing import extended_message, legacy_message, source
 
 MESSAGE_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z \[")
 
@@ -178,3 +182,92 @@ def test_plain_lines() -> None:
         plain = extended_message("plain")
         assert log_lines([plain, message]) == log_lines([plain]) + log_lines([message])
         assert log_lines([message]).count(b"\n") == 1
+
+
+def calls_in(function: Callable[[], object]) -> int:
+    """How many functions are called in Python, by any code that has not been compiled."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+LONG = {
+    "control": b"\x01" * 60_000,
+    "mixed": b"a\x01\xe2\x80\xae" * 10_000,
+    "beyond": b"\xf4\x8f\xbf\xbf" * 15_000,
+    "no UTF-8": b"\xff" * 60_000,
+    "every other": b"\xffa" * 30_000,
+    "tabs": b"\t\x01" * 30_000,
+    "escapes": b"\\x01" * 15_000,
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("form", [b"6,1,2,-;%b\n", b"%b\n"], ids=["extended", "legacy"])
+def test_no_text_takes_long(text: bytes, form: bytes) -> None:
+    """Whatever characters a stranger sends: there is no call for each of them, in the logger nor in the printer, whose
+    time is that of all other senders with the same worker."""
+    table = SourceTable(Tally(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
+    (message,) = table.feed([source().key], [form % text], 1.5e9, 0.0)
+    renderings: list[Callable[[], object]] = [
+        lambda: log_lines([message]),
+        lambda: netconsd_line(message),
+        lambda: printable(message.text),
+    ]
+    for render in renderings:
+        render()
+        # Each escape of a kernel, of four bytes, takes a few where nothing is compiled.
+        assert calls_in(render) < 100 + 4 * text.count(b"\\")
+
+
+def test_each_message_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is not plain costs no more for that: neither itself nor others are rendered twice."""
+    rendered: list[str] = []
+
+    def note(text: str) -> str:
+        rendered.append(text)
+        return printable(text)
+
+    monkeypatch.setattr("netconsd.loglines.printable", note)
+    messages = [
+        extended_message("plain"),
+        extended_message("a\x01"),
+        legacy_message("a line\x01"),
+        extended_message("marked", seq_reset=True),
+        legacy_message("another"),
+    ]
+    lines = log_lines(messages).decode().splitlines()
+    assert [line.split()[-1] for line in lines] == ["plain", "a\\x01", "line\\x01", "marked", "another"]
+    assert len(rendered) == len(messages)
+    rendered.clear()
+    assert len(log_lines([messages[0], messages[2]]).splitlines()) == 2
+    assert len(rendered) == 1
+
+
+@given(st.text())
+def test_printable_is_what_it_says(text: str) -> None:
+    """Character by character: what is printable stays, and all else is its escape; a tab is spaces."""
+
+    def shown(character: str) -> str:
+        code = ord(character)
+        form = (
+            "{}"
+            if character.isprintable()
+            else "\\x{:02x}"
+            if code < 256
+            else "\\u{:04x}"
+            if code < 65536
+            else "\\U{:08x}"
+        )
+        return form.format(character if form == "{}" else code)
+
+    assert printable(text) == "".join(map(shown, text.expandtabs()))

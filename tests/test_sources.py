@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netconsd.ledger import COUNTERS, SENDER_COUNTERS, Tally, discrepancies
 from netconsd.message import ExtendedMessage, Message
 from netconsd.ncrx import NEVER
-from netconsd.sources import BURST_SECONDS, WAITING_BYTES_LIMIT, SourceTable
+from netconsd.sources import BURST_SECONDS, OUT_OCTETS_LIMIT, WAITING_BYTES_LIMIT, SourceTable
 from netconsd.testing import extended, fragments, source
 from tests.memory import bytes_for
 from tests.test_conservation import datagrams
@@ -416,3 +416,19 @@ def test_what_is_counted_of_a_sender() -> None:
     for name in SENDER_COUNTERS:
         first, *others = [getattr(each, name) for each in harness.table.top(3, name)]
         assert first == max(first, *others)
+
+
+@pytest.mark.parametrize("datagram", [b"x" * 60_000 + b"\n", extended("x" * 60_000)], ids=["legacy", "extended"])
+def test_a_part_of_a_batch_has_a_bound_in_bytes(datagram: bytes) -> None:
+    """A batch of the largest datagrams is handed out in parts, so that modules are not given a quarter of a gigabyte at
+    once; nothing of it is lost."""
+    table = Harness().table
+    done = parts = messages = 0
+    while done < 200:
+        out: list[Message] = []
+        before, done = done, table.feed_part([key(each) for each in range(200)], [datagram] * 200, 5.0, 0.0, done, out)
+        assert (done - before - 1) * len(datagram) < OUT_OCTETS_LIMIT
+        assert len(out) == done - before
+        messages += len(out)
+        parts += 1
+    assert (messages, parts) == (200, 12)
