@@ -19,7 +19,7 @@ cdef class Stream:
     cdef public double last_seen
     cdef readonly double deadline
     cdef readonly Py_ssize_t cost
-    cdef public bint scheduled
+    cdef public double scheduled_at
     cdef public double even_at
     cdef public long long datagrams, octets
     cdef readonly long long messages, legacy, lines, lost

@@ -75,9 +75,9 @@ class Stream:
     """
 
     __slots__ = (
-        *("_hold", "_last_msgid", "_last_seq", "_last_stamp", "_last_ts", "_legacy_datagrams", "_line"),
+        *("_hold", "_last_msgid", "_last_seq", "_last_stamp", "_last_ts", "_legacy_datagrams", "_line", "source"),
         *("_reassemblies", "_started", "_tally", "_waiting", "_window", "cost", "datagrams", "deadline", "even_at"),
-        *("last_seen", "legacy", "lines", "lost", "messages", "missing", "octets", "oddities", "scheduled", "source"),
+        *("last_seen", "legacy", "lines", "lost", "messages", "missing", "octets", "oddities", "scheduled_at"),
     )
 
     def __init__(self, source: Source, tally: Tally, hold: float, legacy_datagrams: bool = False) -> None:
@@ -95,8 +95,8 @@ class Stream:
         self.deadline = _NEVER
         #: About how many bytes of memory wait here.
         self.cost = 0
-        #: For the table of senders: whether the deadline is in its schedule; when the sender is even with its rate.
-        self.scheduled = False
+        #: For the table of senders: the deadline under which it is in the schedule; when it is even with its rate.
+        self.scheduled_at = _NEVER
         self.even_at = 0.0
         # This sender's part of the tally: what is worth eight words of memory, with a million senders.
         self.datagrams = 0

@@ -87,8 +87,8 @@ class SourceTable:
         self._legacy_datagrams = legacy_datagrams
         # In the order of the last datagram: the sender that is silent longest comes first.
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()
-        # A heap of (deadline, ticket, stream); a stream is in it once at most, perhaps with a deadline that has passed
-        # over since. The ticket makes every entry comparable.
+        # A heap of (deadline, ticket, stream). The entry that counts has the stream's ``scheduled_at`` (NEVER: there is
+        # none); what it was made for may be over. The ticket makes every entry comparable.
         self._schedule: list[tuple[float, int, Stream]] = []
         self._ticket = 0
         self._cost = 0
@@ -151,7 +151,7 @@ class SourceTable:
             cost = stream.cost
             stream.feed(datagram, received_at, now, out)
             self._cost += stream.cost - cost
-            if stream.deadline != _NEVER and not stream.scheduled:
+            if stream.deadline < stream.scheduled_at:
                 self._put_on_schedule(stream)
             if self._cost > self._waiting_limit:
                 self._relieve(out)
@@ -178,7 +178,7 @@ class SourceTable:
         out: list[Message] = []
         for stream in self._streams.values():
             stream.flush(out)
-            stream.scheduled = False
+            stream.scheduled_at = _NEVER
         self._schedule.clear()
         self._cost = 0
         return out
@@ -236,13 +236,15 @@ class SourceTable:
             # Senders that were evicted before their deadline; a stranger can have as many as he likes.
             kept = []
             for entry in self._schedule:
-                # One that is only idle has to be put back when it waits again.
-                entry[2].scheduled = entry[2].deadline != _NEVER
-                if entry[2].scheduled:
+                other = entry[2]
+                if other.deadline == _NEVER:
+                    # It has to be put back when it waits again.
+                    other.scheduled_at = _NEVER
+                elif entry[0] == other.scheduled_at:
                     kept.append(entry)
             heapify(kept)
             self._schedule = kept
-        stream.scheduled = True
+        stream.scheduled_at = stream.deadline
         self._ticket += 1
         heappush(self._schedule, (stream.deadline, self._ticket, stream))
 
@@ -253,9 +255,12 @@ class SourceTable:
             self._collect(now, out)
 
     def _serve_first(self, now: float, out: list[Message]) -> None:
-        """Take the first stream off the schedule; let it deliver what is due, and put it back if more waits."""
-        stream = heappop(self._schedule)[2]
-        stream.scheduled = False
+        """Take the first entry off the schedule; let its stream deliver what is due, and put it back if more waits."""
+        deadline, _, stream = heappop(self._schedule)
+        if deadline != stream.scheduled_at:
+            # There is an earlier one for it, or was.
+            return
+        stream.scheduled_at = _NEVER
         if stream.deadline <= now:
             self._cost -= stream.cost
             stream.expire(now, out)
@@ -267,7 +272,9 @@ class SourceTable:
         """Deliver early what waits longest, until the rest is within the bound."""
         while self._cost > self._waiting_limit and self._schedule:
             deadline, _, stream = heappop(self._schedule)
-            stream.scheduled = False
+            if deadline != stream.scheduled_at:
+                continue
+            stream.scheduled_at = _NEVER
             if stream.deadline > deadline:
                 # What it was for has been delivered since. What waits there now, if anything does, waits less long.
                 if stream.deadline != _NEVER:

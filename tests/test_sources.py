@@ -432,3 +432,36 @@ def test_a_part_of_a_batch_has_a_bound_in_bytes(datagram: bytes) -> None:
         messages += len(out)
         parts += 1
     assert (messages, parts) == (200, 12)
+
+
+@pytest.mark.parametrize("hold", [0.001, 0.01, 0.19])
+def test_a_short_wait_is_not_hidden_by_a_longer_one(hold: float) -> None:
+    """The parts of a message get 0.2 seconds; what waits behind a gap meanwhile waits for the reorder time only."""
+    harness = Harness(hold=hold)
+    harness.record(1, 1)
+    harness.feed((1, fragments(extended("long" * 300, seq=9))[0]))
+    assert harness.table.next_deadline() == 0.2
+    assert harness.record(1, 3) == []
+    assert harness.table.next_deadline() == hold
+    assert seen(harness.advance(hold)) == [("10.0.0.1", 3)]
+    assert harness.table.next_deadline() == 0.2
+    assert [message.incomplete for message in harness.advance(0.2) if isinstance(message, ExtendedMessage)] == [True]
+    assert harness.table.next_deadline() == 60.0
+
+
+def test_deadlines_that_come_earlier_and_earlier_are_bounded() -> None:
+    """A sender that alternates between long and short waits has few entries in the schedule, whatever it does."""
+    piece = fragments(extended("long" * 300, seq=2**40))[0]
+
+    def alternating() -> Harness:
+        harness = Harness(hold=0.1)
+        for seq in range(1, 40_000, 2):
+            # Both at once, before any of them is due; then it is flushed.
+            harness.now += 1e-9
+            harness.feed((1, piece), (1, extended("", seq=seq)))
+            if seq % 20 == 19:
+                harness.feed((1, extended("", seq=1, ts_usec=seq)))
+        return harness
+
+    # An entry takes more than a hundred bytes.
+    assert bytes_for(alternating) < 200_000
