@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import builds, chart, flood, report, soak
+from benchmarks import builds, chart, flood, overload, report, soak
 from benchmarks.measure import Place, measure, processors
 from benchmarks.proc import NeverQuietError
 from benchmarks.receivers import ReceiverError, floor
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 QUICK_MESSAGES = 20_000
 QUICK_SENDERS = 5_000
 # What is proven rather than measured: each has options of its own, and a verdict.
-COMMANDS = {"flood": flood.main, "soak": soak.main}
+COMMANDS = {"flood": flood.main, "soak": soak.main, "overload": overload.main}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks import builds, proc, receivers
 from benchmarks.crowd import REAL, REAL_PREFIX, Crowd
 from benchmarks.measure import DRAIN_SECONDS, processors
+from benchmarks.receivers import Totals
 from benchmarks.verdict import Check, told
 from netconsd.origins import LOOPBACK_BITS, Origin, Target, origin_for
 
@@ -58,13 +58,13 @@ def main(arguments: list[str]) -> int:
     )
     return told(
         [
-            Check("datagrams dropped by the kernel, or shed by a queue", _both(notes, "dropped", "shed"), 0),
+            Check("datagrams dropped by the kernel, or shed by a queue", both(notes, "dropped", "shed"), 0),
             Check("messages of real senders that did not arrive", crowd.messages - _sum(real, "messages"), 0),
             Check("of those that did, with a part missing", _sum(real, "incomplete"), 0),
             Check("numbers that seemed to be missing", _sum(real, "missing"), 0),
             Check("real senders that were forgotten in between", _sum(real, "resets") - REAL, 0),
             Check("memory of the daemon at most, in MB", peak / 1e6, MEMORY_LIMIT / 1e6),
-            Check("senders remembered beyond the limit", _beyond(totals, options.max_sources), 0),
+            Check("senders remembered beyond the limit", beyond(totals, options.max_sources), 0),
         ]
     )
 
@@ -97,10 +97,12 @@ def _sum(real: dict[str, dict[str, int]], name: str) -> int:
     return sum(account.get(name, 0) for account in real.values())
 
 
-def _both(notes: dict[str, int], *names: str) -> int:
+def both(notes: dict[str, int], *names: str) -> int:
+    """The sum of these counters."""
     return sum(notes.get(name, 0) for name in names)
 
 
-def _beyond(totals: Any, limit: int) -> int:
-    remembered = totals.senders - _both(totals.notes, "sources_evicted", "sources_aged")
-    return max(0, int(remembered) - limit)
+def beyond(totals: Totals, limit: int) -> int:
+    """How many senders more than that were remembered at the end."""
+    remembered = totals.senders - both(totals.notes, "sources_evicted", "sources_aged")
+    return max(0, remembered - limit)

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from netconsd.reader import BATCHES
@@ -36,6 +37,8 @@ class Totals:
     """0 where nobody tells them apart."""
     notes: dict[str, int]
     """``dropped``, ``shed`` and the like, where they are not 0."""
+    workers: dict[str, int] = field(default_factory=dict)
+    """What the workers counted, all together, where it is not 0."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +100,20 @@ def _totals(log: str) -> Totals:
     found = re.search(r"In all: (\d+) datagrams received, (\d+) messages from (\d+) senders", log)
     if not found:
         raise ReceiverError(f"the daemon's log has no totals:\n{log[-2000:]}")
-    failures = re.findall(r"Module .* failed.*|.*calls failed.*|Worker .* failed.*|Reading failed.*", log)
+    failures = re.findall(
+        r"Module .* failed.*|.*calls failed.*|Worker .* failed.*|Reading failed.*|The ledger does not close.*", log
+    )
     if failures:
         raise ReceiverError("\n".join(failures[:5]) + f"\n{log[-2000:]}")
     notes = re.search(r"Of note: (.*)", log)
-    return Totals(
-        int(found[1]),
-        int(found[2]),
-        int(found[3]),
-        {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", notes[1] if notes else "")},
-    )
+    workers: Counter[str] = Counter()
+    for counters in re.findall(r"Worker \d+: \d+ messages from \d+ senders; (.*)", log):
+        workers.update(_named(counters))
+    return Totals(int(found[1]), int(found[2]), int(found[3]), _named(notes[1] if notes else ""), dict(workers))
+
+
+def _named(counters: str) -> dict[str, int]:
+    return {name: int(count) for name, count in re.findall(r"(\w+) (\d+)", counters)}
 
 
 @contextmanager

@@ -1,0 +1,259 @@
+"""An overload: does memory stay within its bound however long it lasts, and is all well at once when it is over?
+
+A module takes nothing for a while, and then as much as it can, by turns, while everything is sent that costs memory:
+first until the bounds are reached, then for as long again. Then the module is released, and a trickle is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import bounds, builds, proc, receivers
+from benchmarks.flood import beyond, both, send_batch
+from benchmarks.measure import DRAIN_SECONDS, processors
+from benchmarks.pressure import KINDS, Pressure
+from benchmarks.receivers import Totals
+from benchmarks.verdict import Check, told
+from netconsd.generate import FIRST_SEQ, Fleet, Template
+from netconsd.origins import LOOPBACK_BITS, Origin, Target, origin_for
+from netconsd.settings import Settings
+
+# Small enough to be reached within seconds; what may wait is no setting. Reordering lasts long enough for it.
+SMALL = Settings(queue=4000, max_sources=20_000, rcvbuf=4 * bounds.MIB, batch=64, reorder=2.0)
+RATE = 40_000
+SECONDS = 20.0
+# The module takes nothing, and then something, so often in each half; and for this part of the time nothing.
+TURNS = 2
+STANDS = 0.6
+SAMPLE_SECONDS = 0.05
+# The second half may have as much more: what is left over between the objects of one size is not always the same.
+GROWTH = 0.05
+# The trickle: senders, of both workers, messages per second, and seconds. What was sent before the worker has looked at
+# a first batch still finds a full queue.
+TRICKLE = Fleet(Template("extended"), 20, 0, 2**21)
+TRICKLE_PREFIX = "127.96.0."
+TRICKLE_RATE = 200
+TRICKLE_SECONDS = 3.0
+RECOVERY_SECONDS = 1.0
+# What alone is loaded with --only, the lines of the bound that it may fill, and the counters that show that it did.
+ALONE: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "queue": (["queue"], ["queue", "hand", "read"], ["shed"]),
+    "waiting": (["waiting"], ["waiting", "hand", "read", "senders", "forgotten"], ["crowded"]),
+    "senders": (["senders"], ["senders", "hand", "read", "queue"], ["sources_evicted"]),
+    "large": (["large"], ["queue", "waiting", "hand", "read"], ["shed"]),
+}
+REACHED = ["shed", "sources_evicted", "crowded"]
+
+
+@dataclass
+class Peaks:
+    """What there was at most in a part of the time, in bytes."""
+
+    memory: int = 0
+    sampled: int = 0
+    kernel: int = 0
+
+
+def main(arguments: list[str]) -> int:
+    """Overload a daemon, and say what came of it; 0 if all is as it is to be."""
+    options = _parser().parse_args(arguments)
+    settings = Settings() if options.defaults else SMALL
+    given = {name: getattr(options, name) for name in ("queue", "max_sources", "rcvbuf", "workers", "batch")}
+    settings = Settings(**{**_given(settings), **{name: value for name, value in given.items() if value is not None}})
+    kinds, names, reached = ALONE.get(options.only, (list(KINDS), [], REACHED))
+    lines = [line for line in bounds.bounds(settings, options.build) if not names or line.name in names]
+    limit = sum(line.octets for line in lines)
+    if limit + bounds.kernel_bound(settings) > _available():
+        raise receivers.ReceiverError(f"this machine has not the {limit / 1e6:.0f} MB that the daemon may take")
+    with tempfile.TemporaryDirectory(prefix="netconsd-overload-") as name:
+        run = Run(Path(name), settings, Pressure(kinds), options)
+        run.all()
+    for line in lines:
+        print(f"{line.octets / 1e6:8.1f} MB at most: {line.about}")
+    first, second = run.peaks
+    print(
+        f"memory {run.idle / 1e6:.1f} MB at rest; above that {_told(first, run.idle)} in the first half, "
+        f"{_told(second, run.idle)} in the second, {(run.after - run.idle) / 1e6:.1f} MB when all was worked off"
+    )
+    lost = run.lost()
+    settled = (lost[-1] + 1) / TRICKLE_RATE if lost else 0.0
+    print(
+        f"all arrives from {settled:.2f} seconds after the release on; {run.worked_off:.1f} seconds after it, all is "
+        "worked off"
+    )
+    return told(run.checks(limit, reached, lost))
+
+
+class Run:
+    """A daemon, and what is done to it."""
+
+    def __init__(self, directory: Path, settings: Settings, pressure: Pressure, options: argparse.Namespace) -> None:
+        self.settings = settings
+        self.idle = self.after = 0
+        self.peaks = [Peaks(), Peaks()]
+        self.worked_off = 0.0
+        self.sent = 0
+        self.totals = Totals(0, 0, 0, {}, {})
+        self.account: dict[str, Any] = {}
+        self._directory = directory
+        self._gate = directory / "gate"
+        self._pressure = pressure
+        self._build = options.build
+        self._rate = options.rate
+        self._seconds = options.seconds
+
+    def all(self) -> None:
+        """Do it."""
+        tree = builds.checkout(self._build, self._directory / "tree")
+        scratch = self._directory / "scratch"
+        scratch.mkdir()
+        account = self._directory / "account"
+        sets = {"gate": self._gate, "path": account, "prefix": TRICKLE_PREFIX}
+        arguments = [part for key, value in sets.items() for part in ("--set", f"stands.{key}={value}")]
+        sender_cpus, receiver_cpus = processors(True)
+        with receivers.daemon(tree, "stands", [*_options(self.settings), *arguments], scratch, receiver_cpus) as daemon:
+            proc.wait_until_quiet(daemon.pid, daemon.port, DRAIN_SECONDS)
+            self.idle, _ = proc.memory(daemon.pid)
+            origin = origin_for(Target("127.0.0.1", daemon.port), None, LOOPBACK_BITS)
+            try:
+                with builds.on_processors(sender_cpus):
+                    for half in self.peaks:
+                        self._overload(origin, daemon, half)
+                    released = time.monotonic()
+                    self._trickle(origin)
+                self.worked_off = proc.wait_until_quiet(daemon.pid, daemon.port, DRAIN_SECONDS) - released
+            finally:
+                self._gate.unlink(missing_ok=True)
+                origin.close()
+            self.after, _ = proc.memory(daemon.pid)
+            self.totals = daemon.stop()
+        self.account = json.loads(account.read_text())
+
+    def checks(self, limit: int, reached: list[str], lost: list[int]) -> list[Check]:
+        """What is to be."""
+        totals, notes, workers = self.totals, self.totals.notes, self.totals.workers
+        first, second = (peaks.memory - self.idle for peaks in self.peaks)
+        kernel = max(peaks.kernel for peaks in self.peaks)
+        after = [number for number in lost if number >= RECOVERY_SECONDS * TRICKLE_RATE]
+        return [
+            Check("bounds that were not reached", sum(not notes.get(name) for name in reached), 0),
+            Check("memory at most, above that at rest, in MB", max(first, second) / 1e6, limit / 1e6),
+            Check(
+                "growth from the first half to the second, in percent",
+                max(0.0, 100 * (second / first - 1)),
+                100 * GROWTH,
+            ),
+            Check("memory of the kernel for it, in MB", kernel / 1e6, bounds.kernel_bound(self.settings) / 1e6),
+            Check("senders remembered beyond the limit", beyond(totals, self.settings.max_sources), 0),
+            Check(
+                "datagrams neither received nor dropped by the kernel",
+                self.sent - totals.datagrams - both(notes, "dropped"),
+                0,
+            ),
+            Check(
+                "datagrams neither shed nor looked at",
+                totals.datagrams - both(notes, "shed") - both(workers, "datagrams", "skipped"),
+                0,
+            ),
+            Check("messages not handed out", totals.messages - self.account["messages"], 0),
+            Check(f"messages lost later than {RECOVERY_SECONDS:g} s after the release", len(after), 0),
+        ]
+
+    def lost(self) -> list[int]:
+        """The numbers of those messages of the trickle that did not arrive."""
+        numbers: dict[str, list[int]] = self.account["numbers"]
+        got = {(address, seq) for address, seqs in numbers.items() for seq in seqs}
+        count = TRICKLE.senders
+        return [
+            number
+            for number in range(int(TRICKLE_RATE * TRICKLE_SECONDS))
+            if (f"{TRICKLE_PREFIX}{number % count}", FIRST_SEQ + number // count) not in got
+        ]
+
+    def _overload(self, origin: Origin, daemon: receivers.Receiver, peaks: Peaks) -> None:
+        proc.forget_peak(daemon.pid)
+        turn = self._seconds / 2 / TURNS
+        for _ in range(TURNS):
+            self._gate.touch()
+            self._press(origin, daemon, peaks, turn * STANDS)
+            self._gate.unlink()
+            self._press(origin, daemon, peaks, turn * (1 - STANDS))
+        _, most = proc.memory(daemon.pid)
+        peaks.memory = max(peaks.sampled, most)
+
+    def _press(
+        self,
+        origin: Origin,
+        daemon: receivers.Receiver,
+        peaks: Peaks,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        started = now = clock()
+        sampled = 0.0
+        sent = 0
+        while now - started < seconds:
+            if now - sampled > SAMPLE_SECONDS:
+                peaks.sampled = max(peaks.sampled, proc.memory(daemon.pid)[0])
+                peaks.kernel = max(peaks.kernel, proc.waiting_bytes(daemon.port))
+                sampled = now
+            if sent < (now - started) * self._rate:
+                senders, datagrams = self._pressure.next()
+                send_batch(origin, senders, datagrams)
+                sent += len(datagrams)
+            else:
+                time.sleep(0.0005)
+            now = clock()
+        self.sent += sent
+
+    def _trickle(self, origin: Origin, clock: Callable[[], float] = time.monotonic) -> None:
+        started = clock()
+        for number in range(int(TRICKLE_RATE * TRICKLE_SECONDS)):
+            while clock() - started < number / TRICKLE_RATE:
+                time.sleep(0.001)
+            sender, datagrams = TRICKLE.message(number)
+            send_batch(origin, [sender], datagrams)
+            self.sent += 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m benchmarks overload", description=__doc__.partition("\n\n")[0])
+    made.add_argument("--seconds", type=float, default=SECONDS, help="[%(default)s]")
+    made.add_argument("--rate", type=int, default=RATE, help="datagrams per second [%(default)s]")
+    made.add_argument("--only", choices=ALONE, help="one thing that costs memory, instead of all of them")
+    made.add_argument("--defaults", action="store_true", help="with the daemon's own bounds, not with small ones")
+    for name in ("queue", "max-sources", "rcvbuf", "batch"):
+        made.add_argument(f"--{name}", type=int, help="the daemon's option")
+    made.add_argument("-w", "--workers", type=int, help="the daemon's option")
+    made.add_argument("--build", choices=("compiled", "plain"), default="compiled", help="of netconsd [%(default)s]")
+    return made
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    names = ("queue", "max_sources", "rcvbuf", "workers", "batch", "reorder")
+    return {name: getattr(settings, name) for name in names}
+
+
+def _options(settings: Settings) -> list[str]:
+    """As the daemon's command line has them."""
+    given = _given(settings)
+    given["reorder"] = round(1000 * settings.reorder)
+    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _available() -> int:
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) * 1024
+
+
+def _told(peaks: Peaks, idle: int) -> str:
+    return f"{(peaks.memory - idle) / 1e6:.1f} MB"
