@@ -37,6 +37,7 @@ _HELD, _HUGE_HELD = _whole(1000, _LONG), _whole(1000, _HUGE)
 _PIECES = fragments(extended(_LONG * 60, seq=7))
 _HUGE_PIECE = b"6,9,9,-,ncfrag=0/131072;" + _HUGE
 _HALF = b"a line without an end " + _LONG
+_HUGE_HALF = b"x" * (LARGEST - 1)
 _NEWLINES = b"\n" * LARGEST
 
 
@@ -45,7 +46,7 @@ class Pressure:
 
     def __init__(self, kinds: list[str]) -> None:
         """
-        :param kinds: names of :data:`KINDS`, which come by turns.
+        :param kinds: names of :data:`KINDS`, which come by turns; strangers are new each time.
         """
         self._kinds = [KINDS[kind] for kind in kinds]
         #: How many batches there were.
@@ -55,55 +56,56 @@ class Pressure:
         """The next one."""
         turn, which = divmod(self.number, len(self._kinds))
         self.number += 1
-        return self._kinds[which](turn)
+        return self._kinds[which](turn, self.number)
 
 
 _FLEETS = [Fleet(Template(format), REAL, 0, nth * REAL) for nth, format in enumerate(FORMATS)]
-_KERNELS = Fleet(Template("extended", CHUNK), REAL, 10**9, 0)
+# Lines, because what is shed would leave gaps, behind which the rest would wait.
+_KERNELS = Fleet(Template("legacy", CHUNK), REAL, 0, 0)
 
 
-def _real(turn: int) -> Batch:
+def _real(turn: int, number: int) -> Batch:
     """Machines in every format."""
     nth, which = divmod(turn, len(_FLEETS))
     return _FLEETS[which].batch(nth * TOGETHER, (nth + 1) * TOGETHER)
 
 
-def _full(turn: int) -> Batch:
-    """The largest datagrams of kernels, in order: a place in a queue each."""
+def _full(turn: int, number: int) -> Batch:
+    """The largest datagrams of kernels, none of which waits: a place in a queue each."""
     return _KERNELS.batch(turn * TOGETHER, (turn + 1) * TOGETHER)
 
 
-def _strangers(turn: int, datagrams: list[bytes]) -> Batch:
+def _strangers(number: int, datagrams: list[bytes]) -> Batch:
     """The same datagrams from as many new senders."""
-    first = turn * TOGETHER
+    first = number * TOGETHER
     numbers = [FIRST_FORGED + (first + each) % FORGED for each in range(TOGETHER)]
     return [number for number in numbers for _ in datagrams], datagrams * TOGETHER
 
 
-def _new(turn: int) -> Batch:
+def _new(turn: int, number: int) -> Batch:
     """Strangers who are remembered with all that there is to remember: numbers in order, and a line."""
-    return _strangers(turn, [_FIRST, _SECOND, b"a line\n"])
+    return _strangers(number, [_FIRST, _SECOND, b"a line\n"])
 
 
-def _waiting(turn: int) -> Batch:
+def _waiting(turn: int, number: int) -> Batch:
     """Of each stranger something that waits for what never comes: behind a gap, a part, a line; small and large."""
-    senders, datagrams = _strangers(turn, [_FIRST, (_HELD, _PIECES[0], _HALF)[turn % 3]])
-    senders[-3:] = senders[-1] + 1, senders[-1] + 2, senders[-1] + 3
-    datagrams[-3:] = _HUGE_PIECE, b"x" * (LARGEST - 1), b"x" * (LARGEST - 1)
+    senders, datagrams = _strangers(number, [_FIRST, (_HELD, _PIECES[0], _HALF)[turn % 3]])
+    # The second of each pair.
+    datagrams[1:12:2] = [_HUGE_HELD, _HUGE_PIECE, _HUGE_HALF] * 2
     return senders, datagrams
 
 
-def _large(turn: int) -> Batch:
+def _large(turn: int, number: int) -> Batch:
     """The largest datagrams that there can be: whole, held, in parts, without an end, and full of ends."""
-    senders, _ = _strangers(turn, [b""])
+    senders, _ = _strangers(number, [b""])
     return (
         [senders[0], senders[1], senders[1], *senders[2:5]],
-        [_whole(turn, _HUGE), _FIRST, _HUGE_HELD, _HUGE_PIECE, b"x" * LARGEST, _NEWLINES],
+        [_whole(turn, _HUGE), _FIRST, _HUGE_HELD, _HUGE_PIECE, _HUGE_HALF, _NEWLINES],
     )
 
 
 #: What costs memory, by the line of :mod:`benchmarks.bounds` that it is for; and real senders.
-KINDS: dict[str, Callable[[int], Batch]] = {
+KINDS: dict[str, Callable[[int, int], Batch]] = {
     "real": _real,
     "queue": _full,
     "senders": _new,
