@@ -1,4 +1,4 @@
-"""Flood and soak work, and say so when something is lost. How much a machine can take is not tested here."""
+"""Flood, soak and overload work, and say so when something is lost. How much a machine can take is not tested here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,37 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import flood, receivers, soak
+from benchmarks import bounds, builds, flood, overload, receivers, soak
 from benchmarks.crowd import FIRST_FORGED, FORGED_PER_MESSAGE, REAL, Crowd
+from benchmarks.pressure import FIRST_FORGED as FIRST_STRANGER
+from benchmarks.pressure import KINDS, LARGEST, Pressure
+from benchmarks.pressure import REAL as REAL_OF_A_FORMAT
+from benchmarks.scenarios import Build
 from benchmarks.soak import LIFE, Sample, cohorts, ends
 from benchmarks.verdict import Check, told
+from netconsd.build import COMPILED
 from netconsd.datagrams import CHUNK
+from netconsd.generate import FORMATS
+from netconsd.settings import Settings
 from tests.test_faults import fleet_of
 
 SMALL = ["flood", "--forged", "5000", "--max-sources", "2000", "--rate", "5000", "--build", "plain"]
+# A queue that is full within a tenth of a second, and of which a bound on memory would be noticed.
+QUEUE = [
+    "overload",
+    "--only",
+    "queue",
+    "--seconds",
+    "4",
+    "-w",
+    "1",
+    "--queue",
+    "500",
+    "--batch",
+    "8",
+    "--rate",
+    "20000",
+]
 
 
 def test_a_crowd() -> None:
@@ -141,6 +164,60 @@ def test_a_soak_that_loses_messages_and_takes_memory(
     out = capsys.readouterr().out
     assert "FAIL  messages that did not arrive: 50, at most 0" in out
     assert "FAIL  growth of memory, in percent: " in out
+@pytest.mark.parametrize("build", ["compiled", "plain"] if COMPILED else ["plain"])
+def test_a_small_overload(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    """From end to end: a module stands still, the queue fills up, and afterwards nothing is lost any more."""
+    assert command.main([*QUEUE, "--build", build]) == 0, capsys.readouterr().out
+    assert "pass  bounds that were not reached: 0" in capsys.readouterr().out
+
+
+def test_an_overload_without_a_bound(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that takes everything is a failure: of the bound that is not reached, and of the memory."""
+    checkout = builds.checkout
+
+    def without_a_limit(build: Build, target: Path) -> Path:
+        tree = checkout(build, target)
+        workers = tree / "netconsd/workers.py"
+        text = workers.read_text()
+        assert "self._limit = settings.queue" in text
+        workers.write_text(text.replace("self._limit = settings.queue", "self._limit = 10**9"))
+        return tree
+
+    monkeypatch.setattr(builds, "checkout", without_a_limit)
+    monkeypatch.setattr(overload, "TURNS", 1)
+    monkeypatch.setattr(overload, "STANDS", 0.99)
+    monkeypatch.setattr(bounds, "HAND_BYTES", bounds.MIB)
+    assert command.main([*QUEUE, "--build", "plain"]) == 1
+    out = capsys.readouterr().out
+    assert "FAIL  bounds that were not reached: 1" in out
+    assert "FAIL  memory at most, above that at rest" in out
+
+
+def test_pressure() -> None:
+    """Every kind is sent by turns, up to the largest datagrams; strangers are new each time, and none of them real."""
+    pressure = Pressure(list(KINDS))
+    strangers: set[int] = set()
+    sizes: set[int] = set()
+    for number in range(50 * len(KINDS)):
+        senders, datagrams = pressure.next()
+        assert len(senders) == len(datagrams)
+        sizes.update(map(len, datagrams))
+        forged = {sender for sender in senders if sender >= FIRST_STRANGER}
+        assert not forged & strangers
+        strangers |= forged
+        assert bool(forged) == (list(KINDS)[number % len(KINDS)] not in ("real", "queue"))
+        assert forged or max(senders) < REAL_OF_A_FORMAT * len(FORMATS)
+    assert max(sizes) == LARGEST
+
+
+def test_the_bound_is_that_of_the_docs() -> None:
+    """docs/security has the sum, and each line of it, with the defaults."""
+    text = (Path(__file__).parents[1] / "docs/security.rst").read_text()
+    for build in ("compiled", "plain"):
+        lines = bounds.bounds(Settings(), build)  # type: ignore[arg-type]
+        for line in lines:
+            assert f"{line.octets / bounds.MIB:.0f} MiB" in text, line
+        assert f"{sum(line.octets for line in lines) / bounds.MIB:.0f} MiB" in text
 
 
 def test_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
