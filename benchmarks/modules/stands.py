@@ -18,14 +18,14 @@ SECONDS = 0.01
 @implementer(IBatchOutputModule)
 class Stands:
     """Takes no message while ``gate`` exists. At the end it writes into ``path``, in JSON, how many messages it took,
-    and by address the numbers of those from the senders whose addresses begin with ``prefix``."""
+    and by address the numbers of those from the senders whose addresses begin with ``prefix``, and when they came."""
 
     def __init__(self, *, gate: str, path: str, prefix: str) -> None:
         self._gate = Path(gate)
         self._path = Path(path)
         self._prefix = prefix
         self._messages: list[int] = []
-        self._numbers: list[dict[str, list[int]]] = []
+        self._numbers: list[dict[str, list[tuple[int, float]]]] = []
 
     def start(self, worker_count: int) -> None:
         self._messages = [0] * worker_count
@@ -34,11 +34,12 @@ class Stands:
     def handle_batch(self, worker: int, messages: list[Message]) -> None:
         while self._gate.exists():
             time.sleep(SECONDS)
+        now = time.monotonic()
         self._messages[worker] += len(messages)
         for message in messages:
             address = message.source.address
             if address.startswith(self._prefix) and isinstance(message, ExtendedMessage):
-                self._numbers[worker].setdefault(address, []).append(message.seq)
+                self._numbers[worker].setdefault(address, []).append((message.seq, now))
 
     def stop(self) -> None:
         numbers = {address: each for one in self._numbers for address, each in one.items()}
