@@ -164,6 +164,8 @@ def test_a_soak_that_loses_messages_and_takes_memory(
     out = capsys.readouterr().out
     assert "FAIL  messages that did not arrive: 50, at most 0" in out
     assert "FAIL  growth of memory, in percent: " in out
+
+
 @pytest.mark.parametrize("build", ["compiled", "plain"] if COMPILED else ["plain"])
 def test_a_small_overload(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
     """From end to end: a module stands still, the queue fills up, and afterwards nothing is lost any more."""
