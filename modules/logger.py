@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from netconsd.filenames import HOST, check_template
 from netconsd.intake import Intake
-from netconsd.interfaces import IBatchOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable
 from netconsd.logfiles import DIRECTORY_MODE, LogFiles
 from netconsd.loglines import by_file
 from netconsd.message import Message, Source
@@ -33,7 +33,7 @@ NAMES: Final = 4096
 log = Log("netconsd.logger")
 
 
-@implementer(IBatchOutputModule, IReloadable)
+@implementer(IBatchOutputModule, IReloadable, ICountsLosses)
 class Logger:
     """One line per message, one file per sender, one write per batch and file.
 
@@ -109,7 +109,11 @@ class Logger:
     @property
     def lost_lines(self) -> int:
         """How many lines could not be written since the start; read it in any thread."""
-        return sum(files.lost_lines for files in self._workers)
+        return sum(map(self.lost, range(len(self._workers))))
+
+    def lost(self, worker: int) -> int:
+        """How many lines of a worker could not be written since the start; read it in any thread."""
+        return self._workers[worker].lost_lines
 
     def start(self, worker_count: int) -> None:
         """Make the directory, and read the files that the settings name.

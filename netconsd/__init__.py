@@ -4,7 +4,14 @@ The light public names are here; the service is :mod:`netconsd.service`, the pla
 Importing this package never imports a reactor.
 """
 
-from netconsd.interfaces import IBatchOutputModule, IListening, IOutputModule, IReloadable, ITakesLegacyDatagrams
+from netconsd.interfaces import (
+    IBatchOutputModule,
+    ICountsLosses,
+    IListening,
+    IOutputModule,
+    IReloadable,
+    ITakesLegacyDatagrams,
+)
 from netconsd.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 
 __version__ = "0.1.0"
@@ -12,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ExtendedMessage",
     "IBatchOutputModule",
+    "ICountsLosses",
     "IListening",
     "IOutputModule",
     "IReloadable",

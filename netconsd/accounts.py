@@ -32,6 +32,8 @@ class ListenerAccount:
     #: Bytes of the receive buffer that are taken, and how many there are, in the kernel's terms.
     buffer_used: int
     buffer_size: int
+    #: Whether the last try to read failed.
+    failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class WorkerAccount:
     def queued(self) -> int:
         """Datagrams in the queue that the worker has not looked at."""
         return max(0, self.counters["queued"] - self.counters["datagrams"] - self.counters["skipped"])
+
+    @property
+    def abandoned(self) -> int:
+        """Datagrams in the queue, and messages that wait, of a worker that has not come to its end at the stop."""
+        return self.queued + self.held if self.alive else 0
 
     @property
     def held(self) -> int:
@@ -87,6 +94,8 @@ class ModuleAccount:
     seconds: float
     #: Since when it has had the batch that it has now; 0 if it has none.
     busy_seconds: float
+    #: Messages that it says it has lost (:class:`netconsd.ICountsLosses`).
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +168,9 @@ def take(
 
 def _listener(number: int, reader: BatchReader) -> ListenerAccount:
     reader.look()
-    return ListenerAccount(number, asdict(reader.tally), reader.sizes.copy(), reader.buffer_used, reader.buffer_size)
+    return ListenerAccount(
+        number, asdict(reader.tally), reader.sizes.copy(), reader.buffer_used, reader.buffer_size, reader.failing
+    )
 
 
 def _worker(lane: Lane) -> WorkerAccount:
@@ -182,6 +193,7 @@ def _modules(outputs: Sequence[Output], now: float) -> Iterator[ModuleAccount]:
                 batches=tally.batches,
                 seconds=tally.seconds,
                 busy_seconds=max(0.0, now - called_at) if called_at else 0.0,
+                lost=output.lost(worker),
             )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from netconsd.message import Message
 
-__all__ = ["IBatchOutputModule", "IListening", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
+__all__ = ["IBatchOutputModule", "ICountsLosses", "IListening", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
 
 # zope.interface methods are declared without ``self``.
 # ruff: noqa: N805
@@ -95,6 +95,20 @@ class IListening(Interface):
             all of IPv6.
         :returns: anything, or a Deferred, which the start of the daemon waits for, while messages come already.
         :raises Exception: whatever is raised ends the daemon as if it had not started, and is shown to the user.
+        """
+
+
+class ICountsLosses(Interface):
+    """What a module provides in addition, if it knows of messages that it could not put where they belong.
+
+    What ``handle`` raises is counted without that. This is for a module that goes on: whose disk is full, or whose
+    server is away. The numbers are in the metrics and in the totals.
+    """
+
+    def lost(worker: int) -> int:
+        """How many messages of this worker were lost since the start; called in the reactor's thread at any time.
+
+        What it raises is logged, and counts as none.
         """
 
 

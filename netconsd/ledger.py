@@ -128,7 +128,8 @@ class ListenerTally:
     #: Datagrams received, and their bytes: counted where they are read, before anything else becomes of them.
     datagrams: int = 0
     octets: int = 0
-    #: Datagrams that the kernel dropped because the socket's receive buffer was full; as of the last look at it.
+    #: Datagrams that the kernel dropped, as of the last look at it: the socket's receive buffer was full, or a checksum
+    #: was wrong.
     dropped: int = 0
     #: Datagrams that filled the receive buffer to the last byte, so that more of them may have been cut off.
     truncated: int = 0

@@ -20,6 +20,10 @@ class Lane(Protocol):
         """Places of the queue that are taken, the batch in hand included."""
 
     @property
+    def waiting(self) -> int:
+        """Datagrams of the queue that were not looked at."""
+
+    @property
     def senders(self) -> int:
         """Senders remembered."""
 
@@ -60,7 +64,7 @@ def status(lanes: Sequence[Lane], hanging: Sequence[int] = ()) -> str:
     messages = sum(int(lane.tally.messages) for lane in lanes)
     line = (
         f"{messages} messages so far; {sum(lane.senders for lane in lanes)} senders; "
-        f"{sum(lane.backlog for lane in lanes)} datagrams waiting"
+        f"{sum(lane.waiting for lane in lanes)} datagrams waiting"
     )
     if hanging:
         names = ", ".join(map(str, hanging))

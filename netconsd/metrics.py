@@ -5,6 +5,7 @@ Labels are the numbers of listeners and workers, and the names of modules: nothi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
@@ -31,7 +32,10 @@ __all__ = ["LISTENER", "WORKER", "AccountsCollector", "registry"]
 LISTENER = {
     "datagrams": ("netconsd_received_datagrams", "Datagrams received."),
     "octets": ("netconsd_received_bytes", "Bytes in the datagrams received."),
-    "dropped": ("netconsd_kernel_dropped_datagrams", "Datagrams dropped because the receive buffer was full."),
+    "dropped": (
+        "netconsd_kernel_dropped_datagrams",
+        "Datagrams dropped: the receive buffer was full, or a checksum wrong.",
+    ),
     "truncated": ("netconsd_truncated_datagrams", "Datagrams that may have been cut off."),
     "refused": ("netconsd_refused_datagrams", "Datagrams from an address that cannot be read; dropped."),
     "denied": ("netconsd_denied_datagrams", "Datagrams from an address that is not allowed; dropped."),
@@ -96,14 +100,26 @@ class AccountsCollector(Collector):
         yield from _workers(accounts)
         yield from _modules(accounts)
         yield _gauge("netconsd_queue_places_limit", "Places in the queue of each worker.", self._settings.queue)
-        yield _gauge("netconsd_senders_limit", "Senders that all workers remember at most.", self._settings.max_sources)
+        yield _gauge(
+            "netconsd_senders_limit", "Senders that each worker remembers at most.", self._settings.sources_share
+        )
+
+
+class Process(ProcessCollector):
+    """What Linux says of the process, where /proc has nothing but processes, too: ``ProcSubset=pid`` of systemd."""
+
+    def _boot_time(self) -> float:
+        try:
+            return float(super()._boot_time())  # type: ignore[no-untyped-call]
+        except OSError:
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def registry(snapshot: Callable[[], Accounts], settings: Settings) -> CollectorRegistry:
     """What to render: the accounts, and what Linux says of the process."""
     made = CollectorRegistry()
     made.register(AccountsCollector(snapshot, settings))
-    ProcessCollector(registry=made)
+    Process(registry=made)
     return made
 
 
@@ -113,6 +129,7 @@ def _listeners(accounts: Accounts) -> Iterator[Metric]:
         for listener in accounts.listeners:
             family.add_metric([str(listener.number)], listener.counters[counter])
         yield family
+    failing = GaugeMetricFamily("netconsd_listener_failing", "1 if the last read failed.", labels=["listener"])
     used = GaugeMetricFamily(
         "netconsd_receive_buffer_used_bytes",
         "What waits in the receive buffer, as the kernel counts.",
@@ -124,10 +141,11 @@ def _listeners(accounts: Accounts) -> Iterator[Metric]:
     reads = HistogramMetricFamily("netconsd_batch_datagrams", "Datagrams found by one read.", labels=["listener"])
     for listener in accounts.listeners:
         label = [str(listener.number)]
+        failing.add_metric(label, listener.failing)
         used.add_metric(label, listener.buffer_used)
         size.add_metric(label, listener.buffer_size)
         _add_histogram(reads, label, listener.sizes)
-    yield from (used, size, reads)
+    yield from (failing, used, size, reads)
 
 
 def _workers(accounts: Accounts) -> Iterator[Metric]:
@@ -166,6 +184,9 @@ def _modules(accounts: Accounts) -> Iterator[Metric]:
     messages = CounterMetricFamily("netconsd_module_messages", "Messages handed to the module.", labels=labels)
     batches = CounterMetricFamily("netconsd_module_batches", "Batches handed to the module.", labels=labels)
     errors = CounterMetricFamily("netconsd_module_errors", "Calls that raised an exception.", labels=labels)
+    lost = CounterMetricFamily(
+        "netconsd_module_lost_messages", "Messages that the module could not put where they belong.", labels=labels
+    )
     seconds = CounterMetricFamily(
         "netconsd_module_seconds", "Time that the module took for its batches.", labels=labels
     )
@@ -179,9 +200,10 @@ def _modules(accounts: Accounts) -> Iterator[Metric]:
         messages.add_metric(label, module.messages)
         batches.add_metric(label, module.batches)
         errors.add_metric(label, module.errors)
+        lost.add_metric(label, module.lost)
         seconds.add_metric(label, module.seconds)
         busy.add_metric(label, module.busy_seconds)
-    yield from (messages, batches, errors, seconds, busy)
+    yield from (messages, batches, errors, lost, seconds, busy)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

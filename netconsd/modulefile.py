@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from netconsd.contract import disagreements
-from netconsd.interfaces import IBatchOutputModule, IListening, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable
 from netconsd.raised import place, raised
 
 __all__ = ["FileError", "Output", "forget", "import_file", "make", "outputs_in"]
@@ -145,6 +145,9 @@ def make(output: Output, arguments: Mapping[str, Any]) -> Any:
         elif callable(getattr(made, method, None)):
             name = also.__name__
             wrong.append(f"it has {method}(), but does not say so: implement {name}, too, or call it something else")
+    if ICountsLosses.providedBy(made):
+        # Without that it may well have something called lost.
+        wrong += disagreements(ICountsLosses, made)
     if wrong:
         raise FileError(f"{output.path}: {', and '.join(wrong)}")
     return made

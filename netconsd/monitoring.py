@@ -17,7 +17,8 @@ from netconsd.web import Watched, site
 
 __all__ = ["MonitoringPort"]
 
-# A monitor has one or two connections; who opens more must not take the files from the modules.
+# A monitor has one or two connections; who opens more must not take the files from the modules, nor keep the monitor
+# out: a further connection ends the one that was there longest.
 CONNECTIONS_LIMIT = 32
 
 
@@ -65,15 +66,28 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
     def __init__(self, wrapped: Site) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self._empty: Deferred[None] | None = None
+        # In the order in which they came, without those that are being ended.
+        self._open: dict[ProtocolWrapper, None] = {}
 
     def logPrefix(self) -> str:
         """For the reactor's log."""
         return "netconsd monitoring"
 
     def buildProtocol(self, addr: Any) -> Any:
-        return None if len(self.protocols) >= CONNECTIONS_LIMIT else super().buildProtocol(addr)
+        if len(self._open) >= CONNECTIONS_LIMIT:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            # Protocols here are over TCP.
+            transport: Any = oldest.transport
+            transport.abortConnection()
+        return super().buildProtocol(addr)
+
+    def registerProtocol(self, p: ProtocolWrapper) -> None:
+        super().registerProtocol(p)  # type: ignore[no-untyped-call]
+        self._open[p] = None
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
+        self._open.pop(p, None)
         super().unregisterProtocol(p)  # type: ignore[no-untyped-call]
         if not self.protocols and self._empty is not None:
             self._empty.callback(None)

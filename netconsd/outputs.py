@@ -17,7 +17,14 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netconsd.interfaces import IBatchOutputModule, IListening, IOutputModule, IReloadable, ITakesLegacyDatagrams
+from netconsd.interfaces import (
+    IBatchOutputModule,
+    ICountsLosses,
+    IListening,
+    IOutputModule,
+    IReloadable,
+    ITakesLegacyDatagrams,
+)
 from netconsd.ledger import ModuleTally
 from netconsd.loader import ModuleError
 from netconsd.message import LegacyDatagram, LegacyMessage, Message
@@ -83,6 +90,16 @@ class Output:
         except BaseException:
             tally.errors += 1
             self.complain()
+
+    def lost(self, worker: int) -> int:
+        """How many messages of a worker the module says that it has lost; in the reactor's thread."""
+        if not ICountsLosses.providedBy(self.module):
+            return 0
+        try:
+            return int(self.module.lost(worker))
+        except Exception:
+            self.complain()
+            return 0
 
     def complain(self) -> None:
         """Report the exception that is being handled, unless another one was just reported."""

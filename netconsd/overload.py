@@ -59,8 +59,8 @@ class Overload:
         parts = []
         if dropped:
             parts.append(
-                f"the kernel dropped {dropped} at listener {listeners}, because the receive buffer was full: "
-                "see --rcvbuf and --listeners"
+                f"the kernel dropped {dropped} at listener {listeners}, because the receive buffer was full "
+                "(see --rcvbuf and --listeners) or their checksum wrong"
             )
         if shed:
             parts.append(

@@ -76,6 +76,8 @@ class BatchReader:
         self.tally = ListenerTally()
         #: Datagrams per read, where there were any.
         self.sizes = Histogram(SIZE_BOUNDS)
+        #: Whether the last try to read failed.
+        self.failing = False
         #: Bytes of the receive buffer that are taken, of how many; both as of the last :meth:`look`.
         self.buffer_used = self.buffer_size = 0
         self._socket = bound
@@ -136,9 +138,8 @@ class BatchReader:
     def _turn(self) -> bool:
         """Read what is there; if there seems to be more to come, or it failed, have it read after a pause."""
         now = self._clock()
-        failures = self.tally.read_errors
         count = self.read(now)
-        if self.tally.read_errors != failures:
+        if self.failing:
             self._resumption = self._reactor.callLater(FAILURE_PAUSE, self._resume)
             return True
         busy = count > 1 or now - self._last_read < self._pause
@@ -156,6 +157,7 @@ class BatchReader:
         """
         receiver = self._receiver
         before = self.tally.datagrams
+        self.failing = False
         try:
             by_lane = receiver.receive()
         except Exception:
@@ -188,6 +190,7 @@ class BatchReader:
 
     def _note_failure(self) -> None:
         """Count the exception that is being handled, which must not go up to the reactor: it would drop the port."""
+        self.failing = True
         self.tally.read_errors += 1
         if self.tally.read_errors & (self.tally.read_errors - 1) == 0:
             Logger("netconsd").failure(
@@ -198,8 +201,7 @@ class BatchReader:
     def drain(self) -> None:
         """Read what is in the socket, as long as there is more: before the end. What fails is tried again."""
         for _ in range(FINAL_READS):
-            failures = self.tally.read_errors
-            if not self.read(self._clock()) and self.tally.read_errors == failures:
+            if not self.read(self._clock()) and not self.failing:
                 break
 
     def _resume(self) -> None:

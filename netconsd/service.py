@@ -282,10 +282,10 @@ class NetconsdService(Service):
         for lane in workers.unfinished:
             self._log.warn(
                 "Worker {number} has not come to its end within {seconds:g} seconds: a module does not return. "
-                "What is in its queue, {backlog} datagrams, is lost",
+                "What is in its queue, {count} datagrams, is lost, and so is what waits in it (abandoned)",
                 number=lane.number,
                 seconds=self.settings.stop_timeout,
-                backlog=lane.backlog,
+                count=lane.waiting,
             )
 
     def _close_sockets(self) -> None:

@@ -152,6 +152,11 @@ class Settings:
                 "a sender would be forgotten later than it says"
             )
 
+    @property
+    def sources_share(self) -> int:
+        """How many senders each worker remembers: ``max_sources`` are shared out, for addresses spread evenly."""
+        return -(-self.max_sources // self.workers)
+
 
 def problem(field: str, value: object, *, milliseconds: bool = False) -> str | None:
     """Say what is wrong with a value for a field of :class:`Settings`, or None if nothing is.

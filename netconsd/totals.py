@@ -54,12 +54,18 @@ def totals(accounts: Accounts) -> Iterator[str]:
         messages, batches = sum(part.messages for part in parts), sum(part.batches for part in parts)
         seconds, errors = sum(part.seconds for part in parts), sum(part.errors for part in parts)
         failed = f", errors {errors}" if errors else ""
+        lost = sum(part.lost for part in parts)
+        failed += f", lost {lost}" if lost else ""
         yield f"Module {name}: {messages} messages in {batches} batches, {seconds:.3f} seconds{failed}"
     yield (
         f"In all: {accounts.received} datagrams received, {accounts.total('messages')} messages "
         f"from {accounts.total('sources_made')} senders"
     )
-    of_note = _list({name: accounts.total(name) for name in OF_NOTE})
+    noted = {
+        "abandoned": sum(worker.abandoned for worker in accounts.workers),
+        "lost_by_modules": sum(module.lost for module in accounts.modules),
+    }
+    of_note = _list({**{name: accounts.total(name) for name in OF_NOTE}, **noted})
     if of_note:
         yield f"Of note: {of_note.removeprefix('; ')}"
 

@@ -186,6 +186,10 @@ def _readiness(request: Request, watched: Watched) -> bytes:
     if not watched.receiving:
         request.setResponseCode(SERVICE_UNAVAILABLE)
         return b"not receiving\n"
+    failing = [str(listener.number) for listener in watched.snapshot().listeners if listener.failing]
+    if failing:
+        request.setResponseCode(SERVICE_UNAVAILABLE)
+        return f"listener {', '.join(failing)} cannot be read\n".encode()
     return b"ok\n"
 
 

@@ -85,7 +85,7 @@ class Lane:
         # Each lane gets its share of the table; addresses spread evenly.
         self._table = SourceTable(
             self.tally,
-            limit=-(-settings.max_sources // settings.workers),
+            limit=settings.sources_share,
             hold=settings.reorder,
             gc_interval=settings.gc_interval,
             age=settings.gc_age,
@@ -106,6 +106,11 @@ class Lane:
     def backlog(self) -> int:
         """How many places of the queue are taken."""
         return self._places_put - self._places_done
+
+    @property
+    def waiting(self) -> int:
+        """How many datagrams of the queue it has not looked at."""
+        return max(0, self.queue_tally.queued - self.tally.datagrams - self.tally.skipped)
 
     @property
     def senders(self) -> int:

@@ -18,7 +18,7 @@ HEAD = """
 from __future__ import annotations
 from pathlib import Path
 from zope.interface import implementer, moduleProvides
-from netconsd.interfaces import IBatchOutputModule, IListening, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable
 """
 
 METHODS = """

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from netconsd.accounts import Accounts, WorkerAccount, take
 from netconsd.histogram import Histogram
-from netconsd.interfaces import ITakesLegacyDatagrams
+from netconsd.interfaces import ICountsLosses, ITakesLegacyDatagrams
 from netconsd.ledger import COUNTERS, ListenerTally
 from netconsd.outputs import Outputs
 from netconsd.settings import Settings
@@ -35,6 +35,7 @@ class Reader:
         self.tally = ListenerTally()
         self.sizes = Histogram((1.0,))
         self.buffer_used = self.buffer_size = 0
+        self.failing = False
         self.looks = 0
 
     def look(self) -> None:
@@ -183,6 +184,48 @@ def test_a_module_that_has_a_batch() -> None:
     assert (meanwhile.messages, meanwhile.busy_seconds) == (0, 5.0)
     (afterwards,) = daemon.take().modules
     assert (afterwards.messages, afterwards.batches, afterwards.busy_seconds) == (1, 1, 0.0)
+
+
+@implementer(ICountsLosses)
+class Losing(RecordingModule):
+    """A module that loses each message of the first worker, or does not even know."""
+
+    def __init__(self, failing: bool = False) -> None:
+        super().__init__()
+        self.failing = failing
+
+    def lost(self, worker: int) -> int:
+        if self.failing:
+            raise OSError("unknown")
+        return len(self.calls)
+
+
+def test_what_a_module_has_lost() -> None:
+    """A module that knows what it has lost is asked; what it raises then is logged, and is no loss."""
+    daemon = Daemon(good=RecordingModule(), losing=Losing(), failing=Losing(failing=True))
+    daemon.receive([(0, extended("1", seq=1)), (0, extended("2", seq=2))])
+    run(daemon.lane)
+    told: list[str] = []
+    vars(daemon.outputs.started[2])["_report"] = lambda failure, name, unreported: told.append(
+        f"{name} {failure.value}"
+    )
+    accounts = daemon.take()
+    assert [module.lost for module in accounts.modules] == [0, 2, 0]
+    assert accounts.discrepancies() == []
+    assert told == ["failing unknown"]
+
+
+def test_what_a_worker_leaves_that_did_not_end() -> None:
+    """What is in its queue, and what waits, is abandoned, if its thread is there; else that is a defect, and told."""
+    daemon = Daemon(module=RecordingModule())
+    daemon.receive([(0, extended(str(seq), seq=seq)) for seq in (1, 3)])
+    assert daemon.lane._turn()
+    daemon.receive([(0, b"never looked at")] * 3)
+    daemon.lane.running = True
+    (worker,) = daemon.take().workers
+    assert (worker.queued, worker.held, worker.abandoned, daemon.lane.waiting) == (3, 1, 4, 3)
+    daemon.lane.running = False
+    assert daemon.take().workers[0].abandoned == 0
 
 
 def test_what_is_held_is_known() -> None:

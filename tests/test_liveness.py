@@ -15,6 +15,7 @@ class FakeLane:
     number: int = 0
     running: bool = True
     backlog: int = 0
+    waiting: int = 0
     senders: int = 0
     tally: Tally = field(default_factory=Tally)
 
@@ -62,7 +63,7 @@ def test_worker_whose_thread_has_ended() -> None:
 
 def test_status() -> None:
     """The line has the sums, and names who hangs."""
-    lanes = [FakeLane(0, senders=2, backlog=3), FakeLane(1, senders=5)]
+    lanes = [FakeLane(0, senders=2, backlog=9, waiting=3), FakeLane(1, senders=5)]
     lanes[0].tally.messages, lanes[1].tally.messages = 10, 20
     assert status(lanes) == "30 messages so far; 7 senders; 3 datagrams waiting"
     assert status(lanes, [1]).startswith("Worker 1 does not get on: ")

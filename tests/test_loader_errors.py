@@ -132,6 +132,14 @@ def test_broken_listening(write: Write) -> None:
     )
 
 
+def test_broken_losses(write: Write) -> None:
+    """A module that says it counts what it loses has to have the method; one that does not may call anything lost."""
+    path = write("x.py", PLAIN.replace("@implementer(", "@implementer(ICountsLosses, "))
+    assert refusal(path) == f"{path}: Plain.lost(self, worker) is missing"
+    path = write("x.py", PLAIN + "\n    def lost(self): ...\n")
+    assert [loaded.name for loaded in load([path], {}).loaded] == ["x"]
+
+
 def test_property_that_raises(write: Write) -> None:
     """Looking at a module's methods cannot break the loader."""
     path = write("x.py", PLAIN.replace("    def stop(self): ...", "    @property\n    def stop(self): 1 / 0"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from netconsd.accounts import Accounts, ListenerAccount, ModuleAccount, WorkerAccount
 from netconsd.histogram import Histogram
 from netconsd.ledger import COUNTERS, AckTally, ListenerTally, QueueTally
-from netconsd.metrics import LISTENER, WORKER, registry
+from netconsd.metrics import LISTENER, WORKER, Process, registry
 from netconsd.settings import Settings
 
 # What Prometheus asks of names, and of what stands at their end (prometheus.io/docs/practices/naming).
@@ -96,7 +97,7 @@ def test_the_other_metrics() -> None:
     assert found["netconsd_module_seconds_total", module] == 1.5
     assert found["netconsd_module_call_seconds", module] == 2.5
     assert found["netconsd_queue_places_limit", ()] == Settings().queue
-    assert found["netconsd_senders_limit", ()] == Settings().max_sources
+    assert found["netconsd_senders_limit", ()] == Settings().max_sources / Settings().workers
     assert any(name == "netconsd_build_info" for name, _ in found)
     assert any(name == "process_resident_memory_bytes" for name, _ in found)
 
@@ -151,7 +152,7 @@ def test_huge_numbers() -> None:
 
 def test_a_daemon_that_has_not_started() -> None:
     """Without listeners and workers there is a page, too."""
-    assert samples(text(Accounts()))["netconsd_senders_limit", ()] == Settings().max_sources
+    assert samples(text(Accounts()))["netconsd_senders_limit", ()] == Settings().max_sources / Settings().workers
 
 
 def test_one_snapshot_per_page() -> None:
@@ -166,3 +167,20 @@ def test_one_snapshot_per_page() -> None:
     assert taken == []
     generate_latest(made)
     assert len(taken) == 1
+
+
+def test_what_linux_says_without_the_rest_of_proc(tmp_path: Path) -> None:
+    """Under a unit with ProcSubset=pid, /proc has processes and no more; the metrics of the process are all there."""
+    (tmp_path / "self").symlink_to("/proc/self")
+    hidden, seen = (
+        {
+            sample.name: sample.value
+            for family in Process(registry=None, proc=proc).collect()
+            for sample in family.samples
+        }
+        for proc in (str(tmp_path), "/proc")
+    )
+    assert hidden.keys() == seen.keys()
+    assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"} <= hidden.keys()
+    # The kernel tells the time of its boot in whole seconds.
+    assert abs(hidden["process_start_time_seconds"] - seen["process_start_time_seconds"]) < 2

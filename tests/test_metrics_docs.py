@@ -86,7 +86,7 @@ def test_what_may_be_lost_is_on_the_dashboard_and_alerted() -> None:
     shown = {name for panel in PANELS for target in panel.get("targets", ()) for name in METRIC.findall(target["expr"])}
     alerted = {name for rule in RULES for name in METRIC.findall(rule["expr"])}
     dropped = ("kernel_dropped_datagrams", "shed_datagrams", "skipped_datagrams", "discarded_datagrams")
-    for what in (*dropped, "lost_messages", "module_errors"):
+    for what in (*dropped, "lost_messages", "module_errors", "module_lost_messages", "read_errors"):
         assert f"netconsd_{what}_total" in shown & alerted
     # What somebody asked to be dropped is shown, and alerts nobody.
     assert {"netconsd_denied_datagrams_total", "netconsd_limited_datagrams_total"} <= shown - alerted

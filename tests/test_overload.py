@@ -42,7 +42,7 @@ def test_the_beginning_is_told_at_once_with_what_to_change(events: list[LogEvent
     """Who dropped how much, as a warning with the options to change."""
     overload().look((0, 5), (0, 0), 1.0)
     assert {event["log_level"] for event in events} == {LogLevel.warn}
-    why = "because the receive buffer was full: see --rcvbuf and --listeners"
+    why = "because the receive buffer was full (see --rcvbuf and --listeners) or their checksum wrong"
     assert told(events) == [f"Datagrams are being lost: the kernel dropped 5 at listener 1, {why}"]
     overload((1, 1)).look((3, 2), (4, 9), 1.0)
     (both,) = told(events)

@@ -267,9 +267,11 @@ def test_a_failure_does_not_end_the_reading(rig: Any) -> None:
     with capturedLogs():
         each.wake()
     assert each.reader.tally.read_errors == 1
+    assert each.reader.failing
     assert each.pausing
     each.reactor.advance(FAILURE_PAUSE)
     assert each.reader.tally.datagrams == 1
+    assert not each.reader.failing
     assert each.at_rest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from netconsd.accounts import Accounts, ListenerAccount, ModuleAccount, WorkerAccount
 from netconsd.histogram import Histogram
@@ -48,3 +48,16 @@ def test_a_quiet_daemon_says_little() -> None:
     """What is zero is not named."""
     lines = list(totals(Accounts((ListenerAccount(0, LISTENER, NONE, 0, 0),), ())))
     assert lines == ["Listener 0: 0 datagrams", "In all: 0 datagrams received, 0 messages from 0 senders"]
+
+
+def test_what_modules_lost_and_workers_abandoned() -> None:
+    """What a module says that it lost, and what a worker that did not end has left, is named with the rest."""
+    worker = WORKER | {"queued": 9, "datagrams": 4, "whole": 4, "messages": 3}
+    accounts = Accounts(
+        (),
+        (WorkerAccount(0, True, worker, 5, 0, NONE), WorkerAccount(1, False, worker, 5, 0, NONE)),
+        (replace(module(0, 3), lost=2), replace(module(1, 3), lost=1)),
+    )
+    lines = list(totals(accounts))
+    assert lines[2] == "Module printer: 6 messages in 4 batches, 0.500 seconds, lost 3"
+    assert lines[-1] == "Of note: abandoned 6, lost_by_modules 3"

@@ -15,14 +15,17 @@ import pytest
 import pytest_twisted
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from netconsd.ledger import SENDER_COUNTERS
 from netconsd.monitoring import CONNECTIONS_LIMIT, MonitoringPort
+from netconsd.reader import Receiver
 from netconsd.service import NetconsdService
 from netconsd.settings import ConfigError
 from netconsd.testing import extended
 from netconsd.web import BODY_LIMIT
+from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, running
 from tests.loopback import Arrivals, needs_ipv6, send
 from tests.scripted import Script
@@ -164,6 +167,44 @@ async def test_health_and_readiness() -> None:
     await stopped
 
 
+class Refuses:
+    """A receiver that the system lets read nothing, until it is told otherwise."""
+
+    refused = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._real = Receiver(*arguments)
+
+    def receive(self) -> Any:
+        if Refuses.refused:
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+        return self._real.receive()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_cannot_be_read_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, logged_errors: LoggedErrors
+) -> None:
+    """As long as every read fails the page says so, and so do the metrics; when one succeeds all is well again."""
+    from twisted.internet import reactor
+
+    monkeypatch.setattr(Refuses, "refused", True)
+    module = Arrivals()
+    async with running({"module": module}, metrics="0", receiver=Refuses) as service:
+        send(service.port, b"text\n")
+        while not service.snapshot().total("read_errors"):
+            await deferLater(reactor, 0)
+        assert (await get(service, "/readyz"))[::2] == (503, "listener 0 cannot be read\n")
+        assert values((await get(service, "/metrics"))[2])["netconsd_listener_failing"] == 1
+        monkeypatch.setattr(Refuses, "refused", False)
+        await module.number(1)
+        assert (await get(service, "/readyz"))[::2] == (200, "ok\n")
+    assert logged_errors.flush(OSError)
+
+
 @pytest_twisted.ensureDeferred
 async def test_workers_that_have_ended_at_the_stop_are_no_illness() -> None:
     """While modules take their time to stop, the workers have ended as they should, and the page says ok."""
@@ -290,25 +331,27 @@ def test_a_udp_port_that_is_taken_gives_the_other_back() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_connections_are_bounded_and_end_with_the_service() -> None:
-    """Beyond so many, a connection is closed at once; at the stop, all are, and the port is free."""
+    """One beyond so many ends the oldest, so that nobody keeps the monitor out; at the stop all end, and the port is
+    free."""
     service = make({}, metrics="0")
     service.startService()
     await service.started
     where = ("127.0.0.1", port_of(service).port)
 
-    def connect() -> tuple[list[socket.socket], int]:
+    def is_answered(connection: socket.socket) -> bool:
+        try:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            return connection.recv(1000).startswith(b"HTTP/1.1 200")
+        except ConnectionError:
+            return False
+
+    def connect() -> tuple[list[socket.socket], list[bool]]:
         opened = [socket.create_connection(where, PATIENCE) for _ in range(CONNECTIONS_LIMIT + 3)]
-        answered = 0
-        for each in opened:
-            try:
-                each.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-                answered += each.recv(1000).startswith(b"HTTP/1.1 200")
-            except ConnectionError:
-                pass
-        return opened, answered
+        # The last one first: it is there when all are.
+        return opened, [is_answered(connection) for connection in opened[::-1]][::-1]
 
     opened, answered = await deferToThread(connect)
-    assert answered == CONNECTIONS_LIMIT
+    assert answered == [False] * 3 + [True] * CONNECTIONS_LIMIT
     await service.stopService()
     for each in opened:
         each.close()

@@ -267,8 +267,12 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
     assert workers is not None
     send(service.port, b"one\n")
     assert await deferToThread(entered.wait, PATIENCE)
+    send(service.port, *[b"x" * 5000 + b"\n"] * 3)
     await service.stopService()
-    assert [line for line in log.lines(LogLevel.warn) if "a module does not return" in line]
+    (warning,) = [line for line in log.lines(LogLevel.warn) if "a module does not return" in line]
+    # Datagrams, not places of the queue.
+    assert "What is in its queue, 3 datagrams, is lost" in warning
+    assert log.lines()[-1] == "Of note: abandoned 3"
     assert events[-1] == "module stop"
     release.set()
     (lane,) = workers.unfinished
