@@ -3,12 +3,12 @@ cimport cython
 from netconsd.message cimport ExtendedMessage
 
 cdef double _NEVER
-cdef Py_ssize_t _WAITING_LIMIT, _WAITING_BYTES_LIMIT, _MESSAGE_OVERHEAD, _GROUPS_LIMIT, _COMPACT_AT
+cdef Py_ssize_t _WAITING_LIMIT, _WAITING_BYTES_LIMIT, _MESSAGE_OVERHEAD, _WAITING_OVERHEAD, _GROUPS_LIMIT, _COMPACT_AT
 
 cdef class Waiting:
     cdef list _messages
     cdef Py_ssize_t _first
-    cdef object _groups
+    cdef list _groups
     cdef double _slack
     cdef double _last_deadline
     cdef unsigned long long _last_highest

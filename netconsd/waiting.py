@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from netconsd.message import ExtendedMessage
 
 # A burst of 5,000 messages per second from one sender waits 200 ms for a lost one in full; beyond that the oldest gap
@@ -12,6 +10,10 @@ WAITING_LIMIT = 1024
 WAITING_BYTES_LIMIT = 1024 * 1024
 # What a held message costs besides its bytes: the objects and their places in the tables. Measured on CPython 3.11.
 MESSAGE_OVERHEAD = 560
+# And what is there as soon as one is held: the table itself with its two lists, 215 bytes, and the sender's place in
+# the schedule. Not the window of those delivered (netconsd.window): each sender has one for good, from its second
+# record on, of 210 to 740 bytes, so that is bounded with their number.
+WAITING_OVERHEAD = 340
 # Messages that came at the same time wait until the same time. When there are more such times than this, the newest
 # share one, so that a gap that stays open while others are filled cannot gather them without end.
 GROUPS_LIMIT = 1024
@@ -23,6 +25,7 @@ _NEVER = float("inf")
 _WAITING_LIMIT = WAITING_LIMIT
 _WAITING_BYTES_LIMIT = WAITING_BYTES_LIMIT
 _MESSAGE_OVERHEAD = MESSAGE_OVERHEAD
+_WAITING_OVERHEAD = WAITING_OVERHEAD
 _GROUPS_LIMIT = GROUPS_LIMIT
 _COMPACT_AT = COMPACT_AT
 
@@ -41,11 +44,12 @@ class Waiting:
         self._messages: list[ExtendedMessage | None] = []
         self._first = 0
         # (deadline, highest number) of messages that came at the same time, or nearly, in order; without the last ones.
-        self._groups: deque[tuple[float, int]] = deque()
+        # They are few. A deque would take 700 bytes more, for each sender that somebody forges.
+        self._groups: list[tuple[float, int]] = []
         self._last_deadline = _NEVER
         self._last_highest = 0
-        #: About how many bytes of memory the messages take.
-        self.cost = 0
+        #: About how many bytes of memory this takes, with the messages.
+        self.cost = _WAITING_OVERHEAD
         #: No message's wait ends before this.
         self.deadline = _NEVER
 
@@ -115,7 +119,7 @@ class Waiting:
         """The highest number whose wait is over, or -1; brings ``deadline`` up to date. A number is named once."""
         highest = -1
         while self._groups and self._groups[0][0] <= now:
-            highest = max(highest, self._groups.popleft()[1])
+            highest = max(highest, self._groups.pop(0)[1])
         if self._groups:
             self.deadline = self._groups[0][0]
         elif self._last_deadline <= now:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from netconsd.message import ExtendedMessage
 from netconsd.testing import extended_message
-from netconsd.waiting import MESSAGE_OVERHEAD, WAITING_BYTES_LIMIT, WAITING_LIMIT, Waiting
+from netconsd.waiting import (
+    MESSAGE_OVERHEAD,
+    WAITING_BYTES_LIMIT,
+    WAITING_LIMIT,
+    WAITING_OVERHEAD,
+    Waiting,
+)
 from tests.memory import bytes_for
 from tests.strategies import examples, numbers
 
@@ -29,9 +35,9 @@ def filled(*entries: tuple[int, float]) -> Waiting:
 
 
 def test_empty() -> None:
-    """At first nothing waits, costs, or is due."""
+    """At first nothing waits, or is due; it costs what the empty table does."""
     waiting = Waiting()
-    assert (waiting.count(), waiting.cost, waiting.deadline, waiting.is_crowded()) == (0, 0, inf, False)
+    assert (waiting.count(), waiting.cost, waiting.deadline, waiting.is_crowded()) == (0, WAITING_OVERHEAD, inf, False)
     assert waiting.get(1) is None
     assert waiting.overdue(1e9) == -1
     assert waiting.deadline == inf
@@ -46,7 +52,7 @@ def test_lowest_first() -> None:
         assert waiting.pop() is lowest
         order.append(lowest.seq)
     assert order == [0, 5, 7, 2**64 - 1]
-    assert waiting.cost == 0
+    assert waiting.cost == WAITING_OVERHEAD
 
 
 def test_get() -> None:
@@ -117,17 +123,22 @@ def test_an_open_gap_does_not_gather_what_was_filled_behind_it() -> None:
 
 
 def test_cost() -> None:
-    """The cost is that of the bodies and of the objects, and goes down as messages are taken out."""
+    """The cost is that of the table, the bodies and the objects, and goes down as messages are taken out."""
     waiting = Waiting()
     costs = []
     for seq, text in enumerate(["", "x" * 1000, "x" * 50_000]):
         entry = message(seq, text)
         waiting.add(entry, 1.0)
         costs.append(len(entry.raw) + MESSAGE_OVERHEAD)
-        assert waiting.cost == sum(costs)
+        assert waiting.cost == WAITING_OVERHEAD + sum(costs)
     for number in range(3):
         waiting.pop()
-        assert waiting.cost == sum(costs[number + 1 :])
+        assert waiting.cost == WAITING_OVERHEAD + sum(costs[number + 1 :])
+
+
+def test_what_the_table_costs() -> None:
+    """Before there is any message in it, the table takes no more memory than it is said to cost."""
+    assert bytes_for(lambda: [Waiting() for _ in range(1000)]) < 1000 * Waiting().cost
 
 
 @pytest.mark.parametrize("size", [1, 100, 1000])
@@ -223,6 +234,6 @@ def test_any_sequence(operations: list[tuple[str, int, float]]) -> None:
                 del table[waiting.pop().seq]
             assert waiting.deadline > time
         assert waiting.count() == len(table)
-        assert waiting.cost == sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
+        assert waiting.cost == WAITING_OVERHEAD + sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
         assert all(waiting.get(number) is held for number, (held, _) in table.items())
         assert waiting.deadline <= min((deadline for _, deadline in table.values()), default=inf)
