@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from netconsd.message import ExtendedMessage
 from netconsd.testing import extended_message
 from netconsd.waiting import (
+    COMPACT_AT,
     MESSAGE_OVERHEAD,
     WAITING_BYTES_LIMIT,
     WAITING_LIMIT,
@@ -120,6 +121,20 @@ def test_an_open_gap_does_not_gather_what_was_filled_behind_it() -> None:
         return waiting
 
     assert bytes_for(churn) < 2 * WAITING_LIMIT * 200
+
+
+def test_the_places_of_what_was_filled_are_given_up() -> None:
+    """While one message waits, and any number of others come and go, the table has a few hundred places at most."""
+
+    def churn() -> Waiting:
+        waiting = filled((2**40, 1.0))
+        for seq in range(100 * COMPACT_AT - 1):
+            waiting.add(message(seq), 1.0)
+            waiting.pop()
+        return waiting
+
+    place = 8
+    assert bytes_for(churn) < filled((1, 1.0)).cost + 2 * COMPACT_AT * place
 
 
 def test_cost() -> None:
