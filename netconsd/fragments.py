@@ -15,9 +15,10 @@ from netconsd.wire import Fragment
 # 128 Ki pieces of one byte each and make us keep 10 MB of objects for them.
 PIECES_LIMIT = 512
 # What a piece costs besides its bytes: two objects and two list slots; and a reassembly besides its pieces: itself, the
-# message it began with, two lists, and its place in a table. Measured with 400,000 forged fragments of one byte.
+# message it began with, two lists, and its places in a table and in the schedule. Measured with forged fragments of one
+# byte, whose headers were as long as they can be.
 PIECE_OVERHEAD = 100
-REASSEMBLY_OVERHEAD = 600
+REASSEMBLY_OVERHEAD = 900
 
 
 class Reassembly:
