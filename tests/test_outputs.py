@@ -121,6 +121,20 @@ def test_a_batch_module_gets_the_batch() -> None:
     assert batches.batches == [(0, ["a", "b"])]
 
 
+def test_what_a_module_does_with_its_list_is_its_own_affair() -> None:
+    """A module may empty the list that it gets, or fill it: the next one gets every message, and no other."""
+
+    class Takes(Batches):
+        def handle_batch(self, worker: int, messages: list[Message]) -> None:
+            super().handle_batch(worker, messages)
+            messages[:] = some("of its own")
+
+    first, second, last = Takes(), Takes(), RecordingModule()
+    started(first=first, second=second, last=last).deliver(0, some("a", "b"))
+    assert first.batches == second.batches == [(0, ["a", "b"])]
+    assert [message.text for message in last.messages] == ["a", "b"]
+
+
 def test_a_module_with_both_gets_batches() -> None:
     """A module that provides both interfaces gets each message once, in a batch."""
 
