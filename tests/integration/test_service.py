@@ -20,6 +20,7 @@ from netconsd.loader import ModuleError
 from netconsd.message import Message
 from netconsd.reader import BATCHES, FINAL_READS, Receiver
 from netconsd.receiver import Receiver as PlainReceiver
+from netconsd.service import PAUSE_RCVBUF
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, fragments, legacy, source
 from tests.integration.leaks import LoggedErrors
@@ -240,6 +241,44 @@ def test_what_is_no_module_is_refused() -> None:
 
 
 # What the system may do.
+
+
+class Delays:
+    """In place of the reactor: lets it do everything, and keeps by how much calls are put off."""
+
+    def __init__(self) -> None:
+        self.seconds_asked: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        from twisted.internet import reactor
+
+        return getattr(reactor, name)
+
+    def callLater(self, seconds: float, *call: Any) -> Any:  # noqa: N802
+        from twisted.internet import reactor
+
+        self.seconds_asked.append(seconds)
+        return reactor.callLater(seconds, *call)
+
+
+@pytest.mark.parametrize(
+    ("granted", "pauses"),
+    [((PAUSE_RCVBUF, PAUSE_RCVBUF), True), ((PAUSE_RCVBUF, PAUSE_RCVBUF - 1), False), ((212_992, 212_992), False)],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_reader_pauses_only_where_there_is_room_for_what_comes_meanwhile(
+    granted: tuple[int, int], pauses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After several datagrams at once a reader pauses; not if the kernel granted one of the listeners too little."""
+    left = list(granted)
+    monkeypatch.setattr("netconsd.service.granted_rcvbuf", lambda bound: left.pop())
+    reactor, module = Delays(), Arrivals()
+    pause = 0.0123
+    async with running({"module": module}, reactor=reactor, listeners=2, pause=pause) as service:
+        assert left == []
+        send(service.port, legacy("one"), legacy("two"), legacy("three"))
+        await module.number(3)
+    assert (pause in reactor.seconds_asked) == pauses
 
 
 class Trouble:
