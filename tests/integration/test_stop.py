@@ -129,6 +129,35 @@ async def test_the_totals(log: Log) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_which_modules_failed_is_told(log: Log, logged_errors: LoggedErrors) -> None:
+    """In the end, before the modules stop, the log has how often each failed, in all workers and in reloads; those that
+    did not are not named."""
+    events: list[str] = []
+
+    class Fails(Script):
+        def stop(self) -> None:
+            events.extend(log.lines(LogLevel.warn))
+            super().stop()
+
+    module = Arrivals()
+    bad = Fails("bad", events, handle=OSError("x"), reload=OSError("y"))
+    reloads = Script("reloads", [], reload=OSError("z"))
+    async with running({"bad": bad, "reloads": reloads, "module": module}, workers=2) as service:
+        for number in range(1, 21):
+            send(service.port, legacy("text"), sender=f"127.0.0.{number}")
+        await module.number(20)
+        service.reload()
+    assert len(logged_errors.flush(OSError)) == 2
+    assert {call.worker for call in module.calls} == {0, 1}
+    told = [
+        "Module bad: 21 calls failed of those for 20 messages",
+        "Module reloads: 1 calls failed of those for 20 messages",
+    ]
+    assert log.lines(LogLevel.warn) == told
+    assert events[-3:] == [*told, "bad stop"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_was_shed_is_told(log: Log) -> None:
     """A worker that cannot keep up loses the newest, and the totals say how many."""
     module = Blocked()
