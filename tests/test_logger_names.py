@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,9 @@ from netconsd.loglines import log_lines
 from netconsd.testing import extended_message
 from tests.loggers import A, B, C, batch, files, logging, said
 from tests.nameserver import Readers, nameserver
+
+# Seconds that a test waits for a thread, at most.
+PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -152,6 +158,58 @@ def test_two_workers_that_rename_at_once(tmp_path: Path) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     lines = sorted(line for texts in found.values() for line in texts)
     assert lines == sorted(f"{worker}{number:04d}" for worker in (0, 1) for number in range(150))
+
+
+class Contended:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self, contended: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._contended = contended
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._contended.set()
+            self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def test_workers_that_share_a_file_rename_it_once(tmp_path: Path, hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that finds a file full while another one renames it waits for that, and then writes to the new file: it
+    renames nothing itself, which would put the new file in the place of the full one."""
+    hosts.write_text(f"{A} web1\n{B} web1\n")
+    full = batch("full", "full")
+    # Set when the second worker waits; or has ended, if it does not.
+    met = threading.Event()
+    monkeypatch.setattr("modules.logger.threading", SimpleNamespace(Lock=lambda: Contended(met)))
+    limits: dict[str, Any] = {"rotate_bytes": len(log_lines(full)), "rotate_keep": 1}
+    with logging(tmp_path / "logs", worker_count=2, hosts=hosts, **limits) as logger:
+        logger.handle_batch(0, full)
+
+        def write() -> None:
+            logger.handle_batch(1, batch("second", address=B))
+            met.set()
+
+        second = threading.Thread(target=write)
+        replace = os.replace
+        renamed: list[str] = []
+
+        def meanwhile(path: str, target: str) -> None:
+            renamed.append(target)
+            if len(renamed) == 1:
+                second.start()
+                assert met.wait(PATIENCE)
+            replace(path, target)
+
+        monkeypatch.setattr("netconsd.logfiles.os.replace", meanwhile)
+        logger.handle_batch(0, batch("first"))
+        second.join(PATIENCE)
+    written = files(tmp_path / "logs")
+    assert written["web1.log.1"] == ["full", "full"]
+    assert sorted(written["web1.log"]) == ["first", "second"]
+    assert len(renamed) == 1
 
 
 def test_names_are_bounded(tmp_path: Path) -> None:
