@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ import pytest
 from twisted.internet.defer import succeed
 from twisted.internet.error import CannotListenError
 
-from netconsd.daemon import Daemon
+from netconsd.daemon import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon
 from netconsd.loader import ModuleError
 from netconsd.settings import ConfigError
 from tests.daemons import FakeReactor, FakeReceiver, Logged, daemon_log
@@ -35,7 +36,10 @@ def _process_wide(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put back what belongs to the whole process."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     hang_up = signal.getsignal(signal.SIGHUP)
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     yield
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
     assert signal.getsignal(signal.SIGHUP) is hang_up
     signal.signal(signal.SIGHUP, hang_up)
 
@@ -58,6 +62,21 @@ def test_start_and_stop(receiver: FakeReceiver, reactor: FakeReactor) -> None:
     assert not stopping.called
     receiver.stopped.callback(None)
     assert stopping.called
+
+
+def test_the_process_is_set_up(receiver: FakeReceiver, reactor: FakeReactor) -> None:
+    """From its start on, not before, the collector looks rarely, and a reader waits little for Python's lock."""
+    gc.set_threshold(700, 10, 10)
+    sys.setswitchinterval(0.005)
+    daemon = Daemon(receiver, {}, reactor=reactor)
+    daemon.privilegedStartService()
+    assert (gc.get_threshold()[0], sys.getswitchinterval()) == (700, 0.005)
+    daemon.startService()
+    # Newer collectors have no third one.
+    assert gc.get_threshold()[:2] == GC_THRESHOLDS[:2] == (10_000, 100)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL) == 0.001
+    receiver.stopped = succeed(None)
+    assert daemon.stopService().called
 
 
 def test_hang_up(receiver: FakeReceiver, reactor: FakeReactor) -> None:

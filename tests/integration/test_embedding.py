@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
+from netconsd.daemon import INTERRUPT
 from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
 from netconsd.message import Message
 from netconsd.settings import Settings
 from netconsd.testing import extended
 from netconsd.workers import Workers
-from tests.integration.rig import Log, logging
-from tests.loopback import send
+from tests.integration.rig import Log, logging, running
+from tests.loopback import Arrivals, send
 
 
 @pytest.fixture
@@ -86,6 +89,35 @@ async def test_the_listener_alone_with_too_little_room(log: Log) -> None:
     assert listener.tally.truncated == 1
     (text,) = log.lines(LogLevel.warn)
     assert "8192" in text
+
+
+@pytest.fixture
+def of_its_own() -> Iterator[Callable[[], list[object]]]:
+    """What an application has set for its process; called, it returns what is set now."""
+
+    def now() -> list[object]:
+        handlers = [signal.getsignal(number) for number in (signal.SIGHUP, INTERRUPT)]
+        return [gc.get_threshold()[:2], sys.getswitchinterval(), sys.excepthook, *handlers]
+
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(1234, 12, 12)
+    sys.setswitchinterval(0.004)
+    yield now
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_service_leaves_the_process_as_it_is(of_its_own: Callable[[], list[object]]) -> None:
+    """The collector's thresholds, the time between threads, the handlers of signals and of exceptions are the
+    application's: a service in it changes none of them, neither while it runs nor after."""
+    before = of_its_own()
+    module = Arrivals()
+    async with running({"module": module}) as service:
+        send(service.port, extended("text"))
+        await module.number(1)
+        assert of_its_own() == before
+    assert of_its_own() == before
 
 
 ANOTHER_REACTOR = """
