@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -141,6 +142,7 @@ class Daemon(Service):
             self._reactor = reactor
             keep_steady(reactor)
         super().startService()  # type: ignore[no-untyped-call]
+        self._reactor.callWhenRunning(self._let_the_first_signal_stop)
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
         # Before the receiver starts: who reads in the log that it runs may send the signal at once.
@@ -192,6 +194,20 @@ class Daemon(Service):
             self._log.error("{text}; the watchdog is not answered", text=text)
         else:
             self._notifier.alive(text)
+
+    def _let_the_first_signal_stop(self) -> None:
+        """Keep further ones from Twisted's handlers, which would try to stop what is stopping, and log a traceback."""
+        came: list[int] = []
+
+        def only_once(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+            came.append(number)
+            if len(came) == 1:
+                handler(number, frame)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self._before[number] = signal.signal(number, partial(only_once, handler))
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         # A signal comes between any two instructions: what there is to do is done by the reactor.

@@ -81,6 +81,9 @@ class FakeReactor:
     def callFromThread(self, function: Any, *arguments: Any) -> None:  # noqa: N802
         self.calls.append((function, arguments))
 
+    def callWhenRunning(self, function: Any) -> None:  # noqa: N802
+        """It never runs by itself."""
+
     def turn(self) -> None:
         while self.calls:
             function, arguments = self.calls.pop(0)

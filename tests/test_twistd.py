@@ -175,3 +175,44 @@ def test_missing_configuration_is_told_before_the_fork(tmp_path: Path) -> None:
     told = failed(twistd(tmp_path, "netconsd", "--config", "n.toml"), tmp_path)
     assert told.startswith('netconsd: n.toml:3: unknown key "worker"; valid are port, ')
     assert told.endswith('did you mean "workers"?\n')
+
+
+SLOW = """
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+from netconsd.interfaces import IOutputModule
+
+@implementer(IOutputModule)
+class Output:
+    def start(self, worker_count): ...
+    def handle(self, worker, message): ...
+    def stop(self):
+        from twisted.internet import reactor
+        print("stopping", flush=True)
+        stopped = Deferred()
+        # When the signals that the test sends next have come.
+        reactor.callLater(0.3, stopped.callback, None)
+        return stopped
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_further_signals_change_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """A second signal while it stops, of either kind, is no traceback, and the end is that of the first."""
+    (tmp_path / "x.py").write_text(SLOW)
+    with subprocess.Popen(
+        command("-n", "netconsd", "-u0", "-a127.0.0.1", "--modules", "x.py"),
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if "UDP port" in line:
+                process.send_signal(number)
+            if line == "stopping\n":
+                process.send_signal(number)
+                process.send_signal(signal.SIGTERM)
+    assert "Traceback" not in seen
+    assert "Server Shut Down" in seen
+    assert process.returncode == -number
