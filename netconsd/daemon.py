@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -30,6 +29,7 @@ from netconsd.loader import ModuleError
 from netconsd.patience import LEAST_SECONDS, Patience
 from netconsd.raised import raised
 from netconsd.settings import ConfigError
+from netconsd.signals import StopSignals
 from netconsd.steady import keep_steady
 from netconsd.systemd import Notifier
 
@@ -115,6 +115,7 @@ class Daemon(Service):
         self._patience = patience or Patience(0.0)
         # The handlers of signals before ours.
         self._before: dict[signal.Signals, Any] = {}
+        self._stop_signals: StopSignals | None = None
         self._notifier = notifier or Notifier({})
         self._watch: LoopingCall | None = None
         self._is_ready = False
@@ -142,7 +143,7 @@ class Daemon(Service):
             self._reactor = reactor
             keep_steady(reactor)
         super().startService()  # type: ignore[no-untyped-call]
-        self._reactor.callWhenRunning(self._let_the_first_signal_stop)
+        self._take_stop_signals()
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
         # Before the receiver starts: who reads in the log that it runs may send the signal at once.
@@ -195,19 +196,15 @@ class Daemon(Service):
         else:
             self._notifier.alive(text)
 
-    def _let_the_first_signal_stop(self) -> None:
-        """Keep further ones from Twisted's handlers, which would try to stop what is stopping, and log a traceback."""
-        came: list[int] = []
+    def _take_stop_signals(self) -> None:
+        # Unless somebody has taken them already, as `netconsd run` has.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._stop_signals = StopSignals(self._asked_to_stop)
+            self._reactor.callWhenRunning(self._stop_signals.reactor_runs)
 
-        def only_once(handler: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
-            came.append(number)
-            if len(came) == 1:
-                handler(number, frame)
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if callable(handler):
-                self._before[number] = signal.signal(number, partial(only_once, handler))
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        # What Twisted's handlers are: twistd ends the process by the same signal then.
+        (self._reactor.sigInt if number == signal.SIGINT else self._reactor.sigTerm)(number)
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         # A signal comes between any two instructions: what there is to do is done by the reactor.
@@ -223,6 +220,9 @@ class Daemon(Service):
                 self._notifier.ready(status(self._receiver.lanes))
 
     def _let_go_of_signals(self, result: Any = None) -> Any:
+        if self._stop_signals is not None:
+            self._stop_signals.let_go()
+            self._stop_signals = None
         while self._before:
             number, handler = self._before.popitem()
             # None is one that was not set by Python, and cannot be set by it again.

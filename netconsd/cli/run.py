@@ -6,12 +6,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from netconsd.signals import StopSignals
 from netconsd.tap import Options, makeService
 
 __all__ = ["main"]
@@ -40,46 +40,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd run") -> 
     return 0
 
 
-class _Signals:
-    """SIGINT and SIGTERM: the first one stops the reactor in good order, and those that follow change nothing.
-
-    It may come before the reactor runs, when threads and modules run already. Then it is kept, and a second one ends
-    the process at once: a module's start may hang.
-    """
-
-    def __init__(self) -> None:
-        #: The first one that came.
-        self.came: int | None = None
-        self._reactor: Any = None
-        self._take_both()
-
-    def hand_over(self, reactor: Any) -> None:
-        """Give the reactor, which runs by now, the signal that was kept, and all that will come."""
-        self._reactor = reactor
-        # The reactor has taken SIGTERM; its own handler tries to stop what is stopping already, and logs a traceback.
-        self._take_both()
-        if self.came is not None:
-            self._stop()
-
-    def _take_both(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._take)
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.came = self.came or number
-        if self._reactor is not None:
-            self._reactor.callFromThread(self._stop)
-            return
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-
-    def _stop(self) -> None:
-        with suppress(ReactorNotRunning):
-            self._reactor.stop()
-            Logger("netconsd").info("{name}: netconsd stops", name=signal.Signals(self.came or 0).name)
-
-
-def _run(options: Options, prog: str) -> int | None:
+def _run(options: Options, prog: str) -> signal.Signals | None:
     """Run it as twistd does in the foreground; the signal that ended it."""
     from twisted.application.service import Application
 
@@ -96,14 +57,27 @@ def _run(options: Options, prog: str) -> int | None:
         def startReactor(self, reactor: Any, oldstdout: Any, oldstderr: Any) -> None:  # noqa: N802
             from twisted.internet import reactor as installed
 
-            installed.callWhenRunning(signals.hand_over, installed)
+            installed.callWhenRunning(signals.reactor_runs)
             super().startReactor(reactor, oldstdout, oldstderr)  # type: ignore[no-untyped-call]
 
     process = ServerOptions()
     # --originalname: else Twisted looks for a way to rename the process.
     process.parseOptions(["--nodaemon", "--pidfile=", "--originalname", "--no_save"])
     sys.argv[0] = prog
-    signals = _Signals()
+    signals = StopSignals(_stop)
     runner: Any = Runner(process)  # type: ignore[no-untyped-call]
     runner.run()
     return signals.came
+
+
+def _stop(number: signal.Signals) -> None:
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    running.callFromThread(_stop_reactor, running, number)
+
+
+def _stop_reactor(reactor: Any, number: signal.Signals) -> None:
+    with suppress(ReactorNotRunning):
+        reactor.stop()
+        Logger("netconsd").info("{name}: netconsd stops", name=number.name)
