@@ -15,9 +15,9 @@ MIB = 1024 * KIB
 
 # A datagram of 1023 bytes, its sender's key, their places in lists, and a batch of its own (tests/test_hostile_load).
 PLACE_BYTES = 1536
-# What waits is reckoned with what most of it costs besides its bytes. Messages of one byte from as many senders take
-# 1.3 times as much as is reckoned, in plain Python 1.7 times.
-WAITING_FACTOR = 2
+# What waits is reckoned with what most of it costs besides its bytes; it is never more than this times what is reckoned
+# (tests/test_waiting_costs).
+WAITING_FACTOR = 1.25
 # As many messages as a worker hands out at once, each with the bytes that it has cut out of its datagram.
 HAND_BYTES = 16 * MIB
 # The largest datagram is a slot.
@@ -47,7 +47,7 @@ def bounds(settings: Settings, build: Build = "compiled") -> list[Line]:
     sender = SENDER_BYTES[build]
     return [
         Line("queue", "the queues of the workers", settings.workers * settings.queue * PLACE_BYTES),
-        Line("waiting", "what waits", settings.workers * WAITING_FACTOR * WAITING_BYTES_LIMIT),
+        Line("waiting", "what waits", int(settings.workers * WAITING_FACTOR * WAITING_BYTES_LIMIT)),
         Line("hand", "what is in the hands of the workers", settings.workers * HAND_BYTES),
         Line("read", "what is read at once", settings.listeners * slots * SLOT_BYTES * copies),
         Line("senders", "the senders that are remembered", settings.max_sources * sender),
