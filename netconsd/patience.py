@@ -67,7 +67,11 @@ class Patience:
         """
         call = _Call(name, last)
         watch = threading.Thread(target=self._watch, args=(call,), name="netconsd-patience", daemon=True)
-        watch.start()
+        try:
+            watch.start()
+        except RuntimeError:
+            # The system has no more threads: then nobody watches.
+            return function()
         try:
             self._call = call
             try:

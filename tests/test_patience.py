@@ -138,3 +138,13 @@ def test_a_reload_that_blocks(events: Sequence[LogEvent]) -> None:
     assert [output.reload_errors for output in outputs.started] == [1, 0]
     assert told(events)[0].startswith("error: Module first: reload() has not returned within 0 seconds")
     assert told(events)[1] == "critical: Module first failed"
+
+
+def test_without_a_thread_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no more threads, a module is stopped all the same."""
+
+    def fail(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("netconsd.patience.threading.Thread.start", fail)
+    assert Patience(PATIENCE).call("a", lambda: 7) == 7
