@@ -141,7 +141,7 @@ class Daemon(Service):
             from twisted.internet import reactor
 
             self._reactor = reactor
-            keep_steady(reactor)
+            self._keep_steady()
         super().startService()  # type: ignore[no-untyped-call]
         self._take_stop_signals()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -159,6 +159,8 @@ class Daemon(Service):
         failed = self._end
         if at_once:
             super().stopService()  # type: ignore[no-untyped-call]
+            if self._stop_signals is not None:
+                self._stop_signals.let_go()
             self._let_go_of_signals()
             raise self._told(at_once[0]) from None
 
@@ -196,9 +198,19 @@ class Daemon(Service):
         else:
             self._notifier.alive(text)
 
+    def _keep_steady(self) -> None:
+        try:
+            keep_steady(self._reactor)
+        except RuntimeError as error:
+            self._log.warn(
+                "A step of the system's clock will hold up what waits: a module, or somebody else, has scheduled "
+                "something before the start ({error})",
+                error=error,
+            )
+
     def _take_stop_signals(self) -> None:
         # Unless somebody has taken them already, as `netconsd run` has.
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             self._stop_signals = StopSignals(self._asked_to_stop)
             self._reactor.callWhenRunning(self._stop_signals.reactor_runs)
 
@@ -220,9 +232,7 @@ class Daemon(Service):
                 self._notifier.ready(status(self._receiver.lanes))
 
     def _let_go_of_signals(self, result: Any = None) -> Any:
-        if self._stop_signals is not None:
-            self._stop_signals.let_go()
-            self._stop_signals = None
+        """Let go of all but those that stop, which are to change nothing until the process has ended."""
         while self._before:
             number, handler = self._before.popitem()
             # None is one that was not set by Python, and cannot be set by it again.

@@ -215,18 +215,15 @@ class Outputs:
         """
         while self.started:
             output = self.started.pop()
-            stop = partial(self._patience.call, f"Module {output.name}: stop()", output.module.stop, last=True)
+            # The whole of it that runs at once: of a coroutine, too.
+            stop = partial(maybeDeferred, output.module.stop)
+            watched = partial(self._patience.call, f"Module {output.name}: stop()", stop, last=True)
             try:
-                await _within(self._stop_timeout, maybeDeferred(stop), self._reactor)
+                await _within(self._stop_timeout, maybeDeferred(watched), output.name, self._reactor)
             except GeneratorExit:
                 raise
-            except TooLate:
-                self._log.warn(
-                    "Module {name} has not stopped within {seconds:g} seconds (--stop-timeout); the stop goes on "
-                    "without it",
-                    name=output.name,
-                    seconds=self._stop_timeout,
-                )
+            except TooLate as late:
+                self._log.warn("{words}; the stop goes on without it", words=late)
             except BaseException:
                 self._log.failure("Module {name} failed to stop", name=output.name)
 
@@ -246,14 +243,14 @@ class Outputs:
             self._log.failure("Module {name} failed", failure, name=name)
 
 
-def _within(seconds: float, waited: Deferred[Any], reactor: Any) -> Deferred[Any]:
+def _within(seconds: float, waited: Deferred[Any], name: str, reactor: Any) -> Deferred[Any]:
     """Fire as another Deferred does, or fail when the time is over, whatever that one does when it is cancelled."""
     if waited.called and not waited.paused:
         return waited
     result: Deferred[Any] = Deferred()
 
     def give_up() -> None:
-        result.errback(TooLate())
+        result.errback(TooLate(f"Module {name} has not stopped within {seconds:g} seconds (--stop-timeout)"))
         waited.cancel()
 
     def end(outcome: Any) -> None:

@@ -34,8 +34,11 @@ except ImportError:  # plain Python
 # How many system calls one release of the GIL may have: with the default batch 4096 datagrams, which the kernel has in
 # the time that a busy lane may keep the GIL from us. It bounds the work of one turn of the reactor, too.
 BATCHES = 8
-# At the stop, what is in a socket's receive buffer is read, as long as there is more. A sender that never pauses cannot
-# hold up the stop for longer: such a read takes some thousand datagrams.
+# At the stop, what is in a socket's receive buffer is read. A sender that is faster than we are cannot hold up the
+# stop, nor fill the queues with what came after it: no kernel charges less than this for a datagram (its sk_buff and
+# skb_shared_info), so that after as many as can have been there nothing older is left.
+LEAST_CHARGE = 384
+# How often a read that fails is tried again then.
 FINAL_READS = 256
 # Seconds between reads that fail. A socket that has an error (no memory, say) is always ready to be read, and would
 # keep the reactor busy with nothing else; in so short a time no receive buffer overflows that was not about to.
@@ -199,9 +202,17 @@ class BatchReader:
             )
 
     def drain(self) -> None:
-        """Read what is in the socket, as long as there is more: before the end. What fails is tried again."""
+        """Read what is in the socket by now: before the end. What fails is tried again."""
+        self.look()
+        slots = self._receiver.slots
+        left = self.buffer_used // LEAST_CHARGE + slots
+        not_full = 0
         for _ in range(FINAL_READS):
-            if not self.read(self._clock()) and not self.failing:
+            count = self.read(self._clock())
+            left -= count
+            # Slots that stay empty mean that the socket was empty, or that the next read tells an error.
+            not_full = not_full + 1 if count < slots and not self.failing else 0
+            if not_full == 2 or (left <= 0 and not self.failing):
                 break
 
     def _resume(self) -> None:

@@ -30,16 +30,17 @@ class StopSignals:
         #: The first one that came.
         self.came: signal.Signals | None = None
         self._stop = stop
-        self._running = False
+        self._running = self._stopped = False
         self._before = {number: signal.getsignal(number) for number in _BOTH}
+        # What is ignored stays so: a shell has it so in what it starts in the background.
+        self._taken = [number for number, handler in self._before.items() if handler != signal.SIG_IGN]
         self._take_both()
 
     def reactor_runs(self) -> None:
         """Take both again, since the reactor has taken SIGTERM; and stop if one came before."""
         self._running = True
         self._take_both()
-        if self.came is not None:
-            self._stop(self.came)
+        self._stop_once()
 
     def let_go(self) -> None:
         """Put back what handled them before."""
@@ -48,14 +49,18 @@ class StopSignals:
                 signal.signal(number, handler)
 
     def _take_both(self) -> None:
-        for number in _BOTH:
+        for number in self._taken:
             signal.signal(number, self._take)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if not self._running:
-            for each in _BOTH:
+        self.came = self.came or signal.Signals(number)
+        if self._running:
+            self._stop_once()
+        else:
+            for each in self._taken:
                 signal.signal(each, signal.SIG_DFL)
-        if self.came is None:
-            self.came = signal.Signals(number)
-            if self._running:
-                self._stop(self.came)
+
+    def _stop_once(self) -> None:
+        if self.came is not None and not self._stopped:
+            self._stopped = True
+            self._stop(self.came)

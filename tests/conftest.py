@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,13 @@ def pytest_sessionstart() -> None:
         for compiled in PACKAGE.glob(f"{source.stem}.*.so"):
             if compiled.stat().st_mtime < max(path.stat().st_mtime for path in PACKAGE.glob(f"{source.stem}.p*")):
                 pytest.exit(f"{compiled.name} is older than its source: run python setup.py build_ext --inplace", 1)
+
+
+@pytest.fixture(autouse=True)
+def _signals_that_stop() -> Iterator[None]:
+    """Put back what handled SIGINT and SIGTERM: a daemon in the tests' own process keeps them to its end."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)

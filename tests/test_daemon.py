@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -175,3 +176,19 @@ def test_module_fails_later(
     assert statuses == [1]
     receiver.stopped = succeed(None)
     assert daemon.stopService().called
+
+
+def test_a_reactor_that_cannot_be_kept_steady(receiver: FakeReceiver, reactor: FakeReactor, logged: Logged) -> None:
+    """Where something is scheduled already, as by a module when it is imported, the daemon says so, and starts."""
+    scheduled: Any = reactor
+    scheduled.seconds = time.time
+    scheduled.getDelayedCalls = lambda: ["a call"]
+    daemon = Daemon(receiver, {}, reactor=reactor)
+    daemon._keep_steady()
+    (told,) = logged()
+    assert told.startswith("warn: A step of the system's clock will hold up what waits")
+    daemon.startService()
+    assert "start" in receiver.calls
+    receiver.started.callback(None)
+    receiver.stopped.callback(None)
+    daemon.stopService()

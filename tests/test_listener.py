@@ -315,3 +315,21 @@ def test_a_transport_that_does_not_tell_its_size() -> None:
     assert events == []
     listener.datagramReceived(b"x" * 65507, ("192.0.2.2", 6665))
     assert listener.tally.truncated == 0
+
+
+def test_what_a_lane_does_not_take_is_counted() -> None:
+    """A lane that raises costs its own datagrams, which are counted and told; the other lane gets its part."""
+    rig = Rig()
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError("no room")
+
+    rig.even.put = fail
+    rig.receive(b"for the even one")
+    rig.receive(b"for the odd one", "192.0.2.3")
+    with capturedLogs() as events:
+        rig.clock.advance(0)
+    assert [str(event["log_failure"].value) for event in events] == ["no room"]
+    tally = rig.listener.tally
+    assert (tally.datagrams, tally.discarded, tally.rejected_octets) == (2, 1, 16)
+    assert [batch[1] for batch in rig.odd.batches] == [[b"for the odd one"]]

@@ -120,8 +120,25 @@ def test_a_stop_that_blocks(events: Sequence[LogEvent]) -> None:
     done(outputs.stop())
     assert happened == ["first start", "second start", "first stop"]
     named = "Module second: stop() has not returned within 0 seconds (--stop-timeout), and all else waits for it"
-    gone_on = "Module second has not stopped within 30 seconds (--stop-timeout); the stop goes on without it"
+    gone_on = f"{named.partition(',')[0]}; the stop goes on without it"
     assert told(events)[:2] == [f"error: {named}", f"warn: {gone_on}"]
+
+
+def test_a_coroutine_that_blocks(events: Sequence[LogEvent]) -> None:
+    """What a stop that is a coroutine does at once is watched as well."""
+    blocks = Blocks()
+    blocks.patience = patience = Patience(0.0, interrupt=blocks.release.set)
+
+    async def stop() -> None:
+        blocks()
+
+    module = Script("module", [])
+    module.stop = stop  # type: ignore[method-assign]
+    outputs = Outputs({"module": module}, 1, 30.0, patience)
+    done(outputs.start(HERE))
+    done(outputs.stop())
+    assert told(events)[0].startswith("error: Module module: stop() has not returned within 0 seconds")
+    assert told(events)[1].endswith("; the stop goes on without it")
 
 
 def test_a_reload_that_blocks(events: Sequence[LogEvent]) -> None:

@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from netconsd.allowed import EVERYONE
-from netconsd.reader import BATCHES, FAILURE_PAUSE, FINAL_READS, BatchReader, Receiver
+from netconsd.reader import BATCHES, FAILURE_PAUSE, FINAL_READS, LEAST_CHARGE, BatchReader, Receiver
 from netconsd.receiver import Receiver as PlainReceiver
-from netconsd.sockets import MemInfo
+from netconsd.sockets import MemInfo, meminfo
 from tests.loopback import needs_ipv6, send
 
 PAUSE = 0.001
@@ -398,27 +398,53 @@ def test_sizes_of_reads(rig: Any) -> None:
 # The end.
 
 
-def test_drain_reads_until_there_is_nothing(rig: Any) -> None:
-    """At the end everything that is there is read, without pauses."""
-    each = rig(8, 8, 3, 0, 5)
+def buffer_with(octets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel say that so much waits in every socket."""
+    monkeypatch.setattr("netconsd.reader.meminfo", lambda bound: MemInfo(octets, 2**26, 0))
+
+
+def test_drain_reads_until_the_socket_is_empty(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end everything that is there is read, without pauses; when slots stay empty, so did the socket, and what
+    comes after that comes too late."""
+    buffer_with(2**20, monkeypatch)
+    each = rig(8, 8, 3, 1, 5)
     each.reader.drain()
-    assert each.reader.tally.datagrams == 19
+    assert each.reader.tally.datagrams == 20
     assert each.receiver.reads == 4
 
 
-def test_drain_ends_though_there_is_always_more(rig: Any) -> None:
-    """A sender that never stops cannot hold up the end."""
-    each = rig(*[1] * (2 * FINAL_READS))
+def test_drain_ends_though_there_is_always_more(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that is faster than we are cannot hold up the end: as many datagrams are read as can have been there,
+    and no more, so that those find room in the queues."""
+    slots = ScriptedReceiver.slots
+    for octets, reads in ((0, 1), (10 * slots * LEAST_CHARGE, 11)):
+        buffer_with(octets, monkeypatch)
+        each = rig(*[slots] * (2 * FINAL_READS))
+        each.reader.drain()
+        assert each.receiver.reads == reads
+    buffer_with(2**40, monkeypatch)
+    each = rig(*[slots] * (2 * FINAL_READS))
     each.reader.drain()
     assert each.receiver.reads == FINAL_READS
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, 1000, 60_000])
+def test_a_datagram_takes_more_than_the_least_charge(size: int) -> None:
+    """The kernel charges more for each datagram in a socket than is reckoned, so that none is left out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        bound.bind(("127.0.0.1", 0))
+        send(bound.getsockname()[1], *[b"x" * size] * 3)
+        assert meminfo(bound).used > 3 * max(LEAST_CHARGE, size)
+
+
 def test_drain_goes_on_after_a_failure(rig: Any) -> None:
     """What a failure left in the socket is read all the same; one that always fails cannot hold up the end."""
-    each = rig(2, OSError(12, "no memory"), 2)
+    # What came before an error is returned first, and the error is told by the next read.
+    each = rig(OSError(12, "no memory"), 3, OSError(105, "no room"), 2, 0, 7)
     with capturedLogs():
         each.reader.drain()
-    assert each.reader.tally.datagrams == 4
+    assert (each.reader.tally.datagrams, each.reader.tally.read_errors) == (5, 2)
     each = rig(*[OSError(12, "no memory")] * (2 * FINAL_READS))
     with capturedLogs():
         each.reader.drain()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,12 +12,9 @@ BOTH = [signal.SIGINT, signal.SIGTERM]
 
 
 @pytest.fixture
-def stopped() -> Iterator[list[signal.Signals]]:
-    """What asked to stop; the handlers of before are put back whatever happens."""
-    before = {number: signal.getsignal(number) for number in BOTH}
-    yield []
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def stopped() -> list[signal.Signals]:
+    """What asked to stop."""
+    return []
 
 
 @pytest.mark.parametrize("number", BOTH)
@@ -52,3 +48,31 @@ def test_handlers_are_put_back(stopped: list[signal.Signals]) -> None:
     signals.reactor_runs()
     signals.let_go()
     assert [signal.getsignal(number) for number in BOTH] == before
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_what_is_ignored_stays_ignored(stopped: list[signal.Signals], number: signal.Signals) -> None:
+    """In the background of a shell's script SIGINT is ignored, and stays so; the other signal stops."""
+    signal.signal(number, signal.SIG_IGN)
+    signals = StopSignals(stopped.append)
+    signal.raise_signal(number)
+    signals.reactor_runs()
+    signal.raise_signal(number)
+    assert stopped == []
+    (other,) = set(BOTH) - {number}
+    signal.raise_signal(other)
+    assert stopped == [other]
+
+
+def test_one_that_comes_in_between(stopped: list[signal.Signals], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal in the moment in which the reactor begins to run stops once, too."""
+    signals = StopSignals(stopped.append)
+    take_both = signals._take_both
+
+    def interrupted() -> None:
+        take_both()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(signals, "_take_both", interrupted)
+    signals.reactor_runs()
+    assert stopped == [signal.SIGTERM]
