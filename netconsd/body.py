@@ -65,7 +65,7 @@ def readable(data: bytes) -> str:
 
 def _shown(text: str) -> str:
     """Show the bytes that were no UTF-8, each a surrogate by now."""
-    return text if text.isascii() or not _SURROGATE.search(text) else text.translate(_NO_UTF8)
+    return text if text.isascii() or not _SURROGATE.search(text) else _NO_UTF8.show(text)
 
 
 def unescape(data: bytes) -> bytes:

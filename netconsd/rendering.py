@@ -35,7 +35,7 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     text = text.expandtabs()
-    return text if text.isprintable() else text.translate(_VISIBLE)
+    return text if text.isprintable() else _VISIBLE.show(text)
 
 
 def _visible(code: int) -> str:
