@@ -61,8 +61,8 @@ class Tally:
         #: More than the rate that a sender may have: dropped.
         self.limited = 0
 
-        #: Datagrams of a batch that was given up because of an exception, which the log has: never looked at; and their
-        #: bytes.
+        #: Datagrams of a batch that was given up because of an exception, which the log has: not looked at to the end;
+        #: and their bytes.
         self.skipped = 0
         self.skipped_octets = 0
 
