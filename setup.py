@@ -17,25 +17,19 @@ BUILD = os.environ.get("NETCONSD_BUILD", "release")
 
 HOT = (
     *(
-        "body",
-        "fragments",
-        "ledger",
-        "lines",
-        "loglines",
-        "message",
-        "ncrx",
-        "oddities",
-        "sources",
-        "waiting",
-        "window",
+        f"protocol.{name}"
+        for name in (
+            *("body", "counters", "decode", "legacy", "message", "rare_counters", "reassembly", "reorder", "stream"),
+            *("table", "window"),
+        )
     ),
-    "wire",
+    "logger.lines",
 )
 # System calls for many datagrams at a time, and the calls of modules in C.
-CALLS = ("_native", "_recvmmsg", "_sendmmsg")
+CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
 # Index loops over bytes: what they may read is checked by the code itself. That it is, is checked by the debug build,
 # where a negative index is an error, too, and by the sanitizers, which see reads outside of an object.
-UNCHECKED = ("wire", "window")
+UNCHECKED = ("protocol.decode", "protocol.window")
 
 OPTIONS = {
     "release": {"compile": ["-O2"], "link": []},
@@ -84,7 +78,7 @@ def extension(name, suffix):
     unchecked = name in UNCHECKED
     return Extension(
         f"netconsd.{name}",
-        [f"netconsd/{name}{suffix}"],
+        [f"netconsd/{name.replace('.', '/')}{suffix}"],
         cython_directives={
             "language_level": 3,
             # Types are in the .pxd files alone: an annotation `int` is a Python int of any size.
@@ -97,7 +91,7 @@ def extension(name, suffix):
         include_dirs=["netconsd/include"],
         extra_compile_args=OPTIONS["compile"],
         extra_link_args=OPTIONS["link"],
-        depends=["netconsd/include/netconsd.h"] if name == "_native" else [],
+        depends=["netconsd/include/netconsd.h"] if name == "outputs._native" else [],
         optional=not REQUIRE,
     )
 

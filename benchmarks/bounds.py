@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.scenarios import Build
-from netconsd.ncrx import PIECES_SECONDS
-from netconsd.reader import BATCHES
+from netconsd.protocol.stream import PIECES_SECONDS
+from netconsd.protocol.table import WAITING_BYTES_LIMIT
+from netconsd.receive.reader import BATCHES
 from netconsd.settings import Settings
-from netconsd.sources import WAITING_BYTES_LIMIT
 
 KIB = 1024
 MIB = 1024 * KIB
 
-# A datagram of 1023 bytes, its sender's key, their places in lists, and a batch of its own (tests/test_hostile_load).
+# A datagram of 1023 bytes, its sender's key, their places in lists, and a batch of its own
+# (tests/receive/test_overload).
 PLACE_BYTES = 1536
 # What waits is reckoned with what most of it costs besides its bytes; it is never more than this times what is reckoned
-# (tests/test_waiting_costs).
+# (tests/protocol/test_reorder_costs).
 WAITING_FACTOR = 1.25
 # As many messages as a worker hands out at once, each with the bytes that it has cut out of its datagram.
 HAND_BYTES = 16 * MIB
 # The largest datagram is a slot.
 SLOT_BYTES = 64 * KIB
 # A sender with a full window, counters that are no small numbers, and the text of an IPv6 address
-# (tests/test_sender_cost).
+# (tests/protocol/test_sender_cost).
 SENDER_BYTES: dict[Build, int] = {"compiled": 1408, "plain": 1920}
 # Datagrams that all workers together look at in a second, at most.
 DATAGRAMS_PER_SECOND = 200_000

@@ -1,14 +1,14 @@
 """Who sends in a flood: strangers who forge a new address for each datagram, and real machines in their midst.
 
-Everybody sends from an address of 127.64.0.0/10, by number: see :mod:`netconsd.origins`.
+Everybody sends from an address of 127.64.0.0/10, by number: see :mod:`netconsd.send.source_addresses`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netconsd.datagrams import CHUNK, extended, fragments
-from netconsd.generate import Fleet, Template
+from netconsd.protocol.encode import CHUNK, extended, fragments
+from netconsd.send.fleet import Fleet, Template
 
 #: Real senders are those with the lowest numbers: the addresses that begin with :data:`REAL_PREFIX`.
 REAL = 100

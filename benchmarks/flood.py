@@ -14,7 +14,7 @@ from benchmarks.crowd import REAL, REAL_PREFIX, Crowd
 from benchmarks.measure import DRAIN_SECONDS, processors
 from benchmarks.receivers import Totals
 from benchmarks.verdict import Check, told
-from netconsd.origins import LOOPBACK_BITS, Origin, Target, origin_for
+from netconsd.send.source_addresses import LOOPBACK_BITS, Origin, Target, origin_for
 
 FORGED = 1_000_000
 MAX_SOURCES = 100_000

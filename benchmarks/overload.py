@@ -23,8 +23,8 @@ from benchmarks.measure import DRAIN_SECONDS, processors
 from benchmarks.pressure import KINDS, Pressure
 from benchmarks.receivers import Totals
 from benchmarks.verdict import Check, told
-from netconsd.generate import FIRST_SEQ, Fleet, Template
-from netconsd.origins import LOOPBACK_BITS, Origin, Target, origin_for
+from netconsd.send.fleet import FIRST_SEQ, Fleet, Template
+from netconsd.send.source_addresses import LOOPBACK_BITS, Origin, Target, origin_for
 from netconsd.settings import Settings
 
 # Small enough to be reached within seconds; what may wait is no setting. Reordering lasts long enough for it.

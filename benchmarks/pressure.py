@@ -1,14 +1,14 @@
 """What is sent in an overload: everything that costs a receiver memory, from real senders and from strangers.
 
-Everybody sends from an address of 127.64.0.0/10, by number: see :mod:`netconsd.origins`.
+Everybody sends from an address of 127.64.0.0/10, by number: see :mod:`netconsd.send.source_addresses`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from netconsd.datagrams import CHUNK, extended, fragments
-from netconsd.generate import FORMATS, Fleet, Template
+from netconsd.protocol.encode import CHUNK, extended, fragments
+from netconsd.send.fleet import FORMATS, Fleet, Template
 
 #: A batch: the number of the sender of each datagram, and the datagrams.
 Batch = tuple[list[int], list[bytes]]

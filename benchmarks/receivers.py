@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netconsd.reader import BATCHES
+from netconsd.receive.reader import BATCHES
 from netconsd.settings import Settings
 
 START_SECONDS = 30.0

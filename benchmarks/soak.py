@@ -18,8 +18,8 @@ from benchmarks import builds, proc, receivers
 from benchmarks.flood import send_batch
 from benchmarks.measure import DRAIN_SECONDS, processors
 from benchmarks.verdict import Check, told
-from netconsd.generate import FORMATS, Fleet, Template
-from netconsd.origins import LOOPBACK_BITS, Origin, Target, origin_for
+from netconsd.send.fleet import FORMATS, Fleet, Template
+from netconsd.send.source_addresses import LOOPBACK_BITS, Origin, Target, origin_for
 
 # Senders that come in each second, the seconds for which each of them sends, and its messages in that time.
 NEW = 100

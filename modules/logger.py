@@ -1,6 +1,6 @@
 """Writes messages to files, one per sender.
 
-A message is a line, and a line is a message, as :func:`netconsd.loglines.log_lines` has it::
+A message is a line, and a line is a message, as :func:`netconsd.logger.lines.log_lines` has it::
 
     2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: link is down
 
@@ -19,13 +19,13 @@ from typing import Any, Final
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.filenames import HOST, check_template
-from netconsd.intake import Intake
 from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable
-from netconsd.logfiles import DIRECTORY_MODE, LogFiles
-from netconsd.loglines import by_file
-from netconsd.message import Message, Source
-from netconsd.naming import Naming
+from netconsd.logger.files import DIRECTORY_MODE, LogFiles
+from netconsd.logger.filter import Intake
+from netconsd.logger.lines import by_file
+from netconsd.logger.names import Naming
+from netconsd.logger.template import HOST, check_template
+from netconsd.protocol.message import Message, Source
 
 # How many names of files a worker remembers. Senders are as many as somebody forges.
 NAMES: Final = 4096
@@ -62,7 +62,7 @@ class Logger:
         :param rotate_bytes: before a file would grow beyond this, it is renamed to ``NAME.1``, that to ``NAME.2``, and
             so on; only a batch that is larger by itself makes a larger file. 0: never.
         :param rotate_keep: how many of the renamed files are kept.
-        :param ignore: a file of patterns (:mod:`netconsd.ignore`); lines that match one are dropped.
+        :param ignore: a file of patterns (:mod:`netconsd.logger.patterns`); lines that match one are dropped.
         :param statistics: whether a line about what was received, dropped and lost is logged each minute.
         :param hosts: a file of names, in the format of hosts(5), for ``{host}``.
         :param reverse_dns: where to ask for the names of other senders: ``system`` for the servers of

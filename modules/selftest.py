@@ -19,8 +19,8 @@ from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IListening, IReloadable
-from netconsd.known import KnownMessage, faults, is_last, known_messages
-from netconsd.message import MAPPED_IPV4, Message, Source
+from netconsd.protocol.message import MAPPED_IPV4, Message, Source
+from netconsd.send.probe import KnownMessage, faults, is_last, known_messages
 
 # A machine without IPv6, or with all of it switched off.
 NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)

@@ -1,7 +1,7 @@
 """netconsd receives kernel logs that Linux machines send with netconsole.
 
-The light public names are here; the service is :mod:`netconsd.service`, the plain protocol :mod:`netconsd.listener`.
-Importing this package never imports a reactor.
+The light public names are here; the service is :mod:`netconsd.service`, the plain protocol
+:mod:`netconsd.receive.listener`. Importing this package never imports a reactor.
 """
 
 from netconsd.interfaces import (
@@ -12,7 +12,7 @@ from netconsd.interfaces import (
     IReloadable,
     ITakesLegacyDatagrams,
 )
-from netconsd.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
+from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 
 __version__ = "0.1.0"
 

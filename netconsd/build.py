@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netconsd import wire
+from netconsd.protocol import decode as wire
 
 #: Whether the hot files are compiled: all of them, or none (setup.py sees to that).
 COMPILED = not str(wire.__file__).endswith(".py")

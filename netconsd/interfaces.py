@@ -19,7 +19,7 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from netconsd.message import Message
+    from netconsd.protocol.message import Message
 
 __all__ = ["IBatchOutputModule", "ICountsLosses", "IListening", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from socket import AF_INET6, inet_ntop
 from typing import Final
 
-from netconsd.body import readable
-from netconsd.characters import Characters
-from netconsd.message import ExtendedMessage, Message
+from netconsd.protocol.body import readable
+from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.translation import Characters
 
 __all__ = ["LEVELS", "LEVEL_COLUMN", "marks", "netconsd_line", "printable", "uptime"]
 

@@ -16,20 +16,20 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from netconsd.accounts import Accounts, take
-from netconsd.allowed import AllowList
-from netconsd.announcements import announce, tell_end, tell_failures
-from netconsd.outputs import Outputs
-from netconsd.overload import Overload
-from netconsd.patience import Patience
-from netconsd.reader import BatchReader, Receiver
+from netconsd.monitor.log import announce, tell_end, tell_failures
+from netconsd.monitor.losses import Overload
+from netconsd.monitor.snapshot import Snapshot, take
+from netconsd.monitor.top_senders import TopList, TopSenders
+from netconsd.outputs.runner import Outputs
+from netconsd.outputs.timelimit import TimeLimit
+from netconsd.protocol.allowlist import AllowList
+from netconsd.receive.lanes import Lane, Reply, Workers
+from netconsd.receive.reader import BatchReader, Receiver
+from netconsd.receive.sockets import bind, describe, destinations, granted_rcvbuf, send_to
 from netconsd.settings import ConfigError, Settings
-from netconsd.sockets import bind, describe, destinations, granted_rcvbuf, send_to
-from netconsd.top import TopList, TopSenders
-from netconsd.workers import Lane, Reply, Workers
 
 if TYPE_CHECKING:
-    from netconsd.monitoring import MonitoringPort
+    from netconsd.monitor.http import MonitoringPort
 
 # How soon it is said that datagrams are being lost. The kernel's counter of drops has 32 bits, which do not wrap unseen
 # in a second; to ask for it costs a microsecond per listener.
@@ -37,6 +37,8 @@ LOOK_SECONDS = 1.0
 # The least receive buffer with which a reader pauses. In a pause of two milliseconds, 500,000 messages per second fill
 # half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
 PAUSE_RCVBUF = 2 * 1024 * 1024
+
+__all__ = ["NetconsdService"]
 
 
 class NetconsdService(Service):
@@ -53,17 +55,17 @@ class NetconsdService(Service):
         reactor: Any = None,
         receiver: Callable[[socket.socket, int, int, int, AllowList], Any] = Receiver,
         sockets: Callable[[Settings], list[socket.socket]] = bind,
-        patience: Patience | None = None,
+        timelimit: TimeLimit | None = None,
     ) -> None:
         """
         :param modules: the output modules, by the name that stands in logs and counters; each provides
             :class:`~netconsd.interfaces.IOutputModule` or :class:`~netconsd.interfaces.IBatchOutputModule`.
         :param settings: port, bounds and so on; the defaults if not given.
         :param reactor: by default the installed one, from the start of the service on.
-        :param receiver: makes what reads a socket (:class:`~netconsd.reader.BatchReader`): compiled where that is
-            built.
+        :param receiver: makes what reads a socket (:class:`~netconsd.receive.reader.BatchReader`): compiled where that
+            is built.
         :param sockets: makes the bound, non-blocking UDP sockets to listen on, at least one.
-        :param patience: what becomes of a module that blocks in ``stop`` or ``reload``; by default it is named in the
+        :param timelimit: what becomes of a module that blocks in ``stop`` or ``reload``; by default it is named in the
             log.
         :raises ModuleError: if a module provides neither interface.
         """
@@ -78,8 +80,8 @@ class NetconsdService(Service):
         # What acknowledgements are sent from, with the port that the senders know.
         self._answering: socket.socket | None = None
         self._workers: Workers | None = None
-        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout, patience)
-        self._last = Accounts()
+        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout, timelimit)
+        self._last = Snapshot()
         self._monitoring: MonitoringPort | None = None
         self._top: TopSenders | None = None
         #: Whether messages are received.
@@ -107,7 +109,7 @@ class NetconsdService(Service):
         """
         if self.settings.metrics is not None:
             # Here, because its libraries are optional.
-            from netconsd.monitoring import MonitoringPort
+            from netconsd.monitor.http import MonitoringPort
 
             self._monitoring = MonitoringPort(self)
         try:
@@ -148,14 +150,15 @@ class NetconsdService(Service):
         """Let the modules reopen their files and reread what they can, as SIGHUP does."""
         self._outputs.reload()
 
-    def snapshot(self) -> Accounts:
+    def snapshot(self) -> Snapshot:
         """All counters as they are now; those of the end if it does not run."""
         if self._workers is None:
             return self._last
         return take(self._readers, self._workers.lanes, self._outputs.started)
 
     def top_senders(self, by: str = "datagrams") -> Deferred[TopList]:
-        """The senders with the most of a counter, of those that are remembered; see :class:`netconsd.top.TopSenders`.
+        """The senders with the most of a counter, of those that are remembered; see
+        :class:`netconsd.embedding.TopList`.
 
         :raises RuntimeError: if no worker runs.
         """
@@ -271,7 +274,7 @@ class NetconsdService(Service):
         """What the kernel has dropped of each listener so far, and what each worker's queue had no room for."""
         for reader in self._readers:
             reader.look()
-        return [reader.tally.dropped for reader in self._readers], [lane.queue_tally.shed for lane in self.lanes]
+        return [reader.counters.dropped for reader in self._readers], [lane.queue_counters.shed for lane in self.lanes]
 
     async def _stop_workers(self, workers: Workers) -> None:
         stopped = workers.stop()

@@ -1,7 +1,7 @@
 """What the daemon and an embedding application set, with the bounds of every value.
 
 Times are in seconds and sizes in bytes here; the options on the command line and in the configuration file have the
-units of docs/options (milliseconds for times), which :mod:`netconsd.config` converts.
+units of docs/options (milliseconds for times), which :mod:`netconsd.daemon.config` converts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
-from netconsd.allowed import AllowList
+from netconsd.protocol.allowlist import AllowList
 
 __all__ = ["BOUNDS", "Bounds", "ConfigError", "Settings", "metrics_address", "problem"]
 
@@ -131,7 +131,7 @@ class Settings:
     pause: float = 0.002
     """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
     allow: tuple[str, ...] = ()
-    """Networks whose datagrams are taken (:class:`netconsd.allowed.AllowList`); empty: everybody's."""
+    """Networks whose datagrams are taken (:class:`netconsd.protocol.allowlist.AllowList`); empty: everybody's."""
     rate: int = 0
     """Datagrams per second that a sender may send in the long run; 0: as many as it likes."""
     stop_timeout: float = 30.0

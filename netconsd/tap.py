@@ -17,12 +17,12 @@ from twisted.python import usage
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.config import OPTIONS, Configuration, configure
-from netconsd.daemon import Daemon, Receiver, patience_with_modules
-from netconsd.loader import ModuleError, load
-from netconsd.printing import put
+from netconsd.daemon.config import OPTIONS, Configuration, configure
+from netconsd.daemon.process import Daemon, Receiver, timelimit_of_modules
+from netconsd.daemon.stdout import put
+from netconsd.daemon.systemd import Notifier, listening_sockets
+from netconsd.outputs.loader import ModuleError, load
 from netconsd.settings import ConfigError, Settings
-from netconsd.systemd import Notifier, listening_sockets
 
 __all__ = ["DEFAULTS", "Options", "makeService"]
 
@@ -144,7 +144,7 @@ class Options(usage.Options):
         return f"{name[2:]}=" in self.longOpt if name.startswith("--") else f"{name[1:]}:" in self.shortOpt
 
     def asked_for(self) -> dict[str, Any]:
-        """What was on the command line, as the arguments of :func:`netconsd.config.configure`."""
+        """What was on the command line, as the arguments of :func:`netconsd.daemon.config.configure`."""
         given = {name: self[name] for name in OPTIONS if self[name] is not None}
         return {
             "given": given,
@@ -157,7 +157,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check it all.
 
-        :raises ConfigError: see :func:`netconsd.config.configure`.
+        :raises ConfigError: see :func:`netconsd.daemon.config.configure`.
         """
         self.configuration = configure(**self.asked_for())
 
@@ -173,11 +173,11 @@ def makeService(
     :raises SystemExit: with the text for the user, if a module cannot be loaded.
     """
     configuration = options.configuration
-    patience = patience_with_modules(configuration.settings.stop_timeout)
+    timelimit = timelimit_of_modules(configuration.settings.stop_timeout)
     if receiver is None:
         from netconsd.service import NetconsdService
 
-        receiver = partial(NetconsdService, sockets=listening_sockets, patience=patience)
+        receiver = partial(NetconsdService, sockets=listening_sockets, timelimit=timelimit)
     log = Logger("netconsd")
     try:
         selection = load(configuration.modules, configuration.module_settings, configuration.spare)
@@ -194,4 +194,4 @@ def makeService(
         log.warn("There is no output module, so messages go nowhere; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
     made = receiver(modules, configuration.settings)
-    return Daemon(made, options.parent or {}, notifier=Notifier(), patience=patience)
+    return Daemon(made, options.parent or {}, notifier=Notifier(), timelimit=timelimit)

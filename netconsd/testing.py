@@ -1,7 +1,7 @@
 """What authors of modules and embedding programs need in their tests: a module that records, datagrams, messages.
 
-The datagrams are built as kernels build them (:mod:`netconsd.datagrams`), so that a test can say what a machine logged
-and see what an output makes of it.
+The datagrams are built as kernels build them (:mod:`netconsd.protocol.encode`), so that a test can say what a machine
+logged and see what an output makes of it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from netconsd.datagrams import escape, extended, fragments, legacy, octets
 from netconsd.interfaces import IOutputModule
-from netconsd.message import MAPPED_IPV4, ExtendedMessage, LegacyMessage, Message, Source
-from netconsd.wire import decode
+from netconsd.protocol.decode import decode
+from netconsd.protocol.encode import escape, extended, fragments, legacy, octets
+from netconsd.protocol.message import MAPPED_IPV4, ExtendedMessage, LegacyMessage, Message, Source
 
 __all__ = [
     "Call",

@@ -29,9 +29,9 @@ def pytest_sessionstart() -> None:
     # A shell ignores it for what it starts in the background, and so would the processes of tests that send it.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    for source in PACKAGE.glob("*.pxd"):
-        for compiled in PACKAGE.glob(f"{source.stem}.*.so"):
-            if compiled.stat().st_mtime < max(path.stat().st_mtime for path in PACKAGE.glob(f"{source.stem}.p*")):
+    for source in PACKAGE.rglob("*.pxd"):
+        for compiled in source.parent.glob(f"{source.stem}.*.so"):
+            if compiled.stat().st_mtime < max(path.stat().st_mtime for path in source.parent.glob(f"{source.stem}.p*")):
                 pytest.exit(f"{compiled.name} is older than its source: run python setup.py build_ext --inplace", 1)
 
 

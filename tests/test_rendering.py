@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.characters import PART
-from netconsd.ledger import Tally
-from netconsd.loglines import log_lines
+from netconsd.logger.lines import log_lines
+from netconsd.protocol.counters import WorkerCounters
+from netconsd.protocol.table import SourceTable
+from netconsd.protocol.translation import PART
 from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
-from netconsd.sources import SourceTable
 from netconsd.testing import extended_message, legacy_message, source
 
 MESSAGE_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z \[")
@@ -217,7 +217,7 @@ LONG = {
 def test_no_text_takes_long(text: bytes, form: bytes) -> None:
     """Whatever characters a stranger sends: there is no call for each of them, in the logger nor in the printer, whose
     time is that of all other senders with the same worker."""
-    table = SourceTable(Tally(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
+    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
     (message,) = table.feed([source().key], [form % text], 1.5e9, 0.0)
     renderings: list[Callable[[], object]] = [
         lambda: log_lines([message]),
@@ -238,7 +238,7 @@ def test_each_message_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
         rendered.append(text)
         return printable(text)
 
-    monkeypatch.setattr("netconsd.loglines.printable", note)
+    monkeypatch.setattr("netconsd.logger.lines.printable", note)
     messages = [
         extended_message("plain"),
         extended_message("a\x01"),

@@ -10,11 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
-from netconsd.body import readable
-from netconsd.fragments import Reassembly
 from netconsd.interfaces import IOutputModule
-from netconsd.lines import split
-from netconsd.message import LegacyMessage, Message, Source
+from netconsd.protocol.body import readable
+from netconsd.protocol.decode import Fragment, decode
+from netconsd.protocol.legacy import split
+from netconsd.protocol.message import LegacyMessage, Message, Source
+from netconsd.protocol.reassembly import Reassembly
 from netconsd.testing import (
     RecordingModule,
     escape,
@@ -25,9 +26,8 @@ from netconsd.testing import (
     legacy_message,
     source,
 )
-from netconsd.wire import Fragment, decode
-from tests.decoding import SENDER, is_text, piece, read
-from tests.strategies import EXTENDED, LEGACY, examples, numbers
+from tests.support.decoding import SENDER, is_text, piece, read
+from tests.support.strategies import EXTENDED, LEGACY, examples, numbers
 
 # The recording module.
 

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule
-from netconsd.message import Message
+from netconsd.protocol.message import Message
 
 TURNS = 10_000
 

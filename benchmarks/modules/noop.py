@@ -5,7 +5,7 @@ from __future__ import annotations
 from zope.interface import moduleProvides
 
 from netconsd.interfaces import IOutputModule
-from netconsd.message import Message
+from netconsd.protocol.message import Message
 
 moduleProvides(IOutputModule)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule
-from netconsd.message import ExtendedMessage, Message
+from netconsd.protocol.message import ExtendedMessage, Message
 
 
 @implementer(IOutputModule)

@@ -9,7 +9,7 @@ from pathlib import Path
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
-from netconsd.message import ExtendedMessage, Message
+from netconsd.protocol.message import ExtendedMessage, Message
 
 # How often it looks whether the file is still there.
 SECONDS = 0.01

@@ -9,7 +9,7 @@ from pathlib import Path
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule
-from netconsd.message import ExtendedMessage, Message
+from netconsd.protocol.message import ExtendedMessage, Message
 
 
 @implementer(IOutputModule)

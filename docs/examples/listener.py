@@ -10,10 +10,9 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from netconsd import Message
-from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
+from netconsd.embedding import MAX_DATAGRAM, NetconsoleListener, Workers
 from netconsd.rendering import printable
 from netconsd.settings import Settings
-from netconsd.workers import Workers
 
 
 def show(worker: int, messages: list[Message]) -> None:

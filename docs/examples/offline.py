@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netconsd import Message, Source
-from netconsd.ledger import Tally
-from netconsd.sources import SourceTable
+from netconsd.embedding import SourceTable, WorkerCounters
 
 
 def messages_of(recording: Iterable[tuple[float, Source, bytes]]) -> Iterator[Message]:
     """Yield the messages of a recording, which has the time in seconds, sender and bytes of each datagram."""
-    table = SourceTable(Tally(), limit=10_000, hold=0.2, gc_interval=60.0, age=3600.0)
+    table = SourceTable(WorkerCounters(), limit=10_000, hold=0.2, gc_interval=60.0, age=3600.0)
     for when, source, datagram in recording:
         # What has waited long enough, by the time of the recording.
         yield from table.advance(when)

@@ -12,7 +12,7 @@ from importlib import import_module
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.printing import put
+from netconsd.daemon.stdout import put
 
 __all__ = ["COMMANDS", "main"]
 

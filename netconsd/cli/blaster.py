@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
 
-from netconsd.blast import Blast
 from netconsd.cli.numbers import within
-from netconsd.faults import Account, Link, counted
-from netconsd.generate import FORMATS, Fleet, Template
-from netconsd.origins import BITS_LIMIT, Origin, OriginError, Target, origin_for
-from netconsd.printing import put
+from netconsd.daemon.stdout import put
+from netconsd.send.blast import Blast
+from netconsd.send.fleet import FORMATS, Fleet, Template
+from netconsd.send.link import Account, Link, counted
+from netconsd.send.source_addresses import BITS_LIMIT, Origin, OriginError, Target, origin_for
 
 DEFAULT_BITS = 16
 #: The C daemon's generator has as many: 256 threads.

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from netconsd.annotations import show
-from netconsd.config import OPTIONS, Configuration, configure
-from netconsd.loader import ModuleError, Selection, load
-from netconsd.printing import put
+from netconsd.daemon.config import OPTIONS, Configuration, configure
+from netconsd.daemon.stdout import put
+from netconsd.outputs.loader import ModuleError, Selection, load
+from netconsd.outputs.setting_types import show
 from netconsd.tap import DEFAULTS, Options
 
 __all__ = ["main"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata
 from netconsd.cli.numbers import whole_number
-from netconsd.printing import put
+from netconsd.daemon.stdout import put
 
 __all__ = ["main"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from netconsd.cli.numbers import within
-from netconsd.datagrams import CHUNK, extended, fragments, legacy
-from netconsd.origins import OriginError, Target, origin_for
-from netconsd.printing import put
+from netconsd.daemon.stdout import put
+from netconsd.protocol.encode import CHUNK, extended, fragments, legacy
+from netconsd.send.source_addresses import OriginError, Target, origin_for
 
 # As many numbers as a skip passes over, at most; the C daemon's tool has as many.
 SKIP = 5

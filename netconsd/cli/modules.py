@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from netconsd.annotations import Setting, show
-from netconsd.config import configure
-from netconsd.loader import SHIPPED, files_of
-from netconsd.modulefile import FileError, Output, forget, import_file, make, outputs_in
-from netconsd.native import NativeModule, NoHandler
-from netconsd.parameters import AuthorError, Parameter, bind, parameters
-from netconsd.printing import put
+from netconsd.daemon.config import configure
+from netconsd.daemon.stdout import put
+from netconsd.outputs.loader import SHIPPED, files_of
+from netconsd.outputs.modulefile import FileError, FoundModule, forget, import_file, make, outputs_in
+from netconsd.outputs.native import NativeModule, NoHandler
+from netconsd.outputs.parameters import AuthorError, Parameter, bind, parameters
+from netconsd.outputs.setting_types import ModuleSetting, show
 from netconsd.settings import ConfigError
 
 __all__ = ["main"]
 
-_Settings = Mapping[str, Mapping[str, Setting]]
+_Settings = Mapping[str, Mapping[str, ModuleSetting]]
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules") -> int:
@@ -103,7 +103,7 @@ def _summary(source: type | ModuleType) -> str:
     return (source.__doc__ or "").strip().partition("\n")[0]
 
 
-def _of_output(output: Output, summary: str, given: Mapping[str, Setting]) -> _Entry:
+def _of_output(output: FoundModule, summary: str, given: Mapping[str, ModuleSetting]) -> _Entry:
     lines = [f"{output.name}  {output.path}"]
     if summary := summary or _summary(output.source):
         lines.append(f"    {summary}")
@@ -122,7 +122,7 @@ def _of_output(output: Output, summary: str, given: Mapping[str, Setting]) -> _E
     return _Entry(not wrong, lines + [f"    wrong: {text}" for text in wrong])
 
 
-def _settings(having: Sequence[Parameter], given: Mapping[str, Setting]) -> list[str]:
+def _settings(having: Sequence[Parameter], given: Mapping[str, ModuleSetting]) -> list[str]:
     rows = []
     for parameter in having:
         if parameter.name in given:

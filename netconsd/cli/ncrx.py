@@ -13,16 +13,16 @@ from contextlib import closing
 from functools import partial
 from io import TextIOWrapper
 
-from netconsd.acks import Acks
-from netconsd.ledger import Tally
-from netconsd.message import ExtendedMessage, Message, Source
-from netconsd.ncrx import NEVER
-from netconsd.printing import put
-from netconsd.receiver import Receiver
+from netconsd.daemon.stdout import put
+from netconsd.protocol.acks import Acks
+from netconsd.protocol.counters import WorkerCounters
+from netconsd.protocol.message import ExtendedMessage, Message, Source
+from netconsd.protocol.stream import NEVER
+from netconsd.protocol.table import SourceTable
+from netconsd.receive.recvfrom import Receiver
+from netconsd.receive.sockets import bind, send_to
 from netconsd.rendering import printable, uptime
 from netconsd.settings import ConfigError, Settings, problem
-from netconsd.sockets import bind, send_to
-from netconsd.sources import SourceTable
 
 # A record that was lost comes again within some round trips.
 DEFAULT_REORDER_MS = 1000
@@ -139,7 +139,9 @@ class Watch:
         self._clock = clock
         self._wait = wait or _wait
         self._receiver = Receiver(bound, _DATAGRAMS, 1, 1)
-        self._table = SourceTable(Tally(), limit=SENDERS_LIMIT, hold=settings.reorder, gc_interval=0.0, age=0.0)
+        self._table = SourceTable(
+            WorkerCounters(), limit=SENDERS_LIMIT, hold=settings.reorder, gc_interval=0.0, age=0.0
+        )
         self._acks = Acks(self._table, partial(send_to, bound)) if settings.acks else None
 
     def turn(self) -> None:

@@ -14,9 +14,9 @@ from contextlib import closing
 from typing import Any
 
 from netconsd.cli.numbers import whole_number
-from netconsd.kmsg import Kmsg
-from netconsd.ncrx import ACK_BYTES, NEVER
-from netconsd.reliable import ANSWER_SECONDS, SLOTS, Sender
+from netconsd.protocol.stream import ACK_BYTES, NEVER
+from netconsd.send.kmsg import Kmsg
+from netconsd.send.reliable import ANSWER_SECONDS, SLOTS, ReliableSender
 
 # Each keeps a record of at most 8 KiB: 8 GiB.
 SLOTS_LIMIT = 1024 * 1024
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "nctx") -> int:
             say(f"-p: port {options.source_port} cannot be used: {error.strerror}")
             return 1
         try:
-            Shipment(kmsg, bound, address, Sender(options.slots), say).run()
+            Shipment(kmsg, bound, address, ReliableSender(options.slots), say).run()
         except KeyboardInterrupt:
             return 130
         except OSError as error:
@@ -75,7 +75,7 @@ class Shipment:
         kmsg: Kmsg,
         bound: socket.socket,
         address: Address,
-        sender: Sender,
+        sender: ReliableSender,
         say: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.monotonic,

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from netconsd.signals import StopSignals
+from netconsd.daemon.signals import StopSignals
 from netconsd.tap import Options, makeService
 
 __all__ = ["main"]

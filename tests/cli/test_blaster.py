@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from netconsd.cli import blaster
-from netconsd.datagrams import CHUNK
-from netconsd.generate import FIRST_SEQ
-from netconsd.origins import OriginError
+from netconsd.protocol.encode import CHUNK
+from netconsd.send.fleet import FIRST_SEQ
+from netconsd.send.source_addresses import OriginError
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "netconsd", "blaster"]

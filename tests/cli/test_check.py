@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from netconsd.cli.check import main
-from netconsd.config import OPTIONS
-from tests.modulefiles import FUNCTIONS, written
+from netconsd.daemon.config import OPTIONS
+from tests.support.module_files import FUNCTIONS, written
 
 Capture = pytest.CaptureFixture[str]
 

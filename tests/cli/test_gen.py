@@ -16,10 +16,10 @@ import pytest
 
 from netconsd.cli import gen
 from netconsd.cli.gen import SKIP, Step, steps
-from netconsd.datagrams import CHUNK
-from netconsd.ledger import Tally
-from netconsd.message import ExtendedMessage, Message
-from netconsd.ncrx import Stream
+from netconsd.protocol.counters import WorkerCounters
+from netconsd.protocol.encode import CHUNK
+from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.stream import Stream
 from netconsd.testing import source
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def written(*options: str) -> list[bytes]:
 
 def read(datagrams: Sequence[bytes]) -> list[Message]:
     """The messages that a receiver makes of the datagrams."""
-    stream = Stream(source(), Tally(), 0.2)
+    stream = Stream(source(), WorkerCounters(), 0.2)
     out: list[Message] = []
     for datagram in datagrams:
         stream.feed(datagram, 1.0, 1.0, out)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from netconsd.cli.modules import main
-from tests.compilers import SOURCES, compiled, needs_cc
-from tests.modulefiles import FUNCTIONS, HEAD, METHODS, PLAIN
+from tests.support.compilers import SOURCES, compiled, needs_cc
+from tests.support.module_files import FUNCTIONS, HEAD, METHODS, PLAIN
 
 Capture = pytest.CaptureFixture[str]
 

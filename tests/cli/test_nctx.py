@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from netconsd.cli.nctx import Shipment, main
-from netconsd.kmsg import Kmsg
-from netconsd.ncrx import NEVER
-from netconsd.reliable import ANSWER_SECONDS, Sender
+from netconsd.protocol.stream import NEVER
+from netconsd.send.kmsg import Kmsg
+from netconsd.send.reliable import ANSWER_SECONDS, ReliableSender
 from netconsd.testing import extended
-from tests.loopback import needs_ipv6
+from tests.support.loopback import needs_ipv6
 
 
 class Wire:
@@ -52,7 +52,7 @@ class Bench:
         self.now = 0.0
         self.wire = Wire()
         self.said: list[str] = []
-        self.sender = Sender(slots)
+        self.sender = ReliableSender(slots)
         self.kmsg = Kmsg(str(path))
         wire: Any = self.wire
         self.shipment = Shipment(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from netconsd.datagrams import CHUNK
-from netconsd.origins import SOURCE_PORT
+from netconsd.protocol.decode import decode
+from netconsd.protocol.encode import CHUNK
+from netconsd.send.source_addresses import SOURCE_PORT
 from netconsd.testing import source
-from netconsd.wire import decode
 from tests.client.network import Network, address
 
 ROOT = Path(__file__).parents[2]

@@ -13,16 +13,16 @@ import atheris
 from atheris.import_hook import AtherisSourceFileLoader
 
 from netconsd.build import COMPILED, KIND
-from tests.alike import AsImported
 from tests.fuzz.targets import OTHERS, TARGETS
-from tests.twins import Twins
+from tests.support.compare_builds import AsImported
+from tests.support.plain_build import PlainBuild
 
 
 def main(arguments: list[str]) -> None:
     """Fuzz until libFuzzer ends it: at a failure, or at what its options say."""
     if len(arguments) < 2 or arguments[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz {{{','.join(TARGETS)}}} [-max_total_time=60] [DIRECTORY...]")
-    plain = Twins(*OTHERS, loader=lambda name, path: AtherisSourceFileLoader(name, path, True))
+    plain = PlainBuild(*OTHERS, loader=lambda name, path: AtherisSourceFileLoader(name, path, True))
     print(f"Fuzzing {arguments[1]}: plain Python{f' and {KIND}' if COMPILED else ''}", file=sys.stderr)
     target = TARGETS[arguments[1]]([AsImported(), plain] if COMPILED else [plain])
     atheris.Setup([arguments[0], *arguments[2:]], target)

@@ -1,8 +1,8 @@
 """What is fuzzed: each target takes any bytes, and raises if a build does what it must not, or two builds differ.
 
-``python -m tests.fuzz`` finds bytes for them; tests/test_corpus.py tries those in tests/corpus with every run of the
-tests. Those of :func:`streams` and :func:`reliable` are steps, parted by :data:`STEP`: an octet that says what to do,
-and a datagram.
+``python -m tests.fuzz`` finds bytes for them; tests/protocol/test_corpus.py tries those in tests/corpus with every run
+of the tests. Those of :func:`streams` and :func:`reliable` are steps, parted by :data:`STEP`: an octet that says what
+to do, and a datagram.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from tests.alike import value, views
+from tests.support.compare_builds import value, views
 
 #: No kernel sends this octet, so that what is found can be read.
 STEP = b"\xfe"
@@ -45,8 +45,8 @@ def wire(builds: Builds) -> Target:
 
     def read(build: Any, data: bytes) -> Any:
         try:
-            found = build.wire.decode(data, build.message.Source(bytes(16), 6665), 12.5)
-        except build.wire.Malformed as error:
+            found = build.decode.decode(data, build.message.Source(bytes(16), 6665), 12.5)
+        except build.decode.Malformed as error:
             return str(error)
         if found is None:
             return views(build.message.LegacyMessage(build.message.Source(bytes(16), 6665), 12.5, data))
@@ -55,7 +55,7 @@ def wire(builds: Builds) -> Target:
         assert 0 <= message.seq < 2**64 and 0 <= message.ts_usec < 2**64
         assert message.msgid is None or 0 <= message.msgid < 2**32
         if message is not found:
-            assert 0 < len(message.raw) <= found.total - found.offset <= build.wire.TOTAL_LIMIT
+            assert 0 < len(message.raw) <= found.total - found.offset <= build.decode.TOTAL_LIMIT
         return value(found), views(message)
 
     def target(data: bytes) -> None:
@@ -70,9 +70,9 @@ class Senders:
     def __init__(self, build: Any, legacy_datagrams: bool = True) -> None:
         self.keys = [build.message.Source(bytes(15) + bytes([number]), 6665).key for number in range(4)]
         self.build = build
-        self.tally = build.ledger.Tally()
-        self.table = build.sources.SourceTable(
-            self.tally,
+        self.counters = build.counters.WorkerCounters()
+        self.table = build.table.SourceTable(
+            self.counters,
             limit=3,
             hold=0.2,
             gc_interval=1.0,
@@ -89,7 +89,7 @@ class Senders:
             out += self.table.advance(self.table.next_deadline())
         out += self.table.feed([self.keys[sender]] * len(datagrams), datagrams, 5.0, now)
         self.fed += len(datagrams)
-        assert self.tally.datagrams == self.fed
+        assert self.counters.datagrams == self.fed
         assert self.table.next_deadline() > now
         assert len(self.table) <= 3 and self.table.waiting_bytes <= 20_000
         return out
@@ -97,18 +97,20 @@ class Senders:
     def state(self) -> Any:
         """What can be seen at rest."""
         acks = [self.table.acknowledgement(key) for key in self.keys]
-        assert all(ack is None or len(ack) <= self.build.ncrx.ACK_BYTES for ack in acks)
-        counters = self.build.ledger.total([self.tally])
+        assert all(ack is None or len(ack) <= self.build.stream.ACK_BYTES for ack in acks)
+        counters = self.build.counters.total([self.counters])
         return counters, len(self.table), self.table.waiting_bytes, self.table.next_deadline(), acks
 
     def end(self) -> list[Any]:
         """What waits; and then everything is accounted for."""
         out: list[Any] = self.table.flush()
-        discrepancies = self.build.ledger.discrepancies
-        assert discrepancies(self.build.ledger.total([self.tally])) == []
+        inconsistencies = self.build.counters.inconsistencies
+        assert inconsistencies(self.build.counters.total([self.counters])) == []
         for sender in self.table.top(9, "datagrams"):
-            assert discrepancies(asdict(sender)) == []
-        assert self.tally.sources_made == self.tally.sources_aged + self.tally.sources_evicted + len(self.table)
+            assert inconsistencies(asdict(sender)) == []
+        assert self.counters.sources_made == self.counters.sources_aged + self.counters.sources_evicted + len(
+            self.table
+        )
         return out
 
 
@@ -127,7 +129,7 @@ def streams(builds: Builds) -> Target:
             same([table.state() for table in tables])
             count += _messages(out)
         count += _messages(same([value(table.end()) for table in tables]))
-        assert count == same([table.tally.messages for table in tables])
+        assert count == same([table.counters.messages for table in tables])
 
     return target
 
@@ -137,7 +139,7 @@ def in_pieces(build: Any, way: int, datagram: bytes) -> list[bytes]:
     pieces = [datagram]
     if way & 4:
         try:
-            pieces = build.datagrams.fragments(datagram, 120)
+            pieces = build.encode.fragments(datagram, 120)
         except ValueError:
             way = 2
     if way & 1:
@@ -156,7 +158,7 @@ def reliable(builds: Builds) -> Target:
     than it may, or send what is none of its records."""
 
     def run(build: Any, data: bytes) -> Any:
-        sender = build.reliable.Sender(slots=8)
+        sender = build.reliable.ReliableSender(slots=8)
         now = 1.0
         sent = []
         for kind, pause, way, datagram in steps(data):
@@ -174,10 +176,10 @@ def reliable(builds: Builds) -> Target:
             # All under way once more, and a probe.
             assert len(sender) <= 8 and len(out) <= 32 * (8 + 1)
             for each in out:
-                assert build.wire.decode(each, build.message.Source(bytes(16), 0), 0.0) is not None
+                assert build.decode.decode(each, build.message.Source(bytes(16), 0), 0.0) is not None
             sent += out
-        tally = [sender.acknowledged, sender.dropped, sender.refused, sender.malformed, sender.implausible]
-        return sent, tally, sender.deadline, sender.emergency
+        counters = [sender.acknowledged, sender.dropped, sender.refused, sender.malformed, sender.implausible]
+        return sent, counters, sender.deadline, sender.emergency
 
     def target(data: bytes) -> None:
         same([run(build, data) for build in builds])
@@ -190,7 +192,7 @@ def native(builds: Builds) -> Target:
     in Python and in C."""
     ways = [(build, build.abi.hand_over) for build in builds]
     try:
-        from netconsd._native import hand_over
+        from netconsd.outputs._native import hand_over
     except ImportError:
         pass
     else:
@@ -247,4 +249,4 @@ TARGETS: dict[str, Callable[[Builds], Target]] = {
     "native": native,
 }
 #: What the targets use besides the hot files.
-OTHERS = ("abi", "datagrams", "reliable")
+OTHERS = ("outputs.abi", "protocol.encode", "send.reliable")

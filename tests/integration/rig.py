@@ -11,11 +11,11 @@ from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from netconsd.message import Message
-from netconsd.reader import Receiver
+from netconsd.protocol.message import Message
+from netconsd.receive.reader import Receiver
 from netconsd.service import NetconsdService
 from netconsd.settings import Settings
-from tests.loopback import Arrivals
+from tests.support.loopback import Arrivals
 
 # Seconds that a worker waits for the test, at most.
 PATIENCE = 10.0

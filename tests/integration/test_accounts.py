@@ -8,12 +8,12 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
-from netconsd.accounts import Accounts
+from netconsd.monitor.snapshot import Snapshot
 from netconsd.service import LOOK_SECONDS
 from netconsd.testing import extended, legacy
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import logging, make, running
-from tests.loopback import Arrivals, send
+from tests.support.loopback import Arrivals, send
 
 
 @pytest_twisted.ensureDeferred
@@ -21,7 +21,7 @@ async def test_a_snapshot_while_it_runs_and_after() -> None:
     """Listeners, workers and modules are in it; after the stop it is that of the end, before the first start empty."""
     module = Arrivals()
     service = make({"module": module}, workers=3, listeners=2)
-    assert service.snapshot() == Accounts()
+    assert service.snapshot() == Snapshot()
     service.startService()
     await service.started
     send(service.port, *(extended(str(seq), seq=seq) for seq in (1, 2, 3)))
@@ -37,7 +37,7 @@ async def test_a_snapshot_while_it_runs_and_after() -> None:
     assert (stopped.received, stopped.total("messages")) == (4, 4)
     assert sum(module.messages for module in stopped.modules) == 4
     assert not any(worker.alive for worker in stopped.workers)
-    assert stopped.discrepancies() == []
+    assert stopped.inconsistencies() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -70,7 +70,7 @@ async def test_drops_are_told_while_it_runs() -> None:
         send(service.port, *[b"x" * 900] * 50)
         service._looks.start(0.0)
         await deferLater(reactor, 0, lambda: None)
-        dropped = service._readers[0].tally.dropped
+        dropped = service._readers[0].counters.dropped
         await service.stopService()
     assert dropped > 0
     warnings = [line for line in log.lines(LogLevel.warn) if "dropped" in line]

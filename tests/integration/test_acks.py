@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from netconsd.testing import extended
 from tests.integration.rig import Blocked, is_free, logging, running
-from tests.loopback import Arrivals, needs_ipv6
+from tests.support.loopback import Arrivals, needs_ipv6
 
 PATIENCE = 10.0
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from netconsd.reader import Receiver
-from netconsd.receiver import Receiver as PlainReceiver
-from netconsd.sources import BURST_SECONDS
+from netconsd.protocol.table import BURST_SECONDS
+from netconsd.receive.reader import Receiver
+from netconsd.receive.recvfrom import Receiver as PlainReceiver
 from netconsd.testing import legacy
 from tests.integration.rig import logging, running
-from tests.loopback import Arrivals, send
+from tests.support.loopback import Arrivals, send
 
 
 @pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])

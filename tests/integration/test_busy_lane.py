@@ -9,12 +9,12 @@ import time
 import pytest_twisted
 from twisted.internet import threads
 
-from netconsd.message import Message
+from netconsd.protocol.message import Message
+from netconsd.receive.lanes import Workers
 from netconsd.settings import Settings
 from netconsd.testing import extended, source
-from netconsd.workers import Workers
 from tests.integration.rig import PATIENCE, running
-from tests.loopback import Arrivals, send
+from tests.support.loopback import Arrivals, send
 
 ROUNDS = 20
 # Whatever the kernel grants as a receive buffer, it holds a round of the sender's.

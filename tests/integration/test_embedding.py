@@ -15,14 +15,14 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
-from netconsd.daemon import INTERRUPT
-from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
-from netconsd.message import Message
+from netconsd.daemon.process import INTERRUPT
+from netconsd.protocol.message import Message
+from netconsd.receive.lanes import Workers
+from netconsd.receive.listener import MAX_DATAGRAM, NetconsoleListener
 from netconsd.settings import Settings
 from netconsd.testing import extended
-from netconsd.workers import Workers
 from tests.integration.rig import Log, logging, running
-from tests.loopback import Arrivals, send
+from tests.support.loopback import Arrivals, send
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_the_listener_alone(log: Log) -> None:
     await port.stopListening()
     await workers.stop()
     assert [len(message.text) for message in got] == [3, 65506]
-    assert listener.tally.datagrams == 2
+    assert listener.counters.datagrams == 2
     assert log.lines(LogLevel.warn) == []
 
 
@@ -86,7 +86,7 @@ async def test_the_listener_alone_with_too_little_room(log: Log) -> None:
     await port.stopListening()
     await workers.stop()
     assert [len(message.raw) for message in got] == [8001, 8192]
-    assert listener.tally.truncated == 1
+    assert listener.counters.truncated == 1
     (text,) = log.lines(LogLevel.warn)
     assert "8192" in text
 
@@ -126,11 +126,11 @@ from twisted.internet import {name}
 {name}.install()
 
 from twisted.internet import defer, reactor, task
-from netconsd.listener import MAX_DATAGRAM, NetconsoleListener
+from netconsd.receive.listener import MAX_DATAGRAM, NetconsoleListener
 from netconsd.service import NetconsdService
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended
-from netconsd.workers import Workers
+from netconsd.receive.lanes import Workers
 
 class Module(RecordingModule):
     def handle(self, worker, message):

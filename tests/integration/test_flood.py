@@ -9,9 +9,9 @@ from twisted.internet.task import deferLater
 
 from benchmarks.crowd import REAL, REAL_PREFIX, Crowd
 from benchmarks.flood import send_batch
-from netconsd.generate import FIRST_SEQ
-from netconsd.message import ExtendedMessage
-from netconsd.origins import LOOPBACK_BITS, Target, origin_for
+from netconsd.protocol.message import ExtendedMessage
+from netconsd.send.fleet import FIRST_SEQ
+from netconsd.send.source_addresses import LOOPBACK_BITS, Target, origin_for
 from netconsd.testing import RecordingModule
 from tests.integration.rig import running
 
@@ -43,7 +43,7 @@ async def test_forged_senders_push_out_each_other() -> None:
         while service.snapshot().received < sent:
             await deferLater(reactor, 0, lambda: None)
     accounts = service.snapshot()
-    assert accounts.discrepancies() == []
+    assert accounts.inconsistencies() == []
     assert accounts.total("shed") == accounts.total("dropped") == 0
     assert accounts.total("sources_made") == FORGED + REAL
     assert accounts.total("sources_evicted") == FORGED + REAL - MAX_SOURCES

@@ -12,10 +12,10 @@ import pytest
 import pytest_twisted
 from twisted.internet import threads
 
-from netconsd.message import ExtendedMessage
+from netconsd.protocol.message import ExtendedMessage
+from netconsd.receive.sockets import bind, granted_rcvbuf
 from netconsd.service import NetconsdService
 from netconsd.settings import Settings
-from netconsd.sockets import bind, granted_rcvbuf
 from netconsd.testing import RecordingModule
 
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from twisted.internet.task import LoopingCall
 from modules.logger import Logger
 from netconsd.testing import extended, legacy
 from tests.integration.rig import running
-from tests.loggers import files
-from tests.loopback import Arrivals, send
-from tests.nameserver import nameserver
+from tests.support.loggers import files
+from tests.support.loopback import Arrivals, send
+from tests.support.nameserver import nameserver
 
 pytest.importorskip("re2", reason="google-re2 is not installed")
 

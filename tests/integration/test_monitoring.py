@@ -18,17 +18,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from netconsd.ledger import SENDER_COUNTERS
-from netconsd.monitoring import CONNECTIONS_LIMIT, MonitoringPort
-from netconsd.reader import Receiver
+from netconsd.monitor.http import CONNECTIONS_LIMIT, MonitoringPort
+from netconsd.monitor.pages import BODY_LIMIT
+from netconsd.protocol.counters import SENDER_COUNTERS
+from netconsd.receive.reader import Receiver
 from netconsd.service import NetconsdService
 from netconsd.settings import ConfigError
 from netconsd.testing import extended
-from netconsd.web import BODY_LIMIT
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, running
-from tests.loopback import Arrivals, needs_ipv6, send
-from tests.scripted import Script
+from tests.support.loopback import Arrivals, needs_ipv6, send
+from tests.support.scripted_module import Script
 
 # Nothing here may leave the machine by way of somebody's proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -133,7 +133,7 @@ async def test_a_wrong_question(query: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_hangs_does_not_hang_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The list comes without the senders of a worker whose module does not return, and its batch has an age."""
-    monkeypatch.setattr("netconsd.top.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("netconsd.monitor.top_senders.ANSWER_SECONDS", 0.05)
     module = Blocked()
     async with running({"module": module}, workers=1, metrics="0") as service:
         send(service.port, b"text\n")
@@ -295,7 +295,7 @@ def test_a_port_that_cannot_be(metrics: str, error: int | None, told: str, monke
             raise OSError(error, "")
 
     if error is not None:
-        monkeypatch.setattr("netconsd.monitoring.socket.socket", Refusing)
+        monkeypatch.setattr("netconsd.monitor.http.socket.socket", Refusing)
     with pytest.raises(ConfigError) as caught:
         make({}, metrics=metrics).privilegedStartService()
     assert str(caught.value) == f"metrics: {metrics} {told}"
@@ -401,7 +401,7 @@ async def test_a_long_body_is_not_taken() -> None:
 @pytest_twisted.ensureDeferred
 async def test_who_goes_away_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not wait for its answer leaves nothing behind."""
-    monkeypatch.setattr("netconsd.top.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("netconsd.monitor.top_senders.ANSWER_SECONDS", 0.05)
     module = Blocked()
     async with running({"module": module}, workers=1, metrics="0") as service:
         send(service.port, b"text\n")

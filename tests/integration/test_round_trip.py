@@ -12,9 +12,9 @@ import pytest
 import pytest_twisted
 from twisted.internet import threads
 
-from netconsd.generate import FORMATS
-from netconsd.ledger import total
-from netconsd.message import ExtendedMessage
+from netconsd.protocol.counters import total
+from netconsd.protocol.message import ExtendedMessage
+from netconsd.send.fleet import FORMATS
 from netconsd.testing import RecordingModule
 from tests.integration.rig import running
 
@@ -52,10 +52,10 @@ async def round_trip(*options: str) -> tuple[dict[str, Any], dict[str, int], Rec
         account = await threads.deferToThread(blast, service.port, *options)
         assert service._workers is not None
         lanes, readers = service._workers.lanes, service._readers
-    counters = total(lane.tally for lane in lanes)
-    counters["received"] = sum(reader.tally.datagrams for reader in readers)
-    counters["not received"] = sum(reader.tally.dropped for reader in readers)
-    counters["not received"] += sum(lane.queue_tally.shed for lane in lanes)
+    counters = total(lane.counters for lane in lanes)
+    counters["received"] = sum(reader.counters.datagrams for reader in readers)
+    counters["not received"] = sum(reader.counters.dropped for reader in readers)
+    counters["not received"] += sum(lane.queue_counters.shed for lane in lanes)
     return account, counters, module
 
 

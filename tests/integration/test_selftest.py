@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from modules.selftest import Selftest
-from netconsd.loader import ModuleError
-from netconsd.reader import Receiver
-from netconsd.receiver import Receiver as PlainReceiver
+from netconsd.outputs.loader import ModuleError
+from netconsd.receive.reader import Receiver
+from netconsd.receive.recvfrom import Receiver as PlainReceiver
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import is_free, make, running
-from tests.loopback import Arrivals, needs_ipv6
+from tests.support.loopback import Arrivals, needs_ipv6
 
 
 @needs_ipv6

@@ -16,18 +16,18 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
-from netconsd.loader import ModuleError
-from netconsd.message import Message
-from netconsd.reader import BATCHES, Receiver
-from netconsd.receiver import Receiver as PlainReceiver
+from netconsd.outputs.loader import ModuleError
+from netconsd.protocol.message import Message
+from netconsd.receive.reader import BATCHES, Receiver
+from netconsd.receive.recvfrom import Receiver as PlainReceiver
+from netconsd.receive.sockets import MemInfo
 from netconsd.service import PAUSE_RCVBUF
 from netconsd.settings import Settings
-from netconsd.sockets import MemInfo
 from netconsd.testing import RecordingModule, extended, fragments, legacy, source
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import Log, logging, make, note, running
-from tests.loopback import Arrivals, needs_ipv6, send
-from tests.scripted import Script
+from tests.support.loopback import Arrivals, needs_ipv6, send
+from tests.support.scripted_module import Script
 
 
 @pytest.fixture
@@ -351,7 +351,7 @@ class Hoard(Made):
 @pytest_twisted.ensureDeferred
 async def test_all_that_the_socket_has_is_read_at_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was received before the stop is delivered, though it is more than is read at a time."""
-    monkeypatch.setattr("netconsd.reader.meminfo", lambda bound: MemInfo(2**20, 2**26, 0))
+    monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(2**20, 2**26, 0))
     module = Arrivals()
     async with running({"module": module}, workers=1, receiver=Hoard):
         pass

@@ -14,15 +14,15 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule
-from netconsd.loader import ModuleError
-from netconsd.reader import Receiver
+from netconsd.outputs.loader import ModuleError
+from netconsd.receive.reader import Receiver
 from netconsd.service import NetconsdService
 from netconsd.settings import ConfigError, Settings
 from netconsd.testing import RecordingModule, extended
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import Log, is_free, logging, make, running
-from tests.loopback import Arrivals, send
-from tests.scripted import Script
+from tests.support.loopback import Arrivals, send
+from tests.support.scripted_module import Script
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogLevel
 
-from netconsd.loader import ModuleError
-from netconsd.message import Message
+from netconsd.outputs.loader import ModuleError
+from netconsd.protocol.message import Message
+from netconsd.receive.lanes import Workers
 from netconsd.service import NetconsdService
 from netconsd.testing import RecordingModule, extended, legacy, source
-from netconsd.workers import Workers
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, logging, make, note, running
-from tests.loopback import Arrivals, send
-from tests.scripted import Script
+from tests.support.loopback import Arrivals, send
+from tests.support.scripted_module import Script
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from random import Random
 
-from netconsd.message import ExtendedMessage
+from netconsd.protocol.decode import Fragment, decode
+from netconsd.protocol.message import ExtendedMessage
 from netconsd.testing import source
-from netconsd.wire import Fragment, decode
-from tests.lossyproxy import LossyProxy
+from tests.support.lossy_proxy import LossyProxy
 
 
 class LossyLink(LossyProxy):

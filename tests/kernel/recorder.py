@@ -9,7 +9,7 @@ from threading import Lock
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule
-from netconsd.message import Message
+from netconsd.protocol.message import Message
 
 FIELDS = (
     *("text", "level", "facility", "ts_usec", "caller", "received_at"),

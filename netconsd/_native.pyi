@@ -1,5 +1,0 @@
-from netconsd.message import Message
-
-ARENA_BYTES: int
-
-def hand_over(handler: int, worker: int, messages: list[Message], to_monotonic: float) -> int: ...

@@ -1,0 +1,45 @@
+"""The names that a program needs to embed a part of netconsd: one import path for all of them.
+
+:class:`netconsd.service.NetconsdService` is the whole receiver; with these names a program takes single parts of it.
+docs/embedding shows how. Importing this module never imports a reactor.
+"""
+
+from netconsd.daemon.clock import use_monotonic_clock
+from netconsd.monitor.snapshot import ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
+from netconsd.monitor.top_senders import TopList
+from netconsd.outputs.loader import Loaded, ModuleError, Selection, Skipped, load
+from netconsd.outputs.native import INCLUDE
+from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.protocol.allowlist import AllowList
+from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
+from netconsd.protocol.table import SourceTable
+from netconsd.receive.lanes import Deliver, Lane, Question, Reply, Workers
+from netconsd.receive.listener import MAX_DATAGRAM, NetconsoleListener
+
+__all__ = [
+    "INCLUDE",
+    "MAX_DATAGRAM",
+    "SENDER_COUNTERS",
+    "AllowList",
+    "Deliver",
+    "Lane",
+    "ListenerSnapshot",
+    "Loaded",
+    "ModuleError",
+    "ModuleSetting",
+    "ModuleSnapshot",
+    "NetconsoleListener",
+    "Question",
+    "Reply",
+    "Selection",
+    "SenderCounters",
+    "Skipped",
+    "Snapshot",
+    "SourceTable",
+    "TopList",
+    "WorkerCounters",
+    "WorkerSnapshot",
+    "Workers",
+    "load",
+    "use_monotonic_clock",
+]

@@ -1,0 +1,1 @@
+"""The parts of the shipped module `logger`: lines, files, names, patterns."""

@@ -1,0 +1,1 @@
+"""The counters, as shown in the log, to Prometheus and over HTTP."""

@@ -1,0 +1,1 @@
+"""Output modules: found, checked, configured, started, called and stopped."""

@@ -1,0 +1,200 @@
+"""The structures that compiled modules get (netconsd/include/netconsd.h), and handing messages over in them.
+
+What :func:`hand_over` does here in plain Python, ``_native.pyx`` does compiled.
+"""
+
+from __future__ import annotations
+
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    addressof,
+    byref,
+    c_char,
+    c_int,
+    c_size_t,
+    c_uint8,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    memmove,
+    sizeof,
+)
+from math import isfinite
+from socket import AF_INET6, MSG_TRUNC, htons
+
+from netconsd.protocol.message import ExtendedMessage, Message
+
+__all__ = [
+    "BODY_MAX",
+    "DATAGRAM_MAX",
+    "VERSION_SIZE",
+    "In6Addr",
+    "Iovec",
+    "MsgBuf",
+    "NcrxList",
+    "NcrxMsg",
+    "SockaddrIn6",
+    "hand_over",
+]
+
+# What the C daemon received into, and the longest body that it put together, without the final NUL. A module that was
+# compiled for it may copy texts into buffers of these sizes: 64 KiB from a stranger would overflow them.
+BODY_MAX = 8191
+DATAGRAM_MAX = 1023
+VERSION_SIZE = 64
+
+# Among what makes an extended message; where that is compiled, it has no attribute.
+_RELEASE = 8
+
+
+class NcrxList(Structure):
+    """``struct ncrx_list``."""
+
+    _fields_ = [("next", c_void_p), ("prev", c_void_p)]
+
+
+class NcrxMsg(Structure):
+    """``struct ncrx_msg``: what the text and the rest of the body need follows from ``buf`` on."""
+
+    # The flags share a unit of 32 bits with facility and level, as compilers lay it out; ctypes does so since Python
+    # 3.13 only, but bit fields of eight bits always come out in the same byte.
+    _fields_ = [
+        ("seq", c_uint64),
+        ("ts_usec", c_uint64),
+        ("text", c_void_p),
+        ("dict", c_void_p),
+        ("text_len", c_int),
+        ("dict_len", c_int),
+        ("facility", c_uint8),
+        ("level", c_uint8),
+        ("cont_start", c_uint8, 1),
+        ("cont", c_uint8, 1),
+        ("oos", c_uint8, 1),
+        ("seq_reset", c_uint8, 1),
+        ("node", NcrxList),
+        ("rx_at_mono", c_uint64),
+        ("rx_at_real", c_uint64),
+        ("ncfrag_off", c_int),
+        ("ncfrag_len", c_int),
+        ("ncfrag_left", c_int),
+        ("version", c_char * VERSION_SIZE),
+        ("emg", c_uint8, 1),
+        ("buf", c_char * 0),
+    ]
+
+
+class Iovec(Structure):
+    """``struct iovec``."""
+
+    _fields_ = [("iov_base", c_void_p), ("iov_len", c_size_t)]
+
+
+class In6Addr(Structure):
+    """``struct in6_addr``."""
+
+    _fields_ = [("s6_addr", c_uint8 * 16)]
+
+
+class SockaddrIn6(Structure):
+    """``struct sockaddr_in6``; the port in network order."""
+
+    _fields_ = [
+        ("sin6_family", c_uint16),
+        ("sin6_port", c_uint16),
+        ("sin6_flowinfo", c_uint32),
+        ("sin6_addr", In6Addr),
+        ("sin6_scope_id", c_uint32),
+    ]
+
+
+class MsgBuf(Structure):
+    """``struct msg_buf``: the text follows from ``buf`` on."""
+
+    _fields_ = [
+        ("next", c_void_p),
+        ("iovec", Iovec),
+        ("src", SockaddrIn6),
+        ("rcv_time", c_uint64),
+        ("rcv_flags", c_int),
+        ("rcv_bytes", c_int),
+        ("buf", c_char * 0),
+    ]
+
+
+_HANDLER = CFUNCTYPE(None, c_int, POINTER(In6Addr), POINTER(MsgBuf), POINTER(NcrxMsg))
+
+
+def hand_over(handler: int, worker: int, messages: list[Message], to_monotonic: float) -> int:
+    """Call a compiled module's handler for each message, in order; say how many had to be cut.
+
+    The GIL is released while the handler runs. What the handler gets is there until it returns.
+
+    :param handler: the address of ``netconsd_output_handler``.
+    :param messages: extended messages, and legacy ones, mostly datagrams, which go as a ``msg_buf``.
+    :param to_monotonic: what to add to Unix time, in seconds, for the monotonic clock's.
+    """
+    function = _HANDLER(handler)
+    cut = 0
+    for message in messages:
+        source = In6Addr.from_buffer_copy(message.source.packed)
+        if isinstance(message, ExtendedMessage):
+            body = message.raw.partition(b"\0")[0]
+            cut += len(body) > BODY_MAX
+            function(worker, byref(source), None, byref(_record(message, body[:BODY_MAX], to_monotonic)))
+        else:
+            cut += len(message.raw) > DATAGRAM_MAX
+            function(worker, byref(source), byref(_datagram(message)), None)
+    return cut
+
+
+def _record(message: ExtendedMessage, body: bytes, to_monotonic: float) -> NcrxMsg:
+    record = NcrxMsg.from_buffer(bytearray(sizeof(NcrxMsg) + len(body) + 1))
+    text = addressof(record) + NcrxMsg.buf.offset
+    # The NUL behind it is there already.
+    memmove(text, body, len(body))
+    newline = body.find(b"\n")
+    record.text = text
+    record.text_len = len(body) if newline < 0 else newline
+    if newline >= 0:
+        memmove(text + newline, b"\0", 1)
+        record.dict = text + newline + 1
+        record.dict_len = len(body) - newline - 1
+    record.seq = message.seq
+    record.ts_usec = message.ts_usec
+    record.facility = message.facility
+    record.level = message.level
+    record.cont = message.continuation
+    record.oos = message.out_of_order
+    record.seq_reset = message.seq_reset
+    record.emg = message.emergency
+    record.ncfrag_left = message.incomplete
+    record.rx_at_mono = _milliseconds(message.received_at + to_monotonic)
+    record.rx_at_real = _milliseconds(message.received_at)
+    # That of the header: of the one in the sysdata, modules of the C daemon know nothing but as a line of the dict.
+    record.version = (message._state()[_RELEASE] or b"")[: VERSION_SIZE - 1]
+    record.node.next = record.node.prev = addressof(record) + NcrxMsg.node.offset
+    return record
+
+
+def _datagram(message: Message) -> MsgBuf:
+    text = message.raw[:DATAGRAM_MAX]
+    datagram = MsgBuf.from_buffer(bytearray(sizeof(MsgBuf) + len(text) + 1))
+    at = addressof(datagram) + MsgBuf.buf.offset
+    memmove(at, text, len(text))
+    datagram.iovec.iov_base = at
+    datagram.iovec.iov_len = len(text)
+    datagram.src.sin6_family = AF_INET6
+    datagram.src.sin6_port = htons(message.source.port)
+    datagram.src.sin6_addr = In6Addr.from_buffer_copy(message.source.packed)
+    datagram.rcv_time = _milliseconds(message.received_at)
+    datagram.rcv_flags = MSG_TRUNC if len(message.raw) > DATAGRAM_MAX else 0
+    datagram.rcv_bytes = len(text)
+    return datagram
+
+
+def _milliseconds(seconds: float) -> int:
+    # A clock before 1970, or none at all, in a message that somebody made.
+    return int(seconds * 1000) if isfinite(seconds) and 0 <= seconds < 1e15 else 0

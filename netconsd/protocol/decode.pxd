@@ -1,0 +1,68 @@
+cimport cython
+
+from netconsd.protocol cimport octets
+from netconsd.protocol.body cimport msgid_of
+from netconsd.protocol.message cimport ExtendedMessage, Source
+
+cdef Py_ssize_t _U64_DIGITS
+cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _SLASH, _EQUALS, _ONE, _FIRST_VISIBLE, _LAST_VISIBLE, _PREFIX_LIMIT
+cdef _Keys _NO_KEYS
+cdef bytes _CALLER, _NCFRAG, _NCEMG
+cdef Py_ssize_t _TOTAL_LIMIT
+
+cdef class Fragment:
+    cdef readonly ExtendedMessage piece
+    cdef readonly Py_ssize_t offset
+    cdef readonly Py_ssize_t total
+
+cdef class _Keys:
+    cdef bytes caller
+    cdef bint ncemg
+    cdef bint emergency
+    cdef Py_ssize_t offset
+    cdef Py_ssize_t total
+
+@cython.locals(
+    text="const char *",
+    length=Py_ssize_t,
+    start=Py_ssize_t,
+    index=Py_ssize_t,
+    first=Py_ssize_t,
+    last=Py_ssize_t,
+    end=Py_ssize_t,
+    digits=Py_ssize_t,
+    release_at=Py_ssize_t,
+    release_end=Py_ssize_t,
+    replayed=bint,
+    prefix=int,
+    field=int,
+    digit=int,
+    flag=int,
+    seq="unsigned long long",
+    value="unsigned long long",
+    keys=_Keys,
+    body=bytes,
+    caller=bytes,
+    message=ExtendedMessage,
+)
+cpdef decode(bytes datagram, Source source, double received_at)
+
+@cython.locals(length=Py_ssize_t, flag=int)
+cdef bint _is_flag(bytes datagram, Py_ssize_t index)
+
+@cython.locals(index=Py_ssize_t, end=Py_ssize_t, octet=int)
+cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
+
+@cython.locals(text="const char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
+cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
+
+@cython.locals(
+    keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes
+)
+cdef _Keys _read_keys(bytes text)
+
+@cython.locals(after=Py_ssize_t)
+cdef bint _is_key(bytes text, Py_ssize_t start, Py_ssize_t end, bytes key)
+
+@cython.locals(number=Py_ssize_t, index=Py_ssize_t, digit=int)
+cdef Py_ssize_t _short_decimal(bytes text, Py_ssize_t start, Py_ssize_t end) except -2

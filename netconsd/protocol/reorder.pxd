@@ -1,0 +1,32 @@
+cimport cython
+
+from netconsd.protocol.message cimport ExtendedMessage
+
+cdef double _NEVER
+cdef Py_ssize_t _WAITING_LIMIT, _WAITING_BYTES_LIMIT, _MESSAGE_OVERHEAD, _WAITING_OVERHEAD, _GROUPS_LIMIT, _COMPACT_AT
+
+cdef class ReorderBuffer:
+    cdef list _messages
+    cdef Py_ssize_t _first
+    cdef list _groups
+    cdef double _slack
+    cdef double _last_deadline
+    cdef unsigned long long _last_highest
+    cdef readonly Py_ssize_t cost
+    cdef readonly double deadline
+
+    cpdef Py_ssize_t count(self)
+    cpdef bint is_crowded(self)
+    @cython.locals(seq="unsigned long long", index=Py_ssize_t)
+    cpdef add(self, ExtendedMessage message, double deadline)
+    @cython.locals(message=ExtendedMessage, index=Py_ssize_t)
+    cpdef ExtendedMessage get(self, unsigned long long seq)
+    @cython.locals(message=ExtendedMessage)
+    cpdef list seqs(self)
+    @cython.locals(message=ExtendedMessage)
+    cpdef ExtendedMessage lowest(self)
+    @cython.locals(message=ExtendedMessage)
+    cpdef ExtendedMessage pop(self)
+    cpdef overdue(self, double now)
+    @cython.locals(message=ExtendedMessage, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
+    cdef Py_ssize_t _index(self, unsigned long long seq)

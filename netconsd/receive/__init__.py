@@ -1,0 +1,1 @@
+"""From the kernel's sockets to the lanes' queues."""

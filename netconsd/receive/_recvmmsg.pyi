@@ -1,0 +1,20 @@
+from socket import socket
+
+from netconsd.protocol.allowlist import AllowList
+
+SLOT: int
+
+class Receiver:
+    fd: int
+    slots: int
+    datagrams: int
+    octets: int
+    truncated: int
+    refused: int
+    denied: int
+    discarded: int
+    rejected_octets: int
+    large: bool
+
+    def __init__(self, bound: socket, batch: int, batches: int, lanes: int, allowed: AllowList = ...) -> None: ...
+    def receive(self) -> list[tuple[list[bytes], list[bytes]]]: ...

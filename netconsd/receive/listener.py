@@ -1,0 +1,126 @@
+"""Receives datagrams from any Twisted reactor, and gives them to the lanes of their senders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from netconsd.protocol.allowlist import EVERYONE, AllowList
+from netconsd.protocol.counters import ListenerCounters
+from netconsd.protocol.message import MAPPED_IPV4
+from netconsd.receive.lanes import Lane, Workers
+
+#: What to pass as ``maxPacketSize``: no UDP datagram is larger.
+MAX_DATAGRAM = 65536
+# How many datagrams a lane gets at a time, at most, unless the caller says otherwise.
+BATCH = 512
+
+
+class NetconsoleListener(DatagramProtocol):
+    """A protocol for ``reactor.listenUDP(port, NetconsoleListener(workers), maxPacketSize=MAX_DATAGRAM)``.
+
+    Datagrams that arrive in one turn of the reactor go to the lanes together, stamped with one time. With Twisted's
+    default of 8192 bytes for ``maxPacketSize``, larger datagrams are cut off by the kernel: they are counted.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        workers: Workers,
+        *,
+        batch: int = BATCH,
+        allowed: AllowList = EVERYONE,
+        call_later: Callable[[float, Callable[[], None]], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        :param workers: where the datagrams go; started before the first one comes, stopped after the last.
+        :param batch: a lane gets its datagrams when it has so many, without waiting for the end of the turn.
+        :param allowed: whose datagrams are taken.
+        :param call_later: the reactor's ``callLater``; by default that of the reactor that listens.
+        :param clock: monotonic seconds, the same clock as the workers'.
+        :param wall_clock: Unix time in seconds.
+        """
+        self.counters = ListenerCounters()
+        self._workers = workers
+        self._batch = batch
+        self._allowed = allowed
+        self._call_later = call_later
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._pending: dict[Lane, tuple[list[bytes], list[bytes]]] = {}
+        self._received_at = self._now = 0.0
+        self._max_size = MAX_DATAGRAM
+
+    def startProtocol(self) -> None:
+        # Twisted's own ports have both attributes, though IUDPTransport does not name them.
+        port: Any = self.transport
+        if self._call_later is None:
+            self._call_later = port.reactor.callLater
+        self._max_size = getattr(port, "maxPacketSize", MAX_DATAGRAM)
+        if self._max_size < MAX_DATAGRAM:
+            Logger("netconsd").warn(
+                "Datagrams of more than {size} bytes will be cut off: pass maxPacketSize={wanted} to listenUDP",
+                size=self._max_size,
+                wanted=MAX_DATAGRAM,
+            )
+
+    def stopProtocol(self) -> None:
+        self.flush()
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        counters = self.counters
+        counters.datagrams += 1
+        counters.octets += len(datagram)
+        if len(datagram) >= self._max_size:
+            counters.truncated += 1
+        host, port = addr[:2]
+        try:
+            address = (
+                inet_pton(AF_INET6, host.partition("%")[0]) if ":" in host else MAPPED_IPV4 + inet_pton(AF_INET, host)
+            )
+        except (OSError, ValueError):
+            counters.refused += 1
+            counters.rejected_octets += len(datagram)
+            return
+        if not self._allowed.admits(address):
+            counters.denied += 1
+            counters.rejected_octets += len(datagram)
+            return
+        if not self._pending:
+            self._received_at = self._wall_clock()
+            self._now = self._clock()
+            assert self._call_later is not None, "startProtocol comes before the first datagram"
+            self._call_later(0, self.flush)
+        lane = self._workers.lane_for(address)
+        pending = self._pending.get(lane)
+        if pending is None:
+            pending = self._pending[lane] = ([], [])
+        senders, datagrams = pending
+        senders.append(address + port.to_bytes(2, "big"))
+        datagrams.append(datagram)
+        if len(datagrams) >= self._batch:
+            self._pending[lane] = ([], [])
+            self._put(lane, senders, datagrams)
+
+    def flush(self) -> None:
+        """Give the lanes what was received in this turn."""
+        pending, self._pending = self._pending, {}
+        for lane, (senders, datagrams) in pending.items():
+            if datagrams:
+                self._put(lane, senders, datagrams)
+
+    def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes]) -> None:
+        try:
+            lane.put(senders, datagrams, self._received_at, self._now)
+        except Exception:
+            self.counters.discarded += len(datagrams)
+            self.counters.rejected_octets += sum(map(len, datagrams))
+            Logger("netconsd").failure("A worker could not take {number} datagrams", number=len(datagrams))

@@ -1,0 +1,1 @@
+"""The sending side: loads, faults, the reliable sender, the self-test's probe."""

@@ -1,0 +1,344 @@
+"""Configuration: command line over file over default, and where to mend what is wrong."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.daemon.config import OPTIONS, Configuration, configure
+from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.settings import ConfigError, Settings
+
+NO_LIST = 'is not a list of text, such as ["printer", "./modules"]'
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    """The working directory; the file of :func:`read` is in ``etc`` below it."""
+    (tmp_path / "etc").mkdir()
+    return tmp_path
+
+
+def read(
+    cwd: Path,
+    text: str = "",
+    modules: tuple[str, ...] = (),
+    sets: tuple[str, ...] = (),
+    **options: str,
+) -> Configuration:
+    """Configure with a file of this text."""
+    (cwd / "etc/n.toml").write_text(dedent(text))
+    options = {name.replace("_", "-"): value for name, value in options.items()}
+    return configure(options, modules=modules, sets=sets, config="etc/n.toml", cwd=cwd)
+
+
+def refusal(cwd: Path, text: str) -> str:
+    """Configure with a file that is wrong, and return what the user is told."""
+    with pytest.raises(ConfigError) as caught:
+        read(cwd, text)
+    return str(caught.value)
+
+
+def line_refusal(**options: str) -> str:
+    """The same with options of the command line."""
+    with pytest.raises(ConfigError) as caught:
+        configure({name.replace("_", "-"): value for name, value in options.items()})
+    return str(caught.value)
+
+
+def test_nothing() -> None:
+    """Without anything, everything has its default."""
+    assert configure({}) == Configuration(Settings())
+
+
+def test_every_option_on_the_command_line() -> None:
+    """Every option becomes its field, times in seconds."""
+    given = {
+        "port": "6666",
+        "address": "::1",
+        "listeners": "2",
+        "workers": "3",
+        "batch": "4",
+        "gc": "500/1500",
+        "rcvbuf": "4096",
+        "queue": "5",
+        "max-sources": "6",
+        "reorder": "1.5",
+        "pause": "3",
+        "metrics": "[::1]:9100",
+        "allow": "192.0.2.0/24,2001:db8::/32",
+        "rate": "100",
+        "stop-timeout": "2500",
+        "acks": "yes",
+    }
+    assert given.keys() == OPTIONS.keys()
+    assert configure(given).settings == Settings(
+        port=6666,
+        address="::1",
+        listeners=2,
+        workers=3,
+        batch=4,
+        gc_interval=0.5,
+        gc_age=1.5,
+        rcvbuf=4096,
+        queue=5,
+        max_sources=6,
+        reorder=0.0015,
+        pause=0.003,
+        metrics="[::1]:9100",
+        allow=("192.0.2.0/24", "2001:db8::/32"),
+        rate=100,
+        stop_timeout=2.5,
+        acks=True,
+    )
+
+
+def test_every_option_in_the_file(cwd: Path) -> None:
+    """The keys of the file are the long names of the options, and its values have types."""
+    text = """
+        port = 6666
+        address = "192.0.2.1"
+        listeners = 2
+        workers = 3
+        batch = 4
+        gc = "500/1500"
+        rcvbuf = 4096
+        queue = 5
+        max-sources = 6
+        reorder = 1500
+        pause = 0.5
+        metrics = 9100
+        allow = ["192.0.2.0/24", "2001:db8::/32"]
+        rate = 100
+        stop-timeout = 2500
+        acks = true
+        """
+    assert read(cwd, text).settings == Settings(
+        port=6666,
+        address="192.0.2.1",
+        listeners=2,
+        workers=3,
+        batch=4,
+        gc_interval=0.5,
+        gc_age=1.5,
+        rcvbuf=4096,
+        queue=5,
+        max_sources=6,
+        reorder=1.5,
+        pause=0.0005,
+        metrics="9100",
+        allow=("192.0.2.0/24", "2001:db8::/32"),
+        rate=100,
+        stop_timeout=2.5,
+        acks=True,
+    )
+
+
+def test_precedence(cwd: Path) -> None:
+    """The command line wins over the file, option by option and setting by setting."""
+    text = """
+        port = 1
+        workers = 7
+        [module.a]
+        x = 1
+        y = 2
+        """
+    configuration = read(cwd, text, sets=("a.x=9",), port="2")
+    assert (configuration.settings.port, configuration.settings.workers) == (2, 7)
+    assert configuration.module_settings == {
+        "a": {
+            "x": ModuleSetting("9", "--set a.x", cwd, typed=False),
+            "y": ModuleSetting(2, "etc/n.toml:6: [module.a] y", cwd / "etc"),
+        }
+    }
+
+
+def test_modules(cwd: Path) -> None:
+    """Paths become absolute, from the file's directory or the working directory, and bare names stay."""
+    (cwd / "etc/dir").mkdir()
+    text = 'modules = ["printer", "./a", "b.py", "dir", "/c", "../d.so"]'
+    etc = str(cwd / "etc")
+    assert read(cwd, text).modules == ("printer", f"{etc}/a", f"{etc}/b.py", f"{etc}/dir", "/c", f"{etc}/../d.so")
+    assert configure({}, modules=("printer", "etc", "x.py"), cwd=cwd).modules == (
+        "printer",
+        f"{cwd}/etc",
+        f"{cwd}/x.py",
+    )
+
+
+def test_modules_of_the_command_line(cwd: Path) -> None:
+    """Modules of the command line replace the file's, whose settings then need not be for one of them."""
+    text = 'modules = ["a"]\n[module.a]\nx = 1\n[module.b]\ny = 1\n'
+    assert read(cwd, text).spare == frozenset()
+    configuration = read(cwd, text, modules=("b",), sets=("b.z=1", "c.z=1"))
+    assert configuration.modules == ("b",)
+    assert configuration.spare == {"a"}
+    assert configuration.module_settings.keys() == {"a", "b", "c"}
+
+
+def test_empty_table_names_a_module(cwd: Path) -> None:
+    """A table without settings is kept: it says that a module of a directory has to start."""
+    assert read(cwd, "[module.a]").module_settings == {"a": {}}
+
+
+def test_set() -> None:
+    """The name in --set may have a dot, the value anything, and the last one counts."""
+    configuration = configure({}, sets=("pair.One.key=a.b=c", "x.y=1", "x.y="), cwd=Path("/cwd"))
+    assert configuration.module_settings == {
+        "pair.One": {"key": ModuleSetting("a.b=c", "--set pair.One.key", Path("/cwd"), typed=False)},
+        "x": {"y": ModuleSetting("", "--set x.y", Path("/cwd"), typed=False)},
+    }
+
+
+@pytest.mark.parametrize("text", ["", "x", "x=1", "x.y", ".y=1", "x.=1", "=1"])
+def test_bad_set(text: str) -> None:
+    """What is not NAME.KEY=VALUE is refused as such."""
+    with pytest.raises(ConfigError) as caught:
+        configure({}, sets=(text,))
+    assert str(caught.value) == f"--set: {text!r} is not NAME.KEY=VALUE"
+
+
+@pytest.mark.parametrize("spec", ["", "a\0b"])
+def test_bad_module(spec: str) -> None:
+    """A module's name or path cannot be empty or have null bytes."""
+    with pytest.raises(ConfigError) as caught:
+        configure({}, modules=(spec,))
+    assert str(caught.value) == f"--modules: {spec!r} is neither a path nor the name of a module"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("port", "70000", "70000 is not between 0 and 65535"),
+        ("port", "-1", "-1 is not between 0 and 65535"),
+        ("port", "http", "'http' is not a whole number"),
+        ("port", "1.5", "1.5 is not a whole number"),
+        ("port", "", "'' is not a whole number"),
+        ("port", "\uff11", "'\uff11' is not a whole number"),
+        ("port", "9" * 20, f"'{'9' * 20}' is not a whole number"),
+        ("address", "localhost", "'localhost' is not an IPv4 or IPv6 address"),
+        ("workers", "0", "0 is not between 1 and 64"),
+        ("rate", "-1", "-1 is not between 0 and 1000000"),
+        ("stop_timeout", "3600001", "3600001 is not between 0 and 3600000 milliseconds"),
+        ("allow", "", "'' is not a network, such as 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7"),
+        (
+            "allow",
+            "::1,192.0.2.7/24",
+            "'192.0.2.7/24' is an address within a network: say 192.0.2.0/24 for all of that, or leave out the /",
+        ),
+        ("max_sources", "0", "0 is not between 1 and 16777216"),
+        ("reorder", "60001", "60001 is not between 0 and 60000 milliseconds"),
+        ("reorder", "nan", "'nan' is not a number"),
+        ("gc", "60000", "'60000' is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
+        ("gc", "1/2/3", "'1/2/3' is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
+        ("gc", "1/-2", "'1/-2' is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
+        ("gc", "1/31622400001", "31622400001 is not between 0 and 31622400000 milliseconds"),
+        ("gc", "2/1", "2/1: AGE is less than INTERVAL, so that senders would be forgotten later than it says"),
+    ],
+)
+def test_bad_option(name: str, text: str, reason: str) -> None:
+    """A bad value on the command line is told with the option's name, in the option's unit."""
+    assert line_refusal(**{name: text}) == f"--{name.replace('_', '-')}: {reason}"
+
+
+@given(st.sampled_from(sorted(OPTIONS)), st.text())
+def test_any_text(name: str, text: str) -> None:
+    """Any text for any option is either taken or refused with the option's name."""
+    with suppress(ConfigError):
+        configure({name: text})
+        return
+    assert line_refusal(**{name: text}).startswith(f"--{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("port = 70000", "1: port: 70000 is not between 0 and 65535"),
+        ('\n# x\nport = "1514"', "3: port: '1514' is not a whole number"),
+        ("port = true", "1: port: True is not a whole number"),
+        ("gc = 60000", "1: gc: 60000 is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
+        ("reorder = inf", "1: reorder: inf is not a number"),
+        ("allow = 1", "1: allow: 1 is not a list of networks, each a text such as 192.0.2.0/24"),
+        ("allow = [1]", "1: allow: (1,) is not a list of networks, each a text such as 192.0.2.0/24"),
+        (
+            "allow = []",
+            "1: allow: the list is empty: name the networks that may send, or leave it out for all of them",
+        ),
+        ("address = 1", "1: address: 1 is not an IPv4 or IPv6 address"),
+        (
+            "workers = 1\nprot = 1514",
+            f'2: unknown key "prot"; valid are {", ".join(OPTIONS)}, modules, module; did you mean "port"?',
+        ),
+        ("modules = 'a'", f"1: modules: {NO_LIST}"),
+        (
+            "[modules.printer]",
+            f"1: modules: {NO_LIST}; settings of a module are in [module.NAME]",
+        ),
+        ("modules = [1]", f"1: modules: {NO_LIST}"),
+        ('modules = [""]', "1: modules: '' is neither a path nor the name of a module"),
+        ("module = 1", "1: module: is not a table; settings of a module are in [module.NAME]"),
+        ("\n[module]\nprinter = 1", "3: module.printer: is not a table of settings"),
+        ("port = 1\nport = 2", "2: Cannot overwrite a value"),
+        ("port = \n", "1: Invalid value (column 8)"),
+        ("port = 1\ngc = ", "2: Invalid value"),
+        ("a = " + "9" * 5000, None),
+        ("a = " + "[" * 10000, None),
+    ],
+)
+def test_bad_file(cwd: Path, text: str, told: str | None) -> None:
+    """A bad key, value or syntax is told with the file as the user named it and the line."""
+    message = refusal(cwd, text)
+    if told is None:
+        assert message.startswith("etc/n.toml")
+    else:
+        assert message == f"etc/n.toml:{told}"
+
+
+def test_file_is_checked_in_full(cwd: Path) -> None:
+    """A wrong value in the file is an error even if the command line has a right one."""
+    with pytest.raises(ConfigError, match=r"^etc/n.toml:1: port: 70000 "):
+        read(cwd, "port = 70000", port="1514")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[module.a]\nb = 1", "2"),
+        ("[module.'a'] # comment\n\n  b = 1", "3"),
+        ("module.a.b = 1", "1"),
+        ("[module]\na.b = 1", "2"),
+        ("[module]\na = {b = 1}", "2"),
+        ("module = {a = {b = 1}}", "1"),
+        ("[module.z]\nb = 1\n[module.a]\n'b' = 1", "4"),
+        ("modules = [\n'x=y',\n]\n[module.a]\nx = '''\nb = 2\n'''\nq = 1\nb = 1", "6"),
+    ],
+)
+def test_lines(cwd: Path, text: str, place: str) -> None:
+    """The line of a setting is found however the file is written; text that looks like the key deceives it."""
+    origin = read(cwd, text).module_settings["a"]["b"].origin
+    assert origin == f"etc/n.toml:{place}: [module.a] b"
+
+
+def test_unreadable_file(cwd: Path) -> None:
+    """A file that is missing, is a directory, has a null byte in its name or is not UTF-8 is told as such."""
+    for config, told in (
+        ("gone.toml", "--config: gone.toml: No such file or directory"),
+        ("etc", "--config: etc: Is a directory"),
+        ("a\0b", "--config: 'a\\x00b': embedded null byte"),
+        ("latin.toml", "latin.toml:2: is not UTF-8"),
+    ):
+        (cwd / "latin.toml").write_bytes(b"port = 1\n# \xe9")
+        with pytest.raises(ConfigError) as caught:
+            configure({}, config=config, cwd=cwd)
+        assert str(caught.value) == told
+
+
+def test_byte_order_mark(cwd: Path) -> None:
+    """A byte order mark at the beginning of the file is not in the way."""
+    (cwd / "n.toml").write_bytes(b"\xef\xbb\xbfport = 1\n")
+    assert configure({}, config="n.toml", cwd=cwd).settings.port == 1

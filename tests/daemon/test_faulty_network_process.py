@@ -1,0 +1,80 @@
+"""twistd as a process behind a network that does everything wrong: what it hands out and counts is what came."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter, defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from netconsd.send.fleet import FIRST_SEQ, FORMATS
+from tests.kernel.daemon import Daemon, Recorded
+from tests.protocol.test_faulty_network import TEMPLATES, Traffic
+from tests.support.faulty_network import Faults
+
+# Sent before the recorder is heard again, so that no buffer fills.
+AT_A_TIME = 32
+LEGACY = list(FORMATS).index("legacy")
+
+
+def through_a_daemon(traffic: Traffic, directory: Path) -> tuple[dict[int, list[Recorded]], dict[str, int]]:
+    """Have the arrivals arrive at a daemon, in their order but without their pauses; return the messages of each
+    sender, and the daemon's closing totals by name; nothing else came, and every message was handed to its module."""
+    with ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(directory))
+        sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in TEMPLATES]
+        for number, sender in enumerate(sockets):
+            sender.bind((f"127.0.2.{number + 1}", 0))
+        for place, arrival in enumerate(traffic.arrivals):
+            sockets[arrival.sender].sendto(arrival.datagram, ("127.0.0.1", daemon.port))
+            if place % AT_A_TIME == 0:
+                daemon.receive(0.01)
+    log = daemon.log()
+    assert "does not close" not in log and "Traceback" not in log
+    in_all = re.search(r"In all: (\d+) datagrams received, (\d+) messages", log)
+    assert in_all
+    # Until it answered, it was sent lines of which each is a message.
+    probes = int(in_all[1]) - len(traffic.arrivals)
+    assert 1 <= probes == int(in_all[2]) - len(daemon.messages)
+    of_note = re.search(r"Of note: (.*)", log)
+    counted = Counter({name: int(count) for name, count in re.findall(r"(\w+) (\d+)", of_note[1] if of_note else "")})
+    assert counted["dropped"] == counted["shed"] == 0
+    by_sender: dict[int, list[Recorded]] = defaultdict(list)
+    for message in daemon.messages:
+        by_sender[int(message.address.rpartition(".")[2]) - 1].append(message)
+    return by_sender, counted
+
+
+@pytest.mark.slow
+def test_what_was_sent_is_delivered_or_counted(tmp_path: Path) -> None:
+    """Loss, repeats and disorder: each sender's messages are delivered once, or none of them came; each line of text
+    as often as it came; and the closing totals have the repeats."""
+    traffic = Traffic(Faults(loss=0.1, repeat=0.1, reorder=0.1), 5, 32)
+    by_sender, counted = through_a_daemon(traffic, tmp_path)
+    repeats = 0
+    for sender, template in enumerate(TEMPLATES):
+        arrivals = traffic.of(sender)
+        if sender == LEGACY:
+            texts = [each.datagram.decode().partition("] ")[2].removesuffix("\n") for each in arrivals]
+            assert Counter(message.text for message in by_sender[sender]) == Counter(texts)
+            continue
+        pieces = Counter(each.number for each in arrivals)
+        repeats += sum(count - 1 for count in pieces.values())
+        whole = Counter(traffic.sent[number] for number in pieces)
+        expected = {nth + FIRST_SEQ: count < len(template) for (_, nth), count in whole.items()}
+        assert {message.seq: message.incomplete for message in by_sender[sender]} == expected
+        assert len(by_sender[sender]) == len(expected)
+    assert counted["duplicates"] == repeats > 0
+
+
+@pytest.mark.slow
+def test_nothing_is_unaccounted_for(tmp_path: Path) -> None:
+    """With cut datagrams, flipped bits and wrong addresses as well: every datagram is in the closing totals, every
+    message in them was handed to the module, and nothing in the log says that the ledger does not close."""
+    traffic = Traffic(Faults(loss=0.1, repeat=0.1, reorder=0.1, cut=0.1, flip=0.1, stray=0.1), 6, 32)
+    by_sender, counted = through_a_daemon(traffic, tmp_path)
+    assert counted["empty"] == sum(not arrival.datagram for arrival in traffic.arrivals)
+    assert set(by_sender) == set(range(len(TEMPLATES)))

@@ -1,0 +1,240 @@
+"""netconsd run as a process under a service manager: a socket that hears its states, and a socket passed to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from netconsd.testing import extended
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 30.0
+
+# Makes the passed descriptor number 3, and is the process that LISTEN_PID names.
+WRAPPER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.executable, [sys.executable, "-m", "netconsd", *sys.argv[2:]])
+"""
+
+# Waits in start(), and in handle() for a message that says so, until the pipe's other end is opened and closed.
+MODULE = """
+from pathlib import Path
+from zope.interface import implementer
+from netconsd.interfaces import IOutputModule
+
+@implementer(IOutputModule)
+class Output:
+    def __init__(self, *, pipe: Path):
+        self.pipe = pipe
+    def start(self, worker_count):
+        self.pipe.read_text()
+    def handle(self, worker, message):
+        print("handled", message.text, flush=True)
+        if message.text == "hang":
+            self.pipe.read_text()
+    def stop(self):
+        pass
+"""
+
+
+class Manager:
+    """A service manager with one service."""
+
+    def __init__(self, directory: Path) -> None:
+        self.pipe = directory / "pipe"
+        os.mkfifo(self.pipe)
+        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notified.bind(str(directory / "notify"))
+        self.notified.settimeout(SECONDS)
+        self.passed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.passed.bind(("127.0.0.1", 0))
+        (directory / "x.py").write_text(MODULE)
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", WRAPPER, str(self.passed.fileno()), "run"),
+                *("--set", f"x.pipe={self.pipe}", "--reorder", "0", "x.py"),
+            ],
+            cwd=directory,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "NOTIFY_SOCKET": str(directory / "notify"),
+                "WATCHDOG_USEC": "400000",
+                "LISTEN_FDS": "1",
+            },
+            pass_fds=[self.passed.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def send(self, text: str, seq: int) -> None:
+        """Send a message to the passed socket."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            sending.bind(("127.0.0.2", 0))
+            sending.sendto(extended(text, seq=seq), self.passed.getsockname())
+
+    def release(self) -> None:
+        """Wait until the module waits, and let it go on."""
+        self.pipe.write_text("")
+
+    def next_state(self, *, but: str = "WATCHDOG=1") -> str:
+        """The next state that is told, but for those."""
+        while True:
+            state = self.notified.recv(4096).decode()
+            if not state.startswith(but):
+                return state
+
+    def wait_for_line(self, text: str) -> None:
+        """Read what the process prints up to a line."""
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if text in line:
+                return
+        pytest.fail("".join(seen))
+
+
+@contextmanager
+def managed(directory: Path) -> Iterator[Manager]:
+    """A service manager, and the end of everything it made."""
+    manager = Manager(directory)
+    try:
+        with manager.notified, manager.passed, manager.process:
+            try:
+                yield manager
+            finally:
+                manager.process.kill()
+    finally:
+        manager.pipe.unlink()
+
+
+def test_life_under_a_service_manager(tmp_path: Path) -> None:
+    """READY comes when the modules have started, what was sent before is not lost, then come reload and stop."""
+    with managed(tmp_path) as manager:
+        manager.send("sent before the start", 1)
+        with manager.pipe.open("w"):  # the module is in start() now
+            manager.notified.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                manager.notified.recv(4096)
+            manager.notified.settimeout(SECONDS)
+        assert manager.next_state().startswith("READY=1\nSTATUS=")
+        manager.wait_for_line("handled sent before the start")
+        assert manager.next_state(but="READY").startswith("WATCHDOG=1\nSTATUS=")
+        manager.process.send_signal(signal.SIGHUP)
+        assert manager.next_state().startswith("RELOADING=1\nMONOTONIC_USEC=")
+        assert manager.next_state().startswith("READY=1\n")
+        manager.process.send_signal(signal.SIGTERM)
+        assert manager.next_state().startswith("STOPPING=1\n")
+        assert manager.process.wait(SECONDS) == 0
+        # Ours is open still: what comes in the meantime waits for the next start.
+        manager.send("sent after the end", 2)
+        assert manager.passed.recv(4096).endswith(b"sent after the end\n")
+
+
+def test_worker_that_hangs_is_not_alive(tmp_path: Path) -> None:
+    """While a module does not return the watchdog is not answered; it is again when it has returned."""
+    with managed(tmp_path) as manager:
+        manager.release()
+        assert manager.next_state().startswith("READY=1\n")
+        manager.send("hang", 1)
+        assert manager.next_state().startswith("STATUS=Worker ")
+        assert manager.next_state(but="never").startswith("STATUS=Worker ")
+        manager.release()
+        assert manager.next_state(but="STATUS").startswith("WATCHDOG=1\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_signal_during_the_start(tmp_path: Path, number: int, status: int) -> None:
+    """A signal that comes while the modules start is obeyed when they have started, and in order."""
+    with managed(tmp_path) as manager:
+        manager.send("sent before the start", 1)
+        with manager.pipe.open("w"):
+            manager.process.send_signal(number)
+        manager.wait_for_line("handled sent before the start")
+        manager.wait_for_line("In all: 1 datagrams received, 1 messages from 1 senders")
+        assert manager.process.wait(SECONDS) == status
+
+
+def test_second_signal_during_the_start(tmp_path: Path) -> None:
+    """A second signal ends a process whose module hangs in its start."""
+    with managed(tmp_path) as manager, manager.pipe.open("w"):
+        manager.process.send_signal(signal.SIGINT)
+        while manager.process.poll() is None:
+            manager.process.send_signal(signal.SIGTERM)
+        assert manager.process.returncode == -signal.SIGTERM
+
+
+def test_signals_during_the_stop(tmp_path: Path) -> None:
+    """Those that come while it stops change nothing: the stop takes its course, and the first one says how it ends."""
+    with managed(tmp_path) as manager:
+        manager.release()
+        assert manager.next_state().startswith("READY=1\n")
+        manager.send("hang", 1)
+        manager.wait_for_line("handled hang")
+        manager.process.send_signal(signal.SIGTERM)
+        while not manager.next_state().startswith("STOPPING=1\n"):
+            pass
+        manager.process.send_signal(signal.SIGINT)
+        manager.process.send_signal(signal.SIGTERM)
+        manager.release()
+        assert manager.process.stdout is not None
+        rest = manager.process.stdout.read()
+        assert manager.process.wait(SECONDS) == 0
+    assert "In all: 1 datagrams received, 1 messages from 1 senders" in rest
+    assert "Traceback" not in rest
+
+
+def test_passed_socket_of_the_wrong_kind(tmp_path: Path) -> None:
+    """A passed socket that is not one of UDP is one clear line, and status 1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+        done = subprocess.run(
+            [sys.executable, "-c", WRAPPER, str(stream.fileno()), "run"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "LISTEN_FDS": "1"},
+            pass_fds=[stream.fileno()],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "netconsd: LISTEN_FDS: the passed descriptor 3 is not a bound UDP socket; "
+        "the socket unit needs ListenDatagram=\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_exit_status(tmp_path: Path, number: int, status: int) -> None:
+    """SIGTERM ends it with status 0, as it ended the C daemon; after SIGINT it ends by that signal."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "netconsd", "-u0", "-a127.0.0.1", "printer"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while "listens on" not in (line := process.stdout.readline()):
+                assert line, "it ended"
+            process.send_signal(number)
+            rest = process.stdout.read()
+            assert process.wait(SECONDS) == status
+        finally:
+            process.kill()
+    assert "In all: 0 datagrams" in rest
+    assert "Traceback" not in rest

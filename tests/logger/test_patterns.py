@@ -1,0 +1,148 @@
+"""The file of patterns, and which messages match one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from netconsd.logger.patterns import IgnoreError, Patterns, parse, read
+from netconsd.protocol.message import Message
+from netconsd.testing import extended_message, legacy_message
+
+needs_re2 = pytest.mark.skipif(importlib.util.find_spec("re2") is None, reason="google-re2 is not installed")
+
+
+def kept(patterns: list[str], *messages: Message) -> list[Message]:
+    """What is left of the messages."""
+    return Patterns(list(enumerate(patterns, 1)), "file").kept(messages)
+
+
+def test_the_format() -> None:
+    """Items of the section ignore are patterns to the end of the line; comments and other sections are skipped."""
+    text = (
+        "# noise\n"
+        "rename:\n"
+        "  - not ours\n"
+        "    whatever it is\n"
+        "\n"
+        "ignore: \r\n"
+        "  - (?i).*debug.*\n"
+        "# between\n"
+        "- ^a - b #c \n"
+        '  - "quoted"\n'
+        "other:\n"
+        "- nor this\n"
+        "ignore:\n"
+        "  - last"
+    )
+    assert parse(text, "f") == [(7, "(?i).*debug.*"), (9, "^a - b #c "), (10, '"quoted"'), (14, "last")]
+
+
+def test_files_without_patterns() -> None:
+    """A file with comments only, or an empty list, has no patterns."""
+    assert parse("", "f") == parse("# nothing\n\n", "f") == parse("ignore:\n", "f") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("ignore:\n   - three spaces", 'f:2: is not a pattern: write "  - " and a regular expression'),
+        ("ignore:\n\t- tab", 'f:2: is not a pattern: write "  - " and a regular expression'),
+        ("ignore:\n  -no space", 'f:2: is not a pattern: write "  - " and a regular expression'),
+        ("ignore:\n  - ok\n  -  ", "f:3: an empty pattern would drop every line"),
+        ("# forgotten\n  - audit", 'f:2: stands before any "ignore:"'),
+    ],
+)
+def test_what_is_not_a_pattern(text: str, wrong: str) -> None:
+    """What somebody wrote and nobody would obey is refused with its line."""
+    with pytest.raises(IgnoreError) as caught:
+        parse(text, "f")
+    assert str(caught.value) == wrong
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    """A file in another encoding is refused with its line."""
+    path = tmp_path / "p.txt"
+    path.write_bytes(b"ignore:\n  - \xff\n")
+    with pytest.raises(IgnoreError, match=rf"^{path}:2: is not UTF-8$"):
+        read(str(path))
+
+
+@needs_re2
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a(", "missing ): a("),
+        ("x{1001}", "invalid repetition size: {1001}"),
+        ("(?<=a)b", "invalid perl operator"),
+    ],
+)
+def test_what_re2_does_not_take(pattern: str, reason: str) -> None:
+    """A pattern that is no regular expression of RE2 is refused with its line, and RE2's reason."""
+    with pytest.raises(IgnoreError) as caught:
+        Patterns([(1, "fine"), (7, pattern)], "f")
+    assert str(caught.value).startswith("f:7: is not a regular expression of RE2: ")
+    assert reason in str(caught.value)
+
+
+@needs_re2
+def test_patterns_that_need_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More patterns than the memory allows are refused, not half obeyed."""
+    monkeypatch.setattr("netconsd.logger.patterns.MAX_MEMORY", 20_000)
+    with pytest.raises(IgnoreError, match=r"^f: all patterns together need more than"):
+        Patterns([(number, f"(a|b){{90}}{number}") for number in range(100)], "f")
+
+
+@needs_re2
+def test_any_pattern_anywhere() -> None:
+    """A message that matches any pattern at any place is dropped; the others stay, in order."""
+    one, two, three, four = (extended_message(text) for text in ("usb 1-1: x", "eth0: link", "AUDIT: y", "xusb"))
+    assert kept([r"^usb \d", "(?i)audit"], one, two, three, four) == [two, four]
+    assert kept([], one, two) == [one, two]
+
+
+@needs_re2
+def test_what_is_looked_at() -> None:
+    """Of an extended message the text as sent, still escaped, and of a legacy one the line with its prefix."""
+    extended = extended_message("a\tb\nc", userdata={"rack": "r17"})
+    legacy = legacy_message(b"<6>[   12.345678] usb 1-1: USB disconnect\xff")
+    assert kept([r"^a\\x09b\\x0ac$"], extended) == []
+    assert kept(["rack"], extended) == [extended], "userdata is no text"
+    assert kept([r"\[\s*\d+\.\d+\].*usb.*DISCONNECT"], legacy) == [legacy], "case counts"
+    assert kept([r"^<6>\[\s*\d+\.\d+\].*usb.*disconnect"], legacy) == []
+
+
+@needs_re2
+def test_the_end_of_a_line() -> None:
+    """``$`` is the end of the text, whether a newline ended it or a NUL."""
+    message = extended_message("over\0")
+    assert kept(["over$"], extended_message("over"), legacy_message("over")) == []
+    assert kept(["over$"], legacy_message(b"over\0")) == []
+    assert kept(["over$"], message) == [message], "an escaped NUL is a part of the text"
+
+
+@needs_re2
+def test_a_pattern_that_costs_others_hours() -> None:
+    """A line made to be slow is not: the time grows with the line only."""
+    assert len(kept([r"(a+)+$", r"(a|aa)+$"], legacy_message(b"a" * 60000 + b"b"))) == 1
+
+
+def test_without_re2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is needed when there are patterns, not before: parsing and importing go without."""
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(ModuleNotFoundError):
+        Patterns([(1, "x")], "f")
+
+
+@needs_re2
+def test_the_example_of_the_docs() -> None:
+    """docs/examples/patterns.txt is read, and drops what it says."""
+    patterns = read(str(Path(__file__).parents[2] / "docs/examples/patterns.txt"))
+    assert patterns.count == 3
+    usb = extended_message("USB usb 1-1: new high-speed USB device")
+    selftest = legacy_message("[    1.000000] netconsd selftest x")
+    stays = extended_message("usb 1-1: device descriptor read/64, error -71")
+    assert patterns.kept([usb, stays, selftest]) == [stays]

@@ -1,0 +1,280 @@
+"""The printer: lines for people on the real standard output, which is a pipe or a terminal here."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import threading
+import time
+import tty
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.logger import capturedLogs, formatEvent
+from zope.interface.verify import verifyObject
+
+from modules.printer import Printer
+from netconsd.interfaces import IBatchOutputModule
+from netconsd.protocol.message import Message
+from netconsd.rendering import netconsd_line
+from netconsd.testing import extended_message, legacy_message
+
+RECEIVED_AT = 1763820245.1234
+ESC = "\x1b["
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local time is UTC, and the environment has no opinion about colours."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+class Output:
+    """A standard output whose other end is read here; every write is read by itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8") -> None:
+        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours.setblocking(False)
+        self._stream: TextIO = open(self._theirs.fileno(), "w", encoding=encoding, closefd=False)  # noqa: SIM115
+        monkeypatch.setattr(sys, "__stdout__", self._stream)
+
+    def write_read(self) -> str:
+        return self._ours.recv(1 << 20).decode()
+
+    def is_empty(self) -> bool:
+        try:
+            self._ours.recv(1)
+        except BlockingIOError:
+            return True
+        return False
+
+    def hang_up(self) -> None:
+        self._ours.close()
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[Output]:
+    """The standard output of the process, for the time of a test."""
+    made = Output(monkeypatch)
+    yield made
+    made.close()
+
+
+def shown(output: Output, *messages: Message, **settings: Any) -> list[str]:
+    """Print the messages as one batch, and return the lines."""
+    printer = Printer(**settings)
+    printer.start(1)
+    printer.handle_batch(0, list(messages))
+    printer.stop()
+    printed = output.write_read()
+    assert printed.endswith("\n")
+    return printed.split("\n")[:-1]
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, **settings: Any) -> str:
+    """Print the message on a terminal, and return what arrives there."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    with open(theirs, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        printer = Printer(**settings)
+        printer.start(1)
+        printer.handle_batch(0, [message])
+        printed = os.read(ours, 65536).decode()
+    os.close(ours)
+    return printed
+
+
+def test_interface() -> None:
+    """The printer keeps the contract of modules that take batches."""
+    verifyObject(IBatchOutputModule, Printer())
+
+
+def test_line_for_persons(output: Output) -> None:
+    """A line has local time in ms, sender, uptime, level in words, caller and text."""
+    message = extended_message(
+        "eth0: link is up", address="192.0.2.7", received_at=RECEIVED_AT, ts_usec=12345678, level=4, caller="T12"
+    )
+    assert shown(output, message) == [
+        "11-22 14:04:05.123 192.0.2.7         [   12.345678] warn   [T12] eth0: link is up"
+    ]
+
+
+def test_what_is_not_known(output: Output) -> None:
+    """A legacy line without time stamp and level has dashes for them, in the same columns."""
+    message = legacy_message("U-Boot 2024.01", address="192.0.2.7", received_at=RECEIVED_AT)
+    assert shown(output, message) == ["11-22 14:04:05.123 192.0.2.7         [           -] -      U-Boot 2024.01"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "mark"),
+    [
+        ({"lost": 3}, "[3 lost before] "),
+        ({"lost": 0}, ""),
+        ({"seq_reset": True}, "[start] "),
+        ({"out_of_order": True}, "[late] "),
+        ({"incomplete": True}, "[incomplete] "),
+    ],
+)
+def test_marks(output: Output, fact: dict[str, Any], mark: str) -> None:
+    """What a person on call must see stands directly before the text."""
+    (line,) = shown(output, extended_message("text", **fact))
+    assert line.endswith(f" info   {mark}text")
+
+
+def test_columns(output: Output) -> None:
+    """Texts of different senders, uptimes and levels begin in the same column."""
+    lines = shown(
+        output,
+        extended_message("text", address="192.0.2.7", ts_usec=0, level=3),
+        extended_message("text", address="198.51.100.123", ts_usec=9_999_999_999_999, level=5),
+        legacy_message("text", address="10.0.0.1"),
+    )
+    assert len({line.index("text") for line in lines}) == 1
+
+
+def test_columns_with_long_addresses(output: Output) -> None:
+    """From the first longer address on, its column is wide enough, for IPv4 senders as well."""
+    lines = shown(
+        output,
+        extended_message("text", address="2001:db8:1234:5678:9abc:def0:1234:5678"),
+        extended_message("text", address="192.0.2.7"),
+    )
+    assert lines[0].index("text") == lines[1].index("text")
+
+
+def test_several_lines(output: Output) -> None:
+    """The further lines of a text are indented to the column where it begins; blank ones at its end are left out."""
+    forged = "11-22 14:04:05.123 192.0.2.9         [   12.345678] emerg  forged"
+    first, *rest = shown(output, extended_message(f"one\n{forged}\n\nfour\n\n"))
+    column = first.index("one")
+    assert rest == [" " * column + text for text in (forged, "", "four")]
+
+
+@given(texts=st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode)), min_size=1, max_size=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_acts_on_the_terminal(output: Output, texts: list[bytes]) -> None:
+    """Whatever the texts, nothing but printable lines is written, and at the left only messages begin."""
+    messages = [extended_message(text) if number % 2 else legacy_message(text) for number, text in enumerate(texts)]
+    lines = shown(output, *messages)
+    assert all(line.isprintable() for line in lines)
+    assert sum(not line.startswith(" " * 40) for line in lines) == len(texts)
+    assert all(re.match(r"\d\d-\d\d |" + " " * 40, line) for line in lines)
+
+
+def test_format_netconsd(output: Output) -> None:
+    """With format="netconsd" the lines are those of the C daemon's printer, never coloured."""
+    messages = [extended_message("a\nb", level=0), legacy_message("c")]
+    assert shown(output, *messages, format="netconsd", color="always") == [
+        netconsd_line(message) for message in messages
+    ]
+
+
+@pytest.mark.parametrize(("level", "sgr"), [(0, "1;97;41"), (2, "1;31"), (3, "31"), (4, "33"), (5, "1"), (7, "2")])
+def test_colours_by_level(monkeypatch: pytest.MonkeyPatch, level: int, sgr: str) -> None:
+    """On a terminal the text has the colour of its level, and every line ends without colour."""
+    printed = on_terminal(monkeypatch, extended_message("one\ntwo", level=level))
+    assert f"{ESC}{sgr}mone{ESC}m\n" in printed
+    assert f" {ESC}{sgr}mtwo{ESC}m\n" in printed
+
+
+def test_no_colour_for_the_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text of a level that is nothing special, or not known, has no colour."""
+    assert on_terminal(monkeypatch, extended_message("text", level=6)).endswith(" text\n")
+    assert on_terminal(monkeypatch, legacy_message("text")).endswith(" text\n")
+
+
+def test_marks_are_told_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a mark has a colour that no text has, so that a text cannot pretend to be one."""
+    printed = on_terminal(monkeypatch, extended_message("[2 lost before] x", lost=3))
+    assert printed.endswith(f" {ESC}1;35m[3 lost before] {ESC}m[2 lost before] x\n")
+
+
+def test_when_to_colour(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    """Colour is for terminals; NO_COLOR prevents it, but not what the setting demands."""
+    message = extended_message("text", level=3)
+    assert ESC not in shown(output, message)[0]
+    assert ESC in shown(output, message, color="always")[0]
+    assert ESC in on_terminal(monkeypatch, message)
+    assert ESC not in on_terminal(monkeypatch, message, color="never")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert ESC not in on_terminal(monkeypatch, message)
+    assert ESC in on_terminal(monkeypatch, message, color="always")
+
+
+def test_one_write_per_batch(output: Output) -> None:
+    """A batch is written at once, whatever its size."""
+    assert len(shown(output, *[extended_message("text")] * 500)) == 500
+    assert output.is_empty()
+
+
+def test_what_the_output_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A character that the output's encoding lacks is escaped."""
+    ascii_output = Output(monkeypatch, encoding="ascii")
+    (line,) = shown(ascii_output, extended_message("é \N{GRINNING FACE}"))
+    assert line.endswith(" \\xe9 \\U0001f600")
+    ascii_output.close()
+
+
+def test_batches_of_workers_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While several workers print more than a pipe holds, the lines of a batch stay together."""
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        printer = Printer(format="netconsd")
+        printer.start(4)
+        batches = [[extended_message(f"worker {worker}:" + "x" * 800)] * 200 for worker in range(4)]
+        threads = [threading.Thread(target=printer.handle_batch, args=item) for item in enumerate(batches)]
+        for thread in threads:
+            thread.start()
+        with open(reading, encoding="utf-8") as read:
+            lines = [read.readline() for _ in range(800)]
+        for thread in threads:
+            thread.join()
+    workers = [re.findall(r"worker (\d):x{800}\n", line) for line in lines]
+    assert all(workers[start : start + 200] == [workers[start]] * 200 for start in range(0, 800, 200))
+    assert sorted(workers[::200]) == [["0"], ["1"], ["2"], ["3"]]
+
+
+def test_not_the_log_of_twistd(
+    monkeypatch: pytest.MonkeyPatch, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed goes to the process's standard output, not to what sys.stdout has been replaced by."""
+    assert len(shown(output, extended_message("text"))) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without a standard output starts, says in the log that nothing is printed, and prints nothing."""
+    monkeypatch.setattr(sys, "__stdout__", None)
+    printer = Printer()
+    with capturedLogs() as events:
+        printer.start(1)
+    assert [formatEvent(event) for event in events] == [
+        "printer: this process has no standard output, nothing will be printed"
+    ]
+    printer.handle_batch(0, [extended_message("text")])
+    printer.stop()
+
+
+def test_closed_output(output: Output) -> None:
+    """An output that has gone away is an OSError of the batch, for the daemon to count."""
+    printer = Printer()
+    printer.start(1)
+    output.hang_up()
+    with pytest.raises(OSError, match="Broken pipe"):
+        printer.handle_batch(0, [extended_message("text")])

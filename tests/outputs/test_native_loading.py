@@ -1,0 +1,199 @@
+"""Compiled modules: found, loaded, started and stopped, and what is said of those that cannot be."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from pathlib import Path
+
+import pytest
+from twisted.logger import capturedLogs, formatEvent
+from zope.interface.verify import verifyObject
+
+from netconsd.interfaces import IBatchOutputModule, ITakesLegacyDatagrams
+from netconsd.outputs.loader import ModuleError, load
+from netconsd.outputs.native import NativeModule
+from netconsd.protocol.message import Message
+from netconsd.testing import RecordingModule, extended_message
+from tests.outputs.test_runner import HERE, done, failures, started
+from tests.support.compilers import SOURCES, compiled, needs_cc, text_of
+from tests.support.module_files import PLAIN, names, refusal, skipped, text, toml
+
+pytestmark = needs_cc
+
+HANDLER = "void netconsd_output_handler(int w, void *s, void *b, void *m) { (void)w; (void)s; (void)b; (void)m; }\n"
+
+
+def library(directory: Path, name: str, code: str = HANDLER) -> Path:
+    """A shared object of this code."""
+    source = directory / f"{name}.c"
+    source.write_text(code)
+    return compiled(source, directory)
+
+
+@pytest.fixture(scope="module")
+def lifecycle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module that writes down its calls, and refuses to start with 3 workers."""
+    return compiled(SOURCES / "lifecycle.c", tmp_path_factory.mktemp("lifecycle"), "-DREFUSE=3")
+
+
+# The loader.
+
+
+def test_a_file_is_loaded_and_called_like_its_stem(tmp_path: Path) -> None:
+    """A .so file that was asked for is a module of the name of the file."""
+    path = library(tmp_path, "plain")
+    (loaded,) = load([path], {}).loaded
+    assert (loaded.name, loaded.path) == ("plain", path)
+    assert verifyObject(IBatchOutputModule, loaded.module)
+    assert ITakesLegacyDatagrams.providedBy(loaded.module)
+
+
+def test_a_relative_path_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``x.so`` without a slash is the file here, and not one among the system's libraries."""
+    library(tmp_path, "libm")
+    monkeypatch.chdir(tmp_path)
+    assert names(load(["libm.so"], {})) == ["libm"]
+
+
+def test_a_directory_gives_its_compiled_modules(tmp_path: Path) -> None:
+    """From a directory, compiled modules start beside those in Python; a library that is no module is listed."""
+    library(tmp_path, "b")
+    library(tmp_path, "library", "int something_else;\n")
+    (tmp_path / "a.py").write_text(PLAIN)
+    selection = load([tmp_path], {})
+    assert names(selection) == ["a", "b"]
+    assert skipped(selection) == {
+        "library": "no output module: it has no function netconsd_output_handler (docs/native)"
+    }
+
+
+def test_a_library_that_is_no_module(tmp_path: Path) -> None:
+    """A shared object without a handler that was asked for is refused, and the text says what it lacks."""
+    path = library(tmp_path, "x", "int netconsd_output_init(int workers) { return workers; }\n")
+    assert refusal(path) == f"{path}: no output module: it has no function netconsd_output_handler (docs/native)"
+
+
+def test_a_file_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """A file that is no shared object, one for another machine, and one that lacks a symbol, are told with the reason;
+    together with all else that is wrong."""
+    empty, text_file, other = tmp_path / "empty.so", tmp_path / "text.so", tmp_path / "other.so"
+    empty.write_bytes(b"")
+    text_file.write_text("x" * 5000)
+    machine = library(tmp_path, "machine").read_bytes()
+    # e_machine of the ELF header, set to that of a PDP-11.
+    other.write_bytes(machine[:18] + struct.pack("=H", 65) + machine[20:])
+    lacking = library(tmp_path, "lacking", "int nowhere(void); int here(void) { return nowhere(); }\n" + HANDLER)
+    assert refusal(empty) == f"{empty}: cannot be loaded: file too short"
+    assert refusal(text_file) == f"{text_file}: cannot be loaded: invalid ELF header"
+    assert refusal(other).startswith(f"{other}: cannot be loaded: ")
+    assert refusal(lacking) == f"{lacking}: cannot be loaded: undefined symbol: nowhere"
+    assert refusal(empty, lacking).startswith("2 things are wrong with the output modules:\n")
+    assert refusal(tmp_path / "gone.so") == f"{tmp_path}/gone.so: No such file or directory"
+
+
+def test_settings_for_a_compiled_module(tmp_path: Path) -> None:
+    """A compiled module takes no settings: each that is given for it is an error that says so, and where it stands."""
+    path = library(tmp_path, "x")
+    told = refusal(path, settings={"x": {"file": toml("f"), "n": text("1")}})
+    assert told.splitlines()[1:] == [
+        '  - netconsd.toml:3: [module.x] y: module x has no setting "file": it is compiled (x.so), and such take none',
+        '  - --set x.y: module x has no setting "n": it is compiled (x.so), and such take none',
+    ]
+    assert names(load([path], {"x": {}})) == ["x"]
+
+
+def test_two_of_the_same_name(tmp_path: Path) -> None:
+    """A compiled module and a file in Python of the same name cannot be told apart, and that is said."""
+    path = library(tmp_path, "x")
+    (tmp_path / "x.py").write_text(PLAIN)
+    assert refusal(tmp_path) == (f'two modules are called "x": {tmp_path}/x.py and {path}; rename one of the files')
+
+
+# Start, calls, stop.
+
+
+def test_init_handler_exit(lifecycle: Path) -> None:
+    """Init is called once with the number of workers, the handler for each message, exit once at the end; and all of
+    it again, if the service is started again."""
+    module = NativeModule(lifecycle)
+    before = text_of(module, "calls_so_far")
+    for _ in range(2):
+        outputs = started(2, x=module)
+        outputs.deliver(1, [extended_message("a"), extended_message("b")])
+        done(outputs.stop())
+    assert text_of(module, "calls_so_far") == before + "init(2) msg(1) msg(1) exit " * 2
+
+
+def test_init_and_exit_may_be_missing(tmp_path: Path) -> None:
+    """A module that has a handler only starts, is called, and stops."""
+    outputs = started(1, x=NativeModule(library(tmp_path, "x")))
+    outputs.deliver(0, [extended_message("a")])
+    assert [(counters.messages, counters.errors) for counters in outputs.started[0].counters] == [(1, 0)]
+    done(outputs.stop())
+
+
+def test_an_init_that_refuses(lifecycle: Path) -> None:
+    """An init that does not return 0 stops the start with one line; modules before it are stopped, and its own exit is
+    not called."""
+    first = RecordingModule()
+    module = NativeModule(lifecycle)
+    with pytest.raises(ModuleError) as caught:
+        started(3, first=first, x=module)
+    assert str(caught.value) == f"{lifecycle}: did not start: its netconsd_output_init returned 7, not 0"
+    assert first.stopped
+    assert text_of(module, "calls_so_far").endswith("init(3) ")
+
+
+def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
+    """Several modules at once: each gets all, and symbols of the same name are each module's own."""
+    modules = [NativeModule(compiled(SOURCES / "lifecycle.c", tmp_path, name=name)) for name in ("one", "two")]
+    recording = RecordingModule()
+    outputs = started(1, one=modules[0], two=modules[1], recording=recording)
+    outputs.deliver(0, [extended_message("a")])
+    done(outputs.stop())
+    assert [text_of(module, "calls_so_far") for module in modules] == ["init(1) msg(0) exit "] * 2
+    assert [message.text for message in recording.messages] == ["a"]
+
+
+def test_a_worker_in_the_handler_is_not_cut_short(lifecycle: Path) -> None:
+    """While a worker has not come back from the handler, exit is not called, since that frees what the handler uses:
+    it is logged which worker; other threads run meanwhile."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hangs(handler: int, worker: int, messages: list[Message], to_monotonic: float) -> int:
+        entered.set()
+        assert leave.wait(30)
+        return 0
+
+    module = NativeModule(lifecycle, hand_over=hangs)
+    outputs = started(2, x=module)
+    before = text_of(module, "calls_so_far")
+    thread = threading.Thread(target=outputs.deliver, args=(1, [extended_message("a")]))
+    thread.start()
+    assert entered.wait(30)
+    with capturedLogs() as logged:
+        done(outputs.stop())
+    leave.set()
+    thread.join(30)
+    assert failures(logged) == ["Module x failed to stop: RuntimeError"]
+    assert "worker 1 has not come back from netconsd_output_handler" in str(logged[0]["log_failure"].value)
+    assert text_of(module, "calls_so_far") == before
+
+
+def test_how_many_were_cut_is_said_at_the_end(tmp_path: Path) -> None:
+    """The log says at the end how many messages were too long for a compiled module; nothing, if none was."""
+    path = library(tmp_path, "x")
+    for size, told in ((10, []), (9000, [f"{path}: 1 messages were longer than compiled modules take, and were cut"])):
+        outputs = started(1, x=NativeModule(path))
+        outputs.deliver(0, [extended_message("x" * size)])
+        with capturedLogs() as logged:
+            done(outputs.stop())
+        assert [formatEvent(event).partition(" (")[0] for event in logged] == told
+
+
+def test_it_is_told_that_it_takes_datagrams(tmp_path: Path) -> None:
+    """A service with a compiled module has its workers hand out legacy text by the datagram."""
+    outputs = started(1, HERE, x=NativeModule(library(tmp_path, "x")))
+    assert outputs.legacy_datagrams
+    done(outputs.stop())

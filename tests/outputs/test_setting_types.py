@@ -1,0 +1,158 @@
+"""Values of settings: from TOML or from text to the type that a module's author wrote."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import pytest
+
+from netconsd.outputs.setting_types import ModuleSetting, convert, describe, show
+
+BASE = Path("/etc/netconsd")
+
+
+def toml(annotation: Any, value: object) -> Any:
+    """Convert what a file said."""
+    return convert(annotation, ModuleSetting(value, "netconsd.toml:1", BASE))
+
+
+def typed(annotation: Any, text: str) -> Any:
+    """Convert what somebody typed."""
+    return convert(annotation, ModuleSetting(text, "--set a.b", BASE, typed=False))
+
+
+def refusal(call: Any, *arguments: object) -> str:
+    """Call, and return what the ValueError says."""
+    with pytest.raises(ValueError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (str, "12", "12"),
+        (str, "", ""),
+        (str, ' "x" ', ' "x" '),
+        (int, "12", 12),
+        (int, "-1_000", -1000),
+        (int, "0x10", 16),
+        (float, "1.5", 1.5),
+        (float, "2", 2.0),
+        (bool, "true", True),
+        (bool, "No", False),
+        (bool, "on", True),
+        (bool, "OFF", False),
+        (Path, "logs/a b", BASE / "logs/a b"),
+        (Path, "/var/log", Path("/var/log")),
+        (Literal["a", "b"], "b", "b"),
+        (Literal["1", 2], "2", 2),
+        (list[str], '["a", "b"]', ["a", "b"]),
+        (list[int], "[]", []),
+        (tuple[int, ...], "[1, 2]", (1, 2)),
+        (tuple[str, int], '["a", 2]', ("a", 2)),
+        (dict[str, int], "{a = 1}", {"a": 1}),
+        (int | None, "3", 3),
+        (str | None, "none", "none"),
+        (Optional[Path], "x", BASE / "x"),  # noqa: UP045 - the older spelling counts, too
+        (list[int] | None, "[1]", [1]),
+    ],
+)
+def test_text(annotation: Any, text: str, value: object) -> None:
+    """Text from the command line becomes the type that the annotation asks for."""
+    assert typed(annotation, text) == value
+    assert type(typed(annotation, text)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "value"),
+    [
+        (str, "x", "x"),
+        (float, 2, 2.0),
+        (list[Path], ["a", "/b"], [BASE / "a", Path("/b")]),
+        (dict[str, list[int]], {"a": [1]}, {"a": [1]}),
+        (tuple[Path, ...], ["a"], (BASE / "a",)),
+        (Literal[True, "auto"], True, True),
+        (bool, False, False),
+        (int, 0, 0),
+    ],
+)
+def test_toml(annotation: Any, given: object, value: object) -> None:
+    """Values of TOML are taken if they have the right type, inside lists and tables, too; paths become absolute."""
+    assert toml(annotation, given) == value
+    assert type(toml(annotation, given)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "reason"),
+    [
+        (int, "ten", '"ten" is not a whole number'),
+        (int, "1.5", "1.5 is not a whole number"),
+        (int, "1\nx = 2", '"1\\nx = 2" is not a whole number'),
+        (float, "", '"" is not a number'),
+        (bool, "2", "2 is not true or false"),
+        (bool, "maybe", '"maybe" is not true or false'),
+        (Literal["a", "b"], "c", '"c" is not one of "a", "b"'),
+        (list[str], "a,b", '"a,b" is not a list of text, such as ["a", "b"]'),
+        (list[int], '[1, "b"]', 'item 2: "b" is not a whole number'),
+        (dict[str, int], "a=1", '"a=1" is not a table of whole number, such as {a = "b"}'),
+        (dict[str, int], "{a = true}", "a: true is not a whole number"),
+        (tuple[int, int], "[1]", "[1] is not a list of 2: whole number, whole number"),
+        (Path, "", '"" cannot be a path'),
+        (list[int] | None, "1", "1 is not a list of whole number"),
+    ],
+)
+def test_wrong_text(annotation: Any, text: str, reason: str) -> None:
+    """Text that is not of the type is refused in words of the user, with the type or an example."""
+    assert refusal(typed, annotation, text) == reason
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "reason"),
+    [
+        (str, 1, "1 is not text"),
+        (int, True, "true is not a whole number"),
+        (int, "1", '"1" is not a whole number'),
+        (bool, 1, "1 is not true or false"),
+        (bool, "yes", '"yes" is not true or false'),
+        (Path, 1, "1 is not a path"),
+        (Path, "a\0b", '"a\\u0000b" cannot be a path'),
+        (Literal[1, "a"], True, 'true is not one of 1, "a"'),
+        (list[str], "a", '"a" is not a list of text'),
+        (dict[str, str], ["a"], '["a"] is not a table of text'),
+        (str, {"a": {"b": 1.5}}, "{a = {b = 1.5}} is not text"),
+        (dict[str, list[int]], {"a": ["b"]}, 'a: item 1: "b" is not a whole number'),
+    ],
+)
+def test_wrong_toml(annotation: Any, given: object, reason: str) -> None:
+    """A value of TOML is never bent into another type, and a bool is no number."""
+    assert refusal(toml, annotation, given) == reason
+
+
+class Colour(enum.Enum):
+    """A type that settings cannot have."""
+
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [bytes, list, dict, tuple, object, Any, dict[int, str], set[str], int | str, Colour, Literal[b"x"], None],
+)
+def test_unsupported(annotation: Any) -> None:
+    """A type that a configuration cannot express is refused, with the ones that it can."""
+    with pytest.raises(TypeError, match=r"is not one that a setting can have \(str, int, .*\| None\)$"):
+        describe(annotation)
+
+
+def test_unsupported_inside() -> None:
+    """A type is supported only if what is in it is, too, and the text names the culprit."""
+    with pytest.raises(TypeError, match=r"^the type bytes is"):
+        describe(list[dict[str, bytes]])
+
+
+def test_show() -> None:
+    """Values are shown to the user as they would be written in the file."""
+    assert show(["a", Path("/b"), 1, True, {"c": None}]) == '["a", "/b", 1, true, {c = none}]'

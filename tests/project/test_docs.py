@@ -1,0 +1,220 @@
+"""What stands in docs/ is true: the examples work, and nothing is left out of the lists."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from netconsd.daemon.config import OPTIONS, configure
+from netconsd.outputs.loader import load
+from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.protocol import counters as ledger
+from netconsd.settings import Settings
+from netconsd.testing import extended, extended_message, fragments, source
+
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES = DOCS / "examples"
+
+
+def module(name: str, **settings: object) -> Any:
+    """Load a module of the examples as the daemon does."""
+    given = {key: ModuleSetting(value, f"--set {name}.{key}", EXAMPLES) for key, value in settings.items()}
+    loaded = load([EXAMPLES / f"{name}.py"], {name: given} if given else {})
+    return loaded.loaded[0].module
+
+
+def script(name: str) -> ModuleType:
+    """Import an example that is no module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_errors_prints_errors_only(capfd: pytest.CaptureFixture[str]) -> None:
+    """errors.py prints what is an error or worse, and nothing that a terminal would obey."""
+    errors = module("errors")
+    errors.start(1)
+    errors.handle(0, extended_message("fine", level=4))
+    errors.handle(0, extended_message("not \x1b[31m fine", level=3))
+    errors.stop()
+    assert capfd.readouterr().err == "192.0.2.1: not \\x1b[31m fine\n"
+
+
+def test_tally_of_the_settings_in_the_docs(tmp_path: Path) -> None:
+    """tally.py takes its settings, writes on reload, and refuses a level that does not exist."""
+    tally = module("tally", file=str(tmp_path / "out.json"), levels=["err", "crit"])
+    tally.start(2)
+    tally.handle(1, extended_message("no", level=3))
+    tally.handle(1, extended_message("not counted", level=6))
+    tally.reload()
+    assert json.loads((tmp_path / "out.json").read_text()) == {"192.0.2.1": {"err": 1}}
+
+
+@pytest.mark.slow
+def test_the_tests_of_tally_pass() -> None:
+    """test_tally.py passes as it stands, run in its directory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "test_tally.py"],
+        cwd=EXAMPLES, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_sqlite_writes_all_messages(tmp_path: Path) -> None:
+    """sqlite.py has the messages of all workers in its database."""
+    file = tmp_path / "messages.db"
+    sqlite = module("sqlite", file=str(file))
+    sqlite.start(2)
+    sqlite.handle_batch(0, [extended_message("one", seq=7, level=4), extended_message("two", seq=8)])
+    sqlite.handle_batch(1, [extended_message("three", address="2001:db8::1")])
+    sqlite.stop()
+    rows = sqlite3.connect(file).execute("SELECT address, seq, level, text FROM messages").fetchall()
+    assert rows == [("192.0.2.1", 7, 4, "one"), ("192.0.2.1", 8, 6, "two"), ("2001:db8::1", 1, 6, "three")]
+
+
+def test_offline_puts_a_recording_together() -> None:
+    """offline.py yields the messages of a recording, in order, fragments put together."""
+    sender = source("192.0.2.7")
+    first, second = fragments(extended("x" * 1500, seq=2), size=1000)
+    recording = [extended("one", seq=1), extended("three", seq=3), second, first]
+    got = script("offline").messages_of((when / 100, sender, data) for when, data in enumerate(recording))
+    assert [(message.text[:5], message.received_at) for message in got] == [
+        ("one", 0.0),
+        ("xxxxx", 0.02),
+        ("three", 0.01),
+    ]
+
+
+@contextmanager
+def running(*command: str, environment: dict[str, str] | None = None, cwd: Path) -> Iterator[Iterator[str]]:
+    """Run a program; its lines of output, until it is told to end, and does so in order."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield iter(process.stdout.readline, "")
+        process.terminate()
+        rest = process.stdout.read()
+        # Twisted ends a process that got a signal by that signal, after everything has been stopped.
+        assert process.wait() in (0, -signal.SIGTERM), rest
+        assert "Traceback" not in rest
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def line_with(lines: Iterator[str], text: str) -> str:
+    """The next line that has the text in it."""
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if text in line:
+            return line
+    raise AssertionError(f"no {text!r} in {seen}")
+
+
+def send(port: int, datagram: bytes) -> None:
+    """Send a datagram to this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(datagram, ("127.0.0.1", port))
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """A port that nobody has at this moment."""
+    with socket.socket(socket.AF_INET, kind) as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def environment_with(**variables: int) -> dict[str, str]:
+    """The environment of this process, with these."""
+    return {**os.environ, "PYTHONPATH": str(DOCS.parent)} | {name: str(value) for name, value in variables.items()}
+
+
+@pytest.mark.slow
+def test_listener_prints_what_it_receives(tmp_path: Path) -> None:
+    """listener.py runs on the default reactor and prints messages; at its end it prints what still waited."""
+    with running(str(EXAMPLES / "listener.py"), "0", cwd=tmp_path, environment=environment_with()) as lines:
+        port = int(line_with(lines, "listening on port").split()[-1])
+        send(port, extended("hello", seq=1))
+        assert line_with(lines, "127.0.0.1") == "127.0.0.1 hello\n"
+
+
+@pytest.mark.slow
+def test_embedded_shows_what_it_receives(tmp_path: Path) -> None:
+    """embedded.py runs under twistd, receives, shows messages to whoever connects, and ends in order."""
+    udp, tcp = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    twistd = ["-c", "from twisted.scripts.twistd import run; run()", "-ny", str(EXAMPLES / "embedded.py")]
+    environment = environment_with(NETCONSD_PORT=udp, SHOW_PORT=tcp)
+    with running(*twistd, cwd=tmp_path, environment=environment) as lines:
+        line_with(lines, f"UDP port {udp}")
+        send(udp, extended("hello \x1b from the kernel"))
+        shown = b""
+        # The message is on its way through a thread; each connection asks anew.
+        while not shown:
+            with socket.create_connection(("127.0.0.1", tcp)) as connection:
+                shown = connection.makefile("rb").read()
+        assert shown == b"127.0.0.1 hello \\x1b from the kernel\n"
+
+
+def test_configuration_file_has_every_option_with_its_default() -> None:
+    """netconsd.toml is read, has all options, and each has the value that it has without a file."""
+    file = EXAMPLES / "netconsd.toml"
+    configuration = configure({}, config=str(file))
+    assert configuration.settings == Settings()
+    keys = set(re.findall(r"^#? ?([a-z-]+) = ", file.read_text().partition("[module")[0], re.MULTILINE))
+    assert keys == {*OPTIONS, "modules"}
+
+
+def test_every_option_is_documented() -> None:
+    """docs/options has each option of the command line."""
+    text = (DOCS / "options.rst").read_text()
+    assert [name for name in [*OPTIONS, "modules", "config", "set"] if f"`--{name}" not in text] == []
+
+
+def test_every_counter_is_documented() -> None:
+    """docs/counters has each counter."""
+    text = (DOCS / "counters.rst").read_text()
+    counters = [ledger.QueueCounters, ledger.ListenerCounters, ledger.ModuleCounters]
+    names = [*ledger.COUNTERS, *(field.name for each in counters for field in fields(each))]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_datagrams_of_the_docs_are_what_they_say() -> None:
+    """Each datagram that docs/wire gives to try is read as what it is there for."""
+    from netconsd import ExtendedMessage
+    from netconsd.protocol.decode import decode
+
+    text = (DOCS / "wire.rst").read_text().partition("Datagrams to try")[2]
+    literals = re.findall(r'^   (b".*")$', text, re.MULTILINE)
+    decoded = [decode(ast.literal_eval(literal), source(), 0.0) for literal in literals]
+    assert [message.seq if isinstance(message, ExtendedMessage) else None for message in decoded] == [
+        None, None, 339, 417, 444, 397,
+    ]  # fmt: skip

@@ -1,0 +1,218 @@
+"""The compiled files and the same files in plain Python do the same with whatever arrives."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.build import COMPILED
+from tests.protocol import test_conservation
+from tests.support.compare_builds import AsImported, value, views
+from tests.support.plain_build import HOT, PlainBuild
+from tests.support.strategies import LEGACY, bodies, datagrams, examples, numbers
+
+if not COMPILED:
+    pytest.skip("this build is plain Python: there is nothing to compare it with", allow_module_level=True)
+
+plain = PlainBuild()
+
+
+compiled: Any = AsImported()
+
+KEY = test_conservation.KEYS[0]
+# Py_TPFLAGS_HAVE_GC, of CPython's object.h.
+HAVE_GC = 1 << 14
+
+
+def counters(counters: Any) -> dict[str, int]:
+    """All counters of a counters, by name."""
+    return {name: getattr(counters, name) for name in compiled.counters.COUNTERS}
+
+
+def decode(build: Any, datagram: bytes) -> Any:
+    """What a build reads from a datagram, or what it raises."""
+    try:
+        return build.decode.decode(datagram, build.message.Source.from_key(KEY), 12.5)
+    except build.decode.Malformed as error:
+        return f"Malformed: {error}"
+
+
+def test_the_twins_are_what_they_are_meant_to_be() -> None:
+    """Of each hot file there is the compiled module and the plain one, and neither uses the other."""
+    assert {"protocol.decode", "protocol.message", "protocol.stream", "protocol.table"} <= set(HOT)
+    for name in HOT:
+        ours, theirs = getattr(compiled, name.split(".")[1]), getattr(plain, name.split(".")[1])
+        assert str(ours.__file__).endswith(".so"), name
+        assert str(theirs.__file__).endswith(".py"), name
+        assert sys.modules[f"netconsd.{name}"] is ours
+    assert plain.table.Stream is plain.stream.Stream is not compiled.stream.Stream
+    assert plain.stream.decode is plain.decode.decode is not compiled.decode.decode
+
+
+def test_constants_are_the_same() -> None:
+    """The public numbers of the hot files are there, and the same, in both builds."""
+    for name in HOT:
+        public = {
+            key: each
+            for key, each in vars(getattr(plain, name.split(".")[1])).items()
+            if key.isupper() and key[0] != "_"
+        }
+        found = vars(getattr(compiled, name.split(".")[1]))
+        assert {key: found[key] for key in public if isinstance(public[key], (int, float, str, bytes, tuple))} == {
+            key: each for key, each in public.items() if isinstance(each, (int, float, str, bytes, tuple))
+        }
+
+
+@given(st.one_of(datagrams, test_conservation.datagrams, st.sampled_from(LEGACY)))
+@examples(1500)
+def test_datagrams_are_read_alike(datagram: bytes) -> None:
+    """Any datagram is the same message, the same fragment, the same error or legacy text, in both builds."""
+    ours, theirs = decode(compiled, datagram), decode(plain, datagram)
+    assert value(ours) == value(theirs)
+    if isinstance(ours, compiled.message.Message):
+        assert views(ours) == views(theirs)
+
+
+@given(st.one_of(bodies, st.binary(max_size=60)))
+@examples(500)
+def test_bodies_and_lines_are_read_alike(raw: bytes) -> None:
+    """Any body of a message, and any line of text, shows the same in both builds."""
+    extended = [
+        build.message.ExtendedMessage(build.message.Source.from_key(KEY), 1.5, raw, 6, 1, 2, False, None, None, -1)
+        for build in (compiled, plain)
+    ]
+    legacy = [build.message.LegacyMessage(build.message.Source.from_key(KEY), 1.5, raw) for build in (compiled, plain)]
+    for ours, theirs in (extended, legacy):
+        assert views(ours) == views(theirs)
+    assert value(extended[0].with_body(raw, True)) == value(extended[1].with_body(raw, True))
+
+
+@given(
+    st.tuples(
+        *(bodies, st.integers(0, 2047), numbers, numbers, st.booleans(), st.none() | st.just(b"T12")),
+        *(st.none() | st.just(b"6.12"), st.integers(-1, 2**32 - 1), st.booleans(), st.booleans(), st.booleans()),
+        *(st.booleans(), st.booleans(), numbers, st.integers(-1, 2**31)),
+    ),
+    st.integers(0, pickle.HIGHEST_PROTOCOL),
+)
+@examples(200)
+def test_pickles_cross_over(fields: tuple[Any, ...], protocol: int) -> None:
+    """What one build has pickled, the other unpickles to an equal message: with every mark and every number."""
+    ours, theirs = (
+        build.message.ExtendedMessage(build.message.Source.from_key(KEY), 1.5, *fields) for build in (compiled, plain)
+    )
+    assert value(ours) == value(theirs)
+    with plain.in_place():
+        pickled = pickle.dumps(theirs, protocol)
+        crossed = pickle.loads(pickle.dumps(theirs, protocol))
+    assert crossed == theirs
+    assert pickle.loads(pickled) == ours
+    pickled = pickle.dumps(ours, protocol)
+    with plain.in_place():
+        assert pickle.loads(pickled) == theirs
+
+
+class Side:
+    """One build's table of senders, and all that can be seen of it from outside."""
+
+    def __init__(self, build: Any, legacy_datagrams: bool = False) -> None:
+        self.counters = build.counters.WorkerCounters()
+        self.table = build.table.SourceTable(
+            self.counters,
+            limit=3,
+            hold=0.2,
+            gc_interval=1.0,
+            age=2.0,
+            waiting_limit=20_000,
+            legacy_datagrams=legacy_datagrams,
+        )
+
+    def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
+        """Time up to ``now``, then a batch: what comes out, and when."""
+        out = []
+        while self.table.next_deadline() < now:
+            due = self.table.next_deadline()
+            out.append((due, value(self.table.advance(due))))
+        out.append(
+            (now, value(self.table.feed([key for key, _ in batch], [each for _, each in batch], now + 5.0, now)))
+        )
+        return out
+
+    def state(self) -> Any:
+        """What can be seen at rest."""
+        acks = [self.table.acknowledgement(key) for key in test_conservation.KEYS]
+        return counters(self.counters), len(self.table), self.table.waiting_bytes, self.table.next_deadline(), acks
+
+
+arrivals = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.2, 0.3, 1.0, 2.5]),
+        st.lists(
+            st.tuples(st.sampled_from(test_conservation.KEYS), st.one_of(test_conservation.datagrams, datagrams)),
+            max_size=12,
+        ),
+    ),
+    max_size=15,
+)
+
+
+@given(arrivals, st.booleans())
+@examples(400)
+def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool) -> None:
+    """Several senders, any datagrams, any pauses: the same messages at the same times in the same order, the same
+    counters, deadlines and costs, after every step; and the same again when all is flushed."""
+    ours, theirs = Side(compiled, legacy_datagrams), Side(plain, legacy_datagrams)
+    now = 0.0
+    for pause, batch in steps:
+        now += pause
+        assert ours.feed(batch, now) == theirs.feed(batch, now)
+        assert ours.state() == theirs.state()
+    assert value(ours.table.flush()) == value(theirs.table.flush())
+    assert ours.state() == theirs.state()
+
+
+@given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(test_conservation.datagrams, datagrams)), max_size=12))
+@examples(400)
+def test_lines_of_a_log_are_alike(arrived: list[tuple[float, bytes]]) -> None:
+    """What a log file gets, byte by byte, from any messages received at any time."""
+    logs = []
+    for build in (compiled, plain):
+        table = Side(build).table
+        messages = [message for received_at, each in arrived for message in table.feed([KEY], [each], received_at, 0.0)]
+        logs.append(build.lines.log_lines(messages + table.flush()))
+    assert logs[0] == logs[1]
+
+
+headers = st.one_of(
+    st.tuples(numbers, numbers),
+    st.tuples(st.integers(0, 40), st.integers(0, 3)),
+    st.tuples(st.integers(0, 5000), st.sampled_from([0, 10_000_000, 10_000_001, 2**64 - 1])),
+)
+# Where the count of 32 bits wraps, and where half of its range is reached.
+msgids = st.sampled_from([0, 1, 2, 3, 2**31 - 1, 2**31, 2**31 + 1, 2**31 + 2, 2**32 - 1, 2**32])
+
+
+@given(st.lists(st.tuples(headers, msgids, st.sampled_from([0.0, 0.01, 0.3])), max_size=60))
+@examples(300)
+def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, float]]) -> None:
+    """Any sequence numbers and time stamps of 64 bits, any msgids: order, resets, duplicates, late and lost ones are
+    told alike."""
+    ours, theirs = Side(compiled), Side(plain)
+    now = 0.0
+    for (seq, ts_usec), msgid, pause in steps:
+        now += pause
+        batch = [(KEY, b"6,%d,%d,-;x\n msgid=%d\n" % (seq, ts_usec, msgid))]
+        assert ours.feed(batch, now) == theirs.feed(batch, now)
+        assert ours.state() == theirs.state()
+
+
+def test_the_collector_has_nothing_to_look_through() -> None:
+    """What there is of each sender and of each message is not known to Python's garbage collector."""
+    many = [compiled.message.Source, compiled.message.ExtendedMessage, compiled.message.LegacyMessage]
+    many += [compiled.stream.Stream, compiled.window.Window, compiled.reorder.ReorderBuffer]
+    assert [each for each in many if each.__flags__ & HAVE_GC] == []

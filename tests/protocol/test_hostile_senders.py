@@ -1,0 +1,241 @@
+"""What a stranger sends costs little, and takes nothing from the others: neither order, nor time, nor memory."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
+from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.stream import PIECES_SECONDS
+from netconsd.protocol.table import SourceTable
+from netconsd.receive.lanes import PLACE_BYTES
+from netconsd.testing import extended, fragments, source
+from tests.support.memory import bytes_for
+from tests.support.strategies import examples
+
+HOLD = 0.2
+REAL = source("192.0.2.1").key
+STRANGER = source("203.0.113.9").key
+
+
+def forged(number: int) -> bytes:
+    """The key of one of very many senders."""
+    return source(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}").key
+
+
+#: What the stranger sends as the datagram of a number. Each is the worst that is known for something in the way of a
+#: datagram to its message: a table, a search, a loop.
+ATTACKS: dict[str, Callable[[int], bytes]] = {
+    "gaps": lambda n: extended("x", seq=n * 1000, ts_usec=n),
+    "jumps to the end": lambda n: extended("x", seq=2**64 - 1 - n % 2, ts_usec=n),
+    "held in descending order": lambda n: extended("x", seq=2**40 if n % 2000 == 0 else 2**41 - n, ts_usec=5),
+    "resets": lambda n: extended("x", seq=n % 2 * 10**6, ts_usec=n),
+    "repeats": lambda n: extended("x", seq=1, ts_usec=1),
+    "repeats of what waits": lambda n: extended("x", seq=5 if n else 1, ts_usec=1),
+    "huge waiting": lambda n: b"6,%d,%d,-;" % (n * 1000, n) + b"x" * 60_000,
+    "a fragment of each message": lambda n: b"6,%d,1,-,ncfrag=0/131072;x" % n,
+    "a fragment of each total": lambda n: b"6,1,1,-,ncfrag=0/%d;x" % (1000 + n % 100_000),
+    "fragments of a byte": lambda n: b"6,1,1,-,ncfrag=%d/131072;x" % (n * 2 % 131_072),
+    "a fragment over many holes": lambda n: (
+        b"6,%d,1,-,ncfrag=%d/131072;x" % (n // 520, n % 520 * 2)
+        if n % 520 < 512
+        else b"6,%d,1,-,ncfrag=0/131072;" % (n // 520) + b"y" * 60_000
+    ),
+    "newlines": lambda n: b"\n" * 1000,
+    "64 KiB of newlines": lambda n: b"\n" * 65_507,
+    "no newline": lambda n: b"x" * 65_507,
+    "a byte of a line": lambda n: b"x",
+    "both formats in turn": lambda n: b"x" if n % 2 else extended("x", seq=n, ts_usec=n),
+    "64 KiB of keys": lambda n: b"6,%d,1,-," % n + b"k=v," * 16_000 + b";x",
+    "64 KiB of fields": lambda n: b"1," * 32_000,
+    "64 KiB of beginnings of headers": lambda n: b"1,2,3," * 10_000 + b";",
+    "64 KiB of userdata": lambda n: b"6,%d,1,-;x\n" % n + b" a=b\n" * 12_000 + b" msgid=%d\n" % n,
+    "nothing": lambda n: b"",
+}
+attacks = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+
+
+class Lane:
+    """What a worker has: a table with its defaults, and a clock."""
+
+    def __init__(self, **options: Any) -> None:
+        self.counters = WorkerCounters()
+        options = {"limit": 1000, "hold": HOLD, "gc_interval": 60.0, "age": 3600.0} | options
+        self.table = SourceTable(self.counters, **options)
+        self.now = 1000.0
+
+    def feed(self, *pairs: tuple[bytes, bytes]) -> list[Message]:
+        return self.table.feed([key for key, _ in pairs], [datagram for _, datagram in pairs], 5.0, self.now)
+
+    def wait(self, seconds: float) -> list[Message]:
+        self.now += seconds
+        return self.table.advance(self.now)
+
+
+def seqs(messages: list[Message], key: bytes = REAL) -> list[int]:
+    """The numbers of a sender's messages."""
+    return [each.seq for each in messages if isinstance(each, ExtendedMessage) and each.source.key == key]
+
+
+# Time.
+
+
+@attacks
+def test_a_datagram_takes_its_share_of_time(attack: Callable[[int], bytes]) -> None:
+    """Each KiB costs less than a millisecond of the lane, plain or compiled (a tenth of it, measured), as the
+    thousandth datagram no more than as the first: nothing grows with what came before."""
+    lane = Lane()
+    datagrams = [attack(number) for number in range(3000)]
+    while sum(map(len, datagrams)) > 5_000_000:
+        del datagrams[len(datagrams) // 2 :]
+    seconds = time.thread_time()
+    for start in range(0, len(datagrams), 100):
+        lane.now += 0.0005
+        lane.feed(*((STRANGER, datagram) for datagram in datagrams[start : start + 100]))
+    lane.table.flush()
+    seconds = time.thread_time() - seconds
+    places = sum(1 + len(datagram) // PLACE_BYTES for datagram in datagrams)
+    assert seconds / places < 0.001
+    assert inconsistencies(total([lane.counters])) == []
+
+
+# Order, and the others' messages.
+
+
+@attacks
+def test_a_neighbour_on_the_same_lane_notices_nothing(attack: Callable[[int], bytes]) -> None:
+    """A real sender's records come out with the batch that they came in, unmarked; one behind a gap after the reorder
+    time; a record in parts as soon as its last part is there."""
+    lane = Lane()
+    seq = 1
+    lane.feed((REAL, extended("first", seq=seq)))
+    for turn in range(20):
+        hostile = [(STRANGER, attack(turn * 10 + number)) for number in range(10)]
+        lane.now += 0.001
+        out = lane.feed(*hostile[:5], (REAL, extended("next", seq=seq + 1)), *hostile[5:])
+        assert seqs(out) == [seq + 1]
+        pieces = fragments(extended("long " * 500, seq=seq + 2))
+        out = lane.feed(*((REAL, piece) for piece in pieces[:-1]), *hostile)
+        assert seqs(out) == []
+        out = lane.feed((REAL, pieces[-1]), *hostile)
+        assert seqs(out) == [seq + 2]
+        (record,) = [each for each in out if each.source.key == REAL]
+        assert isinstance(record, ExtendedMessage)
+        assert not (record.incomplete or record.seq_reset or record.out_of_order or record.missing)
+        out = lane.feed((REAL, extended("behind a gap", seq=seq + 5)), *hostile)
+        assert seqs(out) == []
+        assert seqs(lane.wait(HOLD * 0.9)) == []
+        assert seqs(lane.wait(HOLD * 0.1 + 1e-6)) == [seq + 5]
+        seq += 5
+
+
+@examples(150)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(ATTACKS)), st.integers(0, 600), st.floats(0, 0.05)), min_size=1, max_size=25
+    )
+)
+def test_a_forged_address_silences_nobody(hostile: list[tuple[str, int, float]]) -> None:
+    """With the very address and port of a real sender, but not knowing its time stamps, a stranger brings marks and
+    resets into its stream; every record of it comes out once, with its text, within the time that pieces may wait."""
+    lane = Lane()
+    out: list[Message] = []
+    due = []
+    for seq, (attack, number, pause) in enumerate(hostile, 100):
+        lane.feed((REAL, b"\n"))
+        out += lane.feed((REAL, ATTACKS[attack](number)))
+        out += lane.feed((REAL, extended(f"real {seq}", seq=seq, ts_usec=777_000_000 + seq)))
+        due.append(f"real {seq}")
+        out += lane.wait(pause)
+        out += lane.feed((REAL, ATTACKS[attack](number + 1)))
+    out += lane.wait(max(HOLD, PIECES_SECONDS))
+    texts = Counter(message.text for message in out if message.text.startswith("real "))
+    assert texts == Counter(due)
+
+
+# Memory, and places in the table.
+
+
+def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
+    """A hundred thousand forged addresses, a hundred real senders with a message for each ten of those: none of them
+    loses its place in a table of 1200, nor its order."""
+    lane = Lane(limit=1200)
+    real = [source(f"192.0.2.{number}").key for number in range(100)]
+    out: list[Message] = []
+    for turn in range(1, 101):
+        for number, key in enumerate(real):
+            base = (turn * 100 + number) * 10
+            lane.now += 1e-5
+            out += lane.feed((key, extended("", seq=turn)), *((forged(base + each), b"x\n") for each in range(10)))
+    assert lane.counters.sources_evicted == 100_000 + 100 - 1200
+    assert len(lane.table) == 1200
+    assert lane.counters.resets == 100
+    for key in real:
+        assert seqs(out, key) == list(range(1, 101))
+
+
+def test_what_an_evicted_sender_had_waiting_is_marked() -> None:
+    """A message in parts comes with its holes and as incomplete, one behind a gap with what is missing before it, an
+    unfinished line as it is; and the sender's next message says that its counting begins anew."""
+    lane = Lane(limit=2)
+    lane.feed((REAL, extended("first", seq=1)))
+    lane.feed((REAL, fragments(extended("long " * 500, seq=7))[0]), (REAL, extended("held", seq=9)), (REAL, b"half a"))
+    lane.now += 0.01
+    assert lane.feed((STRANGER, b"x\n"))
+    lane.now += 0.01
+    out = [each for each in lane.feed((forged(1), b"x\n")) if each.source.key == REAL]
+    line, parts, held = out
+    assert line.text == "half a"
+    assert isinstance(parts, ExtendedMessage)
+    assert isinstance(held, ExtendedMessage)
+    assert (parts.seq, parts.incomplete, parts.missing) == (7, True, 5)
+    assert "bytes lost]" in parts.text
+    assert (held.seq, held.missing) == (9, 1)
+    (again,) = [each for each in lane.feed((REAL, extended("again", seq=10))) if each.source.key == REAL]
+    assert isinstance(again, ExtendedMessage)
+    assert again.seq_reset
+
+
+@attacks
+def test_what_waits_is_bounded(attack: Callable[[int], bytes]) -> None:
+    """However long it goes on, from a hundred addresses, what waits in a lane stays within its bound, and so does the
+    memory that it takes."""
+    bound = 2_000_000
+
+    def flooded() -> SourceTable:
+        lane = Lane(limit=100, waiting_limit=bound)
+        octets = 0
+        for number in range(2500):
+            datagram = attack(number)
+            octets += len(datagram)
+            lane.feed((forged(number % 100), datagram))
+            if octets > 6_000_000:
+                break
+        assert lane.table.waiting_bytes <= bound
+        return lane.table
+
+    assert bytes_for(flooded) < 1.5 * bound + 400_000
+
+
+# Clocks.
+
+
+def test_a_clock_that_steps_changes_no_order_and_no_wait() -> None:
+    """The time of day is shown and nothing else: set by years either way, messages wait and go as they would have."""
+    stepped, steady = Lane(), Lane()
+    for lane, times in ((stepped, [1.7e9, 0.0, 4e9, 1.0, 1.7e9]), (steady, [1.7e9] * 5)):
+        out: list[list[int]] = []
+        for seq, when in zip((1, 3, 2, 6, 5), times, strict=True):
+            out.append(seqs(lane.table.feed([REAL], [extended("", seq=seq)], when, lane.now)))
+            lane.now += HOLD / 4
+            out.append(seqs(lane.table.advance(lane.now)))
+        out.append(seqs(lane.wait(HOLD)))
+        assert out == [[1], [], [], [], [2, 3], [], [], [], [], [], [5, 6]]
+        assert len(lane.table) == 1

@@ -1,0 +1,279 @@
+"""A message from its fragments: byte for byte if all are there, else with its holes shown (docs/wire section 5)."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.protocol.decode import TOTAL_LIMIT, Fragment
+from netconsd.protocol.reassembly import PIECE_OVERHEAD, PIECES_LIMIT, REASSEMBLY_OVERHEAD, Reassembly
+from netconsd.testing import extended, fragments
+from tests.support.decoding import piece, read
+from tests.support.strategies import examples
+
+Piece = tuple[int, bytes]
+
+
+def fragment(offset: int, data: bytes, total: int) -> Fragment:
+    """A fragment as it is decoded."""
+    return piece(b"6,416,1758426,-,ncfrag=%d/%d;" % (offset, total) + data)
+
+
+def begin(total: int) -> Reassembly:
+    """A reassembly of a body of ``total`` bytes with no piece added yet."""
+    return Reassembly(fragment(0, b"x", total), 5.0)
+
+
+def fill(total: int, pieces: list[Piece]) -> Reassembly:
+    """A reassembly to which pieces were added."""
+    reassembly = begin(total)
+    for offset, data in pieces:
+        reassembly.add(offset, data)
+    return reassembly
+
+
+def shown(octets: list[int | None]) -> bytes:
+    """The body with these bytes, and with a note in the place of each run of bytes that is missing."""
+    body = bytearray()
+    gap = 0
+    for octet in [*octets, -1]:
+        if octet is None:
+            gap += 1
+            continue
+        if gap:
+            body += b"[netconsd: %d bytes lost]" % gap
+            gap = 0
+        if octet >= 0:
+            body.append(octet)
+    return bytes(body)
+
+
+def test_documented_example() -> None:
+    """The two pieces of the kernel's documentation make its message, in either order."""
+    first = piece(b"6,416,1758426,-,ncfrag=0/31;the first chunk,")
+    second = piece(b"6,416,1758426,-,ncfrag=16/31; the 2nd chunk.")
+    for one, other in ((first, second), (second, first)):
+        reassembly = Reassembly(one, 5.0)
+        assert reassembly.add(one.offset, one.piece.raw)
+        assert (reassembly.got, reassembly.complete) == (len(one.piece.raw), False)
+        assert reassembly.add(other.offset, other.piece.raw)
+        assert (reassembly.got, reassembly.complete) == (31, True)
+        message = reassembly.message()
+        assert message.text == "the first chunk, the 2nd chunk."
+        assert not message.incomplete
+
+
+def test_real_example() -> None:
+    """The pieces of 966 and 20 bytes of a real message make its 986 bytes."""
+    pieces = [(0, b"a" * 966), (966, b"b" * 20)]
+    assert fill(986, pieces).message().raw == b"a" * 966 + b"b" * 20
+    assert fill(986, pieces[:1]).message().text == "a" * 966 + "[netconsd: 20 bytes lost]"
+    assert fill(986, pieces[1:]).message().text == "[netconsd: 966 bytes lost]" + "b" * 20
+
+
+def test_header_is_that_of_the_first_piece_to_arrive() -> None:
+    """The message has the header and the time received of the piece that came first."""
+    first = piece(b"6.4.0,14,416,1758426,c,caller=T1,ncfrag=9/18; second\n")
+    reassembly = Reassembly(first, 5.0)
+    reassembly.add(9, first.piece.raw)
+    reassembly.add(0, b"the first")
+    message = reassembly.message()
+    assert (message.release, message.seq, message.ts_usec, message.caller) == ("6.4.0", 416, 1758426, "T1")
+    assert (message.level, message.facility, message.continuation, message.received_at) == (6, 1, True, 12.5)
+    assert (reassembly.first, reassembly.total, reassembly.deadline) == (first.piece, 18, 5.0)
+
+
+def test_body_is_read_when_whole() -> None:
+    """A cut may fall inside an escape, a key or a value: unescaping and parsing come after the reassembly."""
+    datagram = extended("café\n\x1b", userdata={"rack": "r17"}, cpu=3, taskname="a\n cpu=9", msgid=4294967295)
+    body = read(datagram).raw
+    for cut in range(1, len(body)):
+        message = fill(len(body), [(cut, body[cut:]), (0, body[:cut])]).message()
+        assert (message.raw, message.text, message.userdata) == (body, "café\n\x1b", {"rack": "r17"})
+        assert (message.cpu, message.taskname, message.msgid) == (3, "a\n cpu=9", 4294967295)
+
+
+def test_msgid_needs_all_its_digits() -> None:
+    """A msgid that a hole touches is unknown; one behind the hole is read."""
+    body = b"text\n msgid=1234567\n"
+    at = body.index(b"1234")
+    for missing in range(at - 8, len(body) - 1):
+        message = fill(len(body), [(0, body[:missing]), (missing + 1, body[missing + 1 :])]).message()
+        assert (message.msgid, message.incomplete) == (None, True)
+    assert fill(len(body), [(1, body[1:])]).message().msgid == 1234567
+
+
+def test_cut_as_a_kernel_cuts() -> None:
+    """The largest message of a kernel, some 67 kB, comes through in any order."""
+    text = "x" * 1000
+    datagram = extended(text, userdata={f"{number:053}": "v" * 199 for number in range(256)}, msgid=1)
+    assert len(datagram) > 60_000
+    pieces = [piece(part) for part in fragments(datagram)]
+    random.Random(1).shuffle(pieces)
+    reassembly = Reassembly(pieces[0], 5.0)
+    for number, part in enumerate(pieces):
+        assert not reassembly.complete, number
+        assert reassembly.add(part.offset, part.piece.raw)
+    assert reassembly.message() == read(datagram)
+
+
+def test_duplicate_adds_nothing() -> None:
+    """A piece whose bytes are all there already adds nothing, and says so; nor does an empty one."""
+    reassembly = fill(10, [(2, b"cdef")])
+    for offset, data in [(2, b"cdef"), (2, b"XX"), (3, b"XX"), (4, b"XX"), (0, b""), (2, b""), (6, b""), (10, b"")]:
+        assert not reassembly.add(offset, data)
+    assert (reassembly.got, reassembly.complete) == (4, False)
+    assert reassembly.message().raw == b"[netconsd: 2 bytes lost]cdef[netconsd: 4 bytes lost]"
+
+
+def test_what_came_first_stays() -> None:
+    """A later piece that overlaps fills only what is open: a forged one cannot change what is there."""
+    reassembly = fill(10, [(2, b"cd"), (6, b"gh")])
+    assert reassembly.add(0, b"XXXXXXXXXX")
+    assert reassembly.complete
+    assert reassembly.message().raw == b"XXcdXXghXX"
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "body"),
+    [
+        (0, b"XX", b"XXcd[netconsd: 2 bytes lost]gh[netconsd: 2 bytes lost]"),
+        (1, b"XX", b"[netconsd: 1 bytes lost]Xcd[netconsd: 2 bytes lost]gh[netconsd: 2 bytes lost]"),
+        (3, b"XX", b"[netconsd: 2 bytes lost]cdX[netconsd: 1 bytes lost]gh[netconsd: 2 bytes lost]"),
+        (4, b"XX", b"[netconsd: 2 bytes lost]cdXXgh[netconsd: 2 bytes lost]"),
+        (3, b"XXXX", b"[netconsd: 2 bytes lost]cdXXgh[netconsd: 2 bytes lost]"),
+        (5, b"XXXXX", b"[netconsd: 2 bytes lost]cd[netconsd: 1 bytes lost]XghXX"),
+        (9, b"X", b"[netconsd: 2 bytes lost]cd[netconsd: 2 bytes lost]gh[netconsd: 1 bytes lost]X"),
+    ],
+)
+def test_overlaps(offset: int, data: bytes, body: bytes) -> None:
+    """A piece that touches, overlaps or spans others fills just the open bytes among its own."""
+    reassembly = fill(10, [(2, b"cd"), (6, b"gh")])
+    assert reassembly.add(offset, data)
+    assert reassembly.message().raw == body
+
+
+def test_incomplete_message_can_be_completed() -> None:
+    """Looking at what is there changes nothing: later pieces still fit."""
+    reassembly = fill(6, [(0, b"ab")])
+    assert reassembly.message().incomplete
+    reassembly.add(2, b"cdef")
+    assert reassembly.message().raw == b"abcdef"
+
+
+# Bounds.
+
+
+def test_number_of_pieces_is_bounded() -> None:
+    """A stranger's pieces of one byte each are taken up to PIECES_LIMIT, and then no more."""
+    reassembly = begin(TOTAL_LIMIT)
+    taken = [reassembly.add(offset, b"x") for offset in range(0, 4 * PIECES_LIMIT, 2)]
+    assert taken == [True] * PIECES_LIMIT + [False] * PIECES_LIMIT
+    assert reassembly.got == PIECES_LIMIT
+    assert reassembly.cost == REASSEMBLY_OVERHEAD + PIECES_LIMIT * (1 + PIECE_OVERHEAD)
+    assert not reassembly.add(TOTAL_LIMIT - 966, b"x" * 966)
+    assert reassembly.message().raw == shown(
+        [ord("x"), None] * PIECES_LIMIT + [None] * (TOTAL_LIMIT - 2 * PIECES_LIMIT)
+    )
+
+
+def test_greatest_message() -> None:
+    """A body of 128 KiB in pieces of 800 bytes, as behind a long header, fits, even if they come backwards."""
+    body = b"x" * (128 * 1024)
+    pieces = [(offset, body[offset : offset + 800]) for offset in range(0, len(body), 800)]
+    assert fill(len(body), pieces[::-1]).message().raw == body
+
+
+def test_one_piece_over_many_gaps_is_bounded() -> None:
+    """A piece that would become many fills gaps up to the limit: the rest stays open."""
+    gaps = PIECES_LIMIT - 10
+    reassembly = fill(2000, [(offset, b"x") for offset in range(0, 2 * gaps, 2)])
+    assert reassembly.add(0, b"y" * 2000)
+    assert not reassembly.complete
+    assert reassembly.got == gaps + 10
+    assert reassembly.message().raw.startswith(b"xy" * 10 + b"x[netconsd: 1 bytes lost]x")
+
+
+def test_cost() -> None:
+    """The cost grows with the bytes and with the pieces, and not with what was there already."""
+    reassembly = begin(2000)
+    assert reassembly.cost == REASSEMBLY_OVERHEAD
+    reassembly.add(0, b"x" * 966)
+    reassembly.add(0, b"x" * 966)
+    assert reassembly.cost == REASSEMBLY_OVERHEAD + 966 + PIECE_OVERHEAD
+    reassembly.add(900, b"x" * 966)
+    assert reassembly.cost == REASSEMBLY_OVERHEAD + 1866 + 2 * PIECE_OVERHEAD
+
+
+# Any order, any losses.
+
+
+@st.composite
+def cut_bodies(draw: st.DrawFn) -> tuple[bytes, list[Piece]]:
+    """A body, and pieces that cover it: cut anywhere, overlapping, some twice, in any order."""
+    body = draw(st.binary(min_size=1, max_size=80))
+    cuts = sorted({0, len(body), *draw(st.lists(st.integers(0, len(body)), max_size=8))})
+    spans = list(itertools.pairwise(cuts))
+    starts = draw(st.lists(st.integers(0, len(body) - 1), max_size=4))
+    spans += [(start, draw(st.integers(start + 1, len(body)))) for start in starts]
+    spans += draw(st.lists(st.sampled_from(spans), max_size=3))
+    return body, [(start, body[start:end]) for start, end in draw(st.permutations(spans))]
+
+
+@examples(200)
+@given(cut_bodies())
+def test_any_order(cut: tuple[bytes, list[Piece]]) -> None:
+    """In any order, with repeats and overlaps, the pieces give the original body, byte for byte."""
+    body, pieces = cut
+    reassembly = fill(len(body), pieces)
+    assert reassembly.complete
+    message = reassembly.message()
+    assert (message.raw, message.incomplete) == (body, False)
+
+
+@examples(200)
+@given(cut_bodies(), st.data())
+def test_any_loss(cut: tuple[bytes, list[Piece]], data: st.DataObject) -> None:
+    """With any pieces missing, holes are exactly where no piece was, and say how many bytes they miss."""
+    body, pieces = cut
+    kept = data.draw(st.lists(st.sampled_from(pieces), max_size=len(pieces)))
+    octets: list[int | None] = [None] * len(body)
+    for offset, part in kept:
+        octets[offset : offset + len(part)] = part
+    message = fill(len(body), kept).message()
+    assert message.raw == shown(octets)
+    assert message.incomplete == (None in octets)
+
+
+@examples(200)
+@given(
+    st.integers(1, 40).flatmap(
+        lambda total: st.tuples(
+            st.just(total),
+            st.lists(
+                st.tuples(st.integers(0, total - 1), st.binary(min_size=1, max_size=total)).map(
+                    lambda cut: (cut[0], cut[1][: total - cut[0]])
+                ),
+                max_size=12,
+            ),
+        )
+    )
+)
+def test_contradicting_pieces(case: tuple[int, list[Piece]]) -> None:
+    """Of pieces that contradict each other, each byte is that of the first to arrive; ``add`` says what was new."""
+    total, pieces = case
+    octets: list[int | None] = [None] * total
+    reassembly = begin(total)
+    for offset, part in pieces:
+        open_places = [place for place in range(offset, offset + len(part)) if octets[place] is None]
+        for place in open_places:
+            octets[place] = part[place - offset]
+        assert reassembly.add(offset, part) == bool(open_places)
+        assert reassembly.got == total - octets.count(None)
+        assert reassembly.complete == (None not in octets)
+        assert reassembly.message().raw == shown(octets)
+        assert reassembly.cost >= reassembly.got

@@ -1,0 +1,37 @@
+"""Histograms count every value once, under the first bound that it does not exceed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.receive.histogram import Histogram
+
+BOUNDS = (1.0, 2.0, 5.0)
+
+
+def test_a_value_counts_under_the_first_bound_that_it_does_not_exceed() -> None:
+    """A bound belongs to what is below it, as Prometheus has it; what is above all of them is counted, too."""
+    histogram = Histogram(BOUNDS)
+    for value in (0.0, 1.0, 1.5, 5.0, 5.1, float("inf")):
+        histogram.observe(value)
+    assert histogram.counts == [2, 1, 1, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(1, 1000))))
+def test_every_value_is_counted(values: list[tuple[int, int]]) -> None:
+    """Count and sum are those of all values, each as often as was said."""
+    histogram = Histogram(BOUNDS)
+    for value, times in values:
+        histogram.observe(value, times)
+    assert histogram.count == sum(times for _, times in values)
+    assert histogram.sum == sum(value * times for value, times in values)
+
+
+def test_a_copy_stays() -> None:
+    """What is observed after a copy was made is not in it."""
+    histogram = Histogram(BOUNDS)
+    histogram.observe(1.0)
+    copy = histogram.copy()
+    histogram.observe(1.0)
+    assert (copy.bounds, copy.counts, copy.sum, copy.count) == (BOUNDS, [1, 0, 0, 0], 1.0, 1)

@@ -1,0 +1,229 @@
+"""What a lane does while nothing comes, and what cannot end it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent, capturedLogs
+
+from netconsd.protocol.message import Message
+from netconsd.protocol.table import SourceTable
+from netconsd.receive.lanes import Lane
+from netconsd.settings import Settings
+from netconsd.testing import legacy, source
+from tests.support.scripted_lane import (
+    ALICE,
+    BOB,
+    PATIENCE,
+    Delivered,
+    SameThread,
+    Scripted,
+    lane_with,
+    lines,
+    put,
+    records,
+    run,
+)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    """The queue of lanes made from now on."""
+    script = Scripted()
+    monkeypatch.setattr("netconsd.receive.lanes.SimpleQueue", lambda: script)
+    return script
+
+
+# Deadlines.
+
+
+def test_an_idle_lane_does_not_wake_up(scripted: Scripted) -> None:
+    """While nothing waits and nobody is to be forgotten, the thread sleeps until there is a datagram."""
+    lane = lane_with(Delivered(), gc_interval=0.0)
+    put(lane, *records([1]))
+    run(lane)
+    assert scripted.timeouts == [None, None]
+
+
+def test_what_is_held_is_delivered_at_its_deadline(scripted: Scripted) -> None:
+    """A message behind a gap comes when the reorder time is over, though no datagram follows."""
+    delivered = Delivered()
+    lane = lane_with(delivered, clock=lambda: scripted.now, reorder=0.5, gc_interval=0.0)
+    scripted.now = 100.0
+    put(lane, *records([1, 3]), now=99.75)
+    put(lane, *records([5]), sender=BOB, now=100.0)
+    put(lane, *records([7]), sender=BOB, now=100.0)
+    scripted.items += [Scripted.NOTHING, Scripted.NOTHING]
+    run(lane)
+    # Nothing waits; 3 waits; 3 still waits; 7 waits; nothing waits.
+    assert scripted.timeouts == [None, 0.25, 0.25, 0.25, 0.25, None]
+    assert delivered.texts == ["1", "5", "3", "7"]
+    assert delivered.sizes == [1, 1, 1, 1]
+
+
+def test_a_deadline_that_has_passed_is_not_waited_for(scripted: Scripted) -> None:
+    """A lane that is behind asks its queue for what is there, not for a time in the past."""
+    delivered = Delivered()
+    lane = lane_with(delivered, clock=lambda: 1000.0, reorder=0.5, gc_interval=0.0)
+    put(lane, *records([1, 3]), now=1.0)
+    scripted.put(Scripted.NOTHING)
+    run(lane)
+    assert scripted.timeouts == [None, 0.0, None]
+    assert delivered.texts == ["1", "3"]
+
+
+def test_a_busy_lane_delivers_what_is_due(scripted: Scripted) -> None:
+    """With a queue that is never empty, held messages come at their deadline all the same."""
+    delivered = Delivered()
+    lane = lane_with(delivered, reorder=0.5)
+    put(lane, *records([1, 3]), now=0.0)
+    for quarter in range(1, 5):
+        put(lane, legacy("busy"), sender=BOB, now=quarter / 4)
+    run(lane)
+    assert delivered.texts == ["1", "busy", "busy", "3", "busy", "busy"]
+
+
+def test_silent_senders_are_forgotten(scripted: Scripted) -> None:
+    """A sender that was silent for the age is forgotten by a lane to which nobody sends any more."""
+    lane = lane_with(Delivered(), clock=lambda: scripted.now, gc_interval=10.0, gc_age=30.0)
+    put(lane, *lines([1]))
+    scripted.items += [Scripted.NOTHING] * 3
+    run(lane)
+    assert scripted.timeouts == [None, 10.0, 10.0, 10.0, None]
+    assert lane.counters.sources_aged == 1
+    assert lane.senders == 0
+
+
+def test_no_sender_is_forgotten_without_an_interval(scripted: Scripted) -> None:
+    """With an interval of 0 nobody is looked for, however long the silence."""
+    lane = lane_with(Delivered(), gc_interval=0.0, gc_age=30.0)
+    put(lane, *lines([1]), now=0.0)
+    put(lane, *lines([1]), sender=BOB, now=1e6)
+    run(lane)
+    assert scripted.timeouts == [None, None, None]
+    assert lane.senders == 2
+
+
+def test_the_table_is_shared_out_among_the_lanes() -> None:
+    """Each lane remembers its share of ``max_sources``, rounded up, and counts whom it had to forget."""
+    lane = Lane(0, Delivered(), Settings(workers=3, max_sources=10), clock=lambda: 0.0, thread=SameThread)
+    senders = [source(f"192.0.2.{number}").key for number in range(6)]
+    lane.put(senders, lines(range(6)), 0.0, 0.0)
+    run(lane)
+    assert lane.senders == 4
+    assert lane.counters.sources_evicted == 2
+
+
+# What cannot end a lane.
+
+
+class Flawed(Delivered):
+    """Raises in some calls, by number."""
+
+    def __init__(self, error: BaseException, *calls: int) -> None:
+        super().__init__()
+        self._error = error
+        self._calls = calls
+
+    def __call__(self, worker: int, messages: list[Message]) -> None:
+        super().__call__(worker, messages)
+        if len(self.sizes) - 1 in self._calls:
+            raise self._error
+
+
+def logged_failures(events: Iterable[LogEvent]) -> list[str]:
+    """The names of the exceptions that were logged."""
+    return [event["log_failure"].type.__name__ for event in events if "log_failure" in event]
+
+
+# The second ends a thread in silence, if it is let.
+ERRORS = [ZeroDivisionError("a bug"), SystemExit(1)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_lane_survives_what_deliver_raises(error: BaseException) -> None:
+    """An exception in ``deliver`` is logged with the worker's number, and the next batch comes as ever."""
+    delivered = Flawed(error, 0)
+    lane = lane_with(delivered)
+    put(lane, *lines([0, 1]))
+    put(lane, *lines([2]))
+    with capturedLogs() as events:
+        run(lane)
+    assert delivered.texts == ["0", "1", "2"]
+    assert logged_failures(events) == [type(error).__name__]
+    assert "Worker 3" in events[0]["log_format"].format(**events[0])
+    assert lane.backlog == 0
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_lane_ends_although_the_last_delivery_raises(error: BaseException) -> None:
+    """What ``deliver`` raises while a lane stops is logged, and the lane ends: the daemon does not hang."""
+    delivered = Flawed(error, 1)
+    lane = lane_with(delivered, reorder=60.0)
+    put(lane, *records([1, 3]))
+    lane.stop()
+    ended = threading.Event()
+    with capturedLogs() as events:
+        # A thread of its own, so that a lane that does not end fails the test instead of ending it.
+        threading.Thread(target=lane._run, args=(ended.set,), daemon=True).start()
+        assert ended.wait(PATIENCE / 5)
+    assert delivered.texts == ["1", "3"]
+    assert logged_failures(events) == [type(error).__name__]
+
+
+class Table:
+    """A table of senders with a bug in one of its methods; a compiled one cannot be patched."""
+
+    def __init__(self, table: SourceTable, **methods: Any) -> None:
+        self._table = table
+        vars(self).update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+
+def test_a_lane_survives_a_bug_in_its_table() -> None:
+    """A bug while a batch is taken in is logged, the batch frees its places, and the next batch is delivered."""
+    delivered = Delivered()
+    lane = lane_with(delivered, queue=2)
+    put(lane, *lines([0, 1]))
+    table = lane._table
+    calls: list[int] = []
+
+    def feed_with_a_bug(*arguments: Any) -> int:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            put(lane, *lines([9]))
+            raise IndexError("a bug")
+        return table.feed_part(*arguments)
+
+    vars(lane)["_table"] = Table(table, feed_part=feed_with_a_bug)
+    with capturedLogs() as events:
+        assert lane._turn()
+        assert lane.backlog == 0
+        put(lane, *lines([2]))
+        run(lane)
+    assert logged_failures(events) == ["IndexError"]
+    assert delivered.texts == ["2"]
+    assert lane.queue_counters.shed == 1
+
+
+def test_a_lane_survives_a_bug_at_a_deadline(scripted: Scripted) -> None:
+    """A bug while held messages are let go is logged, and the next batch is delivered."""
+    delivered = Delivered()
+    lane = lane_with(delivered, clock=lambda: 1000.0)
+    put(lane, *records([1, 3]), sender=ALICE)
+    scripted.put(Scripted.NOTHING)
+    put(lane, *lines([5]), sender=BOB, now=1000.0)
+
+    def advance_with_a_bug(now: float) -> list[Message]:
+        raise IndexError("a bug")
+
+    vars(lane)["_table"] = Table(lane._table, advance=advance_with_a_bug)
+    with capturedLogs() as events:
+        run(lane)
+    assert logged_failures(events) == ["IndexError"]
+    assert sorted(delivered.texts) == ["1", "3", "5"]

@@ -1,0 +1,203 @@
+"""Workers: which lane an address gets, and their threads."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from netconsd.protocol.counters import COUNTERS
+from netconsd.protocol.message import Message
+from netconsd.receive.lanes import Workers
+from netconsd.settings import Settings
+from netconsd.testing import legacy, source
+from tests.support.scripted_lane import PATIENCE, Delivered, lines, put, records
+
+# address: its lane of 1, 2, 3, 4, 7 and 64.
+LANES = {
+    "192.0.2.7": (0, 0, 2, 2, 1, 50),
+    "10.0.0.1": (0, 1, 2, 3, 2, 39),
+    "127.0.0.1": (0, 1, 0, 1, 2, 9),
+    "2001:db8::7": (0, 1, 2, 1, 6, 45),
+    "::1": (0, 1, 1, 3, 0, 3),
+    "198.51.100.255": (0, 0, 1, 0, 2, 40),
+}
+
+# In place of a reactor that is never asked for anything.
+NOBODY: Any = object()
+
+
+# Which lane.
+
+
+@pytest.mark.parametrize("address", LANES)
+def test_the_lane_of_an_address_is_the_same_in_every_run(address: str) -> None:
+    """An address has the same lane in every run and on every machine: these, written down once."""
+    packed = source(address).packed
+    for count, expected in zip((1, 2, 3, 4, 7, 64), LANES[address], strict=True):
+        workers = Workers(Delivered(), Settings(workers=count), reactor=NOBODY)
+        assert workers.lane_for(packed) is workers.lanes[expected]
+
+
+@given(st.binary(min_size=16, max_size=16), st.integers(1, 64))
+def test_every_address_has_a_lane(packed: bytes, count: int) -> None:
+    """Whatever the sixteen bytes are, there is a lane, and it is the same when asked again."""
+    workers = Workers(Delivered(), Settings(workers=count), reactor=NOBODY)
+    assert workers.lane_for(packed) is workers.lane_for(bytes(bytearray(packed)))
+
+
+@pytest.mark.parametrize("network", ["10.1.0.0", "2001:db8::"])
+@pytest.mark.parametrize("count", [2, 3, 4, 16])
+def test_a_fleet_spreads_over_the_lanes(network: str, count: int) -> None:
+    """Of 4096 neighbouring addresses, every lane gets its share, within a quarter."""
+    workers = Workers(Delivered(), Settings(workers=count), reactor=NOBODY)
+    first = ip_address(network)
+    shares = Counter(workers.lane_for(source(str(first + offset)).packed).number for offset in range(4096))
+    assert len(shares) == count
+    assert all(abs(share - 4096 / count) <= 4096 / count / 4 for share in shares.values())
+
+
+def test_lanes_are_numbered() -> None:
+    """Lanes have the numbers that modules index their per-worker state by."""
+    workers = Workers(Delivered(), Settings(workers=5), reactor=NOBODY)
+    assert [lane.number for lane in workers.lanes] == [0, 1, 2, 3, 4]
+
+
+# Workers, with real threads.
+
+
+class Mailbox:
+    """In place of a reactor: keeps what threads want to be called, until :meth:`wait_for` calls it in this thread."""
+
+    def __init__(self) -> None:
+        self.calls: queue.Queue[Callable[[], object]] = queue.Queue()
+
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:  # noqa: N802
+        self.calls.put(partial(function, *arguments))
+
+    def wait_for(self, deferred: Deferred[None]) -> None:
+        """Call what threads want, until the Deferred has fired."""
+        while not deferred.called:
+            self.calls.get(timeout=PATIENCE)()
+
+
+def test_each_lane_has_a_thread_and_each_sender_one_lane() -> None:
+    """Lanes run at the same time in threads of their own; a sender's messages all come in one, in order."""
+    mailbox: Any = Mailbox()
+    threads: dict[int, set[int]] = {}
+    texts: dict[bytes, list[str]] = {}
+    together = threading.Barrier(3)
+
+    def deliver(worker: int, messages: list[Message]) -> None:
+        if worker not in threads:
+            # Nobody gets past this unless all are here.
+            together.wait(PATIENCE)
+        threads.setdefault(worker, set()).add(threading.get_ident())
+        for message in messages:
+            texts.setdefault(message.source.key, []).append(message.text)
+
+    workers = Workers(deliver, Settings(workers=3), reactor=mailbox)
+    workers.start()
+    senders = [source(f"192.0.2.{number}").key for number in range(30)]
+    for number in range(20):
+        for sender in senders:
+            put(workers.lane_for(sender[:16]), legacy(str(number)), sender=sender)
+    mailbox.wait_for(workers.stop())
+    assert sorted(threads) == [0, 1, 2]
+    assert all(len(idents) == 1 for idents in threads.values())
+    assert len(set.union(*threads.values())) == 3
+    assert texts == {sender: [str(number) for number in range(20)] for sender in senders}
+
+
+def test_threads_have_names_and_end() -> None:
+    """The threads can be told apart in a debugger, do not keep a process alive, and are gone after the stop."""
+    mailbox: Any = Mailbox()
+    before = set(threading.enumerate())
+    workers = Workers(Delivered(), Settings(workers=2), reactor=mailbox)
+    workers.start()
+    started = set(threading.enumerate()) - before
+    assert {thread.name for thread in started} == {"netconsd-0", "netconsd-1"}
+    assert all(thread.daemon for thread in started)
+    mailbox.wait_for(workers.stop())
+    for thread in started:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_the_stop_waits_for_every_lane() -> None:
+    """The Deferred of ``stop`` fires when the last lane is done, in the reactor's thread."""
+    mailbox: Any = Mailbox()
+    release = threading.Event()
+    delivered = Delivered()
+
+    def deliver(worker: int, messages: list[Message]) -> None:
+        assert release.wait(PATIENCE)
+        delivered(worker, messages)
+
+    workers = Workers(deliver, Settings(workers=2), reactor=mailbox)
+    workers.start()
+    put(workers.lanes[1], *lines([1]))
+    stopped = workers.stop()
+    fired_in: list[int] = []
+    stopped.addCallback(lambda _: fired_in.append(threading.get_ident()))
+    # The idle lane is done at once; this is its call.
+    mailbox.calls.get(timeout=PATIENCE)()
+    assert not stopped.called
+    release.set()
+    mailbox.wait_for(stopped)
+    assert fired_in == [threading.get_ident()]
+    assert delivered.texts == ["1"]
+
+
+def test_stopping_what_was_not_started() -> None:
+    """``stop`` of workers that never ran fires at once."""
+    assert Workers(Delivered(), reactor=NOBODY).stop().called
+
+
+def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system has no thread left for the last lane, ``start`` raises, and ``stop`` ends the others."""
+    mailbox: Any = Mailbox()
+    start = threading.Thread.start
+
+    def start_but_one(self: threading.Thread) -> None:
+        if self.name == "netconsd-2":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_but_one)
+    delivered = Delivered()
+    workers = Workers(delivered, Settings(workers=3), reactor=mailbox)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        workers.start()
+    put(workers.lanes[0], *lines([1]))
+    mailbox.wait_for(workers.stop())
+    assert delivered.texts == ["1"]
+
+
+def test_the_defaults() -> None:
+    """Without settings there are as many lanes as the daemon has by default."""
+    assert len(Workers(Delivered(), reactor=NOBODY).lanes) == Settings().workers
+
+
+def test_totals_survive_the_stop() -> None:
+    """The counters of the lanes can be read after the stop, and are exact then."""
+    mailbox: Any = Mailbox()
+    workers = Workers(Delivered(), Settings(workers=2), reactor=mailbox)
+    workers.start()
+    for number in range(10):
+        sender = source(f"192.0.2.{number}").key
+        put(workers.lane_for(sender[:16]), *records([1, 2]), sender=sender)
+    mailbox.wait_for(workers.stop())
+    sums = Counter[str]()
+    for lane in workers.lanes:
+        sums.update({name: getattr(lane.counters, name) for name in COUNTERS})
+    assert (sums["datagrams"], sums["messages"], sums["sources_made"]) == (20, 20, 10)

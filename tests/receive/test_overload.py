@@ -1,0 +1,113 @@
+"""Overload: what is bounded stays bounded, others go on, and when it is over all is as before."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from netconsd.protocol.message import Message
+from netconsd.receive.lanes import Lane, Workers
+from netconsd.settings import Settings
+from netconsd.testing import source
+from tests.support.memory import bytes_for
+from tests.support.scripted_lane import PATIENCE, Delivered, lane_with, lines, put, run
+
+
+class FromThread:
+    """In place of a reactor: what a thread wants called is called at once."""
+
+    def callFromThread(self, function: Any, *arguments: Any) -> None:  # noqa: N802
+        function(*arguments)
+
+
+class Stuck:
+    """Takes what lanes deliver, but for one lane: that waits until it is released."""
+
+    def __init__(self, lane: int) -> None:
+        self.lane = lane
+        self.entered = threading.Event()
+        self.release = threading.Event()
+        self.texts: dict[int, list[str]] = {0: [], 1: []}
+        self.wanted = 0
+        self.enough = threading.Event()
+
+    def __call__(self, worker: int, messages: list[Message]) -> None:
+        if worker == self.lane and not self.release.is_set():
+            self.entered.set()
+            assert self.release.wait(PATIENCE)
+        self.texts[worker] += [message.text for message in messages]
+        if len(self.texts[worker]) >= self.wanted:
+            self.enough.set()
+
+
+def test_a_slow_module_or_a_shouting_sender_starves_no_other_lane() -> None:
+    """While one lane stands still and its sender goes on, a sender of another lane gets all through at once. The
+    lane keeps what its queue has room for, and when it goes on that is delivered, and whatever comes next."""
+    stuck = Stuck(0)
+    reactor: Any = FromThread()
+    workers = Workers(stuck, Settings(workers=2, queue=50), reactor=reactor)
+    senders = [source(f"192.0.2.{number}") for number in range(20)]
+    loud, quiet = (next(each for each in senders if workers.lane_for(each.packed).number == lane) for lane in (0, 1))
+    lanes = workers.lanes
+    workers.start()
+    put(lanes[0], *lines([0]), sender=loud.key)
+    assert stuck.entered.wait(PATIENCE)
+    for turn in range(100):
+        put(lanes[0], *lines(range(10 * turn, 10 * turn + 10)), sender=loud.key)
+        assert lanes[0].backlog <= 50
+    stuck.wanted = 40
+    put(lanes[1], *lines(range(40)), sender=quiet.key)
+    assert stuck.enough.wait(PATIENCE)
+    assert stuck.texts[1] == [str(number) for number in range(40)]
+    assert lanes[1].queue_counters.shed == 0
+    # One datagram of the fifty is in its hands.
+    assert (lanes[0].queue_counters.queued, lanes[0].queue_counters.shed) == (50, 951)
+    stuck.enough.clear()
+    stuck.wanted = 50
+    stuck.release.set()
+    assert stuck.enough.wait(PATIENCE)
+    stuck.enough.clear()
+    stuck.wanted = 60
+    put(lanes[0], *lines(range(5000, 5010)), sender=loud.key)
+    assert stuck.enough.wait(PATIENCE)
+    assert lanes[0].queue_counters.shed == 951
+    assert stuck.texts[0] == [str(number) for number in [0, *range(49), *range(5000, 5010)]]
+    workers.stop()
+
+
+@pytest.mark.parametrize("size", [0, 100, 1023, 1024, 2047, 65_507])
+@pytest.mark.parametrize("together", [1, 512])
+def test_a_place_in_a_queue_has_its_price(size: int, together: int) -> None:
+    """Whatever is in a queue, from whoever, and however long it goes on: 1.5 KiB for each place, at most."""
+    places = 2000
+
+    def full() -> Lane:
+        lane = lane_with(Delivered(), queue=places)
+        number = 0
+        # More than it takes: without a bound, the test is to fail, and not to go on until there is no memory.
+        for _ in range(1 + 2 * places // together):
+            senders = []
+            for _ in range(together):
+                number += 1
+                senders.append(number.to_bytes(18, "big"))
+            datagrams = [b"%d" % (each % 10) + bytes(max(0, size - 1)) for each in range(together)]
+            lane.put(senders, datagrams, float(number), float(number))
+        assert lane.queue_counters.shed
+        assert lane.backlog <= places
+        return lane
+
+    assert bytes_for(full) < places * 1536 + 20_000
+
+
+def test_a_queue_of_newlines_is_worked_off() -> None:
+    """A full queue is at most so many messages: 128 for each place."""
+    delivered = Delivered()
+    lane = lane_with(delivered, queue=100)
+    for _ in range(50):
+        put(lane, *[b"\n" * 1000] * 3, b"\n" * 65_507)
+    assert lane.backlog == 100
+    run(lane)
+    assert len(delivered.messages) <= 128 * 100
+    assert lane.backlog == 0

@@ -1,0 +1,132 @@
+"""nctx, ncrx and the daemon as processes, with a network between them that loses a fifth of everything."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from netconsd.testing import extended
+from tests.support.lossy_proxy import LossyProxy
+
+ROOT = Path(__file__).parents[2]
+# Seconds until a process is called hung.
+PATIENCE = 40.0
+RECORDS = 200
+
+
+def free_port() -> int:
+    """A UDP port that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(*arguments: str, cwd: Path, stdout: int | IO[str] = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """A sub-command as a process, which is killed in the end if it still runs."""
+    command = [sys.executable, "-m", "netconsd", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def listens(port: int) -> None:
+    """Wait until a process has this port."""
+    end = time.monotonic() + PATIENCE
+    wanted = f":{port:04X} "
+    while not any(wanted in Path(f"/proc/net/{table}").read_text() for table in ("udp", "udp6")):
+        assert time.monotonic() < end, "nobody listens"
+        # Nothing tells us; a look costs little.
+        select.select([], [], [], 0.01)
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers of the records in what was printed, in order; those with a hole came again as a whole."""
+    whole = [line for line in text.splitlines() if "[incomplete]" not in line]
+    return [int(number) for line in whole for number in re.findall(r"record (\d+)", line)]
+
+
+def log_file(directory: Path, count: int) -> Path:
+    """A file of so many records, some of them in several pieces."""
+    path = directory / "kmsg"
+    path.write_bytes(
+        b"".join(
+            extended(f"record {seq} ".ljust(2500 if seq % 50 == 0 else 20, "x"), seq=seq, ts_usec=seq * 1000)
+            for seq in range(1, count + 1)
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize("receiver", ["ncrx", "daemon"])
+def test_every_record_arrives(receiver: str, tmp_path: Path) -> None:
+    """Over a link that loses 20 % both ways nctx ends when everything was acknowledged, and then everything is there
+    whole, and once; ncrx has it in order."""
+    port = free_port()
+    arguments = {
+        "ncrx": ["ncrx", "-a", "127.0.0.1", "--reorder", "5000", str(port)],
+        "daemon": ["run", "--acks", "-a", "127.0.0.1", "-u", str(port), "printer"],
+    }[receiver]
+    shown = tmp_path / "shown"
+    with (
+        shown.open("w") as output,
+        running(*arguments, cwd=tmp_path, stdout=output) as receiving,
+        LossyProxy(port, loss=0.2, seed=1) as proxy,
+    ):
+        listens(port)
+        with running(
+            "nctx", "-k", str(log_file(tmp_path, RECORDS)), "127.0.0.1", str(proxy.port), cwd=tmp_path
+        ) as nctx:
+            told = nctx.communicate(timeout=PATIENCE)
+        receiving.send_signal(signal.SIGTERM)
+        receiving.communicate(timeout=PATIENCE)
+    assert (nctx.returncode, told) == (0, ("", ""))
+    assert proxy.lost > RECORDS / 10
+    assert sorted(numbers(shown.read_text())) == list(range(1, RECORDS + 1))
+    if receiver == "ncrx":
+        assert numbers(shown.read_text()) == list(range(1, RECORDS + 1))
+
+
+def test_records_of_a_pipe_go_out_as_they_come(tmp_path: Path) -> None:
+    """What is written to a named pipe arrives while the pipe is open, and nctx waits for more."""
+    port = free_port()
+    pipe = tmp_path / "kmsg"
+    os.mkfifo(pipe)
+    with (
+        running("ncrx", "-a", "127.0.0.1", str(port), cwd=tmp_path) as ncrx,
+        running("nctx", "-k", str(pipe), "127.0.0.1", str(port), cwd=tmp_path) as nctx,
+    ):
+        listens(port)
+        assert ncrx.stdout is not None
+        for seq in (1, 2, 4):
+            pipe.write_bytes(extended(f"record {seq}", seq=seq, dictionary={"SUBSYSTEM": "usb"}))
+            shown = until(ncrx.stdout, f"record {seq}\n")
+        assert nctx.poll() is None
+        assert "[ SEQ SKIPPED] 1 message skipped\n" in shown
+
+
+def until(stream: IO[str], word: str) -> str:
+    """What comes up to this word, at least."""
+    shown = ""
+    while word not in shown:
+        assert select.select([stream], [], [], PATIENCE)[0], f"only {shown!r}"
+        came = os.read(stream.fileno(), 65536).decode()
+        assert came, f"it ended with {shown!r}"
+        shown += came
+    return shown

@@ -1,0 +1,78 @@
+"""A stream with a clock that the test moves, and short words for what comes out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netconsd.protocol.counters import WorkerCounters
+from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.stream import Stream
+from netconsd.testing import extended, source
+
+HOLD = 0.2
+TS_PER_SEQ = 100
+
+
+class Harness:
+    """A stream with a clock of its own, and all that it delivered."""
+
+    def __init__(self, hold: float = HOLD) -> None:
+        self.counters = WorkerCounters()
+        self.stream = Stream(source(), self.counters, hold)
+        self.now = 1000.0
+        self.out: list[Message] = []
+
+    def feed(self, *datagrams: bytes) -> list[Message]:
+        """What these datagrams made the stream deliver."""
+        out: list[Message] = []
+        for datagram in datagrams:
+            self.stream.feed(datagram, 5.0, self.now, out)
+        self.out += out
+        return out
+
+    def records(self, *seqs: int, **fields: Any) -> list[Message]:
+        return self.feed(*(record(seq, **fields) for seq in seqs))
+
+    def wait(self, seconds: float) -> list[Message]:
+        self.now += seconds
+        out: list[Message] = []
+        if self.stream.deadline <= self.now:
+            self.stream.expire(self.now, out)
+        self.out += out
+        return out
+
+    def flush(self) -> list[Message]:
+        out: list[Message] = []
+        self.stream.flush(out)
+        self.out += out
+        return out
+
+
+def record(seq: int, text: str | None = None, **fields: Any) -> bytes:
+    """A record whose time stamp goes with its number."""
+    fields.setdefault("ts_usec", seq * TS_PER_SEQ)
+    return extended(f"record {seq}" if text is None else text, seq=seq, **fields)
+
+
+def seqs(messages: list[Message]) -> list[int]:
+    """The numbers of the messages."""
+    return [message.seq for message in messages if isinstance(message, ExtendedMessage)]
+
+
+def only(messages: list[Message]) -> ExtendedMessage:
+    """The only message."""
+    (message,) = messages
+    assert isinstance(message, ExtendedMessage)
+    return message
+
+
+def marks(messages: list[Message]) -> list[tuple[int, str]]:
+    """Number and marks of each message: R reset, L late, I incomplete."""
+    return [
+        (
+            message.seq,
+            "R" * message.seq_reset + "L" * message.out_of_order + "I" * message.incomplete,
+        )
+        for message in messages
+        if isinstance(message, ExtendedMessage)
+    ]
