@@ -58,7 +58,11 @@ def main(arguments: list[str]) -> int:
     )
     return told(
         [
-            Check("datagrams dropped by the kernel, or shed by a queue", both(notes, "dropped", "shed"), 0),
+            Check(
+                "datagrams dropped by the kernel, or shed by a queue",
+                both(notes, "dropped_by_kernel", "dropped_queue_full"),
+                0,
+            ),
             Check("messages of real senders that did not arrive", crowd.messages - _sum(real, "messages"), 0),
             Check("of those that did, with a part missing", _sum(real, "incomplete"), 0),
             Check("numbers that seemed to be missing", _sum(real, "missing"), 0),
@@ -104,5 +108,5 @@ def both(notes: dict[str, int], *names: str) -> int:
 
 def beyond(totals: Totals, limit: int) -> int:
     """How many senders more than that were remembered at the end."""
-    remembered = totals.senders - both(totals.notes, "sources_evicted", "sources_aged")
+    remembered = totals.senders - both(totals.notes, "senders_evicted", "senders_expired")
     return max(0, remembered - limit)

@@ -52,15 +52,15 @@ AT_ONCE_SECONDS = 0.5
 MESSAGES_PER_SECOND = 40_000
 # What alone is loaded with --only, the lines of the bound that it may fill, and the counters that show that it did.
 ALONE: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "queue": (["queue"], ["queue", "hand", "read"], ["shed"]),
-    "waiting": (["waiting"], ["waiting", "hand", "read", "senders", "forgotten"], ["crowded"]),
-    "senders": (["senders"], ["senders", "hand", "read", "queue"], ["sources_evicted"]),
-    "large": (["large"], ["queue", "waiting", "hand", "read"], ["shed"]),
+    "queue": (["queue"], ["queue", "hand", "read"], ["dropped_queue_full"]),
+    "waiting": (["waiting"], ["waiting", "hand", "read", "senders", "forgotten"], ["released_early"]),
+    "senders": (["senders"], ["senders", "hand", "read", "queue"], ["senders_evicted"]),
+    "large": (["large"], ["queue", "waiting", "hand", "read"], ["dropped_queue_full"]),
 }
 ALL = [*KINDS, "waiting"]
-REACHED = ["shed", "sources_evicted", "crowded"]
+REACHED = ["dropped_queue_full", "senders_evicted", "released_early"]
 # With the default reorder time and two hundred thousand senders, more would have to come than one machine can send.
-DEFAULTS_REACHED = ["shed"]
+DEFAULTS_REACHED = ["dropped_queue_full"]
 
 
 @dataclass
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
     for line in lines:
         print(f"{line.octets / 1e6:8.1f} MB at most: {line.about}")
     peaks = ", ".join(f"{(part.memory - run.idle) / 1e6:.1f}" for part in run.peaks)
-    counted = ", ".join(f"{name} {run.totals.notes.get(name, 0)}" for name in ("dropped", *REACHED))
+    counted = ", ".join(f"{name} {run.totals.notes.get(name, 0)}" for name in ("dropped_by_kernel", *REACHED))
     print(f"{run.sent} datagrams; {counted}")
     print(
         f"memory {run.idle / 1e6:.1f} MB at rest; above that {peaks} MB in the parts of the time, "
@@ -167,12 +167,12 @@ class Run:
             Check("senders remembered beyond the limit", beyond(totals, self.settings.max_sources), 0),
             Check(
                 "datagrams neither received nor dropped by the kernel",
-                self.sent - totals.datagrams - both(notes, "dropped"),
+                self.sent - totals.datagrams - both(notes, "dropped_by_kernel"),
                 0,
             ),
             Check(
                 "datagrams neither shed nor looked at",
-                totals.datagrams - both(notes, "shed") - both(workers, "datagrams", "skipped"),
+                totals.datagrams - both(notes, "dropped_queue_full") - both(workers, "datagrams", "dropped_error"),
                 0,
             ),
             Check("messages not handed out", totals.messages - self.account["messages"], 0),

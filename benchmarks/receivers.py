@@ -70,7 +70,7 @@ def floor(program: Path, pieces: int, cpus: set[int]) -> Iterator[Receiver]:
             _end(process, "floor")
             assert process.stdout
             datagrams, dropped = map(int, process.stdout.read().split())
-            return Totals(datagrams, datagrams // pieces, 0, {"dropped": dropped} if dropped else {})
+            return Totals(datagrams, datagrams // pieces, 0, {"dropped_by_kernel": dropped} if dropped else {})
 
         yield Receiver(process.pid, port, granted, stop)
 

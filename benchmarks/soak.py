@@ -75,7 +75,11 @@ def main(arguments: list[str]) -> int:
     return told(
         [
             Check("messages that did not arrive", sent - totals.messages, 0),
-            Check("datagrams dropped or shed", sum(totals.notes.get(each, 0) for each in ("dropped", "shed")), 0),
+            Check(
+                "datagrams dropped or shed",
+                sum(totals.notes.get(each, 0) for each in ("dropped_by_kernel", "dropped_queue_full")),
+                0,
+            ),
             Check("messages with a part missing", totals.notes.get("incomplete", 0), 0),
             Check("senders that were not forgotten in between", lives - totals.senders, 0),
             Check("growth of memory, in percent", max(0.0, 100 * (late.memory / early.memory - 1)), 100 * GROWTH),

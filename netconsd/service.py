@@ -274,7 +274,9 @@ class NetconsdService(Service):
         """What the kernel has dropped of each listener so far, and what each worker's queue had no room for."""
         for reader in self._readers:
             reader.look()
-        return [reader.counters.dropped for reader in self._readers], [lane.queue_counters.shed for lane in self.lanes]
+        return [reader.counters.dropped_by_kernel for reader in self._readers], [
+            lane.queue_counters.dropped_queue_full for lane in self.lanes
+        ]
 
     async def _stop_workers(self, workers: Workers) -> None:
         stopped = workers.stop()

@@ -57,10 +57,10 @@ class WorkerSnapshot:
     @property
     def queued(self) -> int:
         """Datagrams in the queue that the worker has not looked at."""
-        return max(0, self.counters["queued"] - self.counters["datagrams"] - self.counters["skipped"])
+        return max(0, self.counters["queued"] - self.counters["datagrams"] - self.counters["dropped_error"])
 
     @property
-    def abandoned(self) -> int:
+    def dropped_at_stop(self) -> int:
         """Datagrams in the queue, and messages that wait, of a worker that has not come to its end at the stop."""
         return self.queued + self.held if self.alive else 0
 
@@ -74,8 +74,8 @@ class WorkerSnapshot:
         """What does not add up, of a worker that has delivered everything."""
         counters = self.counters | {"senders": self.senders}
         yield from inconsistencies(counters)
-        yield from sum_mismatch("queued", counters, ("datagrams", "skipped"))
-        yield from sum_mismatch("sources_made", counters, ("sources_aged", "sources_evicted", "senders"))
+        yield from sum_mismatch("queued", counters, ("datagrams", "dropped_error"))
+        yield from sum_mismatch("senders_new", counters, ("senders_expired", "senders_evicted", "senders"))
         if self.places:
             yield f"{self.places} places of its queue are taken"
 
@@ -123,7 +123,7 @@ class Snapshot:
         Not to be asked of a worker that still has something to do; one that did not end at the stop, because a module
         does not return, is left out.
         """
-        parts = ("refused", "denied", "discarded", "queued", "shed")
+        parts = ("dropped_bad_address", "dropped_not_allowed", "dropped_no_memory", "queued", "dropped_queue_full")
         found = sum_mismatch(
             "received", {"received": self.received} | {part: self.total(part) for part in parts}, parts
         )
@@ -146,7 +146,7 @@ class Snapshot:
 
     def _octets_that_differ(self) -> list[str]:
         taken = sum(worker.counters["octets"] for worker in self.workers)
-        parts = ("rejected_octets", "shed_octets", "skipped_octets")
+        parts = ("dropped_bytes", "dropped_queue_full_bytes", "dropped_error_bytes")
         counters = {"octets received": sum(listener.counters["octets"] for listener in self.listeners)}
         counters |= {part: self.total(part) for part in parts} | {"octets taken": taken}
         return sum_mismatch("octets received", counters, (*parts, "octets taken"))

@@ -8,30 +8,30 @@ from netconsd.monitor.snapshot import Snapshot
 
 #: The counters of docs/counters that the totals name once more if they are not zero.
 OF_NOTE = (
-    "dropped",
-    "shed",
-    "skipped",
+    "dropped_by_kernel",
+    "dropped_queue_full",
+    "dropped_error",
     "truncated",
-    "refused",
-    "denied",
-    "discarded",
+    "dropped_bad_address",
+    "dropped_not_allowed",
+    "dropped_no_memory",
     "read_errors",
     "malformed",
-    "duplicates",
-    "empty",
-    "limited",
+    "dropped_duplicate",
+    "dropped_empty",
+    "dropped_over_rate",
     "late",
     "incomplete",
-    "superseded",
+    "dropped_superseded",
     "replayed",
     "lost",
     "missing",
-    "crowded",
-    "sources_aged",
-    "sources_evicted",
+    "released_early",
+    "senders_expired",
+    "senders_evicted",
     "acks_sent",
     "acks_failed",
-    "acks_crowded",
+    "acks_dropped",
 )
 
 
@@ -46,8 +46,8 @@ def totals(accounts: Snapshot) -> Iterator[str]:
     for worker in accounts.workers:
         counters = worker.counters
         yield (
-            f"Worker {worker.number}: {counters['messages']} messages from {counters['sources_made']} senders"
-            f"{_list(counters, without=('messages', 'sources_made'))}"
+            f"Worker {worker.number}: {counters['messages']} messages from {counters['senders_new']} senders"
+            f"{_list(counters, without=('messages', 'senders_new'))}"
         )
     for name in dict.fromkeys(module.name for module in accounts.modules):
         parts = [module for module in accounts.modules if module.name == name]
@@ -59,10 +59,10 @@ def totals(accounts: Snapshot) -> Iterator[str]:
         yield f"Module {name}: {messages} messages in {batches} batches, {seconds:.3f} seconds{failed}"
     yield (
         f"In all: {accounts.received} datagrams received, {accounts.total('messages')} messages "
-        f"from {accounts.total('sources_made')} senders"
+        f"from {accounts.total('senders_new')} senders"
     )
     noted = {
-        "abandoned": sum(worker.abandoned for worker in accounts.workers),
+        "dropped_at_stop": sum(worker.dropped_at_stop for worker in accounts.workers),
         "lost_by_modules": sum(module.lost for module in accounts.modules),
     }
     of_note = _list({**{name: accounts.total(name) for name in OF_NOTE}, **noted})

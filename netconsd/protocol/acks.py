@@ -45,7 +45,7 @@ class Acks:
             elif len(self._recent) < RECENT_LIMIT:
                 self._answer(key, now)
             else:
-                self.counters.crowded += 1
+                self.counters.dropped += 1
 
     def advance(self, now: float) -> None:
         """Answer those whose time has come."""

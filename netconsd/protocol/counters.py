@@ -15,15 +15,17 @@ class WorkerCounters:
     """What one worker counts. (The queue in front of it is counted by :class:`QueueCounters`.)"""
 
     __slots__ = (
-        "crowded",
         "datagrams",
-        "duplicates",
-        "empty",
+        "dropped_duplicate",
+        "dropped_empty",
+        "dropped_error",
+        "dropped_error_bytes",
+        "dropped_over_rate",
+        "dropped_superseded",
         "fragments",
         "incomplete",
         "late",
         "legacy",
-        "limited",
         "lines",
         "lost",
         "malformed",
@@ -31,14 +33,12 @@ class WorkerCounters:
         "missing",
         "octets",
         "reassembled",
+        "released_early",
         "replayed",
         "resets",
-        "skipped",
-        "skipped_octets",
-        "sources_aged",
-        "sources_evicted",
-        "sources_made",
-        "superseded",
+        "senders_evicted",
+        "senders_expired",
+        "senders_new",
         "whole",
     )
 
@@ -55,16 +55,16 @@ class WorkerCounters:
         #: Legacy text.
         self.legacy = 0
         #: An exact repeat of something that is there already: dropped.
-        self.duplicates = 0
+        self.dropped_duplicate = 0
         #: A datagram without a byte: dropped.
-        self.empty = 0
+        self.dropped_empty = 0
         #: More than the rate that a sender may have: dropped.
-        self.limited = 0
+        self.dropped_over_rate = 0
 
         #: Datagrams of a batch that was given up because of an exception, which the log has: not looked at to the end;
         #: and their bytes.
-        self.skipped = 0
-        self.skipped_octets = 0
+        self.dropped_error = 0
+        self.dropped_error_bytes = 0
 
         # What the messages handed out came from; held messages are not counted yet.
         self.messages = 0
@@ -77,7 +77,7 @@ class WorkerCounters:
         #: Messages with holes, because fragments did not come in time.
         self.incomplete = 0
         #: Reassemblies given up because the same message had come complete by another way.
-        self.superseded = 0
+        self.dropped_superseded = 0
         #: Extended headers that contradict themselves; they are in ``legacy``, too.
         self.malformed = 0
         #: Messages that came after their place had been given up.
@@ -91,14 +91,14 @@ class WorkerCounters:
         #: Messages lost between sender and us by msgid (late ones are not subtracted).
         self.lost = 0
         #: Times that a bound on held bytes or messages, and not time, ended the wait.
-        self.crowded = 0
+        self.released_early = 0
 
         # The table of senders.
-        self.sources_made = 0
+        self.senders_new = 0
         #: Forgotten after the time of ``--gc``.
-        self.sources_aged = 0
+        self.senders_expired = 0
         #: Forgotten because ``--max-sources`` was reached.
-        self.sources_evicted = 0
+        self.senders_evicted = 0
 
 
 @dataclass(slots=True)
@@ -107,8 +107,8 @@ class QueueCounters:
 
     #: Datagrams put into the queue; those that found it full and were dropped, and their bytes.
     queued: int = 0
-    shed: int = 0
-    shed_octets: int = 0
+    dropped_queue_full: int = 0
+    dropped_queue_full_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class AckCounters:
     #: Acknowledgements sent; those that the system refused to send; those not tried because too many were under way.
     sent: int = 0
     failed: int = 0
-    crowded: int = 0
+    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -130,18 +130,18 @@ class ListenerCounters:
     octets: int = 0
     #: Datagrams that the kernel dropped, as of the last look at it: the socket's receive buffer was full, or a checksum
     #: was wrong.
-    dropped: int = 0
+    dropped_by_kernel: int = 0
     #: Datagrams that filled the receive buffer to the last byte, so that more of them may have been cut off.
     truncated: int = 0
     #: Datagrams from an address that cannot be read; dropped.
-    refused: int = 0
+    dropped_bad_address: int = 0
     #: Datagrams from an address that is not allowed; dropped.
-    denied: int = 0
+    dropped_not_allowed: int = 0
     #: Datagrams that were read and then given up because of an exception, which the log has: there was no memory for
     #: them.
-    discarded: int = 0
+    dropped_no_memory: int = 0
     #: Bytes of those refused, denied or discarded.
-    rejected_octets: int = 0
+    dropped_bytes: int = 0
     #: Times that reading failed, with an error of the system or for want of memory.
     read_errors: int = 0
 
@@ -173,20 +173,20 @@ class SenderCounters:
     whole: int
     fragments: int
     legacy: int
-    duplicates: int
-    empty: int
-    limited: int
+    dropped_duplicate: int
+    dropped_empty: int
+    dropped_over_rate: int
     lines: int
     reassembled: int
     missing: int
     lost: int
     late: int
     incomplete: int
-    superseded: int
+    dropped_superseded: int
     malformed: int
     resets: int
     replayed: int
-    crowded: int
+    released_early: int
     #: Monotonic time of its last datagram.
     last_seen: float
 
@@ -198,7 +198,7 @@ SENDER_COUNTERS = tuple(
 
 
 #: What becomes of a datagram that a worker has looked at: one of these.
-DATAGRAM_OUTCOMES = ("whole", "fragments", "legacy", "duplicates", "empty", "limited")
+DATAGRAM_OUTCOMES = ("whole", "fragments", "legacy", "dropped_duplicate", "dropped_empty", "dropped_over_rate")
 #: What a message was made of: one of these.
 MESSAGE_KINDS = ("whole", "reassembled", "lines")
 #: The names of the counters of a :class:`WorkerCounters`.

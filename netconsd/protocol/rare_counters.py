@@ -15,36 +15,46 @@ class RareCounters:
     there as well."""
 
     __slots__ = (
-        *("_counters", "crowded", "duplicates", "empty", "fragments", "incomplete", "late", "limited", "malformed"),
-        *("reassembled", "replayed", "resets", "superseded"),
+        *(
+            "_counters",
+            "released_early",
+            "dropped_duplicate",
+            "dropped_empty",
+            "fragments",
+            "incomplete",
+            "late",
+            "dropped_over_rate",
+            "malformed",
+        ),
+        *("reassembled", "replayed", "resets", "dropped_superseded"),
     )
 
     def __init__(self, counters: WorkerCounters) -> None:
         self._counters = counters
-        self.crowded = 0
-        self.duplicates = 0
-        self.empty = 0
+        self.released_early = 0
+        self.dropped_duplicate = 0
+        self.dropped_empty = 0
         self.fragments = 0
         self.incomplete = 0
         self.late = 0
-        self.limited = 0
+        self.dropped_over_rate = 0
         self.malformed = 0
         self.reassembled = 0
         self.replayed = 0
         self.resets = 0
-        self.superseded = 0
+        self.dropped_superseded = 0
 
-    def count_crowded(self) -> None:
-        self._counters.crowded += 1
-        self.crowded += 1
+    def count_released_early(self) -> None:
+        self._counters.released_early += 1
+        self.released_early += 1
 
-    def count_duplicate(self) -> None:
-        self._counters.duplicates += 1
-        self.duplicates += 1
+    def count_dropped_duplicate(self) -> None:
+        self._counters.dropped_duplicate += 1
+        self.dropped_duplicate += 1
 
-    def count_empty(self) -> None:
-        self._counters.empty += 1
-        self.empty += 1
+    def count_dropped_empty(self) -> None:
+        self._counters.dropped_empty += 1
+        self.dropped_empty += 1
 
     def count_fragment(self) -> None:
         self._counters.fragments += 1
@@ -58,9 +68,9 @@ class RareCounters:
         self._counters.late += 1
         self.late += 1
 
-    def count_limited(self) -> None:
-        self._counters.limited += 1
-        self.limited += 1
+    def count_dropped_over_rate(self) -> None:
+        self._counters.dropped_over_rate += 1
+        self.dropped_over_rate += 1
 
     def count_malformed(self) -> None:
         self._counters.malformed += 1
@@ -78,6 +88,6 @@ class RareCounters:
         self._counters.resets += 1
         self.resets += 1
 
-    def count_superseded(self) -> None:
-        self._counters.superseded += 1
-        self.superseded += 1
+    def count_dropped_superseded(self) -> None:
+        self._counters.dropped_superseded += 1
+        self.dropped_superseded += 1

@@ -145,7 +145,7 @@ class Stream:
             elif self._place(decoded, now + self._hold, out):
                 counters.whole += 1
             else:
-                self.rare().count_duplicate()
+                self.rare().count_dropped_duplicate()
         if self.deadline != _NEVER or self._waiting is not None or self._reassemblies or self._line is not None:
             self._settle()
 
@@ -182,7 +182,14 @@ class Stream:
         """A counter of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`."""
         odd = self.rare_counters or _NOTHING_ODD
         if name == "whole":
-            return self.datagrams - self.legacy - odd.fragments - odd.duplicates - odd.empty - odd.limited
+            return (
+                self.datagrams
+                - self.legacy
+                - odd.fragments
+                - odd.dropped_duplicate
+                - odd.dropped_empty
+                - odd.dropped_over_rate
+            )
         if name == "resets":
             return self._started + odd.resets
         return int(getattr(self if hasattr(self, name) else odd, name))
@@ -234,7 +241,7 @@ class Stream:
 
     def _read_text(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         if not datagram:
-            self.rare().count_empty()
+            self.rare().count_dropped_empty()
             return
         self._counters.legacy += 1
         self.legacy += 1
@@ -264,7 +271,7 @@ class Stream:
         piece = fragment.piece
         key = (piece._seq, piece._ts_usec, fragment.total)
         if self._is_there(piece._seq, piece._ts_usec):
-            self.rare().count_duplicate()
+            self.rare().count_dropped_duplicate()
             return
         reassembly = None if self._reassemblies is None else self._reassemblies.get(key)
         if reassembly is None:
@@ -272,13 +279,13 @@ class Stream:
         if reassembly.add(fragment.offset, piece._raw):
             self.rare().count_fragment()
         else:
-            self.rare().count_duplicate()
+            self.rare().count_dropped_duplicate()
         if reassembly.complete:
             self._finish(key, now + self._hold, out)
 
     def _begin(self, key: tuple[int, int, int], first: Fragment, deadline: float, out: list[Message]) -> Reassembly:
         if self._reassemblies is not None and len(self._reassemblies) >= REASSEMBLIES_LIMIT:
-            self.rare().count_crowded()
+            self.rare().count_released_early()
             oldest = next(iter(self._reassemblies))
             self._finish(oldest, deadline, out)
             # At once: while it waited, it would be taken for the message itself by the pieces that are still to come.
@@ -299,7 +306,7 @@ class Stream:
     def _place_reassembled(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
         message = reassembly.message()
         if not self._place(message, deadline, out):
-            self.rare().count_superseded()
+            self.rare().count_dropped_superseded()
             return
         self.rare().count_reassembled()
         if message._incomplete:
@@ -310,7 +317,7 @@ class Stream:
         reassemblies = self._reassemblies or {}
         for key in [key for key in reassemblies if key[0] == seq and key[1] == ts_usec]:
             del reassemblies[key]
-            self.rare().count_superseded()
+            self.rare().count_dropped_superseded()
 
     # Order.
 
@@ -364,7 +371,7 @@ class Stream:
             return True
         waiting.add(message, deadline)
         while waiting.is_crowded():
-            self.rare().count_crowded()
+            self.rare().count_released_early()
             self._deliver(waiting.pop(), out)
             self._deliver_followers(waiting, out)
         return True

@@ -199,12 +199,12 @@ class SourceTable:
     def _admit(self, key: bytes, now: float, out: list[Message]) -> Stream:
         if len(self._streams) >= self._limit:
             self._forget_first(out)
-            self._counters.sources_evicted += 1
+            self._counters.senders_evicted += 1
         if self._gc_interval and self._next_gc == _NEVER:
             self._next_gc = now + self._gc_interval
         stream = Stream(source_of(key), self._counters, self._hold, self._legacy_datagrams)
         self._streams[key] = stream
-        self._counters.sources_made += 1
+        self._counters.senders_new += 1
         return stream
 
     def _is_too_much(self, stream: Stream, now: float) -> bool:
@@ -222,7 +222,7 @@ class SourceTable:
         """Count a datagram, and look at it no further."""
         self._counters.datagrams += 1
         self._counters.octets += len(datagram)
-        stream.rare().count_limited()
+        stream.rare().count_dropped_over_rate()
         stream.datagrams += 1
         stream.octets += len(datagram)
         stream.last_seen = now
@@ -282,7 +282,7 @@ class SourceTable:
                     self._put_on_schedule(stream)
                 continue
             self._cost -= stream.cost
-            stream.rare().count_crowded()
+            stream.rare().count_released_early()
             stream.flush(out)
 
     def _collect(self, now: float, out: list[Message]) -> None:
@@ -291,7 +291,7 @@ class SourceTable:
             if stream.last_seen > now - self._age:
                 break
             self._forget_first(out)
-            self._counters.sources_aged += 1
+            self._counters.senders_expired += 1
         self._next_gc = now + self._gc_interval if self._streams else _NEVER
 
 

@@ -10,10 +10,10 @@ class Receiver:
     datagrams: int
     octets: int
     truncated: int
-    refused: int
-    denied: int
-    discarded: int
-    rejected_octets: int
+    dropped_bad_address: int
+    dropped_not_allowed: int
+    dropped_no_memory: int
+    dropped_bytes: int
     large: bool
 
     def __init__(self, bound: socket, batch: int, batches: int, lanes: int, allowed: AllowList = ...) -> None: ...

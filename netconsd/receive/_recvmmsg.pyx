@@ -89,13 +89,13 @@ cdef class Receiver:
     #: Datagrams that were larger than a slot, since the start. (No UDP datagram is.)
     cdef readonly long long truncated
     #: Datagrams from an address that is neither IPv4 nor IPv6, since the start; they are dropped.
-    cdef readonly long long refused
+    cdef readonly long long dropped_bad_address
     #: Datagrams from an address that is not allowed, since the start; they are dropped.
-    cdef readonly long long denied
+    cdef readonly long long dropped_not_allowed
     #: Datagrams that were given up because of an exception (there was no memory for them), since the start.
-    cdef readonly long long discarded
+    cdef readonly long long dropped_no_memory
     #: Bytes of those refused, denied or discarded.
-    cdef readonly long long rejected_octets
+    cdef readonly long long dropped_bytes
     #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
     cdef readonly bint large
     # What the system said after some datagrams had been read; 0 for nothing.
@@ -190,8 +190,8 @@ cdef class Receiver:
     cdef list take(self, int count):
         """Sort by lane what has been read; count all of it, and what was rejected."""
         cdef long long octets = 0
-        cdef long long rejected = self.refused + self.denied
-        cdef long long rejected_octets = self.rejected_octets
+        cdef long long rejected = self.dropped_bad_address + self.dropped_not_allowed
+        cdef long long dropped_bytes = self.dropped_bytes
         cdef int slot
         for slot in range(count):
             octets += self.headers[slot].msg_len
@@ -200,8 +200,8 @@ cdef class Receiver:
         try:
             return self.sort(count)
         except Exception:
-            self.discarded += rejected + count - self.refused - self.denied
-            self.rejected_octets = rejected_octets + octets
+            self.dropped_no_memory += rejected + count - self.dropped_bad_address - self.dropped_not_allowed
+            self.dropped_bytes = dropped_bytes + octets
             raise
 
     cdef list sort(self, int count):
@@ -214,16 +214,16 @@ cdef class Receiver:
         self.large = False
         for slot in range(count):
             if not self.read_key(slot, key):
-                self.refused += 1
-                self.rejected_octets += self.headers[slot].msg_len
+                self.dropped_bad_address += 1
+                self.dropped_bytes += self.headers[slot].msg_len
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
             crc = crc32_of_address(key)
             sender = self.key_object(key, crc)
             if sender is None:
-                self.denied += 1
-                self.rejected_octets += self.headers[slot].msg_len
+                self.dropped_not_allowed += 1
+                self.dropped_bytes += self.headers[slot].msg_len
                 continue
             senders, datagrams = <tuple>result[crc % <uint32_t>self.lanes]
             senders.append(sender)

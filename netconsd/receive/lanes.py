@@ -110,7 +110,7 @@ class Lane:
     @property
     def waiting(self) -> int:
         """How many datagrams of the queue it has not looked at."""
-        return max(0, self.queue_counters.queued - self.counters.datagrams - self.counters.skipped)
+        return max(0, self.queue_counters.queued - self.counters.datagrams - self.counters.dropped_error)
 
     @property
     def senders(self) -> int:
@@ -156,7 +156,10 @@ class Lane:
         counters = self.queue_counters
         octets = sum(map(len, datagrams)) - sum(map(len, datagrams[:keep]))
         # Together: if there is no memory for the sums, nothing is counted, and the caller knows.
-        counters.shed, counters.shed_octets = counters.shed + len(datagrams) - keep, counters.shed_octets + octets
+        counters.dropped_queue_full, counters.dropped_queue_full_bytes = (
+            counters.dropped_queue_full + len(datagrams) - keep,
+            counters.dropped_queue_full_bytes + octets,
+        )
         del senders[keep:], datagrams[keep:]
 
     def ask(self, question: Question) -> None:
@@ -250,8 +253,8 @@ class Lane:
         done = sum(getattr(counters, fate) for fate in DATAGRAM_OUTCOMES) - before
         counters.datagrams = before + done
         counters.octets = octets_before + sum(map(len, batch.datagrams[:done]))
-        counters.skipped += len(batch.datagrams) - done
-        counters.skipped_octets += sum(map(len, batch.datagrams[done:]))
+        counters.dropped_error += len(batch.datagrams) - done
+        counters.dropped_error_bytes += sum(map(len, batch.datagrams[done:]))
 
     def _hand_out(self, messages: list[Message]) -> None:
         if messages:

@@ -87,12 +87,12 @@ class NetconsoleListener(DatagramProtocol):
                 inet_pton(AF_INET6, host.partition("%")[0]) if ":" in host else MAPPED_IPV4 + inet_pton(AF_INET, host)
             )
         except (OSError, ValueError):
-            counters.refused += 1
-            counters.rejected_octets += len(datagram)
+            counters.dropped_bad_address += 1
+            counters.dropped_bytes += len(datagram)
             return
         if not self._allowed.admits(address):
-            counters.denied += 1
-            counters.rejected_octets += len(datagram)
+            counters.dropped_not_allowed += 1
+            counters.dropped_bytes += len(datagram)
             return
         if not self._pending:
             self._received_at = self._wall_clock()
@@ -121,6 +121,6 @@ class NetconsoleListener(DatagramProtocol):
         try:
             lane.put(senders, datagrams, self._received_at, self._now)
         except Exception:
-            self.counters.discarded += len(datagrams)
-            self.counters.rejected_octets += sum(map(len, datagrams))
+            self.counters.dropped_no_memory += len(datagrams)
+            self.counters.dropped_bytes += sum(map(len, datagrams))
             Logger("netconsd").failure("A worker could not take {number} datagrams", number=len(datagrams))

@@ -113,7 +113,7 @@ class BatchReader:
         """Bring up to date what the kernel says of the socket: drops, and what waits in it; once an hour or more."""
         if self.fileno() >= 0:
             info = meminfo(self._socket)
-            self.counters.dropped = unwrapped(self.counters.dropped, info.drops)
+            self.counters.dropped_by_kernel = unwrapped(self.counters.dropped_by_kernel, info.drops)
             self.buffer_used, self.buffer_size = info.used, info.size
 
     def getHost(self) -> IPv4Address | IPv6Address:
@@ -174,10 +174,10 @@ class BatchReader:
         counters.datagrams = receiver.datagrams
         counters.octets = receiver.octets
         counters.truncated = receiver.truncated
-        counters.refused = receiver.refused
-        counters.denied = receiver.denied
-        counters.discarded = receiver.discarded + self._not_put
-        counters.rejected_octets = receiver.rejected_octets + self._octets_not_put
+        counters.dropped_bad_address = receiver.dropped_bad_address
+        counters.dropped_not_allowed = receiver.dropped_not_allowed
+        counters.dropped_no_memory = receiver.dropped_no_memory + self._not_put
+        counters.dropped_bytes = receiver.dropped_bytes + self._octets_not_put
         count = counters.datagrams - before
         if count:
             self.sizes.observe(count)

@@ -22,7 +22,17 @@ class Receiver:
 
     __slots__ = (
         *("_addresses", "_allowed", "_error", "_lanes", "_socket"),
-        *("datagrams", "denied", "discarded", "large", "octets", "refused", "rejected_octets", "slots", "truncated"),
+        *(
+            "datagrams",
+            "dropped_not_allowed",
+            "dropped_no_memory",
+            "large",
+            "octets",
+            "dropped_bad_address",
+            "dropped_bytes",
+            "slots",
+            "truncated",
+        ),
     )
 
     def __init__(
@@ -47,13 +57,13 @@ class Receiver:
         #: Datagrams that were cut off, since the start. (No UDP datagram is large enough.)
         self.truncated = 0
         #: Datagrams from an address that cannot be read, since the start; they are dropped.
-        self.refused = 0
+        self.dropped_bad_address = 0
         #: Datagrams from an address that is not allowed, since the start; they are dropped.
-        self.denied = 0
+        self.dropped_not_allowed = 0
         #: Datagrams that were given up because of an exception (there was no memory for them), since the start.
-        self.discarded = 0
+        self.dropped_no_memory = 0
         #: Bytes of those refused, denied or discarded.
-        self.rejected_octets = 0
+        self.dropped_bytes = 0
         #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
         self.large = False
 
@@ -71,7 +81,7 @@ class Receiver:
         addresses = self._addresses
         found = self._read()
         octets = sum([len(datagram) for datagram, _ in found])
-        rejected = self.refused + self.denied
+        rejected = self.dropped_bad_address + self.dropped_not_allowed
         self.large = False
         # Together, so that nothing is counted if there is no memory for the sums.
         self.datagrams, self.octets = self.datagrams + len(found), self.octets + octets
@@ -87,10 +97,10 @@ class Receiver:
                 if len(datagram) >= _LARGE:
                     self.large = True
             taken = sum([len(datagram) for _, datagrams in result for datagram in datagrams])
-            self.rejected_octets += octets - taken
+            self.dropped_bytes += octets - taken
         except Exception:
-            self.discarded += rejected + len(found) - self.refused - self.denied
-            self.rejected_octets += octets
+            self.dropped_no_memory += rejected + len(found) - self.dropped_bad_address - self.dropped_not_allowed
+            self.dropped_bytes += octets
             raise
         return result
 
@@ -117,11 +127,11 @@ class Receiver:
             else:
                 packed = MAPPED_IPV4 + socket.inet_pton(socket.AF_INET, host)
         except (OSError, ValueError):
-            self.refused += 1
+            self.dropped_bad_address += 1
             return None
         if not self._allowed.admits(packed):
             # Not remembered, so that strangers push out nobody.
-            self.denied += 1
+            self.dropped_not_allowed += 1
             return None
         if len(self._addresses) >= ADDRESSES_LIMIT:
             self._addresses.clear()

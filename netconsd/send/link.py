@@ -127,12 +127,12 @@ def counted(account: Account, format: str, senders: int) -> dict[str, int]:
     sent = {"datagrams": account.sent, "senders": senders}
     if format == "legacy":
         # Lines of text have no numbers: a repeat is another line, and a lost one leaves no gap.
-        return {**sent, "messages": account.sent, "duplicates": 0, "incomplete": 0, "missing": 0, "lost": 0}
+        return {**sent, "messages": account.sent, "dropped_duplicate": 0, "incomplete": 0, "missing": 0, "lost": 0}
     noticed = account.messages_lost - account.unnoticed
     return {
         **sent,
         "messages": account.messages - account.messages_lost,
-        "duplicates": account.duplicated,
+        "dropped_duplicate": account.duplicated,
         "incomplete": account.messages_incomplete,
         "missing": noticed,
         # Only those with a msgid show that what is missing was sent.

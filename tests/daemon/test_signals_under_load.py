@@ -128,7 +128,7 @@ def account(out: str) -> dict[str, int]:
     assert all(each["ordered"] for each in module["senders"].values())
     return {"received": int(received), "messages": int(messages), "module": sum(module["counts"])} | {
         "reloads": module["reloads"],
-        "shed": counted(out, "shed"),
+        "dropped_queue_full": counted(out, "dropped_queue_full"),
     }
 
 
@@ -158,7 +158,7 @@ def test_the_end_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
     found = account(out)
     assert found["module"] == found["messages"] == found["received"]
     assert found["module"] > ENOUGH
-    assert found["shed"] == 0
+    assert found["dropped_queue_full"] == 0
     assert daemon.process.returncode == (0 if number == signal.SIGTERM else -number)
 
 
@@ -174,8 +174,8 @@ def test_the_end_with_a_full_queue(tmp_path: Path) -> None:
         load.stop()
         daemon.process.kill()
     found = account(out)
-    assert found["shed"] > 0
-    assert found["module"] == found["messages"] == found["received"] - found["shed"]
+    assert found["dropped_queue_full"] > 0
+    assert found["module"] == found["messages"] == found["received"] - found["dropped_queue_full"]
 
 
 def test_hanging_up_at_full_load(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_hanging_up_at_full_load(tmp_path: Path) -> None:
     assert f"--port: address 127.0.0.1, port {daemon.port} is in use already; stop the program" in second.stderr
     assert "Traceback" not in second.stderr + second.stdout
     found = account(out)
-    assert found["module"] == found["messages"] == found["received"] - found["shed"] > 0
+    assert found["module"] == found["messages"] == found["received"] - found["dropped_queue_full"] > 0
     assert found["reloads"] == 3
 
 
@@ -226,7 +226,7 @@ def test_the_end_of_several_workers_with_messages_that_wait(tmp_path: Path) -> N
         daemon.process.kill()
     found = account(out)
     assert found["module"] == found["messages"] == counted(out, "whole") + counted(out, "reassembled")
-    assert found["received"] == found["shed"] + counted(out, "whole") + counted(out, "fragments")
+    assert found["received"] == found["dropped_queue_full"] + counted(out, "whole") + counted(out, "fragments")
     senders = got(out)["senders"]
     assert {address: before[address]["count"] for address in WAITING} == dict.fromkeys(WAITING, 3)
     for address in WAITING:

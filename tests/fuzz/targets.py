@@ -108,7 +108,7 @@ class Senders:
         assert inconsistencies(self.build.counters.total([self.counters])) == []
         for sender in self.table.top(9, "datagrams"):
             assert inconsistencies(asdict(sender)) == []
-        assert self.counters.sources_made == self.counters.sources_aged + self.counters.sources_evicted + len(
+        assert self.counters.senders_new == self.counters.senders_expired + self.counters.senders_evicted + len(
             self.table
         )
         return out

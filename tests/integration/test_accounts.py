@@ -49,8 +49,11 @@ async def test_a_ledger_that_does_not_close_is_an_error(logged_errors: LoggedErr
             send(service.port, b"text")
             service._readers[0].drain()
     assert [event["discrepancy"] for event in logged_errors.flush()] == [
-        "received 1 is not refused + denied + discarded + queued + shed 0",
-        "octets received 4 is not rejected_octets + shed_octets + skipped_octets + octets taken 0",
+        (
+            "received 1 is not dropped_bad_address + dropped_not_allowed + "
+            "dropped_no_memory + queued + dropped_queue_full 0"
+        ),
+        "octets received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + octets taken 0",
     ]
 
 
@@ -70,7 +73,7 @@ async def test_drops_are_told_while_it_runs() -> None:
         send(service.port, *[b"x" * 900] * 50)
         service._looks.start(0.0)
         await deferLater(reactor, 0, lambda: None)
-        dropped = service._readers[0].counters.dropped
+        dropped = service._readers[0].counters.dropped_by_kernel
         await service.stopService()
     assert dropped > 0
     warnings = [line for line in log.lines(LogLevel.warn) if "dropped" in line]

@@ -27,7 +27,10 @@ async def test_strangers_get_nowhere(receiver: Any) -> None:
             await module.number(2)
     assert sorted(module.texts) == ["127.0.0.2", "127.0.3.1"]
     assert "Only datagrams from 127.0.0.2, 127.0.3.0/24 are taken (--allow)" in log.lines()
-    assert log.lines()[-2:] == ["In all: 4 datagrams received, 2 messages from 2 senders", "Of note: denied 2"]
+    assert log.lines()[-2:] == [
+        "In all: 4 datagrams received, 2 messages from 2 senders",
+        "Of note: dropped_not_allowed 2",
+    ]
 
 
 @pytest_twisted.ensureDeferred
@@ -44,4 +47,4 @@ async def test_a_sender_gets_its_rate() -> None:
     # A moment may pass between two reads.
     assert burst <= len(loud) < burst + 20
     assert loud[:burst] == [str(number) for number in range(burst)]
-    assert log.lines()[-1] == f"Of note: limited {200 - len(loud)}"
+    assert log.lines()[-1] == f"Of note: dropped_over_rate {200 - len(loud)}"

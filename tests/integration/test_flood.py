@@ -44,9 +44,9 @@ async def test_forged_senders_push_out_each_other() -> None:
             await deferLater(reactor, 0, lambda: None)
     accounts = service.snapshot()
     assert accounts.inconsistencies() == []
-    assert accounts.total("shed") == accounts.total("dropped") == 0
-    assert accounts.total("sources_made") == FORGED + REAL
-    assert accounts.total("sources_evicted") == FORGED + REAL - MAX_SOURCES
+    assert accounts.total("dropped_queue_full") == accounts.total("dropped_by_kernel") == 0
+    assert accounts.total("senders_new") == FORGED + REAL
+    assert accounts.total("senders_evicted") == FORGED + REAL - MAX_SOURCES
     assert sum(worker.senders for worker in accounts.workers) == MAX_SOURCES
     # What an evicted sender had begun is handed out, too.
     assert sum(message.text.startswith("a line without an end") for message in module.messages) == FORGED // 4

@@ -54,8 +54,8 @@ async def round_trip(*options: str) -> tuple[dict[str, Any], dict[str, int], Rec
         lanes, readers = service._workers.lanes, service._readers
     counters = total(lane.counters for lane in lanes)
     counters["received"] = sum(reader.counters.datagrams for reader in readers)
-    counters["not received"] = sum(reader.counters.dropped for reader in readers)
-    counters["not received"] += sum(lane.queue_counters.shed for lane in lanes)
+    counters["not received"] = sum(reader.counters.dropped_by_kernel for reader in readers)
+    counters["not received"] += sum(lane.queue_counters.dropped_queue_full for lane in lanes)
     return account, counters, module
 
 
@@ -75,7 +75,7 @@ async def test_every_message_is_accounted_for(format: str, faults: str) -> None:
     assert counters["octets"] == sent["octets"]
     # What came late had been given up for missing, and lost, before.
     late = counters["late"] if format != "legacy" else 0
-    found = {name: counters.get(name, 0) for name in expected} | {"senders": counters["sources_made"]}
+    found = {name: counters.get(name, 0) for name in expected} | {"senders": counters["senders_new"]}
     found["missing"] -= late
     found["lost"] -= late if format == "sysdata" else 0
     assert found == expected
@@ -110,6 +110,6 @@ async def test_threads_together() -> None:
     assert account["sent"]["messages"] == 1600
     assert counters["datagrams"] == account["sent"]["datagrams"]
     assert counters["messages"] == account["netconsd"]["messages"]
-    assert counters["duplicates"] == account["netconsd"]["duplicates"]
+    assert counters["dropped_duplicate"] == account["netconsd"]["dropped_duplicate"]
     assert counters["missing"] - counters["late"] == account["netconsd"]["missing"]
-    assert counters["sources_made"] == account["sent"]["senders"] == 32
+    assert counters["senders_new"] == account["sent"]["senders"] == 32

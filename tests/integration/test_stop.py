@@ -125,7 +125,7 @@ async def test_the_totals(log: Log) -> None:
     assert len(workers_of) == 2
     assert of_module.startswith("Module module: 10 messages in ")
     assert in_all == "In all: 14 datagrams received, 10 messages from 4 senders"
-    assert of_note == "Of note: duplicates 3, empty 1"
+    assert of_note == "Of note: dropped_duplicate 3, dropped_empty 1"
 
 
 @pytest_twisted.ensureDeferred
@@ -168,7 +168,7 @@ async def test_what_was_shed_is_told(log: Log) -> None:
         # The stop reads them; a message has its place until it has been delivered.
         after_turns(3, module.release.set)
     assert module.texts == ["0", "1", "2"]
-    assert log.lines()[-1] == "Of note: shed 7"
+    assert log.lines()[-1] == "Of note: dropped_queue_full 7"
 
 
 @pytest_twisted.ensureDeferred
@@ -301,7 +301,7 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
     (warning,) = [line for line in log.lines(LogLevel.warn) if "a module does not return" in line]
     # Datagrams, not places of the queue.
     assert "What is in its queue, 3 datagrams, is lost" in warning
-    assert log.lines()[-1] == "Of note: abandoned 3"
+    assert log.lines()[-1] == "Of note: dropped_at_stop 3"
     assert events[-1] == "module stop"
     release.set()
     (lane,) = workers.unfinished

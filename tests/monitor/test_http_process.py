@@ -54,7 +54,7 @@ def test_a_monitored_daemon(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert 'netconsd_received_datagrams_total{listener="0"} 4.0\n' in page
-    assert sum(map(float, re.findall(r"^netconsd_duplicate_datagrams_total\S+ (.*)$", page, re.MULTILINE))) == 1
+    assert sum(map(float, re.findall(r"^netconsd_dropped_duplicate_datagrams_total\S+ (.*)$", page, re.MULTILINE))) == 1
     assert "Listener 0: 4 datagrams; octets " in rest
     assert "Module printer: 3 messages in " in rest
     assert "In all: 4 datagrams received, 3 messages from 1 senders" in rest

@@ -85,8 +85,16 @@ def test_what_may_be_lost_is_on_the_dashboard_and_alerted() -> None:
     """Whatever is dropped by us, or by the kernel in front of us, is both shown and alerted."""
     shown = {name for panel in PANELS for target in panel.get("targets", ()) for name in METRIC.findall(target["expr"])}
     alerted = {name for rule in RULES for name in METRIC.findall(rule["expr"])}
-    dropped = ("kernel_dropped_datagrams", "shed_datagrams", "skipped_datagrams", "discarded_datagrams")
+    dropped = (
+        "dropped_by_kernel_datagrams",
+        "dropped_queue_full_datagrams",
+        "dropped_error_datagrams",
+        "dropped_no_memory_datagrams",
+    )
     for what in (*dropped, "lost_messages", "module_errors", "module_lost_messages", "read_errors"):
         assert f"netconsd_{what}_total" in shown & alerted
     # What somebody asked to be dropped is shown, and alerts nobody.
-    assert {"netconsd_denied_datagrams_total", "netconsd_limited_datagrams_total"} <= shown - alerted
+    assert {
+        "netconsd_dropped_not_allowed_datagrams_total",
+        "netconsd_dropped_over_rate_datagrams_total",
+    } <= shown - alerted

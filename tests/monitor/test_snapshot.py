@@ -81,7 +81,7 @@ def test_they_add_up_whatever_arrives(batches: list[list[tuple[int, bytes]]], qu
         daemon.receive(batch, float(number))
     before = daemon.take()
     (worker,) = before.workers
-    assert before.received == worker.queued + before.total("shed")
+    assert before.received == worker.queued + before.total("dropped_queue_full")
     run(daemon.lane)
     accounts = daemon.take()
     assert accounts.inconsistencies() == []
@@ -108,16 +108,51 @@ def drained() -> Daemon:
         (
             "queued",
             [
-                "received 2 is not refused + denied + discarded + queued + shed 3",
-                "worker 0: queued 3 is not datagrams + skipped 2",
+                (
+                    "received 2 is not dropped_bad_address + dropped_not_allowed + "
+                    "dropped_no_memory + queued + dropped_queue_full 3"
+                ),
+                "worker 0: queued 3 is not datagrams + dropped_error 2",
             ],
         ),
-        ("shed", ["received 2 is not refused + denied + discarded + queued + shed 3"]),
-        ("skipped", ["worker 0: queued 2 is not datagrams + skipped 3"]),
-        ("octets", ["octets received 32 is not rejected_octets + shed_octets + skipped_octets + octets taken 33"]),
-        ("shed_octets", ["octets received 32 is not rejected_octets + shed_octets + skipped_octets + octets taken 33"]),
-        ("sources_made", ["worker 0: sources_made 2 is not sources_aged + sources_evicted + senders 1"]),
-        ("empty", ["worker 0: datagrams 2 is not whole + fragments + legacy + duplicates + empty + limited 3"]),
+        (
+            "dropped_queue_full",
+            [
+                (
+                    "received 2 is not dropped_bad_address + dropped_not_allowed + "
+                    "dropped_no_memory + queued + dropped_queue_full 3"
+                )
+            ],
+        ),
+        ("dropped_error", ["worker 0: queued 2 is not datagrams + dropped_error 3"]),
+        (
+            "octets",
+            [
+                (
+                    "octets received 32 is not dropped_bytes + dropped_queue_full_bytes + "
+                    "dropped_error_bytes + octets taken 33"
+                )
+            ],
+        ),
+        (
+            "dropped_queue_full_bytes",
+            [
+                (
+                    "octets received 32 is not dropped_bytes + dropped_queue_full_bytes + "
+                    "dropped_error_bytes + octets taken 33"
+                )
+            ],
+        ),
+        ("senders_new", ["worker 0: senders_new 2 is not senders_expired + senders_evicted + senders 1"]),
+        (
+            "dropped_empty",
+            [
+                (
+                    "worker 0: datagrams 2 is not whole + fragments + legacy + "
+                    "dropped_duplicate + dropped_empty + dropped_over_rate 3"
+                )
+            ],
+        ),
         ("lines", ["worker 0: messages 2 is not whole + reassembled + lines 3"]),
     ],
 )
@@ -129,14 +164,14 @@ def test_what_does_not_add_up_is_told(counter: str, told: list[str]) -> None:
     assert accounts.inconsistencies() == told
 
 
-@pytest.mark.parametrize("fate", ["refused", "denied", "discarded"])
+@pytest.mark.parametrize("fate", ["dropped_bad_address", "dropped_not_allowed", "dropped_no_memory"])
 def test_what_a_listener_rejects_adds_up(fate: str) -> None:
     """A datagram that goes to no worker has one of three fates, and its bytes are counted with it."""
     daemon = drained()
     daemon.reader.counters.datagrams += 1
     daemon.reader.counters.octets += 9
     setattr(daemon.reader.counters, fate, 1)
-    daemon.reader.counters.rejected_octets += 9
+    daemon.reader.counters.dropped_bytes += 9
     assert daemon.take().inconsistencies() == []
 
 
@@ -148,12 +183,12 @@ def test_a_module_that_missed_a_message_is_told() -> None:
 
 
 def test_what_is_still_queued_does_not_add_up() -> None:
-    """A worker whose thread is gone and whose queue is not empty has lost something."""
+    """A worker whose thread is gone and whose queue is not dropped_empty has lost something."""
     daemon = Daemon()
     daemon.receive([(0, b"text")])
     assert daemon.take().inconsistencies() == [
-        "octets received 4 is not rejected_octets + shed_octets + skipped_octets + octets taken 0",
-        "worker 0: queued 1 is not datagrams + skipped 0",
+        "octets received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + octets taken 0",
+        "worker 0: queued 1 is not datagrams + dropped_error 0",
         "worker 0: 1 places of its queue are taken",
     ]
 
@@ -165,7 +200,12 @@ def test_a_worker_that_is_busy_is_not_asked() -> None:
     daemon.lane.running = True
     assert daemon.take().inconsistencies() == []
     daemon.reader.counters.datagrams += 1
-    assert daemon.take().inconsistencies() == ["received 2 is not refused + denied + discarded + queued + shed 1"]
+    assert daemon.take().inconsistencies() == [
+        (
+            "received 2 is not dropped_bad_address + dropped_not_allowed + "
+            "dropped_no_memory + queued + dropped_queue_full 1"
+        )
+    ]
 
 
 def test_a_module_that_has_a_batch() -> None:
@@ -223,9 +263,9 @@ def test_what_a_worker_leaves_that_did_not_end() -> None:
     daemon.receive([(0, b"never looked at")] * 3)
     daemon.lane.running = True
     (worker,) = daemon.take().workers
-    assert (worker.queued, worker.held, worker.abandoned, daemon.lane.waiting) == (3, 1, 4, 3)
+    assert (worker.queued, worker.held, worker.dropped_at_stop, daemon.lane.waiting) == (3, 1, 4, 3)
     daemon.lane.running = False
-    assert daemon.take().workers[0].abandoned == 0
+    assert daemon.take().workers[0].dropped_at_stop == 0
 
 
 def test_what_is_held_is_known() -> None:
@@ -244,10 +284,10 @@ def test_a_snapshot_stays() -> None:
     first = daemon.take()
     daemon.lane.counters.whole += 1
     daemon.lane.delays.observe(1.0)
-    daemon.reader.counters.refused += 1
+    daemon.reader.counters.dropped_bad_address += 1
     assert first.workers[0].counters["whole"] == 2
     assert first.workers[0].delays.count == 2
-    assert first.total("refused") == 0
+    assert first.total("dropped_bad_address") == 0
     assert daemon.reader.looks == 1
 
 
@@ -258,7 +298,7 @@ def test_nothing_adds_up_to_nothing() -> None:
 
 def test_numbers_of_different_moments_are_never_negative() -> None:
     """Counters read while the worker counts can be a moment apart, and then nothing is queued or held."""
-    counters = dict.fromkeys([*COUNTERS, "queued", "shed"], 0) | {
+    counters = dict.fromkeys([*COUNTERS, "queued", "dropped_queue_full"], 0) | {
         "messages": 5,
         "whole": 4,
         "datagrams": 6,

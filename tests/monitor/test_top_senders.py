@@ -141,5 +141,5 @@ def test_two_at_a_time_wait_for_each_other() -> None:
 def test_what_is_not_counted_cannot_be_asked_for() -> None:
     """Nothing but the counters of senders."""
     _, top = make()
-    with pytest.raises(ValueError, match=r"^'x' is not one of datagrams, octets, messages, .*, crowded$"):
+    with pytest.raises(ValueError, match=r"^'x' is not one of datagrams, octets, messages, .*, released_early$"):
         top.get("x")

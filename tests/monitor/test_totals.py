@@ -11,7 +11,7 @@ from netconsd.receive.histogram import Histogram
 
 NONE = Histogram(())
 LISTENER = asdict(ListenerCounters())
-WORKER = dict.fromkeys([*COUNTERS, *asdict(QueueCounters()), "acks_sent", "acks_failed", "acks_crowded"], 0)
+WORKER = dict.fromkeys([*COUNTERS, *asdict(QueueCounters()), "acks_sent", "acks_failed", "acks_dropped"], 0)
 
 
 def module(worker: int, messages: int, errors: int = 0) -> ModuleSnapshot:
@@ -29,17 +29,17 @@ def test_nothing_is_left_out() -> None:
         (module(0, 3), module(1, 4, errors=1)),
     )
     lines = list(totals(accounts))
-    assert lines[0].startswith("Listener 0: 100 datagrams; octets 101, dropped 102, ")
-    assert lines[1].startswith(f"Worker 0: {worker['messages']} messages from {worker['sources_made']} senders; ")
+    assert lines[0].startswith("Listener 0: 100 datagrams; octets 101, dropped_by_kernel 102, ")
+    assert lines[1].startswith(f"Worker 0: {worker['messages']} messages from {worker['senders_new']} senders; ")
     assert lines[2] == "Worker 1: 0 messages from 0 senders"
     assert lines[3] == "Module printer: 7 messages in 4 batches, 0.500 seconds, errors 1"
     assert lines[4].startswith("In all: 100 datagrams received, ")
-    assert lines[5].startswith("Of note: dropped 102, ")
+    assert lines[5].startswith("Of note: dropped_by_kernel 102, ")
     assert len(lines) == 6
     for name, count in listener.items():
         assert f"{name} {count}" in lines[0] or name == "datagrams"
     for name, count in worker.items():
-        assert f"{name} {count}" in lines[1] or name in ("messages", "sources_made")
+        assert f"{name} {count}" in lines[1] or name in ("messages", "senders_new")
     for name in OF_NOTE:
         assert f"{name} {(listener | worker)[name]}" in lines[5]
 
@@ -60,4 +60,4 @@ def test_what_modules_lost_and_workers_abandoned() -> None:
     )
     lines = list(totals(accounts))
     assert lines[2] == "Module printer: 6 messages in 4 batches, 0.500 seconds, lost 3"
-    assert lines[-1] == "Of note: abandoned 6, lost_by_modules 3"
+    assert lines[-1] == "Of note: dropped_at_stop 6, lost_by_modules 3"

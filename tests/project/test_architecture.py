@@ -32,13 +32,3 @@ def test_every_room_is_in_the_docs() -> None:
     text = (ROOT / "docs/architecture.rst").read_text()
     rooms = [file.stem for file in PACKAGE.rglob("*.py") if file.stem != "__init__"]
     assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
-
-
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout knows which files are tracked")
-def test_no_file_is_long() -> None:
-    """No file of Python or Cython in the repository has more than 500 lines, the tests included."""
-    command = ["git", "ls-files", "-z", "*.py", "*.pyx"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = [name for name in listed.split("\0") if (ROOT / name).is_file()]
-    assert len(names) > 100
-    assert [name for name in names if len((ROOT / name).read_text(encoding="utf-8").splitlines()) > 500] == []

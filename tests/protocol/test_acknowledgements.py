@@ -197,7 +197,7 @@ def test_an_emergency_far_behind_is_no_reset() -> None:
     """A record re-sent in an emergency, from before what is remembered, is a repeat; without the mark, a reset."""
     harness = fed(*range(1000, 1100))
     assert harness.feed(b"6,990,99000,-,ncemg=1;x\n") == []
-    assert harness.counters.duplicates == 1
+    assert harness.counters.dropped_duplicate == 1
     assert ack(harness) == (1099, [])
     assert marks(harness.records(990)) == [(990, "R")]
 

@@ -96,7 +96,7 @@ def test_forged_senders_are_not_all_answered() -> None:
     for key in keys:
         answers.feed(key, 1, now=0.0)
     assert len(answers.new()) == RECENT_LIMIT
-    assert answers.acks.counters.crowded == 10
+    assert answers.acks.counters.dropped == 10
     answers.feed(keys[-1], 2, now=ACK_SECONDS)
     assert answers.new() == [(keys[-1], b"ncrx2")]
 

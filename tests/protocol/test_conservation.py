@@ -99,7 +99,7 @@ def test_the_ledger_closes_whatever_arrives(
     assert senders.waiting_bytes == 0
     assert counters.datagrams == sum(len(batch) for _, batch in arrivals)
     assert counters.octets == sum(len(datagram) for _, batch in arrivals for _, datagram in batch)
-    assert counters.sources_made == counters.sources_aged + counters.sources_evicted + len(senders)
+    assert counters.senders_new == counters.senders_expired + counters.senders_evicted + len(senders)
     whole = [message for message in out if isinstance(message, LegacyDatagram)]
     assert len(whole) == (counters.legacy if legacy_datagrams else 0)
     assert_ledger_closes(counters, [message for message in out if not isinstance(message, LegacyDatagram)])
@@ -129,7 +129,7 @@ def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data:
     out = [message for each in arrivals for message in senders.feed([KEYS[0]], [each], 5.0, 1.0)]
     out += senders.flush()
     assert Counter(message.raw for message in out) == Counter(each.partition(b";")[2] for each in sent.values())
-    assert counters.duplicates == len(arrivals) - len(parts)
+    assert counters.dropped_duplicate == len(arrivals) - len(parts)
     assert_ledger_closes(counters, out)
     in_order = [message.seq for message in out if isinstance(message, ExtendedMessage) and not message.out_of_order]
     assert in_order == sorted(in_order)

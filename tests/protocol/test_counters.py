@@ -98,14 +98,17 @@ def test_the_two_equations_hold(received: list[tuple[int, bytes, float]], limit:
     assert inconsistencies(total([counters])) == []
 
 
-@pytest.mark.parametrize("name", ["datagrams", "whole", "fragments", "legacy", "duplicates", "empty", "limited"])
+@pytest.mark.parametrize(
+    "name", ["datagrams", "whole", "fragments", "legacy", "dropped_duplicate", "dropped_empty", "dropped_over_rate"]
+)
 def test_a_datagram_under_no_heading_is_seen(name: str) -> None:
     """One datagram more or less than headings say is a line with both numbers; and so it is with messages."""
     counters = WorkerCounters()
     setattr(counters, name, 7)
     found = inconsistencies(total([counters]))
     sides = (7, 0) if name == "datagrams" else (0, 7)
-    assert (
-        found[0] == f"datagrams {sides[0]} is not whole + fragments + legacy + duplicates + empty + limited {sides[1]}"
+    assert found[0] == (
+        f"datagrams {sides[0]} is not whole + fragments + legacy + "
+        f"dropped_duplicate + dropped_empty + dropped_over_rate {sides[1]}"
     )
     assert found[1:] == (["messages 0 is not whole + reassembled + lines 7"] if name == "whole" else [])

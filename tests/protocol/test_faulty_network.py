@@ -129,7 +129,7 @@ def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, m
         assert {message.seq - FIRST_SEQ for message in delivered} == passed
         if len(template) == 1:
             assert len(delivered) == len(passed)
-            assert counters.duplicates == len(arrivals) - len(passed)
+            assert counters.dropped_duplicate == len(arrivals) - len(passed)
         for message in delivered:
             _, pieces = traffic.fleets[sender].message(message.seq - FIRST_SEQ)
             body = b"".join(piece.partition(b";")[2] for piece in pieces)
@@ -176,7 +176,7 @@ def test_harm_is_done_to_what_was_harmed(faults: Faults, seed: int, messages: in
                 assert datagram in text
             else:
                 absent += (FIRST_SEQ + nth, datagram.partition(b";")[2]) not in records
-        assert absent <= own.counters.duplicates
+        assert absent <= own.counters.dropped_duplicate
 
 
 @given(hostile, seeds, st.integers(1, MESSAGES))

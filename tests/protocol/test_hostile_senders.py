@@ -174,7 +174,7 @@ def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
             base = (turn * 100 + number) * 10
             lane.now += 1e-5
             out += lane.feed((key, extended("", seq=turn)), *((forged(base + each), b"x\n") for each in range(10)))
-    assert lane.counters.sources_evicted == 100_000 + 100 - 1200
+    assert lane.counters.senders_evicted == 100_000 + 100 - 1200
     assert len(lane.table) == 1200
     assert lane.counters.resets == 100
     for key in real:

@@ -67,7 +67,7 @@ def test_what_is_not_legacy_text_is_no_legacy_datagram() -> None:
     out, counters = fed(extended("x"), b"", malformed)
     assert [kind for kind, _ in out] == ["ExtendedMessage", "LegacyDatagram", "LegacyMessage"]
     assert out[1] == ("LegacyDatagram", malformed)
-    assert (counters.empty, counters.malformed, counters.legacy) == (1, 1, 1)
+    assert (counters.dropped_empty, counters.malformed, counters.legacy) == (1, 1, 1)
 
 
 def test_the_table_passes_it_on() -> None:

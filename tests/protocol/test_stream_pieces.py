@@ -68,7 +68,7 @@ class TestFragments:
         harness.wait(HOLD)
         harness.feed(second)
         assert marks(harness.wait(HOLD)) == [(2, "LI")]
-        assert harness.counters.duplicates == 0
+        assert harness.counters.dropped_duplicate == 0
 
     def test_the_whole_record_after_an_incomplete_one_is_delivered(self) -> None:
         """An incomplete record is not taken for the record: its repeat in full is late, not a duplicate."""
@@ -79,7 +79,7 @@ class TestFragments:
         harness.wait(HOLD)
         assert marks(harness.feed(first, second)) == [(2, "L")]
         assert harness.feed(first) == []
-        assert harness.counters.duplicates == 1
+        assert harness.counters.dropped_duplicate == 1
 
     def test_a_repeated_piece_is_a_duplicate(self) -> None:
         """A piece whose bytes are all there is dropped and counted; so is one of a record delivered or held."""
@@ -87,13 +87,13 @@ class TestFragments:
         first, second = self.pieces(5)
         harness.records(1)
         harness.feed(first, first)
-        assert harness.counters.duplicates == 1
+        assert harness.counters.dropped_duplicate == 1
         harness.feed(second)  # now it waits for 2 to 4
         harness.feed(first)
-        assert harness.counters.duplicates == 2
+        assert harness.counters.dropped_duplicate == 2
         assert seqs(harness.wait(HOLD)) == [5]
         harness.feed(second)
-        assert harness.counters.duplicates == 3
+        assert harness.counters.dropped_duplicate == 3
 
     def test_the_same_record_with_another_total_is_its_own_reassembly(self) -> None:
         """A record sent again with a longer msgid does not mix with the first try; the first complete one counts."""
@@ -103,7 +103,7 @@ class TestFragments:
         assert harness.feed(first_try[0], second_try[0]) == []
         assert only(harness.feed(second_try[1])).msgid == 10
         assert harness.wait(HOLD) == []
-        assert harness.counters.superseded == 1
+        assert harness.counters.dropped_superseded == 1
 
     @pytest.mark.parametrize(
         "ncfrag", ["0/0", f"0/{TOTAL_LIMIT + 1}", "0/3", "4/7", "7/7", "8/7", "-1/7", "0", "/", "0/7,ncfrag=0/7"]
@@ -133,7 +133,7 @@ class TestFragments:
         for seq in range(REASSEMBLIES_LIMIT):
             assert harness.feed(self.pieces(seq)[0]) == []
         assert marks(harness.feed(self.pieces(REASSEMBLIES_LIMIT)[0])) == [(0, "RI")]
-        assert harness.counters.crowded == 1
+        assert harness.counters.released_early == 1
 
     def test_the_pieces_of_a_record_that_was_pushed_out_are_delivered_too(self) -> None:
         """A record that was delivered unfinished for lack of room, behind a gap, is delivered whole when it comes."""
@@ -213,7 +213,7 @@ class TestLegacy:
         """A datagram without a byte yields nothing and is counted."""
         harness = Harness()
         assert harness.feed(b"") == []
-        assert harness.counters.empty == 1
+        assert harness.counters.dropped_empty == 1
 
 
 class TestFlush:

@@ -126,14 +126,14 @@ def test_one_sender_too_many_pushes_out_the_longest_silent_one() -> None:
     harness.now += 1
     harness.record(4, 1)
     assert len(harness.table) == 3
-    assert harness.counters.sources_evicted == 1
+    assert harness.counters.senders_evicted == 1
     (message,) = harness.record(1, 3)
     assert isinstance(message, ExtendedMessage)
     assert not message.seq_reset
     (message,) = harness.record(2, 2)
     assert isinstance(message, ExtendedMessage)
     assert message.seq_reset
-    assert (harness.counters.sources_made, harness.counters.sources_evicted) == (5, 2)
+    assert (harness.counters.senders_new, harness.counters.senders_evicted) == (5, 2)
 
 
 def test_what_an_evicted_sender_had_in_flight_is_delivered() -> None:
@@ -161,7 +161,7 @@ def test_silent_senders_are_forgotten() -> None:
         harness.advance(harness.table.next_deadline() - harness.now)
         remembered[harness.now] = len(harness.table)
     assert remembered == {70: 2, 80: 2, 90: 2, 100: 1, 110: 1, 120: 1, 130: 1, 140: 1, 150: 1, 160: 0}
-    assert harness.counters.sources_aged == 2
+    assert harness.counters.senders_expired == 2
 
 
 def test_what_a_forgotten_sender_held_is_delivered() -> None:
@@ -194,7 +194,7 @@ def test_forged_senders_with_gaps_cannot_fill_the_memory() -> None:
         assert harness.table.waiting_bytes <= limit
     early = [address for address, seq in seen(delivered) if seq == 3]
     assert early[:2] == ["10.0.0.0", "10.0.0.1"]
-    assert harness.counters.crowded == len(early)
+    assert harness.counters.released_early == len(early)
     assert len(early) + len(seen(harness.table.flush())) == 90
 
 
@@ -211,7 +211,7 @@ def test_what_waits_longest_is_not_who_waited_before() -> None:
     harness.record(1, 5)
     early = harness.record(2, 5, "y" * 2500)
     assert seen(early) == [("10.0.0.2", 3), ("10.0.0.2", 5)]
-    assert harness.counters.crowded == 1
+    assert harness.counters.released_early == 1
     assert seen(harness.advance(HOLD)) == [("10.0.0.1", 5)]
 
 
@@ -287,7 +287,7 @@ def test_a_burst_is_within_the_rate() -> None:
     harness = limited()
     out = harness.feed(*((1, extended("", seq=seq)) for seq in range(3 * burst)))
     assert [seq for _, seq in seen(out)] == list(range(burst))
-    assert harness.counters.limited == 2 * burst
+    assert harness.counters.dropped_over_rate == 2 * burst
 
 
 def test_a_sender_gets_its_rate_in_the_long_run() -> None:
@@ -297,7 +297,7 @@ def test_a_sender_gets_its_rate_in_the_long_run() -> None:
         harness.now = number / 100
         harness.feed((1, b"line\n"))
     assert harness.counters.lines == pytest.approx(10 * (600 + BURST_SECONDS), abs=1)
-    assert harness.counters.lines + harness.counters.limited == harness.counters.datagrams == 60_000
+    assert harness.counters.lines + harness.counters.dropped_over_rate == harness.counters.datagrams == 60_000
 
 
 def test_a_sender_within_its_rate_loses_nothing() -> None:
@@ -308,7 +308,7 @@ def test_a_sender_within_its_rate_loses_nothing() -> None:
         harness.feed((1, b"line\n"))
     harness.now += BURST_SECONDS
     harness.feed(*((1, b"line\n"),) * round(10 * BURST_SECONDS))
-    assert harness.counters.limited == 0
+    assert harness.counters.dropped_over_rate == 0
 
 
 def test_a_limited_sender_takes_nothing_from_others() -> None:
@@ -319,8 +319,8 @@ def test_a_limited_sender_takes_nothing_from_others() -> None:
         harness.feed((1, b"shout\n"))
         if number % 100 == 0:
             harness.feed((2, b"speak\n"))
-    assert harness.counters.limited == 1000 - 10 * round(BURST_SECONDS) - 9
-    assert harness.counters.sources_evicted == 0
+    assert harness.counters.dropped_over_rate == 1000 - 10 * round(BURST_SECONDS) - 9
+    assert harness.counters.senders_evicted == 0
     shouting, speaking = harness.table.top(2, "datagrams")
     assert (shouting.datagrams, shouting.octets, shouting.last_seen) == (1000, 6000, harness.now)
     assert (speaking.datagrams, speaking.messages) == (10, 10)
@@ -330,7 +330,7 @@ def test_without_a_rate_nobody_is_limited() -> None:
     """The limit is off unless it is asked for."""
     harness = Harness()
     harness.feed(*((1, b"line\n"),) * 100_000)
-    assert harness.counters.limited == 0
+    assert harness.counters.dropped_over_rate == 0
 
 
 def test_the_top_list() -> None:
@@ -377,7 +377,7 @@ def test_senders_add_up_to_the_worker(
     for each in senders:
         assert inconsistencies(asdict(each)) == []
     assert set(SENDER_COUNTERS) == set(COUNTERS) - {
-        *("skipped", "skipped_octets", "sources_made", "sources_aged", "sources_evicted")
+        *("dropped_error", "dropped_error_bytes", "senders_new", "senders_expired", "senders_evicted")
     }
 
 
@@ -397,8 +397,8 @@ def test_what_is_counted_of_a_sender() -> None:
         *((1, b"** replaying previous printk message **\n" + extended("", seq=seq, ts_usec=7)) for seq in (2, 3, 3))
     )
     harness.feed(*((1, b"too much\n"),) * 5)
-    lines, odd = harness.table.top(1, "lines")[0], harness.table.top(1, "duplicates")[0]
-    assert (lines.address, lines.legacy, lines.lines, lines.empty, lines.whole, lines.resets) == (
+    lines, odd = harness.table.top(1, "lines")[0], harness.table.top(1, "dropped_duplicate")[0]
+    assert (lines.address, lines.legacy, lines.lines, lines.dropped_empty, lines.whole, lines.resets) == (
         "10.0.0.2",
         2,
         3,
@@ -409,9 +409,11 @@ def test_what_is_counted_of_a_sender() -> None:
     assert odd.address == "10.0.0.1"
     found = {name: getattr(odd, name) for name in SENDER_COUNTERS if name not in ("octets", "missing")}
     assert found == {
-        "datagrams": 15, "messages": 9, "whole": 6, "fragments": 1, "legacy": 2, "duplicates": 2, "empty": 0,
-        "limited": 4, "lines": 2, "reassembled": 1, "lost": 0, "late": 1, "incomplete": 1, "superseded": 0,
-        "malformed": 1, "resets": 2, "replayed": 2, "crowded": 0,
+        "datagrams": 15, "messages": 9, "whole": 6, "fragments": 1, "legacy": 2,
+        "dropped_duplicate": 2, "dropped_empty": 0,
+        "dropped_over_rate": 4, "lines": 2, "reassembled": 1, "lost": 0, "late": 1,
+        "incomplete": 1, "dropped_superseded": 0,
+        "malformed": 1, "resets": 2, "replayed": 2, "released_early": 0,
     }  # fmt: skip
     for name in SENDER_COUNTERS:
         first, *others = [getattr(each, name) for each in harness.table.top(3, name)]

@@ -75,7 +75,7 @@ def test_the_counters_add_up() -> None:
     assert counters.datagrams == lane.queue_counters.queued == 8
     assert inconsistencies(total([counters])) == []
     assert counters.messages == len(delivered.messages)
-    assert (counters.empty, counters.duplicates, counters.fragments, counters.whole) == (1, 1, 1, 3)
+    assert (counters.dropped_empty, counters.dropped_duplicate, counters.fragments, counters.whole) == (1, 1, 1, 3)
 
 
 def test_senders_are_remembered() -> None:
@@ -83,7 +83,7 @@ def test_senders_are_remembered() -> None:
     lane = lane_with(Delivered())
     lane.put([ALICE, BOB, ALICE, source("192.0.2.1", 6666).key], lines(range(4)), 0.0, 0.0)
     run(lane)
-    assert lane.senders == lane.counters.sources_made == 3
+    assert lane.senders == lane.counters.senders_new == 3
 
 
 # What it tells.
@@ -159,8 +159,8 @@ def test_what_an_exception_skips_is_counted(errors: LoggedFailures) -> None:
     assert errors() == [ValueError] * 2
     counters = lane.counters
     # 8192 messages are handed out at a time: after the second datagram.
-    assert (counters.datagrams, counters.skipped) == (3, 3)
-    assert counters.datagrams + counters.skipped == lane.queue_counters.queued
+    assert (counters.datagrams, counters.dropped_error) == (3, 3)
+    assert counters.datagrams + counters.dropped_error == lane.queue_counters.queued
     assert lane.backlog == 0
 
 
@@ -174,7 +174,7 @@ def test_a_full_queue_sheds_the_newest_and_counts() -> None:
     put(lane, *lines(range(3)))
     put(lane, *lines(range(3, 7)))
     put(lane, *lines([7]))
-    assert (lane.queue_counters.queued, lane.queue_counters.shed) == (5, 3)
+    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (5, 3)
     assert lane.backlog == 5
     run(lane)
     assert delivered.texts == ["0", "1", "2", "3", "4"]
@@ -186,7 +186,7 @@ def test_a_batch_that_just_fits_is_kept_whole() -> None:
     delivered = Delivered()
     lane = lane_with(delivered, queue=4)
     put(lane, *lines(range(4)))
-    assert (lane.queue_counters.queued, lane.queue_counters.shed) == (4, 0)
+    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (4, 0)
     run(lane)
     assert len(delivered.texts) == 4
 
@@ -212,7 +212,7 @@ def test_there_is_room_again_when_the_lane_has_worked() -> None:
     # A batch takes its places until it has been delivered, so that what a slow module holds up is bounded, too.
     assert backlogs == [4, 2, 2]
     assert delivered.texts == ["0", "1", "2", "3", "4", "5"]
-    assert (lane.queue_counters.queued, lane.queue_counters.shed) == (6, 2)
+    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (6, 2)
     assert lane.backlog == 0
 
 
@@ -244,7 +244,7 @@ def test_behind_a_large_datagram_that_does_not_fit_nothing_passes() -> None:
     delivered = Delivered()
     lane = lane_with(delivered, queue=4)
     put(lane, b"small\n", b"x" * 5000 + b"\n", b"small, too\n")
-    assert (lane.queue_counters.queued, lane.queue_counters.shed) == (1, 2)
+    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (1, 2)
     assert lane.backlog == 1
     run(lane)
     assert delivered.texts == ["small"]
@@ -255,9 +255,9 @@ def test_into_an_empty_queue_fits_a_datagram_of_any_size() -> None:
     delivered = Delivered()
     lane = lane_with(delivered, queue=1)
     put(lane, b"x" * 5000 + b"\n", b"another\n")
-    assert (lane.queue_counters.queued, lane.queue_counters.shed) == (1, 1)
+    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (1, 1)
     put(lane, b"one more\n")
-    assert (lane.queue_counters.queued, lane.queue_counters.shed) == (1, 2)
+    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (1, 2)
     run(lane)
     assert delivered.texts == ["x" * 5000]
 
@@ -271,7 +271,7 @@ def test_the_queue_never_exceeds_its_bound(batches: list[list[int]], limit: int)
     for sizes in batches:
         put(lane, *(b"x" * size for size in sizes))
         assert 0 <= lane.backlog <= max(limit, largest)
-    assert lane.queue_counters.queued + lane.queue_counters.shed == sum(map(len, batches))
+    assert lane.queue_counters.queued + lane.queue_counters.dropped_queue_full == sum(map(len, batches))
     run(lane)
     assert lane.backlog == 0
     assert lane.counters.datagrams == lane.queue_counters.queued
@@ -323,4 +323,4 @@ def test_no_memory_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(lane, "_queue", SimpleNamespace(put=fail))
     lane.put([ALICE, ALICE], [b"a\n", b"b\n"], 0.0, 0.0)
-    assert (lane.queue_counters.shed, lane.queue_counters.queued, lane.backlog) == (2, 0, 0)
+    assert (lane.queue_counters.dropped_queue_full, lane.queue_counters.queued, lane.backlog) == (2, 0, 0)

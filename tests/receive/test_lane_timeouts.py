@@ -93,7 +93,7 @@ def test_silent_senders_are_forgotten(scripted: Scripted) -> None:
     scripted.items += [Scripted.NOTHING] * 3
     run(lane)
     assert scripted.timeouts == [None, 10.0, 10.0, 10.0, None]
-    assert lane.counters.sources_aged == 1
+    assert lane.counters.senders_expired == 1
     assert lane.senders == 0
 
 
@@ -114,7 +114,7 @@ def test_the_table_is_shared_out_among_the_lanes() -> None:
     lane.put(senders, lines(range(6)), 0.0, 0.0)
     run(lane)
     assert lane.senders == 4
-    assert lane.counters.sources_evicted == 2
+    assert lane.counters.senders_evicted == 2
 
 
 # What cannot end a lane.
@@ -208,7 +208,7 @@ def test_a_lane_survives_a_bug_in_its_table() -> None:
         run(lane)
     assert logged_failures(events) == ["IndexError"]
     assert delivered.texts == ["2"]
-    assert lane.queue_counters.shed == 1
+    assert lane.queue_counters.dropped_queue_full == 1
 
 
 def test_a_lane_survives_a_bug_at_a_deadline(scripted: Scripted) -> None:

@@ -200,4 +200,4 @@ def test_totals_survive_the_stop() -> None:
     sums = Counter[str]()
     for lane in workers.lanes:
         sums.update({name: getattr(lane.counters, name) for name in COUNTERS})
-    assert (sums["datagrams"], sums["messages"], sums["sources_made"]) == (20, 20, 10)
+    assert (sums["datagrams"], sums["messages"], sums["senders_new"]) == (20, 20, 10)

@@ -221,7 +221,7 @@ def test_an_unreadable_host_is_refused(host: str) -> None:
     rig.receive(b"bad", host)
     rig.receive(b"good")
     rig.clock.advance(0)
-    assert rig.listener.counters.refused == 1
+    assert rig.listener.counters.dropped_bad_address == 1
     assert rig.listener.counters.datagrams == 2
     assert [batch[1] for batch in rig.even.batches] == [[b"good"]]
     assert rig.odd.batches == []
@@ -235,7 +235,7 @@ def test_whatever_the_host_is_the_datagram_is_counted(hosts: list[str]) -> None:
         rig.receive(b"x", host)
     rig.clock.advance(0)
     given_away = sum(len(batch[1]) for batch in rig.even.batches + rig.odd.batches)
-    assert rig.listener.counters.datagrams == len(hosts) == rig.listener.counters.refused + given_away
+    assert rig.listener.counters.datagrams == len(hosts) == rig.listener.counters.dropped_bad_address + given_away
 
 
 def test_strangers_are_counted_and_dropped() -> None:
@@ -244,7 +244,7 @@ def test_strangers_are_counted_and_dropped() -> None:
     for host in ("192.0.2.2", "192.0.2.4", "2001:db8::1"):
         rig.receive(b"x", host)
     rig.clock.advance(0)
-    assert (rig.listener.counters.datagrams, rig.listener.counters.denied) == (3, 2)
+    assert (rig.listener.counters.datagrams, rig.listener.counters.dropped_not_allowed) == (3, 2)
     assert rig.even.batches == [(["192.0.2.2 6665"], [b"x"], 1.5e9, 1000.0)]
 
 
@@ -269,10 +269,10 @@ def test_every_datagram_ends_in_a_counter() -> None:
     rig.clock.advance(0)
     sums = Counter[str]()
     for lane in workers.lanes:
-        sums.update(queued=lane.queue_counters.queued, shed=lane.queue_counters.shed)
-    assert rig.listener.counters.refused == 4
+        sums.update(queued=lane.queue_counters.queued, dropped_queue_full=lane.queue_counters.dropped_queue_full)
+    assert rig.listener.counters.dropped_bad_address == 4
     assert sums["queued"] == 14
-    assert sums["shed"] == 22
+    assert sums["dropped_queue_full"] == 22
 
 
 # The size of datagrams.
@@ -331,5 +331,5 @@ def test_what_a_lane_does_not_take_is_counted() -> None:
         rig.clock.advance(0)
     assert [str(event["log_failure"].value) for event in events] == ["no room"]
     counters = rig.listener.counters
-    assert (counters.datagrams, counters.discarded, counters.rejected_octets) == (2, 1, 16)
+    assert (counters.datagrams, counters.dropped_no_memory, counters.dropped_bytes) == (2, 1, 16)
     assert [batch[1] for batch in rig.odd.batches] == [[b"for the odd one"]]

@@ -61,9 +61,9 @@ def test_a_slow_module_or_a_shouting_sender_starves_no_other_lane() -> None:
     put(lanes[1], *lines(range(40)), sender=quiet.key)
     assert stuck.enough.wait(PATIENCE)
     assert stuck.texts[1] == [str(number) for number in range(40)]
-    assert lanes[1].queue_counters.shed == 0
+    assert lanes[1].queue_counters.dropped_queue_full == 0
     # One datagram of the fifty is in its hands.
-    assert (lanes[0].queue_counters.queued, lanes[0].queue_counters.shed) == (50, 951)
+    assert (lanes[0].queue_counters.queued, lanes[0].queue_counters.dropped_queue_full) == (50, 951)
     stuck.enough.clear()
     stuck.wanted = 50
     stuck.release.set()
@@ -72,7 +72,7 @@ def test_a_slow_module_or_a_shouting_sender_starves_no_other_lane() -> None:
     stuck.wanted = 60
     put(lanes[0], *lines(range(5000, 5010)), sender=loud.key)
     assert stuck.enough.wait(PATIENCE)
-    assert lanes[0].queue_counters.shed == 951
+    assert lanes[0].queue_counters.dropped_queue_full == 951
     assert stuck.texts[0] == [str(number) for number in [0, *range(49), *range(5000, 5010)]]
     workers.stop()
 
@@ -94,7 +94,7 @@ def test_a_place_in_a_queue_has_its_price(size: int, together: int) -> None:
                 senders.append(number.to_bytes(18, "big"))
             datagrams = [b"%d" % (each % 10) + bytes(max(0, size - 1)) for each in range(together)]
             lane.put(senders, datagrams, float(number), float(number))
-        assert lane.queue_counters.shed
+        assert lane.queue_counters.dropped_queue_full
         assert lane.backlog <= places
         return lane
 

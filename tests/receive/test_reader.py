@@ -57,14 +57,14 @@ class ScriptedReceiver:
         self.number = 0
         self.octets = 0
         self.truncated = 0
-        self.refused = 0
-        self.denied = 0
-        self.discarded = 0
-        self.rejected_octets = 0
+        self.dropped_bad_address = 0
+        self.dropped_not_allowed = 0
+        self.dropped_no_memory = 0
+        self.dropped_bytes = 0
 
     @property
     def datagrams(self) -> int:
-        return self.number + self.refused + self.denied + self.discarded
+        return self.number + self.dropped_bad_address + self.dropped_not_allowed + self.dropped_no_memory
 
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
         self.reads += 1
@@ -316,22 +316,32 @@ def test_a_lane_that_fails_does_not_make_us_deaf(rig: Any) -> None:
         assert each.reader.read(0.0) == 4
     assert "Reading failed" in formatEvent(events[0])
     counters = each.reader.counters
-    assert (counters.datagrams, counters.discarded, counters.rejected_octets, counters.read_errors) == (4, 2, 2, 1)
+    assert (counters.datagrams, counters.dropped_no_memory, counters.dropped_bytes, counters.read_errors) == (
+        4,
+        2,
+        2,
+        1,
+    )
     assert [len(datagrams) for _, datagrams, _, _ in each.lanes[1].batches] == [2]
 
 
 def test_what_a_receiver_discards_is_counted_and_told(rig: Any) -> None:
     """What there was no memory for is in the counters, and the log says why; then the reader goes on."""
     each = rig(MemoryError("no room"), 1)
-    each.receiver.discarded, each.receiver.rejected_octets = 3, 70
+    each.receiver.dropped_no_memory, each.receiver.dropped_bytes = 3, 70
     with capturedLogs() as events:
         each.wake()
     assert each.pausing
     counters = each.reader.counters
-    assert (counters.datagrams, counters.discarded, counters.rejected_octets, counters.read_errors) == (3, 3, 70, 1)
+    assert (counters.datagrams, counters.dropped_no_memory, counters.dropped_bytes, counters.read_errors) == (
+        3,
+        3,
+        70,
+        1,
+    )
     assert [str(event["log_failure"].value) for event in events] == ["no room"]
     each.reactor.advance(FAILURE_PAUSE)
-    assert (counters.datagrams, counters.discarded, counters.read_errors) == (4, 3, 1)
+    assert (counters.datagrams, counters.dropped_no_memory, counters.read_errors) == (4, 3, 1)
 
 
 # Counters.
@@ -340,14 +350,20 @@ def test_what_a_receiver_discards_is_counted_and_told(rig: Any) -> None:
 def test_counters(rig: Any) -> None:
     """Datagrams are counted with those that were dropped; bytes, cut and dropped ones as the receiver says."""
     each = rig(3, 1)
-    each.receiver.refused = 2
+    each.receiver.dropped_bad_address = 2
     each.receiver.truncated = 1
     assert each.reader.read(0.0) == 5
-    each.receiver.refused = 3
-    each.receiver.denied = 4
+    each.receiver.dropped_bad_address = 3
+    each.receiver.dropped_not_allowed = 4
     assert each.reader.read(0.0) == 6
     counters = each.reader.counters
-    assert (counters.datagrams, counters.octets, counters.refused, counters.denied, counters.truncated) == (
+    assert (
+        counters.datagrams,
+        counters.octets,
+        counters.dropped_bad_address,
+        counters.dropped_not_allowed,
+        counters.truncated,
+    ) == (
         11,
         40,
         3,
@@ -355,7 +371,7 @@ def test_counters(rig: Any) -> None:
         1,
     )
     given = sum(len(batch[1]) for lane in each.lanes for batch in lane.batches)
-    assert counters.datagrams == counters.refused + counters.denied + given
+    assert counters.datagrams == counters.dropped_bad_address + counters.dropped_not_allowed + given
 
 
 @pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
@@ -373,9 +389,9 @@ def test_what_the_kernel_dropped_is_counted_at_the_stop(receiver: Any) -> None:
     send(bound.getsockname()[1], *[b"x" * 900] * 50)
     reader.drain()
     reader.stopListening()
-    assert reader.counters.dropped > 0
+    assert reader.counters.dropped_by_kernel > 0
     assert reader.counters.datagrams > 0
-    assert reader.counters.datagrams + reader.counters.dropped == 50
+    assert reader.counters.datagrams + reader.counters.dropped_by_kernel == 50
     assert reader.counters.octets == 900 * reader.counters.datagrams
 
 
@@ -385,16 +401,20 @@ def test_what_the_kernel_dropped_is_seen_while_it_runs(rig: Any, monkeypatch: py
     readings = iter([MemInfo(700, 4096, 2**32 - 2), MemInfo(0, 4096, 3)])
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: next(readings))
     each.reader.look()
-    assert (each.reader.counters.dropped, each.reader.buffer_used, each.reader.buffer_size) == (2**32 - 2, 700, 4096)
+    assert (each.reader.counters.dropped_by_kernel, each.reader.buffer_used, each.reader.buffer_size) == (
+        2**32 - 2,
+        700,
+        4096,
+    )
     each.reader.look()
-    assert (each.reader.counters.dropped, each.reader.buffer_used) == (2**32 + 3, 0)
+    assert (each.reader.counters.dropped_by_kernel, each.reader.buffer_used) == (2**32 + 3, 0)
     monkeypatch.undo()
 
 
 def test_sizes_of_reads(rig: Any) -> None:
     """How many datagrams a read found is kept, refused ones included, of reads that found any."""
     each = rig(3, 0, 1)
-    each.receiver.refused = 2
+    each.receiver.dropped_bad_address = 2
     for _ in range(3):
         each.reader.read(0.0)
     assert (each.reader.sizes.count, each.reader.sizes.sum) == (2, each.reader.counters.datagrams)

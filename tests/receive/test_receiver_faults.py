@@ -62,12 +62,12 @@ def test_no_memory_in_a_receiver(make: Any, here: Socket) -> None:
         got, failed = received(receiver, number)
         assert [owner[datagram] for _, datagram in got] == [sender for sender, _ in got]
         new = {name: count - before[name] for name, count in counted(receiver).items()}
-        assert new["datagrams"] == len(got) + new["denied"] + new["discarded"]
-        assert new["octets"] == sum(len(datagram) for _, datagram in got) + new["rejected_octets"]
+        assert new["datagrams"] == len(got) + new["dropped_not_allowed"] + new["dropped_no_memory"]
+        assert new["octets"] == sum(len(datagram) for _, datagram in got) + new["dropped_bytes"]
         # In plain Python it can be recvfrom() itself, or what keeps its results: an error, and no more is known.
         assert new["datagrams"] == 4 or (failed and make is PlainReceiver)
-        assert not new["discarded"] or failed
-        discarded += new["discarded"]
+        assert not new["dropped_no_memory"] or failed
+        discarded += new["dropped_no_memory"]
         number += 1
     assert discarded > 3
 
@@ -89,7 +89,10 @@ def received(receiver: Any, number: int) -> tuple[list[tuple[bytes, bytes]], boo
 
 def counted(receiver: Any) -> dict[str, int]:
     """What it has counted so far."""
-    return {name: getattr(receiver, name) for name in ("datagrams", "octets", "denied", "discarded", "rejected_octets")}
+    return {
+        name: getattr(receiver, name)
+        for name in ("datagrams", "octets", "dropped_not_allowed", "dropped_no_memory", "dropped_bytes")
+    }
 
 
 def test_no_memory_in_a_queue() -> None:
@@ -105,10 +108,14 @@ def test_no_memory_in_a_queue() -> None:
                 lane.put(senders, datagrams, 1.5e9 + number, 7.5 + number, False)
         except MemoryError:
             raised += 1
-            assert (lane.queue_counters.queued, lane.queue_counters.shed, lane.queue_counters.shed_octets) == (0, 0, 0)
+            assert (
+                lane.queue_counters.queued,
+                lane.queue_counters.dropped_queue_full,
+                lane.queue_counters.dropped_queue_full_bytes,
+            ) == (0, 0, 0)
         else:
-            assert lane.queue_counters.queued + lane.queue_counters.shed == 4
-            assert lane.queue_counters.shed_octets == 601 * lane.queue_counters.shed
+            assert lane.queue_counters.queued + lane.queue_counters.dropped_queue_full == 4
+            assert lane.queue_counters.dropped_queue_full_bytes == 601 * lane.queue_counters.dropped_queue_full
             queued += lane.queue_counters.queued == 3
             shed += lane.queue_counters.queued == 0
         assert lane.backlog == lane.queue_counters.queued
@@ -133,12 +140,12 @@ def test_no_memory_in_a_lane() -> None:
         lane.put([BOB], [b"more\n"], 1.5e9, 7.5)
         run(lane)
         counters = lane.counters
-        assert counters.datagrams + counters.skipped == len(batch) + 1
+        assert counters.datagrams + counters.dropped_error == len(batch) + 1
         assert sum(getattr(counters, fate) for fate in DATAGRAM_OUTCOMES) == counters.datagrams
-        assert counters.octets + counters.skipped_octets == sum(map(len, batch)) + 5
+        assert counters.octets + counters.dropped_error_bytes == sum(map(len, batch)) + 5
         assert "more" in delivered.texts
         assert lane.backlog == 0
-        new = counters.skipped
+        new = counters.dropped_error
         skipped += new
         number += 1
     assert skipped > len(batch)
@@ -163,7 +170,7 @@ for sent, errors in json.loads(sys.argv[2]):
         said.append([datagram.decode() for _, datagrams in receiver.receive() for datagram in datagrams])
     except OSError as error:
         said.append(error.errno)
-print(json.dumps([said, receiver.datagrams, receiver.octets, receiver.discarded]))
+print(json.dumps([said, receiver.datagrams, receiver.octets, receiver.dropped_no_memory]))
 """
 
 

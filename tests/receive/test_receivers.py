@@ -151,7 +151,7 @@ def test_datagrams_of_every_size_are_whole(make: Any, here: Socket, size: int) -
         datagram = bytes((index * step + index // 251) & 0xFF for index in range(size))
         sender.send(datagram)
         assert together(receiver.receive()) == [(key_of(sender), datagram)]
-    assert (receiver.octets, receiver.truncated, receiver.refused) == (2 * size, 0, 0)
+    assert (receiver.octets, receiver.truncated, receiver.dropped_bad_address) == (2 * size, 0, 0)
 
 
 @needs_ipv6
@@ -229,7 +229,7 @@ def test_nothing_to_read(make: Any, here: Socket) -> None:
         senders.append(b"theirs")
         datagrams.append(b"theirs")
     assert receiver.receive() == [([], [])] * 3
-    assert (receiver.octets, receiver.truncated, receiver.refused) == (0, 0, 0)
+    assert (receiver.octets, receiver.truncated, receiver.dropped_bad_address) == (0, 0, 0)
 
 
 def test_lists_belong_to_the_caller(make: Any, here: Socket) -> None:
@@ -285,7 +285,7 @@ def test_compiled_refuses_other_families() -> None:
         theirs.send(b"abc")
         theirs.send(b"de")
         assert receiver.receive() == [([], []), ([], [])]
-        assert (receiver.refused, receiver.octets) == (2, 5)
+        assert (receiver.dropped_bad_address, receiver.octets) == (2, 5)
 
 
 class ScriptedSocket:
@@ -307,7 +307,7 @@ def test_plain_refuses_an_address_that_cannot_be_read() -> None:
     scripted: Any = ScriptedSocket((b"abc", ("nowhere", 1)), (b"de", ("192.0.2.1", 2)), (b"f", ("::zz", 1, 0, 0)))
     receiver = PlainReceiver(scripted, 8, 1, 1)
     assert together(receiver.receive()) == [(source("192.0.2.1", 2).key, b"de")]
-    assert (receiver.refused, receiver.octets) == (2, 6)
+    assert (receiver.dropped_bad_address, receiver.octets) == (2, 6)
 
 
 def test_plain_ignores_flow_and_scope() -> None:
@@ -330,7 +330,7 @@ def test_plain_returns_what_came_before_a_failure() -> None:
     scripted.items.append(OSError(errno.ENOBUFS, "no room"))
     with pytest.raises(OSError, match="no room"):
         receiver.receive()
-    assert (receiver.datagrams, receiver.discarded) == (1, 0)
+    assert (receiver.datagrams, receiver.dropped_no_memory) == (1, 0)
 
 
 def test_plain_forgets_addresses() -> None:
@@ -357,7 +357,7 @@ def test_strangers_are_counted_and_dropped(make: Any, here: Socket) -> None:
         here.sender(address).send(address.encode())
     ((_, datagrams),) = receiver.receive()
     assert datagrams == [b"127.0.0.2", b"127.0.1.9"]
-    assert (receiver.denied, receiver.refused, receiver.octets) == (3, 0, 5 * 9)
+    assert (receiver.dropped_not_allowed, receiver.dropped_bad_address, receiver.octets) == (3, 0, 5 * 9)
 
 
 def test_strangers_push_out_nobody(make: Any, here: Socket) -> None:
@@ -375,7 +375,7 @@ def test_strangers_push_out_nobody(make: Any, here: Socket) -> None:
                 receiver.receive()
     sender.send(b"after")
     ((after, _),) = receiver.receive()
-    assert receiver.denied == 20_000
+    assert receiver.dropped_not_allowed == 20_000
     assert after[0] is before[0]
 
 

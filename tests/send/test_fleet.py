@@ -113,7 +113,7 @@ def test_another_run_is_another_boot() -> None:
     for boot_usec in (5_000_000, 7_000_000):
         senders, datagrams = Fleet(Template("extended"), 2, boot_usec).batch(0, 20)
         table.feed([source(f"127.64.0.{sender}").key for sender in senders], datagrams, 1.0, 1.0)
-    assert (counters.messages, counters.duplicates, counters.resets) == (40, 0, 4)
+    assert (counters.messages, counters.dropped_duplicate, counters.resets) == (40, 0, 4)
 
 
 def test_each_sender_has_numbers_of_its_own() -> None:

@@ -156,7 +156,7 @@ def test_a_receiver_counts_what_the_account_says(format: str, faults: str) -> No
         table.advance(nth * 0.001)
     table.flush()
     expected = counted(link.account, format, senders)
-    names = {"senders": "sources_made"}
+    names = {"senders": "senders_new"}
     found = {name: getattr(counters, names.get(name, name)) for name in expected}
     # What came late was taken for missing before.
     for name in ("missing", "lost"):
@@ -166,7 +166,7 @@ def test_a_receiver_counts_what_the_account_says(format: str, faults: str) -> No
     assert found == expected
     if faults != "all" or format == "legacy":
         return
-    assert expected["duplicates"] > 0
+    assert expected["dropped_duplicate"] > 0
     assert expected["missing" if format != "fragments" else "incomplete"] > 0
 
 
