@@ -1,111 +1,236 @@
-"""What came in, what became of it, what went out: plain counters.
+"""Counters: one table of their names and meanings, and one class for each thing that is counted.
 
-Each counter has exactly one thread that adds to it (a worker's, or the reactor's); any thread may read, and sees a
+A row of the table is read by the log's totals, the metrics, the figures of single senders and docs/counters. To add a
+counter, add a row and an attribute, and count.
+
+Each counter has exactly one thread that adds to it (a worker's, or the reactor's). Any thread may read it, and reads a
 value that it had, with and without Python's global lock. Two counters are read a moment apart; they are exact once the
-workers are idle or stopped. What adds up then, :meth:`netconsd.monitor.snapshot.Snapshot.inconsistencies` checks.
+workers are idle or stopped. :meth:`netconsd.monitor.snapshot.Snapshot.inconsistencies` checks the sums.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Counter(NamedTuple):
+    """A row of the table."""
+
+    #: The attribute's name.
+    name: str
+    #: A sentence for people; also the help text of the metric.
+    help: str
+    #: The metric, without ``netconsd_`` and ``_total``.
+    metric: str
+    #: Counted for each sender as well (:class:`SenderCounters`).
+    per_sender: bool = False
+    #: Logged once more at the end, in the line of notable counters, if it is not 0.
+    notable: bool = False
+
+
+#: What the reactor's thread counts of one listener.
+LISTENER_COUNTERS = (
+    Counter("datagrams", "Datagrams received.", "received_datagrams"),
+    Counter("octets", "Bytes in the datagrams received.", "received_bytes"),
+    Counter(
+        "dropped_by_kernel",
+        "Datagrams dropped by the kernel: the receive buffer was full, or a checksum was wrong.",
+        "dropped_by_kernel_datagrams",
+        notable=True,
+    ),
+    Counter(
+        "truncated",
+        "Datagrams that filled the slot of the read to the last byte, so that the rest may have been cut off.",
+        "truncated_datagrams",
+        notable=True,
+    ),
+    Counter(
+        "dropped_bad_address",
+        "Datagrams dropped because the sender's address cannot be read.",
+        "dropped_bad_address_datagrams",
+        notable=True,
+    ),
+    Counter(
+        "dropped_not_allowed",
+        "Datagrams dropped because the sender's address is not in --allow.",
+        "dropped_not_allowed_datagrams",
+        notable=True,
+    ),
+    Counter(
+        "dropped_no_memory",
+        "Datagrams dropped because there was no memory for them.",
+        "dropped_no_memory_datagrams",
+        notable=True,
+    ),
+    Counter("dropped_bytes", "Bytes in the datagrams that the listener dropped.", "dropped_bytes"),
+    Counter("read_errors", "Reads of the socket that failed.", "read_errors", notable=True),
+)
+
+#: What the reactor's thread counts of the queue of one worker.
+QUEUE_COUNTERS = (
+    Counter("queued", "Datagrams put into the queue of a worker.", "queued_datagrams"),
+    Counter(
+        "dropped_queue_full",
+        "Datagrams dropped because the queue of the worker was full.",
+        "dropped_queue_full_datagrams",
+        notable=True,
+    ),
+    Counter(
+        "dropped_queue_full_bytes",
+        "Bytes in the datagrams dropped because the queue was full.",
+        "dropped_queue_full_bytes",
+    ),
+)
+
+#: What one worker counts.
+WORKER_COUNTERS = (
+    Counter("datagrams", "Datagrams that a worker took from its queue.", "worker_datagrams", per_sender=True),
+    Counter("octets", "Bytes in the datagrams that a worker took from its queue.", "worker_bytes", per_sender=True),
+    # The outcome of a datagram: exactly one of these (DATAGRAM_OUTCOMES).
+    Counter("whole", "Datagrams that were an extended message in one piece.", "whole_datagrams"),
+    Counter("fragments", "Datagrams that were a new part of an extended message.", "fragment_datagrams"),
+    Counter("legacy", "Datagrams of legacy text.", "legacy_datagrams"),
+    Counter(
+        "dropped_duplicate",
+        "Datagrams dropped because they repeat a record that was received before.",
+        "dropped_duplicate_datagrams",
+        per_sender=True,
+        notable=True,
+    ),
+    Counter("dropped_empty", "Datagrams without a byte, dropped.", "dropped_empty_datagrams", notable=True),
+    Counter(
+        "dropped_over_rate",
+        "Datagrams dropped because the sender sent more than --rate allows.",
+        "dropped_over_rate_datagrams",
+        per_sender=True,
+        notable=True,
+    ),
+    # Not counted in `datagrams`.
+    Counter(
+        "dropped_error",
+        "Datagrams dropped because processing them raised an exception, which is in the log.",
+        "dropped_error_datagrams",
+        notable=True,
+    ),
+    Counter("dropped_error_bytes", "Bytes in the datagrams dropped because of an exception.", "dropped_error_bytes"),
+    # The kind of a message: whole, or one of `lines` and `reassembled` (MESSAGE_KINDS).
+    Counter("messages", "Messages delivered to the modules.", "messages", per_sender=True),
+    Counter("lines", "Messages that were a line of legacy text.", "legacy_lines"),
+    Counter("reassembled", "Messages put together from fragments.", "reassembled_messages"),
+    Counter(
+        "incomplete",
+        "Messages delivered with holes, because fragments did not arrive in time.",
+        "incomplete_messages",
+        per_sender=True,
+        notable=True,
+    ),
+    Counter(
+        "dropped_superseded",
+        "Incomplete messages dropped because the same record arrived complete.",
+        "dropped_superseded_messages",
+        notable=True,
+    ),
+    Counter(
+        "malformed",
+        "Extended headers that contradict themselves; the datagram was read as legacy text.",
+        "malformed_headers",
+        notable=True,
+    ),
+    Counter(
+        "late",
+        "Messages delivered out of order: they arrived after the wait for them had ended.",
+        "late_messages",
+        per_sender=True,
+        notable=True,
+    ),
+    Counter(
+        "resets",
+        "Messages with which the numbering of a sender started again, its first message included.",
+        "sender_resets",
+        per_sender=True,
+    ),
+    Counter("replayed", "Messages that the sender marked as sent before.", "replayed_messages", notable=True),
+    Counter(
+        "missing",
+        "Sequence numbers not seen: suppressed by the sender, or lost.",
+        "missing_messages",
+        per_sender=True,
+        notable=True,
+    ),
+    Counter(
+        "lost",
+        "Messages lost between the sender and netconsd, by msgid.",
+        "lost_messages",
+        per_sender=True,
+        notable=True,
+    ),
+    Counter(
+        "released_early",
+        "Held messages delivered because a bound on held messages was reached, before their time was over.",
+        "released_early_messages",
+        notable=True,
+    ),
+    Counter("senders_new", "Senders added to the table.", "senders_new"),
+    Counter("senders_expired", "Senders forgotten after the time of --gc.", "senders_expired", notable=True),
+    Counter("senders_evicted", "Senders forgotten because --max-sources was reached.", "senders_evicted", notable=True),
+)
+
+#: What one worker counts of acknowledgements; in snapshots the names begin with ``acks_``.
+ACK_COUNTERS = (
+    Counter("sent", "Acknowledgements sent.", "acks_sent", notable=True),
+    Counter("failed", "Acknowledgements that the system refused to send.", "acks_failed", notable=True),
+    Counter("dropped", "Acknowledgements dropped because too many were due.", "acks_dropped", notable=True),
+)
+
+#: The names of the counters of a :class:`WorkerCounters`.
+COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS)
+#: The names of the counters of a single sender, by which senders can be ranked.
+SENDER_COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS if counter.per_sender)
+#: The outcomes of a datagram that a worker processed; each datagram is counted in one.
+DATAGRAM_OUTCOMES = ("whole", "fragments", "legacy", "dropped_duplicate", "dropped_empty", "dropped_over_rate")
+#: The kinds of messages; each message is counted in one.
+MESSAGE_KINDS = ("whole", "reassembled", "lines")
 
 
 class WorkerCounters:
-    """What one worker counts. (The queue in front of it is counted by :class:`QueueCounters`.)"""
+    """The counters of one worker, in the order of :data:`WORKER_COUNTERS`, all 0."""
 
-    __slots__ = (
-        "datagrams",
-        "dropped_duplicate",
-        "dropped_empty",
-        "dropped_error",
-        "dropped_error_bytes",
-        "dropped_over_rate",
-        "dropped_superseded",
-        "fragments",
-        "incomplete",
-        "late",
-        "legacy",
-        "lines",
-        "lost",
-        "malformed",
-        "messages",
-        "missing",
-        "octets",
-        "reassembled",
-        "released_early",
-        "replayed",
-        "resets",
-        "senders_evicted",
-        "senders_expired",
-        "senders_new",
-        "whole",
-    )
+    __slots__ = COUNTERS
 
     def __init__(self) -> None:
-        #: Datagrams that the worker took from its queue, and their bytes.
         self.datagrams = 0
         self.octets = 0
-
-        # What became of each datagram; exactly one of these.
-        #: An extended message in one piece.
         self.whole = 0
-        #: A piece of an extended message that filled an open place.
         self.fragments = 0
-        #: Legacy text.
         self.legacy = 0
-        #: An exact repeat of something that is there already: dropped.
         self.dropped_duplicate = 0
-        #: A datagram without a byte: dropped.
         self.dropped_empty = 0
-        #: More than the rate that a sender may have: dropped.
         self.dropped_over_rate = 0
-
-        #: Datagrams of a batch that was given up because of an exception, which the log has: not looked at to the end;
-        #: and their bytes.
         self.dropped_error = 0
         self.dropped_error_bytes = 0
-
-        # What the messages handed out came from; held messages are not counted yet.
         self.messages = 0
-        #: Lines of legacy text.
         self.lines = 0
-        #: Extended messages that were put together from fragments; those with holes are in ``incomplete``, too.
         self.reassembled = 0
-
-        # What the messages say.
-        #: Messages with holes, because fragments did not come in time.
         self.incomplete = 0
-        #: Reassemblies given up because the same message had come complete by another way.
         self.dropped_superseded = 0
-        #: Extended headers that contradict themselves; they are in ``legacy``, too.
         self.malformed = 0
-        #: Messages that came after their place had been given up.
         self.late = 0
-        #: Messages where a sender's counting started anew, each sender's first included.
         self.resets = 0
-        #: Messages that the sender marked as sent before.
         self.replayed = 0
-        #: Sequence numbers not seen: suppressed by the sender, or lost (and late ones are not subtracted).
         self.missing = 0
-        #: Messages lost between sender and us by msgid (late ones are not subtracted).
         self.lost = 0
-        #: Times that a bound on held bytes or messages, and not time, ended the wait.
         self.released_early = 0
-
-        # The table of senders.
         self.senders_new = 0
-        #: Forgotten after the time of ``--gc``.
         self.senders_expired = 0
-        #: Forgotten because ``--max-sources`` was reached.
         self.senders_evicted = 0
 
 
 @dataclass(slots=True)
 class QueueCounters:
-    """What the reactor's thread counts of the queue of one worker."""
+    """The counters of :data:`QUEUE_COUNTERS`."""
 
-    #: Datagrams put into the queue; those that found it full and were dropped, and their bytes.
     queued: int = 0
     dropped_queue_full: int = 0
     dropped_queue_full_bytes: int = 0
@@ -113,9 +238,8 @@ class QueueCounters:
 
 @dataclass(slots=True)
 class AckCounters:
-    """What one worker counts of the acknowledgements that it sends."""
+    """The counters of :data:`ACK_COUNTERS`."""
 
-    #: Acknowledgements sent; those that the system refused to send; those not tried because too many were under way.
     sent: int = 0
     failed: int = 0
     dropped: int = 0
@@ -123,100 +247,66 @@ class AckCounters:
 
 @dataclass(slots=True)
 class ListenerCounters:
-    """What the reactor's thread counts of one listener."""
+    """The counters of :data:`LISTENER_COUNTERS`."""
 
-    #: Datagrams received, and their bytes: counted where they are read, before anything else becomes of them.
     datagrams: int = 0
     octets: int = 0
-    #: Datagrams that the kernel dropped, as of the last look at it: the socket's receive buffer was full, or a checksum
-    #: was wrong.
     dropped_by_kernel: int = 0
-    #: Datagrams that filled the receive buffer to the last byte, so that more of them may have been cut off.
     truncated: int = 0
-    #: Datagrams from an address that cannot be read; dropped.
     dropped_bad_address: int = 0
-    #: Datagrams from an address that is not allowed; dropped.
     dropped_not_allowed: int = 0
-    #: Datagrams that were read and then given up because of an exception, which the log has: there was no memory for
-    #: them.
     dropped_no_memory: int = 0
-    #: Bytes of those refused, denied or discarded.
     dropped_bytes: int = 0
-    #: Times that reading failed, with an error of the system or for want of memory.
     read_errors: int = 0
 
 
 @dataclass(slots=True)
 class ModuleCounters:
-    """What one worker counts of one output module."""
+    """The counters of one output module in one worker."""
 
     #: Messages handed to the module.
     messages: int = 0
     #: Calls that raised an exception.
     errors: int = 0
-    #: Batches handed to the module, and the seconds that it took for them: from call to return, waiting included.
+    #: Batches handed to the module, and the seconds from call to return, waiting included.
     batches: int = 0
     seconds: float = 0.0
-    #: Monotonic time at which the module was given the batch that it has now; 0 if it has none.
+    #: Monotonic time of the call that the module is in; 0 if it is in none.
     called_at: float = 0.0
 
 
 @dataclass(slots=True, frozen=True)
 class SenderCounters:
-    """What is counted of one sender, since it was last new to its worker: the counters of :class:`WorkerCounters`."""
+    """The counters of one sender since the worker added it to its table: those with ``per_sender``."""
 
     address: str
     port: int
     datagrams: int
     octets: int
-    messages: int
-    whole: int
-    fragments: int
-    legacy: int
     dropped_duplicate: int
-    dropped_empty: int
     dropped_over_rate: int
-    lines: int
-    reassembled: int
+    messages: int
+    incomplete: int
+    late: int
+    resets: int
     missing: int
     lost: int
-    late: int
-    incomplete: int
-    dropped_superseded: int
-    malformed: int
-    resets: int
-    replayed: int
-    released_early: int
     #: Monotonic time of its last datagram.
     last_seen: float
 
 
-#: What is counted of a sender, and what senders can be ranked by.
-SENDER_COUNTERS = tuple(
-    field.name for field in fields(SenderCounters) if field.name not in ("address", "port", "last_seen")
-)
-
-
-#: What becomes of a datagram that a worker has looked at: one of these.
-DATAGRAM_OUTCOMES = ("whole", "fragments", "legacy", "dropped_duplicate", "dropped_empty", "dropped_over_rate")
-#: What a message was made of: one of these.
-MESSAGE_KINDS = ("whole", "reassembled", "lines")
-#: The names of the counters of a :class:`WorkerCounters`.
-COUNTERS = WorkerCounters.__slots__
-
-
 def total(counters: Iterable[WorkerCounters]) -> dict[str, int]:
-    """The sums of many, by the names of the counters."""
+    """The sums over several workers, by the names of the counters."""
     counters = list(counters)
-    return {name: sum(getattr(counters, name) for counters in counters) for name in COUNTERS}
+    return {name: sum(getattr(each, name) for each in counters) for name in COUNTERS}
 
 
 def inconsistencies(counters: Mapping[str, int]) -> list[str]:
-    """What does not add up in the counters of a :class:`WorkerCounters`, once its streams hold nothing."""
+    """The sums that do not hold for a :class:`WorkerCounters` whose streams hold nothing, a line for each."""
     return sum_mismatch("datagrams", counters, DATAGRAM_OUTCOMES) + sum_mismatch("messages", counters, MESSAGE_KINDS)
 
 
 def sum_mismatch(name: str, counters: Mapping[str, int], parts: Sequence[str]) -> list[str]:
-    """A line that says so if a counter is not the sum of others."""
+    """One line if a counter is not the sum of others, else none."""
     others = sum(counters[part] for part in parts)
     return [] if counters[name] == others else [f"{name} {counters[name]} is not {' + '.join(parts)} {others}"]
