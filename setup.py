@@ -1,9 +1,9 @@
-"""The compiled part of netconsd: the hot files as they are, and calls into C. All else is in setup.cfg.
+"""The compiled part of netconsd: the hot files, and calls into C. Everything else is in setup.cfg.
 
 NETCONSD_REQUIRE_EXTENSIONS=1 makes a build fail that cannot compile; NETCONSD_DISABLE_EXTENSIONS=1 builds plain Python.
 NETCONSD_BUILD=debug checks bounds and traces lines, for coverage; NETCONSD_BUILD=sanitize adds the address and
-undefined-behaviour sanitizers to what is released (.ci/build-sanitized). A build that cannot compile is plain Python:
-all of it, never a part.
+undefined-behaviour sanitizers to the release build (.ci/build-sanitized). A build that cannot compile one file is plain
+Python throughout.
 """
 
 import os
@@ -25,10 +25,10 @@ HOT = (
     ),
     "logger.lines",
 )
-# System calls for many datagrams at a time, and the calls of modules in C.
+# System calls for many datagrams at a time, and calls of modules in C.
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
-# Index loops over bytes: what they may read is checked by the code itself. That it is, is checked by the debug build,
-# where a negative index is an error, too, and by the sanitizers, which see reads outside of an object.
+# Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and the
+# sanitizers, which see reads outside of an object, check the code.
 UNCHECKED = ("protocol.decode", "protocol.window")
 
 OPTIONS = {
@@ -36,8 +36,8 @@ OPTIONS = {
     "debug": {"compile": ["-O0", "-g", "-DCYTHON_TRACE_NOGIL=1"], "link": []},
     "sanitize": {
         "compile": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
-        # Not linked with the sanitizers: what they call is in the library that LD_PRELOAD brings, another one for the
-        # tests (gcc's) than for fuzzing (which has libFuzzer in it), and two cannot be in one process.
+        # Not linked with the sanitizers: LD_PRELOAD brings their library, gcc's for the tests, one with libFuzzer for
+        # fuzzing, and two cannot be in one process.
         "link": [],
     },
 }[BUILD]
@@ -74,7 +74,7 @@ class BuildAllOrNone(build_ext):
 
 
 def extension(name, suffix):
-    """What to compile netconsd/NAME from."""
+    """The extension netconsd.NAME, compiled from its .py or .pyx file."""
     unchecked = name in UNCHECKED
     return Extension(
         f"netconsd.{name}",
@@ -97,8 +97,8 @@ def extension(name, suffix):
 
 
 if not DISABLE:
-    # Nothing of ours can be part of a reference cycle, and Python's collector shall not look through a million senders
-    # again and again, nor keep two words for each. As a decorator in a .pxd (Cython 3.3) it has no effect.
+    # The extension types cannot be part of a reference cycle. Without the collector's header a sender costs two words
+    # less, and a collection does not visit a million senders. As a decorator in a .pxd (Cython 3.3) it has no effect.
     get_directive_defaults()["no_gc"] = True
 
 setup(
