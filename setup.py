@@ -27,8 +27,8 @@ HOT = (
 )
 # System calls for many datagrams at a time, and calls of modules in C.
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
-# Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and the
-# sanitizers, which see reads outside of an object, check the code.
+# Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and
+# the sanitizers, which see reads outside of an object, check the code.
 UNCHECKED = ("protocol.decode", "protocol.window")
 
 OPTIONS = {
