@@ -1,4 +1,4 @@
-"""From the guest's first message to its crash: everything that the daemon made of it."""
+"""One boot of a guest, and the messages that the daemon delivered from its first record to its crash."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from tests.kernel.guest import Guest, modes
 from tests.kernel.kernels import SINCE, Kernel
 from tests.kernel.lossy import LossyLink
 
-TIMEOUT = 90.0  # seconds; it takes about ten
+TIMEOUT = 90.0  # seconds; a boot takes about ten
 LOSS = 0.1  # of the messages of the target "lossy"
-POLL = 1.0  # how often to see whether qemu still runs
+POLL = 1.0  # seconds between two checks that qemu still runs
 END_OF_CRASH = "---[ end Kernel panic"
 
 
 class Booted(NamedTuple):
-    """A kernel, and what it sent until the end of its crash."""
+    """A kernel, and its messages up to the end of its crash."""
 
     kernel: Kernel
     modes: dict[str, list[Recorded]]
-    """For each mode of :func:`tests.kernel.guest.modes`: what came, in the order in which the module got it."""
+    """For each mode of :func:`tests.kernel.guest.modes`: the messages, in the order of delivery."""
     dropped: set[int]
-    """The sequence numbers of what the target "lossy" sent, and its link lost."""
+    """The sequence numbers of the records that the link of the target "lossy" dropped."""
     noted: dict[str, int]
-    """What the daemon's closing totals have of note."""
+    """The notable counters of the daemon's totals."""
 
     def sent(self, mode: str) -> list[Recorded]:
-        """What came from the target of that mode; skips the test where the kernel does not know the mode."""
+        """The messages of the target of that mode; skips the test if the kernel does not know the mode."""
         if mode in SINCE:
             self.needs(mode)
         return self.modes[mode]
 
     def needs(self, feature: str) -> None:
-        """Skip the test where the kernel does not have the feature."""
+        """Skip the test if the kernel does not have the feature."""
         if not self.kernel.has(feature):
             major, minor = SINCE[feature]
             pytest.skip(f"netconsole has {feature} since Linux {major}.{minor}")
@@ -48,7 +48,7 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
     """Boot a guest, wait until each of its targets has sent the crash, and stop the daemon.
 
     :raises AssertionError: if it takes too long; its text has the end of the guest's console and of the daemon's log.
-    :raises Missing: if something that the guest is made of is not on this machine.
+    :raises Missing: if a part of the guest is not on this machine.
     """
     with (
         Daemon(directory) as daemon,
@@ -58,12 +58,12 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
         deadline = time.monotonic() + TIMEOUT
         ended: set[int] = set()
         while len(ended) < len(modes(kernel)):
-            # Asked first: what a guest sent before it ended is received all the same.
+            # Before receive(), so that the last messages of a guest that has ended are received.
             running = guest.running() and time.monotonic() < deadline
             received = daemon.receive(POLL)
             ended |= {message.port for message in received if message.text.startswith(END_OF_CRASH)}
             assert running or received, (
-                f"{len(ended)} of {modes(kernel)} sent the crash; {len(daemon.messages)} messages came.\n"
+                f"{len(ended)} of {modes(kernel)} sent the crash; {len(daemon.messages)} messages arrived.\n"
                 f"The guest's console ends with:\n{guest.console()[-5000:]}\nThe daemon's log:\n{daemon.log()[-5000:]}"
             )
     of_note = re.search("Of note: (.*)", daemon.log())
@@ -75,9 +75,9 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
 def _by_mode(messages: list[Recorded], lossy_port: int) -> dict[str, list[Recorded]]:
     """The messages by the mode of the target that sent them.
 
-    The guest's ports are other ones on this machine, so a target is known by what it sends: one of the module
-    parameter the log from its beginning, the others what came since they were made, in the order of guest.LOCAL_PORTS.
-    What comes from the port of the link that loses some is that of the target "lossy".
+    qemu maps the guest's ports to others, so the content identifies a target: targets of the module parameter send the
+    log from its beginning, the others from their creation, in the order of guest.LOCAL_PORTS. Messages from the port of
+    the lossy link are those of the target "lossy".
     """
     senders: dict[int, list[Recorded]] = {}
     for message in messages:

@@ -1,7 +1,7 @@
 """Print datagrams of a real kernel as Python literals: python -m tests.kernel.capture > tests/data/kernel-RELEASE.txt.
 
-Takes the newest of the kernels (see kernels.py) and needs no daemon. Of the thousands of datagrams that a guest sends,
-this prints, for each of its targets: the first ones, some of what was written to /dev/kmsg, and the end of the crash.
+Boots the newest of the kernels (see kernels.py), without a daemon. Prints for each target the first datagrams, some of
+those written to /dev/kmsg, and the end of the crash.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.kernel.kernels import Kernel, find_kernels
 TIMEOUT = 90.0  # seconds
 FIRST = 2
 LAST = 1
-# What those to print begin with, or hold.
+# Datagrams that contain one of these are printed.
 WANTED = (
     *(b"Network Connection", b"level: 1", b"largest facility", b"utf8:", b"esc:", b"not UTF-8", b"forged"),
     *(b"fragmented: p", b"cut:", b"long line 00", b"Kernel panic"),
@@ -27,7 +27,7 @@ WANTED = (
 
 
 def capture(kernel: Kernel) -> dict[int, list[bytes]]:
-    """All datagrams of a guest, by the port that they came from, until its crash has ended."""
+    """All datagrams of a guest up to the end of its crash, by source port."""
     senders: dict[int, list[bytes]] = {}
     ended: set[int] = set()
     deadline = time.monotonic() + TIMEOUT
@@ -48,7 +48,7 @@ def capture(kernel: Kernel) -> dict[int, list[bytes]]:
 
 
 def selected(datagrams: list[bytes]) -> Iterator[bytes]:
-    """Some of a sender's datagrams, with the rest of what the kernel cut into pieces."""
+    """Some of a sender's datagrams; a record that the kernel cut is printed whole."""
     cut = False
     for number, datagram in enumerate(datagrams):
         if cut or number < FIRST or number >= len(datagrams) - LAST or any(text in datagram for text in WANTED):
@@ -62,10 +62,10 @@ def main() -> None:
     print(f"# Datagrams from Linux {kernel.release} (Debian), taken with tests/kernel/capture.py: qemu, e1000.")
     print(f"# Kernel parameters: {COMMAND_LINE}; netconsole={targets(kernel, 1514)}")
     print(
-        "# and a target made by configfs. One sender after the other; of each, some datagrams in the order they came."
+        "# and a target made by configfs. One sender after the other, some datagrams of each in the order of arrival."
     )
     for datagrams in capture(kernel).values():
-        print(f"# A sender, of which {len(datagrams)} datagrams came:")
+        print(f"# A sender of {len(datagrams)} datagrams:")
         for datagram in selected(datagrams):
             print(repr(datagram))
 

@@ -1,4 +1,4 @@
-"""One boot per kernel, whose messages all tests look at."""
+"""One boot per kernel; all tests check its messages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ KERNELS = [] if missing() else find_kernels()
 
 @pytest.fixture(scope="session", params=KERNELS, ids=lambda kernel: kernel.release)
 def booted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Booted:
-    """What a kernel sent from its boot to its crash, for each of the kernels."""
+    """The messages of one kernel from its boot to its crash, for each kernel."""
     return boot(request.param, tmp_path_factory.mktemp("boot"))
 
 
 @pytest.fixture(params=["extended", "release", "configfs"])
 def extended(booted: Booted, request: pytest.FixtureRequest) -> list[Recorded]:
-    """What a target with the extended format sent, for each way of making one."""
+    """The messages of a target with the extended format, for each way to make one."""
     return booted.sent(request.param)
 
 
 @pytest.fixture
 def legacy(booted: Booted) -> list[Recorded]:
-    """What the target with the legacy format sent."""
+    """The messages of the target with the legacy format."""
     return booted.sent("legacy")

@@ -1,4 +1,4 @@
-"""The daemon under test: a twistd process of its own, and what it hands to an output module."""
+"""The daemon under test: a twistd process of its own, and the messages that it hands to an output module."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ TIMEOUT = 30.0  # seconds, for its start and for its stop
 PROBE_INTERVAL = 0.1
 
 Recorded = SimpleNamespace
-"""A message as recorder.py wrote it; it has the attributes that the message had."""
+"""A message as recorder.py wrote it, with the attributes of the message."""
 
 
 class Daemon:
-    """``twistd netconsd`` on the loopback address; as a context manager, one that is ready for datagrams.
+    """``twistd netconsd`` on the loopback address; as a context manager, it is ready for datagrams.
 
     :param directory: for its log and its messages.
-    :raises AssertionError: from the context manager, when it does not start, or does not stop as it should.
+    :raises AssertionError: from the context manager, if it does not start, or ends with an unexpected status.
     """
 
     def __init__(self, directory: Path) -> None:
         self.port = _free_port()
         self.messages: list[Recorded] = []
         self._log = directory / "twistd.log"
-        # The recorder writes into a pipe, so that its messages can be waited for. Open in both directions: then opening
-        # and reading do not depend on when the recorder opens it.
+        # The recorder writes into a pipe, which select() can wait for. Opened in both directions, so that open and read
+        # do not depend on when the recorder opens it.
         path = directory / "messages"
         os.mkfifo(path)
         self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -68,9 +68,9 @@ class Daemon:
             self._end()
 
     def receive(self, timeout: float) -> list[Recorded]:
-        """The messages that came since, waiting for the first of them for that many seconds.
+        """The messages since the last call; waits up to ``timeout`` seconds for the first.
 
-        All that were received so far are in ``messages``.
+        ``messages`` has all messages so far.
         """
         if not select.select([self._pipe], [], [], timeout)[0]:
             return []
@@ -80,7 +80,7 @@ class Daemon:
         return received
 
     def log(self) -> str:
-        """What the daemon said so far."""
+        """The daemon's log so far."""
         return self._log.read_text("utf-8", "backslashreplace")
 
     def _wait_until_it_answers(self) -> None:
@@ -92,7 +92,7 @@ class Daemon:
                 probe.sendto(b"probe\n", ("127.0.0.1", self.port))
 
     def _stop(self) -> None:
-        """End it as an administrator does, and take what it still holds."""
+        """Stop it by SIGTERM, and receive its held messages."""
         self._process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + TIMEOUT
         while self._process.poll() is None:
@@ -100,7 +100,7 @@ class Daemon:
             self.receive(PROBE_INTERVAL)
         while self.receive(0):
             pass
-        # twistd ends by the signal that it was stopped with.
+        # twistd ends by the signal that stopped it.
         assert self._process.returncode in (0, -signal.SIGTERM), (
             f"the daemon ended with {self._process.returncode}:\n{self.log()}"
         )

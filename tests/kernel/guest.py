@@ -12,18 +12,18 @@ from tests.kernel.initramfs import build
 from tests.kernel.kernels import Kernel, find_qemu
 from tests.kernel.records import BURST, USERDATA
 
-# qemu's user-mode network: 10.0.2.2 is the loopback address of the machine it runs on. Every port of the guest gets one
-# of the host's, so that each of the targets is a sender of its own to the daemon.
+# qemu's user-mode network: 10.0.2.2 is the host's loopback address. Each port of the guest is mapped to a port of the
+# host, so that each target is a sender of its own to the daemon.
 HOST = "10.0.2.2/52:55:0a:00:02:02"
 LOCAL_PORTS = {"legacy": 6601, "extended": 6602, "release": 6603, "configfs": 6604, "client": 6605, "lossy": 6606}
-# Everything is sent, whatever its level; nothing that is written to /dev/kmsg is suppressed; the log is large enough to
-# hold all of it. After the crash the kernel stands still: newer kernels (seen with 7.3) hand the last messages to
-# netconsole at the very end of a panic, which they do not reach if panic= makes them reboot.
+# All levels are sent; no line written to /dev/kmsg is suppressed; the buffer holds the whole log. After the crash the
+# kernel stops: newer kernels (seen with 7.3) pass the last messages to netconsole at the very end of a panic, which
+# they do not reach if panic= makes them reboot.
 COMMAND_LINE = "console=ttyS0 loglevel=8 printk.devkmsg=on log_buf_len=1M panic=0"
 
 
 def modes(kernel: Kernel) -> list[str]:
-    """The ways of sending that this kernel knows; the guest uses all of them at the same time."""
+    """The ways of sending that this kernel supports; the guest uses all of them at the same time."""
     return [mode for mode in LOCAL_PORTS if mode != "release" or kernel.has("release")]
 
 
@@ -39,7 +39,7 @@ def targets(kernel: Kernel, port: int) -> str:
 
 
 def client_script(port: int) -> str:
-    """What ``netconsd client`` prints for this guest; it has to find the rest by itself.
+    """The script that ``netconsd client`` prints for this guest; it finds route, addresses and MAC itself.
 
     :param port: the UDP port of the daemon on this machine.
     """
@@ -51,12 +51,12 @@ def client_script(port: int) -> str:
 
 
 class Guest:
-    """A running guest; as a context manager, one that has ended when the block has.
+    """A running guest; as a context manager, it has ended when the block ends.
 
     :param port: the UDP port of the daemon, on the loopback address of this machine.
-    :param lossy_port: the one to which the target "lossy" sends.
-    :param directory: where the guest's file system and what it writes to its console are kept.
-    :raises Missing: if something that the guest is made of is not on this machine.
+    :param lossy_port: the port to which the target "lossy" sends.
+    :param directory: for the guest's file system and the log of its console.
+    :raises Missing: if a part of the guest is not on this machine.
     """
 
     def __init__(self, kernel: Kernel, port: int, lossy_port: int, directory: Path) -> None:
@@ -92,11 +92,11 @@ class Guest:
         self._log.close()
 
     def running(self) -> bool:
-        """Whether qemu runs; it goes on after the guest's crash."""
+        """True while qemu runs; it runs on after the guest's crash."""
         return self._qemu.poll() is None
 
     def console(self) -> str:
-        """What qemu said, and what the guest wrote to its console so far."""
+        """The output of qemu, and the guest's console so far."""
         self._log.seek(0)
         said = self._log.read()
         written = self._console.read_bytes() if self._console.exists() else b""

@@ -14,7 +14,7 @@ INIT = Path(__file__).with_name("init.sh")
 
 
 def build(kernel: Kernel, settings: Mapping[str, str], client: str) -> bytes:
-    """The whole of the guest.
+    """The guest's whole file system, as an archive.
 
     :param settings: variables for init.sh; no value may hold a single quote.
     :param client: the script of ``netconsd client``.
@@ -39,7 +39,7 @@ def build(kernel: Kernel, settings: Mapping[str, str], client: str) -> bytes:
 
 
 def _with_dependencies(kernel: Kernel, names: list[str]) -> dict[str, bytes]:
-    """The modules, each behind those that it depends on."""
+    """The modules, each after the modules that it depends on."""
     modules: dict[str, bytes] = {}
     for name in names:
         content = kernel.module(name)
@@ -52,7 +52,7 @@ def _with_dependencies(kernel: Kernel, names: list[str]) -> dict[str, bytes]:
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """The files, executable all, with their directories and the mount points of a Linux system."""
+    """A cpio archive of the files, all executable, with their directories and the mount points of a Linux system."""
     out = bytearray()
     directories = {"dev", "proc", "sys"} | {path.split("/")[0] for path in files if "/" in path}
     for name in sorted(directories):

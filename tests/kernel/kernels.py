@@ -1,13 +1,13 @@
-"""The kernels to test with: extracted Debian packages, and what else a guest is made of.
+"""The kernels to test with: extracted Debian packages, and the other parts of a guest.
 
-Where to look comes from the environment:
+The environment says where they are:
 
 ``NETCONSD_TEST_KERNEL``
     The kernels, separated by colons: directories into which a kernel package was extracted (``dpkg-deb -x``). Without
-    it, all that ``.ci/install-kernel-test`` has put into the cache.
+    it, all kernels that ``.ci/install-kernel-test`` has put into the cache.
 ``NETCONSD_REQUIRE_KERNEL_TEST``
-    ``1`` makes the tests fail where something is missing, instead of being skipped. They also fail where one of the
-    kernels named is missing.
+    ``1`` makes the tests fail instead of skip if something is missing. They also fail if one of the named kernels is
+    missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SINCE = {
 
 
 class Missing(Exception):
-    """Something that the kernel test needs is not on this machine; the text says what."""
+    """A tool or kernel of the test is not on this machine; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Kernel:
     """A kernel that qemu can boot."""
 
     release: str
-    """What ``uname -r`` says: "6.12.117+deb12-amd64"."""
+    """The output of ``uname -r``: "6.12.117+deb12-amd64"."""
     image: Path
     modules: Path
 
@@ -50,7 +50,7 @@ class Kernel:
         return int(major), int(minor)
 
     def has(self, feature: str) -> bool:
-        """Whether this kernel's netconsole has a feature of :data:`SINCE`."""
+        """True if this kernel's netconsole has a feature of :data:`SINCE`."""
         return self.version >= SINCE[feature]
 
     def module(self, name: str) -> bytes:
@@ -68,18 +68,18 @@ class Kernel:
 
 
 def cache() -> Path:
-    """Where ``.ci/install-kernel-test`` puts busybox and the kernels."""
+    """The directory into which ``.ci/install-kernel-test`` puts busybox and the kernels."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "netconsd" / "kernel-test"
 
 
 def required() -> bool:
-    """Whether the tests must run: in CI, and where somebody named the kernels to test."""
+    """True if the tests must run: in CI, and if the environment names the kernels to test."""
     return os.environ.get("NETCONSD_REQUIRE_KERNEL_TEST") == "1" or bool(os.environ.get("NETCONSD_TEST_KERNEL"))
 
 
 def missing() -> str | None:
-    """What the kernel test needs and this machine has not, and how to get it; ``None`` if nothing is missing."""
+    """The first missing tool or kernel and how to get it; ``None`` if nothing is missing."""
     try:
         find_qemu()
         find_busybox()
@@ -92,7 +92,7 @@ def missing() -> str | None:
 def find_kernels() -> list[Kernel]:
     """The kernels to test, at least one, oldest first.
 
-    :raises Missing: if there is none, or none where the environment says that there is one.
+    :raises Missing: if there is none, or none in a directory that the environment names.
     """
     named = os.environ.get("NETCONSD_TEST_KERNEL")
     trees = [Path(name) for name in named.split(":")] if named else sorted((cache() / "kernels").glob("*"))

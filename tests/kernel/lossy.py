@@ -1,4 +1,4 @@
-"""A link between guest and daemon that loses messages, and says which."""
+"""A link between guest and daemon that drops messages and records their numbers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from tests.support.lossy_proxy import LossyProxy
 
 
 class LossyLink(LossyProxy):
-    """Loses all datagrams of a message or none, so that what msgid tells is exact; the first and the last it spares,
-    because beyond them nobody can know of a loss."""
+    """Drops all datagrams of a message or none, so that msgid shows the exact number.
+
+    Never drops the first and the last message: no receiver can see a loss before the first or after the last.
+    """
 
     def __init__(self, to_port: int, *, loss: float, seed: int, last: bytes) -> None:
         """
-        :param last: what the text of the last message holds.
+        :param last: a part of the text of the last message.
         """
         super().__init__(to_port, loss=loss, seed=seed)
-        #: Where the daemon sees it all come from.
+        #: The source port of the datagrams that the daemon receives.
         self.sends_from: int = self._back.getsockname()[1]
-        #: The sequence numbers of what was lost.
+        #: The sequence numbers of the dropped messages.
         self.dropped: set[int] = set()
         self._seed = seed
         self._last = last
@@ -34,7 +36,7 @@ class LossyLink(LossyProxy):
         assert isinstance(message, ExtendedMessage)
         if self._first is None:
             self._first = message.seq
-        # By its number, so that all pieces of a message have one fate, and each run loses the same.
+        # Decided by seq, so that all fragments of a message are dropped or none, and each run drops the same.
         if (
             message.seq != self._first
             and self._last not in datagram

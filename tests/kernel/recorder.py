@@ -1,4 +1,4 @@
-"""An output module that writes what it gets as JSON, one message per line."""
+"""An output module that writes each message as a line of JSON."""
 
 from __future__ import annotations
 

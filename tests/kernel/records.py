@@ -1,10 +1,10 @@
-"""What the guest writes to /dev/kmsg, and what must come out at our end."""
+"""The records that the guest writes to /dev/kmsg, and the messages expected of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-USER = 1  # the facility of what is written to /dev/kmsg without one
+USER = 1  # the default facility of writes to /dev/kmsg
 DAEMON = 3
 LEVELS = range(8)
 BURST = 300
@@ -21,7 +21,7 @@ class Record:
 
 
 def _record(text: str, level: int = 6) -> Record:
-    # The kernel keeps a record without a final newline back until the next one comes: it might be continued.
+    # The kernel holds a record without a final newline until the next record, which may continue it.
     return Record(f"<{level}>{text}\n".encode(), text, level)
 
 
