@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from docutils import nodes
+from docutils import nodes  # type: ignore[import-untyped] # docutils has no annotations
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
