@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from docutils import nodes  # type: ignore[import-untyped] # docutils has no annotations
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
 # The checkout, whether it is installed or not.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -20,8 +24,9 @@ exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "literal"
 highlight_language = "text"
+# Typographic quotes and dashes would turn --port into an en dash and "port".
+smartquotes = False
 
-# Names of the standard library and of Twisted as they are written in the code.
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -45,3 +50,26 @@ man_pages: list[tuple[str, str, str, list[str], int]] = [
     ("man/ncrx", "ncrx", "print the kernel log that arrives at a port", [], 1),
     ("man/nctx", "nctx", "send the kernel log from user space, reliably", [], 1),
 ]
+
+
+def link_pages(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Point a link such as ``options.rst`` or ``clients.rst#nothing-arrives`` at the built page.
+
+    Pages link to each other by the names of the files, so that the links also work on a file host and in an editor. A
+    link to a page or an anchor that does not exist is a warning, which ``sphinx-build -W`` turns into an error.
+    """
+    for link in doctree.findall(nodes.reference):
+        page, suffix, anchor = link.get("refuri", "").partition(".rst")
+        if not suffix or ":" in page:
+            continue
+        if page not in app.env.found_docs:
+            logging.getLogger(__name__).warning("there is no page %s.rst", page, location=link)
+        elif anchor and anchor.removeprefix("#") not in app.env.get_doctree(page).ids:
+            logging.getLogger(__name__).warning("%s.rst has no anchor %s", page, anchor, location=link)
+        else:
+            link["refuri"] = app.builder.get_relative_uri(docname, page) + anchor
+
+
+def setup(app: Sphinx) -> None:
+    """Register :func:`link_pages`."""
+    app.connect("doctree-resolved", link_pages)

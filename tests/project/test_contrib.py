@@ -1,4 +1,4 @@
-"""What is shipped for systemd is accepted by systemd, and fits the daemon."""
+"""systemd accepts the shipped units, and they fit the daemon."""
 
 from __future__ import annotations
 
@@ -31,18 +31,16 @@ Tool = Callable[..., str]
 
 
 def tool(name: str) -> Tool:
-    """A program of systemd's; where there is none the test is skipped, but not in CI."""
-    found = shutil.which(name)
-    if found is None:
+    """A program of systemd; without it the test is skipped, except in CI."""
+    program = shutil.which(name)
+    if program is None:
         assert "NETCONSD_REQUIRE_SYSTEMD" not in os.environ, f"there is no {name}"
         pytest.skip(f"there is no {name}")
-    program = found
 
     def run(*arguments: str | Path) -> str:
-        command = [program, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-        assert done.returncode == 0, done
-        return done.stdout + done.stderr
+        result = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=30)
+        assert result.returncode == 0, result
+        return result.stdout + result.stderr
 
     return run
 
@@ -55,7 +53,7 @@ def values(unit: str) -> dict[str, str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """The units, with a program that is there."""
+    """Copies of the units whose program exists."""
     copies = []
     for name in ("netconsd.service", "netconsd.socket"):
         text = (SYSTEMD / name).read_text().replace("/opt/netconsd/bin/netconsd", sys.executable)
@@ -65,32 +63,32 @@ def units(tmp_path: Path) -> list[Path]:
 
 
 def test_units_are_accepted(units: list[Path]) -> None:
-    """Systemd has nothing to say against the units."""
+    """Systemd accepts the units without a warning."""
     assert tool("systemd-analyze")("verify", "--man=no", *units) == ""
 
 
 def test_service_is_confined(units: list[Path]) -> None:
-    """Systemd finds little that the service could do beyond its task."""
-    said = tool("systemd-analyze")("security", "--offline=true", units[0])
-    level = re.search(r"exposure level for netconsd.service: ([0-9.]+)", said)
+    """Systemd rates the service as well confined."""
+    output = tool("systemd-analyze")("security", "--offline=true", units[0])
+    level = re.search(r"exposure level for netconsd.service: ([0-9.]+)", output)
     assert level
     assert float(level[1]) <= EXPOSURE
 
 
 def test_unit_of_the_sender_is_accepted(tmp_path: Path) -> None:
-    """Systemd has nothing to say against nctx.service, and finds little that it could do beyond its task."""
+    """Systemd accepts nctx.service without a warning, and rates it as well confined."""
     unit = tmp_path / "nctx.service"
     unit.write_text((SYSTEMD / "nctx.service").read_text().replace("/opt/netconsd/bin/nctx", sys.executable))
     assert tool("systemd-analyze")("verify", "--man=no", unit) == ""
-    said = tool("systemd-analyze")("security", "--offline=true", unit)
-    level = re.search(r"exposure level for nctx.service: ([0-9.]+)", said)
+    output = tool("systemd-analyze")("security", "--offline=true", unit)
+    level = re.search(r"exposure level for nctx.service: ([0-9.]+)", output)
     assert level
     # Above EXPOSURE, because it sees /dev/kmsg, and has CAP_SYSLOG to read it.
     assert float(level[1]) <= 2.0
 
 
 def test_unit_of_the_sender_can_read_the_log(tmp_path: Path) -> None:
-    """Nothing in nctx.service hides /dev/kmsg, and its command line is one that nctx takes."""
+    """Nothing in nctx.service hides /dev/kmsg, and nctx accepts its command line."""
     unit = values("nctx.service")
     assert unit["DeviceAllow"] == "/dev/kmsg r"
     assert not {"PrivateDevices", "ProtectKernelLogs", "PrivateUsers"} & set(unit)
@@ -99,19 +97,19 @@ def test_unit_of_the_sender_can_read_the_log(tmp_path: Path) -> None:
 
 
 def test_user_is_accepted() -> None:
-    """The service's user is one that systemd can make."""
+    """Systemd can create the service's user."""
     conf = SYSTEMD / "sysusers.d/netconsd.conf"
     tool("systemd-sysusers")("--dry-run", conf)
     assert f"\nu {values('netconsd.service')['User']} - " in conf.read_text()
 
 
 def test_directories() -> None:
-    """tmpfiles, the unit and the example configuration speak of the same directories."""
+    """tmpfiles, the unit and the example configuration name the same directories."""
     lines = [line.split() for line in (SYSTEMD / "tmpfiles.d/netconsd.conf").read_text().splitlines()]
-    made = {line[1]: line[2:5] for line in lines if line[0] == "d"}
+    directories = {line[1]: line[2:5] for line in lines if line[0] == "d"}
     service = values("netconsd.service")
     logs = f"/var/log/{service['LogsDirectory']}"
-    assert made == {
+    assert directories == {
         "/etc/netconsd": ["0755", "root", "root"],
         logs: [service["LogsDirectoryMode"], service["User"], service["Group"]],
     }
@@ -119,7 +117,7 @@ def test_directories() -> None:
 
 
 def test_socket_has_the_defaults_of_the_daemon() -> None:
-    """The socket unit has the daemon's own port and receive buffer, so that the unit changes neither."""
+    """The socket unit has the port and the receive buffer of the daemon's defaults."""
     socket = values("netconsd.socket")
     assert socket["ListenDatagram"] == str(Settings().port)
     megabytes = re.fullmatch(r"(\d+)M", socket["ReceiveBuffer"])
@@ -127,15 +125,15 @@ def test_socket_has_the_defaults_of_the_daemon() -> None:
     assert int(megabytes[1]) * 1024 * 1024 == Settings().rcvbuf
 
 
-def test_stop_is_given_the_time_that_it_needs() -> None:
-    """Systemd does not kill a daemon that waits for its workers, and then for a module, as long as it may."""
+def test_timeout_of_a_stop() -> None:
+    """Systemd waits longer than the daemon waits for its workers and then for a module."""
     seconds = re.fullmatch(r"(\d+)s", values("netconsd.service")["TimeoutStopSec"])
     assert seconds
     assert int(seconds[1]) > 2 * Settings().stop_timeout
 
 
 def test_command_line_of_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command line of the service is one that the daemon accepts, with the example as its configuration."""
+    """The daemon accepts the command line of the service, with the example as its configuration."""
     program, command, *arguments = values("netconsd.service")["ExecStart"].split()
     assert program.endswith("/netconsd")
     assert (command, arguments) == ("run", ["--config", "/etc/netconsd/netconsd.toml"])
@@ -146,19 +144,19 @@ def test_command_line_of_the_service(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("module", ["logger", "printer"])
 def test_settings_of_the_example_are_the_defaults(module: str) -> None:
-    """What the example gives a module is what it has without, but for what is required."""
+    """The example sets each optional setting of a module to its default."""
     imported = import_file(SHIPPED / f"{module}.py")
     (output,) = outputs_in(imported, SHIPPED / f"{module}.py")
     assert isinstance(output.source, type)
-    having = {parameter.name: parameter for parameter in parameters(output.source)}
+    known = {parameter.name: parameter for parameter in parameters(output.source)}
     forget(imported)
-    given = configure({}, config=str(EXAMPLE)).module_settings.get(module, {})
-    for name, setting in given.items():
-        assert having[name].required or having[name].default == setting.value, name
+    settings = configure({}, config=str(EXAMPLE)).module_settings.get(module, {})
+    for name, setting in settings.items():
+        assert known[name].required or known[name].default == setting.value, name
 
 
 def test_every_option_of_the_example_is_explained() -> None:
-    """Above each option, or the one before it, stands what it is."""
+    """A comment precedes each option or the group of options it is in."""
     lines = EXAMPLE.read_text().partition("[module")[0].splitlines()
     for number, line in enumerate(lines):
         if re.match(r"[a-z-]+ = ", line):

@@ -10,7 +10,7 @@ from tests.support.strategies import EXTENDED, LEGACY, NOTICE
 
 U64_MAX = 2**64 - 1
 
-# The datagrams of docs/wire section 9.
+# The datagrams to try of docs/wire.
 
 
 @pytest.mark.parametrize("datagram", LEGACY)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 NOTICE = b"** replaying previous printk message **\n"
 
-# Datagrams of every kind, from docs/wire section 9.
+# Datagrams of every kind, from the datagrams to try of docs/wire.
 LEGACY = [
     b"[    5.123456] usb 1-1: new high-speed USB device number 2 using xhci_hcd\n",
     b"<6>[   12.345678] foo: bar\n",
