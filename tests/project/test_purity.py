@@ -19,7 +19,8 @@ ROOMS = [
     *("protocol.allowlist", "protocol.counters", "protocol.octets", "protocol.translation", "protocol.body"),
     "protocol.message",
     *("protocol.decode", "protocol.reassembly", "protocol.legacy", "protocol.window", "protocol.reorder"),
-    *("protocol.rare_counters", "protocol.stream", "protocol.table", "protocol.acks", "protocol.encode"),
+    *("protocol.rare_counters", "protocol.stream", "protocol.acknowledgement", "protocol.table", "protocol.acks"),
+    "protocol.encode",
     *("send.fleet", "send.link", "send.packets", "send.reliable"),
 ]
 

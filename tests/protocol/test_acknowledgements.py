@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.protocol.reorder import WAITING_LIMIT
-from netconsd.protocol.stream import ACK_BYTES
+from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
+from netconsd.protocol.reorder import HELD_LIMIT
 from netconsd.protocol.window import WINDOW
 from netconsd.testing import fragments
 from tests.support.strategies import datagrams, examples
-from tests.support.stream_harness import HOLD, Harness, marks, record, seqs
+from tests.support.stream_harness import REORDER_TIME, Harness, marks, record, seqs
 
 
 def ack(harness: Harness) -> tuple[int, list[int]]:
     """The last number and the missing ones of the acknowledgement."""
-    text = harness.stream.acknowledgement()
+    text = acknowledgement(harness.stream)
     assert text is not None
     assert text.startswith(b"ncrx")
     last, *missing = text[4:].decode().split(" ")
@@ -36,15 +36,15 @@ def fed(*numbers: int, **fields: Any) -> Harness:
 def test_nothing_is_acknowledged_before_the_first_record() -> None:
     """A stream without a record, or of legacy text alone, has nothing to say."""
     harness = Harness()
-    assert harness.stream.acknowledgement() is None
+    assert acknowledgement(harness.stream) is None
     harness.feed(b"text\n")
-    assert harness.stream.acknowledgement() is None
+    assert acknowledgement(harness.stream) is None
 
 
 def test_the_form() -> None:
     """``ncrx``, the last number delivered, and those missing, each after a space; no final newline."""
-    assert fed(7).stream.acknowledgement() == b"ncrx7"
-    assert fed(7, 8, 11).stream.acknowledgement() == b"ncrx8 9 10"
+    assert acknowledgement(fed(7).stream) == b"ncrx7"
+    assert acknowledgement(fed(7, 8, 11).stream) == b"ncrx8 9 10"
 
 
 def test_what_waits_is_neither_acknowledged_nor_missing() -> None:
@@ -55,7 +55,7 @@ def test_what_waits_is_neither_acknowledged_nor_missing() -> None:
 def test_a_gap_that_was_given_up_is_still_missing() -> None:
     """After the reorder time the last number goes on, and what was passed over is asked for as before."""
     harness = fed(1, 4)
-    harness.wait(HOLD)
+    harness.wait(REORDER_TIME)
     assert ack(harness) == (4, [2, 3])
     assert marks(harness.records(3)) == [(3, "L")]
     assert ack(harness) == (4, [2])
@@ -66,7 +66,7 @@ def test_a_gap_that_was_given_up_is_still_missing() -> None:
 def test_what_is_too_far_behind_is_not_missing_any_more() -> None:
     """A number that would be taken for a reboot is not asked for; one before that is."""
     harness = fed(1, 3)
-    harness.wait(HOLD)
+    harness.wait(REORDER_TIME)
     harness.records(*range(4, WINDOW + 2))
     assert ack(harness) == (WINDOW + 1, [2])
     harness.records(WINDOW + 2)
@@ -88,7 +88,7 @@ def test_a_record_with_a_missing_piece_is_missing() -> None:
     first, last = fragments(record(2, "x" * 1500))
     harness.feed(last)
     assert ack(harness) == (1, [2])
-    harness.wait(HOLD)
+    harness.wait(REORDER_TIME)
     assert marks(harness.out[-1:]) == [(2, "I")]
     assert ack(harness) == (2, [2])
     assert marks(harness.feed(first, last)) == [(2, "L")]
@@ -99,7 +99,7 @@ def test_an_incomplete_first_record_is_missing() -> None:
     """The first record of a sender is asked for, too, if a piece of it is missing."""
     harness = Harness()
     harness.feed(fragments(record(2, "x" * 1500))[1])
-    harness.wait(HOLD)
+    harness.wait(REORDER_TIME)
     assert ack(harness) == (2, [2])
 
 
@@ -109,7 +109,7 @@ def test_the_highest_numbers() -> None:
     harness = fed(top - 3, ts_usec=5)
     harness.records(top, ts_usec=5)
     assert ack(harness) == (top - 3, [top - 2, top - 1])
-    harness.wait(HOLD)
+    harness.wait(REORDER_TIME)
     assert ack(harness) == (top, [top - 2, top - 1])
 
 
@@ -119,12 +119,12 @@ def test_a_huge_gap_costs_no_more_than_a_datagram() -> None:
     last, missing = ack(harness)
     assert last == 1
     assert missing == list(range(2, 2 + len(missing)))
-    text = harness.stream.acknowledgement()
+    text = acknowledgement(harness.stream)
     assert text is not None
     assert ACK_BYTES - 4 < len(text) <= ACK_BYTES
     begin = time.process_time()
     for _ in range(200):
-        harness.stream.acknowledgement()
+        acknowledgement(harness.stream)
     # It takes 0.02 s; a list of a million numbers for each would take ten.
     assert time.process_time() - begin < 2.0
 
@@ -134,22 +134,22 @@ def test_a_full_window(digits: int) -> None:
     """All that was given up and can be late is named; of numbers that no machine reaches, the newest that fit."""
     base = 10**digits
     harness = fed(base, base + WINDOW - 1, ts_usec=5)
-    harness.wait(HOLD)
+    harness.wait(REORDER_TIME)
     last, missing = ack(harness)
     given_up = list(range(base + 1, base + WINDOW - 1))
     assert last == base + WINDOW - 1
     assert missing == given_up[-len(missing) :]
     assert (len(missing) == len(given_up)) == (digits < 14)
     harness.records(10**19 + 2 * WINDOW, ts_usec=5)
-    text = harness.stream.acknowledgement()
+    text = acknowledgement(harness.stream)
     assert text is not None
     assert len(text) <= ACK_BYTES
 
 
 def test_a_full_stream() -> None:
     """As many records as can wait, each behind a gap: the bound holds."""
-    harness = fed(0, *range(2, 2 * WAITING_LIMIT, 2))
-    text = harness.stream.acknowledgement()
+    harness = fed(0, *range(2, 2 * HELD_LIMIT, 2))
+    text = acknowledgement(harness.stream)
     assert text is not None
     assert len(text) <= ACK_BYTES
     assert text.startswith(b"ncrx0 1 3 5 7 ")
@@ -162,10 +162,10 @@ def test_anything(arrivals: list[bytes | None]) -> None:
     harness = Harness()
     for arrival in arrivals:
         if arrival is None:
-            harness.wait(HOLD)
+            harness.wait(REORDER_TIME)
         else:
             harness.feed(arrival)
-        text = harness.stream.acknowledgement()
+        text = acknowledgement(harness.stream)
         if text is not None:
             last, missing = ack(harness)
             assert len(text) <= ACK_BYTES
@@ -182,7 +182,7 @@ def test_what_is_asked_for_is_what_is_not_here(numbers: list[int], pauses: set[i
     harness = fed(first)
     for index, number in enumerate(numbers):
         if index in pauses:
-            harness.wait(HOLD)
+            harness.wait(REORDER_TIME)
         harness.records(first + number)
     here = {first, *(first + number for number in numbers)}
     last, missing = ack(harness)

@@ -19,7 +19,7 @@ class Answers:
     """A table of senders with acknowledgements, and all that was answered."""
 
     def __init__(self, *, works: bool = True) -> None:
-        self.table = SourceTable(WorkerCounters(), limit=100_000, hold=0.2, gc_interval=0, age=0)
+        self.table = SourceTable(WorkerCounters(), limit=100_000, reorder_time=0.2, gc_interval=0, age=0)
         self.given: list[tuple[bytes, bytes]] = []
         self.works = works
         self.acks = Acks(self.table, self.reply)

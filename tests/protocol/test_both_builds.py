@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
-from tests.protocol import test_conservation
+from tests.support import traffic
 from tests.support.compare_builds import AsImported, value, views
 from tests.support.plain_build import HOT, PlainBuild
 from tests.support.strategies import LEGACY, bodies, datagrams, examples, numbers
@@ -24,7 +24,7 @@ plain = PlainBuild()
 
 compiled: Any = AsImported()
 
-KEY = test_conservation.KEYS[0]
+KEY = traffic.KEYS[0]
 # Py_TPFLAGS_HAVE_GC, of CPython's object.h.
 HAVE_GC = 1 << 14
 
@@ -68,7 +68,7 @@ def test_constants_are_the_same() -> None:
         }
 
 
-@given(st.one_of(datagrams, test_conservation.datagrams, st.sampled_from(LEGACY)))
+@given(st.one_of(datagrams, traffic.datagrams, st.sampled_from(LEGACY)))
 @examples(1500)
 def test_datagrams_are_read_alike(datagram: bytes) -> None:
     """Any datagram is the same message, the same fragment, the same error or legacy text, in both builds."""
@@ -125,10 +125,10 @@ class Side:
         self.table = build.table.SourceTable(
             self.counters,
             limit=3,
-            hold=0.2,
+            reorder_time=0.2,
             gc_interval=1.0,
             age=2.0,
-            waiting_limit=20_000,
+            held_limit=20_000,
             legacy_datagrams=legacy_datagrams,
         )
 
@@ -145,15 +145,15 @@ class Side:
 
     def state(self) -> Any:
         """What can be seen at rest."""
-        acks = [self.table.acknowledgement(key) for key in test_conservation.KEYS]
-        return counters(self.counters), len(self.table), self.table.waiting_bytes, self.table.next_deadline(), acks
+        acks = [self.table.acknowledgement(key) for key in traffic.KEYS]
+        return counters(self.counters), len(self.table), self.table.held_bytes, self.table.next_deadline(), acks
 
 
 arrivals = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.2, 0.3, 1.0, 2.5]),
         st.lists(
-            st.tuples(st.sampled_from(test_conservation.KEYS), st.one_of(test_conservation.datagrams, datagrams)),
+            st.tuples(st.sampled_from(traffic.KEYS), st.one_of(traffic.datagrams, datagrams)),
             max_size=12,
         ),
     ),
@@ -176,7 +176,7 @@ def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]],
     assert ours.state() == theirs.state()
 
 
-@given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(test_conservation.datagrams, datagrams)), max_size=12))
+@given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(traffic.datagrams, datagrams)), max_size=12))
 @examples(400)
 def test_lines_of_a_log_are_alike(arrived: list[tuple[float, bytes]]) -> None:
     """What a log file gets, byte by byte, from any messages received at any time."""

@@ -11,23 +11,23 @@ from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.window import WINDOW
-from netconsd.testing import extended, fragments, source
+from netconsd.testing import extended, fragments
+from tests.support.traffic import KEYS, datagrams
 
-HOLD = 0.2
-KEYS = [source(f"192.0.2.{number}").key for number in range(4)]
+REORDER_TIME = 0.2
 
 
 def table(
-    counters: WorkerCounters, limit: int = 3, waiting_limit: int = 20_000, legacy_datagrams: bool = False
+    counters: WorkerCounters, limit: int = 3, held_limit: int = 20_000, legacy_datagrams: bool = False
 ) -> SourceTable:
     """A table whose bounds are soon reached."""
     return SourceTable(
         counters,
         limit=limit,
-        hold=HOLD,
+        reorder_time=REORDER_TIME,
         gc_interval=1.0,
         age=2.0,
-        waiting_limit=waiting_limit,
+        held_limit=held_limit,
         legacy_datagrams=legacy_datagrams,
     )
 
@@ -46,28 +46,6 @@ def assert_ledger_closes(counters: WorkerCounters, messages: list[Message]) -> N
     assert counters.lost == sum(message.lost or 0 for message in extended_ones)
 
 
-near = st.integers(0, 40)
-numbers = st.one_of(near, near.map(lambda n: 2**64 - 1 - n), near.map(lambda n: 5000 + n), st.integers(0, 2**64 - 1))
-records = st.builds(
-    lambda seq, ts_usec, text, msgid: extended(text, seq=seq, ts_usec=ts_usec, msgid=msgid),
-    numbers,
-    st.one_of(near, st.integers(0, 2**64 - 1)),
-    st.text(max_size=30),
-    st.one_of(st.none(), st.integers(0, 2**32 - 1)),
-)
-pieces = st.builds(
-    lambda record, number: fragments(record, 120)[number % len(fragments(record, 120))],
-    st.builds(lambda seq, text: extended(text, seq=seq), near, st.text(min_size=20, max_size=60)),
-    near,
-)
-broken = st.builds(
-    lambda record, at, octets: record[: at % len(record)] + octets + record[at % len(record) + len(octets) :],
-    st.one_of(records, pieces),
-    st.integers(0, 200),
-    st.binary(max_size=3),
-)
-legacy_text = st.binary(max_size=60)
-datagrams = st.one_of(records, pieces, broken, legacy_text, st.binary(max_size=200))
 batches = st.lists(
     st.tuples(
         st.floats(0, 1.5, allow_nan=False), st.lists(st.tuples(st.integers(0, 3), datagrams), min_size=1, max_size=12)
@@ -94,9 +72,9 @@ def test_the_ledger_closes_whatever_arrives(
         out += senders.feed([KEYS[sender] for sender, _ in batch], [each for _, each in batch], 5.0, now)
         assert senders.next_deadline() > now
         assert len(senders) <= 3
-        assert senders.waiting_bytes <= 20_000
+        assert senders.held_bytes <= 20_000
     out += senders.flush()
-    assert senders.waiting_bytes == 0
+    assert senders.held_bytes == 0
     assert counters.datagrams == sum(len(batch) for _, batch in arrivals)
     assert counters.octets == sum(len(datagram) for _, batch in arrivals for _, datagram in batch)
     assert counters.senders_new == counters.senders_expired + counters.senders_evicted + len(senders)
@@ -125,7 +103,7 @@ def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data:
     arrivals = data.draw(st.permutations(parts + data.draw(st.lists(st.sampled_from(parts)))))
     counters = WorkerCounters()
     # Time stands still, so that no piece comes too late for its record.
-    senders = table(counters, waiting_limit=10**9)
+    senders = table(counters, held_limit=10**9)
     out = [message for each in arrivals for message in senders.feed([KEYS[0]], [each], 5.0, 1.0)]
     out += senders.flush()
     assert Counter(message.raw for message in out) == Counter(each.partition(b";")[2] for each in sent.values())
@@ -141,12 +119,12 @@ def test_what_arrives_within_the_reorder_time_comes_out_in_order(order: list[int
     """Records after a sender's first, in any order within the reorder time, come out in order; a gap is told by the
     message behind it, exactly."""
     counters = WorkerCounters()
-    senders = table(counters, waiting_limit=10**6)
+    senders = table(counters, held_limit=10**6)
     out = senders.feed([KEYS[0]], [extended("", seq=0, ts_usec=0, msgid=1)], 5.0, 0.0)
     for step, seq in enumerate(seq for seq in order if seq not in lost):
-        now = step * HOLD / 100
+        now = step * REORDER_TIME / 100
         out += senders.feed([KEYS[0]], [extended("", seq=seq, ts_usec=seq, msgid=seq + 1)], 5.0, now)
-    out += senders.advance(2 * HOLD)
+    out += senders.advance(2 * REORDER_TIME)
     records = [message for message in out if isinstance(message, ExtendedMessage)]
     assert [message.seq for message in records] == [seq for seq in range(40) if seq not in lost]
     assert not any(message.out_of_order for message in records)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
-from netconsd.protocol.stream import PIECES_SECONDS
+from netconsd.protocol.stream import FRAGMENT_SECONDS
 from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import PLACE_BYTES
 from netconsd.testing import extended, fragments, source
 from tests.support.memory import bytes_for
 from tests.support.strategies import examples
 
-HOLD = 0.2
+REORDER_TIME = 0.2
 REAL = source("192.0.2.1").key
 STRANGER = source("203.0.113.9").key
 
@@ -67,7 +67,7 @@ class Lane:
 
     def __init__(self, **options: Any) -> None:
         self.counters = WorkerCounters()
-        options = {"limit": 1000, "hold": HOLD, "gc_interval": 60.0, "age": 3600.0} | options
+        options = {"limit": 1000, "reorder_time": REORDER_TIME, "gc_interval": 60.0, "age": 3600.0} | options
         self.table = SourceTable(self.counters, **options)
         self.now = 1000.0
 
@@ -131,8 +131,8 @@ def test_a_neighbour_on_the_same_lane_notices_nothing(attack: Callable[[int], by
         assert not (record.incomplete or record.seq_reset or record.out_of_order or record.missing)
         out = lane.feed((REAL, extended("behind a gap", seq=seq + 5)), *hostile)
         assert seqs(out) == []
-        assert seqs(lane.wait(HOLD * 0.9)) == []
-        assert seqs(lane.wait(HOLD * 0.1 + 1e-6)) == [seq + 5]
+        assert seqs(lane.wait(REORDER_TIME * 0.9)) == []
+        assert seqs(lane.wait(REORDER_TIME * 0.1 + 1e-6)) == [seq + 5]
         seq += 5
 
 
@@ -155,7 +155,7 @@ def test_a_forged_address_silences_nobody(hostile: list[tuple[str, int, float]])
         due.append(f"real {seq}")
         out += lane.wait(pause)
         out += lane.feed((REAL, ATTACKS[attack](number + 1)))
-    out += lane.wait(max(HOLD, PIECES_SECONDS))
+    out += lane.wait(max(REORDER_TIME, FRAGMENT_SECONDS))
     texts = Counter(message.text for message in out if message.text.startswith("real "))
     assert texts == Counter(due)
 
@@ -210,7 +210,7 @@ def test_what_waits_is_bounded(attack: Callable[[int], bytes]) -> None:
     bound = 2_000_000
 
     def flooded() -> SourceTable:
-        lane = Lane(limit=100, waiting_limit=bound)
+        lane = Lane(limit=100, held_limit=bound)
         octets = 0
         for number in range(2500):
             datagram = attack(number)
@@ -218,7 +218,7 @@ def test_what_waits_is_bounded(attack: Callable[[int], bytes]) -> None:
             lane.feed((forged(number % 100), datagram))
             if octets > 6_000_000:
                 break
-        assert lane.table.waiting_bytes <= bound
+        assert lane.table.held_bytes <= bound
         return lane.table
 
     assert bytes_for(flooded) < 1.5 * bound + 400_000
@@ -234,8 +234,8 @@ def test_a_clock_that_steps_changes_no_order_and_no_wait() -> None:
         out: list[list[int]] = []
         for seq, when in zip((1, 3, 2, 6, 5), times, strict=True):
             out.append(seqs(lane.table.feed([REAL], [extended("", seq=seq)], when, lane.now)))
-            lane.now += HOLD / 4
+            lane.now += REORDER_TIME / 4
             out.append(seqs(lane.table.advance(lane.now)))
-        out.append(seqs(lane.wait(HOLD)))
+        out.append(seqs(lane.wait(REORDER_TIME)))
         assert out == [[1], [], [], [], [2, 3], [], [], [], [], [], [5, 6]]
         assert len(lane.table) == 1

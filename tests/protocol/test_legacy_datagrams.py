@@ -72,7 +72,7 @@ def test_what_is_not_legacy_text_is_no_legacy_datagram() -> None:
 
 def test_the_table_passes_it_on() -> None:
     """A table of senders that was told to does so for each of them."""
-    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0, age=0, legacy_datagrams=True)
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0, age=0, legacy_datagrams=True)
     out = table.feed([SENDER.key], [b"a\n"], 5.0, 1.0)
     assert kinds(out) == [("LegacyDatagram", b"a\n"), ("LegacyMessage", b"a\n")]
     assert out[0].source is out[1].source

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.message import ExtendedMessage
 from netconsd.protocol.reorder import (
+    BUFFER_OVERHEAD,
     COMPACT_AT,
+    HELD_BYTES_LIMIT,
+    HELD_LIMIT,
     MESSAGE_OVERHEAD,
-    WAITING_BYTES_LIMIT,
-    WAITING_LIMIT,
-    WAITING_OVERHEAD,
     ReorderBuffer,
 )
 from netconsd.testing import extended_message
@@ -38,9 +38,14 @@ def filled(*entries: tuple[int, float]) -> ReorderBuffer:
 def test_empty() -> None:
     """At first nothing waits, or is due; it costs what the empty table does."""
     waiting = ReorderBuffer()
-    assert (waiting.count(), waiting.cost, waiting.deadline, waiting.is_crowded()) == (0, WAITING_OVERHEAD, inf, False)
+    assert (waiting.count(), waiting.cost, waiting.deadline, waiting.is_over_limit()) == (
+        0,
+        BUFFER_OVERHEAD,
+        inf,
+        False,
+    )
     assert waiting.get(1) is None
-    assert waiting.overdue(1e9) == -1
+    assert waiting.expire(1e9) == -1
     assert waiting.deadline == inf
 
 
@@ -53,7 +58,7 @@ def test_lowest_first() -> None:
         assert waiting.pop() is lowest
         order.append(lowest.seq)
     assert order == [0, 5, 7, 2**64 - 1]
-    assert waiting.cost == WAITING_OVERHEAD
+    assert waiting.cost == BUFFER_OVERHEAD
 
 
 def test_get() -> None:
@@ -71,10 +76,10 @@ def test_overdue() -> None:
     """Asked what is overdue, it names the highest number whose wait is over, and the next deadline."""
     waiting = filled((5, 1.0), (9, 1.5), (3, 2.0), (7, 4.0))
     assert waiting.deadline == 1.0
-    assert (waiting.overdue(0.5), waiting.deadline) == (-1, 1.0)
-    assert (waiting.overdue(1.0), waiting.deadline) == (5, 1.5)
-    assert (waiting.overdue(3.0), waiting.deadline) == (9, 4.0)
-    assert (waiting.overdue(4.0), waiting.deadline) == (7, inf)
+    assert (waiting.expire(0.5), waiting.deadline) == (-1, 1.0)
+    assert (waiting.expire(1.0), waiting.deadline) == (5, 1.5)
+    assert (waiting.expire(3.0), waiting.deadline) == (9, 4.0)
+    assert (waiting.expire(4.0), waiting.deadline) == (7, inf)
 
 
 def test_slack() -> None:
@@ -82,20 +87,20 @@ def test_slack() -> None:
     waiting = ReorderBuffer(0.25)
     for seq, deadline in ((5, 1.0), (9, 1.25), (11, 1.375), (3, 1.5), (13, 2.0)):
         waiting.add(message(seq), deadline)
-    assert (waiting.overdue(0.75), waiting.deadline) == (-1, 1.0)
-    assert (waiting.overdue(1.0), waiting.deadline) == (9, 1.375)
-    assert (waiting.overdue(1.375), waiting.deadline) == (11, 2.0)
+    assert (waiting.expire(0.75), waiting.deadline) == (-1, 1.0)
+    assert (waiting.expire(1.0), waiting.deadline) == (9, 1.375)
+    assert (waiting.expire(1.375), waiting.deadline) == (11, 2.0)
 
 
 def test_overdue_of_number_zero() -> None:
     """Number 0 can be overdue, and is not mistaken for none."""
-    assert filled((0, 1.0)).overdue(1.0) == 0
+    assert filled((0, 1.0)).expire(1.0) == 0
 
 
 def test_overdue_takes_nothing_out() -> None:
     """To ask is not to take: what is overdue waits until it is taken out."""
     waiting = filled((5, 1.0), (3, 2.0))
-    waiting.overdue(5.0)
+    waiting.expire(5.0)
     assert (waiting.count(), waiting.lowest().seq) == (2, 3)
 
 
@@ -104,7 +109,7 @@ def test_deadline_after_pop() -> None:
     waiting = filled((5, 1.0), (7, 2.0))
     waiting.pop()
     assert waiting.deadline <= 2.0
-    waiting.overdue(1.0)
+    waiting.expire(1.0)
     assert waiting.deadline == 2.0
     waiting.add(message(6), 2.5)
     assert waiting.deadline == 2.0
@@ -115,12 +120,12 @@ def test_an_open_gap_does_not_gather_what_was_filled_behind_it() -> None:
 
     def churn() -> ReorderBuffer:
         waiting = filled((2**40, 1.0))
-        for seq in range(20 * WAITING_LIMIT):
+        for seq in range(20 * HELD_LIMIT):
             waiting.add(message(seq), 1.0 + seq)
             waiting.pop()
         return waiting
 
-    assert bytes_for(churn) < 2 * WAITING_LIMIT * 200
+    assert bytes_for(churn) < 2 * HELD_LIMIT * 200
 
 
 def test_the_places_of_what_was_filled_are_given_up() -> None:
@@ -145,10 +150,10 @@ def test_cost() -> None:
         entry = message(seq, text)
         waiting.add(entry, 1.0)
         costs.append(len(entry.raw) + MESSAGE_OVERHEAD)
-        assert waiting.cost == WAITING_OVERHEAD + sum(costs)
+        assert waiting.cost == BUFFER_OVERHEAD + sum(costs)
     for number in range(3):
         waiting.pop()
-        assert waiting.cost == WAITING_OVERHEAD + sum(costs[number + 1 :])
+        assert waiting.cost == BUFFER_OVERHEAD + sum(costs[number + 1 :])
 
 
 def test_what_the_table_costs() -> None:
@@ -177,13 +182,13 @@ def test_cost_is_about_the_memory(size: int) -> None:
 
 
 def test_crowded_by_number() -> None:
-    """More than WAITING_LIMIT messages are too many; one less is not."""
-    waiting = filled(*[(seq, 1.0) for seq in range(WAITING_LIMIT)])
-    crowded = [waiting.is_crowded()]
-    waiting.add(message(WAITING_LIMIT), 1.0)
-    crowded.append(waiting.is_crowded())
+    """More than HELD_LIMIT messages are too many; one less is not."""
+    waiting = filled(*[(seq, 1.0) for seq in range(HELD_LIMIT)])
+    crowded = [waiting.is_over_limit()]
+    waiting.add(message(HELD_LIMIT), 1.0)
+    crowded.append(waiting.is_over_limit())
     waiting.pop()
-    crowded.append(waiting.is_crowded())
+    crowded.append(waiting.is_over_limit())
     assert crowded == [False, True, False]
 
 
@@ -192,22 +197,22 @@ def test_burst_is_not_crowded() -> None:
     waiting = ReorderBuffer()
     for seq in range(1000):
         waiting.add(message(seq, "x" * 200), 1.0)
-    assert not waiting.is_crowded()
+    assert not waiting.is_over_limit()
 
 
 def test_crowded_by_bytes() -> None:
-    """More than WAITING_BYTES_LIMIT bytes are too many, objects included; as many are not."""
+    """More than HELD_BYTES_LIMIT bytes are too many, objects included; as many are not."""
     waiting = ReorderBuffer()
     seq = 0
-    while waiting.cost + 100_000 < WAITING_BYTES_LIMIT:
+    while waiting.cost + 100_000 < HELD_BYTES_LIMIT:
         waiting.add(message(seq, "x" * 60_000), 1.0)
         seq += 1
-    rest = WAITING_BYTES_LIMIT - waiting.cost - MESSAGE_OVERHEAD - len("\n")
+    rest = HELD_BYTES_LIMIT - waiting.cost - MESSAGE_OVERHEAD - len("\n")
     waiting.add(message(seq, "x" * rest), 1.0)
-    assert (waiting.cost, waiting.is_crowded()) == (WAITING_BYTES_LIMIT, False)
+    assert (waiting.cost, waiting.is_over_limit()) == (HELD_BYTES_LIMIT, False)
     waiting.add(message(seq + 1, ""), 1.0)
-    assert waiting.is_crowded()
-    assert waiting.count() < WAITING_LIMIT
+    assert waiting.is_over_limit()
+    assert waiting.count() < HELD_LIMIT
 
 
 _deadlines = st.integers(0, 20).map(float)
@@ -242,13 +247,13 @@ def test_any_sequence(operations: list[tuple[str, int, float]]) -> None:
         elif operation == "overdue":
             overdue = max((number for number, (_, deadline) in table.items() if deadline <= time), default=-1)
             # What was taken out before may be named instead: it changes nothing.
-            named = waiting.overdue(time)
+            named = waiting.expire(time)
             assert [number for number in table if number <= named] == [number for number in table if number <= overdue]
             gone |= {number for number in table if number <= overdue}
             for _ in [number for number in table if number <= overdue]:
                 del table[waiting.pop().seq]
             assert waiting.deadline > time
         assert waiting.count() == len(table)
-        assert waiting.cost == WAITING_OVERHEAD + sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
+        assert waiting.cost == BUFFER_OVERHEAD + sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
         assert all(waiting.get(number) is held for number, (held, _) in table.items())
         assert waiting.deadline <= min((deadline for _, deadline in table.values()), default=inf)

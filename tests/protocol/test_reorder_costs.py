@@ -10,7 +10,7 @@ from netconsd.protocol.table import SourceTable
 from netconsd.testing import source
 from tests.support.memory import bytes_for
 
-HOLD = 0.2
+REORDER_TIME = 0.2
 # How much more memory something may take than is counted for it. A line that grows has an eighth of it in reserve.
 FACTOR = 1.25
 # The longest header that a stranger can send, because what it takes is not counted byte by byte.
@@ -36,7 +36,9 @@ def table(senders: int, *datagrams: bytes, apart: float = 0.0) -> SourceTable:
 
     :param apart: seconds between one datagram of a sender and the next.
     """
-    result = SourceTable(WorkerCounters(), limit=senders, hold=HOLD, gc_interval=0, age=1.0, waiting_limit=2**40)
+    result = SourceTable(
+        WorkerCounters(), limit=senders, reorder_time=REORDER_TIME, gc_interval=0, age=1.0, held_limit=2**40
+    )
     keys = [source(f"10.0.{number >> 8}.{number & 255}").key for number in range(senders)]
     # The last one is a repeat: counters of what is out of the ordinary are made with the first of it.
     for datagram in (record(0), record(1), record(1)):
@@ -50,7 +52,7 @@ def table(senders: int, *datagrams: bytes, apart: float = 0.0) -> SourceTable:
     ("senders", "datagrams", "apart"),
     [
         pytest.param(3000, [record(9)], 0.0, id="a message behind a gap"),
-        pytest.param(3000, [record(9), record(10)], HOLD / 15, id="two messages that came one after the other"),
+        pytest.param(3000, [record(9), record(10)], REORDER_TIME / 15, id="two messages that came one after the other"),
         pytest.param(3000, [record(9, body=b"x" * 1000)], 0.0, id="a large message behind a gap"),
         pytest.param(3, [record(9 + number) for number in range(1000)], 0.0, id="many messages behind a gap"),
         pytest.param(3000, [fragment(9, 0, b"y")], 0.0, id="a tiny fragment"),
@@ -70,7 +72,7 @@ def test_what_waits_takes_as_much_memory_as_is_counted(senders: int, datagrams: 
     def waiting() -> SourceTable:
         nonlocal counted
         result = table(senders, *datagrams, apart=apart)
-        counted = result.waiting_bytes
+        counted = result.held_bytes
         return result
 
     taken = bytes_for(waiting) - bytes_for(lambda: table(senders))

@@ -20,7 +20,7 @@ BUILDS: dict[Build, Any] = {"compiled": AsImported(), "plain": PlainBuild()} if 
 LIMIT = 2**8 // 3 + 1
 # So many messages that the window is full, and that no number is one of the small ones that Python has once.
 MESSAGES = 260
-HOLD = 0.2
+REORDER_TIME = 0.2
 # What is allocated is rounded up to 16 bytes each time, and there is some waste between: a tenth, measured as resident
 # memory with 50,000 senders, in both builds.
 WASTE = 1.1
@@ -63,7 +63,12 @@ def test_a_sender_costs_what_it_is_said_to(name: Build, log: Any) -> None:
 
     def full() -> Any:
         table = build.table.SourceTable(
-            build.counters.WorkerCounters(), limit=LIMIT, hold=HOLD, gc_interval=60.0, age=3600.0, rate=1e6
+            build.counters.WorkerCounters(),
+            limit=LIMIT,
+            reorder_time=REORDER_TIME,
+            gc_interval=60.0,
+            age=3600.0,
+            rate=1e6,
         )
         now = 1000.0
         # Those before are pushed out, every one.
@@ -71,12 +76,12 @@ def test_a_sender_costs_what_it_is_said_to(name: Build, log: Any) -> None:
             keys = [source(f"{NETWORK}{first + number:x}").key for number in range(LIMIT)]
             for turn in range(messages):
                 datagrams = [log(number, turn) for number in range(LIMIT)]
-                now += HOLD
+                now += REORDER_TIME
                 for message in table.feed(keys, datagrams, now, now):
                     assert message.source.address
-        table.advance(now + HOLD)
+        table.advance(now + REORDER_TIME)
         assert len(table) == LIMIT
-        assert table.waiting_bytes == 0
+        assert table.held_bytes == 0
         return table
 
     assert bytes_for(full) / LIMIT * WASTE < SENDER_BYTES[name]

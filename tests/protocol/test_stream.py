@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from netconsd.protocol.reorder import WAITING_BYTES_LIMIT, WAITING_LIMIT
+from netconsd.protocol.reorder import HELD_BYTES_LIMIT, HELD_LIMIT
 from netconsd.protocol.stream import NEVER, REBOOT_USEC
 from netconsd.protocol.window import WINDOW
-from tests.support.stream_harness import HOLD, TS_PER_SEQ, Harness, marks, only, record, seqs
+from tests.support.stream_harness import REORDER_TIME, TS_PER_SEQ, Harness, marks, only, record, seqs
 
 
 class TestInOrder:
@@ -43,10 +43,10 @@ class TestGaps:
         harness = Harness()
         harness.records(1)
         assert harness.records(4) == []
-        assert harness.stream.deadline == harness.now + HOLD
+        assert harness.stream.deadline == harness.now + REORDER_TIME
         assert harness.stream.cost > 0
-        assert harness.wait(HOLD * 0.99) == []
-        message = only(harness.wait(HOLD * 0.02))
+        assert harness.wait(REORDER_TIME * 0.99) == []
+        message = only(harness.wait(REORDER_TIME * 0.02))
         assert (message.seq, message.missing, message.out_of_order) == (4, 2, False)
         assert harness.stream.deadline == NEVER
         assert harness.stream.cost == 0
@@ -65,22 +65,22 @@ class TestGaps:
         """A second gap that opened later is waited for longer than the first."""
         harness = Harness()
         harness.records(1, 3)
-        harness.now += HOLD / 2
+        harness.now += REORDER_TIME / 2
         harness.records(5)
-        assert seqs(harness.wait(HOLD / 2)) == [3]
-        assert seqs(harness.wait(HOLD / 2)) == [5]
+        assert seqs(harness.wait(REORDER_TIME / 2)) == [3]
+        assert seqs(harness.wait(REORDER_TIME / 2)) == [5]
 
     def test_a_record_that_came_later_but_belongs_before_goes_along(self) -> None:
         """When a record's time is over, those with lower numbers are delivered before it, whenever they came."""
         harness = Harness()
         harness.records(1, 9)
-        harness.now += HOLD * 0.9
+        harness.now += REORDER_TIME * 0.9
         harness.records(5)
-        assert seqs(harness.wait(HOLD * 0.2)) == [5, 9]
+        assert seqs(harness.wait(REORDER_TIME * 0.2)) == [5, 9]
 
     def test_without_a_reorder_time_nothing_waits(self) -> None:
         """With a reorder time of 0 the deadline of a gap is now."""
-        harness = Harness(hold=0.0)
+        harness = Harness(reorder_time=0.0)
         harness.records(1)
         harness.records(5)
         assert harness.stream.deadline <= harness.now
@@ -114,7 +114,7 @@ class TestGaps:
         harness = Harness()
         harness.records(10, msgid=7)
         harness.records(20, msgid=11)
-        message = only(harness.wait(HOLD))
+        message = only(harness.wait(REORDER_TIME))
         assert (message.missing, message.lost) == (9, 3)
         assert harness.counters.lost == 3
 
@@ -137,26 +137,26 @@ class TestGaps:
         harness.records(1, msgid=1)
         harness.records(5, msgid=9)
         assert harness.records(8, msgid=2) == []
-        assert seqs(harness.wait(HOLD)) == [5, 8]
+        assert seqs(harness.wait(REORDER_TIME)) == [5, 8]
 
     def test_too_many_held_records_end_the_wait(self) -> None:
-        """A sender can have WAITING_LIMIT records waiting; one more, and the lowest gap is given up."""
+        """A sender can have HELD_LIMIT records waiting; one more, and the lowest gap is given up."""
         harness = Harness()
         harness.records(0)
-        assert harness.records(*range(2, 2 * WAITING_LIMIT + 2, 2)) == []
+        assert harness.records(*range(2, 2 * HELD_LIMIT + 2, 2)) == []
         assert harness.counters.released_early == 0
         assert seqs(harness.records(10**6)) == [2]
         assert harness.counters.released_early == 1
 
     def test_too_many_held_bytes_end_the_wait(self) -> None:
-        """A sender can have WAITING_BYTES_LIMIT waiting, so large datagrams fill the memory no more than small ones."""
+        """A sender can have HELD_BYTES_LIMIT waiting, so large datagrams fill the memory no more than small ones."""
         harness = Harness()
         harness.records(0)
         size = 60_000
-        held = WAITING_BYTES_LIMIT // size
+        held = HELD_BYTES_LIMIT // size
         for seq in range(2, 2 * held + 20, 2):
             harness.feed(record(seq, "x" * size))
-            assert harness.stream.cost <= WAITING_BYTES_LIMIT
+            assert harness.stream.cost <= HELD_BYTES_LIMIT
         assert harness.counters.released_early >= 1
         assert harness.out[1:] != []
 
@@ -179,13 +179,13 @@ class TestDuplicates:
         harness.records(1, 5)
         harness.records(5)
         assert harness.counters.dropped_duplicate == 1
-        assert seqs(harness.wait(HOLD)) == [5]
+        assert seqs(harness.wait(REORDER_TIME)) == [5]
 
     def test_a_repeat_of_a_late_record_is_dropped_and_counted(self) -> None:
         """A late record is remembered as the others are."""
         harness = Harness()
         harness.records(1, 5)
-        harness.wait(HOLD)
+        harness.wait(REORDER_TIME)
         assert marks(harness.records(3)) == [(3, "L")]
         assert harness.records(3) == []
         assert harness.counters.dropped_duplicate == 1
@@ -207,7 +207,7 @@ class TestLate:
         harness = Harness()
         harness.records(1, msgid=1)
         harness.records(4, msgid=3)
-        assert only(harness.wait(HOLD)).lost == 1
+        assert only(harness.wait(REORDER_TIME)).lost == 1
         late = only(harness.records(3, msgid=2))
         assert (late.out_of_order, late.seq_reset, late.missing, late.lost) == (True, False, 0, None)
         assert marks(harness.records(5, msgid=4)) == [(5, "")]
@@ -287,7 +287,7 @@ class TestResets:
         harness = Harness()
         harness.records(10)
         harness.records(2**64 - 1, ts_usec=1)
-        assert seqs(harness.wait(HOLD)) == [2**64 - 1]
+        assert seqs(harness.wait(REORDER_TIME)) == [2**64 - 1]
         assert marks(harness.records(11, 12)) == [(11, "R"), (12, "")]
 
     def test_repeats_are_found_after_a_reset(self) -> None:
@@ -318,6 +318,6 @@ def test_forged_numbers_do_not_overflow_a_senders_counter() -> None:
     harness = Harness()
     for time in range(3):
         harness.records(0, 2**64 - 1, ts_usec=time * 2 * REBOOT_USEC)
-        harness.wait(HOLD)
+        harness.wait(REORDER_TIME)
     assert harness.stream.missing == 2**63 - 1
     assert harness.counters.missing > 2**65

@@ -10,9 +10,9 @@ from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.decode import TOTAL_LIMIT
 from netconsd.protocol.message import Message
 from netconsd.protocol.reassembly import PIECE_OVERHEAD
-from netconsd.protocol.stream import NEVER, PIECES_SECONDS, REASSEMBLIES_LIMIT, Stream
+from netconsd.protocol.stream import FRAGMENT_SECONDS, NEVER, REASSEMBLIES_LIMIT, Stream
 from netconsd.testing import fragments, legacy, source
-from tests.support.stream_harness import HOLD, Harness, marks, only, record, seqs
+from tests.support.stream_harness import REORDER_TIME, Harness, marks, only, record, seqs
 
 
 class TestFragments:
@@ -46,17 +46,17 @@ class TestFragments:
         harness.records(1)
         harness.feed(first)
         harness.records(3)
-        out = harness.wait(HOLD)
+        out = harness.wait(REORDER_TIME)
         assert marks(out) == [(2, "I"), (3, "")]
         assert out[0].text.endswith(f"[netconsd: {hole} bytes lost]")
         assert harness.counters.incomplete == 1
 
     def test_pieces_get_their_time_even_without_a_reorder_time(self) -> None:
         """With a reorder time of 0 fragments are still put together."""
-        harness = Harness(hold=0.0)
+        harness = Harness(reorder_time=0.0)
         first, second = self.pieces(1)
         harness.feed(first)
-        assert harness.wait(PIECES_SECONDS * 0.9) == []
+        assert harness.wait(FRAGMENT_SECONDS * 0.9) == []
         assert only(harness.feed(second)).text == self.TEXT
 
     def test_pieces_that_come_too_late_are_delivered_too(self) -> None:
@@ -65,9 +65,9 @@ class TestFragments:
         first, second = self.pieces(2)
         harness.records(1)
         harness.feed(first)
-        harness.wait(HOLD)
+        harness.wait(REORDER_TIME)
         harness.feed(second)
-        assert marks(harness.wait(HOLD)) == [(2, "LI")]
+        assert marks(harness.wait(REORDER_TIME)) == [(2, "LI")]
         assert harness.counters.dropped_duplicate == 0
 
     def test_the_whole_record_after_an_incomplete_one_is_delivered(self) -> None:
@@ -76,7 +76,7 @@ class TestFragments:
         first, second = self.pieces(2)
         harness.records(1)
         harness.feed(first)
-        harness.wait(HOLD)
+        harness.wait(REORDER_TIME)
         assert marks(harness.feed(first, second)) == [(2, "L")]
         assert harness.feed(first) == []
         assert harness.counters.dropped_duplicate == 1
@@ -91,7 +91,7 @@ class TestFragments:
         harness.feed(second)  # now it waits for 2 to 4
         harness.feed(first)
         assert harness.counters.dropped_duplicate == 2
-        assert seqs(harness.wait(HOLD)) == [5]
+        assert seqs(harness.wait(REORDER_TIME)) == [5]
         harness.feed(second)
         assert harness.counters.dropped_duplicate == 3
 
@@ -102,7 +102,7 @@ class TestFragments:
         second_try = self.pieces(1, msgid=10)
         assert harness.feed(first_try[0], second_try[0]) == []
         assert only(harness.feed(second_try[1])).msgid == 10
-        assert harness.wait(HOLD) == []
+        assert harness.wait(REORDER_TIME) == []
         assert harness.counters.dropped_superseded == 1
 
     @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ class TestFragments:
 
     def test_a_fragmented_record_has_the_time_of_its_first_piece(self) -> None:
         """``received_at`` is when the message began to arrive."""
-        stream = Stream(source(), WorkerCounters(), HOLD)
+        stream = Stream(source(), WorkerCounters(), REORDER_TIME)
         out: list[Message] = []
         first, second = self.pieces(1)
         stream.feed(second, 7.0, 1.0, out)
@@ -184,15 +184,15 @@ class TestLegacy:
         """A line that never ends is delivered after the reorder time."""
         harness = Harness()
         harness.feed(b"the last wor")
-        assert harness.wait(HOLD * 0.9) == []
-        (message,) = harness.wait(HOLD * 0.2)
+        assert harness.wait(REORDER_TIME * 0.9) == []
+        (message,) = harness.wait(REORDER_TIME * 0.2)
         assert message.raw == b"the last wor"
 
     def test_an_unfinished_line_gets_its_time_even_without_a_reorder_time(self) -> None:
         """With a reorder time of 0 the pieces of a line are still joined."""
-        harness = Harness(hold=0.0)
+        harness = Harness(reorder_time=0.0)
         harness.feed(b"half a ")
-        assert harness.wait(PIECES_SECONDS * 0.9) == []
+        assert harness.wait(FRAGMENT_SECONDS * 0.9) == []
         assert harness.feed(b"line\n")[0].text == "half a line"
 
     def test_an_unfinished_line_ends_where_an_extended_datagram_begins(self) -> None:

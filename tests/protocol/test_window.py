@@ -21,8 +21,8 @@ class Table:
         self.top = seq
         self.stamps = {seq: stamp}
 
-    def stamp(self, seq: int) -> int:
-        """As :meth:`netconsd.protocol.window.Window.stamp`."""
+    def ts_usec(self, seq: int) -> int:
+        """As :meth:`netconsd.protocol.window.Window.ts_usec`."""
         return self.stamps.get(seq, ABSENT) if self.top - seq < WINDOW else ABSENT
 
     def advance(self, seq: int, stamp: int) -> None:
@@ -40,7 +40,7 @@ def agree(window: Window, table: Table) -> None:
     assert window.top == table.top
     lowest = max(0, table.top - 2 * WINDOW)
     numbers = [0, lowest // 2, *range(lowest, table.top + 1)]
-    assert [window.stamp(seq) for seq in numbers] == [table.stamp(seq) for seq in numbers]
+    assert [window.ts_usec(seq) for seq in numbers] == [table.ts_usec(seq) for seq in numbers]
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -48,7 +48,7 @@ def test_first_record(start: int) -> None:
     """A new window knows one record, and no other."""
     window = Window(start, 5)
     agree(window, Table(start, 5))
-    assert window.stamp(start) == 5
+    assert window.ts_usec(start) == 5
 
 
 @pytest.mark.parametrize("start", STARTS[:-2])
@@ -101,19 +101,19 @@ def test_forgets() -> None:
     """The number 63 below the top is remembered, that 64 below is not."""
     window = Window(100, 5)
     window.advance(100 + WINDOW - 1, 6)
-    assert window.stamp(100) == 5
+    assert window.ts_usec(100) == 5
     window.advance(100 + WINDOW, 7)
-    assert window.stamp(100) == ABSENT
+    assert window.ts_usec(100) == ABSENT
 
 
 def test_absent() -> None:
     """A record can be known to be absent, and be filled in later."""
     window = Window(100, ABSENT)
-    assert window.stamp(100) == ABSENT
+    assert window.ts_usec(100) == ABSENT
     window.fill(100, ABSENT - 1)
-    assert window.stamp(100) == ABSENT - 1
+    assert window.ts_usec(100) == ABSENT - 1
     window.advance(101, ABSENT)
-    assert (window.stamp(100), window.stamp(101)) == (ABSENT - 1, ABSENT)
+    assert (window.ts_usec(100), window.ts_usec(101)) == (ABSENT - 1, ABSENT)
 
 
 def test_memory() -> None:

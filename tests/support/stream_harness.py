@@ -9,16 +9,16 @@ from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import Stream
 from netconsd.testing import extended, source
 
-HOLD = 0.2
+REORDER_TIME = 0.2
 TS_PER_SEQ = 100
 
 
 class Harness:
     """A stream with a clock of its own, and all that it delivered."""
 
-    def __init__(self, hold: float = HOLD) -> None:
+    def __init__(self, reorder_time: float = REORDER_TIME) -> None:
         self.counters = WorkerCounters()
-        self.stream = Stream(source(), self.counters, hold)
+        self.stream = Stream(source(), self.counters, reorder_time)
         self.now = 1000.0
         self.out: list[Message] = []
 
