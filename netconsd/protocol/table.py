@@ -86,9 +86,9 @@ class SourceTable:
         self._legacy_datagrams = legacy_datagrams
         # In the order of the last datagram: the sender that is silent longest is first.
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()
-        # A heap of (deadline, ticket, stream). An entry is valid if its deadline is the stream's ``scheduled_at``, which
-        # is NEVER if the stream has no entry. The stream may have released its messages since. The unique ticket keeps
-        # streams from being compared.
+        # A heap of (deadline, ticket, stream). An entry is valid if its deadline is the stream's ``scheduled_at``
+        # (NEVER without an entry). The stream may have released its messages since. The ticket is unique, so that two
+        # streams are not compared.
         self._schedule: list[tuple[float, int, Stream]] = []
         self._ticket = 0
         self._cost = 0

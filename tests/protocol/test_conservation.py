@@ -1,4 +1,4 @@
-"""Whatever arrives, in whatever order: nothing raises, nothing is lost, nothing is invented, everything is counted."""
+"""Any datagrams in any order: nothing raises, no record is lost or delivered twice, everything is counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REORDER_TIME = 0.2
 def table(
     counters: WorkerCounters, limit: int = 3, held_limit: int = 20_000, legacy_datagrams: bool = False
 ) -> SourceTable:
-    """A table whose bounds are soon reached."""
+    """A table with low bounds."""
     return SourceTable(
         counters,
         limit=limit,
@@ -32,8 +32,8 @@ def table(
     )
 
 
-def assert_ledger_closes(counters: WorkerCounters, messages: list[Message]) -> None:
-    """Every datagram has one fate, every message one origin."""
+def assert_counters_add_up(counters: WorkerCounters, messages: list[Message]) -> None:
+    """Every datagram has one outcome, every message one kind, and the counters agree with the messages' marks."""
     assert inconsistencies(total([counters])) == []
     assert counters.messages == len(messages)
     extended_ones = [message for message in messages if isinstance(message, ExtendedMessage)]
@@ -56,11 +56,11 @@ batches = st.lists(
 
 @given(batches, st.booleans())
 @settings(max_examples=150)
-def test_the_ledger_closes_whatever_arrives(
+def test_any_datagrams_are_counted(
     arrivals: list[tuple[float, list[tuple[int, bytes]]]], legacy_datagrams: bool
 ) -> None:
-    """Any datagrams at any times: no exception, every datagram counted once, every message accounted for; and legacy
-    datagrams, where they are handed out whole as well, are those that were counted as legacy."""
+    """Any datagrams at any times raise nothing, and datagrams and messages are each counted once; legacy datagrams, if
+    they are delivered, are not counted as messages."""
     counters = WorkerCounters()
     senders = table(counters, legacy_datagrams=legacy_datagrams)
     out: list[Message] = []
@@ -80,9 +80,9 @@ def test_the_ledger_closes_whatever_arrives(
     assert counters.senders_new == counters.senders_expired + counters.senders_evicted + len(senders)
     whole = [message for message in out if isinstance(message, LegacyDatagram)]
     assert len(whole) == (counters.legacy if legacy_datagrams else 0)
-    assert_ledger_closes(counters, [message for message in out if not isinstance(message, LegacyDatagram)])
+    assert_counters_add_up(counters, [message for message in out if not isinstance(message, LegacyDatagram)])
     for message in out:
-        # Views of hostile content raise nothing either.
+        # The views of hostile content raise nothing.
         assert isinstance(message.text, str)
         if isinstance(message, ExtendedMessage):
             assert all(isinstance(value, str) for value in message.userdata.values())
@@ -95,29 +95,29 @@ def test_the_ledger_closes_whatever_arrives(
 )
 @settings(max_examples=150)
 def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data: st.DataObject) -> None:
-    """Any order, any repeats, any times, some in fragments: each record comes out once, whole, and in order where it
-    is not marked as out of order."""
+    """Records in any order, with any repeats, some in fragments: each is delivered once, complete, and in order unless
+    it is marked as out of order."""
     in_pieces = data.draw(st.sets(st.sampled_from(seqs)))
     sent = {seq: extended(f"record {seq} " + "." * 150, seq=seq, ts_usec=seq) for seq in seqs}
     parts = [part for seq in seqs for part in (fragments(sent[seq], 100) if seq in in_pieces else [sent[seq]])]
     arrivals = data.draw(st.permutations(parts + data.draw(st.lists(st.sampled_from(parts)))))
     counters = WorkerCounters()
-    # Time stands still, so that no piece comes too late for its record.
+    # The time does not advance, so that no fragment is late.
     senders = table(counters, held_limit=10**9)
     out = [message for each in arrivals for message in senders.feed([KEYS[0]], [each], 5.0, 1.0)]
     out += senders.flush()
     assert Counter(message.raw for message in out) == Counter(each.partition(b";")[2] for each in sent.values())
     assert counters.dropped_duplicate == len(arrivals) - len(parts)
-    assert_ledger_closes(counters, out)
+    assert_counters_add_up(counters, out)
     in_order = [message.seq for message in out if isinstance(message, ExtendedMessage) and not message.out_of_order]
     assert in_order == sorted(in_order)
 
 
 @given(st.permutations(range(1, 40)), st.sets(st.integers(1, 38)))
 @settings(max_examples=100)
-def test_what_arrives_within_the_reorder_time_comes_out_in_order(order: list[int], lost: set[int]) -> None:
-    """Records after a sender's first, in any order within the reorder time, come out in order; a gap is told by the
-    message behind it, exactly."""
+def test_records_within_the_reorder_time_are_delivered_in_order(order: list[int], lost: set[int]) -> None:
+    """Records that arrive within the reorder time, in any order, are delivered in order; ``missing`` and ``lost`` of
+    the message behind a gap are exact."""
     counters = WorkerCounters()
     senders = table(counters, held_limit=10**6)
     out = senders.feed([KEYS[0]], [extended("", seq=0, ts_usec=0, msgid=1)], 5.0, 0.0)
@@ -133,11 +133,11 @@ def test_what_arrives_within_the_reorder_time_comes_out_in_order(order: list[int
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30).filter(lambda text: b";" not in text), max_size=20))
-def test_legacy_text_is_neither_lost_nor_invented(texts: list[bytes]) -> None:
-    """The lines of legacy text, joined, are the bytes that arrived."""
+def test_legacy_text_is_preserved(texts: list[bytes]) -> None:
+    """The lines of legacy text, joined, are the bytes of its datagrams."""
     counters = WorkerCounters()
     senders = table(counters)
     out = senders.feed([KEYS[0]] * len(texts), texts, 5.0, 0.0) if texts else []
     out += senders.flush()
     assert b"".join(message.raw for message in out) == b"".join(texts)
-    assert_ledger_closes(counters, out)
+    assert_counters_add_up(counters, out)

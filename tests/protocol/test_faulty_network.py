@@ -1,5 +1,5 @@
-"""Between senders and us a network that loses, repeats, reorders, delays, cuts, flips bits and mixes up addresses: what
-each sender sent is what was delivered and what is counted."""
+"""Senders behind a network that loses, repeats, reorders, delays and damages datagrams: messages are delivered or
+counted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.strategies import examples
 from tests.support.traffic import TEMPLATES, Traffic
 
 REORDER_TIME = 1 / 4
-# Fewer than a sender's repeats are recognised among: what is further behind is another boot by the rules.
+# Within the window: a record further behind would be a reset.
 MESSAGES = WINDOW // 2
 KEYS = [source(f"192.0.2.{number}").key for number in range(len(TEMPLATES))]
 NUMBERS = {source(f"192.0.2.{number}").address: number for number in range(len(TEMPLATES))}
@@ -47,7 +47,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 class Pipeline:
-    """A table of senders, in the time of the arrivals, and all that it delivered."""
+    """A table of senders that was fed the arrivals at their times, and all messages that it delivered."""
 
     def __init__(self, arrivals: Sequence[Arrival]) -> None:
         self.counters = WorkerCounters()
@@ -65,7 +65,7 @@ class Pipeline:
         assert inconsistencies(total([self.counters])) == []
 
     def _check(self, table: SourceTable) -> None:
-        """At every moment each datagram has one fate, and each message came out, or waits."""
+        """After each arrival every datagram has one outcome, and every message was delivered or is held."""
         counted = total([self.counters])
         held = counted["whole"] + counted["reassembled"] + counted["lines"] - counted["messages"]
         assert counted["messages"] == len(self.messages)
@@ -75,18 +75,18 @@ class Pipeline:
 
     @property
     def by_sender(self) -> dict[int, list[Message]]:
-        """The messages of each sender, in order."""
-        found = defaultdict(list)
+        """The messages by sender, in order."""
+        messages = defaultdict(list)
         for message in self.messages:
-            found[NUMBERS[message.source.address]].append(message)
-        return found
+            messages[NUMBERS[message.source.address]].append(message)
+        return messages
 
 
 @given(gentle, seeds, st.integers(1, MESSAGES))
 @examples(150)
-def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, messages: int) -> None:
-    """Loss, repeats, disorder and delays: of each sender, every message of which something came is delivered, once if
-    it has one datagram; repeats are counted, and so is what never came between the first and the last."""
+def test_messages_are_delivered_or_counted(faults: Faults, seed: int, messages: int) -> None:
+    """With loss, repeats, disorder and delays, a message is delivered if one of its datagrams arrives; once, if it has one
+    datagram. Repeats and missing seqs are counted."""
     traffic = Traffic(faults, seed, messages)
     for sender, template in enumerate(TEMPLATES):
         arrivals = traffic.of(sender)
@@ -95,7 +95,7 @@ def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, m
         counters = own.counters
         assert counters.datagrams == len(arrivals)
         if sender == list(FORMATS).index("legacy"):
-            # Lines have no numbers: each that came is one, repeats as well.
+            # Lines have no seq, so that repeats are delivered.
             assert Counter(message.raw for message in own.messages) == Counter(each.datagram for each in arrivals)
             continue
         delivered = [message for message in own.messages if isinstance(message, ExtendedMessage)]
@@ -109,13 +109,13 @@ def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, m
             body = b"".join(piece.partition(b";")[2] for piece in pieces)
             assert message.raw == body or message.incomplete
             assert len(template) > 1 or not message.incomplete
-        assert_numbers_are_accounted_for(delivered, counters)
+        assert_seqs_add_up(delivered, counters)
         if "msgid" in repr(traffic.fleets[sender].message(0)):
             assert counters.lost == counters.missing
 
 
-def assert_numbers_are_accounted_for(delivered: list[ExtendedMessage], counters: WorkerCounters) -> None:
-    """From the first number to the last each came in its place, or is counted as missing."""
+def assert_seqs_add_up(delivered: list[ExtendedMessage], counters: WorkerCounters) -> None:
+    """Each seq from the first to the last was delivered in order, or is counted as missing."""
     if delivered:
         in_order = [message.seq for message in delivered if not message.out_of_order]
         assert in_order == sorted(set(in_order))
@@ -126,18 +126,17 @@ def assert_numbers_are_accounted_for(delivered: list[ExtendedMessage], counters:
 
 @given(hostile, seeds, st.integers(1, MESSAGES))
 @examples(150)
-def test_harm_is_done_to_what_was_harmed(faults: Faults, seed: int, messages: int) -> None:
-    """Cut datagrams, flipped bits, wrong addresses on top: what came unharmed, in one datagram, under its own address,
-    is delivered with its number and every byte, or it is counted as a repeat, because what was harmed looked like it;
-    and each sender's datagrams, bytes and messages are all accounted for."""
+def test_undamaged_datagrams_are_delivered(faults: Faults, seed: int, messages: int) -> None:
+    """With cut datagrams, flipped bits and wrong addresses as well, an undamaged message of one datagram is delivered
+    with its seq and bytes, or counted as a duplicate of a damaged one; datagrams, bytes and messages are counted."""
     traffic = Traffic(faults, seed, messages)
     for sender, template in enumerate(TEMPLATES):
         arrivals = traffic.of(sender)
         own = Pipeline(arrivals)
         if arrivals:
-            account = own.senders[sender]
-            assert account.datagrams == own.counters.datagrams == len(arrivals)
-            assert account.octets == own.counters.octets == sum(len(each.datagram) for each in arrivals)
+            counters = own.senders[sender]
+            assert counters.datagrams == own.counters.datagrams == len(arrivals)
+            assert counters.octets == own.counters.octets == sum(len(arrival.datagram) for arrival in arrivals)
         assert own.counters.messages == len(own.messages)
         if len(template) > 1:
             continue
@@ -155,9 +154,8 @@ def test_harm_is_done_to_what_was_harmed(faults: Faults, seed: int, messages: in
 
 @given(hostile, seeds, st.integers(1, MESSAGES))
 @examples(150)
-def test_senders_do_not_disturb_each_other(faults: Faults, seed: int, messages: int) -> None:
-    """Of many senders at once, each gets what it would get alone, message for message; and all together are counted
-    as they are one by one."""
+def test_senders_do_not_affect_each_other(faults: Faults, seed: int, messages: int) -> None:
+    """The messages of each of many senders are those that it has alone, and so are the sums of the counters."""
     traffic = Traffic(faults, seed, messages)
     together = Pipeline(traffic.arrivals)
     alone = [Pipeline(traffic.of(sender)) for sender in range(len(TEMPLATES))]
@@ -167,7 +165,7 @@ def test_senders_do_not_disturb_each_other(faults: Faults, seed: int, messages: 
 
 
 class Timeline:
-    """In place of a lane's queue: each batch comes when it is due, and until then the time passes."""
+    """In place of a lane's queue: returns each batch at its time, and advances the clock until then."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -178,7 +176,7 @@ class Timeline:
 
     def get(self, timeout: float | None) -> Any:
         item = self._items[0]
-        # The end comes when nothing waits any more.
+        # The sentinel is returned when the lane has no deadline.
         due = float("inf") if item is None else max(self.now, item.now)
         if timeout is not None and self.now + timeout <= due:
             self.now += timeout
@@ -193,14 +191,13 @@ class Timeline:
 
 @given(hostile, seeds)
 @examples(150)
-def test_the_same_through_lanes_and_modules(faults: Faults, seed: int) -> None:
-    """Listener's accounts, two workers with their queues, and modules: every sender's messages come to each module as
-    from its table alone, and the accounts add up."""
+def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) -> None:
+    """With two workers and two modules, each module gets the messages that one table delivers; the counters add up."""
     traffic = Traffic(faults, seed, 8)
     modules = {"one": RecordingModule(), "two": RecordingModule()}
     outputs = Outputs(modules, 2)
-    nobody: Any = None
-    Deferred.fromCoroutine(outputs.start(nobody))
+    no_reactor: Any = None
+    Deferred.fromCoroutine(outputs.start(no_reactor))
     listener = ListenerCounters()
     reader: Any = SimpleNamespace(
         counters=listener, sizes=Histogram((1.0,)), buffer_used=0, buffer_size=0, failing=False, look=lambda: None
@@ -208,7 +205,7 @@ def test_the_same_through_lanes_and_modules(faults: Faults, seed: int) -> None:
     settings = Settings(workers=2, reorder=REORDER_TIME, gc_interval=0.0)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("netconsd.receive.lanes.SimpleQueue", Timeline)
-        workers = Workers(outputs.deliver, settings, reactor=nobody)
+        workers = Workers(outputs.deliver, settings, reactor=no_reactor)
     lanes = workers.lanes
     for arrival in traffic.arrivals:
         listener.datagrams += 1
@@ -221,25 +218,25 @@ def test_the_same_through_lanes_and_modules(faults: Faults, seed: int) -> None:
         lane._make_thread = SameThread
         lane.stop()
         lane.start(lambda: None)
-    accounts = take([reader], lanes, outputs.started, 0.0)
-    assert accounts.inconsistencies() == []
-    assert accounts.received == len(traffic.arrivals)
+    snapshot = take([reader], lanes, outputs.started, 0.0)
+    assert snapshot.inconsistencies() == []
+    assert snapshot.received == len(traffic.arrivals)
     together = Pipeline(traffic.arrivals)
-    assert {name: sum(worker.counters[name] for worker in accounts.workers) for name in COUNTERS} == total(
+    assert {name: sum(worker.counters[name] for worker in snapshot.workers) for name in COUNTERS} == total(
         [together.counters]
     )
     for module in modules.values():
-        got = defaultdict(list)
+        by_sender = defaultdict(list)
         for message in module.messages:
-            got[NUMBERS[message.source.address]].append(message)
-        assert {sender: [m.raw for m in messages] for sender, messages in got.items()} == {
+            by_sender[NUMBERS[message.source.address]].append(message)
+        assert {sender: [m.raw for m in messages] for sender, messages in by_sender.items()} == {
             sender: [m.raw for m in messages] for sender, messages in together.by_sender.items()
         }
 
 
 @pytest.mark.parametrize("fault", ["loss", "repeat", "reorder", "delay", "cut", "flip", "stray"])
-def test_the_proxy_does_what_it_says(fault: str) -> None:
-    """Each fault happens about as often as it shall, no other one does, and the same seed does the same again."""
+def test_the_faults_of_the_proxy(fault: str) -> None:
+    """Each fault occurs with about its probability, no other does, and the same seed gives the same arrivals."""
     faults = replace(Faults(), **{fault: 0.3})
     sent = [b"%03d" % number * 10 for number in range(300)]
 
@@ -263,7 +260,7 @@ def test_the_proxy_does_what_it_says(fault: str) -> None:
     }
     assert 40 <= happened.pop(fault) <= 150
     if fault in {"repeat", "delay"}:
-        # What is late comes behind others.
+        # A late datagram is also out of order.
         del happened["reorder"]
     assert set(happened.values()) == {0}
     assert sum(not each.unharmed for each in arrivals) == (

@@ -44,13 +44,13 @@ TEMPLATES = [Template(format) for format in FORMATS]
 
 
 class Traffic:
-    """A sender per format, each with some messages, and what a network made of them."""
+    """Messages of one sender per format, and their datagrams as they arrive through a faulty network."""
 
     def __init__(self, faults: Faults, seed: int, messages: int) -> None:
         self.messages = messages
-        #: Sender and message of each datagram sent: the number of each is its place.
+        #: Sender and message number of each datagram sent.
         self.sent: list[tuple[int, int]] = []
-        #: Of each sender, each message's datagrams.
+        #: The messages of each sender.
         self.fleets = [Fleet(template, 1, 0, sender) for sender, template in enumerate(TEMPLATES)]
         proxy = Proxy(faults, Random(seed), len(self.fleets))
         for nth in range(messages):
@@ -62,5 +62,5 @@ class Traffic:
         self.arrivals = list(proxy.arrivals())
 
     def of(self, sender: int) -> list[Arrival]:
-        """What arrived under a sender's address."""
+        """The arrivals with a sender's address."""
         return [arrival for arrival in self.arrivals if arrival.sender == sender]
