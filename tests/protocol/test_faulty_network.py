@@ -85,8 +85,8 @@ class Pipeline:
 @given(gentle, seeds, st.integers(1, MESSAGES))
 @examples(150)
 def test_messages_are_delivered_or_counted(faults: Faults, seed: int, messages: int) -> None:
-    """With loss, repeats, disorder and delays, a message is delivered if one of its datagrams arrives; once, if it has one
-    datagram. Repeats and missing seqs are counted."""
+    """With loss, repeats, disorder and delays, a message is delivered if a datagram of it arrives, once if it
+    is only one. Repeats and missing seqs are counted."""
     traffic = Traffic(faults, seed, messages)
     for sender, template in enumerate(TEMPLATES):
         arrivals = traffic.of(sender)
