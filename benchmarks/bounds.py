@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.scenarios import Build
-from netconsd.protocol.stream import PIECES_SECONDS
-from netconsd.protocol.table import WAITING_BYTES_LIMIT
+from netconsd.protocol.stream import FRAGMENT_SECONDS
+from netconsd.protocol.table import TOTAL_HELD_BYTES_LIMIT
 from netconsd.receive.reader import BATCHES
 from netconsd.settings import Settings
 
@@ -44,11 +44,11 @@ def bounds(settings: Settings, build: Build = "compiled") -> list[Line]:
     slots = settings.batch * BATCHES
     # What is read has been copied before its slot is free. In plain Python there are no slots.
     copies = 2 if build == "compiled" else 1
-    forgotten = min(2 * settings.max_sources, int(DATAGRAMS_PER_SECOND * max(settings.reorder, PIECES_SECONDS)))
+    forgotten = min(2 * settings.max_sources, int(DATAGRAMS_PER_SECOND * max(settings.reorder, FRAGMENT_SECONDS)))
     sender = SENDER_BYTES[build]
     return [
         Line("queue", "the queues of the workers", settings.workers * settings.queue * PLACE_BYTES),
-        Line("waiting", "what waits", int(settings.workers * WAITING_FACTOR * WAITING_BYTES_LIMIT)),
+        Line("waiting", "what waits", int(settings.workers * WAITING_FACTOR * TOTAL_HELD_BYTES_LIMIT)),
         Line("hand", "what is in the hands of the workers", settings.workers * HAND_BYTES),
         Line("read", "what is read at once", settings.listeners * slots * SLOT_BYTES * copies),
         Line("senders", "the senders that are remembered", settings.max_sources * sender),

@@ -217,7 +217,7 @@ LONG = {
 def test_no_text_takes_long(text: bytes, form: bytes) -> None:
     """Whatever characters a stranger sends: there is no call for each of them, in the logger nor in the printer, whose
     time is that of all other senders with the same worker."""
-    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0.0, age=0.0)
     (message,) = table.feed([source().key], [form % text], 1.5e9, 0.0)
     renderings: list[Callable[[], object]] = [
         lambda: log_lines([message]),

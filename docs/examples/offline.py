@@ -10,7 +10,7 @@ from netconsd.embedding import SourceTable, WorkerCounters
 
 def messages_of(recording: Iterable[tuple[float, Source, bytes]]) -> Iterator[Message]:
     """Yield the messages of a recording, which has the time in seconds, sender and bytes of each datagram."""
-    table = SourceTable(WorkerCounters(), limit=10_000, hold=0.2, gc_interval=60.0, age=3600.0)
+    table = SourceTable(WorkerCounters(), limit=10_000, reorder_time=0.2, gc_interval=60.0, age=3600.0)
     for when, source, datagram in recording:
         # What has waited long enough, by the time of the recording.
         yield from table.advance(when)

@@ -140,7 +140,7 @@ class Watch:
         self._wait = wait or _wait
         self._receiver = Receiver(bound, _DATAGRAMS, 1, 1)
         self._table = SourceTable(
-            WorkerCounters(), limit=SENDERS_LIMIT, hold=settings.reorder, gc_interval=0.0, age=0.0
+            WorkerCounters(), limit=SENDERS_LIMIT, reorder_time=settings.reorder, gc_interval=0.0, age=0.0
         )
         self._acks = Acks(self._table, partial(send_to, bound)) if settings.acks else None
 

@@ -14,7 +14,8 @@ from contextlib import closing
 from typing import Any
 
 from netconsd.cli.numbers import whole_number
-from netconsd.protocol.stream import ACK_BYTES, NEVER
+from netconsd.protocol.acknowledgement import ACK_BYTES
+from netconsd.protocol.stream import NEVER
 from netconsd.send.kmsg import Kmsg
 from netconsd.send.reliable import ANSWER_SECONDS, SLOTS, ReliableSender
 

@@ -2,7 +2,7 @@ cimport cython
 
 from netconsd.protocol.message cimport Source
 
-cdef Py_ssize_t _LINES_PER_KIB
+cdef Py_ssize_t LINES_PER_KIB
 
 cdef class LineBuffer:
     cdef bytearray _text

@@ -1,33 +1,35 @@
-"""Puts the lines of one sender's legacy text together from its datagrams (docs/wire section 2)."""
+"""Splits one sender's legacy text into lines, across datagrams (docs/wire section 2)."""
 
 from __future__ import annotations
 
 from netconsd.protocol.message import LegacyMessage, Source
 
-# The kernel's longest record is some 1000 bytes, but other senders may send up to 64 KiB in a datagram. A stranger that
-# never sends a newline gets a line of this length now and then instead of our memory.
+# The longest record of a kernel has about 1000 bytes, but other senders may send up to 64 KiB in a datagram. A sender
+# that never sends a newline gets its text cut into lines of this length, so that it does not fill the memory.
 LINE_LIMIT = 65536
-# A datagram of nothing but newlines would be a message per byte: one of 64 KiB, a third of a second for a module that
-# takes 5 us for each. So what a datagram may become is bounded by its size, and a queue of so many KiB has a bound in
-# messages, too. A kernel's datagram of 1000 bytes has a dozen lines; with time stamps there is no room for 63.
+# A datagram that consists of newlines would be one message per byte: with 64 KiB, a third of a second for a module that
+# takes 5 us per message. This bound makes the number of messages proportional to the bytes, so that a bound of a queue
+# in KiB is also a bound in messages. A kernel's datagram of 1000 bytes has a dozen lines; with timestamps there is no
+# room for 63.
 LINES_PER_KIB = 128
-# What an unfinished line costs besides its bytes.
+# The memory of an unfinished line besides its bytes.
 LINE_OVERHEAD = 200
 
-_LINES_PER_KIB = LINES_PER_KIB
+# Compiled, this is a C variable, which is an attribute of the module only if put there.
+globals().update(LINES_PER_KIB=LINES_PER_KIB)
 
 
 class LineBuffer:
-    """Text that has not ended in a newline yet; it is never empty."""
+    """An unfinished line: at least one byte, and no newline at the end."""
 
     __slots__ = ("_text", "deadline", "started_at")
 
     def __init__(self, text: bytes, received_at: float, deadline: float) -> None:
-        # A bytearray, because a stranger may send the line byte by byte: a list of pieces would be 40 times its size.
+        # A bytearray, because a line may arrive byte by byte: a list of its parts would take 40 times the memory.
         self._text = bytearray(text)
-        #: When the first byte of the line was received.
+        #: When the first byte of the line was received (Unix time).
         self.started_at = received_at
-        #: When to give up waiting for the newline.
+        #: When the line is delivered unfinished (monotonic time).
         self.deadline = deadline
 
     def append(self, text: bytes) -> None:
@@ -39,7 +41,7 @@ class LineBuffer:
 
     @property
     def cost(self) -> int:
-        """About how many bytes of memory the line takes."""
+        """The approximate memory of the line in bytes."""
         return len(self._text) + LINE_OVERHEAD
 
     def line(self) -> bytes:
@@ -54,16 +56,17 @@ def split(
     deadline: float,
     lines: list[LegacyMessage],
 ) -> LineBuffer | None:
-    """Append to ``lines`` those that ``text`` completes, ``pending`` being what came before it.
+    """Append the lines that ``text`` finishes to ``lines``; return the unfinished line, if there is one.
 
-    Of more than :data:`LINES_PER_KIB` lines for each KiB that has been begun, the last ones are one, newlines and all.
+    A datagram becomes at most :data:`LINES_PER_KIB` lines for each KiB that it begins; the last one then contains all
+    the remaining text, with its newlines.
 
-    :param deadline: when to give up waiting, should a line begin with this text.
-    :returns: the unfinished line, if there is one.
+    :param pending: the unfinished line before this text.
+    :param deadline: the deadline of a line that begins with this text and is unfinished.
     """
     start = 0
     length = len(text)
-    room = _LINES_PER_KIB * (1 + length // 1024)
+    room = LINES_PER_KIB * (1 + length // 1024)
     while start < length:
         room -= 1
         end = (text.find(b"\n", start) + 1 or length) if room else length

@@ -1,7 +1,7 @@
-"""Puts one message together from its fragments, whatever their order (docs/wire section 5).
+"""Reassembles one message from its fragments, in any order (docs/wire section 5).
 
-The bytes of a message are those that arrived first for their place: a later piece only fills what is still open, so a
-forged or damaged piece cannot change what is there already.
+The first byte that arrives for a position stays. A later piece only fills gaps, so that a forged or damaged piece
+cannot change bytes that were received before it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from bisect import bisect_left
 from netconsd.protocol.decode import Fragment
 from netconsd.protocol.message import ExtendedMessage
 
-# A kernel's fragments carry 800 bytes and more, so 128 KiB are some 170 pieces. Without a bound a stranger could send
-# 128 Ki pieces of one byte each and make us keep 10 MB of objects for them.
+# A kernel's fragments carry at least 800 bytes, so that 128 KiB are at most 170 pieces. Without this bound, a forged
+# message of 128 Ki pieces of one byte would take 10 MB of objects.
 PIECES_LIMIT = 512
-# What a piece costs besides its bytes: two objects and two list slots; and a reassembly besides its pieces: itself, the
-# message it began with, two lists, and its places in a table and in the schedule. Measured with forged fragments of one
-# byte, whose headers were as long as they can be.
+# The memory of a piece besides its bytes: two objects and two list entries. The memory of a reassembly besides its
+# pieces: the object, the message of its first fragment, two lists, and the entries in a table and in the schedule.
+# Measured with forged fragments of one byte and the longest possible header.
 PIECE_OVERHEAD = 100
 REASSEMBLY_OVERHEAD = 900
 
 
 class Reassembly:
-    """The pieces of one message that have arrived so far."""
+    """The pieces of one message that were received so far."""
 
     __slots__ = ("_offsets", "_pieces", "deadline", "first", "got", "total")
 
     def __init__(self, first: Fragment, deadline: float) -> None:
-        #: The header and the time received that the message will have.
+        #: The message of the fragment that arrived first; the complete message has its header and time.
         self.first: ExtendedMessage = first.piece
         self.total = first.total
-        #: How many bytes of the body are there.
+        #: The number of bytes of the body that were received.
         self.got = 0
-        #: When to give up waiting.
+        #: When the message is delivered incomplete (monotonic time).
         self.deadline = deadline
         # Sorted, and the pieces do not overlap.
         self._offsets: list[int] = []
@@ -44,13 +44,13 @@ class Reassembly:
 
     @property
     def cost(self) -> int:
-        """About how many bytes of memory the pieces take."""
+        """The approximate memory of the pieces in bytes."""
         return self.got + len(self._pieces) * PIECE_OVERHEAD + REASSEMBLY_OVERHEAD
 
     def add(self, offset: int, piece: bytes) -> bool:
-        """Fill what is open between ``offset`` and the end of the piece, which is not beyond ``total``.
+        """Fill the gaps between ``offset`` and the end of the piece, which must not be beyond ``total``.
 
-        :returns: whether anything was; if not, the piece is a duplicate (or one too many).
+        :returns: ``False`` if the piece is a duplicate, which fills no gap, or exceeds :data:`PIECES_LIMIT`.
         """
         end = offset + len(piece)
         at = offset
@@ -74,7 +74,7 @@ class Reassembly:
         return added
 
     def message(self) -> ExtendedMessage:
-        """The message; where bytes are missing, a note in their place says how many."""
+        """The message; a note with the number of bytes is in the place of missing bytes."""
         if self.complete:
             return self.first.with_body(b"".join(self._pieces), False)
         parts = []

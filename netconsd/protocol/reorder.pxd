@@ -3,7 +3,7 @@ cimport cython
 from netconsd.protocol.message cimport ExtendedMessage
 
 cdef double _NEVER
-cdef Py_ssize_t _WAITING_LIMIT, _WAITING_BYTES_LIMIT, _MESSAGE_OVERHEAD, _WAITING_OVERHEAD, _GROUPS_LIMIT, _COMPACT_AT
+cdef Py_ssize_t HELD_LIMIT, HELD_BYTES_LIMIT, MESSAGE_OVERHEAD, BUFFER_OVERHEAD, GROUPS_LIMIT, COMPACT_AT
 
 cdef class ReorderBuffer:
     cdef list _messages
@@ -16,7 +16,7 @@ cdef class ReorderBuffer:
     cdef readonly double deadline
 
     cpdef Py_ssize_t count(self)
-    cpdef bint is_crowded(self)
+    cpdef bint is_over_limit(self)
     @cython.locals(seq="unsigned long long", index=Py_ssize_t)
     cpdef add(self, ExtendedMessage message, double deadline)
     @cython.locals(message=ExtendedMessage, index=Py_ssize_t)
@@ -27,6 +27,6 @@ cdef class ReorderBuffer:
     cpdef ExtendedMessage lowest(self)
     @cython.locals(message=ExtendedMessage)
     cpdef ExtendedMessage pop(self)
-    cpdef overdue(self, double now)
+    cpdef expire(self, double now)
     @cython.locals(message=ExtendedMessage, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
     cdef Py_ssize_t _index(self, unsigned long long seq)

@@ -1,27 +1,28 @@
-"""One sender's stream: reassembly, order, duplicates, resets (docs/wire sections 2, 5 and 6).
+"""One sender's stream: reassembly, order, duplicates and resets (docs/wire sections 2, 5 and 6).
 
-Rules:
+*Last* is the record with the highest seq that was delivered since the last reset; *behind* and *ahead* count from it.
 
-1. A record whose number follows the last one delivered is delivered at once. So is one whose msgid follows the last
-   one's: whatever lies between was never sent.
-2. A record further ahead waits for those before it, at most the reorder time, and then is delivered with ``missing``
-   saying how many numbers were passed over. Those whose time is nearly over go along with it.
-3. An exact repeat, in number and time stamp, of a record delivered lately or waiting, is dropped and counted.
-4. A record up to :data:`~netconsd.protocol.window.WINDOW` numbers behind, that was not delivered, is late: it is
-   delivered and marked out of order.
-5. Counting starts anew, and the message is marked as a reset, with a sender's first record, with a number further
-   behind, with a number delivered lately under another time stamp, with a time stamp that goes back by more than
-   :data:`REBOOT_USEC` while the number does not, and with what would be late but for a time stamp so far from the last
-   one's. What waited is delivered before.
-6. A fragmented record whose pieces are not all there in time is delivered with its holes shown. It is not remembered
-   for rule 3, so that pieces that come later are delivered, too.
-7. An unfinished line of legacy text ends with the next newline, after the reorder time, or when an extended datagram
+1. **Next.** A record is delivered at once if its seq is the one after the last, or if its msgid is and no record with a
+   lower seq is held: the records between two consecutive msgids were never sent.
+2. **Ahead.** A record further ahead is held for at most the reorder time, then delivered with ``missing``, the number
+   of seqs that were skipped. Records that are due soon after it (:data:`RELEASES`) are delivered with it.
+3. **Duplicate.** A record with the seq and the timestamp of a held or recently delivered record is dropped and counted.
+4. **Late.** A record less than :data:`~netconsd.protocol.window.WINDOW` behind that was not delivered is delivered and
+   marked ``out_of_order``.
+5. **Reset.** A record resets the stream and is marked ``seq_reset`` if it is the sender's first; or its seq is WINDOW
+   or more behind; or its seq is held or was delivered recently with another timestamp; or its timestamp is more than
+   :data:`REBOOT_USEC` earlier than the last one although its seq is higher; or it is late by rule 4, but its timestamp
+   differs from the last one by more than REBOOT_USEC. Held messages are delivered first.
+6. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
+   bytes. Rule 3 does not apply to it, so that fragments that arrive later are also delivered.
+7. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, or when an extended datagram
    arrives.
-8. A record sent again in an emergency, and further behind than rule 4 allows for, is dropped as a repeat: its sender
-   goes through all it has, and needs to learn only that somebody listens.
+8. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its timestamp. If
+   it is WINDOW or more behind, it is dropped as a duplicate: its sender re-sends all its records, and the
+   acknowledgement is enough to stop it.
 
-Whatever arrives, nothing is raised, and every datagram is counted under one heading of
-:class:`~netconsd.protocol.counters.WorkerCounters`.
+No datagram raises an exception. Each datagram is counted in exactly one of the outcomes of
+:data:`~netconsd.protocol.counters.DATAGRAM_OUTCOMES`.
 """
 
 from __future__ import annotations
@@ -35,95 +36,98 @@ from netconsd.protocol.reassembly import Reassembly
 from netconsd.protocol.reorder import ReorderBuffer
 from netconsd.protocol.window import ABSENT, WINDOW, Window
 
-_NEVER = float("inf")
-#: The deadline of a stream in which nothing waits.
-NEVER = _NEVER
+#: The deadline of a stream that holds nothing.
+NEVER = float("inf")
 
 # The clocks of a machine's processors, and of its early boot, differ by far less; a crash and a reboot take longer.
 REBOOT_USEC = 10_000_000
-# A kernel has one message in pieces under way at a time, per target, and a panic on top. Forged ones push out the
-# oldest, which is delivered with its holes.
+# A kernel sends one fragmented message at a time per target, and a panic in between. Forged fragments push out the
+# oldest reassembly, which is delivered incomplete.
 REASSEMBLIES_LIMIT = 16
+# A kernel sends the fragments of a message, and the parts of a line, back to back. They are waited for this many
+# seconds even if the reorder time is shorter.
+FRAGMENT_SECONDS = 0.2
+# Held messages are released at most this many times per reorder time. A sender that suppresses records leaves a gap
+# before most of its messages; without this bound, each batch would end another message's wait.
+RELEASES = 16.0
 
-# The pieces of a message or a line are sent back to back; they get so many seconds even if the reorder time is shorter.
-PIECES_SECONDS = 0.2
-
-# When one message's wait is over, so it is for those that had to wait for another sixteenth of the reorder time: where
-# senders suppress records, everything waits, and is let go sixteen times per reorder time instead of with every batch.
-EARLY = 16
-# As many bytes as a kernel sends, and not more in answer to a forged datagram (docs/wire section 7). A missing number
-# takes two of them at least, which bounds the time that a forged gap of 2^64 numbers costs.
-ACK_BYTES = 1000
-# A msgid has 32 bits, and wraps.
+# The msgid has 32 bits and wraps.
 _MSGID_MASK = 0xFFFFFFFF
-# Where one sender's missing numbers end: a 64-bit integer with a sign.
+# The highest value of one sender's counter `missing`: forged seqs can add up to more than 64 bits.
 _MISSING_LIMIT = 2**63 - 1
-# For the compiled build, which makes C variables of them.
-_ABSENT = ABSENT
-_WINDOW = WINDOW
-_REBOOT_USEC = REBOOT_USEC
-_PIECES_SECONDS = PIECES_SECONDS
-_EARLY = EARLY
-_NOTHING_ODD = RareCounters(WorkerCounters())
+
+# The rule that applies to a record.
+_NEXT = 1
+_AHEAD = 2
+_DUPLICATE = 3
+_LATE = 4
+_RESET = 5
+
+# Compiled, these are C variables, which are attributes of the module only if put there.
+globals().update(NEVER=NEVER, REBOOT_USEC=REBOOT_USEC, FRAGMENT_SECONDS=FRAGMENT_SECONDS, RELEASES=RELEASES)
 
 
 class Stream:
-    """What is known of one sender. Not for more than one thread at a time.
+    """The state of one sender. Not thread-safe.
 
-    Messages are appended to the list that the caller passes. Times are monotonic seconds (``now``), but for the Unix
-    time that messages show (``received_at``).
+    The methods append messages to the caller's list. ``now`` and deadlines are monotonic seconds; ``received_at`` is
+    the Unix time that messages show.
     """
 
     __slots__ = (
-        *("_hold", "_last_msgid", "_last_seq", "_last_stamp", "_last_ts", "_legacy_datagrams", "_line", "source"),
-        *("_reassemblies", "_started", "_counters", "_waiting", "_window", "cost", "datagrams", "deadline", "even_at"),
-        *("last_seen", "legacy", "lines", "lost", "messages", "missing", "octets", "rare_counters", "scheduled_at"),
+        *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
+        *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
+        *("octets", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
+        "window",
     )
 
-    def __init__(self, source: Source, counters: WorkerCounters, hold: float, legacy_datagrams: bool = False) -> None:
+    def __init__(
+        self, source: Source, counters: WorkerCounters, reorder_time: float, legacy_datagrams: bool = False
+    ) -> None:
         """
-        :param counters: where this stream counts, as others of the same thread do.
-        :param hold: the reorder time: how many seconds to wait for what is missing; 0 for not at all. The pieces of a
-            message or of a line get at least :data:`PIECES_SECONDS`.
-        :param legacy_datagrams: whether a legacy datagram is handed out whole as well, before the lines that end in it.
-            It is not a message more: it is not counted as one.
+        :param counters: the counters of the worker, shared by its streams.
+        :param reorder_time: the longest time in seconds that a message is held because others are missing; 0 to hold
+            none. Fragments and unfinished lines are held for at least :data:`FRAGMENT_SECONDS`.
+        :param legacy_datagrams: also append each legacy datagram as a whole, before the lines that end in it. It is not
+            counted as a message.
         """
         self.source = source
-        #: When the last datagram came.
+        #: When the last datagram was fed.
         self.last_seen = 0.0
-        #: When :meth:`expire` has something to do; ``NEVER`` if nothing waits.
-        self.deadline = _NEVER
-        #: About how many bytes of memory wait here.
+        #: When :meth:`expire` has to be called; ``NEVER`` if nothing is held.
+        self.deadline = NEVER
+        #: The approximate memory in bytes of all that is held.
         self.cost = 0
-        #: For the table of senders: the deadline under which it is in the schedule; when it is even with its rate.
-        self.scheduled_at = _NEVER
-        self.even_at = 0.0
-        # This sender's part of the counters: what is worth eight words of memory, with a million senders.
+        #: Kept here for the table of senders: the deadline of this stream's entry in the schedule, and the theoretical
+        #: arrival time of the rate limit (GCRA).
+        self.scheduled_at = NEVER
+        self.theoretical_arrival = 0.0
+        # This sender's counters (SENDER_COUNTERS), each worth a word for each of a million senders; the others are in
+        # rare_counters.
         self.datagrams = 0
         self.octets = 0
         self.messages = 0
-        self.legacy = 0
-        self.lines = 0
+        #: 0 until the first record.
+        self.resets = 0
         self.missing = 0
         self.lost = 0
         self.rare_counters: RareCounters | None = None
-        self._counters = counters
-        self._hold = hold
-        self._legacy_datagrams = legacy_datagrams
-        self._started = False
-        self._last_seq = 0
-        self._last_ts = 0
-        # The last record's stamp for rule 3: ABSENT if it was incomplete.
-        self._last_stamp = _ABSENT
-        self._last_msgid = -1
-        # Made with the second record, the first gap, the first fragment, the first unfinished line.
-        self._window: Window | None = None
-        self._waiting: ReorderBuffer | None = None
-        self._reassemblies: dict[tuple[int, int, int], Reassembly] | None = None
+        #: The seq of the last record, and its timestamp for rule 3: ABSENT if it was incomplete.
+        self.last_seq = 0
+        self.last_remembered = ABSENT
+        # Allocated with the second record, the first gap, the first fragment, the first unfinished line.
+        self.window: Window | None = None
+        self.held: ReorderBuffer | None = None
+        self.reassemblies: dict[tuple[int, int, int], Reassembly] | None = None
         self._line: LineBuffer | None = None
+        self._counters = counters
+        self._reorder_time = reorder_time
+        self._legacy_datagrams = legacy_datagrams
+        self._last_ts_usec = 0
+        self._last_msgid = -1
 
     def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
-        """Take one datagram; append to ``out`` what can be delivered now."""
+        """Process one datagram; append the messages that can be delivered now."""
         counters = self._counters
         counters.datagrams += 1
         counters.octets += len(datagram)
@@ -134,125 +138,76 @@ class Stream:
         try:
             decoded = decode(datagram, self.source, received_at)
         except Malformed:
-            self.rare().count_malformed()
+            counters.malformed += 1
         if decoded is None:
             self._read_text(datagram, received_at, now, out)
         else:
             if self._line is not None:
-                self._end_line(out)
+                self._finish_line(out)
             if isinstance(decoded, Fragment):
                 self._add_fragment(decoded, now, out)
-            elif self._place(decoded, now + self._hold, out):
+            elif self._place(decoded, now + self._reorder_time, out):
                 counters.whole += 1
             else:
-                self.rare().count_dropped_duplicate()
-        if self.deadline != _NEVER or self._waiting is not None or self._reassemblies or self._line is not None:
-            self._settle()
+                self._drop_duplicate()
+        if self.deadline != NEVER or self.held is not None or self.reassemblies or self._line is not None:
+            self._update_deadline()
 
     def expire(self, now: float, out: list[Message]) -> None:
-        """Append to ``out`` what has waited long enough; to be called when ``deadline`` is reached."""
+        """Append the messages whose time is over; to be called when ``deadline`` is reached."""
         if self._line is not None and self._line.deadline <= now:
-            self._end_line(out)
-        overdue = -1
-        if self._reassemblies:
-            for key, reassembly in list(self._reassemblies.items()):
+            self._finish_line(out)
+        expired = -1
+        if self.reassemblies:
+            for key, reassembly in list(self.reassemblies.items()):
                 if reassembly.deadline <= now:
-                    overdue = max(overdue, reassembly.first._seq)
-                    self._finish(key, now + self._hold, out)
-        if self._waiting is not None and self._waiting.deadline <= now:
-            overdue = max(overdue, self._waiting.overdue(now))
-        if overdue >= 0:
-            self._give_up(overdue, out)
-        self._settle()
+                    expired = max(expired, reassembly.first._seq)
+                    self._finish_reassembly(key, now + self._reorder_time, out)
+        if self.held is not None and self.held.deadline <= now:
+            expired = max(expired, self.held.expire(now))
+        if expired >= 0:
+            self._release(expired, out)
+        self._update_deadline()
 
     def flush(self, out: list[Message]) -> None:
-        """Append to ``out`` all that waits, in order: at shutdown, at a reset, or when the sender is forgotten."""
+        """Append all held messages, in order: at shutdown, at a reset, or when the sender is removed from the table."""
         if self._line is not None:
-            self._end_line(out)
-        reassemblies, self._reassemblies = self._reassemblies, None
+            self._finish_line(out)
+        reassemblies, self.reassemblies = self.reassemblies, None
         if reassemblies:
             for reassembly in reassemblies.values():
-                self._place_reassembled(reassembly, _NEVER, out)
-        waiting, self._waiting = self._waiting, None
-        while waiting is not None and waiting.count():
-            self._deliver(waiting.pop(), out)
-        self._settle()
+                self._place_reassembled(reassembly, NEVER, out)
+        held, self.held = self.held, None
+        while held is not None and held.count():
+            self._deliver(held.pop(), out)
+        self._update_deadline()
 
     def count(self, name: str) -> int:
-        """A counter of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`."""
-        odd = self.rare_counters or _NOTHING_ODD
-        if name == "whole":
-            return (
-                self.datagrams
-                - self.legacy
-                - odd.fragments
-                - odd.dropped_duplicate
-                - odd.dropped_empty
-                - odd.dropped_over_rate
-            )
-        if name == "resets":
-            return self._started + odd.resets
-        return int(getattr(self if hasattr(self, name) else odd, name))
+        """One of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`."""
+        holder = self if hasattr(self, name) else self.rare_counters
+        return 0 if holder is None else int(getattr(holder, name))
 
     def rare(self) -> RareCounters:
-        """Where to count what not every sender has."""
-        self.rare_counters = self.rare_counters or RareCounters(self._counters)
+        """The counters that few senders have, allocated by the first call."""
+        if self.rare_counters is None:
+            self.rare_counters = RareCounters()
         return self.rare_counters
-
-    def acknowledgement(self) -> bytes | None:
-        """What to answer a sender of the reliable variant (docs/wire section 7); ``None`` before its first record.
-
-        ``ncrx<last> <missing>...`` in at most :data:`ACK_BYTES`: all up to the last number is here, but for those
-        missing; what was given up can be missing still, until it is too far behind to be taken for late.
-        """
-        if not self._started:
-            return None
-        ack = b"ncrx%d" % self._last_seq
-        # Of numbers with 15 digits and more there may be no room for all that was given up; the oldest gets none.
-        room = (ACK_BYTES - len(ack)) // (len(ack) - 3)
-        for seq in self._given_up()[-room:] + self._missing_ahead():
-            word = b" %d" % seq
-            if len(ack) + len(word) > ACK_BYTES:
-                break
-            ack += word
-        return ack
-
-    def _given_up(self) -> list[int]:
-        """The numbers up to the last that are missing, in order."""
-        if self._window is not None:
-            return self._window.missing()
-        return [self._last_seq] if self._last_stamp == _ABSENT else []
-
-    def _missing_ahead(self) -> list[int]:
-        """The numbers that others wait for, in order: as many as an acknowledgement can hold, at most."""
-        here = [] if self._waiting is None else self._waiting.seqs()
-        last = self._last_seq
-        highest = max(here, default=last)
-        for key in self._reassemblies or ():
-            # Not all of its pieces are here.
-            highest = max(highest, key[0])
-        missing: list[int] = []
-        for seq in [*here, highest + 1]:
-            missing += range(last + 1, min(seq, last + 1 + ACK_BYTES // 2 - len(missing)))
-            last = seq
-        return missing
 
     # Legacy text.
 
     def _read_text(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         if not datagram:
-            self.rare().count_dropped_empty()
+            self._counters.dropped_empty += 1
             return
         self._counters.legacy += 1
-        self.legacy += 1
         if self._legacy_datagrams:
             out.append(LegacyDatagram(self.source, received_at, datagram))
         lines: list[LegacyMessage] = []
-        deadline = now + max(self._hold, _PIECES_SECONDS)
+        deadline = now + max(self._reorder_time, FRAGMENT_SECONDS)
         self._line = split(self._line, datagram, self.source, received_at, deadline, lines)
         self._deliver_lines(lines, out)
 
-    def _end_line(self, out: list[Message]) -> None:
+    def _finish_line(self, out: list[Message]) -> None:
         line = self._line
         if line is not None:
             self._line = None
@@ -260,7 +215,6 @@ class Stream:
 
     def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
         self._counters.lines += len(lines)
-        self.lines += len(lines)
         self._counters.messages += len(lines)
         self.messages += len(lines)
         out.extend(lines)
@@ -268,240 +222,256 @@ class Stream:
     # Fragments.
 
     def _add_fragment(self, fragment: Fragment, now: float, out: list[Message]) -> None:
-        piece = fragment.piece
-        key = (piece._seq, piece._ts_usec, fragment.total)
-        if self._is_there(piece._seq, piece._ts_usec):
-            self.rare().count_dropped_duplicate()
+        first = fragment.piece
+        key = (first._seq, first._ts_usec, fragment.total)
+        if self._is_received(first._seq, first._ts_usec):
+            self._drop_duplicate()
             return
-        reassembly = None if self._reassemblies is None else self._reassemblies.get(key)
+        reassembly = None if self.reassemblies is None else self.reassemblies.get(key)
         if reassembly is None:
-            reassembly = self._begin(key, fragment, now + max(self._hold, _PIECES_SECONDS), out)
-        if reassembly.add(fragment.offset, piece._raw):
-            self.rare().count_fragment()
+            reassembly = self._start_reassembly(key, fragment, now + max(self._reorder_time, FRAGMENT_SECONDS), out)
+        if reassembly.add(fragment.offset, first._raw):
+            self._counters.fragments += 1
         else:
-            self.rare().count_dropped_duplicate()
+            self._drop_duplicate()
         if reassembly.complete:
-            self._finish(key, now + self._hold, out)
+            self._finish_reassembly(key, now + self._reorder_time, out)
 
-    def _begin(self, key: tuple[int, int, int], first: Fragment, deadline: float, out: list[Message]) -> Reassembly:
-        if self._reassemblies is not None and len(self._reassemblies) >= REASSEMBLIES_LIMIT:
-            self.rare().count_released_early()
-            oldest = next(iter(self._reassemblies))
-            self._finish(oldest, deadline, out)
-            # At once: while it waited, it would be taken for the message itself by the pieces that are still to come.
-            self._give_up(oldest[0], out)
-        reassembly = Reassembly(first, deadline)
-        # Finishing the oldest can be a reset, and that finishes them all.
-        self._reassemblies = self._reassemblies or {}
-        self._reassemblies[key] = reassembly
+    def _start_reassembly(
+        self, key: tuple[int, int, int], fragment: Fragment, deadline: float, out: list[Message]
+    ) -> Reassembly:
+        if self.reassemblies is not None and len(self.reassemblies) >= REASSEMBLIES_LIMIT:
+            self._counters.released_early += 1
+            oldest = next(iter(self.reassemblies))
+            self._finish_reassembly(oldest, deadline, out)
+            # A held message makes fragments of the same record duplicates, so an incomplete one must not be held.
+            self._release(oldest[0], out)
+        reassembly = Reassembly(fragment, deadline)
+        # None again if finishing the oldest was a reset, which finishes them all.
+        self.reassemblies = self.reassemblies or {}
+        self.reassemblies[key] = reassembly
         return reassembly
 
-    def _finish(self, key: tuple[int, int, int], deadline: float, out: list[Message]) -> None:
-        """End a reassembly, whether complete or not; if others are to come before the message, it waits for them."""
-        if self._reassemblies is not None:
-            reassembly = self._reassemblies.pop(key, None)
+    def _finish_reassembly(self, key: tuple[int, int, int], deadline: float, out: list[Message]) -> None:
+        """End a reassembly, complete or not, and place its message."""
+        if self.reassemblies is not None:
+            reassembly = self.reassemblies.pop(key, None)
             if reassembly is not None:
                 self._place_reassembled(reassembly, deadline, out)
 
     def _place_reassembled(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
         message = reassembly.message()
         if not self._place(message, deadline, out):
-            self.rare().count_dropped_superseded()
+            self._counters.dropped_superseded += 1
             return
-        self.rare().count_reassembled()
+        self._counters.reassembled += 1
         if message._incomplete:
-            self.rare().count_incomplete()
+            self._counters.incomplete += 1
+            rare = self.rare()
+            rare.incomplete += 1
 
-    def _supersede(self, seq: int, ts_usec: int) -> None:
-        """Drop other tries to put together a record that is complete now."""
-        reassemblies = self._reassemblies or {}
+    def _drop_superseded(self, seq: int, ts_usec: int) -> None:
+        """Drop the other reassemblies of a record that is complete now."""
+        reassemblies = self.reassemblies or {}
         for key in [key for key in reassemblies if key[0] == seq and key[1] == ts_usec]:
             del reassemblies[key]
-            self.rare().count_dropped_superseded()
+            self._counters.dropped_superseded += 1
 
     # Order.
 
-    def _is_there(self, seq: int, ts_usec: int) -> bool:
-        """Whether a record is waiting, or was delivered lately (rule 3)."""
-        if not self._started:
-            return False
-        if seq <= self._last_seq:
-            return self._stamp(seq) == min(ts_usec, _ABSENT - 1)
-        held = None if self._waiting is None else self._waiting.get(seq)
-        return held is not None and held._ts_usec == ts_usec
-
     def _place(self, message: ExtendedMessage, deadline: float, out: list[Message]) -> bool:
-        """Deliver a record, or let it wait until ``deadline``; ``False`` if it is a duplicate."""
+        """Deliver a record, or hold it until ``deadline``; return ``False`` if it is a duplicate."""
+        if self.reassemblies and not message._incomplete:
+            self._drop_superseded(message._seq, message._ts_usec)
+        rule = self._classify(message)
+        if rule == _NEXT:
+            self._deliver(message, out)
+            if self.held is not None:
+                self._release_next(out)
+        elif rule == _AHEAD:
+            self._hold(message, deadline, out)
+        elif rule == _LATE:
+            self._deliver_late(message, out)
+        elif rule == _RESET:
+            self._reset(message, out)
+        return rule != _DUPLICATE
+
+    def _classify(self, message: ExtendedMessage) -> int:
+        """The rule that applies to a record; changes nothing."""
+        if not self.resets:
+            return _RESET
         seq = message._seq
         ts_usec = message._ts_usec
-        if self._reassemblies and not message._incomplete:
-            self._supersede(seq, ts_usec)
-        if not self._started:
-            self._begin_anew(message, out)
-            return True
-        if seq <= self._last_seq:
-            stamp = self._stamp(seq)
-            if stamp == _stamp_for(ts_usec):
-                return False
-            if stamp == _ABSENT and self._last_seq - seq < _WINDOW and self._may_be_late(message):
-                self._deliver_late(message, out)
-            elif stamp == _ABSENT and message._emergency:
-                return False
-            else:
-                self._reset(message, out)
-            return True
-        if self._is_before(ts_usec, self._last_ts):
-            self._reset(message, out)
-            return True
-        waiting = self._waiting
-        if seq - self._last_seq == 1 or (
-            self._is_next_msgid(message) and (waiting is None or not waiting.count() or waiting.lowest()._seq > seq)
-        ):
-            self._deliver(message, out)
-            if waiting is not None:
-                self._deliver_followers(waiting, out)
-            return True
-        if waiting is None:
-            waiting = self._waiting = ReorderBuffer(self._hold / _EARLY)
-        held = waiting.get(seq)
-        if held is not None:
-            if held._ts_usec == ts_usec:
-                return False
-            self._reset(message, out)
-            return True
-        waiting.add(message, deadline)
-        while waiting.is_crowded():
-            self.rare().count_released_early()
-            self._deliver(waiting.pop(), out)
-            self._deliver_followers(waiting, out)
-        return True
+        if seq <= self.last_seq:
+            remembered = self._remembered(seq)
+            if remembered != ABSENT:
+                return _DUPLICATE if remembered == min(ts_usec, ABSENT - 1) else _RESET
+            if self.last_seq - seq < WINDOW and self._may_be_late(message):
+                return _LATE
+            return _DUPLICATE if message._emergency else _RESET
+        if _is_rebooted(ts_usec, self._last_ts_usec):
+            return _RESET
+        if seq - self.last_seq == 1:
+            return _NEXT
+        held = self.held
+        if self._is_next_msgid(message) and (held is None or not held.count() or held.lowest()._seq > seq):
+            return _NEXT
+        same_seq = None if held is None else held.get(seq)
+        if same_seq is None:
+            return _AHEAD
+        return _DUPLICATE if same_seq._ts_usec == ts_usec else _RESET
 
-    def _is_before(self, ts_usec: int, other: int) -> bool:
-        """Whether a time stamp is so far before another that there was a reboot between (rule 5)."""
-        return other > _REBOOT_USEC and ts_usec < other - _REBOOT_USEC
+    def _drop_duplicate(self) -> None:
+        self._counters.dropped_duplicate += 1
+        rare = self.rare()
+        rare.dropped_duplicate += 1
+
+    def _is_received(self, seq: int, ts_usec: int) -> bool:
+        """Whether a record is held or was delivered recently (rule 3)."""
+        if not self.resets:
+            return False
+        if seq <= self.last_seq:
+            return self._remembered(seq) == min(ts_usec, ABSENT - 1)
+        same_seq = None if self.held is None else self.held.get(seq)
+        return same_seq is not None and same_seq._ts_usec == ts_usec
 
     def _may_be_late(self, message: ExtendedMessage) -> bool:
-        """Whether a record behind the last can be from the same boot: what is late is so by seconds.
+        """Whether the timestamp of a record behind the last allows that both are of one boot.
 
-        Not so in the reliable variant, whose senders keep what was lost (docs/wire section 7).
+        A sender of the reliable variant keeps its records, and may re-send one after any time (docs/wire section 7).
         """
         if message._emergency:
             return True
         ts_usec = message._ts_usec
-        return not self._is_before(self._last_ts, ts_usec) and not self._is_before(ts_usec, self._last_ts)
+        return not _is_rebooted(self._last_ts_usec, ts_usec) and not _is_rebooted(ts_usec, self._last_ts_usec)
 
     def _is_next_msgid(self, message: ExtendedMessage) -> bool:
         return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) & _MSGID_MASK
 
-    def _stamp(self, seq: int) -> int:
-        """The time stamp under which a record up to the last was delivered; ``ABSENT`` if it was not, or long ago."""
-        if seq == self._last_seq:
-            return self._last_stamp
-        return _ABSENT if self._window is None else self._window.stamp(seq)
+    def _remembered(self, seq: int) -> int:
+        """The timestamp of a delivered record up to the last; ABSENT if it was not delivered, or not recently."""
+        if seq == self.last_seq:
+            return self.last_remembered
+        return ABSENT if self.window is None else self.window.ts_usec(seq)
 
     def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
-        self.flush(out)
-        self._begin_anew(message, out)
-
-    def _begin_anew(self, message: ExtendedMessage, out: list[Message]) -> None:
-        if self._started:
-            self.rare().count_reset()
-        else:  # every sender has one
-            self._counters.resets += 1
-        self._started = True
-        self._window = None
+        if self.resets:
+            # Reassemblies that are older than the sender's first record go on.
+            self.flush(out)
+        self._counters.resets += 1
+        self.resets += 1
+        self.window = None
         message._seq_reset = True
-        self._last_seq = message._seq
-        self._hand_out(message, out)
+        self.last_seq = message._seq
+        self._append(message, out)
         self._remember(message)
 
     def _deliver(self, message: ExtendedMessage, out: list[Message]) -> None:
-        """Deliver a record above the last."""
-        message._missing = message._seq - self._last_seq - 1
+        """Deliver a record ahead of the last."""
+        message._missing = message._seq - self.last_seq - 1
         if message._missing:
             self._counters.missing += message._missing
-            # Forged numbers can add up to more than a word holds.
             if message._missing < _MISSING_LIMIT - self.missing:
                 self.missing += message._missing
             else:
                 self.missing = _MISSING_LIMIT
         if self._last_msgid >= 0 and message._msgid >= 0:
             lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
-            # Half the range back is not a loss: the target was made anew and counts from 1.
+            # More than half the range is a step back, not a loss: a new target counts from 1.
             if lost <= _MSGID_MASK >> 1:
                 message._lost = lost
                 self._counters.lost += lost
                 self.lost += lost
-        if self._window is None:
-            self._window = Window(self._last_seq, self._last_stamp)
-        self._last_seq = message._seq
-        self._hand_out(message, out)
+        if self.window is None:
+            self.window = Window(self.last_seq, self.last_remembered)
+        self.last_seq = message._seq
+        self._append(message, out)
         self._remember(message)
-        self._window.advance(message._seq, self._last_stamp)
-
-    def _remember(self, message: ExtendedMessage) -> None:
-        self._last_ts = message._ts_usec
-        self._last_stamp = _ABSENT if message._incomplete else _stamp_for(message._ts_usec)
-        self._last_msgid = message._msgid
+        self.window.advance(message._seq, self.last_remembered)
 
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
         message._out_of_order = True
-        self.rare().count_late()
-        self._hand_out(message, out)
-        stamp = _ABSENT if message._incomplete else _stamp_for(message._ts_usec)
-        if message._seq == self._last_seq:
-            self._last_stamp = stamp
-        if self._window is None:
-            self._window = Window(self._last_seq, self._last_stamp)
-        self._window.fill(message._seq, stamp)
+        self._counters.late += 1
+        rare = self.rare()
+        rare.late += 1
+        self._append(message, out)
+        remembered = _to_remember(message)
+        if message._seq == self.last_seq:
+            self.last_remembered = remembered
+        if self.window is None:
+            self.window = Window(self.last_seq, self.last_remembered)
+        self.window.fill(message._seq, remembered)
 
-    def _deliver_followers(self, waiting: ReorderBuffer, out: list[Message]) -> None:
-        """Deliver the waiting messages that need not wait any longer."""
-        while waiting.count():
-            message = waiting.lowest()
-            if message._seq - self._last_seq != 1 and not self._is_next_msgid(message):
+    def _hold(self, message: ExtendedMessage, deadline: float, out: list[Message]) -> None:
+        """Hold a record ahead of the last; release the lowest ones if a bound is exceeded."""
+        held = self.held
+        if held is None:
+            held = self.held = ReorderBuffer(self._reorder_time / RELEASES)
+        held.add(message, deadline)
+        while held.is_over_limit():
+            self._counters.released_early += 1
+            self._deliver(held.pop(), out)
+            self._release_next(out)
+
+    def _release_next(self, out: list[Message]) -> None:
+        """Deliver the held messages that are next (rule 1)."""
+        held = self.held
+        while held is not None and held.count():
+            message = held.lowest()
+            if message._seq - self.last_seq != 1 and not self._is_next_msgid(message):
                 break
-            self._deliver(waiting.pop(), out)
+            self._deliver(held.pop(), out)
 
-    def _give_up(self, seq: int, out: list[Message]) -> None:
-        """Wait no longer for what should come before the waiting messages up to a number."""
-        waiting = self._waiting
-        if waiting is not None:
-            while waiting.count() and waiting.lowest()._seq <= seq:
-                self._deliver(waiting.pop(), out)
-            self._deliver_followers(waiting, out)
+    def _release(self, seq: int, out: list[Message]) -> None:
+        """Deliver the held messages up to a seq, and those that are next then."""
+        held = self.held
+        if held is not None:
+            while held.count() and held.lowest()._seq <= seq:
+                self._deliver(held.pop(), out)
+            self._release_next(out)
 
-    def _hand_out(self, message: ExtendedMessage, out: list[Message]) -> None:
+    def _append(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._counters.messages += 1
         self.messages += 1
         if message._replayed:
-            self.rare().count_replayed()
+            self._counters.replayed += 1
         out.append(message)
 
-    def _settle(self) -> None:
-        """Bring ``deadline`` and ``cost`` up to date."""
-        deadline = _NEVER
+    def _remember(self, message: ExtendedMessage) -> None:
+        self._last_ts_usec = message._ts_usec
+        self.last_remembered = _to_remember(message)
+        self._last_msgid = message._msgid
+
+    def _update_deadline(self) -> None:
+        """Set ``deadline`` and ``cost`` from the held messages, reassemblies and line."""
+        deadline = NEVER
         cost = 0
         if self._line is not None:
             deadline = self._line.deadline
             cost = self._line.cost
-        waiting = self._waiting
-        if waiting is not None:
-            if waiting.count():
-                deadline = min(deadline, waiting.deadline)
-                cost += waiting.cost
+        held = self.held
+        if held is not None:
+            if held.count():
+                deadline = min(deadline, held.deadline)
+                cost += held.cost
             else:
-                self._waiting = None
-        if self._reassemblies is not None:
-            for reassembly in self._reassemblies.values():
+                self.held = None
+        if self.reassemblies is not None:
+            for reassembly in self.reassemblies.values():
                 deadline = min(deadline, reassembly.deadline)
                 cost += reassembly.cost
-            if not self._reassemblies:
-                self._reassemblies = None
+            if not self.reassemblies:
+                self.reassemblies = None
         self.deadline = deadline
         self.cost = cost
 
 
-def _stamp_for(ts_usec: int) -> int:
-    # The highest time stamp there is stands for none.
-    return ts_usec if ts_usec != _ABSENT else _ABSENT - 1
+def _is_rebooted(ts_usec: int, before: int) -> bool:
+    """Whether a timestamp is so much earlier than the one before it that the machine was rebooted between them."""
+    return before > REBOOT_USEC and ts_usec < before - REBOOT_USEC
+
+
+def _to_remember(message: ExtendedMessage) -> int:
+    """The timestamp by which repeats of a message are recognised: none, ABSENT, if it is incomplete (rule 6)."""
+    # ABSENT is also the highest timestamp that can be sent; it is remembered as the one below.
+    return ABSENT if message._incomplete else min(message._ts_usec, ABSENT - 1)

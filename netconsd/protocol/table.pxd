@@ -2,21 +2,21 @@ cimport cython
 
 from netconsd.protocol.counters cimport WorkerCounters
 from netconsd.protocol.message cimport source_of
+from netconsd.protocol.rare_counters cimport RareCounters
 from netconsd.protocol.stream cimport Stream
 
-cdef double _NEVER
-cdef Py_ssize_t _OUT_LIMIT, _OUT_OCTETS_LIMIT
-cdef double _BURST_SECONDS
+cdef double NEVER, BURST_SECONDS
+cdef Py_ssize_t OUT_LIMIT, OUT_OCTETS_LIMIT
 
 cdef class SourceTable:
     cdef double _age
     cdef double _gc_interval
     cdef double _interval
-    cdef double _hold
+    cdef double _reorder_time
     cdef double _next_gc
     cdef Py_ssize_t _cost
     cdef Py_ssize_t _limit
-    cdef Py_ssize_t _waiting_limit
+    cdef Py_ssize_t _held_limit
     cdef Py_ssize_t _ticket
     cdef bint _legacy_datagrams
     cdef object _streams
@@ -29,25 +29,24 @@ cdef class SourceTable:
     cpdef Py_ssize_t feed_part(
         self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
     ) except -1
-    @cython.locals(stream=Stream)
-    cpdef acknowledgement(self, bytes key)
     cpdef list advance(self, double now)
     cpdef double next_deadline(self)
     @cython.locals(stream=Stream)
     cpdef list flush(self)
     @cython.locals(stream=Stream)
-    cdef Stream _admit(self, bytes key, double now, list out)
-    @cython.locals(even_at=double)
-    cdef bint _is_too_much(self, Stream stream, double now)
-    cdef _drop(self, Stream stream, bytes datagram, double now)
+    cdef Stream _add_sender(self, bytes key, double now, list out)
+    @cython.locals(theoretical_arrival=double)
+    cdef bint _is_over_rate(self, Stream stream, double now)
+    @cython.locals(rare=RareCounters)
+    cdef _drop_over_rate(self, Stream stream, bytes datagram, double now)
     @cython.locals(stream=Stream)
-    cdef _forget_first(self, list out)
+    cdef _remove_first(self, list out)
     @cython.locals(other=Stream)
     cdef _put_on_schedule(self, Stream stream)
     cdef _expire(self, double now, list out)
     @cython.locals(stream=Stream, deadline=double)
-    cdef _serve_first(self, double now, list out)
+    cdef _expire_first(self, double now, list out)
     @cython.locals(stream=Stream, deadline=double)
-    cdef _relieve(self, list out)
+    cdef _release_early(self, list out)
     @cython.locals(stream=Stream)
-    cdef _collect(self, double now, list out)
+    cdef _remove_silent(self, double now, list out)

@@ -3,17 +3,17 @@ from cpython cimport array
 
 from netconsd.protocol cimport octets
 
-cdef unsigned long long _ABSENT, _FULL_MASK
+cdef unsigned long long ABSENT, _FULL_MASK
 
 cdef class Window:
     cdef public unsigned long long top
     cdef unsigned long long _bottom
     cdef unsigned long long _mask
-    cdef array.array _stamps
-    cpdef unsigned long long stamp(self, unsigned long long seq)
+    cdef array.array _timestamps
+    cpdef unsigned long long ts_usec(self, unsigned long long seq)
     @cython.locals(mask="unsigned long long", skipped="unsigned long long")
-    cpdef advance(self, unsigned long long seq, unsigned long long stamp)
-    cpdef fill(self, unsigned long long seq, unsigned long long stamp)
+    cpdef advance(self, unsigned long long seq, unsigned long long ts_usec)
+    cpdef fill(self, unsigned long long seq, unsigned long long ts_usec)
     cpdef list missing(self)
     @cython.locals(
         old=array.array,

@@ -1,7 +1,7 @@
-"""Which records of a sender were delivered lately: the time stamps of the last sequence numbers.
+"""The recently delivered records of a sender: a timestamp for each of the last seqs.
 
-Two records of one boot never share a sequence number, so a repeat has the same number *and* the same time stamp; the
-same number with another stamp is another boot.
+Two records of one boot never share a seq. A repeat therefore has the same seq *and* the same timestamp; the same seq
+with another timestamp is from another boot.
 """
 
 from __future__ import annotations
@@ -10,41 +10,43 @@ from array import array
 
 from netconsd.protocol import octets
 
-# How many sequence numbers back a record can be recognised as late or repeated; one further back is a reboot or a
-# buffer sent again (docs/wire section 6). 64 stamps are 512 bytes; they come as the sender's numbers do, so that a
-# hundred thousand forged senders of one message each cost 64 bytes each.
+# The number of seqs within which a record is recognised as late or as a duplicate. A record further behind is from
+# another boot, or part of a buffer that is sent again (docs/wire section 6). 64 timestamps take 512 bytes; they are
+# allocated as the seqs advance, so that a forged sender of one message costs 64 bytes.
 WINDOW = 64
 _FIRST_CAPACITY = 8
 _FULL_MASK = WINDOW - 1
 
-#: The stamp of a record that was not delivered.
+#: The timestamp of a record that was not delivered.
 ABSENT = 0xFFFFFFFFFFFFFFFF
-_ABSENT = ABSENT
+
+# Compiled, this is a C variable, which is an attribute of the module only if put there.
+globals().update(ABSENT=ABSENT)
 
 
 class Window:
-    """The stamps of the numbers from ``top - WINDOW + 1`` to ``top``."""
+    """The timestamps of the seqs from ``top - WINDOW + 1`` to ``top``."""
 
-    __slots__ = ("_bottom", "_mask", "_stamps", "top")
+    __slots__ = ("_bottom", "_mask", "_timestamps", "top")
 
-    def __init__(self, seq: int, stamp: int) -> None:
-        #: The highest number delivered.
+    def __init__(self, seq: int, ts_usec: int) -> None:
+        #: The highest seq delivered.
         self.top = seq
-        # The lowest number delivered; there is room from here to the top, up to WINDOW.
+        # The lowest seq delivered. The ring has room from here to the top, up to WINDOW.
         self._bottom = seq
-        # The stamps are a ring: that of a number is at its lowest bits.
+        # The ring's index of a seq is its lowest bits.
         self._mask = _FIRST_CAPACITY - 1
-        self._stamps = array("Q", [ABSENT]) * _FIRST_CAPACITY
-        octets.put_stamp(self._stamps, seq & self._mask, stamp)
+        self._timestamps = array("Q", [ABSENT]) * _FIRST_CAPACITY
+        octets.put_stamp(self._timestamps, seq & self._mask, ts_usec)
 
-    def stamp(self, seq: int) -> int:
-        """The stamp of a record up to ``top``; ``ABSENT`` if it was not delivered, or too long ago."""
+    def ts_usec(self, seq: int) -> int:
+        """The timestamp of a record up to ``top``; ABSENT if it was not delivered, or is below the window."""
         if seq < self._bottom or self.top - seq > self._mask:
-            return _ABSENT
-        return octets.stamp_at(self._stamps, seq & self._mask)
+            return ABSENT
+        return octets.stamp_at(self._timestamps, seq & self._mask)
 
-    def advance(self, seq: int, stamp: int) -> None:
-        """A record above ``top`` is delivered."""
+    def advance(self, seq: int, ts_usec: int) -> None:
+        """Add a record above ``top``."""
         if self._mask != _FULL_MASK and seq - self._bottom > self._mask:
             self._grow(seq - self._bottom)
         mask = self._mask
@@ -52,36 +54,36 @@ class Window:
         if seq - skipped > mask:
             skipped = seq - mask
         while skipped < seq:
-            octets.put_stamp(self._stamps, skipped & mask, _ABSENT)
+            octets.put_stamp(self._timestamps, skipped & mask, ABSENT)
             skipped += 1
-        octets.put_stamp(self._stamps, seq & mask, stamp)
+        octets.put_stamp(self._timestamps, seq & mask, ts_usec)
         self.top = seq
 
-    def fill(self, seq: int, stamp: int) -> None:
-        """A record less than ``WINDOW`` below ``top`` is delivered after all."""
+    def fill(self, seq: int, ts_usec: int) -> None:
+        """Add a record less than ``WINDOW`` below ``top``."""
         if self.top - seq > self._mask:
             self._grow(self.top - seq)
         if seq < self._bottom:
             self._bottom = seq
-        octets.put_stamp(self._stamps, seq & self._mask, stamp)
+        octets.put_stamp(self._timestamps, seq & self._mask, ts_usec)
 
     def missing(self) -> list[int]:
-        """The numbers not delivered, in order: up to ``top``, above the lowest one delivered, and not too long ago."""
+        """The seqs within the window that were not delivered, in order, from the lowest delivered one to ``top``."""
         distance = min(self.top - self._bottom, WINDOW - 1)
-        return [self.top - behind for behind in range(distance, -1, -1) if self.stamp(self.top - behind) == ABSENT]
+        return [self.top - behind for behind in range(distance, -1, -1) if self.ts_usec(self.top - behind) == ABSENT]
 
     def _grow(self, distance: int) -> None:
-        """Make room for numbers that are so far apart, or as far as there is room at most."""
-        old = self._stamps
+        """Enlarge the ring to more than ``distance`` seqs, up to ``WINDOW``."""
+        old = self._timestamps
         old_mask = self._mask
         capacity = old_mask + 1
         while capacity <= distance and capacity < WINDOW:
             capacity *= 2
         self._mask = capacity - 1
-        self._stamps = array("Q", [ABSENT]) * capacity
+        self._timestamps = array("Q", [ABSENT]) * capacity
         seq = self.top
         count = 0
         while count <= old_mask and seq >= self._bottom:
-            octets.put_stamp(self._stamps, seq & self._mask, octets.stamp_at(old, seq & old_mask))
+            octets.put_stamp(self._timestamps, seq & self._mask, octets.stamp_at(old, seq & old_mask))
             seq -= 1
             count += 1

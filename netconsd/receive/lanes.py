@@ -86,7 +86,7 @@ class Lane:
         self._table = SourceTable(
             self.counters,
             limit=settings.sources_share,
-            hold=settings.reorder,
+            reorder_time=settings.reorder,
             gc_interval=settings.gc_interval,
             age=settings.gc_age,
             legacy_datagrams=legacy_datagrams,

@@ -22,10 +22,11 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, deque
 
+from netconsd.protocol.acknowledgement import ACK_BYTES
 from netconsd.protocol.decode import Malformed, decode
 from netconsd.protocol.encode import fragments
 from netconsd.protocol.message import ExtendedMessage, Source
-from netconsd.protocol.stream import ACK_BYTES, NEVER
+from netconsd.protocol.stream import NEVER
 from netconsd.protocol.window import WINDOW
 
 #: How many records are kept unless the caller says otherwise: as many as in the C tool, 64 MiB at the very most.

@@ -12,8 +12,8 @@ import pytest
 
 from netconsd.send.fleet import FIRST_SEQ, FORMATS
 from tests.kernel.daemon import Daemon, Recorded
-from tests.protocol.test_faulty_network import TEMPLATES, Traffic
 from tests.support.faulty_network import Faults
+from tests.support.traffic import TEMPLATES, Traffic
 
 # Sent before the recorder is heard again, so that no buffer fills.
 AT_A_TIME = 32

@@ -14,22 +14,22 @@ from netconsd.testing import extended
 from tests.integration.rig import Blocked, is_free, logging, running
 from tests.support.loopback import Arrivals, needs_ipv6
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @pytest.fixture
 def sender() -> Iterator[socket.socket]:
-    """A sender on 127.0.0.1 that waits for answers."""
+    """The socket of a sender on 127.0.0.1."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as made:
         made.bind(("127.0.0.1", 0))
-        made.settimeout(PATIENCE)
+        made.settimeout(TIMEOUT)
         yield made
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", pytest.param(None, marks=needs_ipv6)])
 @pytest_twisted.ensureDeferred
 async def test_the_daemon_answers_from_its_own_port(address: str | None, sender: socket.socket) -> None:
-    """With acks, a sender learns what arrived from the port that it sends to; over an IPv6 socket as well."""
+    """With acks, the acknowledgement is sent from the daemon's port, from an IPv4 and from an IPv6 socket."""
     module = Arrivals()
     with logging() as log:
         async with running({"module": module}, address=address, acks=True) as service:
@@ -42,10 +42,10 @@ async def test_the_daemon_answers_from_its_own_port(address: str | None, sender:
 
 @needs_ipv6
 @pytest_twisted.ensureDeferred
-async def test_ipv6_senders_are_answered() -> None:
-    """A sender with an IPv6 address is answered, too."""
+async def test_ipv6_senders_are_acknowledged() -> None:
+    """A sender with an IPv6 address gets an acknowledgement."""
     with closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as sender:
-        sender.settimeout(PATIENCE)
+        sender.settimeout(TIMEOUT)
         async with running({}, address="::1", acks=True) as service:
             sender.sendto(extended("x", seq=7), ("::1", service.port))
             answer = await deferToThread(sender.recvfrom, 2000)
@@ -53,8 +53,8 @@ async def test_ipv6_senders_are_answered() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nobody_is_answered_by_default(sender: socket.socket) -> None:
-    """Without acks nothing leaves the daemon."""
+async def test_no_acknowledgements_by_default(sender: socket.socket) -> None:
+    """Without acks the daemon sends nothing."""
     module = Arrivals()
     async with running({"module": module}) as service:
         sender.sendto(extended("x", seq=7), ("127.0.0.1", service.port))
@@ -65,15 +65,15 @@ async def test_nobody_is_answered_by_default(sender: socket.socket) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_drained_is_acknowledged(sender: socket.socket) -> None:
-    """What a worker still has when the listener has stopped is delivered, then acknowledged, and the port is free."""
+async def test_messages_are_acknowledged_at_the_end(sender: socket.socket) -> None:
+    """Messages in a worker's queue when the listener stops are delivered, then acknowledged; then the port is free."""
     module = Blocked()
     async with running({"module": module}, acks=True, workers=1) as service:
         port = service.port
         sender.sendto(extended("x", seq=7), ("127.0.0.1", port))
-        assert await deferToThread(module.entered.wait, PATIENCE)
+        assert await deferToThread(module.entered.wait, TIMEOUT)
         sender.sendto(extended("x", seq=8), ("127.0.0.1", port))
-        # The listener reads the second and stops, while the module is busy with the first.
+        # The listener reads the second datagram and stops while the module processes the first.
         stopped = service.stopService()
         module.release.set()
         await stopped

@@ -60,7 +60,7 @@ def datagrams(draw: st.DrawFn) -> list[bytes]:
 
 def received(sent: list[bytes], sender: bytes = source().key) -> list[Message]:
     """What comes of them."""
-    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0.0, age=0.0)
     return table.feed([sender] * len(sent), sent, 1.5e9, 0.0) + table.flush()
 
 
@@ -175,7 +175,7 @@ def test_the_list_of_senders() -> None:
     from netconsd.monitor.pages import _json
     from netconsd.monitor.top_senders import TopList
 
-    table = SourceTable(WorkerCounters(), limit=300, hold=0.2, gc_interval=0.0, age=0.0)
+    table = SourceTable(WorkerCounters(), limit=300, reorder_time=0.2, gc_interval=0.0, age=0.0)
     keys = [bytes([number]) * 18 for number in range(256)]
     table.feed(keys, [b'"\x1b[2J\n'] * 256, 0.0, 0.0)
     shown = json.loads(_json(TopList("datagrams", tuple(table.top(256, "datagrams"))), 256))

@@ -20,9 +20,9 @@ from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, source
-from tests.protocol.test_conservation import datagrams
 from tests.support.scripted_lane import SameThread, run
 from tests.support.scripted_module import Script
+from tests.support.traffic import datagrams
 
 KEYS = [source(f"192.0.2.{number}").key for number in range(4)]
 NOBODY: Any = object()

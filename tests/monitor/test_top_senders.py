@@ -27,7 +27,7 @@ class Lane:
 
     def __init__(self, number: int, *senders: int) -> None:
         self.number = number
-        self.table = SourceTable(WorkerCounters(), limit=1000, hold=0.2, gc_interval=0.0, age=0.0)
+        self.table = SourceTable(WorkerCounters(), limit=1000, reorder_time=0.2, gc_interval=0.0, age=0.0)
         for sender, count in enumerate(senders):
             key = source(f"10.{number}.{sender >> 8}.{sender & 255}").key
             self.table.feed([key] * count, [extended("", seq=seq) for seq in range(1, count + 1)], 0.0, 0.0)

@@ -77,7 +77,7 @@ def seen(module: NativeModule, messages: list[Message], worker: int = 1) -> list
 
 def received(*datagrams: bytes, address: str = "192.0.2.1", port: int = 6665) -> list[Message]:
     """What is made of datagrams, as a module like these gets it."""
-    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0, age=0, legacy_datagrams=True)
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0, age=0, legacy_datagrams=True)
     sender = source(address, port)
     messages = table.feed([sender.key] * len(datagrams), list(datagrams), RECEIVED_AT, 1.0) + table.flush()
     return [message for message in messages if isinstance(message, (ExtendedMessage, LegacyDatagram))]

@@ -1,4 +1,4 @@
-"""Acknowledgements: when which sender is answered, and how a lane and the daemon do it."""
+"""The schedule of acknowledgements, and the lane that sends them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from netconsd.testing import extended, source
 from tests.support.scripted_lane import ALICE, BOB, Delivered, SameThread, Scripted, put, records, run
 
 
-class Answers:
-    """A table of senders with acknowledgements, and all that was answered."""
+class Replies:
+    """A table of senders with acknowledgements, and all replies."""
 
     def __init__(self, *, works: bool = True) -> None:
-        self.table = SourceTable(WorkerCounters(), limit=100_000, hold=0.2, gc_interval=0, age=0)
-        self.given: list[tuple[bytes, bytes]] = []
+        self.table = SourceTable(WorkerCounters(), limit=100_000, reorder_time=0.2, gc_interval=0, age=0)
+        self.sent: list[tuple[bytes, bytes]] = []
         self.works = works
         self.acks = Acks(self.table, self.reply)
 
     def reply(self, key: bytes, ack: bytes) -> bool:
-        self.given.append((key, ack))
+        self.sent.append((key, ack))
         return self.works
 
     def feed(self, key: bytes, *seqs: int, now: float) -> None:
@@ -34,85 +34,85 @@ class Answers:
         self.acks.heard(senders, now)
 
     def new(self) -> list[tuple[bytes, bytes]]:
-        """What was answered since the last look."""
-        given, self.given = self.given, []
-        return given
+        """The replies since the last call."""
+        sent, self.sent = self.sent, []
+        return sent
 
 
-def test_a_sender_is_answered_at_once_and_once_per_batch() -> None:
-    """The first batch is answered immediately, with one acknowledgement for all of it."""
-    answers = Answers()
-    answers.feed(ALICE, 1, 2, 3, now=0.0)
-    assert answers.new() == [(ALICE, b"ncrx3")]
-    assert answers.acks.next_deadline() == NEVER
+def test_a_batch_is_acknowledged_at_once() -> None:
+    """A sender's first batch is acknowledged at once, with one reply."""
+    replies = Replies()
+    replies.feed(ALICE, 1, 2, 3, now=0.0)
+    assert replies.new() == [(ALICE, b"ncrx3")]
+    assert replies.acks.next_deadline() == NEVER
 
 
-def test_the_next_answer_waits_and_tells_all() -> None:
-    """Within ACK_SECONDS there is no second answer; then there is one, with what is known by then."""
-    answers = Answers()
+def test_the_next_acknowledgement_is_delayed() -> None:
+    """Within ACK_SECONDS of a reply there is no other; at their end there is one for all records since."""
+    replies = Replies()
     for number in range(1, 5):
-        answers.feed(ALICE, number, now=number * ACK_SECONDS / 10)
-    assert answers.new() == [(ALICE, b"ncrx1")]
-    due = answers.acks.next_deadline()
+        replies.feed(ALICE, number, now=number * ACK_SECONDS / 10)
+    assert replies.new() == [(ALICE, b"ncrx1")]
+    due = replies.acks.next_deadline()
     assert due == pytest.approx(1.1 * ACK_SECONDS)
-    answers.acks.advance(due)
-    assert answers.new() == [(ALICE, b"ncrx4")]
-    answers.acks.advance(due + ACK_SECONDS)
-    assert answers.new() == []
-    answers.feed(ALICE, 5, now=due + ACK_SECONDS)
-    assert answers.new() == [(ALICE, b"ncrx5")]
+    replies.acks.advance(due)
+    assert replies.new() == [(ALICE, b"ncrx4")]
+    replies.acks.advance(due + ACK_SECONDS)
+    assert replies.new() == []
+    replies.feed(ALICE, 5, now=due + ACK_SECONDS)
+    assert replies.new() == [(ALICE, b"ncrx5")]
 
 
-def test_a_repeat_is_answered() -> None:
-    """A sender that sends again what is here, because an acknowledgement was lost, gets it again."""
-    answers = Answers()
+def test_a_repeat_is_acknowledged() -> None:
+    """A sender that repeats a record, because an acknowledgement was lost, gets another one."""
+    replies = Replies()
     for now in (0.0, 1.0, 2.0):
-        answers.feed(ALICE, 1, now=now)
-    assert answers.new() == [(ALICE, b"ncrx1")] * 3
+        replies.feed(ALICE, 1, now=now)
+    assert replies.new() == [(ALICE, b"ncrx1")] * 3
 
 
-def test_senders_do_not_wait_for_each_other() -> None:
-    """The limit is one per sender."""
-    answers = Answers()
-    answers.feed(ALICE, 1, now=0.0)
-    answers.feed(BOB, 7, now=0.0)
-    assert answers.new() == [(ALICE, b"ncrx1"), (BOB, b"ncrx7")]
+def test_the_delay_is_per_sender() -> None:
+    """A reply to one sender does not delay the reply to another."""
+    replies = Replies()
+    replies.feed(ALICE, 1, now=0.0)
+    replies.feed(BOB, 7, now=0.0)
+    assert replies.new() == [(ALICE, b"ncrx1"), (BOB, b"ncrx7")]
 
 
-def test_legacy_text_is_not_answered() -> None:
-    """A sender that is not known to send records gets no answer, and costs no memory."""
-    answers = Answers()
-    answers.table.feed([ALICE], [b"text\n"], 0.0, 0.0)
-    answers.acks.heard([ALICE, BOB], 0.0)
-    answers.acks.heard([ALICE, BOB], 0.0)
-    assert answers.new() == []
-    assert answers.acks.next_deadline() == NEVER
+def test_legacy_text_is_not_acknowledged() -> None:
+    """A sender of legacy text, or an unknown one, gets no reply and no place in the schedule."""
+    replies = Replies()
+    replies.table.feed([ALICE], [b"text\n"], 0.0, 0.0)
+    replies.acks.heard([ALICE, BOB], 0.0)
+    replies.acks.heard([ALICE, BOB], 0.0)
+    assert replies.new() == []
+    assert replies.acks.next_deadline() == NEVER
 
 
-def test_forged_senders_are_not_all_answered() -> None:
-    """No more than RECENT_LIMIT senders are answered in ACK_SECONDS; the others are counted, and served later."""
-    answers = Answers()
+def test_replies_to_forged_senders_are_bounded() -> None:
+    """At most RECENT_LIMIT senders get a reply within ACK_SECONDS; the others are counted, and get one later."""
+    replies = Replies()
     keys = [source("192.0.2.1", port).key for port in range(1, RECENT_LIMIT + 11)]
     for key in keys:
-        answers.feed(key, 1, now=0.0)
-    assert len(answers.new()) == RECENT_LIMIT
-    assert answers.acks.counters.dropped == 10
-    answers.feed(keys[-1], 2, now=ACK_SECONDS)
-    assert answers.new() == [(keys[-1], b"ncrx2")]
+        replies.feed(key, 1, now=0.0)
+    assert len(replies.new()) == RECENT_LIMIT
+    assert replies.acks.counters.dropped == 10
+    replies.feed(keys[-1], 2, now=ACK_SECONDS)
+    assert replies.new() == [(keys[-1], b"ncrx2")]
 
 
-def test_what_cannot_be_sent_is_counted() -> None:
-    """An answer that the system refuses is counted as failed, and nothing else happens."""
-    answers = Answers(works=False)
-    answers.feed(ALICE, 1, now=0.0)
-    assert (answers.acks.counters.sent, answers.acks.counters.failed) == (0, 1)
+def test_a_failed_reply_is_counted() -> None:
+    """A reply that the system refuses is counted as failed."""
+    replies = Replies(works=False)
+    replies.feed(ALICE, 1, now=0.0)
+    assert (replies.acks.counters.sent, replies.acks.counters.failed) == (0, 1)
 
 
-def lane_with_replies(deliver: object, scripted: Scripted, given: list[tuple[bytes, bytes]]) -> Lane:
-    """A lane that acknowledges."""
+def lane_with_replies(deliver: object, scripted: Scripted, sent: list[tuple[bytes, bytes]]) -> Lane:
+    """A lane that appends its acknowledgements to a list."""
 
     def reply(key: bytes, ack: bytes) -> bool:
-        given.append((key, ack))
+        sent.append((key, ack))
         return True
 
     assert callable(deliver)
@@ -122,42 +122,42 @@ def lane_with_replies(deliver: object, scripted: Scripted, given: list[tuple[byt
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
-    """The queue of lanes made from now on."""
+    """The queue of all lanes made afterwards."""
     script = Scripted()
     monkeypatch.setattr("netconsd.receive.lanes.SimpleQueue", lambda: script)
     return script
 
 
-def test_a_lane_acknowledges_what_it_has_delivered(scripted: Scripted) -> None:
-    """The acknowledgement goes out when the modules have had the messages, and the outstanding one in time."""
-    given: list[tuple[bytes, bytes]] = []
+def test_a_lane_acknowledges_after_delivery(scripted: Scripted) -> None:
+    """A lane acknowledges a batch after its messages were delivered, and a delayed acknowledgement when it is due."""
+    sent: list[tuple[bytes, bytes]] = []
     seen: list[int] = []
 
     def deliver(worker: int, messages: list[Message]) -> None:
-        seen.append(len(given))
+        seen.append(len(sent))
 
-    lane = lane_with_replies(deliver, scripted, given)
+    lane = lane_with_replies(deliver, scripted, sent)
     put(lane, *records([1]))
     put(lane, *records([2]))
     scripted.put(Scripted.NOTHING)
     run(lane)
     assert seen == [0, 1]
-    assert given == [(ALICE, b"ncrx1"), (ALICE, b"ncrx2")]
+    assert sent == [(ALICE, b"ncrx1"), (ALICE, b"ncrx2")]
     assert scripted.timeouts == [None, None, ACK_SECONDS, None]
 
 
 def test_a_lane_acknowledges_at_its_end(scripted: Scripted) -> None:
-    """What is outstanding when the lane stops is sent, and tells of what was held until then."""
-    given: list[tuple[bytes, bytes]] = []
+    """A lane that stops sends the delayed acknowledgements after its held messages were delivered."""
+    sent: list[tuple[bytes, bytes]] = []
     delivered = Delivered()
-    lane = lane_with_replies(delivered, scripted, given)
+    lane = lane_with_replies(delivered, scripted, sent)
     put(lane, *records([1]))
     put(lane, *records([3]))
     run(lane)
     assert delivered.texts == ["1", "3"]
-    assert given == [(ALICE, b"ncrx1"), (ALICE, b"ncrx3 2")]
+    assert sent == [(ALICE, b"ncrx1"), (ALICE, b"ncrx3 2")]
 
 
 def test_without_a_reply_there_are_no_acknowledgements() -> None:
-    """By default a lane answers nobody."""
+    """Without a reply function a lane has no acknowledgements."""
     assert Lane(0, Delivered(), Settings()).acks is None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
-from tests.protocol import test_conservation
+from tests.support import traffic
 from tests.support.compare_builds import AsImported, value, views
 from tests.support.plain_build import HOT, PlainBuild
 from tests.support.strategies import LEGACY, bodies, datagrams, examples, numbers
@@ -24,7 +26,7 @@ plain = PlainBuild()
 
 compiled: Any = AsImported()
 
-KEY = test_conservation.KEYS[0]
+KEY = traffic.KEYS[0]
 # Py_TPFLAGS_HAVE_GC, of CPython's object.h.
 HAVE_GC = 1 << 14
 
@@ -55,20 +57,14 @@ def test_the_twins_are_what_they_are_meant_to_be() -> None:
 
 
 def test_constants_are_the_same() -> None:
-    """The public numbers of the hot files are there, and the same, in both builds."""
+    """The public constants that a hot file defines are attributes of both builds, with equal values."""
     for name in HOT:
-        public = {
-            key: each
-            for key, each in vars(getattr(plain, name.split(".")[1])).items()
-            if key.isupper() and key[0] != "_"
-        }
-        found = vars(getattr(compiled, name.split(".")[1]))
-        assert {key: found[key] for key in public if isinstance(public[key], (int, float, str, bytes, tuple))} == {
-            key: each for key, each in public.items() if isinstance(each, (int, float, str, bytes, tuple))
-        }
+        ours, theirs = getattr(compiled, name.split(".")[1]), getattr(plain, name.split(".")[1])
+        defined = re.findall(r"^([A-Z][A-Z_]+)\b.* = ", Path(theirs.__file__).read_text(encoding="utf-8"), re.MULTILINE)
+        assert {key: vars(ours)[key] for key in defined} == {key: vars(theirs)[key] for key in defined}, name
 
 
-@given(st.one_of(datagrams, test_conservation.datagrams, st.sampled_from(LEGACY)))
+@given(st.one_of(datagrams, traffic.datagrams, st.sampled_from(LEGACY)))
 @examples(1500)
 def test_datagrams_are_read_alike(datagram: bytes) -> None:
     """Any datagram is the same message, the same fragment, the same error or legacy text, in both builds."""
@@ -125,10 +121,10 @@ class Side:
         self.table = build.table.SourceTable(
             self.counters,
             limit=3,
-            hold=0.2,
+            reorder_time=0.2,
             gc_interval=1.0,
             age=2.0,
-            waiting_limit=20_000,
+            held_limit=20_000,
             legacy_datagrams=legacy_datagrams,
         )
 
@@ -145,15 +141,15 @@ class Side:
 
     def state(self) -> Any:
         """What can be seen at rest."""
-        acks = [self.table.acknowledgement(key) for key in test_conservation.KEYS]
-        return counters(self.counters), len(self.table), self.table.waiting_bytes, self.table.next_deadline(), acks
+        acks = [self.table.acknowledgement(key) for key in traffic.KEYS]
+        return counters(self.counters), len(self.table), self.table.held_bytes, self.table.next_deadline(), acks
 
 
 arrivals = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.2, 0.3, 1.0, 2.5]),
         st.lists(
-            st.tuples(st.sampled_from(test_conservation.KEYS), st.one_of(test_conservation.datagrams, datagrams)),
+            st.tuples(st.sampled_from(traffic.KEYS), st.one_of(traffic.datagrams, datagrams)),
             max_size=12,
         ),
     ),
@@ -176,7 +172,7 @@ def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]],
     assert ours.state() == theirs.state()
 
 
-@given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(test_conservation.datagrams, datagrams)), max_size=12))
+@given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(traffic.datagrams, datagrams)), max_size=12))
 @examples(400)
 def test_lines_of_a_log_are_alike(arrived: list[tuple[float, bytes]]) -> None:
     """What a log file gets, byte by byte, from any messages received at any time."""

@@ -1,4 +1,4 @@
-"""Whatever arrives, in whatever order: nothing raises, nothing is lost, nothing is invented, everything is counted."""
+"""Any datagrams in any order: nothing raises, no record is lost or delivered twice, everything is counted."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.window import WINDOW
-from netconsd.testing import extended, fragments, source
+from netconsd.testing import extended, fragments
+from tests.support.traffic import KEYS, datagrams
 
-HOLD = 0.2
-KEYS = [source(f"192.0.2.{number}").key for number in range(4)]
+REORDER_TIME = 0.2
 
 
 def table(
-    counters: WorkerCounters, limit: int = 3, waiting_limit: int = 20_000, legacy_datagrams: bool = False
+    counters: WorkerCounters, limit: int = 3, held_limit: int = 20_000, legacy_datagrams: bool = False
 ) -> SourceTable:
-    """A table whose bounds are soon reached."""
+    """A table with low bounds."""
     return SourceTable(
         counters,
         limit=limit,
-        hold=HOLD,
+        reorder_time=REORDER_TIME,
         gc_interval=1.0,
         age=2.0,
-        waiting_limit=waiting_limit,
+        held_limit=held_limit,
         legacy_datagrams=legacy_datagrams,
     )
 
 
-def assert_ledger_closes(counters: WorkerCounters, messages: list[Message]) -> None:
-    """Every datagram has one fate, every message one origin."""
+def assert_counters_add_up(counters: WorkerCounters, messages: list[Message]) -> None:
+    """Every datagram has one outcome, every message one kind, and the counters agree with the messages' marks."""
     assert inconsistencies(total([counters])) == []
     assert counters.messages == len(messages)
     extended_ones = [message for message in messages if isinstance(message, ExtendedMessage)]
@@ -46,28 +46,6 @@ def assert_ledger_closes(counters: WorkerCounters, messages: list[Message]) -> N
     assert counters.lost == sum(message.lost or 0 for message in extended_ones)
 
 
-near = st.integers(0, 40)
-numbers = st.one_of(near, near.map(lambda n: 2**64 - 1 - n), near.map(lambda n: 5000 + n), st.integers(0, 2**64 - 1))
-records = st.builds(
-    lambda seq, ts_usec, text, msgid: extended(text, seq=seq, ts_usec=ts_usec, msgid=msgid),
-    numbers,
-    st.one_of(near, st.integers(0, 2**64 - 1)),
-    st.text(max_size=30),
-    st.one_of(st.none(), st.integers(0, 2**32 - 1)),
-)
-pieces = st.builds(
-    lambda record, number: fragments(record, 120)[number % len(fragments(record, 120))],
-    st.builds(lambda seq, text: extended(text, seq=seq), near, st.text(min_size=20, max_size=60)),
-    near,
-)
-broken = st.builds(
-    lambda record, at, octets: record[: at % len(record)] + octets + record[at % len(record) + len(octets) :],
-    st.one_of(records, pieces),
-    st.integers(0, 200),
-    st.binary(max_size=3),
-)
-legacy_text = st.binary(max_size=60)
-datagrams = st.one_of(records, pieces, broken, legacy_text, st.binary(max_size=200))
 batches = st.lists(
     st.tuples(
         st.floats(0, 1.5, allow_nan=False), st.lists(st.tuples(st.integers(0, 3), datagrams), min_size=1, max_size=12)
@@ -78,11 +56,11 @@ batches = st.lists(
 
 @given(batches, st.booleans())
 @settings(max_examples=150)
-def test_the_ledger_closes_whatever_arrives(
+def test_any_datagrams_are_counted(
     arrivals: list[tuple[float, list[tuple[int, bytes]]]], legacy_datagrams: bool
 ) -> None:
-    """Any datagrams at any times: no exception, every datagram counted once, every message accounted for; and legacy
-    datagrams, where they are handed out whole as well, are those that were counted as legacy."""
+    """Any datagrams at any times raise nothing, and datagrams and messages are each counted once; legacy datagrams, if
+    they are delivered, are not counted as messages."""
     counters = WorkerCounters()
     senders = table(counters, legacy_datagrams=legacy_datagrams)
     out: list[Message] = []
@@ -94,17 +72,17 @@ def test_the_ledger_closes_whatever_arrives(
         out += senders.feed([KEYS[sender] for sender, _ in batch], [each for _, each in batch], 5.0, now)
         assert senders.next_deadline() > now
         assert len(senders) <= 3
-        assert senders.waiting_bytes <= 20_000
+        assert senders.held_bytes <= 20_000
     out += senders.flush()
-    assert senders.waiting_bytes == 0
+    assert senders.held_bytes == 0
     assert counters.datagrams == sum(len(batch) for _, batch in arrivals)
     assert counters.octets == sum(len(datagram) for _, batch in arrivals for _, datagram in batch)
     assert counters.senders_new == counters.senders_expired + counters.senders_evicted + len(senders)
     whole = [message for message in out if isinstance(message, LegacyDatagram)]
     assert len(whole) == (counters.legacy if legacy_datagrams else 0)
-    assert_ledger_closes(counters, [message for message in out if not isinstance(message, LegacyDatagram)])
+    assert_counters_add_up(counters, [message for message in out if not isinstance(message, LegacyDatagram)])
     for message in out:
-        # Views of hostile content raise nothing either.
+        # The views of hostile content raise nothing.
         assert isinstance(message.text, str)
         if isinstance(message, ExtendedMessage):
             assert all(isinstance(value, str) for value in message.userdata.values())
@@ -117,36 +95,36 @@ def test_the_ledger_closes_whatever_arrives(
 )
 @settings(max_examples=150)
 def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data: st.DataObject) -> None:
-    """Any order, any repeats, any times, some in fragments: each record comes out once, whole, and in order where it
-    is not marked as out of order."""
+    """Records in any order, with any repeats, some in fragments: each is delivered once, complete, and in order unless
+    it is marked as out of order."""
     in_pieces = data.draw(st.sets(st.sampled_from(seqs)))
     sent = {seq: extended(f"record {seq} " + "." * 150, seq=seq, ts_usec=seq) for seq in seqs}
     parts = [part for seq in seqs for part in (fragments(sent[seq], 100) if seq in in_pieces else [sent[seq]])]
     arrivals = data.draw(st.permutations(parts + data.draw(st.lists(st.sampled_from(parts)))))
     counters = WorkerCounters()
-    # Time stands still, so that no piece comes too late for its record.
-    senders = table(counters, waiting_limit=10**9)
+    # The time does not advance, so that no fragment is late.
+    senders = table(counters, held_limit=10**9)
     out = [message for each in arrivals for message in senders.feed([KEYS[0]], [each], 5.0, 1.0)]
     out += senders.flush()
     assert Counter(message.raw for message in out) == Counter(each.partition(b";")[2] for each in sent.values())
     assert counters.dropped_duplicate == len(arrivals) - len(parts)
-    assert_ledger_closes(counters, out)
+    assert_counters_add_up(counters, out)
     in_order = [message.seq for message in out if isinstance(message, ExtendedMessage) and not message.out_of_order]
     assert in_order == sorted(in_order)
 
 
 @given(st.permutations(range(1, 40)), st.sets(st.integers(1, 38)))
 @settings(max_examples=100)
-def test_what_arrives_within_the_reorder_time_comes_out_in_order(order: list[int], lost: set[int]) -> None:
-    """Records after a sender's first, in any order within the reorder time, come out in order; a gap is told by the
-    message behind it, exactly."""
+def test_records_within_the_reorder_time_are_delivered_in_order(order: list[int], lost: set[int]) -> None:
+    """Records that arrive within the reorder time, in any order, are delivered in order; ``missing`` and ``lost`` of
+    the message behind a gap are exact."""
     counters = WorkerCounters()
-    senders = table(counters, waiting_limit=10**6)
+    senders = table(counters, held_limit=10**6)
     out = senders.feed([KEYS[0]], [extended("", seq=0, ts_usec=0, msgid=1)], 5.0, 0.0)
     for step, seq in enumerate(seq for seq in order if seq not in lost):
-        now = step * HOLD / 100
+        now = step * REORDER_TIME / 100
         out += senders.feed([KEYS[0]], [extended("", seq=seq, ts_usec=seq, msgid=seq + 1)], 5.0, now)
-    out += senders.advance(2 * HOLD)
+    out += senders.advance(2 * REORDER_TIME)
     records = [message for message in out if isinstance(message, ExtendedMessage)]
     assert [message.seq for message in records] == [seq for seq in range(40) if seq not in lost]
     assert not any(message.out_of_order for message in records)
@@ -155,11 +133,11 @@ def test_what_arrives_within_the_reorder_time_comes_out_in_order(order: list[int
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30).filter(lambda text: b";" not in text), max_size=20))
-def test_legacy_text_is_neither_lost_nor_invented(texts: list[bytes]) -> None:
-    """The lines of legacy text, joined, are the bytes that arrived."""
+def test_legacy_text_is_preserved(texts: list[bytes]) -> None:
+    """The lines of legacy text, joined, are the bytes of its datagrams."""
     counters = WorkerCounters()
     senders = table(counters)
     out = senders.feed([KEYS[0]] * len(texts), texts, 5.0, 0.0) if texts else []
     out += senders.flush()
     assert b"".join(message.raw for message in out) == b"".join(texts)
-    assert_ledger_closes(counters, out)
+    assert_counters_add_up(counters, out)

@@ -1,4 +1,4 @@
-"""Counters add up."""
+"""The counters: one table, and sums that hold."""
 
 from __future__ import annotations
 
@@ -9,106 +9,101 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.monitor.totals import OF_NOTE
 from netconsd.protocol.counters import (
+    ACK_COUNTERS,
     COUNTERS,
+    DATAGRAM_OUTCOMES,
+    LISTENER_COUNTERS,
+    QUEUE_COUNTERS,
+    SENDER_COUNTERS,
+    WORKER_COUNTERS,
     AckCounters,
+    Counter,
     ListenerCounters,
     ModuleCounters,
     QueueCounters,
+    SenderCounters,
     WorkerCounters,
     inconsistencies,
     total,
 )
-from netconsd.protocol.table import SourceTable
-from netconsd.settings import Settings
-from netconsd.testing import extended, fragments, legacy, source
+
+TABLES = {
+    ListenerCounters: LISTENER_COUNTERS,
+    QueueCounters: QUEUE_COUNTERS,
+    WorkerCounters: WORKER_COUNTERS,
+    AckCounters: ACK_COUNTERS,
+}
+KINDS = (*TABLES, ModuleCounters)
 
 
-def counts(counters: Any) -> dict[str, int]:
-    """The counters of any counters, by name."""
-    return (
-        {name: getattr(counters, name) for name in COUNTERS}
-        if isinstance(counters, WorkerCounters)
-        else asdict(counters)
-    )
+def values(counters: Any) -> dict[str, int]:
+    """The values of any counters, by name."""
+    if isinstance(counters, WorkerCounters):
+        return {name: getattr(counters, name) for name in COUNTERS}
+    return asdict(counters)
 
 
-def tally_with(values: list[int]) -> WorkerCounters:
-    """A counters that has counted."""
+def worker_counters(numbers: list[int]) -> WorkerCounters:
+    """The counters of a worker with these values, in the order of the table."""
     counters = WorkerCounters()
-    for name, value in zip(COUNTERS, values, strict=True):
-        setattr(counters, name, value)
+    for name, number in zip(COUNTERS, numbers, strict=True):
+        setattr(counters, name, number)
     return counters
 
 
-counters = st.lists(st.integers(0, 2**40), min_size=len(COUNTERS), max_size=len(COUNTERS)).map(tally_with)
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_table_and_the_attributes_are_the_same(kind: Any) -> None:
+    """Each row of a table is an attribute of its class, in the same order, and there is no other attribute."""
+    assert list(values(kind())) == [counter.name for counter in TABLES[kind]]
 
 
-@given(st.lists(counters, max_size=5))
-def test_the_total_is_the_sum_of_every_counter(several: list[WorkerCounters]) -> None:
-    """``total`` adds counter by counter, leaves none out, and changes none of those it adds."""
-    before = [counts(counters) for counters in several]
-    assert total(iter(several)) == {name: sum(each[name] for each in before) for name in COUNTERS}
-    assert [counts(counters) for counters in several] == before
+def test_the_counters_of_a_sender_are_those_marked_per_sender() -> None:
+    """SenderCounters has the counters with ``per_sender``, and the sender and the time of its last datagram."""
+    names = {field.name for field in fields(SenderCounters)}
+    assert names == {*SENDER_COUNTERS, "address", "port", "last_seen"}
 
 
-def test_counting_begins_at_zero() -> None:
-    """A new counters of any kind has counted nothing."""
-    for kind in (WorkerCounters, QueueCounters, AckCounters, ListenerCounters, ModuleCounters):
-        assert set(counts(kind()).values()) == {0}
+def test_a_metric_has_one_counter() -> None:
+    """No two rows have the same metric; each row has a sentence that explains it."""
+    rows: list[Counter] = [counter for table in TABLES.values() for counter in table]
+    assert len({row.metric for row in rows}) == len(rows)
+    assert all(row.help.endswith(".") for row in rows)
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, 2**40), min_size=len(COUNTERS), max_size=len(COUNTERS)).map(worker_counters), max_size=5
+    )
+)
+def test_the_total_is_the_sum_of_every_counter(workers: list[WorkerCounters]) -> None:
+    """``total`` adds each counter of all workers, and changes none of them."""
+    before = [values(counters) for counters in workers]
+    assert total(iter(workers)) == {name: sum(counters[name] for counters in before) for name in COUNTERS}
+    assert [values(counters) for counters in workers] == before
+
+
+def test_all_counters_begin_at_zero() -> None:
+    """New counters of any kind are 0."""
+    for kind in KINDS:
+        assert set(values(kind()).values()) == {0}
 
 
 def test_a_misspelt_counter_is_an_error() -> None:
-    """Tallies have their counters and no others, so that nothing is counted where nobody reads it."""
-    for kind in (WorkerCounters, QueueCounters, AckCounters, ListenerCounters, ModuleCounters):
+    """Counters have no other attributes, so that nothing is counted where nobody reads it."""
+    for kind in KINDS:
         assert not hasattr(kind(), "__dict__")
 
 
-def test_what_is_told_at_the_end_is_counted() -> None:
-    """Each counter that the totals name exists in one of the counters."""
-    known = {*COUNTERS, *(field.name for kind in (QueueCounters, ListenerCounters) for field in fields(kind))}
-    known |= {f"acks_{field.name}" for field in fields(AckCounters)}
-    assert set(OF_NOTE) <= known
-    assert len(set(OF_NOTE)) == len(OF_NOTE)
-
-
-DATAGRAMS = st.one_of(
-    st.binary(max_size=40),
-    st.builds(extended, st.text(max_size=5), seq=st.integers(0, 20), ts_usec=st.integers(0, 3)),
-    st.builds(legacy, st.text(max_size=5)),
-    st.sampled_from(fragments(extended("x" * 100, seq=7), size=60) + fragments(extended("y" * 90, seq=9), size=60)),
-)
-
-
-@given(st.lists(st.tuples(st.integers(1, 3), DATAGRAMS, st.floats(0, 1)), max_size=60), st.integers(1, 3))
-def test_the_two_equations_hold(received: list[tuple[int, bytes, float]], limit: int) -> None:
-    """Whatever arrives: in the end each datagram is under one heading, and each message has one origin."""
-    counters = WorkerCounters()
-    table = SourceTable(counters, limit=limit, hold=Settings().reorder, gc_interval=0.0, age=0.0)
-    now = 0.0
-    messages = 0
-    for number, datagram, pause in received:
-        now += pause
-        messages += len(table.feed([source(f"192.0.2.{number}").key], [datagram], 0.0, now))
-    messages += len(table.flush())
-    assert counters.datagrams == len(received)
-    assert counters.octets == sum(len(datagram) for _, datagram, _ in received)
-    assert counters.messages == messages
-    assert inconsistencies(total([counters])) == []
-
-
-@pytest.mark.parametrize(
-    "name", ["datagrams", "whole", "fragments", "legacy", "dropped_duplicate", "dropped_empty", "dropped_over_rate"]
-)
-def test_a_datagram_under_no_heading_is_seen(name: str) -> None:
-    """One datagram more or less than headings say is a line with both numbers; and so it is with messages."""
+@pytest.mark.parametrize("name", ["datagrams", *DATAGRAM_OUTCOMES])
+def test_a_datagram_without_an_outcome_is_reported(name: str) -> None:
+    """If the outcomes do not add up to the datagrams, a line names the sums; the same holds for messages."""
     counters = WorkerCounters()
     setattr(counters, name, 7)
-    found = inconsistencies(total([counters]))
-    sides = (7, 0) if name == "datagrams" else (0, 7)
-    assert found[0] == (
-        f"datagrams {sides[0]} is not whole + fragments + legacy + "
-        f"dropped_duplicate + dropped_empty + dropped_over_rate {sides[1]}"
+    mismatches = inconsistencies(total([counters]))
+    sums = (7, 0) if name == "datagrams" else (0, 7)
+    assert mismatches[0] == (
+        f"datagrams {sums[0]} is not whole + fragments + legacy + "
+        f"dropped_duplicate + dropped_empty + dropped_over_rate {sums[1]}"
     )
-    assert found[1:] == (["messages 0 is not whole + reassembled + lines 7"] if name == "whole" else [])
+    assert mismatches[1:] == (["messages 0 is not whole + reassembled + lines 7"] if name == "whole" else [])

@@ -1,14 +1,15 @@
-"""Between senders and us a network that loses, repeats, reorders, delays, cuts, flips bits and mixes up addresses: what
-each sender sent is what was delivered and what is counted."""
+"""Senders behind a network that loses, repeats, reorders, delays and damages datagrams: messages are delivered or
+counted."""
 
 from __future__ import annotations
 
 import queue
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,26 +19,24 @@ from twisted.internet.defer import Deferred
 
 from netconsd.monitor.snapshot import take
 from netconsd.outputs.runner import Outputs
-from netconsd.protocol.counters import COUNTERS, WorkerCounters, inconsistencies, total
+from netconsd.protocol.counters import COUNTERS, ListenerCounters, WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.window import WINDOW
+from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Workers
-from netconsd.send.fleet import FIRST_SEQ, FORMATS, Fleet, Template
+from netconsd.send.fleet import FIRST_SEQ, FORMATS
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, source
-from tests.monitor.test_snapshot import Reader
 from tests.support.faulty_network import TICK, Arrival, Faults, Proxy
 from tests.support.scripted_lane import SameThread
 from tests.support.strategies import examples
+from tests.support.traffic import TEMPLATES, Traffic
 
-HOLD = 1 / 4
-# Fewer than a sender's repeats are recognised among: what is further behind is another boot by the rules.
+REORDER_TIME = 1 / 4
+# Within the window: a record further behind would be a reset.
 MESSAGES = WINDOW // 2
-# Seconds between two messages of a sender.
-STEP = 1 / 128
-TEMPLATES = [Template(format) for format in FORMATS]
 KEYS = [source(f"192.0.2.{number}").key for number in range(len(TEMPLATES))]
 NUMBERS = {source(f"192.0.2.{number}").address: number for number in range(len(TEMPLATES))}
 
@@ -47,36 +46,13 @@ hostile = st.builds(Faults, loss=often, repeat=often, reorder=often, delay=often
 seeds = st.integers(0, 2**32 - 1)
 
 
-class Traffic:
-    """A sender per format, each with some messages, and what a network made of them."""
-
-    def __init__(self, faults: Faults, seed: int, messages: int) -> None:
-        self.messages = messages
-        #: Sender and message of each datagram sent: the number of each is its place.
-        self.sent: list[tuple[int, int]] = []
-        #: Of each sender, each message's datagrams.
-        self.fleets = [Fleet(template, 1, 0, sender) for sender, template in enumerate(TEMPLATES)]
-        proxy = Proxy(faults, Random(seed), len(self.fleets))
-        for nth in range(messages):
-            for fleet in self.fleets:
-                sender, pieces = fleet.message(nth)
-                for piece in pieces:
-                    proxy.send(nth * STEP, sender, piece)
-                    self.sent.append((sender, nth))
-        self.arrivals = list(proxy.arrivals())
-
-    def of(self, sender: int) -> list[Arrival]:
-        """What arrived under a sender's address."""
-        return [arrival for arrival in self.arrivals if arrival.sender == sender]
-
-
 class Pipeline:
-    """A table of senders, in the time of the arrivals, and all that it delivered."""
+    """A table of senders that was fed the arrivals at their times, and all messages that it delivered."""
 
     def __init__(self, arrivals: Sequence[Arrival]) -> None:
         self.counters = WorkerCounters()
         self.messages: list[Message] = []
-        table = SourceTable(self.counters, limit=len(KEYS), hold=HOLD, gc_interval=0, age=0)
+        table = SourceTable(self.counters, limit=len(KEYS), reorder_time=REORDER_TIME, gc_interval=0, age=0)
         for arrival in arrivals:
             while table.next_deadline() <= arrival.at:
                 self.messages += table.advance(table.next_deadline())
@@ -87,11 +63,9 @@ class Pipeline:
         self.senders = {NUMBERS[each.address]: each for each in table.top(len(KEYS), "datagrams")}
         assert table.flush() == []
         assert inconsistencies(total([self.counters])) == []
-        for sender in self.senders.values():
-            assert inconsistencies(asdict(sender)) == []
 
     def _check(self, table: SourceTable) -> None:
-        """At every moment each datagram has one fate, and each message came out, or waits."""
+        """After each arrival every datagram has one outcome, and every message was delivered or is held."""
         counted = total([self.counters])
         held = counted["whole"] + counted["reassembled"] + counted["lines"] - counted["messages"]
         assert counted["messages"] == len(self.messages)
@@ -101,18 +75,18 @@ class Pipeline:
 
     @property
     def by_sender(self) -> dict[int, list[Message]]:
-        """The messages of each sender, in order."""
-        found = defaultdict(list)
+        """The messages by sender, in order."""
+        messages = defaultdict(list)
         for message in self.messages:
-            found[NUMBERS[message.source.address]].append(message)
-        return found
+            messages[NUMBERS[message.source.address]].append(message)
+        return messages
 
 
 @given(gentle, seeds, st.integers(1, MESSAGES))
 @examples(150)
-def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, messages: int) -> None:
-    """Loss, repeats, disorder and delays: of each sender, every message of which something came is delivered, once if
-    it has one datagram; repeats are counted, and so is what never came between the first and the last."""
+def test_messages_are_delivered_or_counted(faults: Faults, seed: int, messages: int) -> None:
+    """With loss, repeats, disorder and delays, a message is delivered if a datagram of it arrives, once if it
+    is only one. Repeats and missing seqs are counted."""
     traffic = Traffic(faults, seed, messages)
     for sender, template in enumerate(TEMPLATES):
         arrivals = traffic.of(sender)
@@ -121,7 +95,7 @@ def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, m
         counters = own.counters
         assert counters.datagrams == len(arrivals)
         if sender == list(FORMATS).index("legacy"):
-            # Lines have no numbers: each that came is one, repeats as well.
+            # Lines have no seq, so that repeats are delivered.
             assert Counter(message.raw for message in own.messages) == Counter(each.datagram for each in arrivals)
             continue
         delivered = [message for message in own.messages if isinstance(message, ExtendedMessage)]
@@ -135,13 +109,13 @@ def test_what_a_sender_sent_is_delivered_or_counted(faults: Faults, seed: int, m
             body = b"".join(piece.partition(b";")[2] for piece in pieces)
             assert message.raw == body or message.incomplete
             assert len(template) > 1 or not message.incomplete
-        assert_numbers_are_accounted_for(delivered, counters)
+        assert_seqs_add_up(delivered, counters)
         if "msgid" in repr(traffic.fleets[sender].message(0)):
             assert counters.lost == counters.missing
 
 
-def assert_numbers_are_accounted_for(delivered: list[ExtendedMessage], counters: WorkerCounters) -> None:
-    """From the first number to the last each came in its place, or is counted as missing."""
+def assert_seqs_add_up(delivered: list[ExtendedMessage], counters: WorkerCounters) -> None:
+    """Each seq from the first to the last was delivered in order, or is counted as missing."""
     if delivered:
         in_order = [message.seq for message in delivered if not message.out_of_order]
         assert in_order == sorted(set(in_order))
@@ -152,18 +126,17 @@ def assert_numbers_are_accounted_for(delivered: list[ExtendedMessage], counters:
 
 @given(hostile, seeds, st.integers(1, MESSAGES))
 @examples(150)
-def test_harm_is_done_to_what_was_harmed(faults: Faults, seed: int, messages: int) -> None:
-    """Cut datagrams, flipped bits, wrong addresses on top: what came unharmed, in one datagram, under its own address,
-    is delivered with its number and every byte, or it is counted as a repeat, because what was harmed looked like it;
-    and each sender's datagrams, bytes and messages are all accounted for."""
+def test_undamaged_datagrams_are_delivered(faults: Faults, seed: int, messages: int) -> None:
+    """With cut datagrams, flipped bits and wrong addresses as well, an undamaged message of one datagram is delivered
+    with its seq and bytes, or counted as a duplicate of a damaged one; datagrams, bytes and messages are counted."""
     traffic = Traffic(faults, seed, messages)
     for sender, template in enumerate(TEMPLATES):
         arrivals = traffic.of(sender)
         own = Pipeline(arrivals)
         if arrivals:
-            account = own.senders[sender]
-            assert account.datagrams == own.counters.datagrams == len(arrivals)
-            assert account.octets == own.counters.octets == sum(len(each.datagram) for each in arrivals)
+            counters = own.senders[sender]
+            assert counters.datagrams == own.counters.datagrams == len(arrivals)
+            assert counters.octets == own.counters.octets == sum(len(arrival.datagram) for arrival in arrivals)
         assert own.counters.messages == len(own.messages)
         if len(template) > 1:
             continue
@@ -181,9 +154,8 @@ def test_harm_is_done_to_what_was_harmed(faults: Faults, seed: int, messages: in
 
 @given(hostile, seeds, st.integers(1, MESSAGES))
 @examples(150)
-def test_senders_do_not_disturb_each_other(faults: Faults, seed: int, messages: int) -> None:
-    """Of many senders at once, each gets what it would get alone, message for message; and all together are counted
-    as they are one by one."""
+def test_senders_do_not_affect_each_other(faults: Faults, seed: int, messages: int) -> None:
+    """The messages of each of many senders are those that it has alone, and so are the sums of the counters."""
     traffic = Traffic(faults, seed, messages)
     together = Pipeline(traffic.arrivals)
     alone = [Pipeline(traffic.of(sender)) for sender in range(len(TEMPLATES))]
@@ -193,7 +165,7 @@ def test_senders_do_not_disturb_each_other(faults: Faults, seed: int, messages: 
 
 
 class Timeline:
-    """In place of a lane's queue: each batch comes when it is due, and until then the time passes."""
+    """In place of a lane's queue: returns each batch at its time, and advances the clock until then."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -204,7 +176,7 @@ class Timeline:
 
     def get(self, timeout: float | None) -> Any:
         item = self._items[0]
-        # The end comes when nothing waits any more.
+        # The sentinel is returned when the lane has no deadline.
         due = float("inf") if item is None else max(self.now, item.now)
         if timeout is not None and self.now + timeout <= due:
             self.now += timeout
@@ -219,23 +191,25 @@ class Timeline:
 
 @given(hostile, seeds)
 @examples(150)
-def test_the_same_through_lanes_and_modules(faults: Faults, seed: int) -> None:
-    """Listener's accounts, two workers with their queues, and modules: every sender's messages come to each module as
-    from its table alone, and the accounts add up."""
+def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) -> None:
+    """With two workers and two modules, each module gets the messages that one table delivers; the counters add up."""
     traffic = Traffic(faults, seed, 8)
     modules = {"one": RecordingModule(), "two": RecordingModule()}
     outputs = Outputs(modules, 2)
-    nobody: Any = None
-    Deferred.fromCoroutine(outputs.start(nobody))
-    reader: Any = Reader()
-    settings = Settings(workers=2, reorder=HOLD, gc_interval=0.0)
+    no_reactor: Any = None
+    Deferred.fromCoroutine(outputs.start(no_reactor))
+    listener = ListenerCounters()
+    reader: Any = SimpleNamespace(
+        counters=listener, sizes=Histogram((1.0,)), buffer_used=0, buffer_size=0, failing=False, look=lambda: None
+    )
+    settings = Settings(workers=2, reorder=REORDER_TIME, gc_interval=0.0)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("netconsd.receive.lanes.SimpleQueue", Timeline)
-        workers = Workers(outputs.deliver, settings, reactor=nobody)
+        workers = Workers(outputs.deliver, settings, reactor=no_reactor)
     lanes = workers.lanes
     for arrival in traffic.arrivals:
-        reader.counters.datagrams += 1
-        reader.counters.octets += len(arrival.datagram)
+        listener.datagrams += 1
+        listener.octets += len(arrival.datagram)
         key = KEYS[arrival.sender]
         workers.lane_for(key[:16]).put([key], [arrival.datagram], 5.0, arrival.at)
     for lane in lanes:
@@ -244,25 +218,25 @@ def test_the_same_through_lanes_and_modules(faults: Faults, seed: int) -> None:
         lane._make_thread = SameThread
         lane.stop()
         lane.start(lambda: None)
-    accounts = take([reader], lanes, outputs.started, 0.0)
-    assert accounts.inconsistencies() == []
-    assert accounts.received == len(traffic.arrivals)
+    snapshot = take([reader], lanes, outputs.started, 0.0)
+    assert snapshot.inconsistencies() == []
+    assert snapshot.received == len(traffic.arrivals)
     together = Pipeline(traffic.arrivals)
-    assert {name: sum(worker.counters[name] for worker in accounts.workers) for name in COUNTERS} == total(
+    assert {name: sum(worker.counters[name] for worker in snapshot.workers) for name in COUNTERS} == total(
         [together.counters]
     )
     for module in modules.values():
-        got = defaultdict(list)
+        by_sender = defaultdict(list)
         for message in module.messages:
-            got[NUMBERS[message.source.address]].append(message)
-        assert {sender: [m.raw for m in messages] for sender, messages in got.items()} == {
+            by_sender[NUMBERS[message.source.address]].append(message)
+        assert {sender: [m.raw for m in messages] for sender, messages in by_sender.items()} == {
             sender: [m.raw for m in messages] for sender, messages in together.by_sender.items()
         }
 
 
 @pytest.mark.parametrize("fault", ["loss", "repeat", "reorder", "delay", "cut", "flip", "stray"])
-def test_the_proxy_does_what_it_says(fault: str) -> None:
-    """Each fault happens about as often as it shall, no other one does, and the same seed does the same again."""
+def test_the_faults_of_the_proxy(fault: str) -> None:
+    """Each fault occurs with about its probability, no other does, and the same seed gives the same arrivals."""
     faults = replace(Faults(), **{fault: 0.3})
     sent = [b"%03d" % number * 10 for number in range(300)]
 
@@ -286,7 +260,7 @@ def test_the_proxy_does_what_it_says(fault: str) -> None:
     }
     assert 40 <= happened.pop(fault) <= 150
     if fault in {"repeat", "delay"}:
-        # What is late comes behind others.
+        # A late datagram is also out of order.
         del happened["reorder"]
     assert set(happened.values()) == {0}
     assert sum(not each.unharmed for each in arrivals) == (

@@ -1,4 +1,4 @@
-"""What a stranger sends costs little, and takes nothing from the others: neither order, nor time, nor memory."""
+"""Hostile senders cost bounded time and memory, and do not affect other senders' order."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
-from netconsd.protocol.stream import PIECES_SECONDS
+from netconsd.protocol.stream import FRAGMENT_SECONDS
 from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import PLACE_BYTES
 from netconsd.testing import extended, fragments, source
 from tests.support.memory import bytes_for
 from tests.support.strategies import examples
 
-HOLD = 0.2
+REORDER_TIME = 0.2
 REAL = source("192.0.2.1").key
-STRANGER = source("203.0.113.9").key
+HOSTILE = source("203.0.113.9").key
 
 
 def forged(number: int) -> bytes:
-    """The key of one of very many senders."""
+    """The key of a forged sender by number."""
     return source(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}").key
 
 
-#: What the stranger sends as the datagram of a number. Each is the worst that is known for something in the way of a
-#: datagram to its message: a table, a search, a loop.
+#: The hostile sender's datagram by number. Each attack is the worst known for one step between a datagram and its
+#: message: a table, a search, a loop.
 ATTACKS: dict[str, Callable[[int], bytes]] = {
     "gaps": lambda n: extended("x", seq=n * 1000, ts_usec=n),
     "jumps to the end": lambda n: extended("x", seq=2**64 - 1 - n % 2, ts_usec=n),
     "held in descending order": lambda n: extended("x", seq=2**40 if n % 2000 == 0 else 2**41 - n, ts_usec=5),
     "resets": lambda n: extended("x", seq=n % 2 * 10**6, ts_usec=n),
     "repeats": lambda n: extended("x", seq=1, ts_usec=1),
-    "repeats of what waits": lambda n: extended("x", seq=5 if n else 1, ts_usec=1),
-    "huge waiting": lambda n: b"6,%d,%d,-;" % (n * 1000, n) + b"x" * 60_000,
+    "repeats of a held record": lambda n: extended("x", seq=5 if n else 1, ts_usec=1),
+    "huge held records": lambda n: b"6,%d,%d,-;" % (n * 1000, n) + b"x" * 60_000,
     "a fragment of each message": lambda n: b"6,%d,1,-,ncfrag=0/131072;x" % n,
     "a fragment of each total": lambda n: b"6,1,1,-,ncfrag=0/%d;x" % (1000 + n % 100_000),
     "fragments of a byte": lambda n: b"6,1,1,-,ncfrag=%d/131072;x" % (n * 2 % 131_072),
-    "a fragment over many holes": lambda n: (
+    "a fragment over many gaps": lambda n: (
         b"6,%d,1,-,ncfrag=%d/131072;x" % (n // 520, n % 520 * 2)
         if n % 520 < 512
         else b"6,%d,1,-,ncfrag=0/131072;" % (n // 520) + b"y" * 60_000
@@ -57,17 +57,17 @@ ATTACKS: dict[str, Callable[[int], bytes]] = {
     "64 KiB of fields": lambda n: b"1," * 32_000,
     "64 KiB of beginnings of headers": lambda n: b"1,2,3," * 10_000 + b";",
     "64 KiB of userdata": lambda n: b"6,%d,1,-;x\n" % n + b" a=b\n" * 12_000 + b" msgid=%d\n" % n,
-    "nothing": lambda n: b"",
+    "empty datagrams": lambda n: b"",
 }
 attacks = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 
 
 class Lane:
-    """What a worker has: a table with its defaults, and a clock."""
+    """A table with the defaults of a worker, and a scripted clock."""
 
     def __init__(self, **options: Any) -> None:
         self.counters = WorkerCounters()
-        options = {"limit": 1000, "hold": HOLD, "gc_interval": 60.0, "age": 3600.0} | options
+        options = {"limit": 1000, "reorder_time": REORDER_TIME, "gc_interval": 60.0, "age": 3600.0} | options
         self.table = SourceTable(self.counters, **options)
         self.now = 1000.0
 
@@ -80,17 +80,17 @@ class Lane:
 
 
 def seqs(messages: list[Message], key: bytes = REAL) -> list[int]:
-    """The numbers of a sender's messages."""
-    return [each.seq for each in messages if isinstance(each, ExtendedMessage) and each.source.key == key]
+    """The seqs of a sender's messages."""
+    return [message.seq for message in messages if isinstance(message, ExtendedMessage) and message.source.key == key]
 
 
 # Time.
 
 
 @attacks
-def test_a_datagram_takes_its_share_of_time(attack: Callable[[int], bytes]) -> None:
-    """Each KiB costs less than a millisecond of the lane, plain or compiled (a tenth of it, measured), as the
-    thousandth datagram no more than as the first: nothing grows with what came before."""
+def test_the_time_of_a_datagram_is_bounded(attack: Callable[[int], bytes]) -> None:
+    """Each KiB takes less than 1 ms of the lane (measured: a tenth of it, plain or compiled), however many datagrams
+    were received before it."""
     lane = Lane()
     datagrams = [attack(number) for number in range(3000)]
     while sum(map(len, datagrams)) > 5_000_000:
@@ -98,7 +98,7 @@ def test_a_datagram_takes_its_share_of_time(attack: Callable[[int], bytes]) -> N
     seconds = time.thread_time()
     for start in range(0, len(datagrams), 100):
         lane.now += 0.0005
-        lane.feed(*((STRANGER, datagram) for datagram in datagrams[start : start + 100]))
+        lane.feed(*((HOSTILE, datagram) for datagram in datagrams[start : start + 100]))
     lane.table.flush()
     seconds = time.thread_time() - seconds
     places = sum(1 + len(datagram) // PLACE_BYTES for datagram in datagrams)
@@ -106,18 +106,18 @@ def test_a_datagram_takes_its_share_of_time(attack: Callable[[int], bytes]) -> N
     assert inconsistencies(total([lane.counters])) == []
 
 
-# Order, and the others' messages.
+# The order of other senders' messages.
 
 
 @attacks
-def test_a_neighbour_on_the_same_lane_notices_nothing(attack: Callable[[int], bytes]) -> None:
-    """A real sender's records come out with the batch that they came in, unmarked; one behind a gap after the reorder
-    time; a record in parts as soon as its last part is there."""
+def test_other_senders_on_the_lane_are_unaffected(attack: Callable[[int], bytes]) -> None:
+    """A real sender's records are delivered with their batch, unmarked; one behind a gap after the reorder time; one in
+    fragments with its last fragment."""
     lane = Lane()
     seq = 1
     lane.feed((REAL, extended("first", seq=seq)))
     for turn in range(20):
-        hostile = [(STRANGER, attack(turn * 10 + number)) for number in range(10)]
+        hostile = [(HOSTILE, attack(turn * 10 + number)) for number in range(10)]
         lane.now += 0.001
         out = lane.feed(*hostile[:5], (REAL, extended("next", seq=seq + 1)), *hostile[5:])
         assert seqs(out) == [seq + 1]
@@ -126,13 +126,13 @@ def test_a_neighbour_on_the_same_lane_notices_nothing(attack: Callable[[int], by
         assert seqs(out) == []
         out = lane.feed((REAL, pieces[-1]), *hostile)
         assert seqs(out) == [seq + 2]
-        (record,) = [each for each in out if each.source.key == REAL]
+        (record,) = [message for message in out if message.source.key == REAL]
         assert isinstance(record, ExtendedMessage)
         assert not (record.incomplete or record.seq_reset or record.out_of_order or record.missing)
         out = lane.feed((REAL, extended("behind a gap", seq=seq + 5)), *hostile)
         assert seqs(out) == []
-        assert seqs(lane.wait(HOLD * 0.9)) == []
-        assert seqs(lane.wait(HOLD * 0.1 + 1e-6)) == [seq + 5]
+        assert seqs(lane.wait(REORDER_TIME * 0.9)) == []
+        assert seqs(lane.wait(REORDER_TIME * 0.1 + 1e-6)) == [seq + 5]
         seq += 5
 
 
@@ -142,9 +142,9 @@ def test_a_neighbour_on_the_same_lane_notices_nothing(attack: Callable[[int], by
         st.tuples(st.sampled_from(sorted(ATTACKS)), st.integers(0, 600), st.floats(0, 0.05)), min_size=1, max_size=25
     )
 )
-def test_a_forged_address_silences_nobody(hostile: list[tuple[str, int, float]]) -> None:
-    """With the very address and port of a real sender, but not knowing its time stamps, a stranger brings marks and
-    resets into its stream; every record of it comes out once, with its text, within the time that pieces may wait."""
+def test_a_forged_address_does_not_silence_its_sender(hostile: list[tuple[str, int, float]]) -> None:
+    """Datagrams forged with the address and port of a real sender, but not with its timestamps, can cause marks and
+    resets; each record of the real sender is delivered once, within the time for fragments."""
     lane = Lane()
     out: list[Message] = []
     due = []
@@ -155,17 +155,17 @@ def test_a_forged_address_silences_nobody(hostile: list[tuple[str, int, float]])
         due.append(f"real {seq}")
         out += lane.wait(pause)
         out += lane.feed((REAL, ATTACKS[attack](number + 1)))
-    out += lane.wait(max(HOLD, PIECES_SECONDS))
+    out += lane.wait(max(REORDER_TIME, FRAGMENT_SECONDS))
     texts = Counter(message.text for message in out if message.text.startswith("real "))
     assert texts == Counter(due)
 
 
-# Memory, and places in the table.
+# Memory, and the table.
 
 
 def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
-    """A hundred thousand forged addresses, a hundred real senders with a message for each ten of those: none of them
-    loses its place in a table of 1200, nor its order."""
+    """100 real senders that each send a message for every ten of 100,000 forged senders keep their place in a table of
+    1200, and their order."""
     lane = Lane(limit=1200)
     real = [source(f"192.0.2.{number}").key for number in range(100)]
     out: list[Message] = []
@@ -173,7 +173,7 @@ def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
         for number, key in enumerate(real):
             base = (turn * 100 + number) * 10
             lane.now += 1e-5
-            out += lane.feed((key, extended("", seq=turn)), *((forged(base + each), b"x\n") for each in range(10)))
+            out += lane.feed((key, extended("", seq=turn)), *((forged(base + offset), b"x\n") for offset in range(10)))
     assert lane.counters.senders_evicted == 100_000 + 100 - 1200
     assert len(lane.table) == 1200
     assert lane.counters.resets == 100
@@ -181,36 +181,35 @@ def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
         assert seqs(out, key) == list(range(1, 101))
 
 
-def test_what_an_evicted_sender_had_waiting_is_marked() -> None:
-    """A message in parts comes with its holes and as incomplete, one behind a gap with what is missing before it, an
-    unfinished line as it is; and the sender's next message says that its counting begins anew."""
+def test_the_held_messages_of_an_evicted_sender_are_marked() -> None:
+    """An eviction delivers an incomplete message, marked, a message behind a gap with ``missing``, and an unfinished
+    line; the sender's next message is a reset."""
     lane = Lane(limit=2)
     lane.feed((REAL, extended("first", seq=1)))
     lane.feed((REAL, fragments(extended("long " * 500, seq=7))[0]), (REAL, extended("held", seq=9)), (REAL, b"half a"))
     lane.now += 0.01
-    assert lane.feed((STRANGER, b"x\n"))
+    assert lane.feed((HOSTILE, b"x\n"))
     lane.now += 0.01
-    out = [each for each in lane.feed((forged(1), b"x\n")) if each.source.key == REAL]
-    line, parts, held = out
+    out = [message for message in lane.feed((forged(1), b"x\n")) if message.source.key == REAL]
+    line, reassembled, held = out
     assert line.text == "half a"
-    assert isinstance(parts, ExtendedMessage)
+    assert isinstance(reassembled, ExtendedMessage)
     assert isinstance(held, ExtendedMessage)
-    assert (parts.seq, parts.incomplete, parts.missing) == (7, True, 5)
-    assert "bytes lost]" in parts.text
+    assert (reassembled.seq, reassembled.incomplete, reassembled.missing) == (7, True, 5)
+    assert "bytes lost]" in reassembled.text
     assert (held.seq, held.missing) == (9, 1)
-    (again,) = [each for each in lane.feed((REAL, extended("again", seq=10))) if each.source.key == REAL]
-    assert isinstance(again, ExtendedMessage)
-    assert again.seq_reset
+    (message,) = lane.feed((REAL, extended("again", seq=10)))[-1:]
+    assert isinstance(message, ExtendedMessage)
+    assert message.seq_reset
 
 
 @attacks
-def test_what_waits_is_bounded(attack: Callable[[int], bytes]) -> None:
-    """However long it goes on, from a hundred addresses, what waits in a lane stays within its bound, and so does the
-    memory that it takes."""
+def test_the_held_bytes_are_bounded(attack: Callable[[int], bytes]) -> None:
+    """During an attack from 100 addresses, the held bytes of a lane stay within their bound, and so does the memory."""
     bound = 2_000_000
 
     def flooded() -> SourceTable:
-        lane = Lane(limit=100, waiting_limit=bound)
+        lane = Lane(limit=100, held_limit=bound)
         octets = 0
         for number in range(2500):
             datagram = attack(number)
@@ -218,7 +217,7 @@ def test_what_waits_is_bounded(attack: Callable[[int], bytes]) -> None:
             lane.feed((forged(number % 100), datagram))
             if octets > 6_000_000:
                 break
-        assert lane.table.waiting_bytes <= bound
+        assert lane.table.held_bytes <= bound
         return lane.table
 
     assert bytes_for(flooded) < 1.5 * bound + 400_000
@@ -227,15 +226,15 @@ def test_what_waits_is_bounded(attack: Callable[[int], bytes]) -> None:
 # Clocks.
 
 
-def test_a_clock_that_steps_changes_no_order_and_no_wait() -> None:
-    """The time of day is shown and nothing else: set by years either way, messages wait and go as they would have."""
+def test_a_step_of_the_wall_clock_changes_no_order_and_no_deadline() -> None:
+    """Steps of the wall clock by years change neither the order nor the deadlines of messages."""
     stepped, steady = Lane(), Lane()
     for lane, times in ((stepped, [1.7e9, 0.0, 4e9, 1.0, 1.7e9]), (steady, [1.7e9] * 5)):
         out: list[list[int]] = []
         for seq, when in zip((1, 3, 2, 6, 5), times, strict=True):
             out.append(seqs(lane.table.feed([REAL], [extended("", seq=seq)], when, lane.now)))
-            lane.now += HOLD / 4
+            lane.now += REORDER_TIME / 4
             out.append(seqs(lane.table.advance(lane.now)))
-        out.append(seqs(lane.wait(HOLD)))
+        out.append(seqs(lane.wait(REORDER_TIME)))
         assert out == [[1], [], [], [], [2, 3], [], [], [], [], [], [5, 6]]
         assert len(lane.table) == 1

@@ -1,4 +1,4 @@
-"""Lines of legacy text from datagrams cut anywhere (docs/wire section 2)."""
+"""Lines of legacy text across datagrams (docs/wire section 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SENDER = source()
 
 
 def feed(*datagrams: bytes) -> tuple[list[LegacyMessage], LineBuffer | None]:
-    """Split datagrams received at 0, 1, 2 ... seconds, with deadlines 100 later; the lines and what is unfinished."""
+    """The lines and the unfinished line of datagrams received at 0, 1, 2 ... seconds, with deadlines 100 later."""
     lines: list[LegacyMessage] = []
     pending: LineBuffer | None = None
     for second, datagram in enumerate(datagrams):
@@ -24,13 +24,13 @@ def feed(*datagrams: bytes) -> tuple[list[LegacyMessage], LineBuffer | None]:
 
 
 def raw(*datagrams: bytes) -> list[bytes]:
-    """The lines, the unfinished one at the end."""
+    """The bytes of the lines, and of the unfinished one."""
     lines, pending = feed(*datagrams)
     return [line.raw for line in lines] + ([] if pending is None else [pending.line()])
 
 
 def cut(text: bytes, places: list[int]) -> list[bytes]:
-    """Cut text at places that may repeat."""
+    """Text cut at places that may repeat."""
     ends = [*sorted(place % (len(text) + 1) for place in places), len(text)]
     return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
@@ -46,7 +46,7 @@ def cut(text: bytes, places: list[int]) -> list[bytes]:
     ],
 )
 def test_datagrams(datagram: bytes, texts: list[str]) -> None:
-    """A datagram holds one or several lines, each a message of its own."""
+    """Each line of a datagram is a message."""
     lines, pending = feed(datagram)
     assert [line.text for line in lines] == texts
     assert pending is None
@@ -75,12 +75,12 @@ def test_datagrams(datagram: bytes, texts: list[str]) -> None:
     ],
 )
 def test_lines_end_at_newlines(datagrams: list[bytes], lines: list[bytes]) -> None:
-    """A line ends at a newline, and at nothing else; an unfinished one is completed by the next datagram."""
+    """A line ends only at a newline; the next datagram continues an unfinished one."""
     assert raw(*datagrams) == lines
 
 
 def test_unfinished_line() -> None:
-    """What has not ended waits until the deadline of its first datagram, and knows when that came."""
+    """An unfinished line has the time and the deadline of its first datagram."""
     lines, pending = feed(b"one\ntw", b"o, ", b"", b"still two")
     assert [(line.raw, line.received_at) for line in lines] == [(b"one\n", 0.0)]
     assert pending is not None
@@ -88,7 +88,7 @@ def test_unfinished_line() -> None:
 
 
 def test_received_with_the_first_byte() -> None:
-    """A line was received when the first byte of it was."""
+    """The time of a line is that of its first byte."""
     lines, pending = feed(b"a", b"b", b"c\nd\ne", b"f\n", b"g\nh")
     assert [(line.raw, line.received_at) for line in lines] == [
         (b"abc\n", 0.0),
@@ -101,17 +101,17 @@ def test_received_with_the_first_byte() -> None:
 
 
 def test_lines_are_appended() -> None:
-    """Lines are added to those that the caller has."""
+    """Lines are appended to the caller's list."""
     lines = [LegacyMessage(SENDER, 0.0, b"zero\n")]
     assert split(None, b"one\n", SENDER, 0.0, 0.0, lines) is None
     assert [line.raw for line in lines] == [b"zero\n", b"one\n"]
 
 
-# Bounds: a stranger who never sends a newline.
+# Bounds: a sender that never sends a newline.
 
 
 def test_endless_line() -> None:
-    """Text without a newline becomes lines of at most LINE_LIMIT bytes; none of it is lost."""
+    """Text without a newline is cut into lines of at most LINE_LIMIT bytes, without loss."""
     datagrams = [b"x" * 1000] * 200
     lines, pending = feed(*datagrams)
     assert pending is not None
@@ -122,7 +122,7 @@ def test_endless_line() -> None:
 
 
 def test_endless_line_byte_by_byte() -> None:
-    """The same holds for a line that comes byte by byte."""
+    """A line that arrives byte by byte is cut at LINE_LIMIT bytes."""
     lines, pending = feed(b"x" * (LINE_LIMIT - 2), *[b"x"] * 5)
     assert [len(line.raw) for line in lines] == [LINE_LIMIT]
     assert pending is not None
@@ -131,7 +131,7 @@ def test_endless_line_byte_by_byte() -> None:
 
 @pytest.mark.parametrize("size", [LINE_LIMIT - 1, LINE_LIMIT, LINE_LIMIT + 1, 2 * LINE_LIMIT])
 def test_greatest_datagram(size: int) -> None:
-    """Even a datagram beyond the limit is one line and not kept."""
+    """A datagram of LINE_LIMIT bytes or more is one line at once, without a newline as well."""
     lines, pending = feed(b"x" * size)
     assert sum(len(line.raw) for line in lines) + (0 if pending is None else pending.size) == size
     assert (pending is None) == (size >= LINE_LIMIT)
@@ -139,24 +139,24 @@ def test_greatest_datagram(size: int) -> None:
 
 
 def test_greatest_datagram_of_udp() -> None:
-    """The greatest datagram there is, of 65,507 bytes, is kept whole until its newline comes."""
+    """The largest UDP datagram, 65,507 bytes, is an unfinished line until its newline arrives."""
     assert raw(b"x" * 65_507, b"\n") == [b"x" * 65_507 + b"\n"]
 
 
 def test_line_that_just_fits() -> None:
-    """A line of LINE_LIMIT bytes, its newline included, is one line however it comes; a longer one is two."""
+    """A line of LINE_LIMIT bytes, newline included, is one line in any cut; a longer one is two."""
     text = b"x" * (LINE_LIMIT - 1) + b"\n"
     for place in (1, 1000, LINE_LIMIT - 1):
         assert raw(text[:place], text[place:]) == [text]
         assert raw(text[:place], b"x" + text[place:]) == [text[:place], b"x" + text[place:]]
 
 
-# Bounds: a stranger who sends nothing but newlines.
+# Bounds: a sender that sends only newlines.
 
 
 @pytest.mark.parametrize("size", [1, 127, 128, 129, 1000, 1023, 1024, 65_507])
-def test_newlines_cost_no_more_than_their_datagram(size: int) -> None:
-    """A datagram becomes at most 128 messages for each KiB that it begins; the last has what is left."""
+def test_the_lines_of_a_datagram_are_bounded(size: int) -> None:
+    """A datagram becomes at most LINES_PER_KIB lines for each KiB that it begins; the last has all the rest."""
     lines, pending = feed(b"\n" * size)
     most = LINES_PER_KIB * (1 + size // 1024)
     assert len(lines) == min(size, most)
@@ -165,8 +165,8 @@ def test_newlines_cost_no_more_than_their_datagram(size: int) -> None:
     assert pending is None
 
 
-def test_the_end_of_too_many_lines_goes_on_with_the_next_datagram() -> None:
-    """What is left without a newline at its end is unfinished, as any line."""
+def test_the_rest_of_a_bounded_datagram_can_be_unfinished() -> None:
+    """If the rest does not end in a newline, the next datagram continues it."""
     lines, pending = feed(b"\n" * LINES_PER_KIB + b"one", b" two\nthree\n")
     assert pending is None
     assert [line.raw for line in lines[LINES_PER_KIB - 1 :]] == [b"\none two\n", b"three\n"]
@@ -174,14 +174,14 @@ def test_the_end_of_too_many_lines_goes_on_with_the_next_datagram() -> None:
 
 
 @pytest.mark.parametrize("line", [b"[   12.345678] \n", b"0123456\n"])
-def test_what_kernels_send_is_not_cut_short(line: bytes) -> None:
-    """A full datagram of a kernel, of empty lines with time stamps or of eight bytes each, is a message per line."""
+def test_a_kernels_datagram_is_within_the_bound(line: bytes) -> None:
+    """A kernel's full datagram, of empty lines with timestamps or of lines of eight bytes, is a message per line."""
     datagram = line * (1000 // len(line))
     lines, _ = feed(datagram)
-    assert [each.raw for each in lines] == [line] * (1000 // len(line))
+    assert [message.raw for message in lines] == [line] * (1000 // len(line))
 
 
-# Any text, cut anywhere.
+# Any text with any cuts.
 
 _PARTS = [b"\n", b"\n", b"[   12.345678] ", b"foo", b"\0", b"\r", b"\xc3\xa9", b"<6>", b"\x1b[m", *LEGACY]
 _texts = st.lists(st.sampled_from(_PARTS), max_size=10).map(b"".join) | st.binary(max_size=60)
@@ -190,7 +190,7 @@ _texts = st.lists(st.sampled_from(_PARTS), max_size=10).map(b"".join) | st.binar
 @examples(200)
 @given(_texts, st.lists(st.integers(0, 500), max_size=8))
 def test_cutting_changes_nothing(text: bytes, places: list[int]) -> None:
-    """However a text is cut into datagrams, its lines are those of the whole: nothing is lost or invented."""
+    """The lines of a text are the same for all cuts into datagrams."""
     datagrams = cut(text, places)
     assert b"".join(datagrams) == text
     lines, pending = feed(*datagrams)
@@ -206,8 +206,8 @@ def test_cutting_changes_nothing(text: bytes, places: list[int]) -> None:
 
 @examples(100)
 @given(_texts, st.lists(st.integers(0, 500), max_size=8))
-def test_received_with_the_first_byte_always(text: bytes, places: list[int]) -> None:
-    """However a text is cut, each line is received with the datagram that holds its first byte."""
+def test_received_with_the_first_byte_for_all_cuts(text: bytes, places: list[int]) -> None:
+    """For all cuts, the time of a line is that of the datagram with its first byte."""
     datagrams = cut(text, places)
     seconds = [float(second) for second, datagram in enumerate(datagrams) for _ in datagram]
     lines, pending = feed(*datagrams)
@@ -221,7 +221,7 @@ def test_received_with_the_first_byte_always(text: bytes, places: list[int]) -> 
 @examples(100)
 @given(st.lists(st.tuples(st.sampled_from([1, 999, 1000, 30_000, 65_507]), st.booleans()), max_size=12))
 def test_long_lines_lose_nothing(sizes: list[tuple[int, bool]]) -> None:
-    """Whatever the sizes of the datagrams, no byte is lost, no line is longer than LINE_LIMIT, none is empty."""
+    """For datagrams of any size, no byte is lost, and each line has 1 to LINE_LIMIT bytes."""
     datagrams = [b"x" * (size - 1) + (b"\n" if newline else b"x") for size, newline in sizes]
     lines = raw(*datagrams)
     assert b"".join(lines) == b"".join(datagrams)

@@ -1,4 +1,4 @@
-"""Legacy text by the datagram, for the modules that ask for it: beside the lines, in order, counted once."""
+"""Whole legacy datagrams, for modules that take them: besides the lines, in order, counted once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule, ITakesLegacyDatagrams
@@ -17,23 +18,24 @@ from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import Workers
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, extended_message, legacy_message, source
-from tests.outputs.test_runner import HERE, done
 
 SENDER = source("192.0.2.7")
+# One worker and fast modules need none.
+NO_REACTOR: Any = None
 
 
 @implementer(IOutputModule, ITakesLegacyDatagrams)
 class Whole(RecordingModule):
-    """A module that takes datagrams."""
+    """A module that takes legacy datagrams."""
 
 
 def kinds(messages: list[Message]) -> list[tuple[str, bytes]]:
-    """What came out: class and bytes."""
+    """Class and bytes of each message."""
     return [(type(message).__name__, message.raw) for message in messages]
 
 
 def fed(*datagrams: bytes, legacy_datagrams: bool = True) -> tuple[list[tuple[str, bytes]], WorkerCounters]:
-    """What a stream makes of some datagrams."""
+    """The messages and counters of a stream that was fed these datagrams."""
     counters = WorkerCounters()
     stream = Stream(SENDER, counters, 0.2, legacy_datagrams)
     out: list[Message] = []
@@ -43,8 +45,8 @@ def fed(*datagrams: bytes, legacy_datagrams: bool = True) -> tuple[list[tuple[st
     return kinds(out), counters
 
 
-def test_a_datagram_comes_whole_before_the_lines_that_end_in_it() -> None:
-    """Each legacy datagram is handed out as it arrived, at once; the lines come as ever."""
+def test_a_datagram_is_delivered_before_the_lines_that_end_in_it() -> None:
+    """Each legacy datagram is delivered at once, before the lines that end in it; it is not counted as a message."""
     out, counters = fed(b"one\ntw", b"o\nthree\n")
     assert out == [
         ("LegacyDatagram", b"one\ntw"),
@@ -56,13 +58,13 @@ def test_a_datagram_comes_whole_before_the_lines_that_end_in_it() -> None:
     assert (counters.datagrams, counters.legacy, counters.lines, counters.messages) == (2, 2, 3, 3)
 
 
-def test_nothing_is_added_where_nobody_asks() -> None:
-    """Without being told to, a stream makes lines only."""
+def test_by_default_only_lines_are_delivered() -> None:
+    """Without ``legacy_datagrams`` a stream delivers lines only."""
     assert fed(b"one\n", legacy_datagrams=False)[0] == [("LegacyMessage", b"one\n")]
 
 
-def test_what_is_not_legacy_text_is_no_legacy_datagram() -> None:
-    """Extended datagrams, and those without a byte, are not handed out whole; what is malformed is."""
+def test_other_datagrams_are_not_delivered_whole() -> None:
+    """Extended and empty datagrams are not delivered whole; a malformed one is."""
     malformed = b"6,2,3,-,ncfrag=9/1;x\n"
     out, counters = fed(extended("x"), b"", malformed)
     assert [kind for kind, _ in out] == ["ExtendedMessage", "LegacyDatagram", "LegacyMessage"]
@@ -70,33 +72,32 @@ def test_what_is_not_legacy_text_is_no_legacy_datagram() -> None:
     assert (counters.dropped_empty, counters.malformed, counters.legacy) == (1, 1, 1)
 
 
-def test_the_table_passes_it_on() -> None:
-    """A table of senders that was told to does so for each of them."""
-    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0, age=0, legacy_datagrams=True)
+def test_the_table_passes_the_setting_to_its_streams() -> None:
+    """A table with ``legacy_datagrams`` delivers them for each sender."""
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0, age=0, legacy_datagrams=True)
     out = table.feed([SENDER.key], [b"a\n"], 5.0, 1.0)
     assert kinds(out) == [("LegacyDatagram", b"a\n"), ("LegacyMessage", b"a\n")]
     assert out[0].source is out[1].source
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_workers_pass_it_on(asked: bool) -> None:
-    """Workers that were told to deliver datagrams, and others do not."""
+@pytest.mark.parametrize("legacy_datagrams", [False, True])
+def test_workers_pass_the_setting_to_their_tables(legacy_datagrams: bool) -> None:
+    """Workers deliver legacy datagrams only with ``legacy_datagrams``."""
     delivered: list[Message] = []
-    reactor: Any = HERE
     workers = Workers(
         lambda worker, messages: delivered.extend(messages),
         Settings(workers=1),
-        reactor=reactor,
-        legacy_datagrams=asked,
+        reactor=NO_REACTOR,
+        legacy_datagrams=legacy_datagrams,
     )
     (lane,) = workers.lanes
     lane.put([SENDER.key], [b"a\n"], 5.0, 1.0)
     lane._turn()
-    assert [type(message) for message in delivered] == [LegacyDatagram] * asked + [LegacyMessage]
+    assert [type(message) for message in delivered] == [LegacyDatagram] * legacy_datagrams + [LegacyMessage]
 
 
-def test_what_a_datagram_says() -> None:
-    """It has the sender, the time and the bytes; its text is all of it, and what only lines know is None."""
+def test_the_attributes_of_a_datagram() -> None:
+    """A legacy datagram has source, time and bytes; its text is all of it, and the fields of a line are None."""
     datagram = LegacyDatagram(SENDER, 12.5, b"<6>[    1.000000] a\nb\xff\n")
     assert (datagram.source, datagram.received_at, datagram.raw) == (SENDER, 12.5, b"<6>[    1.000000] a\nb\xff\n")
     assert datagram.text == "<6>[    1.000000] a\nb\\xff"
@@ -105,7 +106,7 @@ def test_what_a_datagram_says() -> None:
 
 
 def test_a_datagram_is_a_value() -> None:
-    """Datagrams can be compared, hashed and pickled; a line with the same bytes is another thing."""
+    """Legacy datagrams are compared, hashed and pickled by value; a line with the same bytes is different."""
     datagram = LegacyDatagram(SENDER, 12.5, b"a\n")
     assert pickle.loads(pickle.dumps(datagram)) == datagram == LegacyDatagram(SENDER, 12.5, b"a\n")
     assert len({datagram, LegacyDatagram(SENDER, 12.5, b"a\n")}) == 1
@@ -113,14 +114,14 @@ def test_a_datagram_is_a_value() -> None:
 
 
 def outputs(**modules: Any) -> Outputs:
-    """The modules, running."""
-    made = Outputs(modules, 1)
-    done(made.start(HERE))
-    return made
+    """Modules that were started."""
+    running = Outputs(modules, 1)
+    Deferred.fromCoroutine(running.start(NO_REACTOR))
+    return running
 
 
-def test_who_takes_datagrams_gets_no_lines_and_the_others_no_datagrams() -> None:
-    """Both kinds of module side by side: each gets legacy text once, and every extended message, in order."""
+def test_a_module_gets_datagrams_or_lines() -> None:
+    """A module that takes legacy datagrams gets no lines, another one no datagrams; both get extended messages."""
     whole, lines = Whole(), RecordingModule()
     running = outputs(whole=whole, lines=lines)
     assert running.legacy_datagrams
@@ -131,20 +132,20 @@ def test_who_takes_datagrams_gets_no_lines_and_the_others_no_datagrams() -> None
     assert [output.counters[0].messages for output in running.started] == [2, 3]
 
 
-def test_a_module_for_which_nothing_is_left_is_not_called() -> None:
-    """A batch always has a message: a datagram that ends no line is no call for those who take lines."""
+def test_no_module_gets_an_empty_batch() -> None:
+    """A module that takes lines is not called for a datagram in which no line ends."""
     whole, lines = Whole(), RecordingModule()
     running = outputs(whole=whole, lines=lines)
     running.deliver(0, [LegacyDatagram(SENDER, 5.0, b"no newline")])
     assert [output.counters[0].batches for output in running.started] == [1, 0]
 
 
-def test_where_no_module_asks_nobody_looks() -> None:
-    """Modules that say nothing of datagrams get the very list that the worker made."""
+def test_without_such_a_module_batches_are_not_copied() -> None:
+    """Without a module that takes legacy datagrams, the modules get the worker's own list."""
     running = outputs(lines=RecordingModule())
     assert not running.legacy_datagrams
-    given: list[Any] = []
-    vars(running.started[0])["handle"] = lambda worker, messages: given.append(messages)
+    batches: list[Any] = []
+    vars(running.started[0])["handle"] = lambda worker, messages: batches.append(messages)
     batch: list[Message] = [legacy_message("a")]
     running.deliver(0, batch)
-    assert given[0] is batch
+    assert batches[0] is batch

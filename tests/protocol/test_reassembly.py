@@ -1,4 +1,4 @@
-"""A message from its fragments: byte for byte if all are there, else with its holes shown (docs/wire section 5)."""
+"""Reassembly: all bytes of a complete message, and notes in place of missing ones (docs/wire section 5)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Piece = tuple[int, bytes]
 
 
 def fragment(offset: int, data: bytes, total: int) -> Fragment:
-    """A fragment as it is decoded."""
+    """A decoded fragment."""
     return piece(b"6,416,1758426,-,ncfrag=%d/%d;" % (offset, total) + data)
 
 
 def begin(total: int) -> Reassembly:
-    """A reassembly of a body of ``total`` bytes with no piece added yet."""
+    """An empty reassembly of a body of ``total`` bytes."""
     return Reassembly(fragment(0, b"x", total), 5.0)
 
 
 def fill(total: int, pieces: list[Piece]) -> Reassembly:
-    """A reassembly to which pieces were added."""
+    """A reassembly with these pieces."""
     reassembly = begin(total)
     for offset, data in pieces:
         reassembly.add(offset, data)
     return reassembly
 
 
-def shown(octets: list[int | None]) -> bytes:
-    """The body with these bytes, and with a note in the place of each run of bytes that is missing."""
+def with_notes(octets: list[int | None]) -> bytes:
+    """The body with these bytes, and a note in place of each run of missing (None) bytes."""
     body = bytearray()
     gap = 0
     for octet in [*octets, -1]:
@@ -53,7 +53,7 @@ def shown(octets: list[int | None]) -> bytes:
 
 
 def test_documented_example() -> None:
-    """The two pieces of the kernel's documentation make its message, in either order."""
+    """The two fragments of the kernel's documentation are its message, in either order."""
     first = piece(b"6,416,1758426,-,ncfrag=0/31;the first chunk,")
     second = piece(b"6,416,1758426,-,ncfrag=16/31; the 2nd chunk.")
     for one, other in ((first, second), (second, first)):
@@ -68,15 +68,15 @@ def test_documented_example() -> None:
 
 
 def test_real_example() -> None:
-    """The pieces of 966 and 20 bytes of a real message make its 986 bytes."""
+    """The fragments of 966 and 20 bytes of a real message are its 986 bytes."""
     pieces = [(0, b"a" * 966), (966, b"b" * 20)]
     assert fill(986, pieces).message().raw == b"a" * 966 + b"b" * 20
     assert fill(986, pieces[:1]).message().text == "a" * 966 + "[netconsd: 20 bytes lost]"
     assert fill(986, pieces[1:]).message().text == "[netconsd: 966 bytes lost]" + "b" * 20
 
 
-def test_header_is_that_of_the_first_piece_to_arrive() -> None:
-    """The message has the header and the time received of the piece that came first."""
+def test_the_header_is_that_of_the_first_fragment_to_arrive() -> None:
+    """The message has the header and the time of the fragment that arrived first."""
     first = piece(b"6.4.0,14,416,1758426,c,caller=T1,ncfrag=9/18; second\n")
     reassembly = Reassembly(first, 5.0)
     reassembly.add(9, first.piece.raw)
@@ -87,8 +87,8 @@ def test_header_is_that_of_the_first_piece_to_arrive() -> None:
     assert (reassembly.first, reassembly.total, reassembly.deadline) == (first.piece, 18, 5.0)
 
 
-def test_body_is_read_when_whole() -> None:
-    """A cut may fall inside an escape, a key or a value: unescaping and parsing come after the reassembly."""
+def test_the_body_is_parsed_after_reassembly() -> None:
+    """A cut inside an escape, a key or a value does not change the message."""
     datagram = extended("café\n\x1b", userdata={"rack": "r17"}, cpu=3, taskname="a\n cpu=9", msgid=4294967295)
     body = read(datagram).raw
     for cut in range(1, len(body)):
@@ -98,7 +98,7 @@ def test_body_is_read_when_whole() -> None:
 
 
 def test_msgid_needs_all_its_digits() -> None:
-    """A msgid that a hole touches is unknown; one behind the hole is read."""
+    """A msgid next to missing bytes is unknown; one further behind is read."""
     body = b"text\n msgid=1234567\n"
     at = body.index(b"1234")
     for missing in range(at - 8, len(body) - 1):
@@ -107,8 +107,8 @@ def test_msgid_needs_all_its_digits() -> None:
     assert fill(len(body), [(1, body[1:])]).message().msgid == 1234567
 
 
-def test_cut_as_a_kernel_cuts() -> None:
-    """The largest message of a kernel, some 67 kB, comes through in any order."""
+def test_the_largest_message_of_a_kernel() -> None:
+    """The largest message of a kernel, about 67 kB, is reassembled in any order."""
     text = "x" * 1000
     datagram = extended(text, userdata={f"{number:053}": "v" * 199 for number in range(256)}, msgid=1)
     assert len(datagram) > 60_000
@@ -122,7 +122,7 @@ def test_cut_as_a_kernel_cuts() -> None:
 
 
 def test_duplicate_adds_nothing() -> None:
-    """A piece whose bytes are all there already adds nothing, and says so; nor does an empty one."""
+    """``add`` returns False for an empty piece, and for one whose bytes were all received."""
     reassembly = fill(10, [(2, b"cdef")])
     for offset, data in [(2, b"cdef"), (2, b"XX"), (3, b"XX"), (4, b"XX"), (0, b""), (2, b""), (6, b""), (10, b"")]:
         assert not reassembly.add(offset, data)
@@ -130,8 +130,8 @@ def test_duplicate_adds_nothing() -> None:
     assert reassembly.message().raw == b"[netconsd: 2 bytes lost]cdef[netconsd: 4 bytes lost]"
 
 
-def test_what_came_first_stays() -> None:
-    """A later piece that overlaps fills only what is open: a forged one cannot change what is there."""
+def test_the_first_byte_stays() -> None:
+    """A later piece that overlaps fills only gaps, so that a forged one changes no received byte."""
     reassembly = fill(10, [(2, b"cd"), (6, b"gh")])
     assert reassembly.add(0, b"XXXXXXXXXX")
     assert reassembly.complete
@@ -151,14 +151,14 @@ def test_what_came_first_stays() -> None:
     ],
 )
 def test_overlaps(offset: int, data: bytes, body: bytes) -> None:
-    """A piece that touches, overlaps or spans others fills just the open bytes among its own."""
+    """A piece that touches, overlaps or spans others fills exactly the gaps within it."""
     reassembly = fill(10, [(2, b"cd"), (6, b"gh")])
     assert reassembly.add(offset, data)
     assert reassembly.message().raw == body
 
 
 def test_incomplete_message_can_be_completed() -> None:
-    """Looking at what is there changes nothing: later pieces still fit."""
+    """``message`` changes nothing: later pieces are still added."""
     reassembly = fill(6, [(0, b"ab")])
     assert reassembly.message().incomplete
     reassembly.add(2, b"cdef")
@@ -169,27 +169,27 @@ def test_incomplete_message_can_be_completed() -> None:
 
 
 def test_number_of_pieces_is_bounded() -> None:
-    """A stranger's pieces of one byte each are taken up to PIECES_LIMIT, and then no more."""
+    """Pieces of one byte each are added up to PIECES_LIMIT."""
     reassembly = begin(TOTAL_LIMIT)
-    taken = [reassembly.add(offset, b"x") for offset in range(0, 4 * PIECES_LIMIT, 2)]
-    assert taken == [True] * PIECES_LIMIT + [False] * PIECES_LIMIT
+    added = [reassembly.add(offset, b"x") for offset in range(0, 4 * PIECES_LIMIT, 2)]
+    assert added == [True] * PIECES_LIMIT + [False] * PIECES_LIMIT
     assert reassembly.got == PIECES_LIMIT
     assert reassembly.cost == REASSEMBLY_OVERHEAD + PIECES_LIMIT * (1 + PIECE_OVERHEAD)
     assert not reassembly.add(TOTAL_LIMIT - 966, b"x" * 966)
-    assert reassembly.message().raw == shown(
+    assert reassembly.message().raw == with_notes(
         [ord("x"), None] * PIECES_LIMIT + [None] * (TOTAL_LIMIT - 2 * PIECES_LIMIT)
     )
 
 
 def test_greatest_message() -> None:
-    """A body of 128 KiB in pieces of 800 bytes, as behind a long header, fits, even if they come backwards."""
+    """A body of 128 KiB in pieces of 800 bytes, as with a long header, is within the bound, in reverse order."""
     body = b"x" * (128 * 1024)
     pieces = [(offset, body[offset : offset + 800]) for offset in range(0, len(body), 800)]
     assert fill(len(body), pieces[::-1]).message().raw == body
 
 
 def test_one_piece_over_many_gaps_is_bounded() -> None:
-    """A piece that would become many fills gaps up to the limit: the rest stays open."""
+    """A piece over many gaps fills them up to the limit of pieces."""
     gaps = PIECES_LIMIT - 10
     reassembly = fill(2000, [(offset, b"x") for offset in range(0, 2 * gaps, 2)])
     assert reassembly.add(0, b"y" * 2000)
@@ -199,7 +199,7 @@ def test_one_piece_over_many_gaps_is_bounded() -> None:
 
 
 def test_cost() -> None:
-    """The cost grows with the bytes and with the pieces, and not with what was there already."""
+    """The cost grows with the received bytes and the pieces, not with duplicates."""
     reassembly = begin(2000)
     assert reassembly.cost == REASSEMBLY_OVERHEAD
     reassembly.add(0, b"x" * 966)
@@ -214,7 +214,7 @@ def test_cost() -> None:
 
 @st.composite
 def cut_bodies(draw: st.DrawFn) -> tuple[bytes, list[Piece]]:
-    """A body, and pieces that cover it: cut anywhere, overlapping, some twice, in any order."""
+    """A body, and pieces that cover it: any cuts, overlaps, repeats and order."""
     body = draw(st.binary(min_size=1, max_size=80))
     cuts = sorted({0, len(body), *draw(st.lists(st.integers(0, len(body)), max_size=8))})
     spans = list(itertools.pairwise(cuts))
@@ -227,7 +227,7 @@ def cut_bodies(draw: st.DrawFn) -> tuple[bytes, list[Piece]]:
 @examples(200)
 @given(cut_bodies())
 def test_any_order(cut: tuple[bytes, list[Piece]]) -> None:
-    """In any order, with repeats and overlaps, the pieces give the original body, byte for byte."""
+    """In any order, with repeats and overlaps, the pieces are the original body."""
     body, pieces = cut
     reassembly = fill(len(body), pieces)
     assert reassembly.complete
@@ -238,14 +238,14 @@ def test_any_order(cut: tuple[bytes, list[Piece]]) -> None:
 @examples(200)
 @given(cut_bodies(), st.data())
 def test_any_loss(cut: tuple[bytes, list[Piece]], data: st.DataObject) -> None:
-    """With any pieces missing, holes are exactly where no piece was, and say how many bytes they miss."""
+    """With any pieces missing, notes with the number of bytes are exactly in place of the missing bytes."""
     body, pieces = cut
     kept = data.draw(st.lists(st.sampled_from(pieces), max_size=len(pieces)))
     octets: list[int | None] = [None] * len(body)
     for offset, part in kept:
         octets[offset : offset + len(part)] = part
     message = fill(len(body), kept).message()
-    assert message.raw == shown(octets)
+    assert message.raw == with_notes(octets)
     assert message.incomplete == (None in octets)
 
 
@@ -264,16 +264,16 @@ def test_any_loss(cut: tuple[bytes, list[Piece]], data: st.DataObject) -> None:
     )
 )
 def test_contradicting_pieces(case: tuple[int, list[Piece]]) -> None:
-    """Of pieces that contradict each other, each byte is that of the first to arrive; ``add`` says what was new."""
+    """Of contradicting pieces, each byte is that of the first to arrive; ``add`` returns whether one was new."""
     total, pieces = case
     octets: list[int | None] = [None] * total
     reassembly = begin(total)
     for offset, part in pieces:
-        open_places = [place for place in range(offset, offset + len(part)) if octets[place] is None]
-        for place in open_places:
-            octets[place] = part[place - offset]
-        assert reassembly.add(offset, part) == bool(open_places)
+        gaps_filled = [index for index in range(offset, offset + len(part)) if octets[index] is None]
+        for index in gaps_filled:
+            octets[index] = part[index - offset]
+        assert reassembly.add(offset, part) == bool(gaps_filled)
         assert reassembly.got == total - octets.count(None)
         assert reassembly.complete == (None not in octets)
-        assert reassembly.message().raw == shown(octets)
+        assert reassembly.message().raw == with_notes(octets)
         assert reassembly.cost >= reassembly.got

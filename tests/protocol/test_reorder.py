@@ -1,4 +1,4 @@
-"""The messages that wait for others before them: in order of their numbers, bounded, each with its own deadline."""
+"""The buffer of held messages: in the order of their seqs, bounded, each with its own deadline."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.message import ExtendedMessage
 from netconsd.protocol.reorder import (
+    BUFFER_OVERHEAD,
     COMPACT_AT,
+    HELD_BYTES_LIMIT,
+    HELD_LIMIT,
     MESSAGE_OVERHEAD,
-    WAITING_BYTES_LIMIT,
-    WAITING_LIMIT,
-    WAITING_OVERHEAD,
     ReorderBuffer,
 )
 from netconsd.testing import extended_message
@@ -23,191 +23,196 @@ from tests.support.strategies import examples, numbers
 
 
 def message(seq: int, text: str = "x") -> ExtendedMessage:
-    """A message with this number."""
+    """A message with this seq."""
     return extended_message(text, seq=seq)
 
 
 def filled(*entries: tuple[int, float]) -> ReorderBuffer:
-    """Messages with these numbers and deadlines."""
-    waiting = ReorderBuffer()
+    """A buffer with messages of these seqs and deadlines."""
+    buffer = ReorderBuffer()
     for seq, deadline in entries:
-        waiting.add(message(seq), deadline)
-    return waiting
+        buffer.add(message(seq), deadline)
+    return buffer
 
 
 def test_empty() -> None:
-    """At first nothing waits, or is due; it costs what the empty table does."""
-    waiting = ReorderBuffer()
-    assert (waiting.count(), waiting.cost, waiting.deadline, waiting.is_crowded()) == (0, WAITING_OVERHEAD, inf, False)
-    assert waiting.get(1) is None
-    assert waiting.overdue(1e9) == -1
-    assert waiting.deadline == inf
+    """A new buffer is empty, has no deadline, and costs BUFFER_OVERHEAD."""
+    buffer = ReorderBuffer()
+    assert (buffer.count(), buffer.cost, buffer.deadline, buffer.is_over_limit()) == (
+        0,
+        BUFFER_OVERHEAD,
+        inf,
+        False,
+    )
+    assert buffer.get(1) is None
+    assert buffer.expire(1e9) == -1
+    assert buffer.deadline == inf
 
 
 def test_lowest_first() -> None:
-    """Messages come out by number, whatever order they came in."""
-    waiting = filled((5, 1.0), (2**64 - 1, 2.0), (0, 3.0), (7, 0.5))
+    """Messages are removed in the order of their seqs, in whatever order they were added."""
+    buffer = filled((5, 1.0), (2**64 - 1, 2.0), (0, 3.0), (7, 0.5))
     order = []
-    while waiting.count():
-        lowest = waiting.lowest()
-        assert waiting.pop() is lowest
+    while buffer.count():
+        lowest = buffer.lowest()
+        assert buffer.pop() is lowest
         order.append(lowest.seq)
     assert order == [0, 5, 7, 2**64 - 1]
-    assert waiting.cost == WAITING_OVERHEAD
+    assert buffer.cost == BUFFER_OVERHEAD
 
 
 def test_get() -> None:
-    """A waiting message can be looked at by its number; one that was taken out, or was never there, cannot."""
-    waiting = ReorderBuffer()
+    """``get`` returns a held message, and ``None`` for one that was removed or never added."""
+    buffer = ReorderBuffer()
     five = message(5)
-    waiting.add(five, 1.0)
-    assert waiting.get(5) is five
-    assert waiting.get(4) is None
-    assert waiting.pop() is five
-    assert waiting.get(5) is None
+    buffer.add(five, 1.0)
+    assert buffer.get(5) is five
+    assert buffer.get(4) is None
+    assert buffer.pop() is five
+    assert buffer.get(5) is None
 
 
-def test_overdue() -> None:
-    """Asked what is overdue, it names the highest number whose wait is over, and the next deadline."""
-    waiting = filled((5, 1.0), (9, 1.5), (3, 2.0), (7, 4.0))
-    assert waiting.deadline == 1.0
-    assert (waiting.overdue(0.5), waiting.deadline) == (-1, 1.0)
-    assert (waiting.overdue(1.0), waiting.deadline) == (5, 1.5)
-    assert (waiting.overdue(3.0), waiting.deadline) == (9, 4.0)
-    assert (waiting.overdue(4.0), waiting.deadline) == (7, inf)
+def test_expire() -> None:
+    """``expire`` returns the highest expired seq and sets the next deadline."""
+    buffer = filled((5, 1.0), (9, 1.5), (3, 2.0), (7, 4.0))
+    assert buffer.deadline == 1.0
+    assert (buffer.expire(0.5), buffer.deadline) == (-1, 1.0)
+    assert (buffer.expire(1.0), buffer.deadline) == (5, 1.5)
+    assert (buffer.expire(3.0), buffer.deadline) == (9, 4.0)
+    assert (buffer.expire(4.0), buffer.deadline) == (7, inf)
 
 
 def test_slack() -> None:
-    """Messages whose waits end nearly at the same time are let go with the first of them, and none later than asked."""
-    waiting = ReorderBuffer(0.25)
+    """Messages whose deadlines are within the slack expire together, at the first of their deadlines."""
+    buffer = ReorderBuffer(0.25)
     for seq, deadline in ((5, 1.0), (9, 1.25), (11, 1.375), (3, 1.5), (13, 2.0)):
-        waiting.add(message(seq), deadline)
-    assert (waiting.overdue(0.75), waiting.deadline) == (-1, 1.0)
-    assert (waiting.overdue(1.0), waiting.deadline) == (9, 1.375)
-    assert (waiting.overdue(1.375), waiting.deadline) == (11, 2.0)
+        buffer.add(message(seq), deadline)
+    assert (buffer.expire(0.75), buffer.deadline) == (-1, 1.0)
+    assert (buffer.expire(1.0), buffer.deadline) == (9, 1.375)
+    assert (buffer.expire(1.375), buffer.deadline) == (11, 2.0)
 
 
-def test_overdue_of_number_zero() -> None:
-    """Number 0 can be overdue, and is not mistaken for none."""
-    assert filled((0, 1.0)).overdue(1.0) == 0
+def test_seq_0_expires() -> None:
+    """Seq 0 is returned as expired, and differs from -1, none."""
+    assert filled((0, 1.0)).expire(1.0) == 0
 
 
-def test_overdue_takes_nothing_out() -> None:
-    """To ask is not to take: what is overdue waits until it is taken out."""
-    waiting = filled((5, 1.0), (3, 2.0))
-    waiting.overdue(5.0)
-    assert (waiting.count(), waiting.lowest().seq) == (2, 3)
+def test_expire_removes_nothing() -> None:
+    """Expired messages stay in the buffer until they are removed."""
+    buffer = filled((5, 1.0), (3, 2.0))
+    buffer.expire(5.0)
+    assert (buffer.count(), buffer.lowest().seq) == (2, 3)
 
 
 def test_deadline_after_pop() -> None:
-    """No message's wait ends before ``deadline``, also when the most urgent one was taken out."""
-    waiting = filled((5, 1.0), (7, 2.0))
-    waiting.pop()
-    assert waiting.deadline <= 2.0
-    waiting.overdue(1.0)
-    assert waiting.deadline == 2.0
-    waiting.add(message(6), 2.5)
-    assert waiting.deadline == 2.0
+    """No message expires before ``deadline``, also after the first to expire was removed."""
+    buffer = filled((5, 1.0), (7, 2.0))
+    buffer.pop()
+    assert buffer.deadline <= 2.0
+    buffer.expire(1.0)
+    assert buffer.deadline == 2.0
+    buffer.add(message(6), 2.5)
+    assert buffer.deadline == 2.0
 
 
-def test_an_open_gap_does_not_gather_what_was_filled_behind_it() -> None:
-    """While one message waits, any number of others can come and go: the memory stays the same."""
-
-    def churn() -> ReorderBuffer:
-        waiting = filled((2**40, 1.0))
-        for seq in range(20 * WAITING_LIMIT):
-            waiting.add(message(seq), 1.0 + seq)
-            waiting.pop()
-        return waiting
-
-    assert bytes_for(churn) < 2 * WAITING_LIMIT * 200
-
-
-def test_the_places_of_what_was_filled_are_given_up() -> None:
-    """While one message waits, and any number of others come and go, the table has a few hundred places at most."""
+def test_removed_messages_leave_no_deadlines() -> None:
+    """While one message is held, others are added and removed without bound: the memory of deadlines is bounded."""
 
     def churn() -> ReorderBuffer:
-        waiting = filled((2**40, 1.0))
+        buffer = filled((2**40, 1.0))
+        for seq in range(20 * HELD_LIMIT):
+            buffer.add(message(seq), 1.0 + seq)
+            buffer.pop()
+        return buffer
+
+    assert bytes_for(churn) < 2 * HELD_LIMIT * 200
+
+
+def test_the_entries_of_removed_messages_are_compacted() -> None:
+    """While one message is held, others are added and removed: the list has at most 2 * COMPACT_AT entries."""
+
+    def churn() -> ReorderBuffer:
+        buffer = filled((2**40, 1.0))
         for seq in range(100 * COMPACT_AT - 1):
-            waiting.add(message(seq), 1.0)
-            waiting.pop()
-        return waiting
+            buffer.add(message(seq), 1.0)
+            buffer.pop()
+        return buffer
 
-    place = 8
-    assert bytes_for(churn) < filled((1, 1.0)).cost + 2 * COMPACT_AT * place
+    entry = 8
+    assert bytes_for(churn) < filled((1, 1.0)).cost + 2 * COMPACT_AT * entry
 
 
 def test_cost() -> None:
-    """The cost is that of the table, the bodies and the objects, and goes down as messages are taken out."""
-    waiting = ReorderBuffer()
+    """The cost is that of the buffer, the bodies and the objects; it decreases as messages are removed."""
+    buffer = ReorderBuffer()
     costs = []
     for seq, text in enumerate(["", "x" * 1000, "x" * 50_000]):
         entry = message(seq, text)
-        waiting.add(entry, 1.0)
+        buffer.add(entry, 1.0)
         costs.append(len(entry.raw) + MESSAGE_OVERHEAD)
-        assert waiting.cost == WAITING_OVERHEAD + sum(costs)
+        assert buffer.cost == BUFFER_OVERHEAD + sum(costs)
     for number in range(3):
-        waiting.pop()
-        assert waiting.cost == WAITING_OVERHEAD + sum(costs[number + 1 :])
+        buffer.pop()
+        assert buffer.cost == BUFFER_OVERHEAD + sum(costs[number + 1 :])
 
 
-def test_what_the_table_costs() -> None:
-    """Before there is any message in it, the table takes no more memory than it is said to cost."""
+def test_the_memory_of_an_empty_buffer() -> None:
+    """An empty buffer takes no more memory than its cost."""
     assert bytes_for(lambda: [ReorderBuffer() for _ in range(1000)]) < 1000 * ReorderBuffer().cost
 
 
 @pytest.mark.parametrize("size", [1, 100, 1000])
-def test_cost_is_about_the_memory(size: int) -> None:
-    """The cost is no flattery: the memory taken is not half as much again."""
+def test_the_memory_of_a_full_buffer(size: int) -> None:
+    """The memory of a buffer is at most 1.5 times its cost."""
     costs = []
 
-    def hold() -> ReorderBuffer:
-        waiting = ReorderBuffer()
+    def full() -> ReorderBuffer:
+        buffer = ReorderBuffer()
         for seq in range(2**50, 2**50 + 300):
-            waiting.add(
+            buffer.add(
                 extended_message(
                     "x" * size, seq=seq, ts_usec=seq, release="6.12.107", caller="T123", msgid=seq % 2**32
                 ),
                 seq / 2**20,
             )
-        costs.append(waiting.cost)
-        return waiting
+        costs.append(buffer.cost)
+        return buffer
 
-    assert bytes_for(hold) < 1.5 * costs[0]
-
-
-def test_crowded_by_number() -> None:
-    """More than WAITING_LIMIT messages are too many; one less is not."""
-    waiting = filled(*[(seq, 1.0) for seq in range(WAITING_LIMIT)])
-    crowded = [waiting.is_crowded()]
-    waiting.add(message(WAITING_LIMIT), 1.0)
-    crowded.append(waiting.is_crowded())
-    waiting.pop()
-    crowded.append(waiting.is_crowded())
-    assert crowded == [False, True, False]
+    assert bytes_for(full) < 1.5 * costs[0]
 
 
-def test_burst_is_not_crowded() -> None:
-    """What a burst of 5,000 messages per second brings in the 200 ms of the reorder time waits in full."""
-    waiting = ReorderBuffer()
+def test_the_limit_in_messages() -> None:
+    """More than HELD_LIMIT messages are over the limit; HELD_LIMIT are not."""
+    buffer = filled(*[(seq, 1.0) for seq in range(HELD_LIMIT)])
+    over = [buffer.is_over_limit()]
+    buffer.add(message(HELD_LIMIT), 1.0)
+    over.append(buffer.is_over_limit())
+    buffer.pop()
+    over.append(buffer.is_over_limit())
+    assert over == [False, True, False]
+
+
+def test_a_burst_is_within_the_limit() -> None:
+    """A burst of 5,000 messages per second is held in full for the 200 ms of the reorder time."""
+    buffer = ReorderBuffer()
     for seq in range(1000):
-        waiting.add(message(seq, "x" * 200), 1.0)
-    assert not waiting.is_crowded()
+        buffer.add(message(seq, "x" * 200), 1.0)
+    assert not buffer.is_over_limit()
 
 
-def test_crowded_by_bytes() -> None:
-    """More than WAITING_BYTES_LIMIT bytes are too many, objects included; as many are not."""
-    waiting = ReorderBuffer()
+def test_the_limit_in_bytes() -> None:
+    """More than HELD_BYTES_LIMIT bytes, objects included, are over the limit; HELD_BYTES_LIMIT are not."""
+    buffer = ReorderBuffer()
     seq = 0
-    while waiting.cost + 100_000 < WAITING_BYTES_LIMIT:
-        waiting.add(message(seq, "x" * 60_000), 1.0)
+    while buffer.cost + 100_000 < HELD_BYTES_LIMIT:
+        buffer.add(message(seq, "x" * 60_000), 1.0)
         seq += 1
-    rest = WAITING_BYTES_LIMIT - waiting.cost - MESSAGE_OVERHEAD - len("\n")
-    waiting.add(message(seq, "x" * rest), 1.0)
-    assert (waiting.cost, waiting.is_crowded()) == (WAITING_BYTES_LIMIT, False)
-    waiting.add(message(seq + 1, ""), 1.0)
-    assert waiting.is_crowded()
-    assert waiting.count() < WAITING_LIMIT
+    rest = HELD_BYTES_LIMIT - buffer.cost - MESSAGE_OVERHEAD - len("\n")
+    buffer.add(message(seq, "x" * rest), 1.0)
+    assert (buffer.cost, buffer.is_over_limit()) == (HELD_BYTES_LIMIT, False)
+    buffer.add(message(seq + 1, ""), 1.0)
+    assert buffer.is_over_limit()
+    assert buffer.count() < HELD_LIMIT
 
 
 _deadlines = st.integers(0, 20).map(float)
@@ -218,37 +223,40 @@ _deadlines = st.integers(0, 20).map(float)
     st.lists(
         st.one_of(
             st.tuples(st.just("add"), numbers | st.integers(0, 20), _deadlines),
-            st.tuples(st.sampled_from(["pop", "overdue"]), st.just(0), _deadlines),
+            st.tuples(st.sampled_from(["pop", "expire"]), st.just(0), _deadlines),
         ),
         max_size=40,
     )
 )
 def test_any_sequence(operations: list[tuple[str, int, float]]) -> None:
-    """Whatever is added, taken out and asked, it agrees with a plain table."""
-    waiting = ReorderBuffer()
+    """After any additions, removals and expiries, the buffer agrees with a dict."""
+    buffer = ReorderBuffer()
     table: dict[int, tuple[ExtendedMessage, float]] = {}
     latest = 0.0
-    gone: set[int] = set()  # nothing comes back, nor does what is before it
+    # A stream adds no message at or below a removed one.
+    removed: set[int] = set()
     for operation, seq, time in operations:
         latest = max(latest, time)
-        if operation == "add" and seq not in table and seq > max(gone, default=-1):
+        if operation == "add" and seq not in table and seq > max(removed, default=-1):
             time = latest  # deadlines ascend
             table[seq] = message(seq, "x" * (seq % 7)), time
-            waiting.add(*table[seq])
+            buffer.add(*table[seq])
         elif operation == "pop" and table:
-            assert waiting.lowest() is table[min(table)][0]
-            gone.add(min(table))
-            assert waiting.pop() is table.pop(min(table))[0]
-        elif operation == "overdue":
-            overdue = max((number for number, (_, deadline) in table.items() if deadline <= time), default=-1)
-            # What was taken out before may be named instead: it changes nothing.
-            named = waiting.overdue(time)
-            assert [number for number in table if number <= named] == [number for number in table if number <= overdue]
-            gone |= {number for number in table if number <= overdue}
-            for _ in [number for number in table if number <= overdue]:
-                del table[waiting.pop().seq]
-            assert waiting.deadline > time
-        assert waiting.count() == len(table)
-        assert waiting.cost == WAITING_OVERHEAD + sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
-        assert all(waiting.get(number) is held for number, (held, _) in table.items())
-        assert waiting.deadline <= min((deadline for _, deadline in table.values()), default=inf)
+            assert buffer.lowest() is table[min(table)][0]
+            removed.add(min(table))
+            assert buffer.pop() is table.pop(min(table))[0]
+        elif operation == "expire":
+            expired = max((number for number, (_, deadline) in table.items() if deadline <= time), default=-1)
+            # The seq may be that of a message that was removed before.
+            returned = buffer.expire(time)
+            assert [number for number in table if number <= returned] == [
+                number for number in table if number <= expired
+            ]
+            removed |= {number for number in table if number <= expired}
+            for _ in [number for number in table if number <= expired]:
+                del table[buffer.pop().seq]
+            assert buffer.deadline > time
+        assert buffer.count() == len(table)
+        assert buffer.cost == BUFFER_OVERHEAD + sum(len(held.raw) + MESSAGE_OVERHEAD for held, _ in table.values())
+        assert all(buffer.get(number) is held for number, (held, _) in table.items())
+        assert buffer.deadline <= min((deadline for _, deadline in table.values()), default=inf)

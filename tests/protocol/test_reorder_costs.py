@@ -1,4 +1,4 @@
-"""The bound on what waits rests on what is counted for it: that is as much memory as it really takes, or nearly."""
+"""The bound on held bytes rests on their cost: the cost is close to the memory that is taken."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from netconsd.protocol.table import SourceTable
 from netconsd.testing import source
 from tests.support.memory import bytes_for
 
-HOLD = 0.2
-# How much more memory something may take than is counted for it. A line that grows has an eighth of it in reserve.
+REORDER_TIME = 0.2
+# The memory may be this many times the cost. A bytearray that grows has an eighth in reserve.
 FACTOR = 1.25
-# The longest header that a stranger can send, because what it takes is not counted byte by byte.
+# The longest possible header, because its bytes are not counted.
 RELEASE = b"r" * RELEASE_LIMIT
 CALLER = b",caller=T" + b"1" * 19
-# Numbers and time stamps that are objects of their own in plain Python.
+# Seqs and timestamps that are objects of their own in plain Python.
 FIRST = 2**40
 USEC = 2**45
 
 
 def record(behind: int, keys: bytes = b"", body: bytes = b"x") -> bytes:
-    """A record so many numbers behind the sender's first one."""
+    """A record that is this many seqs after the sender's first."""
     return b"%b,6,%d,%d,-%b%b;%b" % (RELEASE, FIRST + behind, USEC + behind * 100, CALLER, keys, body)
 
 
 def fragment(behind: int, offset: int, piece: bytes) -> bytes:
-    """A part of a record; of pieces further on than 256 also the places are objects of their own."""
+    """A fragment of a record, at an offset above 256, which is an object of its own in plain Python."""
     return record(behind, b",ncfrag=%d/100000" % (257 + offset), piece)
 
 
 def table(senders: int, *datagrams: bytes, apart: float = 0.0) -> SourceTable:
-    """Senders that have sent in order, with all that stays of that, and then these datagrams.
+    """A table of senders that sent records in order and a duplicate, and then these datagrams.
 
     :param apart: seconds between one datagram of a sender and the next.
     """
-    result = SourceTable(WorkerCounters(), limit=senders, hold=HOLD, gc_interval=0, age=1.0, waiting_limit=2**40)
+    result = SourceTable(
+        WorkerCounters(), limit=senders, reorder_time=REORDER_TIME, gc_interval=0, age=1.0, held_limit=2**40
+    )
     keys = [source(f"10.0.{number >> 8}.{number & 255}").key for number in range(senders)]
-    # The last one is a repeat: counters of what is out of the ordinary are made with the first of it.
+    # The duplicate makes the sender allocate its rare counters.
     for datagram in (record(0), record(1), record(1)):
         result.feed(keys, [datagram] * senders, 5.0, 0.0)
     for number, datagram in enumerate(datagrams, 1):
@@ -50,11 +52,13 @@ def table(senders: int, *datagrams: bytes, apart: float = 0.0) -> SourceTable:
     ("senders", "datagrams", "apart"),
     [
         pytest.param(3000, [record(9)], 0.0, id="a message behind a gap"),
-        pytest.param(3000, [record(9), record(10)], HOLD / 15, id="two messages that came one after the other"),
+        pytest.param(3000, [record(9), record(10)], REORDER_TIME / 15, id="two messages one after the other"),
         pytest.param(3000, [record(9, body=b"x" * 1000)], 0.0, id="a large message behind a gap"),
         pytest.param(3, [record(9 + number) for number in range(1000)], 0.0, id="many messages behind a gap"),
         pytest.param(3000, [fragment(9, 0, b"y")], 0.0, id="a tiny fragment"),
-        pytest.param(200, [fragment(9 + number, 0, b"y") for number in range(15)], 0.0, id="one of many messages each"),
+        pytest.param(
+            200, [fragment(9 + number, 0, b"y") for number in range(15)], 0.0, id="fragments of many messages"
+        ),
         pytest.param(5, [fragment(9, 2 * number, b"y") for number in range(500)], 0.0, id="many of one byte"),
         # A single byte is the same object wherever there is one; two are not.
         pytest.param(5, [fragment(9, 3 * number, b"yy") for number in range(500)], 0.0, id="many of two bytes"),
@@ -62,17 +66,16 @@ def table(senders: int, *datagrams: bytes, apart: float = 0.0) -> SourceTable:
         pytest.param(10, [b"l"] * 2000, 0.0, id="an unfinished line in many pieces"),
     ],
 )
-def test_what_waits_takes_as_much_memory_as_is_counted(senders: int, datagrams: list[bytes], apart: float) -> None:
-    """A stranger who forges senders, each with the least that is kept, or with much of it, makes us keep no more than
-    a quarter above what is counted."""
-    counted = 0
+def test_the_memory_of_held_messages(senders: int, datagrams: list[bytes], apart: float) -> None:
+    """Forged senders that each hold little or much take at most a quarter more memory than their cost."""
+    cost = 0
 
-    def waiting() -> SourceTable:
-        nonlocal counted
+    def holding() -> SourceTable:
+        nonlocal cost
         result = table(senders, *datagrams, apart=apart)
-        counted = result.waiting_bytes
+        cost = result.held_bytes
         return result
 
-    taken = bytes_for(waiting) - bytes_for(lambda: table(senders))
-    assert counted > senders * len(datagrams), "not all of it waits"
-    assert taken < FACTOR * counted
+    taken = bytes_for(holding) - bytes_for(lambda: table(senders))
+    assert cost > senders * len(datagrams), "not all datagrams are held"
+    assert taken < FACTOR * cost

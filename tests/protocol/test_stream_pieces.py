@@ -1,4 +1,4 @@
-"""Streams: what comes in pieces, and the end (docs/wire sections 2 and 5)."""
+"""Streams: fragments, lines, and the flush (docs/wire sections 2 and 5)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.decode import TOTAL_LIMIT
 from netconsd.protocol.message import Message
 from netconsd.protocol.reassembly import PIECE_OVERHEAD
-from netconsd.protocol.stream import NEVER, PIECES_SECONDS, REASSEMBLIES_LIMIT, Stream
+from netconsd.protocol.stream import FRAGMENT_SECONDS, NEVER, REASSEMBLIES_LIMIT, Stream
 from netconsd.testing import fragments, legacy, source
-from tests.support.stream_harness import HOLD, Harness, marks, only, record, seqs
+from tests.support.stream_harness import REORDER_TIME, Harness, marks, only, record, seqs
 
 
 class TestFragments:
@@ -26,7 +26,7 @@ class TestFragments:
         return pieces
 
     def test_fragments_in_any_order_make_the_record(self) -> None:
-        """A record in fragments takes its place in the order, and is not marked."""
+        """A complete record in fragments is delivered in order and unmarked."""
         harness = Harness()
         first, second = self.pieces(2, msgid=3)
         harness.records(1)
@@ -38,78 +38,78 @@ class TestFragments:
         assert harness.stream.deadline == NEVER
         assert (harness.counters.fragments, harness.counters.reassembled) == (2, 1)
 
-    def test_what_is_missing_at_the_deadline_is_shown(self) -> None:
-        """An incomplete record is delivered after the reorder time, marked, with its hole shown, before later ones."""
+    def test_missing_bytes_are_shown_at_the_deadline(self) -> None:
+        """An incomplete record is delivered at its deadline, marked, with a note for the missing bytes."""
         harness = Harness()
         first, second = self.pieces(2)
         hole = len(second.partition(b";")[2])
         harness.records(1)
         harness.feed(first)
         harness.records(3)
-        out = harness.wait(HOLD)
+        out = harness.wait(REORDER_TIME)
         assert marks(out) == [(2, "I"), (3, "")]
         assert out[0].text.endswith(f"[netconsd: {hole} bytes lost]")
         assert harness.counters.incomplete == 1
 
-    def test_pieces_get_their_time_even_without_a_reorder_time(self) -> None:
-        """With a reorder time of 0 fragments are still put together."""
-        harness = Harness(hold=0.0)
+    def test_fragments_are_reassembled_without_a_reorder_time(self) -> None:
+        """With a reorder time of 0 fragments are held for FRAGMENT_SECONDS."""
+        harness = Harness(reorder_time=0.0)
         first, second = self.pieces(1)
         harness.feed(first)
-        assert harness.wait(PIECES_SECONDS * 0.9) == []
+        assert harness.wait(FRAGMENT_SECONDS * 0.9) == []
         assert only(harness.feed(second)).text == self.TEXT
 
-    def test_pieces_that_come_too_late_are_delivered_too(self) -> None:
-        """What was missing of an incomplete record is delivered when it comes, incomplete and out of order."""
+    def test_fragments_after_the_deadline_are_delivered(self) -> None:
+        """Fragments that arrive after their record was delivered are delivered, incomplete and out of order."""
         harness = Harness()
         first, second = self.pieces(2)
         harness.records(1)
         harness.feed(first)
-        harness.wait(HOLD)
+        harness.wait(REORDER_TIME)
         harness.feed(second)
-        assert marks(harness.wait(HOLD)) == [(2, "LI")]
+        assert marks(harness.wait(REORDER_TIME)) == [(2, "LI")]
         assert harness.counters.dropped_duplicate == 0
 
-    def test_the_whole_record_after_an_incomplete_one_is_delivered(self) -> None:
-        """An incomplete record is not taken for the record: its repeat in full is late, not a duplicate."""
+    def test_a_complete_record_after_an_incomplete_one_is_delivered(self) -> None:
+        """The complete repeat of a record that was delivered incomplete is late, not a duplicate."""
         harness = Harness()
         first, second = self.pieces(2)
         harness.records(1)
         harness.feed(first)
-        harness.wait(HOLD)
+        harness.wait(REORDER_TIME)
         assert marks(harness.feed(first, second)) == [(2, "L")]
         assert harness.feed(first) == []
         assert harness.counters.dropped_duplicate == 1
 
-    def test_a_repeated_piece_is_a_duplicate(self) -> None:
-        """A piece whose bytes are all there is dropped and counted; so is one of a record delivered or held."""
+    def test_a_repeated_fragment_is_a_duplicate(self) -> None:
+        """A fragment whose bytes were all received is dropped and counted; so is one of a delivered or held record."""
         harness = Harness()
         first, second = self.pieces(5)
         harness.records(1)
         harness.feed(first, first)
         assert harness.counters.dropped_duplicate == 1
-        harness.feed(second)  # now it waits for 2 to 4
+        harness.feed(second)  # complete, and held behind 2 to 4
         harness.feed(first)
         assert harness.counters.dropped_duplicate == 2
-        assert seqs(harness.wait(HOLD)) == [5]
+        assert seqs(harness.wait(REORDER_TIME)) == [5]
         harness.feed(second)
         assert harness.counters.dropped_duplicate == 3
 
     def test_the_same_record_with_another_total_is_its_own_reassembly(self) -> None:
-        """A record sent again with a longer msgid does not mix with the first try; the first complete one counts."""
+        """A record re-sent with a longer msgid is reassembled separately; the first complete one is delivered."""
         harness = Harness()
         first_try = self.pieces(1, msgid=9)
         second_try = self.pieces(1, msgid=10)
         assert harness.feed(first_try[0], second_try[0]) == []
         assert only(harness.feed(second_try[1])).msgid == 10
-        assert harness.wait(HOLD) == []
+        assert harness.wait(REORDER_TIME) == []
         assert harness.counters.dropped_superseded == 1
 
     @pytest.mark.parametrize(
         "ncfrag", ["0/0", f"0/{TOTAL_LIMIT + 1}", "0/3", "4/7", "7/7", "8/7", "-1/7", "0", "/", "0/7,ncfrag=0/7"]
     )
-    def test_a_fragment_that_contradicts_itself_is_text(self, ncfrag: str) -> None:
-        """A malformed fragment is delivered as legacy text, counted, and harms no other."""
+    def test_a_malformed_fragment_is_text(self, ncfrag: str) -> None:
+        """A malformed fragment is counted and delivered as legacy text; other fragments are unaffected."""
         harness = Harness()
         harness.records(1)
         first, _ = self.pieces(2)
@@ -122,21 +122,21 @@ class TestFragments:
         assert harness.counters.legacy == 1
 
     def test_an_empty_fragment_is_text(self) -> None:
-        """A piece without a byte is malformed."""
+        """A fragment without a byte is malformed."""
         harness = Harness()
         harness.feed(b"6,2,200,-,ncfrag=0/7;")
         assert harness.counters.malformed == 1
 
-    def test_one_sender_cannot_keep_many_reassemblies(self) -> None:
-        """Of more than REASSEMBLIES_LIMIT unfinished records the oldest is delivered as it is."""
+    def test_the_reassemblies_of_a_sender_are_bounded(self) -> None:
+        """With more than REASSEMBLIES_LIMIT reassemblies, the oldest is delivered incomplete."""
         harness = Harness()
         for seq in range(REASSEMBLIES_LIMIT):
             assert harness.feed(self.pieces(seq)[0]) == []
         assert marks(harness.feed(self.pieces(REASSEMBLIES_LIMIT)[0])) == [(0, "RI")]
         assert harness.counters.released_early == 1
 
-    def test_the_pieces_of_a_record_that_was_pushed_out_are_delivered_too(self) -> None:
-        """A record that was delivered unfinished for lack of room, behind a gap, is delivered whole when it comes."""
+    def test_a_record_that_was_pushed_out_is_delivered_when_complete(self) -> None:
+        """A record that was pushed out incomplete, behind a gap, is delivered as late when it arrives complete."""
         harness = Harness()
         harness.records(0)
         for seq in range(10, 10 + REASSEMBLIES_LIMIT):
@@ -144,16 +144,16 @@ class TestFragments:
         assert marks(harness.feed(self.pieces(99)[0])) == [(10, "I")]
         assert marks(harness.feed(*self.pieces(10))) == [(11, "I"), (10, "L")]
 
-    def test_a_reset_delivers_what_is_unfinished(self) -> None:
-        """Unfinished records of the boot before are delivered before the first of the next one."""
+    def test_a_reset_delivers_incomplete_records(self) -> None:
+        """Incomplete records of the previous boot are delivered before the first record of the next."""
         harness = Harness()
         harness.records(5000)
         harness.feed(self.pieces(5001)[0])
         assert marks(harness.records(0)) == [(5001, "I"), (0, "R")]
 
-    def test_a_fragmented_record_has_the_time_of_its_first_piece(self) -> None:
-        """``received_at`` is when the message began to arrive."""
-        stream = Stream(source(), WorkerCounters(), HOLD)
+    def test_a_reassembled_message_has_the_time_of_its_first_fragment(self) -> None:
+        """``received_at`` is the time of the fragment that arrived first."""
+        stream = Stream(source(), WorkerCounters(), REORDER_TIME)
         out: list[Message] = []
         first, second = self.pieces(1)
         stream.feed(second, 7.0, 1.0, out)
@@ -165,13 +165,13 @@ class TestLegacy:
     """Rule 7."""
 
     def test_lines_are_delivered_at_once(self) -> None:
-        """Finished lines wait for nothing."""
+        """Finished lines are delivered at once."""
         harness = Harness()
         assert [message.text for message in harness.feed(legacy("one\ntwo", ts_usec=5))] == ["one", "two"]
         assert harness.stream.deadline == NEVER
 
-    def test_a_line_in_pieces_is_joined(self) -> None:
-        """A line cut by the sender is one message, with the time of its first piece."""
+    def test_a_line_in_two_datagrams_is_joined(self) -> None:
+        """A line that the sender cut is one message."""
         harness = Harness()
         assert harness.feed(b"[    1.000000] half a ") == []
         assert harness.stream.cost > 0
@@ -180,47 +180,47 @@ class TestLegacy:
         assert harness.stream.deadline == NEVER
         assert harness.stream.cost == 0
 
-    def test_an_unfinished_line_is_delivered_after_a_while(self) -> None:
-        """A line that never ends is delivered after the reorder time."""
+    def test_an_unfinished_line_is_delivered_after_the_reorder_time(self) -> None:
+        """A line without a newline is delivered after the reorder time, not before."""
         harness = Harness()
         harness.feed(b"the last wor")
-        assert harness.wait(HOLD * 0.9) == []
-        (message,) = harness.wait(HOLD * 0.2)
+        assert harness.wait(REORDER_TIME * 0.9) == []
+        (message,) = harness.wait(REORDER_TIME * 0.2)
         assert message.raw == b"the last wor"
 
-    def test_an_unfinished_line_gets_its_time_even_without_a_reorder_time(self) -> None:
-        """With a reorder time of 0 the pieces of a line are still joined."""
-        harness = Harness(hold=0.0)
+    def test_lines_are_joined_without_a_reorder_time(self) -> None:
+        """With a reorder time of 0 an unfinished line is held for FRAGMENT_SECONDS."""
+        harness = Harness(reorder_time=0.0)
         harness.feed(b"half a ")
-        assert harness.wait(PIECES_SECONDS * 0.9) == []
+        assert harness.wait(FRAGMENT_SECONDS * 0.9) == []
         assert harness.feed(b"line\n")[0].text == "half a line"
 
-    def test_an_unfinished_line_ends_where_an_extended_datagram_begins(self) -> None:
-        """An extended datagram from the same sender ends the line before it."""
+    def test_an_extended_datagram_ends_an_unfinished_line(self) -> None:
+        """An unfinished line is delivered before an extended datagram of the same sender."""
         harness = Harness()
         harness.feed(b"the last wor")
-        line, extended_one = harness.records(1)
-        assert (line.text, extended_one.text) == ("the last wor", "record 1")
+        line, message = harness.records(1)
+        assert (line.text, message.text) == ("the last wor", "record 1")
 
-    def test_both_formats_can_come_from_one_sender(self) -> None:
-        """Each datagram is read by itself; legacy text does not disturb the order of records."""
+    def test_a_sender_can_use_both_formats(self) -> None:
+        """Legacy text between records does not change their order."""
         harness = Harness()
         harness.records(1)
         harness.feed(b"text\n")
         assert marks(harness.records(2)) == [(2, "")]
 
     def test_an_empty_datagram_is_counted(self) -> None:
-        """A datagram without a byte yields nothing and is counted."""
+        """A datagram without a byte is dropped and counted."""
         harness = Harness()
         assert harness.feed(b"") == []
         assert harness.counters.dropped_empty == 1
 
 
 class TestFlush:
-    """Nothing is kept at the end."""
+    """A flush."""
 
     def test_everything_held_is_delivered_in_order(self) -> None:
-        """At the end an unfinished line, unfinished records and held records are delivered, nothing is kept."""
+        """A flush delivers the unfinished line, incomplete records and held records in order, and leaves nothing."""
         harness = Harness()
         long = fragments(record(5, TestFragments.TEXT))
         harness.records(1, 9, 3)

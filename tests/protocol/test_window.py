@@ -1,4 +1,4 @@
-"""Which records were delivered lately: a ring of stamps that does what a plain table would."""
+"""The window of recently delivered records: a ring that agrees with a dict."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ STARTS = [0, 1, 7, 8, 63, 64, 416, 2**32 - 1, 2**63, U64_MAX - 1000, U64_MAX - 6
 
 
 class Table:
-    """What a window promises, by the simplest means."""
+    """A window as a dict."""
 
-    def __init__(self, seq: int, stamp: int) -> None:
+    def __init__(self, seq: int, ts_usec: int) -> None:
         self.top = seq
-        self.stamps = {seq: stamp}
+        self.timestamps = {seq: ts_usec}
 
-    def stamp(self, seq: int) -> int:
-        """As :meth:`netconsd.protocol.window.Window.stamp`."""
-        return self.stamps.get(seq, ABSENT) if self.top - seq < WINDOW else ABSENT
+    def ts_usec(self, seq: int) -> int:
+        """As :meth:`netconsd.protocol.window.Window.ts_usec`."""
+        return self.timestamps.get(seq, ABSENT) if self.top - seq < WINDOW else ABSENT
 
-    def advance(self, seq: int, stamp: int) -> None:
+    def advance(self, seq: int, ts_usec: int) -> None:
         """As :meth:`netconsd.protocol.window.Window.advance`."""
         self.top = seq
-        self.stamps[seq] = stamp
+        self.timestamps[seq] = ts_usec
 
-    def fill(self, seq: int, stamp: int) -> None:
+    def fill(self, seq: int, ts_usec: int) -> None:
         """As :meth:`netconsd.protocol.window.Window.fill`."""
-        self.stamps[seq] = stamp
+        self.timestamps[seq] = ts_usec
 
 
 def agree(window: Window, table: Table) -> None:
-    """Both say the same about every number that matters."""
+    """Both have the same timestamps for all seqs up to two windows below the top."""
     assert window.top == table.top
     lowest = max(0, table.top - 2 * WINDOW)
     numbers = [0, lowest // 2, *range(lowest, table.top + 1)]
-    assert [window.stamp(seq) for seq in numbers] == [table.stamp(seq) for seq in numbers]
+    assert [window.ts_usec(seq) for seq in numbers] == [table.ts_usec(seq) for seq in numbers]
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_first_record(start: int) -> None:
-    """A new window knows one record, and no other."""
+    """A new window has exactly one record."""
     window = Window(start, 5)
     agree(window, Table(start, 5))
-    assert window.stamp(start) == 5
+    assert window.ts_usec(start) == 5
 
 
 @pytest.mark.parametrize("start", STARTS[:-2])
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 8, 9])
 def test_steady_sender(start: int, step: int) -> None:
-    """A sender that goes on in equal steps has its last 64 numbers remembered."""
+    """Of a sender that advances in equal steps, the last 64 seqs are remembered."""
     window, table = Window(start, 0), Table(start, 0)
     for number in range(1, 100):
         window.advance(start + number * step, number)
@@ -64,7 +64,7 @@ def test_steady_sender(start: int, step: int) -> None:
 
 @pytest.mark.parametrize("jump", [1, 6, 7, 8, 9, 15, 16, 31, 32, 33, 62, 63, 64, 65, 127, 128, 1000, 2**32, 2**63])
 def test_jump(jump: int) -> None:
-    """After a jump, what stays within the window is still known, and the numbers passed over are not."""
+    """After a jump, the seqs that are still within the window are remembered, and the skipped ones are absent."""
     for filled in (0, 5, 70):
         window, table = Window(100, 0), Table(100, 0)
         for number in range(101, 101 + filled):
@@ -76,7 +76,7 @@ def test_jump(jump: int) -> None:
 
 
 def test_largest_jump() -> None:
-    """From the lowest to the highest number there is, and no further."""
+    """The window advances from the lowest to the highest seq."""
     window, table = Window(0, 0), Table(0, 0)
     window.advance(U64_MAX, 1)
     table.advance(U64_MAX, 1)
@@ -85,7 +85,7 @@ def test_largest_jump() -> None:
 
 @pytest.mark.parametrize("distance", range(WINDOW))
 def test_fill(distance: int) -> None:
-    """A record up to 63 numbers below the top, also below the first one, can be filled in; others are untouched."""
+    """A record up to 63 below the top, also below the first one, can be filled in; others are unchanged."""
     for first in (True, False):
         window, table = Window(1000, 5), Table(1000, 5)
         if not first:
@@ -98,26 +98,26 @@ def test_fill(distance: int) -> None:
 
 
 def test_forgets() -> None:
-    """The number 63 below the top is remembered, that 64 below is not."""
+    """The seq 63 below the top is remembered, the one 64 below is not."""
     window = Window(100, 5)
     window.advance(100 + WINDOW - 1, 6)
-    assert window.stamp(100) == 5
+    assert window.ts_usec(100) == 5
     window.advance(100 + WINDOW, 7)
-    assert window.stamp(100) == ABSENT
+    assert window.ts_usec(100) == ABSENT
 
 
 def test_absent() -> None:
-    """A record can be known to be absent, and be filled in later."""
+    """A record can be added as ABSENT, and filled in later."""
     window = Window(100, ABSENT)
-    assert window.stamp(100) == ABSENT
+    assert window.ts_usec(100) == ABSENT
     window.fill(100, ABSENT - 1)
-    assert window.stamp(100) == ABSENT - 1
+    assert window.ts_usec(100) == ABSENT - 1
     window.advance(101, ABSENT)
-    assert (window.stamp(100), window.stamp(101)) == (ABSENT - 1, ABSENT)
+    assert (window.ts_usec(100), window.ts_usec(101)) == (ABSENT - 1, ABSENT)
 
 
 def test_memory() -> None:
-    """A window of a sender's second message takes some 250 bytes, and the largest 512 for the stamps more."""
+    """The window of a sender's second message takes less than 300 bytes, the largest less than 850."""
 
     def long_used() -> Window:
         window = Window(2**50, 2**60)
@@ -130,18 +130,18 @@ def test_memory() -> None:
 
 
 _steps = st.sampled_from([1, 1, 1, 2, 3, 7, 8, 9, 30, 63, 64, 65, 200])
-_stamps = st.integers(0, 5) | st.sampled_from([ABSENT - 1, ABSENT])
+_timestamps = st.integers(0, 5) | st.sampled_from([ABSENT - 1, ABSENT])
 
 
 @examples(300)
 @given(
     st.sampled_from(STARTS) | st.integers(0, U64_MAX),
-    _stamps,
-    st.lists(st.tuples(st.booleans(), _steps, _stamps), max_size=40),
+    _timestamps,
+    st.lists(st.tuples(st.booleans(), _steps, _timestamps), max_size=40),
 )
-def test_any_sequence(start: int, stamp: int, operations: list[tuple[bool, int, int]]) -> None:
-    """Whatever is advanced to and filled in, up to the highest number there is, a window agrees with a table."""
-    window, table = Window(start, stamp), Table(start, stamp)
+def test_any_sequence(start: int, ts_usec: int, operations: list[tuple[bool, int, int]]) -> None:
+    """After any advances and fills, up to the highest seq, a window agrees with a dict."""
+    window, table = Window(start, ts_usec), Table(start, ts_usec)
     for is_advance, step, value in operations:
         if is_advance and table.top + step <= U64_MAX:
             window.advance(table.top + step, value)

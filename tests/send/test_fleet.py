@@ -109,7 +109,7 @@ def test_a_batch_is_its_messages(name: str, senders: int, first: int, number: in
 def test_another_run_is_another_boot() -> None:
     """A receiver that saw an earlier run takes the next one for a reboot of each sender, and drops nothing."""
     counters = WorkerCounters()
-    table = SourceTable(counters, limit=10, hold=0.2, gc_interval=60.0, age=3600.0, waiting_limit=10**6)
+    table = SourceTable(counters, limit=10, reorder_time=0.2, gc_interval=60.0, age=3600.0, held_limit=10**6)
     for boot_usec in (5_000_000, 7_000_000):
         senders, datagrams = Fleet(Template("extended"), 2, boot_usec).batch(0, 20)
         table.feed([source(f"127.64.0.{sender}").key for sender in senders], datagrams, 1.0, 1.0)

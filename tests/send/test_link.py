@@ -148,7 +148,7 @@ def test_a_receiver_counts_what_the_account_says(format: str, faults: str) -> No
     senders = 5
     keys = [source(f"127.64.0.{number}").key for number in range(senders)]
     counters = WorkerCounters()
-    table = SourceTable(counters, limit=100, hold=0.2, gc_interval=60.0, age=3600.0, waiting_limit=10**8)
+    table = SourceTable(counters, limit=100, reorder_time=0.2, gc_interval=60.0, age=3600.0, held_limit=10**8)
     sent = carried(link, fleet_of(senders, format), 400)
     # A millisecond per datagram, so that what is reordered comes in time, and no bound on what waits is reached.
     for nth, (sender, datagram) in enumerate(sent):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.protocol.stream import ACK_BYTES
+from netconsd.protocol.acknowledgement import ACK_BYTES
 from netconsd.protocol.window import WINDOW
 from netconsd.send.reliable import (
     AGAIN_SECONDS,

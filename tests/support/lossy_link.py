@@ -23,7 +23,7 @@ class Receiver:
         self.counters = WorkerCounters()
         self.messages: list[Message] = []
         self._link = link
-        self._table = SourceTable(self.counters, limit=10, hold=hold, gc_interval=0, age=0)
+        self._table = SourceTable(self.counters, limit=10, reorder_time=hold, gc_interval=0, age=0)
         self._acks = Acks(self._table, self._reply)
 
     def receive(self, datagram: bytes, now: float) -> None:

@@ -1,4 +1,4 @@
-"""How much memory something takes."""
+"""Measures the memory of objects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 def bytes_for(make: Callable[[], object]) -> int:
-    """The bytes that are allocated when ``make`` has returned and what it made is still there."""
-    make()
+    """The bytes allocated by ``make`` that its result keeps allocated."""
+    make()  # Caches are filled, and are not measured.
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

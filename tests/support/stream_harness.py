@@ -1,4 +1,4 @@
-"""A stream with a clock that the test moves, and short words for what comes out of it."""
+"""A stream with a scripted clock, and shorthands for the messages that it delivers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import Stream
 from netconsd.testing import extended, source
 
-HOLD = 0.2
+REORDER_TIME = 0.2
 TS_PER_SEQ = 100
 
 
 class Harness:
-    """A stream with a clock of its own, and all that it delivered."""
+    """A stream with a scripted clock, and all messages that it delivered."""
 
-    def __init__(self, hold: float = HOLD) -> None:
+    def __init__(self, reorder_time: float = REORDER_TIME) -> None:
         self.counters = WorkerCounters()
-        self.stream = Stream(source(), self.counters, hold)
+        self.stream = Stream(source(), self.counters, reorder_time)
         self.now = 1000.0
         self.out: list[Message] = []
 
     def feed(self, *datagrams: bytes) -> list[Message]:
-        """What these datagrams made the stream deliver."""
+        """Feed datagrams; return the messages delivered for them."""
         out: list[Message] = []
         for datagram in datagrams:
             self.stream.feed(datagram, 5.0, self.now, out)
@@ -49,13 +49,13 @@ class Harness:
 
 
 def record(seq: int, text: str | None = None, **fields: Any) -> bytes:
-    """A record whose time stamp goes with its number."""
+    """A record whose timestamp is proportional to its seq."""
     fields.setdefault("ts_usec", seq * TS_PER_SEQ)
     return extended(f"record {seq}" if text is None else text, seq=seq, **fields)
 
 
 def seqs(messages: list[Message]) -> list[int]:
-    """The numbers of the messages."""
+    """The seqs of the messages."""
     return [message.seq for message in messages if isinstance(message, ExtendedMessage)]
 
 
@@ -67,7 +67,7 @@ def only(messages: list[Message]) -> ExtendedMessage:
 
 
 def marks(messages: list[Message]) -> list[tuple[int, str]]:
-    """Number and marks of each message: R reset, L late, I incomplete."""
+    """Seq and marks of each message: R reset, L late, I incomplete."""
     return [
         (
             message.seq,
