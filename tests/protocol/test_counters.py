@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.monitor.totals import OF_NOTE
 from netconsd.protocol.counters import (
     COUNTERS,
     AckCounters,
@@ -63,14 +62,6 @@ def test_a_misspelt_counter_is_an_error() -> None:
     """Tallies have their counters and no others, so that nothing is counted where nobody reads it."""
     for kind in (WorkerCounters, QueueCounters, AckCounters, ListenerCounters, ModuleCounters):
         assert not hasattr(kind(), "__dict__")
-
-
-def test_what_is_told_at_the_end_is_counted() -> None:
-    """Each counter that the totals name exists in one of the counters."""
-    known = {*COUNTERS, *(field.name for kind in (QueueCounters, ListenerCounters) for field in fields(kind))}
-    known |= {f"acks_{field.name}" for field in fields(AckCounters)}
-    assert set(OF_NOTE) <= known
-    assert len(set(OF_NOTE)) == len(OF_NOTE)
 
 
 DATAGRAMS = st.one_of(

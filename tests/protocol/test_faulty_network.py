@@ -27,9 +27,9 @@ from netconsd.receive.lanes import Workers
 from netconsd.send.fleet import FIRST_SEQ, FORMATS, Fleet, Template
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, source
-from tests.monitor.test_snapshot import Reader
 from tests.support.faulty_network import TICK, Arrival, Faults, Proxy
 from tests.support.scripted_lane import SameThread
+from tests.support.snapshots import FakeReader
 from tests.support.strategies import examples
 
 HOLD = 1 / 4
@@ -227,7 +227,7 @@ def test_the_same_through_lanes_and_modules(faults: Faults, seed: int) -> None:
     outputs = Outputs(modules, 2)
     nobody: Any = None
     Deferred.fromCoroutine(outputs.start(nobody))
-    reader: Any = Reader()
+    reader: Any = FakeReader()
     settings = Settings(workers=2, reorder=HOLD, gc_interval=0.0)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("netconsd.receive.lanes.SimpleQueue", Timeline)
