@@ -29,10 +29,10 @@ from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
 
-__all__ = ["GAUGES", "HISTOGRAMS", "Process", "SnapshotCollector", "registry"]
+__all__ = ["Process", "SnapshotCollector", "registry"]
 
 
-class Shown(NamedTuple):
+class _Shown(NamedTuple):
     """A metric that is no counter: the attribute of a part of the snapshot, its metric, and its help."""
 
     attribute: str
@@ -40,33 +40,35 @@ class Shown(NamedTuple):
     help: str
 
 
-#: The gauges of listeners, workers and modules, by label.
-GAUGES = {
+# The gauges of listeners, workers and modules, by label.
+_GAUGES = {
     "listener": (
-        Shown("failing", "netconsd_listener_failing", "1 if the last read failed."),
-        Shown(
+        _Shown("failing", "netconsd_listener_failing", "1 if the last read failed."),
+        _Shown(
             "buffer_used", "netconsd_receive_buffer_used_bytes", "Bytes in the receive buffer, as the kernel counts."
         ),
-        Shown("buffer_size", "netconsd_receive_buffer_size_bytes", "Size of the receive buffer, as the kernel counts."),
+        _Shown(
+            "buffer_size", "netconsd_receive_buffer_size_bytes", "Size of the receive buffer, as the kernel counts."
+        ),
     ),
     "worker": (
-        Shown("alive", "netconsd_worker_alive", "1 if the worker's thread runs."),
-        Shown("queued", "netconsd_queue_datagrams", "Datagrams in the queue, those of the current batch included."),
-        Shown("places", "netconsd_queue_places", "Places of the queue in use; a datagram uses one per KiB."),
-        Shown("held", "netconsd_held_messages", "Messages held until the records before them arrive."),
-        Shown("senders", "netconsd_senders", "Senders in the table."),
+        _Shown("alive", "netconsd_worker_alive", "1 if the worker's thread runs."),
+        _Shown("queued", "netconsd_queue_datagrams", "Datagrams in the queue, those of the current batch included."),
+        _Shown("places", "netconsd_queue_places", "Places of the queue in use; a datagram uses one per KiB."),
+        _Shown("held", "netconsd_held_messages", "Messages held until the records before them arrive."),
+        _Shown("senders", "netconsd_senders", "Senders in the table."),
     ),
     "module": (
-        Shown("busy_seconds", "netconsd_module_call_seconds", "Seconds spent in the current batch; 0 when idle."),
+        _Shown("busy_seconds", "netconsd_module_call_seconds", "Seconds spent in the current batch; 0 when idle."),
     ),
 }
-#: The histograms of listeners and workers, by label.
-HISTOGRAMS = {
+# The histograms of listeners and workers, by label.
+_HISTOGRAMS = {
     "listener": (
-        Shown("sizes", "netconsd_batch_datagrams", "Datagrams per read: near 1 at rest, hundreds under load."),
+        _Shown("sizes", "netconsd_batch_datagrams", "Datagrams per read: near 1 at rest, hundreds under load."),
     ),
     "worker": (
-        Shown(
+        _Shown(
             "delays",
             "netconsd_delivery_delay_seconds",
             "Seconds from the receipt of a datagram to the call of the modules.",
@@ -150,12 +152,12 @@ def _counters(
 
 
 def _others(kind: str, labels: list[str], parts: Sequence[Labelled]) -> Iterator[Metric]:
-    for attribute, name, text in GAUGES[kind]:
+    for attribute, name, text in _GAUGES[kind]:
         gauge = GaugeMetricFamily(name, text, labels=labels)
         for label, part in parts:
             gauge.add_metric(label, getattr(part, attribute))
         yield gauge
-    for attribute, name, text in HISTOGRAMS[kind]:
+    for attribute, name, text in _HISTOGRAMS[kind]:
         family = HistogramMetricFamily(name, text, labels=labels)
         for label, part in parts:
             histogram: Histogram = getattr(part, attribute)
