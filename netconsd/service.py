@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from netconsd.monitor.log import DropLog, log_failures, log_start, log_totals
+from netconsd.monitor.log import DropLog, log_end, log_failures, log_start
 from netconsd.monitor.snapshot import Snapshot, take
 from netconsd.monitor.top_senders import TopList, TopSenders
 from netconsd.outputs.runner import Outputs
@@ -255,7 +255,7 @@ class NetconsdService(Service):
         log_failures(self._log, self._outputs.started)
         self._last = self.snapshot()
         if tell:
-            log_totals(self._log, self._last)
+            log_end(self._log, self._last)
         await self._outputs.stop()
         self._readers = []
         self._workers = self._top = None

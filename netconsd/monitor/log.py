@@ -19,7 +19,7 @@ from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
 from netconsd.protocol.plural import plural
 from netconsd.settings import Settings
 
-__all__ = ["QUIET_SECONDS", "SUMS", "DropLog", "log_failures", "log_start", "log_totals", "totals"]
+__all__ = ["QUIET_SECONDS", "SUMS", "DropLog", "log_end", "log_failures", "log_start", "totals"]
 
 # An overload must not fill the log, so it is logged once per interval; after an interval without drops it is over.
 QUIET_SECONDS = 60.0
@@ -138,7 +138,7 @@ def log_failures(log: Logger, outputs: Iterable[RunningModule]) -> None:
             )
 
 
-def log_totals(log: Logger, snapshot: Snapshot) -> None:
+def log_end(log: Logger, snapshot: Snapshot) -> None:
     """Log the totals, and each inconsistency of the counters as an error."""
     for line in totals(snapshot):
         log.info("{line}", line=line)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 
-from netconsd.monitor.log import QUIET_SECONDS, SUMS, DropLog, log_start, log_totals, totals
+from netconsd.monitor.log import QUIET_SECONDS, SUMS, DropLog, log_end, log_start, totals
 from netconsd.monitor.snapshot import WORKER_ROWS, ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
 from netconsd.protocol.counters import LISTENER_COUNTERS
 from netconsd.settings import Settings
@@ -195,6 +195,6 @@ def test_losses_of_modules_and_of_unfinished_workers() -> None:
 def test_inconsistent_counters_are_errors(events: list[LogEvent]) -> None:
     """A datagram without an outcome is an error in the log, after the totals."""
     counters = IDLE_LISTENER | {"datagrams": 1}
-    log_totals(Logger("netconsd"), Snapshot((ListenerSnapshot(0, counters, histogram(), 0, 0),), ()))
+    log_end(Logger("netconsd"), Snapshot((ListenerSnapshot(0, counters, histogram(), 0, 0),), ()))
     assert events[-1]["log_level"] is LogLevel.error
     assert take_lines(events)[-1].startswith("The counters are inconsistent, which is a defect of netconsd; ")

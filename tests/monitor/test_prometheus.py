@@ -41,12 +41,6 @@ def samples(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return values
 
 
-def test_every_counter_has_its_own_metric() -> None:
-    """No two counters of the tables share a name."""
-    names = [row.metric for row in (*LISTENER_COUNTERS, *WORKER_ROWS, *MODULE_COUNTERS)]
-    assert len(names) == len(set(names))
-
-
 def test_every_counter_has_its_value() -> None:
     """Each counter of each listener, worker and module is on the page with its number."""
     values = samples(text(full_snapshot()))
