@@ -97,19 +97,19 @@ def daemon(tree: Path, module: str, options: Sequence[str], scratch: Path, cpus:
 
 def _totals(log: str) -> Totals:
     """Read the closing totals of netconsd.service, as the log has them."""
-    found = re.search(r"In all: (\d+) datagrams received, (\d+) messages from (\d+) senders", log)
+    found = re.search(r"Total: (\d+) datagrams? received, (\d+) messages? from (\d+) senders?", log)
     if not found:
         raise ReceiverError(f"the daemon's log has no totals:\n{log[-2000:]}")
     failures = re.findall(
-        r"Module .* failed.*|.*calls failed.*|Worker .* failed.*|Reading failed.*|The ledger does not close.*", log
+        r"Module .* failed.*|.*calls? failed.*|Worker .* failed.*|Reading failed.*|The counters are inconsistent.*", log
     )
     if failures:
         raise ReceiverError("\n".join(failures[:5]) + f"\n{log[-2000:]}")
-    notes = re.search(r"Of note: (.*)", log)
+    notable = {name: int(count) for count, name in re.findall(r"\] (\d+) .*\((\w+)\)$", log, re.MULTILINE)}
     workers: Counter[str] = Counter()
-    for counters in re.findall(r"Worker \d+: \d+ messages from \d+ senders; (.*)", log):
+    for counters in re.findall(r"Worker \d+: \d+ messages? from \d+ senders?; (.*)", log):
         workers.update(_named(counters))
-    return Totals(int(found[1]), int(found[2]), int(found[3]), _named(notes[1] if notes else ""), dict(workers))
+    return Totals(int(found[1]), int(found[2]), int(found[3]), notable, dict(workers))
 
 
 def _named(counters: str) -> dict[str, int]:

@@ -16,8 +16,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from netconsd.monitor.log import announce, tell_end, tell_failures
-from netconsd.monitor.losses import Overload
+from netconsd.monitor.log import DropLog, log_end, log_failures, log_start
 from netconsd.monitor.snapshot import Snapshot, take
 from netconsd.monitor.top_senders import TopList, TopSenders
 from netconsd.outputs.runner import Outputs
@@ -86,7 +85,7 @@ class NetconsdService(Service):
         self._top: TopSenders | None = None
         #: Whether messages are received.
         self.receiving = False
-        self._overload: Overload | None = None
+        self._overload: DropLog | None = None
         self._looks = LoopingCall(self._look)
         #: The UDP port, once the sockets are bound; 0 before.
         self.port = 0
@@ -188,13 +187,13 @@ class NetconsdService(Service):
                 self._listen(self._sockets[0], self._workers, pause)
                 del self._sockets[0]
             url = self._monitoring.url if self._monitoring is not None else None
-            announce(self._log, self.settings, where, len(self._readers), tuple(self._modules), granted, url)
+            log_start(self._log, self.settings, where, len(self._readers), tuple(self._modules), granted, url)
             await self._outputs.listening(addresses)
         except Exception as error:
             await self._shut_down(tell=False)
             return error
         self.receiving = True
-        self._overload = Overload(self._log, *self._lost())
+        self._overload = DropLog(self._log, *self._lost())
         self._looks.clock = self._reactor
         self._looks.start(LOOK_SECONDS, now=False)
         return None
@@ -253,10 +252,10 @@ class NetconsdService(Service):
         if self._answering is not None:
             self._answering.close()
             self._answering = None
-        tell_failures(self._log, self._outputs.started)
+        log_failures(self._log, self._outputs.started)
         self._last = self.snapshot()
         if tell:
-            tell_end(self._log, self._last)
+            log_end(self._log, self._last)
         await self._outputs.stop()
         self._readers = []
         self._workers = self._top = None
@@ -268,7 +267,7 @@ class NetconsdService(Service):
     def _look(self) -> None:
         """Keep up with what is lost, and say so while it happens."""
         if self._overload is not None:
-            self._overload.look(*self._lost(), self._reactor.seconds())
+            self._overload.update(*self._lost(), self._reactor.seconds())
 
     def _lost(self) -> tuple[list[int], list[int]]:
         """What the kernel has dropped of each listener so far, and what each worker's queue had no room for."""

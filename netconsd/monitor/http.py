@@ -1,4 +1,4 @@
-"""The HTTP port for monitoring: bound with the other sockets, open as long as the service runs."""
+"""The HTTP port for monitoring: bound together with the UDP sockets, and open until the service has stopped."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from netconsd.settings import ConfigError, metrics_address
 
 __all__ = ["MonitoringPort"]
 
-# A monitor has one or two connections; who opens more must not take the files from the modules, nor keep the monitor
-# out: a further connection ends the one that was there longest.
+# A monitor has one or two connections. An attacker who opens more must neither use up the file descriptors that modules
+# need nor block the monitor, so a connection beyond the limit ends the oldest one.
 CONNECTIONS_LIMIT = 32
 
 
 class MonitoringPort:
-    """The port: bound when it is made, open from ``start`` to ``stop``."""
+    """The port: bound by the constructor, open from ``start`` to ``stop``."""
 
     def __init__(self, watched: Watched) -> None:
         """
-        :raises ConfigError: if the address cannot be bound, or prometheus_client is missing.
+        :raises ConfigError: if the address cannot be bound, or prometheus_client is not installed.
         """
         self._connections = _Connections(_site_or_error(watched))
         self._socket = _bind(watched.settings.metrics or "")
@@ -36,21 +36,21 @@ class MonitoringPort:
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
+        """The URL of the metrics."""
         return f"http://{f'[{self.address}]' if ':' in self.address else self.address}:{self.port}/metrics"
 
     def start(self, reactor: Any) -> None:
         """Answer requests."""
         self._port = reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._connections)
-        # The reactor has a copy.
+        # The reactor has duplicated the descriptor.
         self._socket.close()
 
     def close(self) -> None:
-        """Give the port back, if it was not started."""
+        """Release a port that was not started."""
         self._socket.close()
 
     async def stop(self) -> None:
-        """Close the port, and all connections."""
+        """Close the port and all connections."""
         self.close()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
@@ -59,25 +59,25 @@ class MonitoringPort:
 
 
 class _Connections(WrappingFactory[ProtocolWrapper]):
-    """Bounds the number of connections, and can end them."""
+    """Bounds the number of connections, and ends them at the stop."""
 
     noisy = False
 
     def __init__(self, wrapped: Site) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self._empty: Deferred[None] | None = None
-        # In the order in which they came, without those that are being ended.
+        # The oldest first; without connections that are being aborted.
         self._open: dict[ProtocolWrapper, None] = {}
 
     def logPrefix(self) -> str:
-        """For the reactor's log."""
+        """The name in the reactor's log."""
         return "netconsd monitoring"
 
     def buildProtocol(self, addr: Any) -> Any:
         if len(self._open) >= CONNECTIONS_LIMIT:
             oldest = next(iter(self._open))
             del self._open[oldest]
-            # Protocols here are over TCP.
+            # Protocols of this factory are over TCP, so the method exists.
             transport: Any = oldest.transport
             transport.abortConnection()
         return super().buildProtocol(addr)
@@ -94,7 +94,7 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
             self._empty = None
 
     async def close(self) -> None:
-        """End them all."""
+        """Abort all connections; fires when none is left."""
         if self.protocols:
             self._empty = Deferred()
             for protocol in list(self.protocols):
@@ -119,18 +119,18 @@ def _bind(metrics: str) -> socket.socket:
         socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
     )
     try:
-        # A restart need not wait for the connections of the last run to be forgotten.
+        # The kernel remembers closed connections for a minute; a restart must not wait for that.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address, port))
-        # A port that another socket listens on can be bound with SO_REUSEADDR, but not listened on.
+        # With SO_REUSEADDR a port of another listening socket can be bound, and only listen() fails.
         bound.listen()
     except OSError as error:
         bound.close()
-        raise ConfigError(f"metrics: {metrics} {_why(error)}") from error
+        raise ConfigError(f"metrics: {metrics} {_reason(error)}") from error
     return bound
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if error.errno == EADDRINUSE:
         return "is in use already; stop the program that has it (ss -tlpn shows it) or take another port"
     if error.errno == EACCES:

@@ -1,6 +1,6 @@
-"""The HTTP port for monitoring: ``/metrics``, ``/healthz``, ``/readyz`` and ``/senders``. Reads only.
+"""The pages of the HTTP port: ``/metrics``, ``/healthz``, ``/readyz`` and ``/senders``. They change nothing.
 
-It has neither passwords nor TLS: who can reach the port can read all of it.
+There are neither passwords nor TLS: anyone who can reach the port can read all pages.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from netconsd.settings import Settings
 
 __all__ = ["Watched", "site"]
 
-# Seconds. Prometheus asks every 15 or 60 of them.
+# Seconds until an idle connection is closed. Prometheus sends a request every 15 or 60 seconds.
 IDLE_SECONDS = 120
-# Of a request's body. Nothing here takes one, and Twisted would write a long one to the disk.
+# Bytes of a request's body. No page reads a body, and Twisted would write a long one to the disk.
 BODY_LIMIT = 4096
 
 INDEX = b"""netconsd
@@ -35,12 +35,12 @@ INDEX = b"""netconsd
 /metrics    counters, for Prometheus
 /healthz    200 if the workers are alive
 /readyz     200 if messages are received
-/senders    the senders with the most datagrams; ?count=20&by=lost, or by another counter of theirs
+/senders    the senders with the most datagrams; ?by=lost ranks by another counter, ?count=50 lists more
 """
 
 
 class Watched(Protocol):
-    """What of :class:`netconsd.service.NetconsdService` is shown."""
+    """The part of :class:`netconsd.service.NetconsdService` that the pages read."""
 
     settings: Settings
 
@@ -52,11 +52,14 @@ class Watched(Protocol):
         """All counters."""
 
     def top_senders(self, by: str) -> Deferred[TopList]:
-        """The senders with the most of something."""
+        """The senders with the highest values of a counter.
+
+        :raises RuntimeError: if the service does not run.
+        """
 
 
 class _Page(Resource):
-    """A page; what is not put below it is not there."""
+    """A page without pages below it, for GET and HEAD only."""
 
     def getChild(self, path: bytes, request: Request) -> IResource:
         return notFound()
@@ -84,7 +87,7 @@ class _Text(_Page):
 class _Metrics(_Page):
     def __init__(self, watched: Watched) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # Here, because the package need not be installed where nobody asks for metrics.
+        # Imported here, because the package is optional.
         from prometheus_client.exposition import choose_encoder
 
         from netconsd.monitor.prometheus import registry
@@ -110,12 +113,12 @@ class _Senders(_Page):
             request.setResponseCode(BAD_REQUEST)
             _head(request, "text/plain; charset=utf-8")
             return f"by is one of {', '.join(SENDER_COUNTERS)}; count is a number up to {TOP_LIMIT}\n".encode()
-        gone: list[Failure] = []
-        request.notifyFinish().addErrback(gone.append)
-        Deferred.fromCoroutine(self._answer(request, by, int(count), gone))
+        disconnected: list[Failure] = []
+        request.notifyFinish().addErrback(disconnected.append)
+        Deferred.fromCoroutine(self._answer(request, by, int(count), disconnected))
         return NOT_DONE_YET
 
-    async def _answer(self, request: Request, by: str, count: int, gone: list[Failure]) -> None:
+    async def _answer(self, request: Request, by: str, count: int, disconnected: list[Failure]) -> None:
         try:
             body = _json(await self._watched.top_senders(by), count)
             content_type = "application/json"
@@ -123,7 +126,7 @@ class _Senders(_Page):
             request.setResponseCode(SERVICE_UNAVAILABLE)
             body = f"{error}\n".encode()
             content_type = "text/plain; charset=utf-8"
-        if not gone:
+        if not disconnected:
             _head(request, content_type)
             request.write(body)
             request.finish()
@@ -132,7 +135,7 @@ class _Senders(_Page):
 def site(watched: Watched) -> Site:
     """All pages.
 
-    :raises ModuleNotFoundError: if prometheus_client is not there.
+    :raises ModuleNotFoundError: if prometheus_client is not installed.
     """
     root = _Page()  # type: ignore[no-untyped-call]
     root.putChild(b"", _Text(lambda request: INDEX))
@@ -140,14 +143,14 @@ def site(watched: Watched) -> Site:
     root.putChild(b"healthz", _Text(lambda request: _health(request, watched)))
     root.putChild(b"readyz", _Text(lambda request: _readiness(request, watched)))
     root.putChild(b"senders", _Senders(watched))
-    made: Site = _Quiet(  # type: ignore[no-untyped-call]
+    pages: Site = _Quiet(  # type: ignore[no-untyped-call]
         root, requestFactory=_Bounded, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS
     )
-    return made
+    return pages
 
 
 class _Quiet(Site):
-    """A site without a log of its requests: that would be a line each 15 seconds."""
+    """A site that does not log requests, because a monitor sends one every 15 seconds."""
 
     noisy = False
 
@@ -156,7 +159,7 @@ class _Quiet(Site):
 
 
 class _Bounded(Request):
-    """A request whose body is small."""
+    """A request that closes its connection if the body is longer than :data:`BODY_LIMIT`."""
 
     _size = 0
 
@@ -175,10 +178,11 @@ def _head(request: Request, content_type: str) -> None:
 
 
 def _health(request: Request, watched: Watched) -> bytes:
-    dead = [str(worker.number) for worker in watched.snapshot().workers if not worker.alive]
-    if dead and watched.receiving:
+    # At the stop the workers end before the service does.
+    ended = [str(worker.number) for worker in watched.snapshot().workers if not worker.alive]
+    if ended and watched.receiving:
         request.setResponseCode(SERVICE_UNAVAILABLE)
-        return f"worker {', '.join(dead)} has ended\n".encode()
+        return f"worker {', '.join(ended)} has ended\n".encode()
     return b"ok\n"
 
 
@@ -202,5 +206,5 @@ def _json(top: TopList, count: int) -> bytes:
     senders = [asdict(sender) for sender in top.senders[:count]]
     for sender in senders:
         sender["silent_seconds"] = round(max(0.0, monotonic() - sender.pop("last_seen")), 1)
-    found = {"by": top.by, "senders": senders, "workers_that_did_not_answer": top.silent}
-    return json.dumps(found, indent=1).encode() + b"\n"
+    answer = {"by": top.by, "senders": senders, "workers_that_did_not_answer": top.silent}
+    return json.dumps(answer, indent=1).encode() + b"\n"

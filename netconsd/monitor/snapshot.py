@@ -1,8 +1,8 @@
-"""All counters of a service at one time, as values, and whether they add up.
+"""All counters of a service at one time, as values, and a check of their sums.
 
-Taken in the reactor's thread, while the workers go on counting. What the reactor's thread counts itself is exact; of
-what a worker counts, each number is one that it had, but two of them may be some messages apart. All are exact once
-that worker is idle, as after a stop.
+A snapshot is taken in the reactor's thread while the workers count. The listeners' counters are exact. Each counter of
+a worker is a value that it had, but two counters may be some messages apart; they are exact once the worker is idle or
+stopped.
 """
 
 from __future__ import annotations
@@ -12,12 +12,44 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 
 from netconsd.outputs.runner import RunningModule
-from netconsd.protocol.counters import COUNTERS, AckCounters, inconsistencies, sum_mismatch
+from netconsd.protocol.counters import (
+    ACK_COUNTERS,
+    COUNTERS,
+    QUEUE_COUNTERS,
+    WORKER_COUNTERS,
+    AckCounters,
+    Counter,
+    inconsistencies,
+    sum_mismatch,
+)
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.receive.reader import BatchReader
 
-__all__ = ["ListenerSnapshot", "ModuleSnapshot", "Snapshot", "WorkerSnapshot", "take"]
+__all__ = [
+    "MODULE_COUNTERS",
+    "WORKER_ROWS",
+    "ListenerSnapshot",
+    "ModuleSnapshot",
+    "Snapshot",
+    "WorkerSnapshot",
+    "take",
+]
+
+#: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, and of its acknowledgements.
+WORKER_ROWS = (
+    *WORKER_COUNTERS,
+    *QUEUE_COUNTERS,
+    *(counter._replace(name=f"acks_{counter.name}") for counter in ACK_COUNTERS),
+)
+#: The counters of a :class:`ModuleSnapshot`.
+MODULE_COUNTERS = (
+    Counter("messages", "Messages handed to the module.", "module_messages"),
+    Counter("batches", "Batches handed to the module.", "module_batches"),
+    Counter("seconds", "Seconds from each call to its return, waiting included.", "module_seconds"),
+    Counter("errors", "Calls that raised an exception.", "module_errors"),
+    Counter("lost", "Messages that the module could not write or send, if it counts them.", "module_lost_messages"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +57,14 @@ class ListenerSnapshot:
     """A listener."""
 
     number: int
-    #: Those of :class:`~netconsd.protocol.counters.ListenerCounters`, by name.
+    #: The counters of :class:`~netconsd.protocol.counters.ListenerCounters`, by name.
     counters: dict[str, int]
     #: Datagrams per read.
     sizes: Histogram
-    #: Bytes of the receive buffer that are taken, and how many there are, in the kernel's terms.
+    #: Bytes of the receive buffer in use, and its size, as the kernel counts them: with its overhead.
     buffer_used: int
     buffer_size: int
-    #: Whether the last try to read failed.
+    #: Whether the last read failed.
     failing: bool = False
 
 
@@ -41,48 +73,48 @@ class WorkerSnapshot:
     """A worker and its queue."""
 
     number: int
-    #: Whether its thread is there.
+    #: Whether its thread runs.
     alive: bool
-    #: Those of :class:`~netconsd.protocol.counters.WorkerCounters` and
-    #: :class:`~netconsd.protocol.counters.QueueCounters`, by name, and those of
+    #: The counters of :class:`~netconsd.protocol.counters.WorkerCounters` and
+    #: :class:`~netconsd.protocol.counters.QueueCounters`, by name, and of
     #: :class:`~netconsd.protocol.counters.AckCounters` as ``acks_sent`` and so on.
     counters: dict[str, int]
-    #: Places of the queue that are taken.
+    #: Places of the queue in use; a datagram uses one per KiB.
     places: int
-    #: Senders that are remembered.
+    #: Senders in the table.
     senders: int
-    #: Seconds from receipt to the modules.
+    #: Seconds from receipt to the call of the modules.
     delays: Histogram
 
     @property
     def queued(self) -> int:
-        """Datagrams in the queue that the worker has not looked at."""
+        """Datagrams in the queue that the worker has not processed."""
         return max(0, self.counters["queued"] - self.counters["datagrams"] - self.counters["dropped_error"])
 
     @property
-    def dropped_at_stop(self) -> int:
-        """Datagrams in the queue, and messages that wait, of a worker that has not come to its end at the stop."""
-        return self.queued + self.held if self.alive else 0
+    def held(self) -> int:
+        """Messages held until the records before them arrive; approximate while the worker is busy."""
+        decoded = self.counters["whole"] + self.counters["reassembled"] + self.counters["lines"]
+        return max(0, decoded - self.counters["messages"])
 
     @property
-    def held(self) -> int:
-        """Messages that wait for what comes before them; roughly, while the worker works."""
-        made = self.counters["whole"] + self.counters["reassembled"] + self.counters["lines"]
-        return max(0, made - self.counters["messages"])
+    def dropped_at_stop(self) -> int:
+        """Queued datagrams and held messages of a worker that is alive after the stop: a module has not returned."""
+        return self.queued + self.held if self.alive else 0
 
     def inconsistencies(self) -> Iterator[str]:
-        """What does not add up, of a worker that has delivered everything."""
+        """The sums that do not hold for a worker that has delivered everything, a line for each."""
         counters = self.counters | {"senders": self.senders}
         yield from inconsistencies(counters)
         yield from sum_mismatch("queued", counters, ("datagrams", "dropped_error"))
         yield from sum_mismatch("senders_new", counters, ("senders_expired", "senders_evicted", "senders"))
         if self.places:
-            yield f"{self.places} places of its queue are taken"
+            yield f"{self.places} places of its queue are in use"
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleSnapshot:
-    """A module, as one worker calls it."""
+    """The counters of one module in one worker (:data:`MODULE_COUNTERS`)."""
 
     name: str
     worker: int
@@ -91,17 +123,16 @@ class ModuleSnapshot:
     messages: int
     errors: int
     batches: int
-    #: How long it took for them.
     seconds: float
-    #: Since when it has had the batch that it has now; 0 if it has none.
+    #: Seconds spent in the current batch; 0 when idle.
     busy_seconds: float
-    #: Messages that it says it has lost (:class:`netconsd.ICountsLosses`).
+    #: By the module's own count (:class:`netconsd.ICountsLosses`).
     lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of them."""
+    """The counters of all listeners, workers and modules."""
 
     listeners: tuple[ListenerSnapshot, ...] = ()
     workers: tuple[WorkerSnapshot, ...] = ()
@@ -115,41 +146,42 @@ class Snapshot:
     def total(self, name: str) -> int:
         """The sum of a counter that either listeners or workers have."""
         counters = [listener.counters for listener in self.listeners] + [worker.counters for worker in self.workers]
-        return sum(each.get(name, 0) for each in counters)
+        return sum(part.get(name, 0) for part in counters)
 
     def inconsistencies(self) -> list[str]:
-        """What does not add up, each as a line; nothing after everything was delivered, whatever happened.
+        """The sums that do not hold, a line for each; none once everything was delivered, whatever happened before.
 
-        Not to be asked of a worker that still has something to do; one that did not end at the stop, because a module
-        does not return, is left out.
+        Call it when no worker has anything to do. A worker that the stop did not end, because a module does not return,
+        is left out.
         """
         parts = ("dropped_bad_address", "dropped_not_allowed", "dropped_no_memory", "queued", "dropped_queue_full")
-        found = sum_mismatch(
-            "received", {"received": self.received} | {part: self.total(part) for part in parts}, parts
-        )
+        received = {"received": self.received} | {part: self.total(part) for part in parts}
+        lines = sum_mismatch("received", received, parts)
         idle = [worker for worker in self.workers if not self._is_busy(worker)]
         if len(idle) == len(self.workers):
-            found += self._octets_that_differ()
+            lines += self._byte_mismatch()
         for worker in idle:
-            found += [f"worker {worker.number}: {text}" for text in worker.inconsistencies()]
+            lines += [f"worker {worker.number}: {text}" for text in worker.inconsistencies()]
             for module in self._modules_of(worker):
-                due = _due(worker, module)
-                if module.messages != due:
-                    found.append(f"worker {worker.number}, module {module.name}: {module.messages} messages of {due}")
-        return found
+                expected = _expected_messages(worker, module)
+                if module.messages != expected:
+                    lines.append(
+                        f"worker {worker.number}, module {module.name}: {module.messages} messages of {expected}"
+                    )
+        return lines
 
     def _modules_of(self, worker: WorkerSnapshot) -> list[ModuleSnapshot]:
         return [module for module in self.modules if module.worker == worker.number]
 
     def _is_busy(self, worker: WorkerSnapshot) -> bool:
-        return worker.alive and bool(worker.places or any(each.busy_seconds for each in self._modules_of(worker)))
+        return worker.alive and bool(worker.places or any(module.busy_seconds for module in self._modules_of(worker)))
 
-    def _octets_that_differ(self) -> list[str]:
-        taken = sum(worker.counters["octets"] for worker in self.workers)
-        parts = ("dropped_bytes", "dropped_queue_full_bytes", "dropped_error_bytes")
-        counters = {"octets received": sum(listener.counters["octets"] for listener in self.listeners)}
-        counters |= {part: self.total(part) for part in parts} | {"octets taken": taken}
-        return sum_mismatch("octets received", counters, (*parts, "octets taken"))
+    def _byte_mismatch(self) -> list[str]:
+        dropped = ("dropped_bytes", "dropped_queue_full_bytes", "dropped_error_bytes")
+        sizes = {part: self.total(part) for part in dropped}
+        sizes["bytes received"] = sum(listener.counters["octets"] for listener in self.listeners)
+        sizes["bytes processed"] = sum(worker.counters["octets"] for worker in self.workers)
+        return sum_mismatch("bytes received", sizes, (*dropped, "bytes processed"))
 
 
 def take(
@@ -158,7 +190,7 @@ def take(
     outputs: Sequence[RunningModule],
     now: float | None = None,
 ) -> Snapshot:
-    """Read all counters; in the reactor's thread.
+    """Read all counters, in the reactor's thread.
 
     :param now: monotonic seconds.
     """
@@ -200,6 +232,8 @@ def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSna
             )
 
 
-def _due(worker: WorkerSnapshot, module: ModuleSnapshot) -> int:
-    got = worker.counters
-    return got["whole"] + got["reassembled"] + got["legacy"] if module.takes_datagrams else got["messages"]
+def _expected_messages(worker: WorkerSnapshot, module: ModuleSnapshot) -> int:
+    counters = worker.counters
+    if module.takes_datagrams:
+        return counters["whole"] + counters["reassembled"] + counters["legacy"]
+    return counters["messages"]

@@ -1,6 +1,7 @@
-"""Which senders have the most of something: asked of the workers, on demand.
+"""The senders with the highest values of a counter, ranked on demand.
 
-Each worker ranks its own senders, in its thread, in its turn. Nothing is kept per sender for it but its counters.
+Each worker ranks its own senders, in its thread, between two batches. Ranking uses the counters that each sender has
+anyway, and no further memory per sender.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters
 from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import Lane
 
-# A list for people; what a page of them costs does not depend on how many senders there are.
+# Senders in a list. It is for people, and its length must not depend on the number of senders.
 TOP_LIMIT = 100
-# Ranking 100,000 senders keeps a worker from its messages for some 50 ms. Who asks again within these seconds gets the
-# last answer, so that a page which somebody reloads all the time costs about a hundredth of it.
+# Ranking 100,000 senders takes a worker 50 ms. A list is cached for these seconds, so that a page that is reloaded all
+# the time takes a hundredth of the worker's time.
 KEEP_SECONDS = 5.0
-# A worker answers after what is in its queue: seconds, if that is long. One that hangs in a module never does.
+# A worker answers after the batches in its queue, which can take seconds; while a module hangs, it does not answer.
 ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class TopList:
-    """The senders with the most, the first one first; and the workers that did not answer in time."""
+    """Senders, the highest value first, and the numbers of the workers that did not answer in time."""
 
     by: str
     senders: tuple[SenderCounters, ...]
@@ -36,22 +37,23 @@ class TopList:
 
 
 class TopSenders:
-    """Asks the lanes. For the reactor's thread."""
+    """Collects the ranking of all lanes. Methods are for the reactor's thread."""
 
     def __init__(self, lanes: Sequence[Lane], reactor: Any) -> None:
         self._lanes = lanes
         self._reactor = reactor
         self._lock = DeferredLock()
-        self._kept: dict[str, tuple[float, TopList]] = {}
-        # Lanes that have a question which they have not answered. They get no other: each would stay in their queue.
+        self._cache: dict[str, tuple[float, TopList]] = {}
+        # Lanes with an open question. They get no second one, because questions of a lane that hangs would pile up.
         self._asked: set[int] = set()
 
     def get(self, by: str) -> Deferred[TopList]:
-        """The :data:`TOP_LIMIT` first by a counter of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`.
+        """The first :data:`TOP_LIMIT` senders by a counter of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`.
 
-        It fires within :data:`ANSWER_SECONDS` for each call that is before it, and may be some seconds old.
+        Calls are answered one after another, each within :data:`ANSWER_SECONDS`; a list is at most :data:`KEEP_SECONDS`
+        old.
 
-        :raises ValueError: if there is no such counter.
+        :raises ValueError: if senders have no counter of that name.
         """
         if by not in SENDER_COUNTERS:
             raise ValueError(f"{by!r} is not one of {', '.join(SENDER_COUNTERS)}")
@@ -59,17 +61,17 @@ class TopSenders:
 
     async def _get(self, by: str) -> TopList:
         now = self._reactor.seconds()
-        kept = self._kept.get(by)
-        if kept is not None and now - kept[0] < KEEP_SECONDS:
-            return kept[1]
+        cached = self._cache.get(by)
+        if cached is not None and now - cached[0] < KEEP_SECONDS:
+            return cached[1]
         answers: dict[int, list[SenderCounters]] = {}
-        asked = [self._ask(lane, by, answers) for lane in self._lanes if lane.number not in self._asked]
-        await DeferredList(asked, consumeErrors=True)
-        found = [sender for answer in answers.values() for sender in answer]
-        senders = nlargest(TOP_LIMIT, found, key=attrgetter(by))
+        questions = [self._ask(lane, by, answers) for lane in self._lanes if lane.number not in self._asked]
+        await DeferredList(questions, consumeErrors=True)
+        ranked = [sender for answer in answers.values() for sender in answer]
+        senders = nlargest(TOP_LIMIT, ranked, key=attrgetter(by))
         silent = tuple(lane.number for lane in self._lanes if lane.number not in answers)
         top = TopList(by, tuple(senders), silent)
-        self._kept[by] = now, top
+        self._cache[by] = now, top
         return top
 
     def _ask(self, lane: Lane, by: str, answers: dict[int, list[SenderCounters]]) -> Deferred[None]:

@@ -60,12 +60,12 @@ LISTENER_COUNTERS = (
     ),
     Counter(
         "dropped_no_memory",
-        "Datagrams dropped because there was no memory for them.",
+        "Datagrams dropped after the read because of an exception, which is in the log.",
         "dropped_no_memory_datagrams",
         notable=True,
     ),
     Counter("dropped_bytes", "Bytes in the datagrams that the listener dropped.", "dropped_bytes"),
-    Counter("read_errors", "Reads of the socket that failed.", "read_errors", notable=True),
+    Counter("read_errors", "Failed reads of the socket; the reason is in the log.", "read_errors", notable=True),
 )
 
 #: What the reactor's thread counts of the queue of one worker.
@@ -94,12 +94,12 @@ WORKER_COUNTERS = (
     Counter("legacy", "Datagrams of legacy text.", "legacy_datagrams"),
     Counter(
         "dropped_duplicate",
-        "Datagrams dropped because they repeat a record that was received before.",
+        "Datagrams dropped because the record or fragment was received before.",
         "dropped_duplicate_datagrams",
         per_sender=True,
         notable=True,
     ),
-    Counter("dropped_empty", "Datagrams without a byte, dropped.", "dropped_empty_datagrams", notable=True),
+    Counter("dropped_empty", "Empty datagrams dropped.", "dropped_empty_datagrams", notable=True),
     Counter(
         "dropped_over_rate",
         "Datagrams dropped because the sender sent more than --rate allows.",
@@ -110,7 +110,7 @@ WORKER_COUNTERS = (
     # Not counted in `datagrams`.
     Counter(
         "dropped_error",
-        "Datagrams dropped because processing them raised an exception, which is in the log.",
+        "Datagrams dropped because of an exception, which is in the log.",
         "dropped_error_datagrams",
         notable=True,
     ),
@@ -134,13 +134,13 @@ WORKER_COUNTERS = (
     ),
     Counter(
         "malformed",
-        "Extended headers that contradict themselves; the datagram was read as legacy text.",
+        "Extended headers with a contradiction; the datagram was read as legacy text.",
         "malformed_headers",
         notable=True,
     ),
     Counter(
         "late",
-        "Messages delivered out of order: they arrived after the wait for them had ended.",
+        "Messages delivered out of order, after the time of --reorder.",
         "late_messages",
         per_sender=True,
         notable=True,
@@ -168,7 +168,7 @@ WORKER_COUNTERS = (
     ),
     Counter(
         "released_early",
-        "Held messages delivered because a bound on held messages was reached, before their time was over.",
+        "Held messages delivered early because a bound on held messages was reached.",
         "released_early_messages",
         notable=True,
     ),

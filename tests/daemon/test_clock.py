@@ -76,7 +76,7 @@ def test_a_step_of_the_clock(tmp_path: Path, step: int) -> None:
         finally:
             daemon.process.kill()
     assert daemon.process.returncode == 0
-    assert re.search("In all: 600 datagrams received, 600 messages", out)
+    assert re.search("Total: 600 datagrams received, 600 messages", out)
 
 
 def test_a_reactor_keeps_steady() -> None:

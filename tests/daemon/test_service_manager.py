@@ -163,7 +163,7 @@ def test_signal_during_the_start(tmp_path: Path, number: int, status: int) -> No
         with manager.pipe.open("w"):
             manager.process.send_signal(number)
         manager.wait_for_line("handled sent before the start")
-        manager.wait_for_line("In all: 1 datagrams received, 1 messages from 1 senders")
+        manager.wait_for_line("Total: 1 datagram received, 1 message from 1 sender")
         assert manager.process.wait(SECONDS) == status
 
 
@@ -192,7 +192,7 @@ def test_signals_during_the_stop(tmp_path: Path) -> None:
         assert manager.process.stdout is not None
         rest = manager.process.stdout.read()
         assert manager.process.wait(SECONDS) == 0
-    assert "In all: 1 datagrams received, 1 messages from 1 senders" in rest
+    assert "Total: 1 datagram received, 1 message from 1 sender" in rest
     assert "Traceback" not in rest
 
 
@@ -236,5 +236,5 @@ def test_exit_status(tmp_path: Path, number: int, status: int) -> None:
             assert process.wait(SECONDS) == status
         finally:
             process.kill()
-    assert "In all: 0 datagrams" in rest
+    assert "Total: 0 datagrams" in rest
     assert "Traceback" not in rest

@@ -122,8 +122,8 @@ def loaded(directory: Path, *options: str) -> Daemon:
 def account(out: str) -> dict[str, int]:
     """What the daemon says that it has received, and shed; and what the module says that it got."""
     module = got(out)
-    ((received, messages),) = re.findall(r"In all: (\d+) datagrams received, (\d+) messages", out)
-    assert "does not close" not in out
+    ((received, messages),) = re.findall(r"Total: (\d+) datagrams? received, (\d+) messages?", out)
+    assert "inconsistent" not in out
     assert "Traceback" not in out
     assert all(each["ordered"] for each in module["senders"].values())
     return {"received": int(received), "messages": int(messages), "module": sum(module["counts"])} | {
@@ -167,7 +167,7 @@ def test_the_end_with_a_full_queue(tmp_path: Path) -> None:
     daemon = loaded(tmp_path, "-w1", "--queue", "3000")
     load = Load(daemon.port)
     try:
-        assert "found the queue of worker 0 full" in daemon.line("(Datagrams are being lost: .*)")
+        assert "at the full queue of worker 0" in daemon.line("(Datagrams are being dropped: .*)")
         daemon.process.send_signal(signal.SIGTERM)
         out = daemon.end()
     finally:

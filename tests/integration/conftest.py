@@ -1,4 +1,4 @@
-"""For the tests that need a running reactor: each leaves it as it was, and none runs for ever."""
+"""Fixtures of the tests with a running reactor: each test cleans the reactor up, and has a time limit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.integration.leaks import LoggedErrors, clear_leftovers, logged_errors_of_a_test, snapshot
 
-# Seconds. A test may ask for another limit with @pytest.mark.timeout(...), of which this part is for the test itself:
-# pytest-timeout comes later and cannot end a Deferred that never fires, because the reactor catches what it raises.
+# Seconds. A test sets another limit with @pytest.mark.timeout(...), of which this part is for the test itself:
+# pytest-timeout cannot end a Deferred that never fires, because the reactor catches its exception.
 TIMEOUT = 20.0
 PART_OF_MARK = 0.8
 
 
 @pytest.fixture
 def logged_errors() -> Iterator[LoggedErrors]:
-    """The errors logged so far; a test that provokes some takes them out with ``logged_errors.flush(SomeError)``."""
+    """The errors logged so far; a test removes expected errors with ``logged_errors.flush(SomeError)``."""
     with logged_errors_of_a_test() as errors:
         yield errors
 
@@ -35,21 +35,21 @@ def _nothing_is_left_behind(logged_errors: LoggedErrors) -> Iterator[None]:
 
     before = snapshot(reactor)
     yield
-    # What was closed in the last moment of the test is closed in the reactor's next turns.
+    # Ports that the test closed at its end are closed in the reactor's next turns.
     for _turn in range(2):
         pytest_twisted.blockon(task.deferLater(reactor, 0))
-    found = clear_leftovers(reactor, before) + logged_errors.describe()
-    if found:
-        pytest.fail("the test left behind\n" + "\n".join(found), pytrace=False)
+    leftovers = clear_leftovers(reactor, before) + logged_errors.describe()
+    if leftovers:
+        pytest.fail("the test left behind\n" + "\n".join(leftovers), pytrace=False)
 
 
 def time_limit(mark: pytest.Mark | None) -> float:
-    """How many seconds a test has, by its mark if it has one."""
+    """The seconds of a test, by its mark if it has one."""
     return float(mark.args[0]) * PART_OF_MARK if mark and mark.args else TIMEOUT
 
 
 def _with_limit(result: Deferred[Any], limit: float, reactor: Any) -> Deferred[Any]:
-    """Cancel a Deferred at its time limit, and fail then, even if somebody took the cancellation for an answer."""
+    """Cancel a Deferred at its time limit, and fail even if the test caught the cancellation."""
     late = reactor.callLater(limit, result.cancel)
 
     def ended(outcome: Any) -> Any:
@@ -62,7 +62,7 @@ def _with_limit(result: Deferred[Any], limit: float, reactor: Any) -> Deferred[A
 
 
 def pytest_collection_finish() -> None:
-    """What is there before the tests is none of their leaks; looking through it takes more time than they do."""
+    """Exclude all objects of before the tests from the collections, which would take longer than the tests."""
     gc.collect()
     gc.freeze()
 
@@ -84,6 +84,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
             result = ensureDeferred(result)
         return _with_limit(result, limit, reactor) if isinstance(result, Deferred) else result
 
-    # What is called now returns a Deferred, whatever the mark of pytest_twisted says about the test.
+    # The wrapper returns a Deferred, so the mark of pytest_twisted no longer applies.
     vars(limited).pop("_pytest_twisted_mark", None)
     pyfuncitem.obj = limited

@@ -37,7 +37,7 @@ async def test_the_daemon_answers_from_its_own_port(address: str | None, sender:
             sender.sendto(extended("x", seq=7), ("127.0.0.1", port))
             answer = await deferToThread(sender.recvfrom, 2000)
     assert answer == (b"ncrx7", ("127.0.0.1", port))
-    assert "Of note: acks_sent 1" in log.lines()
+    assert "1 acknowledgement sent (acks_sent)" in log.lines()
 
 
 @needs_ipv6

@@ -1,4 +1,4 @@
-"""The fixture that watches over the integration tests catches each thing that it is there for."""
+"""The fixture of the integration tests catches each kind of leak."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_never_ends_in_a_coroutine():
     await defer.Deferred()
 
 @pytest_twisted.ensureDeferred
-async def test_takes_the_limit_for_an_answer():
+async def test_catches_the_cancellation():
     try:
         await defer.Deferred()
     except defer.CancelledError:
@@ -117,7 +117,7 @@ def test_timer_that_a_fixture_cancels(cancelled):
 
 
 def outcomes(tmp_path: Path, source: str) -> dict[str, str]:
-    """Run the tests of ``source`` under the fixture, in a process of its own; test name to its whole report."""
+    """The reports of the tests of ``source``, by name, run with the fixture in their own process."""
     file = tmp_path / "test_inner.py"
     file.write_text(source)
     done = subprocess.run(
@@ -138,7 +138,7 @@ def outcomes(tmp_path: Path, source: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_each_kind_of_leak_fails_its_test(tmp_path: Path) -> None:
-    """A timer, reader, thread, logged error, failed Deferred or endless wait fails its test, and no other test."""
+    """A timer, reader, thread, logged error, failed Deferred or endless wait fails its own test only."""
     assert outcomes(tmp_path, LEAKING) == {
         "test_timer": "PASSED ERROR",
         "test_looping_call": "PASSED ERROR",
@@ -150,19 +150,19 @@ def test_each_kind_of_leak_fails_its_test(tmp_path: Path) -> None:
         "test_logged_error_without_failure": "PASSED ERROR",
         "test_failed_deferred": "PASSED ERROR",
         "test_failed_deferred_of_a_coroutine": "PASSED ERROR",
-        "test_takes_the_limit_for_an_answer": "FAILED",
+        "test_catches_the_cancellation": "FAILED",
         "test_never_ends": "FAILED",
         "test_never_ends_in_a_coroutine": "FAILED",
     }
 
 
-def test_a_test_may_have_more_time() -> None:
-    """A test with a mark of pytest-timeout has most of that time, so that its Deferred ends before the process does."""
+def test_a_mark_sets_the_time_limit() -> None:
+    """A test with a mark of pytest-timeout has most of that time, so that its Deferred is cancelled first."""
     assert conftest.time_limit(None) == conftest.TIMEOUT
     assert conftest.TIMEOUT < conftest.time_limit(pytest.mark.timeout(100).mark) < 100
 
 
 @pytest.mark.slow
 def test_a_test_that_cleans_up_passes(tmp_path: Path) -> None:
-    """What is closed, cancelled, joined, flushed or awaited before the test's end is not held against it."""
+    """Ports, timers, threads and errors that are closed, cancelled, joined or flushed in time are no leaks."""
     assert set(outcomes(tmp_path, CLEAN).values()) == {"PASSED"}

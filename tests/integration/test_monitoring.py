@@ -30,12 +30,12 @@ from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, run
 from tests.support.loopback import Arrivals, needs_ipv6, send
 from tests.support.scripted_module import Script
 
-# Nothing here may leave the machine by way of somebody's proxy.
+# Requests must not leave the machine through a configured proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def port_of(service: NetconsdService) -> MonitoringPort:
-    """Its HTTP port."""
+    """The HTTP port of a service."""
     assert service._monitoring is not None
     return service._monitoring
 
@@ -52,25 +52,25 @@ def fetch(url: str, **headers: str) -> tuple[int, dict[str, str], str]:
 
 
 async def get(service: NetconsdService, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
-    """The same, of a service's port, while the reactor runs."""
+    """Status, headers and text of a page of a service, while the reactor runs."""
     url = port_of(service).url.replace("/metrics", path)
-    found: tuple[int, dict[str, str], str] = await deferToThread(fetch, url, **headers)
-    return found
+    page: tuple[int, dict[str, str], str] = await deferToThread(fetch, url, **headers)
+    return page
 
 
 def values(page: str) -> dict[str, float]:
     """The sums of each metric's values."""
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0) + sample.value
-    return found
+            sums[sample.name] = sums.get(sample.name, 0) + sample.value
+    return sums
 
 
 @pytest.mark.parametrize("metrics", ["0", "127.0.0.1:0", pytest.param("[::1]:0", marks=needs_ipv6)])
 @pytest_twisted.ensureDeferred
 async def test_metrics(metrics: str) -> None:
-    """What was received, delivered and lost is on the page while it runs; the log says where that is."""
+    """Received, delivered and lost messages are on the page while the service runs; the log has the page's URL."""
     module = Arrivals()
     with logging() as log:
         async with running({"module": module}, metrics=metrics) as service:
@@ -80,18 +80,18 @@ async def test_metrics(metrics: str) -> None:
             assert f"Metrics are at {port_of(service).url}" in log.lines()
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=")
-    found = values(page)
-    assert found["netconsd_received_datagrams_total"] == 3
-    assert found["netconsd_module_messages_total"] == found["netconsd_messages_total"] == 3
-    assert found["netconsd_lost_messages_total"] == 2
-    assert found["netconsd_senders"] == 1
-    assert found["netconsd_delivery_delay_seconds_count"] == 3
-    assert found["process_open_fds"] > 0
+    sums = values(page)
+    assert sums["netconsd_received_datagrams_total"] == 3
+    assert sums["netconsd_module_messages_total"] == sums["netconsd_messages_total"] == 3
+    assert sums["netconsd_lost_messages_total"] == 2
+    assert sums["netconsd_senders"] == 1
+    assert sums["netconsd_delivery_delay_seconds_count"] == 3
+    assert sums["process_open_fds"] > 0
 
 
 @pytest_twisted.ensureDeferred
 async def test_metrics_in_the_newer_format() -> None:
-    """Who asks for OpenMetrics gets that."""
+    """A client that accepts OpenMetrics gets that format."""
     async with running({}, metrics="0") as service:
         _, headers, page = await get(service, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert headers["Content-Type"].startswith("application/openmetrics-text")
@@ -99,8 +99,8 @@ async def test_metrics_in_the_newer_format() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_senders_with_the_most() -> None:
-    """The page lists them, by what one asks for, as many as one asks for."""
+async def test_the_top_senders() -> None:
+    """``by`` selects the counter that ranks the senders, and ``count`` the length of the list."""
     module = Arrivals()
     async with running({"module": module}, metrics="0") as service:
         send(service.port, *(extended(str(seq), seq=seq, msgid=seq) for seq in (1, 9)), sender="127.0.0.2")
@@ -109,12 +109,12 @@ async def test_the_senders_with_the_most() -> None:
         status, headers, page = await get(service, "/senders")
         _, _, by_loss = await get(service, "/senders?by=lost&count=1")
     assert (status, headers["Content-Type"]) == (200, "application/json")
-    found = json.loads(page)
-    assert [(sender["address"], sender["datagrams"]) for sender in found["senders"]] == [
+    ranking = json.loads(page)
+    assert [(sender["address"], sender["datagrams"]) for sender in ranking["senders"]] == [
         ("127.0.0.3", 3),
         ("127.0.0.2", 2),
     ]
-    assert found["workers_that_did_not_answer"] == []
+    assert ranking["workers_that_did_not_answer"] == []
     (worst,) = json.loads(by_loss)["senders"]
     assert (worst["address"], worst["lost"]) == ("127.0.0.2", 7)
     assert 0 <= worst["silent_seconds"] < PATIENCE
@@ -122,8 +122,8 @@ async def test_the_senders_with_the_most() -> None:
 
 @pytest.mark.parametrize("query", ["by=port", "by=", "count=-1", "count=1000", "count=%D9%A3", "by=%FF&count=x"])
 @pytest_twisted.ensureDeferred
-async def test_a_wrong_question(query: str) -> None:
-    """What cannot be asked for is one line that says what can be."""
+async def test_a_bad_query_of_senders(query: str) -> None:
+    """A bad query is status 400, and one line with the valid values."""
     async with running({}, metrics="0") as service:
         status, _, page = await get(service, f"/senders?{query}")
     assert status == 400
@@ -132,7 +132,7 @@ async def test_a_wrong_question(query: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_hangs_does_not_hang_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list comes without the senders of a worker whose module does not return, and its batch has an age."""
+    """The list is complete except for a worker whose module does not return, and the metrics show its call."""
     monkeypatch.setattr("netconsd.monitor.top_senders.ANSWER_SECONDS", 0.05)
     module = Blocked()
     async with running({"module": module}, workers=1, metrics="0") as service:
@@ -147,7 +147,7 @@ async def test_a_worker_that_hangs_does_not_hang_the_page(monkeypatch: pytest.Mo
 
 @pytest_twisted.ensureDeferred
 async def test_health_and_readiness() -> None:
-    """Healthy from the start; ready when messages are received, and no more when the stop has begun."""
+    """The service is healthy from its start, and ready while messages are received, until the stop begins."""
     ready: Deferred[None] = Deferred()
     module = Blocked()
     service = make({"slow": Script("slow", [], start=ready), "module": module}, metrics="0", workers=1)
@@ -168,7 +168,7 @@ async def test_health_and_readiness() -> None:
 
 
 class Refuses:
-    """A receiver that the system lets read nothing, until it is told otherwise."""
+    """A receiver whose reads fail while :attr:`refused` is set."""
 
     refused = True
 
@@ -188,7 +188,7 @@ class Refuses:
 async def test_a_listener_that_cannot_be_read_is_not_ready(
     monkeypatch: pytest.MonkeyPatch, logged_errors: LoggedErrors
 ) -> None:
-    """As long as every read fails the page says so, and so do the metrics; when one succeeds all is well again."""
+    """While reads fail, /readyz is 503 and the metrics show it; after a successful read, /readyz is 200 again."""
     from twisted.internet import reactor
 
     monkeypatch.setattr(Refuses, "refused", True)
@@ -206,8 +206,8 @@ async def test_a_listener_that_cannot_be_read_is_not_ready(
 
 
 @pytest_twisted.ensureDeferred
-async def test_workers_that_have_ended_at_the_stop_are_no_illness() -> None:
-    """While modules take their time to stop, the workers have ended as they should, and the page says ok."""
+async def test_workers_that_the_stop_has_ended_are_healthy() -> None:
+    """While modules stop, the workers have ended, and /healthz is 200."""
     stopping: Deferred[None] = Deferred()
     closed: Deferred[None] = Deferred()
 
@@ -228,8 +228,8 @@ async def test_workers_that_have_ended_at_the_stop_are_no_illness() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_worker_that_has_ended_is_no_health() -> None:
-    """If the thread of a worker is gone while messages are received, that is told."""
+async def test_a_worker_that_has_ended_is_unhealthy() -> None:
+    """If the thread of a worker has ended while messages are received, /healthz is 503."""
     async with running({}, metrics="0", workers=2) as service:
         service.lanes[1].running = False
         assert (await get(service, "/healthz"))[::2] == (503, "worker 1 has ended\n")
@@ -238,7 +238,7 @@ async def test_a_worker_that_has_ended_is_no_health() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_other_pages() -> None:
-    """The first page lists the others; what is not there is 404; nothing can be changed."""
+    """The first page lists the others; unknown pages are 404, and POST is 405."""
     async with running({}, metrics="0") as service:
         status, _, page = await get(service, "/")
         assert status == 200
@@ -255,7 +255,7 @@ async def test_other_pages() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_without_the_option_there_is_no_port() -> None:
-    """Nothing listens, unless somebody asks for it."""
+    """Without --metrics nothing listens."""
     async with running({}) as service:
         assert service._monitoring is None
         assert service.receiving
@@ -264,7 +264,7 @@ async def test_without_the_option_there_is_no_port() -> None:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A TCP port that somebody listens on."""
+    """A TCP port that another socket listens on."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", 0))
@@ -273,7 +273,7 @@ def taken() -> Iterator[int]:
 
 
 def test_a_port_that_is_taken(taken: int) -> None:
-    """It is one text that names the setting, and the UDP port is not bound then."""
+    """The error names the setting, and the UDP port is not bound."""
     service = make({}, metrics=str(taken))
     with pytest.raises(ConfigError, match=rf"^metrics: {taken} is in use already; stop the program that has it"):
         service.privilegedStartService()
@@ -281,14 +281,16 @@ def test_a_port_that_is_taken(taken: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "error", "told"),
+    ("metrics", "error", "reason"),
     [
         ("192.0.2.1:9100", None, "cannot be bound: Cannot assign requested address"),
         ("0", errno.EACCES, "may not be bound by this user; take a port from 1024 up or start as root"),
     ],
 )
-def test_a_port_that_cannot_be(metrics: str, error: int | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system says is told with the setting."""
+def test_a_port_that_cannot_be_bound(
+    metrics: str, error: int | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error has the setting and the system's reason."""
 
     class Refusing(socket.socket):
         def bind(self, address: Any) -> None:
@@ -298,11 +300,11 @@ def test_a_port_that_cannot_be(metrics: str, error: int | None, told: str, monke
         monkeypatch.setattr("netconsd.monitor.http.socket.socket", Refusing)
     with pytest.raises(ConfigError) as caught:
         make({}, metrics=metrics).privilegedStartService()
-    assert str(caught.value) == f"metrics: {metrics} {told}"
+    assert str(caught.value) == f"metrics: {metrics} {reason}"
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If prometheus_client is not there, it is said how to get it; without the option nobody misses it."""
+    """Without prometheus_client the error says how to install it; without --metrics it is not needed."""
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.setitem(sys.modules, "prometheus_client.exposition", None)
     with pytest.raises(ConfigError) as caught:
@@ -315,8 +317,8 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     service._close_sockets()
 
 
-def test_a_udp_port_that_is_taken_gives_the_other_back() -> None:
-    """If the daemon cannot receive, nobody holds the HTTP port."""
+def test_a_failed_start_releases_the_http_port() -> None:
+    """If the UDP port cannot be bound, the HTTP port is closed."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -331,8 +333,7 @@ def test_a_udp_port_that_is_taken_gives_the_other_back() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_connections_are_bounded_and_end_with_the_service() -> None:
-    """One beyond so many ends the oldest, so that nobody keeps the monitor out; at the stop all end, and the port is
-    free."""
+    """A connection beyond the limit ends the oldest one; the stop ends all, and the port is free."""
     service = make({}, metrics="0")
     service.startService()
     await service.started
@@ -347,14 +348,14 @@ async def test_connections_are_bounded_and_end_with_the_service() -> None:
 
     def connect() -> tuple[list[socket.socket], list[bool]]:
         opened = [socket.create_connection(where, PATIENCE) for _ in range(CONNECTIONS_LIMIT + 3)]
-        # The last one first: it is there when all are.
+        # The last one first: once it is accepted, all are.
         return opened, [is_answered(connection) for connection in opened[::-1]][::-1]
 
     opened, answered = await deferToThread(connect)
     assert answered == [False] * 3 + [True] * CONNECTIONS_LIMIT
     await service.stopService()
-    for each in opened:
-        each.close()
+    for connection in opened:
+        connection.close()
     assert is_free(where[1])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(where, PATIENCE)
@@ -362,12 +363,12 @@ async def test_connections_are_bounded_and_end_with_the_service() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_restart_gets_the_port_at_once() -> None:
-    """Connections of the last run, which the kernel remembers for a minute, do not keep the port."""
+    """Connections of the last run, which the kernel remembers for a minute, do not block the port."""
     async with running({}, metrics="0") as service:
         number = port_of(service).port
 
         def wait_for_the_end() -> bytes:
-            # The side that closes first is the one that remembers.
+            # The side that closes first is the one whose kernel remembers.
             with socket.create_connection(("127.0.0.1", number), PATIENCE) as connection:
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 with connection.makefile("rb") as answer:
@@ -379,8 +380,8 @@ async def test_a_restart_gets_the_port_at_once() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_long_body_is_not_taken() -> None:
-    """Who sends more than a few bytes with a request is cut off, instead of filling the disk."""
+async def test_a_long_body_ends_the_connection() -> None:
+    """A body longer than BODY_LIMIT ends the connection instead of filling the disk."""
     async with running({}, metrics="0") as service:
         where = ("127.0.0.1", port_of(service).port)
 
@@ -399,8 +400,8 @@ async def test_a_long_body_is_not_taken() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_goes_away_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not wait for its answer leaves nothing behind."""
+async def test_a_client_that_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that disconnects before its answer leaves nothing behind."""
     monkeypatch.setattr("netconsd.monitor.top_senders.ANSWER_SECONDS", 0.05)
     module = Blocked()
     async with running({"module": module}, workers=1, metrics="0") as service:
@@ -414,7 +415,7 @@ async def test_who_goes_away_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_requests_are_not_logged() -> None:
-    """A monitor that asks every few seconds does not fill the log."""
+    """Requests add no line to the log."""
     with logging() as log:
         async with running({}, metrics="0") as service:
             before = len(log.events)

@@ -156,7 +156,7 @@ async def test_garbage_ends_nothing(log: Log) -> None:
         send(service.port, extended("good"), sender="127.1.0.2")
         await module.number(1)
     assert "good" in module.texts
-    assert "empty 1" in log.lines()[-1]
+    assert any(line.endswith("(dropped_empty)") for line in log.lines())
 
 
 # Modules.
@@ -307,7 +307,7 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
     async with running({"module": module}, receiver=Trouble) as service:
         send(service.port, legacy("after"))
         await module.number(1)
-    assert log.lines()[-1] == "Of note: read_errors 5"
+    assert log.lines()[-1].startswith("5 failed reads ")
     # The first, second and fourth.
     assert len(logged_errors.flush(OSError)) == 3
 

@@ -200,7 +200,7 @@ async def test_the_start_is_announced(log: Log) -> None:
     """The log says where it listens, with how many listeners and workers, and which modules there are."""
     async with running({"a": RecordingModule(), "b": RecordingModule()}, workers=3) as service:
         port = service.port
-    assert f"listens on 127.0.0.1, UDP port {port}; 1 listener(s), 3 worker(s), modules: a, b" in log.lines()[0]
+    assert f"listens on 127.0.0.1, UDP port {port}; 1 listener, 3 workers, modules: a, b" in log.lines()[0]
     async with running({}, address=None):
         pass
     (text,) = [line for line in log.lines() if "all addresses" in line]
@@ -217,5 +217,5 @@ async def test_a_small_receive_buffer_is_warned_of(log: Log, monkeypatch: pytest
     async with running({}):
         pass
     (text,) = log.lines(LogLevel.warn)
-    assert "212992 of the 1048576 bytes" in text
+    assert "212992 bytes instead of 1048576" in text
     assert "sysctl -w net.core.rmem_max=1048576" in text

@@ -118,14 +118,15 @@ async def test_the_totals(log: Log) -> None:
         senders[number] += 1
     messages[lanes["127.0.0.1"]] += 1
     senders[lanes["127.0.0.1"]] += 1
-    listener, *workers_of, of_module, in_all, of_note = log.lines()[1:]
+    listener, *workers_of, of_module, total, duplicates, empty = log.lines()[1:]
     assert listener.startswith("Listener 0: 14 datagrams; octets ")
     for number, line in enumerate(workers_of):
-        assert line.startswith(f"Worker {number}: {messages[number]} messages from {senders[number]} senders")
+        assert line.startswith(f"Worker {number}: {messages[number]} messages from {senders[number]} sender")
     assert len(workers_of) == 2
     assert of_module.startswith("Module module: 10 messages in ")
-    assert in_all == "In all: 14 datagrams received, 10 messages from 4 senders"
-    assert of_note == "Of note: dropped_duplicate 3, dropped_empty 1"
+    assert total == "Total: 14 datagrams received, 10 messages from 4 senders"
+    assert duplicates.startswith("3 ") and duplicates.endswith("(dropped_duplicate)")
+    assert empty.startswith("1 ") and empty.endswith("(dropped_empty)")
 
 
 @pytest_twisted.ensureDeferred
@@ -150,8 +151,8 @@ async def test_which_modules_failed_is_told(log: Log, logged_errors: LoggedError
     assert len(logged_errors.flush(OSError)) == 2
     assert {call.worker for call in module.calls} == {0, 1}
     told = [
-        "Module bad: 21 calls failed of those for 20 messages",
-        "Module reloads: 1 calls failed of those for 20 messages",
+        "Module bad: 21 calls failed; it was called for 20 messages",
+        "Module reloads: 1 call failed; it was called for 20 messages",
     ]
     assert log.lines(LogLevel.warn) == told
     assert events[-3:] == [*told, "bad stop"]
@@ -168,7 +169,7 @@ async def test_what_was_shed_is_told(log: Log) -> None:
         # The stop reads them; a message has its place until it has been delivered.
         after_turns(3, module.release.set)
     assert module.texts == ["0", "1", "2"]
-    assert log.lines()[-1] == "Of note: dropped_queue_full 7"
+    assert log.lines()[-1].startswith("7 datagrams dropped because the queue ")
 
 
 @pytest_twisted.ensureDeferred
@@ -272,8 +273,8 @@ async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
         await service.stopService()
         assert not service.running
     assert module.texts == ["1", "2", "3"]
-    assert [line for line in log.lines() if line.startswith("In all")] == [
-        "In all: 1 datagrams received, 1 messages from 1 senders"
+    assert [line for line in log.lines() if line.startswith("Total")] == [
+        "Total: 1 datagram received, 1 message from 1 sender"
     ] * 3
 
 
@@ -301,7 +302,7 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
     (warning,) = [line for line in log.lines(LogLevel.warn) if "a module does not return" in line]
     # Datagrams, not places of the queue.
     assert "What is in its queue, 3 datagrams, is lost" in warning
-    assert log.lines()[-1] == "Of note: dropped_at_stop 3"
+    assert log.lines()[-1].startswith("3 messages dropped at the stop ")
     assert events[-1] == "module stop"
     release.set()
     (lane,) = workers.unfinished
@@ -320,7 +321,7 @@ async def test_a_module_that_never_stops_does_not_keep_it(log: Log) -> None:
     assert events[-2:] == ["stuck stop", "first stop"]
     (warning,) = log.lines(LogLevel.warn)
     assert warning.startswith("Module stuck has not stopped within 0.05 seconds")
-    assert "In all: 1 datagrams received, 1 messages from 1 senders" in log.lines()
+    assert "Total: 1 datagram received, 1 message from 1 sender" in log.lines()
 
 
 def join(name: str) -> None:

@@ -75,7 +75,7 @@ class Logging:
         out = "".join(self.daemon.seen) + self.daemon.end()
         assert self.daemon.process.returncode == 0
         assert "Traceback" not in out
-        assert f"In all: {self.sent} datagrams received, {self.sent} messages" in out
+        assert f"Total: {self.sent} datagrams received, {self.sent} messages" in out
         return out
 
 

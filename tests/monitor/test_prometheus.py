@@ -1,10 +1,9 @@
-"""Metrics: all of the ledger, well named, and nothing that a stranger can make grow."""
+"""The metrics: every counter under a well-formed name, and no label from the network."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,165 +13,138 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from netconsd.monitor.prometheus import LISTENER, WORKER, Process, registry
-from netconsd.monitor.snapshot import ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
-from netconsd.protocol.counters import COUNTERS, AckCounters, ListenerCounters, QueueCounters
-from netconsd.receive.histogram import Histogram
+from netconsd.monitor.prometheus import Process, registry
+from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS, Snapshot, WorkerSnapshot
+from netconsd.protocol.counters import LISTENER_COUNTERS
 from netconsd.settings import Settings
+from tests.support.snapshots import WORKER, full_snapshot, histogram
 
-# What Prometheus asks of names, and of what stands at their end (prometheus.io/docs/practices/naming).
+# Prometheus' rules for names and their last words (prometheus.io/docs/practices/naming).
 NAME = re.compile(r"netconsd(_[a-z]+)+")
 BASE_UNITS = {"seconds", "bytes"}
 NO_UNITS = {"milliseconds", "ms", "kilobytes", "octets", "usec", "minutes", "percent"}
 
 
-def sizes(*values: float) -> Histogram:
-    """A histogram that has seen these."""
-    histogram = Histogram((1.0, 10.0))
-    for value in values:
-        histogram.observe(value)
-    return histogram
-
-
-def full() -> Snapshot:
-    """Snapshot in which every number is another one."""
-    listener = {name: 100 + number for number, name in enumerate(LISTENER)}
-    worker = {name: 200 + number for number, name in enumerate(WORKER)}
-    return Snapshot(
-        (ListenerSnapshot(0, listener, sizes(1, 5, 50), 11, 12), ListenerSnapshot(1, listener, sizes(), 0, 0)),
-        (WorkerSnapshot(0, True, worker, 13, 14, sizes(0.5)), WorkerSnapshot(1, False, worker, 0, 0, sizes())),
-        (ModuleSnapshot("a", 0, False, 15, 16, 17, 1.5, 2.5), ModuleSnapshot('b"\n\\', 1, False, 0, 0, 0, 0.0, 0.0)),
-    )
-
-
-def text(accounts: Snapshot, render: Callable[..., bytes] = generate_latest) -> str:
+def text(snapshot: Snapshot, render: Callable[..., bytes] = generate_latest) -> str:
     """The page."""
-    return render(registry(lambda: accounts, Settings())).decode()
+    return render(registry(lambda: snapshot, Settings())).decode()
 
 
 def samples(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """All values by name and labels; each may be there once."""
-    found: dict[Any, float] = {}
+    """All values by name and labels, each once."""
+    values: dict[Any, float] = {}
     for family in parse(page):
         for sample in family.samples:
             key = sample.name, tuple(sorted(sample.labels.items()))
-            assert key not in found
-            found[key] = sample.value
-    return found
-
-
-def test_every_counter_is_a_metric() -> None:
-    """No counter of any counters is left out; so a new one needs a name here."""
-    assert set(LISTENER) == {field.name for field in fields(ListenerCounters)}
-    acks = {f"acks_{field.name}" for field in fields(AckCounters)}
-    assert set(WORKER) == {*COUNTERS, *(field.name for field in fields(QueueCounters)), *acks}
-    names = [name for name, _ in [*LISTENER.values(), *WORKER.values()]]
-    assert len(names) == len(set(names))
+            assert key not in values
+            values[key] = sample.value
+    return values
 
 
 def test_every_counter_has_its_value() -> None:
-    """Each counter of each listener and worker is on the page with its number."""
-    found = samples(text(full()))
-    accounts = full()
-    for counter, (name, _) in LISTENER.items():
-        assert found[f"{name}_total", (("listener", "0"),)] == accounts.listeners[0].counters[counter]
-    for counter, (name, _) in WORKER.items():
-        assert found[f"{name}_total", (("worker", "1"),)] == accounts.workers[0].counters[counter]
+    """Each counter of each listener, worker and module is on the page with its number."""
+    values = samples(text(full_snapshot()))
+    listener, _ = full_snapshot().listeners
+    for row in LISTENER_COUNTERS:
+        assert values[f"netconsd_{row.metric}_total", (("listener", "0"),)] == listener.counters[row.name]
+    _, worker = full_snapshot().workers
+    for row in WORKER_ROWS:
+        assert values[f"netconsd_{row.metric}_total", (("worker", "1"),)] == worker.counters[row.name]
+    module, _ = full_snapshot().modules
+    for row in MODULE_COUNTERS:
+        labels = (("module", "a"), ("worker", "0"))
+        assert values[f"netconsd_{row.metric}_total", labels] == getattr(module, row.name)
 
 
 def test_the_other_metrics() -> None:
-    """Queues, senders, modules, the receive buffer and the limits are there, too."""
-    found = samples(text(full()))
+    """The page has gauges of queues, senders, modules and the receive buffer, and the limits."""
+    values = samples(text(full_snapshot()))
     worker, listener = (("worker", "0"),), (("listener", "0"),)
     module = (("module", "a"), ("worker", "0"))
-    assert found["netconsd_queue_places", worker] == 13
-    assert found["netconsd_senders", worker] == 14
-    assert found["netconsd_worker_alive", worker] == 1
-    assert found["netconsd_worker_alive", (("worker", "1"),)] == 0
-    assert found["netconsd_receive_buffer_used_bytes", listener] == 11
-    assert found["netconsd_receive_buffer_size_bytes", listener] == 12
-    assert found["netconsd_module_messages_total", module] == 15
-    assert found["netconsd_module_errors_total", module] == 16
-    assert found["netconsd_module_batches_total", module] == 17
-    assert found["netconsd_module_seconds_total", module] == 1.5
-    assert found["netconsd_module_call_seconds", module] == 2.5
-    assert found["netconsd_queue_places_limit", ()] == Settings().queue
-    assert found["netconsd_senders_limit", ()] == Settings().max_sources / Settings().workers
-    assert any(name == "netconsd_build_info" for name, _ in found)
-    assert any(name == "process_resident_memory_bytes" for name, _ in found)
+    assert values["netconsd_queue_places", worker] == 13
+    assert values["netconsd_senders", worker] == 14
+    assert values["netconsd_worker_alive", worker] == 1
+    assert values["netconsd_worker_alive", (("worker", "1"),)] == 0
+    assert values["netconsd_receive_buffer_used_bytes", listener] == 11
+    assert values["netconsd_receive_buffer_size_bytes", listener] == 12
+    assert values["netconsd_module_call_seconds", module] == 2.5
+    assert values["netconsd_queue_places_limit", ()] == Settings().queue
+    assert values["netconsd_senders_limit", ()] == Settings().max_sources / Settings().workers
+    assert any(name == "netconsd_build_info" for name, _ in values)
+    assert any(name == "process_resident_memory_bytes" for name, _ in values)
 
 
 def test_histograms_are_cumulative() -> None:
-    """Each bucket has all values up to its bound; the last one has all; the sum is that of the values."""
-    found = samples(text(full()))
+    """Each bucket counts all values up to its bound, and the last bucket counts all values."""
+    values = samples(text(full_snapshot()))
     bounds = ("1.0", "10.0", "+Inf")
-    buckets = [found["netconsd_batch_datagrams_bucket", (("le", le), ("listener", "0"))] for le in bounds]
+    buckets = [values["netconsd_batch_datagrams_bucket", (("le", le), ("listener", "0"))] for le in bounds]
     assert buckets == [1, 2, 3]
-    assert found["netconsd_batch_datagrams_count", (("listener", "0"),)] == 3
-    assert found["netconsd_batch_datagrams_sum", (("listener", "0"),)] == 56
-    assert found["netconsd_delivery_delay_seconds_sum", (("worker", "0"),)] == 0.5
+    assert values["netconsd_batch_datagrams_count", (("listener", "0"),)] == 3
+    assert values["netconsd_batch_datagrams_sum", (("listener", "0"),)] == 56
+    assert values["netconsd_delivery_delay_seconds_sum", (("worker", "0"),)] == 0.5
 
 
 @pytest.mark.parametrize(("render", "read"), [(generate_latest, parse), (generate_openmetrics, parse_openmetrics)])
-def test_the_names_are_as_they_should_be(render: Any, read: Any) -> None:
-    """In both formats: counters end in _total and nothing else does, units are base units, everything has a help text,
-    no label stands twice, and the parsers of the client library take it."""
-    page = text(full(), render)
+def test_names_follow_the_rules_of_prometheus(render: Any, read: Any) -> None:
+    """In both formats the client library parses the page, only counters end in _total, units are base units, and every
+    metric has a help text."""
+    page = text(full_snapshot(), render)
     for family in read(page):
         if family.name.startswith("process_"):
             continue
         assert NAME.fullmatch(family.name), family.name
         assert family.documentation.endswith("."), family.name
         assert not NO_UNITS & set(family.name.split("_")), family.name
-        assert not family.name.endswith("_total"), f"{family.name}: the parser takes it off"
+        assert not family.name.endswith("_total"), f"{family.name}: the parser removes it"
         for sample in family.samples:
             assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
         if BASE_UNITS & set(family.name.split("_")):
             assert family.name.rsplit("_", 1)[1] in BASE_UNITS, f"{family.name}: the unit comes last"
 
 
-def test_the_labels_are_bounded() -> None:
+def test_labels_are_bounded() -> None:
     """Labels are numbers of listeners and workers, names of modules, bounds of histograms and the build."""
-    labels = {label for _, pairs in samples(text(full())) for label, _ in pairs}
+    labels = {label for _, pairs in samples(text(full_snapshot())) for label, _ in pairs}
     assert labels == {"listener", "worker", "module", "le", "kind", "version"}
 
 
-def test_a_name_of_a_module_cannot_break_the_page() -> None:
-    """Quotes, newlines and backslashes in a name come out as they went in."""
-    found = samples(text(full()))
-    assert found["netconsd_module_messages_total", (("module", 'b"\n\\'), ("worker", "1"))] == 0
+def test_names_of_modules_are_escaped() -> None:
+    """Quotes, newlines and backslashes in a name are escaped."""
+    values = samples(text(full_snapshot()))
+    assert values["netconsd_module_messages_total", (("module", 'b"\n\\'), ("worker", "1"))] == 0
 
 
 def test_huge_numbers() -> None:
-    """What forged sequence numbers add up to is on the page."""
-    worker = WorkerSnapshot(0, True, dict.fromkeys(WORKER, 2**70), 0, 0, sizes())
-    found = samples(text(Snapshot((), (worker,))))
-    assert found["netconsd_missing_messages_total", (("worker", "0"),)] == 2.0**70
+    """Sums of forged sequence numbers beyond 64 bits are on the page."""
+    worker = WorkerSnapshot(0, True, dict.fromkeys(WORKER, 2**70), 0, 0, histogram())
+    values = samples(text(Snapshot((), (worker,))))
+    assert values["netconsd_missing_messages_total", (("worker", "0"),)] == 2.0**70
 
 
 def test_a_daemon_that_has_not_started() -> None:
-    """Without listeners and workers there is a page, too."""
+    """Without listeners and workers the page has the limits."""
     assert samples(text(Snapshot()))["netconsd_senders_limit", ()] == Settings().max_sources / Settings().workers
 
 
 def test_one_snapshot_per_page() -> None:
-    """All numbers of a page are of one time; and making the registry takes none."""
+    """A page takes one snapshot, and a new registry takes none."""
     taken: list[Snapshot] = []
 
     def snapshot() -> Snapshot:
-        taken.append(full())
+        taken.append(full_snapshot())
         return taken[-1]
 
-    made = registry(snapshot, Settings())
+    collectors = registry(snapshot, Settings())
     assert taken == []
-    generate_latest(made)
+    generate_latest(collectors)
     assert len(taken) == 1
 
 
-def test_what_linux_says_without_the_rest_of_proc(tmp_path: Path) -> None:
-    """Under a unit with ProcSubset=pid, /proc has processes and no more; the metrics of the process are all there."""
+def test_process_metrics_without_the_rest_of_proc(tmp_path: Path) -> None:
+    """Under a unit with ProcSubset=pid, /proc contains only processes, and all metrics of the process exist."""
     (tmp_path / "self").symlink_to("/proc/self")
-    hidden, seen = (
+    hidden, visible = (
         {
             sample.name: sample.value
             for family in Process(registry=None, proc=proc).collect()
@@ -180,7 +152,7 @@ def test_what_linux_says_without_the_rest_of_proc(tmp_path: Path) -> None:
         }
         for proc in (str(tmp_path), "/proc")
     )
-    assert hidden.keys() == seen.keys()
+    assert hidden.keys() == visible.keys()
     assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"} <= hidden.keys()
-    # The kernel tells the time of its boot in whole seconds.
-    assert abs(hidden["process_start_time_seconds"] - seen["process_start_time_seconds"]) < 2
+    # The kernel reports its boot time in whole seconds.
+    assert abs(hidden["process_start_time_seconds"] - visible["process_start_time_seconds"]) < 2

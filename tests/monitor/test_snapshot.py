@@ -1,4 +1,4 @@
-"""Snapshot: after everything was delivered, what came in is what went out and what is counted."""
+"""Snapshots: their values, and the sums of the counters after everything was delivered."""
 
 from __future__ import annotations
 
@@ -15,31 +15,18 @@ from zope.interface import implementer
 from netconsd.interfaces import ICountsLosses, ITakesLegacyDatagrams
 from netconsd.monitor.snapshot import Snapshot, WorkerSnapshot, take
 from netconsd.outputs.runner import Outputs
-from netconsd.protocol.counters import COUNTERS, ListenerCounters
+from netconsd.protocol.counters import COUNTERS
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, source
 from tests.support.scripted_lane import SameThread, run
 from tests.support.scripted_module import Script
+from tests.support.snapshots import FakeReader
 from tests.support.traffic import datagrams
 
 KEYS = [source(f"192.0.2.{number}").key for number in range(4)]
-NOBODY: Any = object()
-
-
-class Reader:
-    """In place of a reader: what it has counted."""
-
-    def __init__(self) -> None:
-        self.counters = ListenerCounters()
-        self.sizes = Histogram((1.0,))
-        self.buffer_used = self.buffer_size = 0
-        self.failing = False
-        self.looks = 0
-
-    def look(self) -> None:
-        self.looks += 1
+NO_REACTOR: Any = object()
 
 
 @implementer(ITakesLegacyDatagrams)
@@ -48,12 +35,12 @@ class Whole(RecordingModule):
 
 
 class Daemon:
-    """A reader, a lane that runs when it is stopped, and modules."""
+    """A reader, a lane that runs at its stop, and modules."""
 
     def __init__(self, queue: int = 1000, **modules: Any) -> None:
         self.outputs = Outputs(modules, 1)
-        Deferred.fromCoroutine(self.outputs.start(NOBODY))
-        self.reader = Reader()
+        Deferred.fromCoroutine(self.outputs.start(NO_REACTOR))
+        self.reader = FakeReader()
         self.lane = Lane(
             0, self.outputs.deliver, Settings(workers=1, queue=queue), clock=lambda: 0.0, thread=SameThread,
             legacy_datagrams=self.outputs.legacy_datagrams,
@@ -69,12 +56,13 @@ class Daemon:
         return take(readers, [self.lane], self.outputs.started, now)
 
 
-BATCHES = st.lists(st.lists(st.tuples(st.integers(0, 3), datagrams), min_size=1, max_size=10), max_size=10)
+RECORDS = st.builds(lambda text, seq: extended(text, seq=seq), st.text(max_size=30), st.integers(0, 40))
+BATCHES = st.lists(st.lists(st.tuples(st.integers(0, 3), RECORDS | datagrams), min_size=1, max_size=10), max_size=10)
 
 
 @given(BATCHES, st.integers(1, 40))
-def test_they_add_up_whatever_arrives(batches: list[list[tuple[int, bytes]]], queue: int) -> None:
-    """Any datagrams, a queue that is too short, modules of either kind and one that fails: nothing is unaccounted."""
+def test_sums_hold_after_any_datagrams(batches: list[list[tuple[int, bytes]]], queue: int) -> None:
+    """With any datagrams, a short queue, modules of both kinds and a failing one, every datagram has one outcome."""
     daemon = Daemon(queue, lines=RecordingModule(), whole=Whole(), broken=Script("broken", [], handle=ValueError()))
     vars(daemon.outputs)["_reactor"] = None
     for number, batch in enumerate(batches):
@@ -83,19 +71,19 @@ def test_they_add_up_whatever_arrives(batches: list[list[tuple[int, bytes]]], qu
     (worker,) = before.workers
     assert before.received == worker.queued + before.total("dropped_queue_full")
     run(daemon.lane)
-    accounts = daemon.take()
-    assert accounts.inconsistencies() == []
-    assert accounts.received == sum(map(len, batches))
-    assert accounts.total("datagrams") == accounts.received + accounts.workers[0].counters["datagrams"]
-    (worker,) = accounts.workers
+    snapshot = daemon.take()
+    assert snapshot.inconsistencies() == []
+    assert snapshot.received == sum(map(len, batches))
+    assert snapshot.total("datagrams") == snapshot.received + snapshot.workers[0].counters["datagrams"]
+    (worker,) = snapshot.workers
     assert (worker.queued, worker.held, worker.places) == (0, 0, 0)
-    messages = {module.name: module.messages for module in accounts.modules}
-    assert messages["lines"] == messages["broken"] == accounts.total("messages")
-    assert {module.name: module.errors for module in accounts.modules} == messages | {"lines": 0, "whole": 0}
+    messages = {module.name: module.messages for module in snapshot.modules}
+    assert messages["lines"] == messages["broken"] == snapshot.total("messages")
+    assert {module.name: module.errors for module in snapshot.modules} == messages | {"lines": 0, "whole": 0}
 
 
 def drained() -> Daemon:
-    """One that has delivered two messages."""
+    """A daemon that has delivered two messages."""
     daemon = Daemon(module=RecordingModule())
     daemon.receive([(0, extended("1", seq=1)), (0, extended("2", seq=2))])
     run(daemon.lane)
@@ -103,7 +91,7 @@ def drained() -> Daemon:
 
 
 @pytest.mark.parametrize(
-    ("counter", "told"),
+    ("counter", "lines"),
     [
         (
             "queued",
@@ -129,8 +117,8 @@ def drained() -> Daemon:
             "octets",
             [
                 (
-                    "octets received 32 is not dropped_bytes + dropped_queue_full_bytes + "
-                    "dropped_error_bytes + octets taken 33"
+                    "bytes received 32 is not dropped_bytes + dropped_queue_full_bytes + "
+                    "dropped_error_bytes + bytes processed 33"
                 )
             ],
         ),
@@ -138,8 +126,8 @@ def drained() -> Daemon:
             "dropped_queue_full_bytes",
             [
                 (
-                    "octets received 32 is not dropped_bytes + dropped_queue_full_bytes + "
-                    "dropped_error_bytes + octets taken 33"
+                    "bytes received 32 is not dropped_bytes + dropped_queue_full_bytes + "
+                    "dropped_error_bytes + bytes processed 33"
                 )
             ],
         ),
@@ -156,45 +144,45 @@ def drained() -> Daemon:
         ("lines", ["worker 0: messages 2 is not whole + reassembled + lines 3"]),
     ],
 )
-def test_what_does_not_add_up_is_told(counter: str, told: list[str]) -> None:
-    """One more of any counter that takes part in an equation is a line that names it and both numbers."""
-    accounts = drained().take()
-    assert accounts.inconsistencies() == []
-    accounts.workers[0].counters[counter] += 1
-    assert accounts.inconsistencies() == told
+def test_a_wrong_counter_is_an_inconsistency(counter: str, lines: list[str]) -> None:
+    """If a counter of a sum is wrong by one, a line has the sum's names and both numbers."""
+    snapshot = drained().take()
+    assert snapshot.inconsistencies() == []
+    snapshot.workers[0].counters[counter] += 1
+    assert snapshot.inconsistencies() == lines
 
 
-@pytest.mark.parametrize("fate", ["dropped_bad_address", "dropped_not_allowed", "dropped_no_memory"])
-def test_what_a_listener_rejects_adds_up(fate: str) -> None:
-    """A datagram that goes to no worker has one of three fates, and its bytes are counted with it."""
+@pytest.mark.parametrize("outcome", ["dropped_bad_address", "dropped_not_allowed", "dropped_no_memory"])
+def test_datagrams_that_a_listener_drops_are_in_the_sums(outcome: str) -> None:
+    """A datagram that no worker gets is counted under one of three reasons, with its bytes."""
     daemon = drained()
     daemon.reader.counters.datagrams += 1
     daemon.reader.counters.octets += 9
-    setattr(daemon.reader.counters, fate, 1)
+    setattr(daemon.reader.counters, outcome, 1)
     daemon.reader.counters.dropped_bytes += 9
     assert daemon.take().inconsistencies() == []
 
 
-def test_a_module_that_missed_a_message_is_told() -> None:
-    """Every module has to have been handed every message."""
-    accounts = drained().take()
-    missed = replace(accounts.modules[0], messages=1)
-    assert replace(accounts, modules=(missed,)).inconsistencies() == ["worker 0, module module: 1 messages of 2"]
+def test_a_message_that_a_module_missed_is_an_inconsistency() -> None:
+    """Each module must have been called for every message."""
+    snapshot = drained().take()
+    module = replace(snapshot.modules[0], messages=1)
+    assert replace(snapshot, modules=(module,)).inconsistencies() == ["worker 0, module module: 1 messages of 2"]
 
 
-def test_what_is_still_queued_does_not_add_up() -> None:
-    """A worker whose thread is gone and whose queue is not dropped_empty has lost something."""
+def test_a_queue_that_is_not_empty_is_an_inconsistency() -> None:
+    """A worker whose thread has ended must have emptied its queue."""
     daemon = Daemon()
     daemon.receive([(0, b"text")])
     assert daemon.take().inconsistencies() == [
-        "octets received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + octets taken 0",
+        "bytes received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + bytes processed 0",
         "worker 0: queued 1 is not datagrams + dropped_error 0",
-        "worker 0: 1 places of its queue are taken",
+        "worker 0: 1 places of its queue are in use",
     ]
 
 
-def test_a_worker_that_is_busy_is_not_asked() -> None:
-    """Of one that hangs in a module, nothing is said; what the listeners gave away is known all the same."""
+def test_a_busy_worker_is_left_out_of_the_sums() -> None:
+    """A worker that hangs in a module is not checked; the listeners' counters are."""
     daemon = Daemon(module=RecordingModule())
     daemon.receive([(0, b"text")])
     daemon.lane.running = True
@@ -208,27 +196,27 @@ def test_a_worker_that_is_busy_is_not_asked() -> None:
     ]
 
 
-def test_a_module_that_has_a_batch() -> None:
-    """As long as a module has a batch, its account says since when; it has taken none of it yet."""
-    seen: list[Snapshot] = []
+def test_a_busy_module() -> None:
+    """During a batch a module has the seconds since its call, and none of the batch's messages."""
+    snapshots: list[Snapshot] = []
 
     class Busy(RecordingModule):
         def handle(self, worker: int, message: Any) -> None:
             called_at = daemon.outputs.started[0].counters[0].called_at
-            seen.append(daemon.take(called_at + 5.0))
+            snapshots.append(daemon.take(called_at + 5.0))
 
     daemon = Daemon(busy=Busy())
     daemon.receive([(0, b"text\n")])
     run(daemon.lane)
-    (meanwhile,) = seen[0].modules
-    assert (meanwhile.messages, meanwhile.busy_seconds) == (0, 5.0)
+    (during,) = snapshots[0].modules
+    assert (during.messages, during.busy_seconds) == (0, 5.0)
     (afterwards,) = daemon.take().modules
     assert (afterwards.messages, afterwards.batches, afterwards.busy_seconds) == (1, 1, 0.0)
 
 
 @implementer(ICountsLosses)
 class Losing(RecordingModule):
-    """A module that loses each message of the first worker, or does not even know."""
+    """A module that counts each message as lost, or fails to count."""
 
     def __init__(self, failing: bool = False) -> None:
         super().__init__()
@@ -240,27 +228,27 @@ class Losing(RecordingModule):
         return len(self.calls)
 
 
-def test_what_a_module_has_lost() -> None:
-    """A module that knows what it has lost is asked; what it raises then is logged, and is no loss."""
+def test_losses_of_modules() -> None:
+    """A module's own count of losses is in the snapshot; an exception of it is logged, and counts as 0."""
     daemon = Daemon(good=RecordingModule(), losing=Losing(), failing=Losing(failing=True))
     daemon.receive([(0, extended("1", seq=1)), (0, extended("2", seq=2))])
     run(daemon.lane)
-    told: list[str] = []
-    vars(daemon.outputs.started[2])["_report"] = lambda failure, name, unreported: told.append(
+    reports: list[str] = []
+    vars(daemon.outputs.started[2])["_report"] = lambda failure, name, unreported: reports.append(
         f"{name} {failure.value}"
     )
-    accounts = daemon.take()
-    assert [module.lost for module in accounts.modules] == [0, 2, 0]
-    assert accounts.inconsistencies() == []
-    assert told == ["failing unknown"]
+    snapshot = daemon.take()
+    assert [module.lost for module in snapshot.modules] == [0, 2, 0]
+    assert snapshot.inconsistencies() == []
+    assert reports == ["failing unknown"]
 
 
-def test_what_a_worker_leaves_that_did_not_end() -> None:
-    """What is in its queue, and what waits, is abandoned, if its thread is there; else that is a defect, and told."""
+def test_a_worker_that_the_stop_did_not_end() -> None:
+    """If its thread is alive, its queued datagrams and held messages are ``dropped_at_stop``."""
     daemon = Daemon(module=RecordingModule())
     daemon.receive([(0, extended(str(seq), seq=seq)) for seq in (1, 3)])
     assert daemon.lane._turn()
-    daemon.receive([(0, b"never looked at")] * 3)
+    daemon.receive([(0, b"not processed")] * 3)
     daemon.lane.running = True
     (worker,) = daemon.take().workers
     assert (worker.queued, worker.held, worker.dropped_at_stop, daemon.lane.waiting) == (3, 1, 4, 3)
@@ -268,8 +256,8 @@ def test_what_a_worker_leaves_that_did_not_end() -> None:
     assert daemon.take().workers[0].dropped_at_stop == 0
 
 
-def test_what_is_held_is_known() -> None:
-    """Messages behind a gap are in no module yet, and in ``held``."""
+def test_held_messages() -> None:
+    """Messages behind a gap are in ``held`` until they are delivered."""
     held: list[int] = []
     daemon = Daemon(module=RecordingModule())
     daemon.receive([(0, extended(str(seq), seq=seq)) for seq in (1, 3, 4)])
@@ -278,8 +266,8 @@ def test_what_is_held_is_known() -> None:
     assert held == [2]
 
 
-def test_a_snapshot_stays() -> None:
-    """What is counted later is not in accounts taken before; the kernel is asked for each."""
+def test_a_snapshot_does_not_change() -> None:
+    """Later counts are not in a snapshot; each snapshot reads the kernel's counter once."""
     daemon = drained()
     first = daemon.take()
     daemon.lane.counters.whole += 1
@@ -291,13 +279,8 @@ def test_a_snapshot_stays() -> None:
     assert daemon.reader.looks == 1
 
 
-def test_nothing_adds_up_to_nothing() -> None:
-    """Without a daemon there is nothing to account for."""
-    assert (Snapshot().inconsistencies(), Snapshot().received, Snapshot().total("lost")) == ([], 0, 0)
-
-
-def test_numbers_of_different_moments_are_never_negative() -> None:
-    """Counters read while the worker counts can be a moment apart, and then nothing is queued or held."""
+def test_differences_are_never_negative() -> None:
+    """Counters that were read while the worker counted may be a moment apart; then nothing is queued or held."""
     counters = dict.fromkeys([*COUNTERS, "queued", "dropped_queue_full"], 0) | {
         "messages": 5,
         "whole": 4,

@@ -1,4 +1,4 @@
-"""The top list: each worker ranks its own senders, once in a while, and one that hangs is not waited for."""
+"""The list of senders: ranked by each worker, cached, and complete except for workers that hang."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from netconsd.monitor.top_senders import ANSWER_SECONDS, KEEP_SECONDS, TOP_LIMIT, TopList, TopSenders
-from netconsd.protocol.counters import SenderCounters, WorkerCounters
+from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
 from netconsd.protocol.table import SourceTable
 from netconsd.testing import extended, source
 
 
 class Reactor(Clock):
-    """Time that is moved by hand; what threads want is called at once."""
+    """A clock that tests advance; calls from threads are made at once."""
 
     def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:  # noqa: N802
         function(*arguments)
 
 
 class Lane:
-    """In place of a lane: answers when it is told to."""
+    """Stands for a lane: answers at once, or on ``answer`` if it hangs."""
 
     def __init__(self, number: int, *senders: int) -> None:
         self.number = number
@@ -47,55 +47,55 @@ class Lane:
 
 
 def make(*lanes: Any) -> tuple[Reactor, TopSenders]:
-    """A top list and its clock."""
+    """A ranking of these lanes, and its clock."""
     reactor = Reactor()
     return reactor, TopSenders(lanes, reactor)
 
 
-def got(deferred: Deferred[TopList]) -> TopList:
-    """What it has fired with."""
+def result_of(deferred: Deferred[TopList]) -> TopList:
+    """The result of a Deferred that has fired."""
     results: list[TopList] = []
     deferred.addCallback(results.append)
-    assert results, "it waits"
+    assert results, "it has not fired"
     return results[0]
 
 
-def places(top: TopList) -> list[tuple[str, int]]:
-    """Address and datagrams of each."""
+def ranks(top: TopList) -> list[tuple[str, int]]:
+    """Address and datagrams of each sender."""
     return [(sender.address, sender.datagrams) for sender in top.senders]
 
 
 def test_the_senders_of_all_workers_are_ranked_together() -> None:
-    """Whoever has the most comes first, whichever worker has it."""
+    """The sender with the highest value is the first, whichever worker has it."""
     _, top = make(Lane(0, 1, 5), Lane(1, 3))
-    assert places(got(top.get("datagrams"))) == [("10.0.0.1", 5), ("10.1.0.0", 3), ("10.0.0.0", 1)]
-    assert isinstance(got(top.get("datagrams")).senders[0], SenderCounters)
+    assert ranks(result_of(top.get("datagrams"))) == [("10.0.0.1", 5), ("10.1.0.0", 3), ("10.0.0.0", 1)]
+    assert isinstance(result_of(top.get("datagrams")).senders[0], SenderCounters)
 
 
 def test_the_list_is_bounded() -> None:
-    """However many senders there are, the list has so many entries."""
+    """However many senders there are, the list has :data:`TOP_LIMIT` entries."""
     _, top = make(Lane(0, *[1] * 150), Lane(1, *[2] * 150))
-    found = got(top.get("datagrams"))
-    assert len(found.senders) == TOP_LIMIT
-    assert {sender.datagrams for sender in found.senders} == {2}
+    ranking = result_of(top.get("datagrams"))
+    assert len(ranking.senders) == TOP_LIMIT
+    assert {sender.datagrams for sender in ranking.senders} == {2}
 
 
-def test_who_asks_again_gets_the_last_answer() -> None:
-    """Reloading the page costs the workers nothing, until the answer is some seconds old; each counter is by itself."""
+def test_the_list_is_cached() -> None:
+    """For :data:`KEEP_SECONDS` the workers are not asked again; each counter has its own cache."""
     lane = Lane(0, 1)
     reactor, top = make(lane)
-    first = got(top.get("datagrams"))
+    first = result_of(top.get("datagrams"))
     reactor.advance(KEEP_SECONDS * 0.99)
-    assert got(top.get("datagrams")) is first
+    assert result_of(top.get("datagrams")) is first
     assert lane.asked == 1
-    assert got(top.get("lost")).by == "lost"
+    assert result_of(top.get("lost")).by == "lost"
     reactor.advance(KEEP_SECONDS * 0.02)
-    assert got(top.get("datagrams")) is not first
+    assert result_of(top.get("datagrams")) is not first
     assert lane.asked == 3
 
 
-def test_a_worker_that_hangs_is_named_and_not_waited_for() -> None:
-    """After some seconds the others' senders are there, and it is said which worker's are not."""
+def test_a_worker_that_hangs_is_named() -> None:
+    """After :data:`ANSWER_SECONDS` the list has the other workers' senders, and the number of the worker that hangs."""
     stuck = Lane(1, 3)
     stuck.hangs = True
     reactor, top = make(Lane(0, 1), stuck)
@@ -103,31 +103,31 @@ def test_a_worker_that_hangs_is_named_and_not_waited_for() -> None:
     reactor.advance(ANSWER_SECONDS * 0.99)
     assert isinstance(answer.result, Deferred)
     reactor.advance(ANSWER_SECONDS * 0.02)
-    found = got(answer)
-    assert (places(found), found.silent) == ([("10.0.0.0", 1)], (1,))
+    ranking = result_of(answer)
+    assert (ranks(ranking), ranking.silent) == ([("10.0.0.0", 1)], (1,))
     assert not reactor.getDelayedCalls()
 
 
-def test_a_worker_that_hangs_has_one_question_at_most() -> None:
-    """However often it is asked for, the queue of a worker that hangs does not grow; when it answers, it is back."""
+def test_a_worker_that_hangs_has_at_most_one_question() -> None:
+    """Requests do not add questions to the queue of a worker that hangs; after its answer its senders are listed."""
     stuck = Lane(0, 3)
     stuck.hangs = True
     reactor, top = make(stuck)
     answer = top.get("datagrams")
     reactor.advance(ANSWER_SECONDS)
-    assert got(answer).silent == (0,)
+    assert result_of(answer).silent == (0,)
     for _ in range(10):
         reactor.advance(KEEP_SECONDS)
-        assert got(top.get("datagrams")).silent == (0,)
+        assert result_of(top.get("datagrams")).silent == (0,)
     assert len(stuck.questions) == 1
     stuck.hangs = False
     stuck.answer()
     reactor.advance(KEEP_SECONDS)
-    assert got(top.get("datagrams")).silent == ()
+    assert result_of(top.get("datagrams")).silent == ()
 
 
-def test_two_at_a_time_wait_for_each_other() -> None:
-    """Two who ask for different lists at once both get theirs."""
+def test_two_requests_at_once() -> None:
+    """Two requests for different lists are answered one after the other."""
     slow = Lane(0, 2)
     slow.hangs = True
     _, top = make(slow)
@@ -135,11 +135,11 @@ def test_two_at_a_time_wait_for_each_other() -> None:
     assert len(slow.questions) == 1
     slow.hangs = False
     slow.answer()
-    assert [got(answer).by for answer in answers] == ["datagrams", "lost"]
+    assert [result_of(answer).by for answer in answers] == ["datagrams", "lost"]
 
 
-def test_what_is_not_counted_cannot_be_asked_for() -> None:
-    """Nothing but the counters of senders."""
+def test_a_counter_that_senders_do_not_have() -> None:
+    """The error names the counters of senders."""
     _, top = make()
-    with pytest.raises(ValueError, match=r"^'x' is not one of datagrams, octets, messages, .*, released_early$"):
+    with pytest.raises(ValueError, match=rf"^'x' is not one of {', '.join(SENDER_COUNTERS)}$"):
         top.get("x")

@@ -70,7 +70,7 @@ def test_a_stop_that_blocks_is_interrupted(tmp_path: Path) -> None:
     out = terminated(daemon)
     assert daemon.process.returncode == 0
     assert "Second: stop() has not returned within 1 seconds (--stop-timeout), and all else waits for it" in out
-    assert "In all: 1 datagrams received, 1 messages from 1 senders" in out
+    assert "Total: 1 datagram received, 1 message from 1 sender" in out
     assert "first stopped" in out
     assert "Traceback" not in out
 
@@ -82,7 +82,7 @@ def test_a_stop_that_cannot_be_interrupted_ends_the_process(tmp_path: Path) -> N
     daemon.line("(got text)")
     out = terminated(daemon)
     assert daemon.process.returncode == 1
-    assert "In all: 1 datagrams received, 1 messages from 1 senders" in out
+    assert "Total: 1 datagram received, 1 message from 1 sender" in out
     assert "Second: stop() could not be interrupted, so the process ends, and no other module is stopped" in out
 
 
@@ -94,5 +94,5 @@ def test_a_reload_that_blocks_is_interrupted(tmp_path: Path) -> None:
     send(daemon.port, b"meanwhile\n")
     daemon.line(r"(Second: reload\(\) has not returned within 1 seconds) \(--stop-timeout\)")
     daemon.line("(got meanwhile)")
-    assert "In all: 1 datagrams received" in terminated(daemon)
+    assert "Total: 1 datagram received" in terminated(daemon)
     assert daemon.process.returncode == 0

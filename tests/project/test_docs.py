@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,6 @@ import pytest
 from netconsd.daemon.config import OPTIONS, configure
 from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
-from netconsd.protocol import counters as ledger
 from netconsd.settings import Settings
 from netconsd.testing import extended, extended_message, fragments, source
 
@@ -197,14 +195,6 @@ def test_every_option_is_documented() -> None:
     """docs/options has each option of the command line."""
     text = (DOCS / "options.rst").read_text()
     assert [name for name in [*OPTIONS, "modules", "config", "set"] if f"`--{name}" not in text] == []
-
-
-def test_every_counter_is_documented() -> None:
-    """docs/counters has each counter."""
-    text = (DOCS / "counters.rst").read_text()
-    counters = [ledger.QueueCounters, ledger.ListenerCounters, ledger.ModuleCounters]
-    names = [*ledger.COUNTERS, *(field.name for each in counters for field in fields(each))]
-    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_datagrams_of_the_docs_are_what_they_say() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,18 +18,18 @@ from twisted.internet.defer import Deferred
 
 from netconsd.monitor.snapshot import take
 from netconsd.outputs.runner import Outputs
-from netconsd.protocol.counters import COUNTERS, ListenerCounters, WorkerCounters, inconsistencies, total
+from netconsd.protocol.counters import COUNTERS, WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.window import WINDOW
-from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Workers
 from netconsd.send.fleet import FIRST_SEQ, FORMATS
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, source
 from tests.support.faulty_network import TICK, Arrival, Faults, Proxy
 from tests.support.scripted_lane import SameThread
+from tests.support.snapshots import FakeReader
 from tests.support.strategies import examples
 from tests.support.traffic import TEMPLATES, Traffic
 
@@ -198,10 +197,8 @@ def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) 
     outputs = Outputs(modules, 2)
     no_reactor: Any = None
     Deferred.fromCoroutine(outputs.start(no_reactor))
-    listener = ListenerCounters()
-    reader: Any = SimpleNamespace(
-        counters=listener, sizes=Histogram((1.0,)), buffer_used=0, buffer_size=0, failing=False, look=lambda: None
-    )
+    reader: Any = FakeReader()
+    listener = reader.counters
     settings = Settings(workers=2, reorder=REORDER_TIME, gc_interval=0.0)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("netconsd.receive.lanes.SimpleQueue", Timeline)

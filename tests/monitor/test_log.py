@@ -1,0 +1,200 @@
+"""The log at the start, of drops while they happen, and of the totals at the end. Here the texts are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
+
+from netconsd.monitor.log import QUIET_SECONDS, SUMS, DropLog, log_end, log_start, totals
+from netconsd.monitor.snapshot import WORKER_ROWS, ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
+from netconsd.protocol.counters import LISTENER_COUNTERS
+from netconsd.settings import Settings
+from tests.support.snapshots import IDLE_LISTENER, IDLE_WORKER, LISTENER, WORKER, histogram
+
+NOTABLE = [row for row in (*LISTENER_COUNTERS, *WORKER_ROWS) if row.notable]
+
+
+@pytest.fixture
+def events() -> Iterator[Any]:
+    """The events logged so far."""
+    with capturedLogs() as captured:
+        yield captured
+
+
+def take_lines(events: list[LogEvent]) -> list[str]:
+    """The lines logged since the last call."""
+    lines = [formatEvent(event) for event in events]
+    events.clear()
+    return lines
+
+
+def start(**settings: Any) -> None:
+    """Log the start of a service with a granted buffer of 4096 bytes."""
+    options = Settings(**{"rcvbuf": 4096, **settings})
+    log_start(Logger("netconsd"), options, "UDP port 6666", 1, ["printer"], 4096, "http://[::1]:9100/metrics")
+
+
+def test_start_logs_address_modules_and_metrics(events: list[LogEvent]) -> None:
+    """The start is one line with the address, the numbers of threads and the modules, and one with the metrics' URL."""
+    start(workers=2, allow=("192.0.2.0/24",))
+    listens, allowed, metrics = take_lines(events)
+    assert listens.endswith(") listens on UDP port 6666; 1 listener, 2 workers, modules: printer")
+    assert allowed == "Datagrams are accepted from 192.0.2.0/24 only (--allow)"
+    assert metrics == "Metrics are at http://[::1]:9100/metrics"
+
+
+def test_a_small_receive_buffer_is_a_warning(events: list[LogEvent]) -> None:
+    """A buffer that is smaller than --rcvbuf is a warning with the command that raises the kernel's limit."""
+    start(rcvbuf=10_000)
+    assert events[-1]["log_level"] is LogLevel.warn
+    assert "4096 bytes instead of 10000" in take_lines(events)[-1]
+
+
+def drop_log(by_kernel: tuple[int, ...] = (0, 0), queue_full: tuple[int, ...] = (0, 0)) -> DropLog:
+    """The log of two listeners and two workers."""
+    return DropLog(Logger("netconsd"), by_kernel, queue_full)
+
+
+def test_without_drops_nothing_is_logged(events: list[LogEvent]) -> None:
+    """Drops before the start, and a service at rest, add no line."""
+    drops = drop_log((7, 0), (0, 3))
+    for second in range(1000):
+        drops.update((7, 0), (0, 3), float(second))
+    assert events == []
+
+
+def test_the_first_drop_is_logged_at_once(events: list[LogEvent]) -> None:
+    """The warning has the number, the listener or worker, the reason, and the options to change."""
+    drop_log().update((0, 5), (0, 0), 1.0)
+    assert {event["log_level"] for event in events} == {LogLevel.warn}
+    (line,) = take_lines(events)
+    assert line == (
+        "Datagrams are being dropped: 5 by the kernel at listener 1, because the receive buffer was full or a checksum "
+        "was wrong (see --rcvbuf and --listeners)"
+    )
+    drop_log((1, 1)).update((3, 2), (4, 9), 1.0)
+    (line,) = take_lines(events)
+    assert ": 3 by the kernel at listener 0, 1, " in line
+    assert line.endswith(
+        "; 13 at the full queue of worker 0, 1, because a module is too slow (see --queue, --workers and --rate)"
+    )
+
+
+def test_a_long_overload_is_logged_once_a_minute(events: list[LogEvent]) -> None:
+    """Each warning has the drops since the previous one, so the sum of the warnings is the sum of the drops."""
+    drops = drop_log()
+    for second in range(601):
+        drops.update((0, 0), (10 * second, 0), float(second))
+    counts = [int(line.split()[4]) for line in take_lines(events)]
+    assert counts == [10] + [10 * QUIET_SECONDS] * 9
+
+
+def test_the_end_of_an_overload_is_logged(events: list[LogEvent]) -> None:
+    """After a minute without drops the overload is over, and the next drop is logged at once."""
+    drops = drop_log()
+    for second in range(5):
+        drops.update((second, 0), (0, 0), float(second))
+    for second in range(5, 200):
+        drops.update((4, 0), (0, 0), float(second))
+    first, rest, end = take_lines(events)
+    assert "dropped: 1 by" in first
+    assert "dropped: 3 by" in rest
+    assert end == "No datagram has been dropped for 60 seconds; 4 datagrams were dropped in the 4 seconds before"
+    drops.update((5, 0), (0, 0), 200.0)
+    (again,) = take_lines(events)
+    assert "dropped: 1 by" in again
+
+
+def test_rare_drops_do_not_fill_the_log(events: list[LogEvent]) -> None:
+    """However often an overload begins and ends, there is at most one line a minute."""
+    drops = drop_log()
+    for second in range(3600):
+        drops.update((second // 7, 0), (0, second // 11), float(second))
+    assert len(events) <= 3600 / QUIET_SECONDS
+
+
+def module(worker: int, messages: int, errors: int = 0) -> ModuleSnapshot:
+    """A module's counters in one worker."""
+    return ModuleSnapshot("printer", worker, False, messages, errors, 2, 0.25, 0.0)
+
+
+def test_totals_name_every_counter() -> None:
+    """Every counter that is not 0 is in the line of its listener or worker, and every notable sum has its own line."""
+    snapshot = Snapshot(
+        (ListenerSnapshot(0, LISTENER, histogram(), 0, 0),),
+        (
+            WorkerSnapshot(0, True, WORKER, 0, 0, histogram()),
+            WorkerSnapshot(1, True, IDLE_WORKER, 0, 0, histogram()),
+        ),
+        (module(0, 3), module(1, 4, errors=1)),
+    )
+    listener, worker, idle, printer, total, *notable = totals(snapshot)
+    assert listener.startswith("Listener 0: 100 datagrams; octets 101, dropped_by_kernel 102, ")
+    assert worker.startswith(f"Worker 0: {WORKER['messages']} messages from {WORKER['senders_new']} senders; ")
+    assert idle == "Worker 1: 0 messages from 0 senders"
+    assert printer == "Module printer: 7 messages in 4 batches, 0.500 seconds; errors 1"
+    assert total == (
+        f"Total: 100 datagrams received, {WORKER['messages']} messages from {WORKER['senders_new']} senders"
+    )
+    for name, count in LISTENER.items():
+        assert f"{name} {count}" in listener or name == "datagrams"
+    for name, count in WORKER.items():
+        assert f"{name} {count}" in worker or name in ("messages", "senders_new")
+    # The numbers leave a part of the queue of worker 0, which is alive.
+    names = [*(row.name for row in NOTABLE), "dropped_at_stop"]
+    assert [line.rpartition(" ")[2] for line in notable] == [f"({name})" for name in names]
+    assert notable[0].startswith("102 datagrams dropped by the kernel: ")
+
+
+def test_totals_of_zero_are_left_out() -> None:
+    """A quiet service logs two lines."""
+    lines = list(totals(Snapshot((ListenerSnapshot(0, IDLE_LISTENER, histogram(), 0, 0),), ())))
+    assert lines == ["Listener 0: 0 datagrams", "Total: 0 datagrams received, 0 messages from 0 senders"]
+
+
+def test_notable_counters_of_one_are_in_the_singular() -> None:
+    """The help of a notable counter reads as a line in the singular and in the plural."""
+    ones = dict.fromkeys(IDLE_WORKER, 1)
+    lines = list(totals(Snapshot((), (WorkerSnapshot(0, False, ones, 0, 0, histogram()),))))
+    assert lines[1] == "Total: 0 datagrams received, 1 message from 1 sender"
+    assert "1 datagram dropped because the sender sent more than --rate allows (dropped_over_rate)" in lines
+    twos = dict.fromkeys(IDLE_WORKER, 2)
+    lines = list(totals(Snapshot((), (WorkerSnapshot(0, False, twos, 0, 0, histogram()),))))
+    assert "2 datagrams dropped because the sender sent more than --rate allows (dropped_over_rate)" in lines
+
+
+@pytest.mark.parametrize("row", [*NOTABLE, *SUMS], ids=lambda row: str(row.name))
+def test_the_help_of_a_notable_counter_begins_with_its_noun(row: Any) -> None:
+    """The first word that ends in s is the noun in the plural, because a line about one has it without the s."""
+    nouns = "datagrams|messages|reads|headers|numbers|senders|acknowledgements"
+    first = next(word.strip(",:;.").lower() for word in row.help.split() if word.strip(",:;.").endswith("s"))
+    assert first in nouns.split("|")
+    assert row.help.endswith(".")
+
+
+def test_losses_of_modules_and_of_unfinished_workers() -> None:
+    """The messages that modules lost, and those of a worker that the stop did not end, are notable as well."""
+    counters = IDLE_WORKER | {"queued": 9, "datagrams": 4, "whole": 4, "messages": 3}
+    snapshot = Snapshot(
+        (),
+        (WorkerSnapshot(0, True, counters, 5, 0, histogram()), WorkerSnapshot(1, False, counters, 5, 0, histogram())),
+        (replace(module(0, 3), lost=2), replace(module(1, 3), lost=1)),
+    )
+    lines = list(totals(snapshot))
+    assert lines[2] == "Module printer: 6 messages in 4 batches, 0.500 seconds; lost 3"
+    assert [line.split(" ")[0] + line.rpartition(" ")[2] for line in lines[4:]] == [
+        "6(dropped_at_stop)",
+        "3(lost_by_modules)",
+    ]
+
+
+def test_inconsistent_counters_are_errors(events: list[LogEvent]) -> None:
+    """A datagram without an outcome is an error in the log, after the totals."""
+    counters = IDLE_LISTENER | {"datagrams": 1}
+    log_end(Logger("netconsd"), Snapshot((ListenerSnapshot(0, counters, histogram(), 0, 0),), ()))
+    assert events[-1]["log_level"] is LogLevel.error
+    assert take_lines(events)[-1].startswith("The counters are inconsistent, which is a defect of netconsd; ")
