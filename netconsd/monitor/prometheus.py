@@ -45,7 +45,7 @@ LISTENER = {
         "netconsd_dropped_not_allowed_datagrams",
         "Datagrams from an address that is not allowed; dropped.",
     ),
-    "dropped_no_memory": ("netconsd_dropped_no_memory_datagrams", "Datagrams for which there was no memory; dropped."),
+    "dropped_read_error": ("netconsd_dropped_read_error_datagrams", "Datagrams dropped because reading failed."),
     "dropped_bytes": ("netconsd_dropped_bytes", "Bytes in the datagrams refused, denied or discarded."),
     "read_errors": ("netconsd_read_errors", "Times that reading the socket failed."),
 }

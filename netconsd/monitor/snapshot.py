@@ -123,7 +123,7 @@ class Snapshot:
         Not to be asked of a worker that still has something to do; one that did not end at the stop, because a module
         does not return, is left out.
         """
-        parts = ("dropped_bad_address", "dropped_not_allowed", "dropped_no_memory", "queued", "dropped_queue_full")
+        parts = ("dropped_bad_address", "dropped_not_allowed", "dropped_read_error", "queued", "dropped_queue_full")
         found = sum_mismatch(
             "received", {"received": self.received} | {part: self.total(part) for part in parts}, parts
         )

@@ -14,7 +14,7 @@ OF_NOTE = (
     "truncated",
     "dropped_bad_address",
     "dropped_not_allowed",
-    "dropped_no_memory",
+    "dropped_read_error",
     "read_errors",
     "malformed",
     "dropped_duplicate",

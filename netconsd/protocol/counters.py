@@ -137,9 +137,8 @@ class ListenerCounters:
     dropped_bad_address: int = 0
     #: Datagrams from an address that is not allowed; dropped.
     dropped_not_allowed: int = 0
-    #: Datagrams that were read and then given up because of an exception, which the log has: there was no memory for
-    #: them.
-    dropped_no_memory: int = 0
+    #: Datagrams that were read and then dropped because of an exception, which is in the log.
+    dropped_read_error: int = 0
     #: Bytes of those refused, denied or discarded.
     dropped_bytes: int = 0
     #: Times that reading failed, with an error of the system or for want of memory.

@@ -12,7 +12,7 @@ class Receiver:
     truncated: int
     dropped_bad_address: int
     dropped_not_allowed: int
-    dropped_no_memory: int
+    dropped_read_error: int
     dropped_bytes: int
     large: bool
 

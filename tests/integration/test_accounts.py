@@ -51,7 +51,7 @@ async def test_a_ledger_that_does_not_close_is_an_error(logged_errors: LoggedErr
     assert [event["discrepancy"] for event in logged_errors.flush()] == [
         (
             "received 1 is not dropped_bad_address + dropped_not_allowed + "
-            "dropped_no_memory + queued + dropped_queue_full 0"
+            "dropped_read_error + queued + dropped_queue_full 0"
         ),
         "octets received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + octets taken 0",
     ]

@@ -89,7 +89,7 @@ def test_what_may_be_lost_is_on_the_dashboard_and_alerted() -> None:
         "dropped_by_kernel_datagrams",
         "dropped_queue_full_datagrams",
         "dropped_error_datagrams",
-        "dropped_no_memory_datagrams",
+        "dropped_read_error_datagrams",
     )
     for what in (*dropped, "lost_messages", "module_errors", "module_lost_messages", "read_errors"):
         assert f"netconsd_{what}_total" in shown & alerted

@@ -110,7 +110,7 @@ def drained() -> Daemon:
             [
                 (
                     "received 2 is not dropped_bad_address + dropped_not_allowed + "
-                    "dropped_no_memory + queued + dropped_queue_full 3"
+                    "dropped_read_error + queued + dropped_queue_full 3"
                 ),
                 "worker 0: queued 3 is not datagrams + dropped_error 2",
             ],
@@ -120,7 +120,7 @@ def drained() -> Daemon:
             [
                 (
                     "received 2 is not dropped_bad_address + dropped_not_allowed + "
-                    "dropped_no_memory + queued + dropped_queue_full 3"
+                    "dropped_read_error + queued + dropped_queue_full 3"
                 )
             ],
         ),
@@ -164,7 +164,7 @@ def test_what_does_not_add_up_is_told(counter: str, told: list[str]) -> None:
     assert accounts.inconsistencies() == told
 
 
-@pytest.mark.parametrize("fate", ["dropped_bad_address", "dropped_not_allowed", "dropped_no_memory"])
+@pytest.mark.parametrize("fate", ["dropped_bad_address", "dropped_not_allowed", "dropped_read_error"])
 def test_what_a_listener_rejects_adds_up(fate: str) -> None:
     """A datagram that goes to no worker has one of three fates, and its bytes are counted with it."""
     daemon = drained()
@@ -203,7 +203,7 @@ def test_a_worker_that_is_busy_is_not_asked() -> None:
     assert daemon.take().inconsistencies() == [
         (
             "received 2 is not dropped_bad_address + dropped_not_allowed + "
-            "dropped_no_memory + queued + dropped_queue_full 1"
+            "dropped_read_error + queued + dropped_queue_full 1"
         )
     ]
 

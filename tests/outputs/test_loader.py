@@ -6,10 +6,8 @@ import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from zope.interface import Interface
 from zope.interface.verify import verifyObject
 
 from netconsd.interfaces import IBatchOutputModule, IOutputModule
@@ -175,10 +173,3 @@ class Plain:
 def test_nothing() -> None:
     """Nothing asked for is nothing loaded."""
     assert load([], {}) == Selection((), ())
-
-
-def test_interfaces_are_the_public_ones() -> None:
-    """What the loader looks for are the interfaces that authors import."""
-    assert all(isinstance(interface, type(Interface)) for interface in (IOutputModule, IBatchOutputModule))
-    module: Any = sys.modules["netconsd.outputs.modulefile"]
-    assert list(module._INTERFACES) == [IOutputModule, IBatchOutputModule]

@@ -1,4 +1,4 @@
-"""How much memory something takes."""
+"""Measures the memory of objects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def bytes_for(make: Callable[[], object]) -> int:
-    """The bytes that are allocated when ``make`` has returned and what it made is still there."""
+    """The bytes that are allocated by ``make`` and still used by its result."""
     make()
     tracemalloc.start()
     try:
