@@ -2,10 +2,7 @@ from socket import socket
 
 from netconsd.protocol.allowlist import AllowList
 
-SLOT: int
-
 class Receiver:
-    fd: int
     slots: int
     datagrams: int
     octets: int

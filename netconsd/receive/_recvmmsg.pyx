@@ -43,8 +43,6 @@ DEF KNOWN = 4096
 DEF ADDRESS = 16
 DEF NETWORK = 2 * ADDRESS
 
-SLOT = HEAD + TAIL
-
 
 cdef uint32_t crc_table[256]
 
@@ -90,7 +88,7 @@ cdef class Receiver:
     For one thread at a time.
     """
 
-    cdef readonly int fd
+    cdef int fd
     cdef readonly int slots
     # All counters count from the start.
     #: Datagrams that the kernel handed over, and their bytes.

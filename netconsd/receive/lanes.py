@@ -185,45 +185,56 @@ class Lane:
             finished()
 
     def _turn(self) -> bool:
-        """Process one batch or one deadline; return ``False`` after the last one."""
-        last = False
+        """Process one batch, question or deadline; return ``False`` after the stop."""
+        stopping = False
         try:
-            deadline = self._table.next_deadline()
-            if self.acks is not None:
-                deadline = min(deadline, self.acks.next_deadline())
             try:
-                timeout = None if deadline == NEVER else max(0.0, deadline - self._clock())
-                batch = self._queue.get(timeout=timeout)
+                item = self._queue.get(timeout=self._timeout())
             except Empty:
-                now = self._clock()
-                self._deliver_all(self._table.advance(now))
-                if self.acks is not None:
-                    self.acks.advance(now)
+                self._advance()
                 return True
-            if batch is None:
-                last = True
-                self._deliver_all(self._table.flush())
-                if self.acks is not None:
-                    self.acks.finish()
-                return False
-            if not isinstance(batch, _Batch):
-                batch(self._table)
-                return True
-            datagrams, octets = self.counters.datagrams, self.counters.octets
-            try:
-                self._feed(batch)
-                if self.acks is not None:
-                    self.acks.heard(batch.senders, batch.now)
-            except BaseException:
-                self._count_dropped(batch, datagrams, octets)
-                raise
-            finally:
-                self._places_done += batch.places
+            stopping = item is None
+            if item is None:
+                self._finish()
+            elif isinstance(item, _Batch):
+                self._process(item)
+            else:
+                item(self._table)
         except BaseException:
             # No datagram and no module (the runner catches it) can raise here. But a failed allocation, a bug of
             # netconsd, or sys.exit() in the `deliver` of an embedding program must not end a part of the reception.
             self._log.failure("Worker {number} failed; it continues with the next batch", number=self.number)
-        return not last
+        return not stopping
+
+    def _timeout(self) -> float | None:
+        """Seconds until the next deadline; None without one."""
+        deadline = self._table.next_deadline()
+        if self.acks is not None:
+            deadline = min(deadline, self.acks.next_deadline())
+        return None if deadline == NEVER else max(0.0, deadline - self._clock())
+
+    def _advance(self) -> None:
+        now = self._clock()
+        self._deliver_all(self._table.advance(now))
+        if self.acks is not None:
+            self.acks.advance(now)
+
+    def _finish(self) -> None:
+        self._deliver_all(self._table.flush())
+        if self.acks is not None:
+            self.acks.finish()
+
+    def _process(self, batch: _Batch) -> None:
+        datagrams, octets = self.counters.datagrams, self.counters.octets
+        try:
+            self._feed(batch)
+            if self.acks is not None:
+                self.acks.heard(batch.senders, batch.now)
+        except BaseException:
+            self._count_dropped(batch, datagrams, octets)
+            raise
+        finally:
+            self._places_done += batch.places
 
     def _feed(self, batch: _Batch) -> None:
         self._epoch = batch.received_at - batch.now
