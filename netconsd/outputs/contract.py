@@ -11,8 +11,6 @@ from zope.interface.verify import verifyObject
 
 from netconsd.outputs.errors import raised
 
-__all__ = ["disagreements"]
-
 
 def disagreements(interface: Any, module: Any) -> list[str]:
     """Return each difference between an object and an interface as a text for its author; none if it conforms.

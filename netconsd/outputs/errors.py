@@ -8,8 +8,6 @@ from twisted.python.failure import Failure
 
 from netconsd.rendering import printable
 
-__all__ = ["PrintableFailure", "place", "raised"]
-
 
 class PrintableFailure(Failure):
     """The current exception, with a traceback that is safe in a log and on a terminal.

@@ -19,18 +19,6 @@ from netconsd.outputs.native import NativeModule, NoHandler
 from netconsd.outputs.parameters import AuthorError, bind, parameters, suggestion
 from netconsd.outputs.setting_types import ModuleSetting
 
-__all__ = [
-    "SHIPPED",
-    "Loaded",
-    "ModuleError",
-    "ModuleSetting",
-    "Selection",
-    "Skipped",
-    "files_of",
-    "is_bare_name",
-    "load",
-]
-
 SHIPPED: Final = Path(__file__).parents[1] / "modules"
 
 _Settings = Mapping[str, Mapping[str, ModuleSetting]]

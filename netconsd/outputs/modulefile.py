@@ -20,8 +20,6 @@ from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, I
 from netconsd.outputs.contract import disagreements
 from netconsd.outputs.errors import place, raised
 
-__all__ = ["FileError", "FoundModule", "forget", "import_file", "make", "outputs_in"]
-
 _INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule)
 _OPTIONAL: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening"}
 

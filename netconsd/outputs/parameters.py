@@ -12,8 +12,6 @@ from typing import Any
 
 from netconsd.outputs.setting_types import ModuleSetting, convert, describe, show
 
-__all__ = ["AuthorError", "Parameter", "bind", "parameters", "suggestion"]
-
 
 class AuthorError(Exception):
     """A constructor that cannot be called with settings; ``str()`` is the text for the module's author."""

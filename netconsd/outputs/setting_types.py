@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-__all__ = ["ModuleSetting", "convert", "describe", "show"]
-
 
 @dataclass(frozen=True)
 class ModuleSetting:

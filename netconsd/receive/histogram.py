@@ -35,8 +35,3 @@ class Histogram:
         copied.sum = self.sum
         copied.counts = self.counts.copy()
         return copied
-
-    @property
-    def count(self) -> int:
-        """The number of observed values."""
-        return sum(self.counts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -12,8 +11,8 @@ from twisted.logger import Logger
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.counters import ListenerCounters
-from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.receive.lanes import Lane, Workers
+from netconsd.receive.sockets import packed_address
 
 #: The value for ``maxPacketSize``; no UDP datagram is larger.
 MAX_DATAGRAM = 65536
@@ -83,11 +82,8 @@ class NetconsoleListener(DatagramProtocol):
         if len(datagram) >= self._max_size:
             counters.truncated += 1
         host, port = addr[:2]
-        try:
-            address = (
-                inet_pton(AF_INET6, host.partition("%")[0]) if ":" in host else MAPPED_IPV4 + inet_pton(AF_INET, host)
-            )
-        except (OSError, ValueError):
+        address = packed_address(host)
+        if address is None:
             counters.dropped_bad_address += 1
             counters.dropped_bytes += len(datagram)
             return

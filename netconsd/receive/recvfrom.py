@@ -6,8 +6,8 @@ import socket
 from zlib import crc32
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
-from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.receive.lanes import PLACE_BYTES
+from netconsd.receive.sockets import packed_address
 
 # One byte more than the largest UDP datagram, so that none is truncated.
 BUFFER_BYTES = 65536
@@ -92,7 +92,7 @@ class Receiver:
         for datagram, address in received:
             lane_and_key = addresses.get(address)
             if lane_and_key is None:
-                packed = _packed(address[0])
+                packed = packed_address(address[0])
                 if packed is None:
                     bad_address += 1
                     continue
@@ -134,13 +134,3 @@ class Receiver:
         lane_and_key = crc32(packed) % self._lanes, packed + address[1].to_bytes(2, "big")
         self._addresses[address] = lane_and_key
         return lane_and_key
-
-
-def _packed(host: str) -> bytes | None:
-    """The 16 bytes of an address, IPv4 as ``::ffff:a.b.c.d``; None if it cannot be parsed."""
-    try:
-        if ":" in host:
-            return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-        return MAPPED_IPV4 + socket.inet_pton(socket.AF_INET, host)
-    except (OSError, ValueError):
-        return None

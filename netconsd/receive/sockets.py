@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.settings import ConfigError, Settings
 
 # Python has no names for these options; the numbers are those of all architectures with <asm-generic/socket.h>.
@@ -61,6 +62,16 @@ def unwrapped(total: int, reading: int) -> int:
     :param total: the full value at the previous reading; 0 at the first.
     """
     return total + ((reading - total) & 0xFFFFFFFF)
+
+
+def packed_address(host: str) -> bytes | None:
+    """The 16 bytes of an address, IPv4 as ``::ffff:a.b.c.d``, without the interface; None if it cannot be parsed."""
+    try:
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        return MAPPED_IPV4 + socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):
+        return None
 
 
 def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:

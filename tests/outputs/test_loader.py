@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,7 @@ from tests.support.module_files import (
     skipped,
     text,
     with_settings,
-    written,
 )
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Iterator[Write]:
-    """Writes a file of modules into the test's directory."""
-    with written(tmp_path) as write:
-        yield write
 
 
 def test_class(write: Write) -> None:

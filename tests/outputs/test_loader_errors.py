@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,7 @@ from tests.support.module_files import (
     names,
     refusal,
     with_settings,
-    written,
 )
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Iterator[Write]:
-    """Writes a file of modules into the test's directory."""
-    with written(tmp_path) as write:
-        yield write
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netconsd.outputs.loader import load
-from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings, written
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Iterator[Write]:
-    """Writes a file of modules into the test's directory."""
-    with written(tmp_path) as write:
-        yield write
+from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings
 
 
 def test_settings(write: Write) -> None:

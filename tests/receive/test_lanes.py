@@ -57,12 +57,6 @@ def test_a_fleet_spreads_over_the_lanes(network: str, count: int) -> None:
     assert all(abs(share - 4096 / count) <= 4096 / count / 4 for share in shares.values())
 
 
-def test_lanes_are_numbered() -> None:
-    """Lanes are numbered from 0, as modules index their state per worker."""
-    workers = Workers(Delivered(), Settings(workers=5), reactor=UNUSED_REACTOR)
-    assert [lane.number for lane in workers.lanes] == [0, 1, 2, 3, 4]
-
-
 # Workers, with real threads.
 
 

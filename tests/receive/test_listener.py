@@ -133,19 +133,6 @@ def test_no_lane_gets_an_empty_batch() -> None:
     assert len(rig.even.batches) == 1
 
 
-def test_batches_belong_to_the_lane() -> None:
-    """The listener never changes a list after queueing it."""
-    rig = Rig(batch=2)
-    for number in range(3):
-        rig.receive(b"%d" % number)
-    first = rig.even.batches[0]
-    rig.clock.advance(0)
-    rig.receive(b"3")
-    rig.clock.advance(0)
-    assert first[1] == [b"0", b"1"]
-    assert [batch[1] for batch in rig.even.batches] == [[b"0", b"1"], [b"2"], [b"3"]]
-
-
 def test_the_stop_queues_the_last_datagrams() -> None:
     """When the port is closed within a turn, the datagrams received so far are queued once."""
     rig = Rig()

@@ -10,7 +10,8 @@ from textwrap import dedent
 
 import pytest
 
-from netconsd.outputs.loader import ModuleError, ModuleSetting, Selection, load
+from netconsd.outputs.loader import ModuleError, Selection, load
+from netconsd.outputs.setting_types import ModuleSetting
 
 Write = Callable[..., Path]
 
