@@ -130,56 +130,56 @@ class Rig:
 
 
 @pytest.fixture
-def rig(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """``rig(*script, ...)`` returns a listening rig, which is closed after the test."""
-    made: list[Rig] = []
+def make_rig(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """``make_rig(*script, ...)`` returns a listening rig, which is closed after the test."""
+    rigs: list[Rig] = []
 
     def make(*script: int | Exception, **options: Any) -> Rig:
-        made.append(Rig(*script, **options))
-        made[-1].reader.startListening()
-        return made[-1]
+        rigs.append(Rig(*script, **options))
+        rigs[-1].reader.startListening()
+        return rigs[-1]
 
     yield make
-    for opened in made:
+    for opened in rigs:
         opened.reader.stopListening()
 
 
 # Interfaces.
 
 
-def test_interfaces(rig: Any) -> None:
+def test_interfaces(make_rig: Any) -> None:
     """The reader provides ``IReadDescriptor`` and ``IListeningPort``."""
-    reader = rig().reader
+    reader = make_rig().reader
     assert verifyObject(IReadDescriptor, reader)
     assert verifyObject(IListeningPort, reader)
     assert reader.logPrefix() == "netconsd"
 
 
-def test_the_arguments_of_the_receiver(rig: Any) -> None:
+def test_the_arguments_of_the_receiver(make_rig: Any) -> None:
     """The receiver is called with the socket, the batch, BATCHES, the number of lanes, and the allowed addresses."""
-    each = rig()
-    assert each.made_with == (each.socket, 3, BATCHES, 2, EVERYONE)
-    assert each.reader.fileno() == each.socket.fileno() >= 0
+    rig = make_rig()
+    assert rig.made_with == (rig.socket, 3, BATCHES, 2, EVERYONE)
+    assert rig.reader.fileno() == rig.socket.fileno() >= 0
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
-def test_the_host_is_the_address_of_the_socket(rig: Any, address: str) -> None:
+def test_the_host_is_the_address_of_the_socket(make_rig: Any, address: str) -> None:
     """``getHost`` returns the socket's address and the port that the kernel chose, for either family."""
-    each = rig(address=address)
-    port = each.socket.getsockname()[1]
+    rig = make_rig(address=address)
+    port = rig.socket.getsockname()[1]
     kind = IPv6Address if ":" in address else IPv4Address
-    assert each.reader.getHost() == kind("UDP", address, port)
+    assert rig.reader.getHost() == kind("UDP", address, port)
 
 
-def test_a_read_is_a_batch_per_lane(rig: Any) -> None:
+def test_a_read_is_a_batch_per_lane(make_rig: Any) -> None:
     """The datagrams of one read are one batch per lane, in order, with one time of each clock; no batch is empty."""
-    each = rig(5, 1)
-    each.wake()
-    even, odd = each.lanes
+    rig = make_rig(5, 1)
+    rig.wake()
+    even, odd = rig.lanes
     assert even.batches == [([b"sender"] * 3, [b"0", b"2", b"4"], 1.5e9, 1000.0)]
     assert odd.batches == [([b"sender"] * 2, [b"1", b"3"], 1.5e9, 1000.0)]
-    each.unix = 1.4e9
-    each.reactor.advance(PAUSE)
+    rig.unix = 1.4e9
+    rig.reactor.advance(PAUSE)
     assert odd.batches[1:] == [([b"sender"], [b"5"], 1.4e9, 1000.0 + PAUSE)]
     assert len(even.batches) == 1
 
@@ -187,101 +187,101 @@ def test_a_read_is_a_batch_per_lane(rig: Any) -> None:
 # Pauses.
 
 
-def test_at_rest_a_datagram_is_read_at_once(rig: Any) -> None:
+def test_at_rest_a_datagram_is_read_at_once(make_rig: Any) -> None:
     """Datagrams that arrive one at a time, further apart than the pause, never cause a pause."""
-    each = rig(1, 1, 1)
+    rig = make_rig(1, 1, 1)
     for _ in range(3):
-        each.wake()
-        assert each.at_rest
-        each.reactor.advance(2 * PAUSE)
-    assert each.reader.counters.datagrams == 3
+        rig.wake()
+        assert rig.at_rest
+        rig.reactor.advance(2 * PAUSE)
+    assert rig.reader.counters.datagrams == 3
 
 
-def test_several_datagrams_in_a_read_are_load(rig: Any) -> None:
+def test_several_datagrams_in_a_read_are_load(make_rig: Any) -> None:
     """After a read of several datagrams, the next read is a pause later, and the reactor does not poll the socket."""
-    each = rig(2, 0)
-    each.wake()
-    assert each.pausing
-    each.reactor.advance(0.9 * PAUSE)
-    assert each.pausing
-    assert each.receiver.reads == 1
-    each.reactor.advance(0.2 * PAUSE)
-    assert each.receiver.reads == 2
+    rig = make_rig(2, 0)
+    rig.wake()
+    assert rig.pausing
+    rig.reactor.advance(0.9 * PAUSE)
+    assert rig.pausing
+    assert rig.receiver.reads == 1
+    rig.reactor.advance(0.2 * PAUSE)
+    assert rig.receiver.reads == 2
 
 
-def test_datagrams_within_a_pause_are_load(rig: Any) -> None:
+def test_datagrams_within_a_pause_are_load(make_rig: Any) -> None:
     """Datagrams that arrive one at a time within a pause of each other cause a pause."""
-    each = rig(1, 1)
-    each.wake()
-    each.reactor.advance(0.5 * PAUSE)
-    each.wake()
-    assert each.pausing
+    rig = make_rig(1, 1)
+    rig.wake()
+    rig.reactor.advance(0.5 * PAUSE)
+    rig.wake()
+    assert rig.pausing
 
 
-def test_lasting_load_is_read_once_per_pause(rig: Any) -> None:
+def test_lasting_load_is_read_once_per_pause(make_rig: Any) -> None:
     """While each read returns several datagrams, there is one read per pause, and no polling in between."""
-    each = rig(*[4] * 10)
-    each.wake()
+    rig = make_rig(*[4] * 10)
+    rig.wake()
     for number in range(1, 10):
-        assert each.pausing
-        each.reactor.advance(PAUSE)
-        assert each.receiver.reads == number + 1
-    assert each.reader.counters.datagrams == 40
+        assert rig.pausing
+        rig.reactor.advance(PAUSE)
+        assert rig.receiver.reads == number + 1
+    assert rig.reader.counters.datagrams == 40
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_rest_after_load(rig: Any, count: int) -> None:
+def test_rest_after_load(make_rig: Any, count: int) -> None:
     """When a pause ends with no datagram or one, the reader is at rest again."""
-    each = rig(4, count)
-    each.wake()
-    each.reactor.advance(PAUSE * 1.5)
-    assert each.at_rest
-    assert each.reader.counters.datagrams == 4 + count
+    rig = make_rig(4, count)
+    rig.wake()
+    rig.reactor.advance(PAUSE * 1.5)
+    assert rig.at_rest
+    assert rig.reader.counters.datagrams == 4 + count
 
 
-def test_without_a_pause_it_never_waits(rig: Any) -> None:
+def test_without_a_pause_it_never_waits(make_rig: Any) -> None:
     """With a pause of 0 the reactor always polls the socket."""
-    each = rig(4, 4, 1, pause=0.0)
+    rig = make_rig(4, 4, 1, pause=0.0)
     for _ in range(3):
-        each.wake()
-        assert each.at_rest
+        rig.wake()
+        assert rig.at_rest
 
 
-def test_full_slots_cause_no_pause(rig: Any) -> None:
+def test_full_slots_cause_no_pause(make_rig: Any) -> None:
     """After a read that filled all slots the reactor polls the socket at once, because more datagrams wait."""
-    each = rig(ScriptedReceiver.slots, ScriptedReceiver.slots, ScriptedReceiver.slots - 1)
-    each.wake()
-    assert each.at_rest
-    each.wake()
-    assert each.at_rest
-    each.wake()
-    assert each.pausing
+    rig = make_rig(ScriptedReceiver.slots, ScriptedReceiver.slots, ScriptedReceiver.slots - 1)
+    rig.wake()
+    assert rig.at_rest
+    rig.wake()
+    assert rig.at_rest
+    rig.wake()
+    assert rig.pausing
 
 
 # Failures.
 
 
-def test_a_failure_does_not_end_the_reading(rig: Any) -> None:
+def test_a_failure_does_not_end_the_reading(make_rig: Any) -> None:
     """A failure does not reach the reactor, which would drop the port; the next read works."""
-    each = rig(OSError(12, "no memory"), 1)
+    rig = make_rig(OSError(12, "no memory"), 1)
     with capturedLogs():
-        each.wake()
-    assert each.reader.counters.read_errors == 1
-    assert each.reader.failing
-    assert each.pausing
-    each.reactor.advance(FAILURE_PAUSE)
-    assert each.reader.counters.datagrams == 1
-    assert not each.reader.failing
-    assert each.at_rest
+        rig.wake()
+    assert rig.reader.counters.read_errors == 1
+    assert rig.reader.failing
+    assert rig.pausing
+    rig.reactor.advance(FAILURE_PAUSE)
+    assert rig.reader.counters.datagrams == 1
+    assert not rig.reader.failing
+    assert rig.at_rest
 
 
-def test_failures_are_logged_at_powers_of_two(rig: Any) -> None:
+def test_failures_are_logged_at_powers_of_two(make_rig: Any) -> None:
     """Every failure is counted; the 1st, 2nd, 4th, 8th and so on are logged with the exception."""
-    each = rig(*(OSError(12, "no memory") for _ in range(20)))
+    rig = make_rig(*(OSError(12, "no memory") for _ in range(20)))
     with capturedLogs() as events:
         for _ in range(20):
-            assert each.reader.read(0.0) == 0
-    assert each.reader.counters.read_errors == 20
+            assert rig.reader.read(0.0) == 0
+    assert rig.reader.counters.read_errors == 20
     assert [event["number"] for event in events] == [1, 2, 4, 8, 16]
     assert {event["log_level"] for event in events} == {LogLevel.critical}
     assert "16" in formatEvent(events[-1])
@@ -290,49 +290,49 @@ def test_failures_are_logged_at_powers_of_two(rig: Any) -> None:
 
 @pytest.mark.parametrize("error", [OSError(12, "no memory"), OSError(105, "no room"), RuntimeError("a bug")], ids=repr)
 @pytest.mark.parametrize("pause", [0.0, PAUSE, 0.1])
-def test_failing_reads_are_retried_a_hundred_times_per_second(rig: Any, error: Exception, pause: float) -> None:
+def test_failing_reads_are_retried_a_hundred_times_per_second(make_rig: Any, error: Exception, pause: float) -> None:
     """With any error and any pause, a failing read is retried a hundred times per second until it works."""
-    each = rig(*[error] * 100, 1, pause=pause)
+    rig = make_rig(*[error] * 100, 1, pause=pause)
     with capturedLogs():
-        each.wake()
+        rig.wake()
         for count in range(1, 100):
-            assert each.pausing
-            assert each.reader.counters.read_errors == count
-            each.reactor.advance(FAILURE_PAUSE)
-    each.reactor.advance(FAILURE_PAUSE)
-    assert each.reader.counters.datagrams == 1
-    assert each.at_rest
+            assert rig.pausing
+            assert rig.reader.counters.read_errors == count
+            rig.reactor.advance(FAILURE_PAUSE)
+    rig.reactor.advance(FAILURE_PAUSE)
+    assert rig.reader.counters.datagrams == 1
+    assert rig.at_rest
 
 
-def test_a_batch_that_cannot_be_queued_is_counted(rig: Any) -> None:
+def test_a_batch_that_cannot_be_queued_is_counted(make_rig: Any) -> None:
     """If a lane's ``put`` raises, its datagrams are counted as dropped and logged; the other lane gets its batch."""
-    each = rig(4, 2)
+    rig = make_rig(4, 2)
 
     def fail(*arguments: object) -> None:
         raise MemoryError
 
-    each.lanes[0].put = fail
+    rig.lanes[0].put = fail
     with capturedLogs() as events:
-        assert each.reader.read(0.0) == 4
+        assert rig.reader.read(0.0) == 4
     assert "log_failure" in events[0]
-    counters = each.reader.counters
+    counters = rig.reader.counters
     assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes, counters.read_errors) == (
         4,
         2,
         2,
         1,
     )
-    assert [len(datagrams) for _, datagrams, _, _ in each.lanes[1].batches] == [2]
+    assert [len(datagrams) for _, datagrams, _, _ in rig.lanes[1].batches] == [2]
 
 
-def test_datagrams_dropped_by_the_receiver_are_counted(rig: Any) -> None:
+def test_datagrams_dropped_by_the_receiver_are_counted(make_rig: Any) -> None:
     """Datagrams dropped for lack of memory are counted, the exception is logged, and the next read works."""
-    each = rig(MemoryError("no room"), 1)
-    each.receiver.dropped_read_error, each.receiver.dropped_bytes = 3, 70
+    rig = make_rig(MemoryError("no room"), 1)
+    rig.receiver.dropped_read_error, rig.receiver.dropped_bytes = 3, 70
     with capturedLogs() as events:
-        each.wake()
-    assert each.pausing
-    counters = each.reader.counters
+        rig.wake()
+    assert rig.pausing
+    counters = rig.reader.counters
     assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes, counters.read_errors) == (
         3,
         3,
@@ -340,23 +340,23 @@ def test_datagrams_dropped_by_the_receiver_are_counted(rig: Any) -> None:
         1,
     )
     assert [str(event["log_failure"].value) for event in events] == ["no room"]
-    each.reactor.advance(FAILURE_PAUSE)
+    rig.reactor.advance(FAILURE_PAUSE)
     assert (counters.datagrams, counters.dropped_read_error, counters.read_errors) == (4, 3, 1)
 
 
 # Counters.
 
 
-def test_counters(rig: Any) -> None:
+def test_counters(make_rig: Any) -> None:
     """``datagrams`` includes dropped ones; the other counters are those of the receiver."""
-    each = rig(3, 1)
-    each.receiver.dropped_bad_address = 2
-    each.receiver.truncated = 1
-    assert each.reader.read(0.0) == 5
-    each.receiver.dropped_bad_address = 3
-    each.receiver.dropped_not_allowed = 4
-    assert each.reader.read(0.0) == 6
-    counters = each.reader.counters
+    rig = make_rig(3, 1)
+    rig.receiver.dropped_bad_address = 2
+    rig.receiver.truncated = 1
+    assert rig.reader.read(0.0) == 5
+    rig.receiver.dropped_bad_address = 3
+    rig.receiver.dropped_not_allowed = 4
+    assert rig.reader.read(0.0) == 6
+    counters = rig.reader.counters
     assert (
         counters.datagrams,
         counters.octets,
@@ -370,7 +370,7 @@ def test_counters(rig: Any) -> None:
         4,
         1,
     )
-    queued = sum(len(batch[1]) for lane in each.lanes for batch in lane.batches)
+    queued = sum(len(batch[1]) for lane in rig.lanes for batch in lane.batches)
     assert counters.datagrams == counters.dropped_bad_address + counters.dropped_not_allowed + queued
 
 
@@ -395,30 +395,30 @@ def test_drops_by_the_kernel_are_counted_at_the_stop(receiver: Any) -> None:
     assert reader.counters.octets == 900 * reader.counters.datagrams
 
 
-def test_drops_by_the_kernel_are_counted_while_the_reader_runs(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drops_by_the_kernel_are_counted_while_the_reader_runs(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """``look`` updates the use of the buffer and the drops, beyond the 32 bits of the kernel's counter."""
-    each = rig()
+    rig = make_rig()
     readings = iter([MemInfo(700, 4096, 2**32 - 2), MemInfo(0, 4096, 3)])
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: next(readings))
-    each.reader.look()
-    assert (each.reader.counters.dropped_by_kernel, each.reader.buffer_used, each.reader.buffer_size) == (
+    rig.reader.look()
+    assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used, rig.reader.buffer_size) == (
         2**32 - 2,
         700,
         4096,
     )
-    each.reader.look()
-    assert (each.reader.counters.dropped_by_kernel, each.reader.buffer_used) == (2**32 + 3, 0)
+    rig.reader.look()
+    assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used) == (2**32 + 3, 0)
     monkeypatch.undo()
 
 
-def test_sizes_of_reads(rig: Any) -> None:
+def test_sizes_of_reads(make_rig: Any) -> None:
     """``sizes`` has the datagrams of each read, dropped ones included, without empty reads."""
-    each = rig(3, 0, 1)
-    each.receiver.dropped_bad_address = 2
+    rig = make_rig(3, 0, 1)
+    rig.receiver.dropped_bad_address = 2
     for _ in range(3):
-        each.reader.read(0.0)
-    assert (sum(each.reader.sizes.counts), each.reader.sizes.sum) == (2, each.reader.counters.datagrams)
-    assert each.reader.sizes.sum == 6
+        rig.reader.read(0.0)
+    assert (sum(rig.reader.sizes.counts), rig.reader.sizes.sum) == (2, rig.reader.counters.datagrams)
+    assert rig.reader.sizes.sum == 6
 
 
 # The stop.
@@ -429,27 +429,27 @@ def buffer_with(octets: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(octets, 2**26, 0))
 
 
-def test_drain_reads_until_the_socket_is_empty(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drain_reads_until_the_socket_is_empty(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """``drain`` reads all waiting datagrams without pauses, and ends after two reads that leave slots empty."""
     buffer_with(2**20, monkeypatch)
-    each = rig(8, 8, 3, 1, 5)
-    each.reader.drain()
-    assert each.reader.counters.datagrams == 20
-    assert each.receiver.reads == 4
+    rig = make_rig(8, 8, 3, 1, 5)
+    rig.reader.drain()
+    assert rig.reader.counters.datagrams == 20
+    assert rig.receiver.reads == 4
 
 
-def test_drain_ends_although_the_socket_is_never_empty(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drain_ends_although_the_socket_is_never_empty(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sender faster than the reader cannot delay the stop: ``drain`` reads at most what the buffer can hold."""
     slots = ScriptedReceiver.slots
     for octets, reads in ((0, 1), (10 * slots * LEAST_CHARGE, 11)):
         buffer_with(octets, monkeypatch)
-        each = rig(*[slots] * (2 * FINAL_READS))
-        each.reader.drain()
-        assert each.receiver.reads == reads
+        rig = make_rig(*[slots] * (2 * FINAL_READS))
+        rig.reader.drain()
+        assert rig.receiver.reads == reads
     buffer_with(2**40, monkeypatch)
-    each = rig(*[slots] * (2 * FINAL_READS))
-    each.reader.drain()
-    assert each.receiver.reads == FINAL_READS
+    rig = make_rig(*[slots] * (2 * FINAL_READS))
+    rig.reader.drain()
+    assert rig.receiver.reads == FINAL_READS
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 1000, 60_000])
@@ -462,40 +462,40 @@ def test_a_datagram_uses_more_than_the_least_charge(size: int) -> None:
         assert meminfo(bound).used > 3 * max(LEAST_CHARGE, size)
 
 
-def test_drain_continues_after_a_failure(rig: Any) -> None:
+def test_drain_continues_after_a_failure(make_rig: Any) -> None:
     """``drain`` reads on after a failure; a read that always fails does not delay the stop."""
     # A receiver returns the datagrams before an error first, and the next read raises the error.
-    each = rig(OSError(12, "no memory"), 3, OSError(105, "no room"), 2, 0, 7)
+    rig = make_rig(OSError(12, "no memory"), 3, OSError(105, "no room"), 2, 0, 7)
     with capturedLogs():
-        each.reader.drain()
-    assert (each.reader.counters.datagrams, each.reader.counters.read_errors) == (5, 2)
-    each = rig(*[OSError(12, "no memory")] * (2 * FINAL_READS))
+        rig.reader.drain()
+    assert (rig.reader.counters.datagrams, rig.reader.counters.read_errors) == (5, 2)
+    rig = make_rig(*[OSError(12, "no memory")] * (2 * FINAL_READS))
     with capturedLogs():
-        each.reader.drain()
-    assert each.receiver.reads == FINAL_READS
+        rig.reader.drain()
+    assert rig.receiver.reads == FINAL_READS
 
 
 @pytest.mark.parametrize("script", [(), (4,)])
-def test_stop(rig: Any, script: tuple[int, ...]) -> None:
+def test_stop(make_rig: Any, script: tuple[int, ...]) -> None:
     """At rest and in a pause, a stop leaves no reader, no timer and no open socket; a second stop has no effect."""
-    each = rig(*script)
-    each.wake()
+    rig = make_rig(*script)
+    rig.wake()
     done: list[object] = []
     for _ in range(2):
-        each.reader.stopListening().addCallback(done.append)
-        assert each.reactor.readers == []
-        assert each.reactor.getDelayedCalls() == []
-        assert each.reader.fileno() == each.socket.fileno() == -1
+        rig.reader.stopListening().addCallback(done.append)
+        assert rig.reactor.readers == []
+        assert rig.reactor.getDelayedCalls() == []
+        assert rig.reader.fileno() == rig.socket.fileno() == -1
     assert done == [None, None]
-    reads = each.receiver.reads
-    each.reactor.advance(1.0)
-    assert each.receiver.reads == reads
+    reads = rig.receiver.reads
+    rig.reactor.advance(1.0)
+    assert rig.receiver.reads == reads
 
 
-def test_the_end_of_the_reactor(rig: Any) -> None:
+def test_the_end_of_the_reactor(make_rig: Any) -> None:
     """When the reactor disconnects its readers, the socket is closed, also in a pause."""
-    each = rig(4)
-    each.wake()
-    each.reader.connectionLost(Failure(ConnectionDone()))
-    assert each.reader.fileno() == -1
-    assert each.reactor.getDelayedCalls() == []
+    rig = make_rig(4)
+    rig.wake()
+    rig.reader.connectionLost(Failure(ConnectionDone()))
+    assert rig.reader.fileno() == -1
+    assert rig.reactor.getDelayedCalls() == []
