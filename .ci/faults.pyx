@@ -1,4 +1,4 @@
-# Faults for .ci/sanitized, which adds this to a compiled file: if they are not found, no others would be.
+# Faults on purpose: .ci/sanitized appends them to a compiled file and checks that the sanitizers report them.
 cimport cython
 
 

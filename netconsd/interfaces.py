@@ -1,13 +1,12 @@
 """The contract between netconsd and its output modules.
 
 A module is a Python file. Every class in it that implements one of the first two interfaces is an output module,
-or the file itself is, when it says ``moduleProvides(IOutputModule)`` and has the three functions. docs/modules shows
-both.
+or the file itself is, if it has ``moduleProvides(IOutputModule)`` and the three functions. docs/modules shows both.
 
 Two kinds of thread call a module. ``start``, ``stop`` and ``reload`` are called in the reactor's thread, where the
 whole of Twisted may be used and nothing may block. ``handle`` and ``handle_batch`` are called in the threads of the
-workers, where blocking is allowed (it holds up the senders of that worker only) and nothing of the reactor may be
-touched except ``reactor.callFromThread``.
+workers, where blocking is allowed (it delays the senders of that worker only) and no method of the reactor may be
+called except ``reactor.callFromThread``.
 """
 
 from __future__ import annotations
@@ -28,47 +27,47 @@ __all__ = ["IBatchOutputModule", "ICountsLosses", "IListening", "IOutputModule",
 
 
 class IOutputModule(Interface):
-    """An output that takes one message at a time."""
+    """An output module that receives one message per call."""
 
     def start(worker_count: int) -> object:
-        """Get ready: called once, before the first message, after the process became a daemon.
+        """Prepare the module: called once, before the first message, after the process became a daemon.
 
-        Open files, import third-party libraries and make per-worker state here, not in the constructor.
+        Open files, import third-party libraries and create state per worker here, not in the constructor.
 
-        :param worker_count: how many workers will call; they are numbered from 0.
-        :returns: anything, or a Deferred, which is waited for before the first message.
-        :raises Exception: whatever is raised stops the start of the daemon and is shown to the user.
+        :param worker_count: the number of workers; they are numbered from 0.
+        :returns: anything, or a Deferred, which is awaited before the first message.
+        :raises Exception: stops the start of the daemon; the text is shown to the user.
         """
 
     def handle(worker: int, message: Message) -> object:
-        """Take one message, in the thread of its worker.
+        """Process one message, in the thread of its worker.
 
-        Per worker there is one call at a time, and the messages of one sender always come through the same worker,
-        in order; different workers call at once. The message is shared with the other modules: it cannot be changed.
-        An exception is logged and counted against the module, and ends nothing else.
+        Each worker makes one call at a time; different workers call at the same time. All messages of a sender have the
+        same worker and are in order. The message is immutable and shared with the other modules. An exception is logged
+        and counted against the module, and has no other effect.
 
         :param worker: the number of the calling worker, from 0 to ``worker_count`` - 1.
         :param message: a :class:`netconsd.message.LegacyMessage` or :class:`netconsd.message.ExtendedMessage`.
         """
 
     def stop() -> object:
-        """Finish: called once, after the last message, and only if ``start`` succeeded.
+        """Finish the module's work: called once, after the last message, and only if ``start`` succeeded.
 
-        :returns: anything, or a Deferred, which is waited for before the process ends.
+        :returns: anything, or a Deferred, which is awaited before the process ends.
         """
 
 
 class IBatchOutputModule(Interface):
-    """An output that gains from taking many messages at a time; instead of :class:`IOutputModule`."""
+    """An output module that receives a list of messages per call, instead of :class:`IOutputModule`."""
 
     def start(worker_count: int) -> object:
         """As :meth:`IOutputModule.start`."""
 
     def handle_batch(worker: int, messages: list[Message]) -> object:
-        """Take some messages, in the thread of their worker; otherwise as :meth:`IOutputModule.handle`.
+        """Process messages, in the thread of their worker; otherwise as :meth:`IOutputModule.handle`.
 
-        :param messages: a list of at least one message, from any number of senders, per sender in order. The list
-            is the module's own; the messages are shared with the other modules.
+        :param messages: at least one message, from any number of senders, in order per sender. The module may change
+            the list; the messages are shared with the other modules.
         """
 
     def stop() -> object:
@@ -76,45 +75,46 @@ class IBatchOutputModule(Interface):
 
 
 class IReloadable(Interface):
-    """What a module provides in addition, if it holds files that are to be opened anew on SIGHUP."""
+    """An additional interface for modules that reopen or reread files on SIGHUP."""
 
     def reload() -> object:
-        """Reopen files and reread what can be reread: called in the reactor's thread while workers go on calling.
+        """Reopen and reread files: called in the reactor's thread, while the workers continue to call.
 
-        An exception is logged and counted against the module, and ends nothing else.
+        An exception is logged and counted against the module, and has no other effect.
         """
 
 
 class IListening(Interface):
-    """What a module provides in addition, if it wants to know where messages come from, as soon as they can come."""
+    """An additional interface for modules that need the addresses on which the daemon receives."""
 
     def listening(addresses: Sequence[tuple[str, int]]) -> object:
-        """Called once, in the reactor's thread, after all modules are started and the sockets are read.
+        """Called once, in the reactor's thread, after all modules were started and the daemon began to receive.
 
         :param addresses: the addresses and UDP ports that the daemon listens on; ``0.0.0.0`` is all of IPv4, ``::``
             all of IPv6.
-        :returns: anything, or a Deferred, which the start of the daemon waits for, while messages come already.
-        :raises Exception: whatever is raised ends the daemon as if it had not started, and is shown to the user.
+        :returns: anything, or a Deferred, which is awaited before the daemon counts as started. Messages can arrive
+            before it fires.
+        :raises Exception: ends the daemon as a failed start; the text is shown to the user.
         """
 
 
 class ICountsLosses(Interface):
-    """What a module provides in addition, if it knows of messages that it could not put where they belong.
+    """An additional interface for modules that count the messages that they lost, because a disk is full for example.
 
-    What ``handle`` raises is counted without that. This is for a module that goes on: whose disk is full, or whose
-    server is away. The numbers are in the metrics and in the totals.
+    The numbers are in the metrics and in the totals. Exceptions in ``handle`` are counted without this interface.
     """
 
     def lost(worker: int) -> int:
-        """How many messages of this worker were lost since the start; called in the reactor's thread at any time.
+        """The number of messages of this worker lost since the start; called in the reactor's thread at any time.
 
-        What it raises is logged, and counts as none.
+        An exception is logged and counts as 0.
         """
 
 
 class ITakesLegacyDatagrams(Interface):
-    """What a module provides in addition, if it wants legacy text as it arrived, datagram by datagram.
+    """An additional interface, without methods, for modules that receive legacy text as datagrams instead of lines.
 
-    It gets a :class:`netconsd.message.LegacyDatagram` for each, and no :class:`netconsd.message.LegacyMessage`. Nothing
-    is put together or split: a datagram can hold several lines, and a line can go on in the next one.
+    The module gets a :class:`netconsd.message.LegacyDatagram` per datagram and no
+    :class:`netconsd.message.LegacyMessage`. A datagram can contain several lines, and a line can continue in the next
+    datagram.
     """

@@ -1,4 +1,4 @@
-"""Announces kernel crashes by UDP to another program: from a worker's thread into the reactor's."""
+"""Announces kernel crashes to another program by UDP: a worker's thread calls the reactor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNS = ("Kernel panic", "BUG: ", "Oops: ", "general protection fault")
 
 @implementer(IOutputModule)
 class Announce:
-    """Sends ``ADDRESS: TEXT`` for the messages by which a kernel says that it crashes."""
+    """Sends ``ADDRESS: TEXT`` for each message that begins a crash."""
 
     def __init__(self, *, host: str, port: int = 5000) -> None:
         """
@@ -29,16 +29,16 @@ class Announce:
         self._socket: Any = None
 
     def start(self, worker_count: int) -> None:
-        """Open a socket, by the reactor that runs the daemon."""
+        """Open a socket on the daemon's reactor."""
         from twisted.internet import reactor
 
         self._reactor = reactor
         self._socket = self._reactor.listenUDP(0, self._protocol)
 
     def handle(self, worker: int, message: Message) -> None:
-        """Called in the thread of a worker: the socket belongs to the reactor, so the reactor must send."""
+        """Called in a worker's thread; the reactor sends, because the socket belongs to it."""
         if message.text.startswith(SIGNS):
-            # A message can be longer than a datagram.
+            # A message may be longer than a datagram.
             self._reactor.callFromThread(self._send, f"{message.source.address}: {message.text[:1000]}")
 
     def _send(self, text: str) -> None:
@@ -47,12 +47,12 @@ class Announce:
             self._protocol.transport.write(text.encode(), (self._host, self._port))
 
     def stop(self) -> Deferred[None]:
-        """Close the socket, after what the workers asked for has been sent; the daemon waits for it."""
+        """Close the socket after the last datagram; the daemon waits for the Deferred."""
         done: Deferred[None] = Deferred()
 
         def close() -> None:
             self._socket.stopListening().chainDeferred(done)
 
-        # In turn: behind the calls of the workers.
+        # The reactor makes this call after those of the workers.
         self._reactor.callFromThread(close)
         return done

@@ -1,4 +1,4 @@
-"""Shows the last messages of a fleet to whoever connects, in one process with the receiver: twistd -ny embedded.py."""
+"""Sends the last messages of a fleet to each TCP client, in one process with the receiver: twistd -ny embedded.py."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from netconsd.settings import Settings
 
 @implementer(IOutputModule)
 class LastLines:
-    """An output module, like any other."""
+    """An ordinary output module."""
 
     def __init__(self) -> None:
-        # Appending is one step, so workers and the reactor may use it at once. It is bounded, as senders are not.
+        # Appending is atomic, so workers and the reactor need no lock. The bound limits the memory.
         self.lines: deque[str] = deque(maxlen=1000)
 
     def start(self, worker_count: int) -> None:
         """Nothing to prepare."""
 
     def handle(self, worker: int, message: Message) -> None:
-        """Called in the thread of a worker."""
+        """Called in a worker's thread."""
         self.lines.append(f"{message.source.address} {printable(message.text)}\n")
 
     def stop(self) -> None:
@@ -38,18 +38,18 @@ class LastLines:
 
 
 class Show(Protocol):
-    """Called in the reactor's thread, once for each who connects."""
+    """Called in the reactor's thread, one object per client."""
 
     def connectionMade(self) -> None:
-        """Send the lines and hang up."""
+        """Send the lines and close the connection."""
         if self.transport is not None:
             self.transport.write("".join(last.lines.copy()).encode())
             self.transport.loseConnection()
 
 
 def complain(failure: Failure) -> None:
-    """Called if a module could not start: the rest of the application runs all the same."""
-    Logger().failure("Nothing is received", failure)
+    """Called if a module fails to start; the rest of the application runs."""
+    Logger().failure("No messages are received", failure)
 
 
 last = LastLines()

@@ -1,4 +1,4 @@
-"""Prints the text of every message that is an error or worse: a module that is a file with three functions."""
+"""Prints the text of every error and worse: a module that is a file with three functions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def start(worker_count: int) -> None:
 
 
 def handle(worker: int, message: Message) -> None:
-    """Called in the thread of a worker, for every message."""
+    """Called in a worker's thread, for every message."""
     if message.level is not None and message.level <= ERROR:
-        # One write per line, so that the lines of two workers do not mix. twistd takes sys.stderr for its log.
+        # One write per line, so that the lines of two workers do not mix. twistd uses sys.stderr for its log.
         stream = sys.__stderr__
         if stream is not None:
             stream.write(f"{message.source.address}: {printable(message.text)}\n")

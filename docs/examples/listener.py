@@ -1,4 +1,4 @@
-"""Prints who sends, with nothing of the daemon but the protocol and the workers: python listener.py [PORT]."""
+"""Prints messages with the listener and the workers, without the daemon: python listener.py [PORT]."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netconsd.settings import Settings
 
 
 def show(worker: int, messages: list[Message]) -> None:
-    """Called in the thread of a worker."""
+    """Called in a worker's thread."""
     for message in messages:
         print(message.source.address, printable(message.text), flush=True)
 
@@ -24,14 +24,14 @@ def show(worker: int, messages: list[Message]) -> None:
 def receive(
     reactor: Any, port: int, deliver: Callable[[int, list[Message]], None]
 ) -> tuple[Any, Callable[[], Deferred[None]]]:
-    """Listen on any reactor; return the listening port, and what to call at the end."""
+    """Listen on any reactor; return the listening port and a function that stops."""
     workers = Workers(deliver, Settings(workers=2), reactor=reactor)
     workers.start()
-    # Twisted reads 8192 bytes of a datagram if it is not told otherwise.
+    # Without maxPacketSize, Twisted reads only 8192 bytes of a datagram.
     listening = reactor.listenUDP(port, NetconsoleListener(workers), maxPacketSize=MAX_DATAGRAM)
 
     async def stop() -> None:
-        # In this order: no more datagrams, then the workers deliver what they have.
+        # In this order: receive no more datagrams, then deliver the queued ones.
         await listening.stopListening()
         await workers.stop()
 
@@ -39,7 +39,7 @@ def receive(
 
 
 def main(reactor: Any, port: str = "1514") -> Deferred[None]:
-    """Run until the process is told to end."""
+    """Run until the process is stopped."""
     listening, stop = receive(reactor, int(port), show)
     print("listening on port", listening.getHost().port, flush=True)
     reactor.addSystemEventTrigger("before", "shutdown", stop)

@@ -1,4 +1,4 @@
-"""Writes every message into an SQLite database: a module that takes batches, one transaction each."""
+"""Writes every message to an SQLite database, with one transaction per batch."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CREATE TABLE IF NOT EXISTS messages (
 
 @implementer(IBatchOutputModule)
 class Sqlite:
-    """One connection per worker; SQLite lets one of them write at a time and the others wait."""
+    """One connection per worker; SQLite lets one of them write at a time, and the others wait."""
 
     def __init__(self, *, file: Path, timeout: float = 5.0) -> None:
         """
-        :param file: the database; it is made if it does not exist.
-        :param timeout: how many seconds to wait for another writer.
+        :param file: the database, created if it does not exist.
+        :param timeout: seconds to wait for another writer.
         """
         self._file = file
         self._timeout = timeout
         self._connections: list[sqlite3.Connection] = []
 
     def start(self, worker_count: int) -> None:
-        """Open the connections; an error ends the start of the daemon."""
-        # Each is used by one thread at a time, but opened and closed by another.
+        """Open the connections; an error stops the start of the daemon."""
+        # Each connection is used by one thread at a time, but opened and closed by another.
         self._connections = [
             sqlite3.connect(self._file, timeout=self._timeout, check_same_thread=False) for _ in range(worker_count)
         ]
@@ -40,7 +40,7 @@ class Sqlite:
             connection.execute(TABLE)
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
-        """Called in the thread of a worker, where blocking is allowed: it holds up this worker's senders only."""
+        """Called in a worker's thread, where blocking delays only the senders of this worker."""
         rows = [
             (
                 message.received_at,

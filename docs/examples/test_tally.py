@@ -1,4 +1,4 @@
-"""The tests of tally.py, to be run by pytest."""
+"""The tests of tally.py for pytest."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from netconsd.testing import extended_message, legacy_message
 
 
 def test_counts_by_sender_and_level(tmp_path: Path) -> None:
-    """Messages are counted by sender and level, over all workers; legacy ones without a level are not."""
+    """Messages are counted by sender and level over all workers; legacy messages without a level are not counted."""
     tally = Tally(file=tmp_path / "tally.json")
     tally.start(worker_count=2)
     tally.handle(0, extended_message("one", address="192.0.2.1", level=4))
@@ -23,6 +23,6 @@ def test_counts_by_sender_and_level(tmp_path: Path) -> None:
 
 
 def test_unknown_level_is_refused(tmp_path: Path) -> None:
-    """A level that does not exist is said to the user."""
+    """An unknown level is an error."""
     with pytest.raises(ValueError, match="no such level: loud"):
         Tally(file=tmp_path / "tally.json", levels=("loud",))

@@ -1,4 +1,4 @@
-"""Whether an output module has what its interface asks for, said in plain words to its author."""
+"""Compares an output module with its interface, and reports the differences to its author."""
 
 from __future__ import annotations
 
@@ -11,51 +11,49 @@ from zope.interface.verify import verifyObject
 
 from netconsd.outputs.errors import raised
 
-__all__ = ["disagreements"]
 
+def disagreements(interface: Any, module: Any) -> list[str]:
+    """Return each difference between an object and an interface as a text for its author; none if it conforms.
 
-def disagreements(interface: Any, made: Any) -> list[str]:
-    """Say everything that keeps an object from being what it says it is; nothing if it is.
-
-    :param made: the object itself, never its class: only so the functions of a file and what a constructor sets
-        count. The signatures of compiled methods cannot be seen and are taken to be right.
+    :param module: the object, not its class, so that the functions of a file and attributes set by a constructor are
+        found. The signatures of compiled methods cannot be read and are assumed to be right.
     """
     try:
-        wrong = [text for name in interface.names() if (text := _wrong_with(interface[name], made))]
-        if not wrong:
-            verifyObject(interface, made)
+        texts = [text for name in interface.names() if (text := _disagreement(interface[name], module))]
+        if not texts:
+            verifyObject(interface, module)
     except Invalid as error:
         return [raised(error)]
     except Exception as error:  # a property that raises
-        return [f"looking at its methods raised {raised(error)}"]
-    return wrong
+        return [f"reading its methods raised {raised(error)}"]
+    return texts
 
 
-def _wrong_with(wanted: Any, made: Any) -> str | None:
-    """Say what is wrong with one method, named as in its definition: with the class and ``self``, unless of a file."""
-    name = wanted.getName()
-    whose = "" if isinstance(made, ModuleType) else f"{type(made).__name__}."
-    definition = f"{name}({', '.join([*(['self'] if whose else []), *wanted.positional])})"
+def _disagreement(declared: Any, module: Any) -> str | None:
+    """The error in one method; the text names the class and ``self``, except for the functions of a file."""
+    name = declared.getName()
+    prefix = "" if isinstance(module, ModuleType) else f"{type(module).__name__}."
+    definition = f"{name}({', '.join([*(['self'] if prefix else []), *declared.positional])})"
     try:
-        method = getattr(made, name)
+        method = getattr(module, name)
     except AttributeError:
-        return f"{whose}{definition} is missing"
+        return f"{prefix}{definition} is missing"
     if not callable(method):
-        return f"{whose}{name} is not a method; write def {definition}"
-    if not _takes(method, len(wanted.positional)):
-        found = inspect.signature(getattr(method, "__func__", method))
-        return f"{whose}{name} must be defined as {definition}, not {name}{found}"
+        return f"{prefix}{name} is not a method; write def {definition}"
+    if not _accepts(method, len(declared.positional)):
+        signature = inspect.signature(getattr(method, "__func__", method))
+        return f"{prefix}{name} must be defined as {definition}, not {name}{signature}"
     if name.startswith("handle") and inspect.iscoroutinefunction(method):
-        return f"{whose}{name} is called in a worker's thread, where nothing awaits it: no async def"
+        return f"{prefix}{name} must not be async, because it is called in a worker's thread, where nothing awaits it"
     return None
 
 
-def _takes(method: Any, count: int) -> bool:
-    """Whether a method can be called with so many arguments by position, as it will be."""
+def _accepts(method: Any, count: int) -> bool:
+    """Whether a method can be called with ``count`` positional arguments."""
     try:
         signature = inspect.signature(method)
     except ValueError:
-        # A method without self has no signature, nor have some compiled ones, which may well be right.
+        # Neither a method without self nor some compiled methods have a signature; the compiled ones may be right.
         return not (isinstance(method, MethodType) and isinstance(method.__func__, FunctionType))
     try:
         signature.bind(*range(count))

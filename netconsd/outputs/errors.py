@@ -1,4 +1,4 @@
-"""Exceptions of other people's code as one line for a person."""
+"""Exceptions of modules as text that is safe in a log and on a terminal."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from twisted.python.failure import Failure
 
 from netconsd.rendering import printable
 
-__all__ = ["PrintableFailure", "place", "raised"]
-
 
 class PrintableFailure(Failure):
-    """The exception that is being handled, whose traceback is safe in a log and on a terminal.
+    """The current exception, with a traceback that is safe in a log and on a terminal.
 
-    A module may well raise what a stranger has sent, in a ValueError about a text for example.
+    A module's exception may contain text from a stranger, for example a ValueError that quotes a message.
     """
 
     def getTraceback(self, *arguments: Any, **options: Any) -> str:  # noqa: N802 - Twisted's name
-        """The lines of the traceback, made :func:`~netconsd.rendering.printable`."""
+        """The traceback, each line :func:`~netconsd.rendering.printable`."""
         lines = super().getTraceback(*arguments, **options).split("\n")
         return "\n".join(printable(line) for line in lines)
 
 
 def raised(error: BaseException) -> str:
-    """Say on one line what was raised: ``ValueError: no such field``. Never raises itself."""
+    """An exception on one line: ``ValueError: no such field``. Never raises."""
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())
@@ -34,7 +32,7 @@ def raised(error: BaseException) -> str:
 
 
 def place(path: str, error: BaseException) -> str:
-    """``path:line`` of the last line of a file that an exception came through; the path alone if it did not."""
+    """``path:line`` for the innermost line of the file in the traceback; ``path`` if the file is not in it."""
     line = None
     traceback = error.__traceback__
     while traceback is not None:

@@ -1,4 +1,4 @@
-"""The settings of an output module: the keyword-only parameters of its constructor, and the values given for them."""
+"""The settings of an output module: the keyword-only parameters of its constructor, and their values."""
 
 from __future__ import annotations
 
@@ -12,56 +12,54 @@ from typing import Any
 
 from netconsd.outputs.setting_types import ModuleSetting, convert, describe, show
 
-__all__ = ["AuthorError", "Parameter", "bind", "parameters", "suggestion"]
-
 
 class AuthorError(Exception):
-    """A constructor that cannot be called with settings; ``str()`` tells the module's author what to change."""
+    """A constructor that cannot be called with settings; ``str()`` is the text for the module's author."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A setting that a module has."""
+    """A setting of a module."""
 
     name: str
     annotation: Any
     kind: str
-    """Its type in a user's words."""
+    """The type in a user's words."""
     default: object = inspect.Parameter.empty
 
     @property
     def required(self) -> bool:
-        """Whether the module cannot be made without a value for it."""
+        """Whether the module cannot be created without a value for the setting."""
         return self.default is inspect.Parameter.empty
 
     def __str__(self) -> str:
-        """As in a list for the user: ``directory (path, required)``."""
+        """The setting as in a list for the user: ``directory (path, required)``."""
         return f"{self.name} ({self.kind}, {'required' if self.required else f'default {show(self.default)}'})"
 
 
 def parameters(cls: type) -> list[Parameter]:
-    """Read the settings of a class from its constructor, in the order of their definition.
+    """Return the settings of a class, from the signature of its constructor and in its order.
 
-    Parameters that may also be given by position are no settings; they need defaults, as nobody gives them.
+    Positional parameters are not settings and need defaults, because no value is passed for them.
 
-    :raises AuthorError: if a parameter has no annotation or one that is not supported, or if it needs a position.
+    :raises AuthorError: if an annotation is missing or not supported, or a positional parameter has no default.
     """
     try:
         signature = inspect.signature(cls)
         hints = _hints(cls)
     except Exception as error:
-        raise AuthorError(f"the annotations of its constructor cannot be read: {error}") from error
-    found = []
+        raise AuthorError(f"the annotations of its constructor cannot be resolved: {error}") from error
+    settings = []
     for parameter in signature.parameters.values():
         name = parameter.name
         if parameter.kind is parameter.KEYWORD_ONLY:
             if name not in hints:
-                raise AuthorError(f'the parameter "{name}" of its constructor has no annotation, as in "{name}: str"')
+                raise AuthorError(f'the parameter "{name}" of its constructor has no annotation, such as "{name}: str"')
             try:
                 kind = describe(hints[name])
             except TypeError as error:
                 raise AuthorError(f'the parameter "{name}" of its constructor: {error}') from None
-            found.append(Parameter(name, hints[name], kind, parameter.default))
+            settings.append(Parameter(name, hints[name], kind, parameter.default))
         elif parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
@@ -70,59 +68,60 @@ def parameters(cls: type) -> list[Parameter]:
                 f'the parameter "{name}" of its constructor must be keyword-only to be a setting: '
                 f'write "def __init__(self, *, {name}: ...)"'
             )
-    return found
+    return settings
 
 
-def bind(having: list[Parameter], given: Mapping[str, ModuleSetting], module: str) -> tuple[dict[str, Any], list[str]]:
-    """Make the constructor's arguments from what the user gave.
+def bind(
+    settings: list[Parameter], values: Mapping[str, ModuleSetting], module: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Convert the user's values to the constructor's arguments.
 
     :param module: the module's name, for the texts.
-    :returns: the arguments, and what is wrong, each a text for the user; with anything wrong the arguments are of no
-        use.
+    :returns: the arguments, and the errors as texts for the user; the arguments are complete only without errors.
     """
     arguments: dict[str, Any] = {}
-    wrong = []
-    by_name = {parameter.name: parameter for parameter in having}
-    for name, setting in given.items():
+    errors = []
+    by_name = {parameter.name: parameter for parameter in settings}
+    for name, setting in values.items():
         if name not in by_name:
-            wrong.append(f'{setting.origin}: module {module} has no setting "{name}"; {_listing(having, name)}')
+            errors.append(f'{setting.origin}: module {module} has no setting "{name}"; {_listing(settings, name)}')
             continue
         try:
             arguments[name] = convert(by_name[name].annotation, setting)
         except ValueError as error:
-            wrong.append(f"{setting.origin}: {error}")
-    wrong += [
+            errors.append(f"{setting.origin}: {error}")
+    errors += [
         f'module {module} needs the setting "{parameter.name}" ({parameter.kind}): '
         f"--set {module}.{parameter.name}=... or [module.{_key(module)}] {parameter.name} = ..."
-        for parameter in having
-        if parameter.required and parameter.name not in given
+        for parameter in settings
+        if parameter.required and parameter.name not in values
     ]
-    return arguments, wrong
+    return arguments, errors
 
 
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
-    """Ask ``; did you mean "..."?`` if something known looks like the name, else say nothing."""
+    """``; did you mean "..."?`` with the known name most similar to ``name``; empty if none is similar."""
     close = get_close_matches(name, list(known), n=1)
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
 def _key(module: str) -> str:
-    """Write a module's name as a key of TOML, where a dot would part it."""
+    """A module's name as a TOML key, quoted if it has a dot."""
     return show(module) if "." in module else module
 
 
-def _listing(having: list[Parameter], name: str) -> str:
-    if not having:
+def _listing(settings: list[Parameter], name: str) -> str:
+    if not settings:
         return "it has none"
-    hint = suggestion(name, [parameter.name for parameter in having])
-    return "it has " + ", ".join(str(parameter) for parameter in having) + hint
+    hint = suggestion(name, [parameter.name for parameter in settings])
+    return "it has " + ", ".join(str(parameter) for parameter in settings) + hint
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    """Resolve the annotations of a class's constructor.
+    """The resolved annotations of a class's constructor.
 
-    Generated constructors (those of attrs) have globals of their own, so names are looked up in the file that defines
-    the class, too.
+    Generated constructors (those of attrs) have globals of their own, so names are also looked up in the file that
+    defines the class.
     """
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     module = sys.modules.get(owner.__module__)

@@ -1,11 +1,11 @@
-"""The types that a setting of an output module may have, and the way from a configured value to such a type.
+"""The types of output modules' settings, and the conversion of configured values to them.
 
 A type is the annotation of a constructor's parameter. Supported are ``str``, ``int``, ``float``, ``bool``,
 ``pathlib.Path``, ``Literal[...]`` of texts and whole numbers, ``list[X]``, ``tuple[X, ...]``, ``tuple[X, Y]``,
-``dict[str, X]`` and ``X | None``, where X is one of these again.
+``dict[str, X]`` and ``X | None``, where X is any supported type.
 
-A value comes from a TOML file, where it has a type already, or from the command line, where it is text. Text for a
-``str``, a ``Path`` or a ``Literal`` is taken as it is; for all others it is read as a value of TOML would be.
+A value from a TOML file has a type. A value from the command line is text: for a ``str``, a ``Path`` or a ``Literal``
+the text is the value, for all other types it is parsed as a TOML value.
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-__all__ = ["ModuleSetting", "convert", "describe", "show"]
-
 
 @dataclass(frozen=True)
 class ModuleSetting:
-    """A value that a user gave for a setting of a module, before it is known what type it shall have."""
+    """A user's value for a setting of a module, before its conversion to the setting's type."""
 
     value: object
-    """What TOML made of it, or the text that was typed."""
+    """The parsed TOML value, or the text from the command line."""
     origin: str
-    """Where it was given, for the texts of errors: ``--set logger.directory``."""
+    """The place of the value, for error texts: ``--set logger.directory``."""
     base: Path
-    """The absolute directory to which a relative path is relative."""
+    """The absolute directory that relative paths are relative to."""
     typed: bool = True
-    """False: the value is text from a command line, to be read according to the type."""
+    """False if the value is text from the command line."""
 
 
 _WORDS: Final[dict[Any, str]] = {
@@ -46,9 +44,9 @@ _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": Fa
 
 
 def describe(annotation: Any) -> str:
-    """Say in a user's words what a value of the type is: ``list of whole number``.
+    """The type in a user's words: ``list of whole number``.
 
-    :raises TypeError: for a type that is not supported, with a text for the author of the module.
+    :raises TypeError: if the type is not supported, with a text for the author of the module.
     """
     if annotation in _WORDS:
         return _WORDS[annotation]
@@ -74,7 +72,7 @@ def describe(annotation: Any) -> str:
 
 
 def show(value: object) -> str:
-    """Write a value as a user would in a TOML file; None, which TOML does not have, as ``none``."""
+    """A value as in a TOML file; None, which TOML does not have, as ``none``."""
     if value is None:
         return "none"
     if isinstance(value, (str, Path)):
@@ -89,9 +87,9 @@ def show(value: object) -> str:
 
 
 def convert(annotation: Any, setting: ModuleSetting) -> Any:
-    """Make a value of a type that :func:`describe` knows; paths become absolute.
+    """Convert a value to a type that :func:`describe` supports; paths become absolute.
 
-    :raises ValueError: if that is not possible, with a text that says why and does not name the setting.
+    :raises ValueError: if the value does not have the type; the text has the reason, but not the setting.
     """
     value = setting.value
     if not setting.typed:
@@ -100,7 +98,7 @@ def convert(annotation: Any, setting: ModuleSetting) -> Any:
 
 
 def _optional(annotation: Any) -> Any:
-    """The X of ``X | None``, or None if the type is no such union."""
+    """The X of ``X | None``; None for any other type."""
     if get_origin(annotation) in (Union, types.UnionType):
         others = [arg for arg in get_args(annotation) if arg is not types.NoneType]
         if len(others) == 1:
@@ -115,13 +113,13 @@ def _from_text(annotation: Any, text: str) -> object:
     if annotation is str or annotation is Path:
         return text
     if get_origin(annotation) is Literal:
-        # What is none of the choices stays text, to be refused as such.
+        # Text that is none of the choices stays text, and the conversion refuses it.
         return next((choice for choice in get_args(annotation) if text in (str(choice), show(choice))), text)
     if annotation is bool and text.strip().lower() in _BOOLS:
         return _BOOLS[text.strip().lower()]
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # also numbers of thousands of digits, and brackets without end
+    except (ValueError, RecursionError):  # including numbers of thousands of digits and unlimited nesting
         parsed = {}
     if list(parsed) != ["value"]:
         example = {list: ', such as ["a", "b"]', tuple: ', such as ["a", "b"]', dict: ', such as {a = "b"}'}
@@ -136,29 +134,29 @@ def _convert(annotation: Any, value: object, base: Path) -> Any:
     if inner is not None:
         return _convert(inner, value, base)
     origin, args = get_origin(annotation), get_args(annotation)
-    made: Any = None
+    converted: Any = None
     if annotation is Path:
-        made = _path(value, base)
+        converted = _path(value, base)
     elif annotation is float:
-        made = float(value) if _is(value, float) or _is(value, int) else None  # type: ignore[arg-type]
+        converted = float(value) if _is(value, float) or _is(value, int) else None  # type: ignore[arg-type]
     elif annotation in _WORDS:
-        made = value if _is(value, annotation) else None
+        converted = value if _is(value, annotation) else None
     elif origin is Literal:
-        made = next((choice for choice in args if choice == value and type(choice) is type(value)), None)
+        converted = next((choice for choice in args if choice == value and type(choice) is type(value)), None)
     elif origin in (list, tuple) and isinstance(value, list):
-        of = args[:1] * len(value) if origin is list or args[-1] is Ellipsis else args
-        if len(of) == len(value):
-            items = enumerate(zip(of, value, strict=True), start=1)
-            made = origin(_within(f"item {number}", _convert, *pair, base) for number, pair in items)
+        types_of_items = args[:1] * len(value) if origin is list or args[-1] is Ellipsis else args
+        if len(types_of_items) == len(value):
+            items = enumerate(zip(types_of_items, value, strict=True), start=1)
+            converted = origin(_within(f"item {number}", _convert, *pair, base) for number, pair in items)
     elif origin is dict and isinstance(value, dict):
-        made = {key: _within(key, _convert, args[1], item, base) for key, item in value.items()}
-    if made is None:
+        converted = {key: _within(key, _convert, args[1], item, base) for key, item in value.items()}
+    if converted is None:
         raise ValueError(f"{show(value)} is not {_article(describe(annotation))}")
-    return made
+    return converted
 
 
 def _is(value: object, kind: type) -> bool:
-    # bool is a subclass of int, but `retries = true` is a mistake.
+    # bool is a subclass of int, but `retries = true` is an error.
     return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
@@ -174,9 +172,9 @@ def _article(words: str) -> str:
     return words if words.startswith(("text", "true", "one of")) else f"a {words}"
 
 
-def _within(where: str, make: Callable[..., Any], *arguments: object) -> Any:
-    """Make one item of a list or table; what is wrong with it is said with its place."""
+def _within(item: str, converter: Callable[..., Any], *arguments: object) -> Any:
+    """Convert an item of a list or table; the text of an error begins with the item."""
     try:
-        return make(*arguments)
+        return converter(*arguments)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{item}: {error}") from None

@@ -2,17 +2,14 @@ from socket import socket
 
 from netconsd.protocol.allowlist import AllowList
 
-SLOT: int
-
 class Receiver:
-    fd: int
     slots: int
     datagrams: int
     octets: int
     truncated: int
     dropped_bad_address: int
     dropped_not_allowed: int
-    dropped_no_memory: int
+    dropped_read_error: int
     dropped_bytes: int
     large: bool
 

@@ -1,7 +1,10 @@
-"""Many datagrams per system call, sorted by lane.
+"""A receiver that reads many datagrams per system call and sorts them by lane. Linux only.
 
-One call of :meth:`Receiver.receive` reads until the socket is empty, or until its slots are full, in one release of the
-GIL: after each release a busy lane may keep the reader waiting for the interpreter's switch interval. Linux only.
+A datagram costs 0.8 to 1.0 µs of processor time, the kernel's part included, and 1.8 to 2.1 µs in the plain twin,
+``recvfrom.py`` (4000 datagrams of 50 senders per call, CPython 3.11, GCC 12).
+
+One call of :meth:`Receiver.receive` reads until the socket is empty or the slots are full, within one release of the
+GIL, because after each release a busy lane can make the reader wait for the interpreter's switch interval.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -19,25 +22,26 @@ cdef extern from "<sys/mman.h>" nogil:
 
     int madvise(void *address, size_t length, int advice)
 
-# A kernel's datagram fits the first part of a slot; the parts of all slots lie close together. What is larger goes on
-# in the second part, whose pages cost nothing until they are needed. Together they hold every UDP datagram.
+# A slot has two parts. The first holds any datagram that a kernel sends; the first parts of all slots are adjacent. The
+# second part holds the rest of a larger datagram, and its pages use no memory until they are written. Together the two
+# parts hold the largest UDP datagram.
 DEF HEAD = 1024
 DEF TAIL = 64512
-# The pages are given back when so many of the slots may have had a large datagram: a stranger could make us keep those
-# of all of them, a quarter of a gigabyte, with a few large datagrams now and then.
+# The pages of the second parts are returned to the system when one in KEPT_TAILS slots may have held a large datagram.
+# Otherwise a stranger who sends a few large datagrams now and then could make the process keep the pages of all slots,
+# a quarter of a gigabyte.
 DEF KEPT_TAILS = 8
-# No page is larger on the machines that Linux runs on, so that what begins and ends with one is whole pages.
+# The largest page size on the machines that Linux runs on, so that a range aligned to it consists of whole pages.
 DEF PAGE = 65536
-# The address and the port, in network order: Source.key.
+# The length of Source.key: the address and the port, in network order.
 DEF KEY = 18
-# How many senders' keys are kept, each in a place that its address and port decide: a key that is there need not be
-# made, nor hashed by the table of senders. A stranger's forged senders push others out, and that is all.
+# The size of the cache of senders' keys, which is indexed by a hash of address and port. A cached key is neither
+# allocated again nor hashed again by the table of senders. A stranger's forged senders can evict others from the cache,
+# with no other effect.
 DEF KNOWN = 4096
-# The bytes of an address; those of a network's first address and its mask.
+# The length of an address, and of a network: its first address and its mask.
 DEF ADDRESS = 16
 DEF NETWORK = 2 * ADDRESS
-
-SLOT = HEAD + TAIL
 
 
 cdef uint32_t crc_table[256]
@@ -57,48 +61,52 @@ cdef void make_crc_table() noexcept:
 make_crc_table()
 
 
-cdef uint32_t crc32_goes_on(uint32_t value, const uint8_t *data, int length) noexcept nogil:
+cdef uint32_t crc32_update(uint32_t value, const uint8_t *data, int length) noexcept nogil:
     cdef int index
     for index in range(length):
         value = (value >> 8) ^ crc_table[(value ^ data[index]) & 0xFF]
     return value
 
 
-# ::ffff: is how most addresses begin.
+# Most addresses begin with ::ffff:.
 DEF MAPPED = 12
 cdef uint8_t mapped[MAPPED]
 memset(mapped, 0, 10)
 memset(mapped + 10, 0xFF, 2)
-cdef uint32_t crc_of_mapped = crc32_goes_on(0xFFFFFFFF, mapped, MAPPED)
+cdef uint32_t crc_of_mapped = crc32_update(0xFFFFFFFF, mapped, MAPPED)
 
 
 cdef uint32_t crc32_of_address(const uint8_t *address) noexcept nogil:
     if memcmp(address, mapped, MAPPED) == 0:
-        return ~crc32_goes_on(crc_of_mapped, address + MAPPED, 16 - MAPPED)
-    return ~crc32_goes_on(0xFFFFFFFF, address, 16)
+        return ~crc32_update(crc_of_mapped, address + MAPPED, 16 - MAPPED)
+    return ~crc32_update(0xFFFFFFFF, address, 16)
 
 
 cdef class Receiver:
-    """The slots of one socket. For one thread at a time."""
+    """Reads one socket; every datagram that the kernel handed over is returned or counted as dropped.
 
-    cdef readonly int fd
+    For one thread at a time.
+    """
+
+    cdef int fd
     cdef readonly int slots
-    #: Datagrams that the kernel has handed over since the start, and their bytes.
+    # All counters count from the start.
+    #: Datagrams that the kernel handed over, and their bytes.
     cdef readonly long long datagrams
     cdef readonly long long octets
-    #: Datagrams that were larger than a slot, since the start. (No UDP datagram is.)
+    #: Datagrams that were larger than a slot. (No UDP datagram is.)
     cdef readonly long long truncated
-    #: Datagrams from an address that is neither IPv4 nor IPv6, since the start; they are dropped.
+    #: Datagrams dropped because their address is neither IPv4 nor IPv6.
     cdef readonly long long dropped_bad_address
-    #: Datagrams from an address that is not allowed, since the start; they are dropped.
+    #: Datagrams dropped because their address is not allowed.
     cdef readonly long long dropped_not_allowed
-    #: Datagrams that were given up because of an exception (there was no memory for them), since the start.
-    cdef readonly long long dropped_no_memory
-    #: Bytes of those refused, denied or discarded.
+    #: Datagrams dropped because sorting them raised an exception, which ``receive`` raised.
+    cdef readonly long long dropped_read_error
+    #: Bytes of all dropped datagrams.
     cdef readonly long long dropped_bytes
-    #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
+    #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
     cdef readonly bint large
-    # What the system said after some datagrams had been read; 0 for nothing.
+    # The errno of a call that failed after others had read datagrams; 0 for none. The next ``receive`` raises it.
     cdef int error
     cdef int batch
     cdef int lanes
@@ -107,27 +115,28 @@ cdef class Receiver:
     cdef sockaddr_in6 *names
     cdef uint8_t *heads
     cdef uint8_t *tails
-    cdef list known
-    # Large datagrams since the pages of the tails were given back.
-    cdef int large_ones
-    # One behind the other.
+    cdef list known_keys
+    # Large datagrams since the pages of the tails were last returned to the system.
+    cdef int large_count
+    # The allowed networks, NETWORK bytes each; empty if all addresses are allowed.
     cdef bytes networks
 
     def __cinit__(self, bound, int batch, int batches, int lanes, allowed=EVERYONE):
         """
-        :param bound: a UDP socket; it has to be there as long as this is used.
+        :param bound: a UDP socket, which has to stay open while the receiver is used.
         :param batch: datagrams per system call.
-        :param batches: system calls per release of the GIL, at most.
-        :param lanes: how many lanes there are.
-        :param allowed: a netconsd.protocol.allowlist.AllowList: whose datagrams are taken.
+        :param batches: the largest number of system calls per release of the GIL.
+        :param lanes: the number of lanes.
+        :param allowed: the netconsd.protocol.allowlist.AllowList of the addresses whose datagrams are accepted.
+        :raises ValueError: if ``batch``, ``batches`` or ``lanes`` is less than 1.
         """
         if batch < 1 or batches < 1 or lanes < 1:
-            raise ValueError("batch, batches and lanes are at least 1")
+            raise ValueError("batch, batches and lanes must be at least 1")
         self.fd = bound.fileno()
         self.batch = batch
         self.slots = batch * batches
         self.lanes = lanes
-        self.known = [None] * KNOWN
+        self.known_keys = [None] * KNOWN
         self.networks = b"".join([first + mask for first, mask in allowed.networks])
         assert len(self.networks) == NETWORK * len(allowed.networks)
         self.headers = <mmsghdr *>calloc(self.slots, sizeof(mmsghdr))
@@ -155,44 +164,37 @@ cdef class Receiver:
         free(self.tails)
 
     def receive(self):
-        """Read what is there, and return a pair of lists for each lane: the senders' keys, and the datagrams.
+        """Read the waiting datagrams; return a pair of lists for each lane: the senders' keys, and the datagrams.
 
-        :raises OSError: if the system refuses to read, other than because there is nothing. As with recvmmsg(2) itself,
-            what came before is returned first, and the error is raised by the next call.
-        :raises MemoryError: if there is no memory for what was read; it is discarded, and counted.
+        :raises OSError: if a system call fails, except because no datagram is waiting. As with recvmmsg(2) itself,
+            datagrams that were read before the error are returned first, and the next call raises the error.
+        :raises MemoryError: if memory is short. The datagrams of the call are then counted in ``dropped_read_error``.
         """
         cdef int count = 0
-        cdef int got = 0
-        cdef int slot, want, error
+        cdef int received = 0
+        cdef int slot, wanted, error
         if not self.error:
             with nogil:
                 while count < self.slots:
-                    want = min(self.batch, self.slots - count)
-                    for slot in range(count, count + want):
-                        # The kernel writes the length of the name it found there.
+                    wanted = min(self.batch, self.slots - count)
+                    for slot in range(count, count + wanted):
+                        # The kernel overwrites it with the length of the address.
                         self.headers[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
-                    got = recvmmsg(self.fd, self.headers + count, want, MSG_DONTWAIT, NULL)
-                    if got < 0:
+                    received = recvmmsg(self.fd, self.headers + count, wanted, MSG_DONTWAIT, NULL)
+                    if received < 0:
                         if errno == EINTR:
-                            # As Python does with system calls of its own (PEP 475).
+                            # As Python does in its own system calls (PEP 475).
                             continue
                         if errno != EAGAIN:
                             self.error = errno
                         break
-                    count += got
-                    if got < want:
+                    count += received
+                    if received < wanted:
                         break
         if self.error and count == 0:
             error, self.error = self.error, 0
             raise OSError(error, "recvmmsg failed")
-        return self.take(count)
-
-    cdef list take(self, int count):
-        """Sort by lane what has been read; count all of it, and what was rejected."""
         cdef long long octets = 0
-        cdef long long rejected = self.dropped_bad_address + self.dropped_not_allowed
-        cdef long long dropped_bytes = self.dropped_bytes
-        cdef int slot
         for slot in range(count):
             octets += self.headers[slot].msg_len
         self.datagrams += count
@@ -200,59 +202,66 @@ cdef class Receiver:
         try:
             return self.sort(count)
         except Exception:
-            self.dropped_no_memory += rejected + count - self.dropped_bad_address - self.dropped_not_allowed
-            self.dropped_bytes = dropped_bytes + octets
+            self.dropped_read_error += count
+            self.dropped_bytes += octets
             raise
 
     cdef list sort(self, int count):
+        """Sort the first ``count`` slots by lane, and count the rejected datagrams; count nothing if it raises."""
         cdef list result = [([], []) for _ in range(self.lanes)]
         cdef list senders, datagrams
         cdef bytes sender
         cdef uint8_t key[KEY]
         cdef int slot
+        cdef int bad_address = 0
+        cdef int not_allowed = 0
+        cdef long long dropped_bytes = 0
         cdef uint32_t crc
         self.large = False
         for slot in range(count):
             if not self.read_key(slot, key):
-                self.dropped_bad_address += 1
-                self.dropped_bytes += self.headers[slot].msg_len
+                bad_address += 1
+                dropped_bytes += self.headers[slot].msg_len
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
             crc = crc32_of_address(key)
             sender = self.key_object(key, crc)
             if sender is None:
-                self.dropped_not_allowed += 1
-                self.dropped_bytes += self.headers[slot].msg_len
+                not_allowed += 1
+                dropped_bytes += self.headers[slot].msg_len
                 continue
             senders, datagrams = <tuple>result[crc % <uint32_t>self.lanes]
             senders.append(sender)
             datagrams.append(self.datagram(slot))
-        if self.large_ones * KEPT_TAILS > self.slots:
-            self.give_back()
+        if self.large_count * KEPT_TAILS > self.slots:
+            self.return_pages()
+        self.dropped_bad_address += bad_address
+        self.dropped_not_allowed += not_allowed
+        self.dropped_bytes += dropped_bytes
         return result
 
-    cdef void give_back(self) noexcept:
+    cdef void return_pages(self) noexcept:
         cdef size_t start = (<size_t>self.tails + PAGE - 1) & ~<size_t>(PAGE - 1)
         cdef size_t end = (<size_t>self.tails + <size_t>self.slots * TAIL) & ~<size_t>(PAGE - 1)
         if start < end:
-            # If that fails, they stay.
+            # If the call fails, the process keeps the pages.
             madvise(<void *>start, end - start, MADV_DONTNEED)
-        self.large_ones = 0
+        self.large_count = 0
 
     cdef bytes key_object(self, const uint8_t *key, uint32_t crc):
-        """The key of a sender; None of one that is not allowed, who gets no place and so pushes out nobody."""
+        """The key of a sender, cached; None if its address is not allowed, so that strangers evict no allowed sender."""
         cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17]) % KNOWN
-        cdef bytes known = self.known[place]
-        if known is None or memcmp(<const char *>known, key, KEY) != 0:
+        cdef bytes known_key = self.known_keys[place]
+        if known_key is None or memcmp(<const char *>known_key, key, KEY) != 0:
             if self.networks and not self.admits(key):
                 return None
-            known = (<const char *>key)[:KEY]
-            self.known[place] = known
-        return known
+            known_key = (<const char *>key)[:KEY]
+            self.known_keys[place] = known_key
+        return known_key
 
     cdef bint admits(self, const uint8_t *address) noexcept:
-        # As netconsd.protocol.allowlist.AllowList.admits.
+        # The same rule as netconsd.protocol.allowlist.AllowList.admits.
         cdef const uint8_t *network = <const uint8_t *><const char *>self.networks
         cdef const uint8_t *end = network + len(self.networks)
         cdef bint is_ipv4 = memcmp(address, mapped, MAPPED) == 0
@@ -282,13 +291,13 @@ cdef class Receiver:
         return True
 
     cdef bytes datagram(self, int slot):
-        # Of a truncated datagram this is what there was room for.
+        # The length of a truncated datagram is that of its received part.
         cdef Py_ssize_t length = self.headers[slot].msg_len
         cdef char *head = <char *>self.heads + <size_t>slot * HEAD
         if length < HEAD:
             return head[:length]
         self.large = True
-        self.large_ones += 1
+        self.large_count += 1
         if length == HEAD:
             return head[:length]
         return head[:HEAD] + (<char *>self.tails + <size_t>slot * TAIL)[:length - HEAD]

@@ -1,4 +1,4 @@
-# What sys/socket.h and netinet/in.h have, as far as it is used here: for _recvmmsg.pyx and _sendmmsg.pyx.
+# The declarations from sys/socket.h and netinet/in.h that _recvmmsg.pyx and _sendmmsg.pyx use.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 

@@ -1,4 +1,4 @@
-"""How often a value lay between fixed bounds: few numbers, however many values."""
+"""A histogram with fixed bounds: it keeps a few numbers, however many values it counts."""
 
 from __future__ import annotations
 
@@ -7,36 +7,31 @@ from collections.abc import Sequence
 
 
 class Histogram:
-    """Counts values by the first bound that they do not exceed.
+    """Counts each value once, under the first bound that the value does not exceed.
 
-    One thread observes; any thread may copy. A copy made meanwhile can have a value in ``counts`` that is not in
-    ``sum`` yet.
+    One thread observes; any thread may copy. A copy made during an observation can have a value in ``counts`` that is
+    not in ``sum`` yet.
     """
 
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         """
-        :param bounds: ascending; what is above the last one is counted as well.
+        :param bounds: in ascending order; values above the last bound have a count of their own.
         """
         self.bounds = tuple(bounds)
-        #: One for each bound, and one for what is above them all.
+        #: One count per bound, and one for the values above all bounds.
         self.counts = [0] * (len(self.bounds) + 1)
         self.sum: float = 0
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Count a value, as often as that."""
+        """Count a value ``times`` times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
     def copy(self) -> Histogram:
-        """What it is now, and stays."""
+        """Return a copy that later observations do not change."""
         copied = Histogram(self.bounds)
         copied.sum = self.sum
         copied.counts = self.counts.copy()
         return copied
-
-    @property
-    def count(self) -> int:
-        """How many values there were."""
-        return sum(self.counts)

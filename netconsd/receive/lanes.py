@@ -1,7 +1,8 @@
-"""Keyed lanes: a thread and a queue each; the datagrams of one sender always go through the same one.
+"""Lanes: each has a thread and a queue, and all datagrams of one address go through the same lane.
 
-The producer (the reactor's thread) puts batches of datagrams in; the lane's thread has the table of its senders and
-calls ``deliver`` with batches of messages. Nothing is shared but the queue and counters that one thread writes.
+The producer (the reactor's thread) queues batches of datagrams. The lane's thread owns the table of its senders and
+calls ``deliver`` with batches of messages. The two threads share only the queue and counters, each of which one thread
+writes.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from netconsd.protocol.table import SourceTable
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
 
-#: Called in a lane's thread, one call at a time per lane: the lane's number, and at least one message.
+#: Called in a lane's thread with the lane's number and at least one message; one call at a time per lane.
 Deliver = Callable[[int, list[Message]], object]
-#: Called in a lane's thread: sends a datagram to a sender (:attr:`netconsd.message.Source.key`), and says whether it
-#: went.
+#: Called in a lane's thread: sends a datagram to a sender (:attr:`netconsd.message.Source.key`); returns whether the
+#: system accepted it.
 Reply = Callable[[bytes, bytes], bool]
 
-# Kernels send at most 1000 bytes. A larger datagram takes as many places in a queue as it has KiB, so that a queue's
-# bound is one on memory, too.
+# Kernels send at most 1000 bytes. A datagram takes a place in a queue for each KiB that it has begun, so that the bound
+# of a queue also bounds its memory.
 PLACE_BYTES = 1024
-# Seconds. At rest a message is with the modules within a millisecond, and under load within the pause of the reader and
-# the time of a batch; 0.2 is the default reorder time, and a queue that is full can be many seconds long.
+# Seconds. At rest a message reaches the modules within a millisecond, and under load within the reader's pause plus the
+# time of a batch. 0.2 is the default reorder time, and a full queue can hold many seconds.
 DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 #: Called in a lane's thread with the table of its senders.
@@ -54,9 +55,10 @@ class _Batch:
 
 
 class Lane:
-    """One worker: a thread that turns datagrams into messages and hands them to ``deliver``.
+    """One worker: a thread that turns datagrams into messages and passes them to ``deliver``.
 
-    ``put``, ``ask`` and ``stop`` are for one thread, the producer's.
+    Every queued datagram is delivered, held, or counted as dropped. An exception in ``deliver`` does not end the
+    thread. Only the producer's thread may call ``put``, ``ask`` and ``stop``.
     """
 
     def __init__(
@@ -73,16 +75,16 @@ class Lane:
         self.number = number
         self.counters = WorkerCounters()
         self.queue_counters = QueueCounters()
-        #: Seconds from receipt to the call of ``deliver``, waiting for order included: that of the first message of
-        #: each call, counted for each message of it.
+        #: Seconds from receipt to the call of ``deliver``, time held for order included. The delay of a call's first
+        #: message counts for each of its messages.
         self.delays = Histogram(DELAY_BOUNDS)
-        #: Whether the thread runs.
+        #: Whether the thread is running.
         self.running = False
         self._deliver = deliver
         self._clock = clock
         self._make_thread = thread
         self._limit = settings.queue
-        # Each lane gets its share of the table; addresses spread evenly.
+        # Each lane gets an equal share, because addresses are spread evenly.
         self._table = SourceTable(
             self.counters,
             limit=settings.sources_share,
@@ -93,9 +95,9 @@ class Lane:
             rate=settings.rate,
         )
         self._queue: SimpleQueue[_Batch | Question | None] = SimpleQueue()
-        #: What acknowledges, if that is wanted.
+        #: Sends acknowledgements; None without ``reply``.
         self.acks = Acks(self._table, reply) if reply is not None else None
-        # Places taken since the start: the producer adds to the first, the lane's thread to the second.
+        # Places taken and released since the start: the producer writes the first, the lane's thread the second.
         self._places_put = 0
         self._places_done = 0
         # Unix time minus monotonic time, as of the last batch.
@@ -104,29 +106,30 @@ class Lane:
 
     @property
     def backlog(self) -> int:
-        """How many places of the queue are taken."""
-        return self._places_put - self._places_done
+        """The number of taken places in the queue."""
+        return max(0, self._places_put - self._places_done)
 
     @property
     def waiting(self) -> int:
-        """How many datagrams of the queue it has not looked at."""
+        """The number of queued datagrams that the lane has not read yet."""
         return max(0, self.queue_counters.queued - self.counters.datagrams - self.counters.dropped_error)
 
     @property
     def senders(self) -> int:
-        """How many senders are remembered."""
+        """The number of senders in the table."""
         return len(self._table)
 
     def put(
         self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float, large: bool = True
     ) -> None:
-        """Queue a batch. What the queue has no room for is shed, the newest first, and counted.
+        """Queue a batch. If the queue is full, the newest datagrams of the batch are dropped and counted.
 
-        :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`. Both lists are the lane's
-            from now on.
+        :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`. The caller may not use
+            either list afterwards, unless the call raises: then they hold the datagrams that are neither queued nor
+            counted.
         :param received_at: Unix time in seconds.
         :param now: monotonic time in seconds.
-        :param large: whether there may be a datagram of :data:`PLACE_BYTES` or more among them.
+        :param large: whether any of the datagrams may have :data:`PLACE_BYTES` or more.
         """
         places = len(datagrams)
         if large:
@@ -135,41 +138,31 @@ class Lane:
         if places > room:
             keep = places = 0
             for datagram in datagrams:
-                # Into an empty queue fits at least one, of whatever size.
+                # An empty queue accepts one datagram of any size.
                 if places + _places(datagram) > room and (keep or self.backlog):
                     break
                 places += _places(datagram)
                 keep += 1
-            self._shed(senders, datagrams, keep)
-        if datagrams:
-            self.queue_counters.queued += len(datagrams)
+            dropped_bytes = sum(map(len, datagrams[keep:]))
+            self.queue_counters.dropped_queue_full += len(datagrams) - keep
+            self.queue_counters.dropped_queue_full_bytes += dropped_bytes
+            del senders[keep:], datagrams[keep:]
+        count = len(datagrams)
+        if count:
+            # Counted after the call, so that the caller can count the batch elsewhere if the call raises.
+            self._queue.put(_Batch(senders, datagrams, received_at, now, places))
+            self.queue_counters.queued += count
             self._places_put += places
-            try:
-                self._queue.put(_Batch(senders, datagrams, received_at, now, places))
-            except MemoryError:
-                self.queue_counters.queued -= len(datagrams)
-                self._places_put -= places
-                self._shed(senders, datagrams, 0)
-
-    def _shed(self, senders: list[bytes], datagrams: list[bytes], keep: int) -> None:
-        """Count all but the first so many, and drop them."""
-        counters = self.queue_counters
-        octets = sum(map(len, datagrams)) - sum(map(len, datagrams[:keep]))
-        # Together: if there is no memory for the sums, nothing is counted, and the caller knows.
-        counters.dropped_queue_full, counters.dropped_queue_full_bytes = (
-            counters.dropped_queue_full + len(datagrams) - keep,
-            counters.dropped_queue_full_bytes + octets,
-        )
-        del senders[keep:], datagrams[keep:]
 
     def ask(self, question: Question) -> None:
-        """Have a function called in the lane's thread, after what was put before; not at all if that has ended."""
+        """Call a function in the lane's thread, after all earlier batches; never if the thread has ended."""
         self._queue.put(question)
 
     def start(self, finished: Callable[[], object]) -> None:
         """Start the thread.
 
-        :param finished: called in that thread, as the last thing it does.
+        :param finished: called in that thread, as its last action.
+        :raises RuntimeError: if the system cannot start a thread.
         """
         thread = self._make_thread(target=self._run, args=(finished,), name=f"netconsd-{self.number}", daemon=True)
         self.running = True
@@ -180,7 +173,7 @@ class Lane:
             raise
 
     def stop(self) -> None:
-        """Let the thread end, after everything put before has been delivered."""
+        """End the thread after it has delivered all earlier batches and all held messages."""
         self._queue.put(None)
 
     def _run(self, finished: Callable[[], object]) -> None:
@@ -192,45 +185,56 @@ class Lane:
             finished()
 
     def _turn(self) -> bool:
-        """Serve one batch or one deadline; ``False`` after the last one."""
-        last = False
+        """Process one batch, question or deadline; return ``False`` after the stop."""
+        stopping = False
         try:
-            deadline = self._table.next_deadline()
-            if self.acks is not None:
-                deadline = min(deadline, self.acks.next_deadline())
             try:
-                timeout = None if deadline == NEVER else max(0.0, deadline - self._clock())
-                batch = self._queue.get(timeout=timeout)
+                item = self._queue.get(timeout=self._timeout())
             except Empty:
-                now = self._clock()
-                self._hand_out(self._table.advance(now))
-                if self.acks is not None:
-                    self.acks.advance(now)
+                self._advance()
                 return True
-            if batch is None:
-                last = True
-                self._hand_out(self._table.flush())
-                if self.acks is not None:
-                    self.acks.finish()
-                return False
-            if not isinstance(batch, _Batch):
-                batch(self._table)
-                return True
-            before, octets_before = self.counters.datagrams, self.counters.octets
-            try:
-                self._feed(batch)
-                if self.acks is not None:
-                    self.acks.heard(batch.senders, batch.now)
-            except BaseException:
-                self._skip(batch, before, octets_before)
-                raise
-            finally:
-                self._places_done += batch.places
+            stopping = item is None
+            if item is None:
+                self._finish()
+            elif isinstance(item, _Batch):
+                self._process(item)
+            else:
+                item(self._table)
         except BaseException:
-            # Nothing that a datagram says can raise, nor a module (Outputs catches it). But neither a bug of ours nor
-            # sys.exit() in somebody's `deliver` may make us deaf to a part of the fleet.
-            self._log.failure("Worker {number} failed; it goes on with the next batch", number=self.number)
-        return not last
+            # No datagram and no module (the runner catches it) can raise here. But a failed allocation, a bug of
+            # netconsd, or sys.exit() in the `deliver` of an embedding program must not end a part of the reception.
+            self._log.failure("Worker {number} failed; it continues with the next batch", number=self.number)
+        return not stopping
+
+    def _timeout(self) -> float | None:
+        """Seconds until the next deadline; None without one."""
+        deadline = self._table.next_deadline()
+        if self.acks is not None:
+            deadline = min(deadline, self.acks.next_deadline())
+        return None if deadline == NEVER else max(0.0, deadline - self._clock())
+
+    def _advance(self) -> None:
+        now = self._clock()
+        self._deliver_all(self._table.advance(now))
+        if self.acks is not None:
+            self.acks.advance(now)
+
+    def _finish(self) -> None:
+        self._deliver_all(self._table.flush())
+        if self.acks is not None:
+            self.acks.finish()
+
+    def _process(self, batch: _Batch) -> None:
+        datagrams, octets = self.counters.datagrams, self.counters.octets
+        try:
+            self._feed(batch)
+            if self.acks is not None:
+                self.acks.heard(batch.senders, batch.now)
+        except BaseException:
+            self._count_dropped(batch, datagrams, octets)
+            raise
+        finally:
+            self._places_done += batch.places
 
     def _feed(self, batch: _Batch) -> None:
         self._epoch = batch.received_at - batch.now
@@ -242,23 +246,24 @@ class Lane:
                     batch.senders, batch.datagrams, batch.received_at, batch.now, done, messages
                 )
             finally:
-                self._hand_out(messages)
+                self._deliver_all(messages)
 
-    def _skip(self, batch: _Batch, before: int, octets_before: int) -> None:
-        """Count what an exception kept us from looking at to the end: the rest of a batch, and the datagram in hand.
+    def _count_dropped(self, batch: _Batch, datagrams: int, octets: int) -> None:
+        """Count the datagrams of a batch that have no outcome because of an exception.
 
-        :param before: the datagrams, and their bytes, that were counted before the batch; each of them has a fate.
+        :param datagrams: the value of the counter before the batch, when each counted datagram had an outcome.
+        :param octets: the value of the counter before the batch.
         """
         counters = self.counters
-        done = sum(getattr(counters, fate) for fate in DATAGRAM_OUTCOMES) - before
-        counters.datagrams = before + done
-        counters.octets = octets_before + sum(map(len, batch.datagrams[:done]))
+        done = sum(getattr(counters, outcome) for outcome in DATAGRAM_OUTCOMES) - datagrams
+        counters.datagrams = datagrams + done
+        counters.octets = octets + sum(map(len, batch.datagrams[:done]))
         counters.dropped_error += len(batch.datagrams) - done
         counters.dropped_error_bytes += sum(map(len, batch.datagrams[done:]))
 
-    def _hand_out(self, messages: list[Message]) -> None:
+    def _deliver_all(self, messages: list[Message]) -> None:
         if messages:
-            # A step of the system's clock shows only in what was received before it.
+            # A step of the system's clock affects only the delays of messages received before it.
             delay = self._clock() + self._epoch - messages[0].received_at
             self.delays.observe(max(0.0, delay), len(messages))
             self._deliver(self.number, messages)
@@ -269,9 +274,9 @@ def _places(datagram: bytes) -> int:
 
 
 class Workers:
-    """The lanes of a daemon, or of a program that wants messages without one.
+    """The lanes of a daemon or of an embedding program.
 
-    All methods are for the reactor's thread.
+    For the reactor's thread only.
     """
 
     def __init__(
@@ -284,13 +289,13 @@ class Workers:
         reply: Reply | None = None,
     ) -> None:
         """
-        :param deliver: called with a worker's number and a list of messages, in that worker's thread; what it raises
-            is logged.
-        :param settings: ``workers``, ``queue``, ``max_sources``, ``reorder``, ``rate``, ``gc_interval`` and ``gc_age``
-            are used.
-        :param legacy_datagrams: whether legacy text is delivered by the datagram as well, as
-            :class:`netconsd.message.LegacyDatagram`, before the lines that end in it.
-        :param reply: sends acknowledgements; without it there are none.
+        :param deliver: called with a worker's number and a list of messages, in that worker's thread. Its exceptions
+            are logged.
+        :param settings: uses ``workers``, ``queue``, ``max_sources``, ``reorder``, ``rate``, ``gc_interval`` and
+            ``gc_age``.
+        :param legacy_datagrams: whether each datagram of legacy text is also delivered, as a
+            :class:`netconsd.message.LegacyDatagram` before the lines that end in it.
+        :param reply: sends acknowledgements; without it none are sent.
         """
         if reactor is None:
             from twisted.internet import reactor as default
@@ -312,21 +317,21 @@ class Workers:
             self._finished.append(finished)
 
     def lane_for(self, address: bytes) -> Lane:
-        """The lane of all senders with this address (16 bytes); the same in every run."""
+        """The lane of all senders with this address (16 bytes); the same lane in every run."""
         return self.lanes[crc32(address) % len(self.lanes)]
 
     @property
     def unfinished(self) -> list[Lane]:
-        """The lanes whose threads have not ended."""
+        """The lanes whose threads are running."""
         return [lane for lane in self.lanes if lane.running]
 
     def stop(self) -> Deferred[None]:
-        """Deliver everything queued and everything held, end the threads, and then fire the Deferred.
+        """Deliver all queued and held messages, end the threads, then fire the Deferred.
 
-        If it is cancelled, because ``deliver`` hangs, it fires at once; :attr:`unfinished` tells which lanes are
-        not done.
+        If the Deferred is cancelled because ``deliver`` hangs, it fires at once; :attr:`unfinished` lists the lanes
+        whose threads are still running.
         """
         for lane in self.lanes:
             lane.stop()
-        waiting, self._finished = self._finished, []
-        return DeferredList(waiting, consumeErrors=True).addCallback(lambda _: None)
+        finished, self._finished = self._finished, []
+        return DeferredList(finished, consumeErrors=True).addCallback(lambda _: None)

@@ -1,10 +1,9 @@
-"""Receives datagrams from any Twisted reactor, and gives them to the lanes of their senders."""
+"""A Twisted protocol that receives datagrams on any reactor and queues them for the lanes of their senders."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -12,20 +11,21 @@ from twisted.logger import Logger
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.counters import ListenerCounters
-from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.receive.lanes import Lane, Workers
+from netconsd.receive.sockets import packed_address
 
-#: What to pass as ``maxPacketSize``: no UDP datagram is larger.
+#: The value for ``maxPacketSize``; no UDP datagram is larger.
 MAX_DATAGRAM = 65536
-# How many datagrams a lane gets at a time, at most, unless the caller says otherwise.
+# The default of the largest number of datagrams that a lane gets at a time.
 BATCH = 512
 
 
 class NetconsoleListener(DatagramProtocol):
     """A protocol for ``reactor.listenUDP(port, NetconsoleListener(workers), maxPacketSize=MAX_DATAGRAM)``.
 
-    Datagrams that arrive in one turn of the reactor go to the lanes together, stamped with one time. With Twisted's
-    default of 8192 bytes for ``maxPacketSize``, larger datagrams are cut off by the kernel: they are counted.
+    Datagrams that arrive in one turn of the reactor are queued together, with one time stamp. With Twisted's default
+    of 8192 bytes for ``maxPacketSize``, the kernel truncates larger datagrams; they are counted. For the reactor's
+    thread only.
     """
 
     noisy = False
@@ -41,11 +41,11 @@ class NetconsoleListener(DatagramProtocol):
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """
-        :param workers: where the datagrams go; started before the first one comes, stopped after the last.
-        :param batch: a lane gets its datagrams when it has so many, without waiting for the end of the turn.
-        :param allowed: whose datagrams are taken.
-        :param call_later: the reactor's ``callLater``; by default that of the reactor that listens.
-        :param clock: monotonic seconds, the same clock as the workers'.
+        :param workers: the lanes; to be started before the first datagram and stopped after the last one.
+        :param batch: a lane's datagrams are queued when ``batch`` of them have arrived, or at the end of the turn.
+        :param allowed: the addresses whose datagrams are accepted.
+        :param call_later: the reactor's ``callLater``; by default that of the listening reactor.
+        :param clock: monotonic time in seconds, from the same clock as the workers'.
         :param wall_clock: Unix time in seconds.
         """
         self.counters = ListenerCounters()
@@ -60,14 +60,14 @@ class NetconsoleListener(DatagramProtocol):
         self._max_size = MAX_DATAGRAM
 
     def startProtocol(self) -> None:
-        # Twisted's own ports have both attributes, though IUDPTransport does not name them.
+        # Twisted's own ports have both attributes, although IUDPTransport does not declare them.
         port: Any = self.transport
         if self._call_later is None:
             self._call_later = port.reactor.callLater
         self._max_size = getattr(port, "maxPacketSize", MAX_DATAGRAM)
         if self._max_size < MAX_DATAGRAM:
             Logger("netconsd").warn(
-                "Datagrams of more than {size} bytes will be cut off: pass maxPacketSize={wanted} to listenUDP",
+                "Datagrams of more than {size} bytes will be truncated: pass maxPacketSize={wanted} to listenUDP",
                 size=self._max_size,
                 wanted=MAX_DATAGRAM,
             )
@@ -82,11 +82,8 @@ class NetconsoleListener(DatagramProtocol):
         if len(datagram) >= self._max_size:
             counters.truncated += 1
         host, port = addr[:2]
-        try:
-            address = (
-                inet_pton(AF_INET6, host.partition("%")[0]) if ":" in host else MAPPED_IPV4 + inet_pton(AF_INET, host)
-            )
-        except (OSError, ValueError):
+        address = packed_address(host)
+        if address is None:
             counters.dropped_bad_address += 1
             counters.dropped_bytes += len(datagram)
             return
@@ -97,7 +94,7 @@ class NetconsoleListener(DatagramProtocol):
         if not self._pending:
             self._received_at = self._wall_clock()
             self._now = self._clock()
-            assert self._call_later is not None, "startProtocol comes before the first datagram"
+            assert self._call_later is not None, "startProtocol is called before the first datagram"
             self._call_later(0, self.flush)
         lane = self._workers.lane_for(address)
         pending = self._pending.get(lane)
@@ -111,7 +108,7 @@ class NetconsoleListener(DatagramProtocol):
             self._put(lane, senders, datagrams)
 
     def flush(self) -> None:
-        """Give the lanes what was received in this turn."""
+        """Queue the datagrams that were received in this turn."""
         pending, self._pending = self._pending, {}
         for lane, (senders, datagrams) in pending.items():
             if datagrams:
@@ -121,6 +118,6 @@ class NetconsoleListener(DatagramProtocol):
         try:
             lane.put(senders, datagrams, self._received_at, self._now)
         except Exception:
-            self.counters.dropped_no_memory += len(datagrams)
+            self.counters.dropped_read_error += len(datagrams)
             self.counters.dropped_bytes += sum(map(len, datagrams))
-            Logger("netconsd").failure("A worker could not take {number} datagrams", number=len(datagrams))
+            Logger("netconsd").failure("Dropped {number} datagrams because queueing them failed", number=len(datagrams))

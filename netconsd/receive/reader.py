@@ -1,7 +1,7 @@
-"""Reads a socket many datagrams at a time, and fewer times when there are many.
+"""A reactor's port that reads a socket many datagrams at a time, and pauses between reads under load.
 
-Reading a datagram costs less than waking up for it. At rest a datagram is read as soon as it comes; under load the
-reader waits a moment after each read, and the next one finds more.
+Reading a datagram costs less than waking up for it. At rest a datagram is read as soon as it arrives. Under load the
+reader pauses after each read, so that the next read returns more datagrams.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ try:
 except ImportError:  # plain Python
     from netconsd.receive.recvfrom import Receiver  # type: ignore[assignment]
 
-# How many system calls one release of the GIL may have: with the default batch 4096 datagrams, which the kernel has in
-# the time that a busy lane may keep the GIL from us. It bounds the work of one turn of the reactor, too.
+# The largest number of system calls per release of the GIL. With the default batch these are 4096 datagrams, as many as
+# arrive while a busy lane makes the reader wait for the GIL. The constant also bounds the work of one reactor turn.
 BATCHES = 8
-# At the stop, what is in a socket's receive buffer is read. A sender that is faster than we are cannot hold up the
-# stop, nor fill the queues with what came after it: no kernel charges less than this for a datagram (its sk_buff and
-# skb_shared_info), so that after as many as can have been there nothing older is left.
+# At the stop, the datagrams in the socket's receive buffer are read. The kernel charges at least this number of bytes
+# per datagram (its sk_buff and skb_shared_info), which bounds the number of datagrams in the buffer. After that number,
+# the reader stops, so that a sender faster than the reader neither delays the stop nor fills the queues.
 LEAST_CHARGE = 384
-# How often a read that fails is tried again then.
+# The largest number of reads at the stop, failed ones included.
 FINAL_READS = 256
-# Seconds between reads that fail. A socket that has an error (no memory, say) is always ready to be read, and would
-# keep the reactor busy with nothing else; in so short a time no receive buffer overflows that was not about to.
+# Seconds between failing reads. A socket with an error (no memory, for example) is always ready to be read, and would
+# keep the reactor busy. The time is too short for a receive buffer to overflow that was not almost full.
 FAILURE_PAUSE = 0.01
 # Datagrams per read: from one, at rest, to all slots of the default batch.
 SIZE_BOUNDS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096)
@@ -49,9 +49,10 @@ SIZE_BOUNDS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096)
 
 @implementer(IReadDescriptor, IListeningPort)
 class BatchReader:
-    """A port that gives the lanes of ``workers`` what arrives at a socket.
+    """A port that queues a socket's datagrams for the lanes of ``workers``.
 
-    All methods are for the reactor's thread.
+    No failed system call, allocation or lane ends the reading: failures are logged and counted. For the reactor's
+    thread only.
     """
 
     def __init__(
@@ -70,18 +71,18 @@ class BatchReader:
         """
         :param bound: a bound, non-blocking UDP socket; the reader closes it.
         :param batch: datagrams per system call.
-        :param pause: seconds to wait after a read under load; 0 for never. The socket's receive buffer has to hold
-            what arrives in that time.
-        :param allowed: whose datagrams are taken; those of others are counted, and go no further.
-        :param receiver: makes what reads, from the socket, ``batch``, :data:`BATCHES`, the number of lanes, and
-            ``allowed``.
+        :param pause: seconds to wait after a read under load; 0 never waits. The socket's receive buffer has to hold
+            the datagrams of that time.
+        :param allowed: the addresses whose datagrams are accepted; others are counted and dropped.
+        :param receiver: called with the socket, ``batch``, :data:`BATCHES`, the number of lanes, and ``allowed``;
+            returns the receiver.
         """
         self.counters = ListenerCounters()
-        #: Datagrams per read, where there were any.
+        #: Datagrams per read, empty reads excluded.
         self.sizes = Histogram(SIZE_BOUNDS)
-        #: Whether the last try to read failed.
+        #: Whether the last read failed.
         self.failing = False
-        #: Bytes of the receive buffer that are taken, of how many; both as of the last :meth:`look`.
+        #: Used and total bytes of the receive buffer, as of the last :meth:`look`.
         self.buffer_used = self.buffer_size = 0
         self._socket = bound
         self._lanes = workers.lanes
@@ -91,16 +92,16 @@ class BatchReader:
         self._clock = clock
         self._wall_clock = wall_clock
         self._last_read = float("-inf")
-        # What no lane has taken, because it raised.
-        self._not_put = self._octets_not_put = 0
+        # Datagrams, and their bytes, dropped because queueing them raised an exception.
+        self._dropped = self._dropped_bytes = 0
         self._resumption: Any = None
 
     def startListening(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
-        """Stop reading, and close the socket; may be called again."""
+        """Stop reading and close the socket; a second call has no effect."""
         self.look()
         if self._resumption is not None:
             self._resumption.cancel()
@@ -110,36 +111,39 @@ class BatchReader:
         return succeed(None)
 
     def look(self) -> None:
-        """Bring up to date what the kernel says of the socket: drops, and what waits in it; once an hour or more."""
+        """Update ``counters.dropped_by_kernel`` and the use of the receive buffer from the kernel.
+
+        To be called at least once an hour, because the kernel's counter of drops has 32 bits.
+        """
         if self.fileno() >= 0:
             info = meminfo(self._socket)
             self.counters.dropped_by_kernel = unwrapped(self.counters.dropped_by_kernel, info.drops)
             self.buffer_used, self.buffer_size = info.used, info.size
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """Where the socket is bound."""
+        """The address and port of the socket."""
         host, port = self._socket.getsockname()[:2]
         return (IPv6Address if self._socket.family == socket.AF_INET6 else IPv4Address)("UDP", host, port)
 
     def fileno(self) -> int:
-        """The socket's file descriptor, -1 when it is closed."""
+        """The socket's file descriptor; -1 if it is closed."""
         return self._socket.fileno()
 
     def logPrefix(self) -> str:
-        """For the reactor's log."""
+        """The prefix in the reactor's log."""
         return "netconsd"
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops."""
+        """Called by the reactor when it stops."""
         self.stopListening()
 
     def doRead(self) -> None:
-        """Read what is there, and pause if there seems to be more to come."""
+        """Read the waiting datagrams, and pause under load or after a failure."""
         if self._turn():
             self._reactor.removeReader(self)
 
     def _turn(self) -> bool:
-        """Read what is there; if there seems to be more to come, or it failed, have it read after a pause."""
+        """Read the waiting datagrams; under load or after a failure, schedule the next read and return ``True``."""
         now = self._clock()
         count = self.read(now)
         if self.failing:
@@ -153,10 +157,12 @@ class BatchReader:
         return True
 
     def read(self, now: float) -> int:
-        """Read what is there, as far as there is room for it, and give it to the lanes.
+        """Read at most as many datagrams as the receiver has slots, and queue them for the lanes.
 
-        :param now: monotonic seconds.
-        :returns: how many datagrams there were. A failure is logged and counted, and so is what was lost by it.
+        A failure is logged and counted, as are the datagrams that it drops.
+
+        :param now: monotonic time in seconds.
+        :returns: the number of datagrams read, dropped ones included.
         """
         receiver = self._receiver
         before = self.counters.datagrams
@@ -176,8 +182,8 @@ class BatchReader:
         counters.truncated = receiver.truncated
         counters.dropped_bad_address = receiver.dropped_bad_address
         counters.dropped_not_allowed = receiver.dropped_not_allowed
-        counters.dropped_no_memory = receiver.dropped_no_memory + self._not_put
-        counters.dropped_bytes = receiver.dropped_bytes + self._octets_not_put
+        counters.dropped_read_error = receiver.dropped_read_error + self._dropped
+        counters.dropped_bytes = receiver.dropped_bytes + self._dropped_bytes
         count = counters.datagrams - before
         if count:
             self.sizes.observe(count)
@@ -187,32 +193,32 @@ class BatchReader:
         try:
             lane.put(senders, datagrams, received_at, now, self._receiver.large)
         except Exception:
-            self._not_put += len(datagrams)
-            self._octets_not_put += sum(map(len, datagrams))
+            self._dropped += len(datagrams)
+            self._dropped_bytes += sum(map(len, datagrams))
             self._note_failure()
 
     def _note_failure(self) -> None:
-        """Count the exception that is being handled, which must not go up to the reactor: it would drop the port."""
+        """Count and log the current exception, which must not reach the reactor: it would drop the port."""
         self.failing = True
         self.counters.read_errors += 1
         if self.counters.read_errors & (self.counters.read_errors - 1) == 0:
             Logger("netconsd").failure(
-                "Reading failed ({number} times so far; this is said whenever that has doubled)",
+                "Reading failed ({number} times so far; logged each time that number doubles)",
                 number=self.counters.read_errors,
             )
 
     def drain(self) -> None:
-        """Read what is in the socket by now: before the end. What fails is tried again."""
+        """Read the datagrams in the socket's receive buffer, before the stop; failing reads are retried."""
         self.look()
         slots = self._receiver.slots
         left = self.buffer_used // LEAST_CHARGE + slots
-        not_full = 0
+        partial_reads = 0
         for _ in range(FINAL_READS):
             count = self.read(self._clock())
             left -= count
-            # Slots that stay empty mean that the socket was empty, or that the next read tells an error.
-            not_full = not_full + 1 if count < slots and not self.failing else 0
-            if not_full == 2 or (left <= 0 and not self.failing):
+            # A read that leaves slots empty has either emptied the socket or met an error, which the next read raises.
+            partial_reads = partial_reads + 1 if count < slots and not self.failing else 0
+            if partial_reads == 2 or (left <= 0 and not self.failing):
                 break
 
     def _resume(self) -> None:

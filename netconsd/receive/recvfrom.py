@@ -1,4 +1,4 @@
-"""What ``_recvmmsg`` does, in plain Python: one datagram per system call, sorted by lane."""
+"""A receiver in plain Python, the twin of ``_recvmmsg``: one datagram per system call, sorted by lane."""
 
 from __future__ import annotations
 
@@ -6,33 +6,25 @@ import socket
 from zlib import crc32
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
-from netconsd.protocol.message import MAPPED_IPV4
+from netconsd.receive.lanes import PLACE_BYTES
+from netconsd.receive.sockets import packed_address
 
-# One more than the largest UDP datagram, so that none is cut off unseen.
-_SIZE = 65536
-# netconsd.receive.lanes.PLACE_BYTES.
-_LARGE = 1024
-# Reading an address that Python has written costs as much as reading the datagram. A stranger can have as many
-# addresses as he likes, so they are forgotten now and then.
+# One byte more than the largest UDP datagram, so that none is truncated.
+BUFFER_BYTES = 65536
+# Reading an address from Python's text costs as much as reading the datagram, so addresses are cached. A stranger can
+# forge any number of addresses, so the cache is cleared when it reaches this size.
 ADDRESSES_LIMIT = 4096
 
 
 class Receiver:
-    """Reads one socket. For one thread at a time."""
+    """Reads one socket; every datagram that the kernel handed over is returned or counted as dropped.
+
+    For one thread at a time.
+    """
 
     __slots__ = (
-        *("_addresses", "_allowed", "_error", "_lanes", "_socket"),
-        *(
-            "datagrams",
-            "dropped_not_allowed",
-            "dropped_no_memory",
-            "large",
-            "octets",
-            "dropped_bad_address",
-            "dropped_bytes",
-            "slots",
-            "truncated",
-        ),
+        *("_addresses", "_allowed", "_error", "_lanes", "_socket", "datagrams", "dropped_bad_address"),
+        *("dropped_bytes", "dropped_not_allowed", "dropped_read_error", "large", "octets", "slots", "truncated"),
     )
 
     def __init__(
@@ -40,101 +32,105 @@ class Receiver:
     ) -> None:
         """
         :param bound: a non-blocking UDP socket.
-        :param batch: as many datagrams, times ``batches``, are read at a time.
-        :param lanes: how many lanes there are.
-        :param allowed: whose datagrams are taken.
+        :param batch: one call reads at most ``batch * batches`` datagrams.
+        :param lanes: the number of lanes.
+        :param allowed: the addresses whose datagrams are accepted.
         """
         self._socket = bound
         self._allowed = allowed
         self._lanes = lanes
         self._addresses: dict[tuple[str, int], tuple[int, bytes]] = {}
-        # What the system said after some datagrams had been read.
+        # The error of a call that failed after others had read datagrams. The next ``receive`` raises it.
         self._error: Exception | None = None
         self.slots = batch * batches
-        #: Datagrams that the kernel has handed over since the start, and their bytes.
+        # All counters count from the start.
+        #: Datagrams that the kernel handed over, and their bytes.
         self.datagrams = 0
         self.octets = 0
-        #: Datagrams that were cut off, since the start. (No UDP datagram is large enough.)
+        #: Datagrams that were truncated. (No UDP datagram is large enough.)
         self.truncated = 0
-        #: Datagrams from an address that cannot be read, since the start; they are dropped.
+        #: Datagrams dropped because their address cannot be parsed.
         self.dropped_bad_address = 0
-        #: Datagrams from an address that is not allowed, since the start; they are dropped.
+        #: Datagrams dropped because their address is not allowed.
         self.dropped_not_allowed = 0
-        #: Datagrams that were given up because of an exception (there was no memory for them), since the start.
-        self.dropped_no_memory = 0
-        #: Bytes of those refused, denied or discarded.
+        #: Datagrams dropped because sorting them raised an exception, which ``receive`` raised.
+        self.dropped_read_error = 0
+        #: Bytes of all dropped datagrams.
         self.dropped_bytes = 0
-        #: Whether the last call of ``receive`` brought a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
+        #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
         self.large = False
 
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
-        """Read what is there, and return a pair of lists for each lane: the senders' keys, and the datagrams.
+        """Read the waiting datagrams; return a pair of lists for each lane: the senders' keys, and the datagrams.
 
-        :raises OSError: if the system refuses to read, other than because there is nothing. What came before is
-            returned first, and the error is raised by the next call.
-        :raises MemoryError: if there is no memory for what was read; it is discarded, and counted.
+        :raises OSError: if a system call fails, except because no datagram is waiting. Datagrams that were read before
+            the error are returned first, and the next call raises the error.
+        :raises MemoryError: if memory is short. The datagrams of the call are then counted in ``dropped_read_error``.
         """
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        result: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(self._lanes)]
-        addresses = self._addresses
-        found = self._read()
-        octets = sum([len(datagram) for datagram, _ in found])
-        rejected = self.dropped_bad_address + self.dropped_not_allowed
-        self.large = False
-        # Together, so that nothing is counted if there is no memory for the sums.
-        self.datagrams, self.octets = self.datagrams + len(found), self.octets + octets
+        received = self._read()
+        octets = sum([len(datagram) for datagram, _ in received])
+        self.datagrams += len(received)
+        self.octets += octets
         try:
-            for datagram, address in found:
-                known = addresses.get(address) or self._read_address(address)
-                if known is None:
-                    continue
-                lane, key = known
-                senders, datagrams = result[lane]
-                senders.append(key)
-                datagrams.append(datagram)
-                if len(datagram) >= _LARGE:
-                    self.large = True
-            taken = sum([len(datagram) for _, datagrams in result for datagram in datagrams])
-            self.dropped_bytes += octets - taken
+            return self._sort(received, octets)
         except Exception:
-            self.dropped_no_memory += rejected + len(found) - self.dropped_bad_address - self.dropped_not_allowed
+            self.dropped_read_error += len(received)
             self.dropped_bytes += octets
             raise
+
+    def _sort(
+        self, received: list[tuple[bytes, tuple[str, int]]], octets: int
+    ) -> list[tuple[list[bytes], list[bytes]]]:
+        """Sort datagrams by lane, and count the rejected ones; count nothing if it raises."""
+        result: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(self._lanes)]
+        addresses = self._addresses
+        bad_address = not_allowed = 0
+        self.large = False
+        for datagram, address in received:
+            lane_and_key = addresses.get(address)
+            if lane_and_key is None:
+                packed = packed_address(address[0])
+                if packed is None:
+                    bad_address += 1
+                    continue
+                if not self._allowed.admits(packed):
+                    # Not cached, so that strangers evict no allowed sender.
+                    not_allowed += 1
+                    continue
+                lane_and_key = self._remember(address, packed)
+            lane, key = lane_and_key
+            senders, datagrams = result[lane]
+            senders.append(key)
+            datagrams.append(datagram)
+            if len(datagram) >= PLACE_BYTES:
+                self.large = True
+        accepted_bytes = sum([len(datagram) for _, datagrams in result for datagram in datagrams])
+        self.dropped_bad_address += bad_address
+        self.dropped_not_allowed += not_allowed
+        self.dropped_bytes += octets - accepted_bytes
         return result
 
     def _read(self) -> list[tuple[bytes, tuple[str, int]]]:
-        found: list[tuple[bytes, tuple[str, int]]] = []
+        received: list[tuple[bytes, tuple[str, int]]] = []
         receive = self._socket.recvfrom
         try:
-            while len(found) < self.slots:
-                found.append(receive(_SIZE))
+            while len(received) < self.slots:
+                received.append(receive(BUFFER_BYTES))
         except BlockingIOError:
             pass
         except Exception as error:
-            if not found:
+            if not received:
                 raise
-            # Without what it was raised in: that would keep all of the datagrams.
+            # Without its traceback, whose frames would keep all of the datagrams alive.
             self._error = error.with_traceback(None)
-        return found
+        return received
 
-    def _read_address(self, address: tuple[str, int]) -> tuple[int, bytes] | None:
-        host, port = address[:2]
-        try:
-            if ":" in host:
-                packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-            else:
-                packed = MAPPED_IPV4 + socket.inet_pton(socket.AF_INET, host)
-        except (OSError, ValueError):
-            self.dropped_bad_address += 1
-            return None
-        if not self._allowed.admits(packed):
-            # Not remembered, so that strangers push out nobody.
-            self.dropped_not_allowed += 1
-            return None
+    def _remember(self, address: tuple[str, int], packed: bytes) -> tuple[int, bytes]:
         if len(self._addresses) >= ADDRESSES_LIMIT:
             self._addresses.clear()
-        known = crc32(packed) % self._lanes, packed + port.to_bytes(2, "big")
-        self._addresses[address] = known
-        return known
+        lane_and_key = crc32(packed) % self._lanes, packed + address[1].to_bytes(2, "big")
+        self._addresses[address] = lane_and_key
+        return lane_and_key

@@ -1,4 +1,4 @@
-"""The sockets that listeners read: bound before privileges are dropped, with a receive buffer worth the name."""
+"""The sockets that listeners read, bound before privileges are dropped, with a large receive buffer."""
 
 from __future__ import annotations
 
@@ -9,65 +9,78 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.settings import ConfigError, Settings
 
-# Python has no names for them; the numbers are the same on all architectures with <asm-generic/socket.h>.
+# Python has no names for these options; the numbers are those of all architectures with <asm-generic/socket.h>.
 SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 SO_MEMINFO = 55
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """One bound, non-blocking UDP socket per listener, all on the same port.
+    """Return one bound, non-blocking UDP socket per listener, all on the same port.
 
-    Without an address they take IPv4 and IPv6; where the kernel has no IPv6, IPv4 alone.
+    Without an address the sockets receive IPv4 and IPv6, or IPv4 alone if the kernel has no IPv6.
 
-    :raises ConfigError: if the port is in use, or the address is not ours; the text names the setting.
+    :raises ConfigError: if the port is in use, or the address is not one of this machine; the text names the setting.
     """
     try:
         return _bind_all(settings)
     except OSError as error:
-        raise ConfigError(_why_not_bound(settings, error)) from error
+        raise ConfigError(_bind_error(settings, error)) from error
 
 
 def granted_rcvbuf(bound: socket.socket) -> int:
-    """How many bytes of receive buffer the kernel granted, in the terms in which they are asked for."""
-    # The kernel doubles what it is asked for, for its own bookkeeping (socket(7)).
+    """The bytes of receive buffer that the kernel granted, in the unit in which they are requested."""
+    # The kernel doubles the requested size, for its own bookkeeping (socket(7)).
     return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
 class MemInfo(NamedTuple):
-    """What the kernel says of a socket's memory; unsigned numbers of 32 bits."""
+    """The kernel's figures on a socket's memory; unsigned numbers of 32 bits."""
 
     used: int
-    """Bytes of the receive buffer that are taken: what is not read yet, with the kernel's own bookkeeping."""
+    """Bytes of the receive buffer used by unread datagrams, the kernel's own bookkeeping included."""
     size: int
-    """Bytes of the receive buffer, in the same terms: twice what was granted."""
+    """Bytes of the receive buffer, in the same unit: twice the granted size."""
     drops: int
-    """Datagrams dropped for lack of room since the socket was made, modulo 2^32."""
+    """Datagrams dropped since the socket was created because the buffer was full, modulo 2^32."""
 
 
 def meminfo(bound: socket.socket) -> MemInfo:
-    """Ask the kernel (SO_MEMINFO)."""
-    # SK_MEMINFO_RMEM_ALLOC, _RCVBUF and _DROPS of the nine in linux/sock_diag.h.
+    """Read the figures from the kernel (SO_MEMINFO)."""
+    # SK_MEMINFO_RMEM_ALLOC, _RCVBUF and _DROPS of the nine numbers in linux/sock_diag.h.
     numbers = struct.unpack("=9I", bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))
     return MemInfo(numbers[0], numbers[1], numbers[8])
 
 
 def unwrapped(total: int, reading: int) -> int:
-    """What a counter has come to of which the kernel shows the low 32 bits.
+    """The full value of a counter of which the kernel reports the low 32 bits.
 
-    Right if it is called at least once in 2^32 counts: at a million drops per second, every 71 minutes.
+    Correct if called at least once per 2^32 counts: at a million drops per second, every 71 minutes.
 
-    :param total: what it had come to when it was read before; 0 at the beginning.
+    :param total: the full value at the previous reading; 0 at the first.
     """
     return total + ((reading - total) & 0xFFFFFFFF)
 
 
-def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:
-    """Send a datagram to a sender, given as :attr:`netconsd.protocol.message.Source.key`, if that is possible at once.
+def packed_address(host: str) -> bytes | None:
+    """The 16 bytes of an address, IPv4 as ``::ffff:a.b.c.d``, without the interface; None if it cannot be parsed."""
+    try:
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        return MAPPED_IPV4 + socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):
+        return None
 
-    For any thread. ``False`` where the system refuses: a full buffer, no route, a link-local address (whose interface
-    the key does not name), a closed socket.
+
+def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:
+    """Send a datagram to a sender without blocking; return whether the system accepted it. For any thread.
+
+    Reasons for ``False`` are a full buffer, no route, a closed socket, and a link-local address, because the key does
+    not contain its interface.
+
+    :param key: the sender, as :attr:`netconsd.protocol.message.Source.key`.
     """
     port = int.from_bytes(key[16:], "big")
     try:
@@ -81,7 +94,7 @@ def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:
 
 
 def describe(sockets: Sequence[socket.socket]) -> str:
-    """Where they listen, in words."""
+    """The addresses and ports of the sockets, in words for the log."""
     places: dict[str, None] = {}
     for bound in sockets:
         host, port = bound.getsockname()[:2]
@@ -95,37 +108,37 @@ def describe(sockets: Sequence[socket.socket]) -> str:
 
 
 def destinations(sockets: Sequence[socket.socket]) -> list[tuple[str, int]]:
-    """The addresses and ports that messages can be sent to; ``0.0.0.0`` and ``::`` stand for all of their family."""
-    found: dict[tuple[str, int], None] = {}
+    """The addresses and ports to send messages to; ``0.0.0.0`` and ``::`` are all addresses of their family."""
+    result: dict[tuple[str, int], None] = {}
     for bound in sockets:
         host, port = bound.getsockname()[:2]
         if host == "::" and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-            found["0.0.0.0", port] = None
-        found[host, port] = None
-    return list(found)
+            result["0.0.0.0", port] = None
+        result[host, port] = None
+    return list(result)
 
 
 def enlarge_rcvbuf(passed: socket.socket, size: int) -> None:
-    """Have as large a receive buffer as the kernel grants, up to ``size``, but never a smaller one than before."""
-    had = granted_rcvbuf(passed)
-    if had >= size:
+    """Raise the receive buffer to ``size`` or to the largest size that the kernel grants; never reduce it."""
+    current = granted_rcvbuf(passed)
+    if current >= size:
         return
     try:
         passed.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     except PermissionError:
-        # Who made the socket may have been allowed more than net.core.rmem_max; asking without that right would cut it
-        # down. A socket of our own shows what would come of it.
+        # The process that created the socket may have exceeded net.core.rmem_max; without its privileges the request
+        # would reduce the buffer. A trial socket shows the size that would be granted.
         with socket.socket(passed.family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-            if granted_rcvbuf(trial) > had:
+            if granted_rcvbuf(trial) > current:
                 passed.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def _bind_all(settings: Settings) -> list[socket.socket]:
     family, address = _address(settings.address)
     port = settings.port
-    # With SO_REUSEPORT a second daemon of the same user would share the port in silence and get a part of the fleet's
-    # messages. A socket without it finds out whether the port is free.
+    # With SO_REUSEPORT a second daemon of the same user would silently share the port and receive a part of the fleet's
+    # messages. Binding a socket without the option first fails if the port is in use.
     if settings.listeners > 1 and port:
         _bind_one(family, address, port, shared=False).close()
     bound: list[socket.socket] = []
@@ -151,8 +164,8 @@ def _address(literal: str | None) -> tuple[int, str]:
         if error.errno != errno.EAFNOSUPPORT:
             raise
         return socket.AF_INET, "0.0.0.0"
-    # A machine that switched IPv6 off by sysctl still has the family, but no address of it, not even the unspecified
-    # one for a socket that takes IPv6 alone; a dual-stack socket binds and takes IPv4.
+    # A machine with IPv6 disabled by sysctl still has the family, but no IPv6 address, not even the unspecified address
+    # for an IPv6-only socket. A dual-stack socket binds all the same and receives IPv4.
     return socket.AF_INET6, "::"
 
 
@@ -163,9 +176,9 @@ def _bind_one(family: int, address: str, port: int, *, shared: bool) -> socket.s
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # getaddrinfo turns the scope of a link-local address (fe80::1%eth0) into its number.
-        found = socket.getaddrinfo(address, port, family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
-        bound.bind(found[0][4])
+        # getaddrinfo translates the interface of a link-local address (fe80::1%eth0) to its number.
+        resolved = socket.getaddrinfo(address, port, family, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+        bound.bind(resolved[0][4])
     except BaseException:
         bound.close()
         raise
@@ -174,18 +187,21 @@ def _bind_one(family: int, address: str, port: int, *, shared: bool) -> socket.s
 
 def _raise_rcvbuf(bound: socket.socket, size: int) -> None:
     try:
-        # Beyond net.core.rmem_max, with CAP_NET_ADMIN only.
+        # It may exceed net.core.rmem_max, but needs CAP_NET_ADMIN.
         bound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     except PermissionError:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
-def _why_not_bound(settings: Settings, error: OSError) -> str:
-    where = f"address {settings.address or 'any'}, port {settings.port}"
+def _bind_error(settings: Settings, error: OSError) -> str:
+    endpoint = f"address {settings.address or 'any'}, port {settings.port}"
     if error.errno == errno.EADDRINUSE:
-        return f"port: {where} is in use already; stop the program that has it (ss -ulpn shows it) or take another port"
+        return (
+            f"port: {endpoint} is in use already; stop the program that uses it (ss -ulpn shows it) "
+            "or choose another port"
+        )
     if error.errno == errno.EACCES:
-        return f"port: {where} may not be bound by this user; take a port from 1024 up or start as root"
+        return f"port: {endpoint} may not be bound by this user; choose a port from 1024 up or start as root"
     if error.errno in (errno.EADDRNOTAVAIL, socket.EAI_NONAME, errno.ENODEV):
-        return f"address: {where} cannot be bound; it is not an address of this machine (ip address shows them)"
-    return f"address: {where} cannot be bound: {error.strerror or os.strerror(error.errno or 0)}"
+        return f"address: {endpoint} cannot be bound; it is not an address of this machine (ip address shows them)"
+    return f"address: {endpoint} cannot be bound: {error.strerror or os.strerror(error.errno or 0)}"

@@ -158,7 +158,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["/nowhere/x.py"], "/nowhere/x.py: No such file or directory"),
         (
             ["--set", "x.y=1"],
-            '--set x.y: no module "x" was found, nor any other; --modules, or modules in the file, names them',
+            '--set x.y: no module "x" was found because no modules are loaded; load it with --modules',
         ),
     ],
 )

@@ -50,7 +50,7 @@ async def test_inconsistent_counters_are_logged_errors(logged_errors: LoggedErro
     assert [event["inconsistency"] for event in logged_errors.flush()] == [
         (
             "received 1 is not dropped_bad_address + dropped_not_allowed + "
-            "dropped_no_memory + queued + dropped_queue_full 0"
+            "dropped_read_error + queued + dropped_queue_full 0"
         ),
         "bytes received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + bytes processed 0",
     ]

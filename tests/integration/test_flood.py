@@ -1,4 +1,4 @@
-"""Strangers who forge a new address for each datagram, and real machines in their midst."""
+"""A flood of datagrams with forged addresses, with real senders among them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.integration.rig import running
 
 FORGED = 20_000
 MAX_SOURCES = 2_000
-# Sent before the daemon is waited for: less than the smallest receive buffer holds.
+# Datagrams in flight: fewer than the smallest receive buffer holds.
 AT_A_TIME = 100
 
 
 @pytest_twisted.ensureDeferred
-async def test_forged_senders_push_out_each_other() -> None:
-    """Ten times as many forged senders as are remembered, with all that makes others wait: a hundred real ones lose
-    nothing, are never forgotten, and what comes of them is in order."""
+async def test_forged_senders_evict_only_each_other() -> None:
+    """With ten times as many forged senders as the table holds, a hundred real senders are never evicted, and all their
+    messages are delivered in order."""
     from twisted.internet import reactor
 
     module = RecordingModule()
@@ -42,22 +42,22 @@ async def test_forged_senders_push_out_each_other() -> None:
             origin.close()
         while service.snapshot().received < sent:
             await deferLater(reactor, 0, lambda: None)
-    accounts = service.snapshot()
-    assert accounts.inconsistencies() == []
-    assert accounts.total("dropped_queue_full") == accounts.total("dropped_by_kernel") == 0
-    assert accounts.total("senders_new") == FORGED + REAL
-    assert accounts.total("senders_evicted") == FORGED + REAL - MAX_SOURCES
-    assert sum(worker.senders for worker in accounts.workers) == MAX_SOURCES
-    # What an evicted sender had begun is handed out, too.
+    snapshot = service.snapshot()
+    assert snapshot.inconsistencies() == []
+    assert snapshot.total("dropped_queue_full") == snapshot.total("dropped_by_kernel") == 0
+    assert snapshot.total("senders_new") == FORGED + REAL
+    assert snapshot.total("senders_evicted") == FORGED + REAL - MAX_SOURCES
+    assert sum(worker.senders for worker in snapshot.workers) == MAX_SOURCES
+    # An evicted sender's unfinished lines are delivered.
     assert sum(message.text.startswith("a line without an end") for message in module.messages) == FORGED // 4
-    numbers: dict[str, list[int]] = defaultdict(list)
+    seqs: dict[str, list[int]] = defaultdict(list)
     marks: Counter[str] = Counter()
     for message in module.messages:
         if message.source.address.startswith(REAL_PREFIX):
             assert isinstance(message, ExtendedMessage)
-            numbers[message.source.address].append(message.seq)
+            seqs[message.source.address].append(message.seq)
             marks["reset"] += message.seq_reset
             marks["harmed"] += bool(message.incomplete or message.missing or message.out_of_order)
-    assert numbers.keys() == {f"{REAL_PREFIX}{number}" for number in range(REAL)}
-    assert all(each == list(range(FIRST_SEQ, FIRST_SEQ + crowd.messages // REAL)) for each in numbers.values())
+    assert seqs.keys() == {f"{REAL_PREFIX}{number}" for number in range(REAL)}
+    assert all(of_sender == list(range(FIRST_SEQ, FIRST_SEQ + crowd.messages // REAL)) for of_sender in seqs.values())
     assert marks == {"reset": REAL, "harmed": 0}

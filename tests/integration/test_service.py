@@ -315,7 +315,7 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
 class Made:
     """A receiver that has what it makes up, for one worker."""
 
-    datagrams = octets = truncated = dropped_bad_address = dropped_not_allowed = dropped_no_memory = dropped_bytes = 0
+    datagrams = octets = truncated = dropped_bad_address = dropped_not_allowed = dropped_read_error = dropped_bytes = 0
     large = False
     slots = 1
 

@@ -81,7 +81,7 @@ def test_every_loss_is_on_the_dashboard_and_has_an_alert() -> None:
         "dropped_by_kernel_datagrams",
         "dropped_queue_full_datagrams",
         "dropped_error_datagrams",
-        "dropped_no_memory_datagrams",
+        "dropped_read_error_datagrams",
     )
     for metric in (*dropped, "lost_messages", "module_errors", "module_lost_messages", "read_errors"):
         assert f"netconsd_{metric}_total" in shown & alerted

@@ -1,15 +1,12 @@
-"""The loader: which modules are found and start."""
+"""The loader finds modules and selects those that start."""
 
 from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from zope.interface import Interface
 from zope.interface.verify import verifyObject
 
 from netconsd.interfaces import IBatchOutputModule, IOutputModule
@@ -26,19 +23,11 @@ from tests.support.module_files import (
     skipped,
     text,
     with_settings,
-    written,
 )
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Iterator[Write]:
-    """Write a file of modules, below the test's directory."""
-    with written(tmp_path) as write:
-        yield write
-
-
 def test_class(write: Write) -> None:
-    """A file with a class that implements an interface is a module with the file's name."""
+    """A file with a class that implements an interface is a module with the name of the file."""
     path = write("plain.py", PLAIN)
     (loaded,) = load([path], {}).loaded
     assert (loaded.name, loaded.path) == ("plain", path)
@@ -46,47 +35,47 @@ def test_class(write: Write) -> None:
 
 
 def test_batch_class(write: Write) -> None:
-    """A class may take batches instead."""
+    """A class may implement IBatchOutputModule instead."""
     path = write("b.py", PLAIN.replace("IOutputModule)", "IBatchOutputModule)").replace("handle", "handle_batch"))
     (loaded,) = load([path], {}).loaded
     assert verifyObject(IBatchOutputModule, loaded.module)
 
 
 def test_functions(write: Write) -> None:
-    """A file with moduleProvides and three functions is a module itself."""
+    """A file with moduleProvides and three functions is a module."""
     (loaded,) = load([write("functions.py", FUNCTIONS)], {}).loaded
     assert loaded.name == "functions"
     assert verifyObject(IOutputModule, loaded.module)
 
 
 def test_several_classes(write: Write) -> None:
-    """Several modules of one file are called by file and class, in the order of the file."""
+    """Several modules in one file are named by file and class, in the order of the file."""
     path = write("pair.py", PLAIN + "\n@implementer(IOutputModule)\nclass Another:" + METHODS)
     assert names(load([path], {})) == ["pair.Plain", "pair.Another"]
 
 
-def test_what_is_no_module(write: Write) -> None:
-    """Private classes, imported ones and second names of one are no modules of the file."""
+def test_classes_that_are_no_modules(write: Write) -> None:
+    """Private classes, imported classes and aliases are not modules of the file."""
     write("other.py", PLAIN)
     source = PLAIN + "\nAlias = Plain\nclass _Private(Plain): ...\nfrom netconsd.outputs.loader import Loaded\n"
     assert names(load([write("one.py", source)], {})) == ["one"]
 
 
 def test_base_of_a_module(write: Write) -> None:
-    """A class that only lends its methods to a module of the file needs no decorator."""
+    """The base class of a module in the file needs no declaration."""
     source = HEAD + "\nclass Base:" + METHODS + "\n@implementer(IOutputModule)\nclass Real(Base): ...\n"
     assert names(load([write("real.py", source)], {})) == ["real"]
 
 
 def test_directory(write: Write, tmp_path: Path) -> None:
-    """From a directory come its Python files, sorted, without private and hidden ones and without subdirectories."""
+    """A directory loads its Python files, sorted, without private files, hidden files and subdirectories."""
     for name in ("b.py", "a.py", "_private.py", ".hidden.py", "notes.txt", "sub.py/deep.py", "sub/c.py"):
         write(f"dir/{name}", PLAIN)
     assert names(load([tmp_path / "dir"], {})) == ["a", "b"]
 
 
 def test_directory_skips(write: Write) -> None:
-    """From a directory, what needs a setting or holds no module does not start, and says why."""
+    """In a directory, modules that lack a setting and files without a module are skipped, with the reason."""
     write("d/needy.py", with_settings("*", "where: Path", "size: int", "name: str = 'x'"))
     write("d/helper.py", "x = 1")
     write("d/plain.py", PLAIN)
@@ -102,14 +91,14 @@ def test_directory_skips(write: Write) -> None:
 
 
 def test_directory_with_settings(write: Write) -> None:
-    """From a directory, a module that needs a setting starts if it has it."""
+    """In a directory, a module with its required settings starts."""
     path = write("d/needy.py", with_settings("*", "where: Path"))
     selection = load([path.parent], {"needy": {"where": text("logs")}})
     assert selection.loaded[0].module.settings == {"where": Path("/base/logs")}
 
 
 def test_named_in_a_directory(write: Write) -> None:
-    """A module of a directory that is in the configuration has to start: what it still lacks is an error."""
+    """If a module in a directory is configured, a missing setting is an error."""
     path = write("d/needy.py", with_settings("*", "where: Path", "size: int = 1"))
     assert refusal(path.parent, settings={"needy": {"size": text("1")}}) == (
         'module needy needs the setting "where" (path): --set needy.where=... or [module.needy] where = ...'
@@ -118,7 +107,7 @@ def test_named_in_a_directory(write: Write) -> None:
 
 
 def test_file_once(write: Write) -> None:
-    """A file that is reached by name, by directory and by links is loaded once, and having been named counts."""
+    """A file specified by name, directory and links is loaded once, as if specified by name."""
     path = write("d/plain.py", with_settings("*", "where: Path"))
     (path.parent / "zlink.py").symlink_to(path)
     (path.parent.parent / "again").symlink_to(path.parent)
@@ -127,7 +116,7 @@ def test_file_once(write: Write) -> None:
 
 
 def test_bare_name(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bare name is a module that netconsd brings along, unless there is a file or directory of that name."""
+    """A bare name is a shipped module, unless a file or directory has that name."""
     write("shipped/plain.py", PLAIN)
     write("here/other/mine.py", PLAIN)
     monkeypatch.setattr(loader, "SHIPPED", tmp_path / "shipped")
@@ -135,21 +124,21 @@ def test_bare_name(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert load(["plain"], {}).loaded[0].path == tmp_path / "shipped/plain.py"
     assert names(load(["other"], {})) == ["mine"]
     assert refusal("plian") == (
-        'no module "plian" is shipped with netconsd (there are: plain), nor is there a file or directory of that name; '
+        'no module "plian" is shipped with netconsd (shipped are: plain), and no file or directory has that name; '
         'did you mean "plain"?'
     )
 
 
 def test_relative_paths(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths are relative to the working directory, and are absolute in the result."""
+    """Paths are relative to the working directory, and absolute in the result."""
     path = write("plain.py", PLAIN)
     monkeypatch.chdir(tmp_path)
     assert load(["plain.py"], {}).loaded[0].path == path
     assert load(["./plain.py"], {}).loaded[0].path == path
 
 
-def test_imported_by_its_own_name(write: Write) -> None:
-    """The file is in sys.modules under a name of its own, so that dataclasses, pickle and typing work, nowhere else."""
+def test_imported_under_a_unique_name(write: Write) -> None:
+    """The file is in sys.modules under a unique name only, so that dataclasses, pickle and typing work."""
     source = (
         HEAD
         + """
@@ -173,12 +162,5 @@ class Plain:
 
 
 def test_nothing() -> None:
-    """Nothing asked for is nothing loaded."""
+    """Without specifications no module is loaded."""
     assert load([], {}) == Selection((), ())
-
-
-def test_interfaces_are_the_public_ones() -> None:
-    """What the loader looks for are the interfaces that authors import."""
-    assert all(isinstance(interface, type(Interface)) for interface in (IOutputModule, IBatchOutputModule))
-    module: Any = sys.modules["netconsd.outputs.modulefile"]
-    assert list(module._INTERFACES) == [IOutputModule, IBatchOutputModule]

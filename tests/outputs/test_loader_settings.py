@@ -1,28 +1,20 @@
-"""The loader: the settings of modules, and what a user is told of those that cannot be."""
+"""The settings of modules, and the texts of errors in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netconsd.outputs.loader import load
-from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings, written
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Iterator[Write]:
-    """Write a file of modules, below the test's directory."""
-    with written(tmp_path) as write:
-        yield write
+from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings
 
 
 def test_settings(write: Write) -> None:
-    """Settings are the keyword-only parameters, converted by their annotations, from text and from TOML."""
+    """Settings are the keyword-only parameters; text and TOML values are converted to their annotations."""
     path = write("x.py", with_settings("*", "n: int = 1", "b: bool = False", "p: Path", "c: typing.Literal['r'] = 'r'"))
-    given = {"n": text("5"), "b": text("yes"), "p": toml("logs")}
-    assert load([path], {"x": given}).loaded[0].module.settings == {
+    values = {"n": text("5"), "b": text("yes"), "p": toml("logs")}
+    assert load([path], {"x": values}).loaded[0].module.settings == {
         "n": 5,
         "b": True,
         "p": Path("/base/logs"),
@@ -31,7 +23,7 @@ def test_settings(write: Write) -> None:
 
 
 def test_unknown_setting(write: Write) -> None:
-    """A setting that a module does not have is an error with those that it has, their types and defaults."""
+    """An unknown setting is an error that lists the module's settings with their types and defaults."""
     path = write("x.py", with_settings("*", "size: int = 10", "where: Path", "name: str | None = None"))
     assert refusal(path, settings={"x": {"siez": text("1", "x.siez"), "where": text("y")}}) == (
         '--set x.siez: module x has no setting "siez"; it has size (whole number, default 10), '
@@ -40,44 +32,43 @@ def test_unknown_setting(write: Write) -> None:
 
 
 def test_no_settings(write: Write) -> None:
-    """A module without settings says so, be it a class or a file."""
+    """A setting for a module without settings is an error, for a class and for a file."""
     for source in (PLAIN, FUNCTIONS):
-        told = refusal(write("x.py", source), settings={"x": {"y": text("1")}})
-        assert told == '--set x.y: module x has no setting "y"; it has none'
+        error = refusal(write("x.py", source), settings={"x": {"y": text("1")}})
+        assert error == '--set x.y: module x has no setting "y"; it has none'
 
 
 def test_badly_typed_settings(write: Write) -> None:
-    """Values of the wrong type are all told, each with its origin."""
+    """Each value of a wrong type is an error with the place of the value."""
     path = write("x.py", with_settings("*", "y: int = 1", "z: bool = False"))
-    told = refusal(path, settings={"x": {"y": toml("big"), "z": text("perhaps", "x.z")}})
-    assert told == (
+    assert refusal(path, settings={"x": {"y": toml("big"), "z": text("perhaps", "x.z")}}) == (
         "2 things are wrong with the output modules:\n"
         '  - netconsd.toml:3: [module.x] y: "big" is not a whole number\n'
         '  - --set x.z: "perhaps" is not true or false'
     )
 
 
-def test_settings_for_nobody(write: Write) -> None:
-    """Settings for a module that was not found are an error with the names that were."""
+def test_settings_without_a_module(write: Write) -> None:
+    """Settings for an unknown module are an error with the names of the known ones."""
     path = write("d/logger.py", PLAIN)
     write("d/needy.py", with_settings("*", "where: Path"))
     assert refusal(path.parent, settings={"loger": {"y": text("1", "loger.y")}}) == (
         '--set loger.y: no module "loger" was found, only logger, needy; did you mean "logger"?'
     )
     assert refusal(settings={"loger": {}}) == (
-        'settings of loger: no module "loger" was found, nor any other; --modules, or modules in the file, names them'
+        'settings of loger: no module "loger" was found because no modules are loaded; load it with --modules'
     )
 
 
 def test_spare_settings(write: Write) -> None:
-    """Settings that are called spare need no module, but are used by the one that has their name."""
+    """Settings in ``spare`` need no module; if a module has their name, it gets them."""
     path = write("x.py", with_settings("*", "y: int = 1"))
     selection = load([path], {"x": {"y": text("2")}, "z": {"y": text("3")}}, spare={"x", "z"})
     assert selection.loaded[0].module.settings == {"y": 2}
 
 
 def test_settings_for_one_of_several(write: Write) -> None:
-    """Where a file has several modules, its name alone is not enough, and the text says what is."""
+    """If a file has several modules, settings under its name are an error that has the right names."""
     path = write("pair.py", PLAIN + "\n@implementer(IOutputModule)\nclass Another:" + METHODS)
     assert refusal(path, settings={"pair": {"y": text("1", "pair.y")}}) == (
         '--set pair.y: no module "pair" was found, only pair.Plain, pair.Another; '
@@ -86,7 +77,7 @@ def test_settings_for_one_of_several(write: Write) -> None:
 
 
 def test_settings_of_a_failed_file(write: Write) -> None:
-    """Settings for a module whose file failed are not told as unknown on top."""
+    """Settings for a module whose file failed cause no further error."""
     path = write("x.py", "1 +")
     assert refusal(path, settings={"x": {"y": text("1")}, "x.A": {}}) == f"{path}:1: SyntaxError: invalid syntax"
 
@@ -94,24 +85,24 @@ def test_settings_of_a_failed_file(write: Write) -> None:
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        (("*", "y"), 'the parameter "y" of its constructor has no annotation, as in "y: str"'),
+        (("*", "y"), 'the parameter "y" of its constructor has no annotation, such as "y: str"'),
         (
             ("y: str",),
             'the parameter "y" of its constructor must be keyword-only to be a setting: write "def __init__(',
         ),
         (("*", "y: bytes = b''"), 'the parameter "y" of its constructor: the type bytes is not one that a setting can'),
-        (("*", "y: Gone = 1"), "the annotations of its constructor cannot be read: name 'Gone' is not defined"),
+        (("*", "y: Gone = 1"), "the annotations of its constructor cannot be resolved: name 'Gone' is not defined"),
     ],
 )
 def test_bad_constructor(write: Write, parameters: tuple[str, ...], reason: str) -> None:
-    """A constructor whose settings cannot be read is an error for the author, from a directory, too."""
+    """A constructor whose settings cannot be read is an error, in a file and in a directory."""
     path = write("d/x.py", with_settings(*parameters))
     for spec in (path, path.parent):
         assert refusal(spec).startswith(f"{path}: module x: {reason}")
 
 
 def test_positional_with_default(write: Write) -> None:
-    """A parameter with a default that may be given by position is no setting and no obstacle."""
+    """A positional parameter with a default is not a setting and not an error."""
     path = write("x.py", with_settings("clock=None", "*args", "y: int = 1", "**more"))
     assert load([path], {"x": {"y": text("2")}}).loaded[0].module.settings["y"] == 2
     assert 'no setting "clock"; it has y (whole number, default 1)' in refusal(

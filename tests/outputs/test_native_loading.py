@@ -97,8 +97,8 @@ def test_settings_for_a_compiled_module(tmp_path: Path) -> None:
     path = library(tmp_path, "x")
     told = refusal(path, settings={"x": {"file": toml("f"), "n": text("1")}})
     assert told.splitlines()[1:] == [
-        '  - netconsd.toml:3: [module.x] y: module x has no setting "file": it is compiled (x.so), and such take none',
-        '  - --set x.y: module x has no setting "n": it is compiled (x.so), and such take none',
+        '  - netconsd.toml:3: [module.x] y: module x has no setting "file": compiled modules (x.so) have none',
+        '  - --set x.y: module x has no setting "n": compiled modules (x.so) have none',
     ]
     assert names(load([path], {"x": {}})) == ["x"]
 
@@ -107,7 +107,7 @@ def test_two_of_the_same_name(tmp_path: Path) -> None:
     """A compiled module and a file in Python of the same name cannot be told apart, and that is said."""
     path = library(tmp_path, "x")
     (tmp_path / "x.py").write_text(PLAIN)
-    assert refusal(tmp_path) == (f'two modules are called "x": {tmp_path}/x.py and {path}; rename one of the files')
+    assert refusal(tmp_path) == (f'two modules have the name "x": {tmp_path}/x.py and {path}; rename one of the files')
 
 
 # Start, calls, stop.

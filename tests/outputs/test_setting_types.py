@@ -1,4 +1,4 @@
-"""Values of settings: from TOML or from text to the type that a module's author wrote."""
+"""Values of settings are converted from TOML or text to the types of their annotations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ BASE = Path("/etc/netconsd")
 
 
 def toml(annotation: Any, value: object) -> Any:
-    """Convert what a file said."""
+    """Convert a value from a file."""
     return convert(annotation, ModuleSetting(value, "netconsd.toml:1", BASE))
 
 
 def typed(annotation: Any, text: str) -> Any:
-    """Convert what somebody typed."""
+    """Convert text from the command line."""
     return convert(annotation, ModuleSetting(text, "--set a.b", BASE, typed=False))
 
 
 def refusal(call: Any, *arguments: object) -> str:
-    """Call, and return what the ValueError says."""
+    """The text of the ValueError of a call."""
     with pytest.raises(ValueError) as caught:
         call(*arguments)
     return str(caught.value)
@@ -56,18 +56,18 @@ def refusal(call: Any, *arguments: object) -> str:
         (dict[str, int], "{a = 1}", {"a": 1}),
         (int | None, "3", 3),
         (str | None, "none", "none"),
-        (Optional[Path], "x", BASE / "x"),  # noqa: UP045 - the older spelling counts, too
+        (Optional[Path], "x", BASE / "x"),  # noqa: UP045 - the older spelling is supported
         (list[int] | None, "[1]", [1]),
     ],
 )
 def test_text(annotation: Any, text: str, value: object) -> None:
-    """Text from the command line becomes the type that the annotation asks for."""
+    """Text from the command line is converted to the type of the annotation."""
     assert typed(annotation, text) == value
     assert type(typed(annotation, text)) is type(value)
 
 
 @pytest.mark.parametrize(
-    ("annotation", "given", "value"),
+    ("annotation", "parsed", "value"),
     [
         (str, "x", "x"),
         (float, 2, 2.0),
@@ -79,10 +79,10 @@ def test_text(annotation: Any, text: str, value: object) -> None:
         (int, 0, 0),
     ],
 )
-def test_toml(annotation: Any, given: object, value: object) -> None:
-    """Values of TOML are taken if they have the right type, inside lists and tables, too; paths become absolute."""
-    assert toml(annotation, given) == value
-    assert type(toml(annotation, given)) is type(value)
+def test_toml(annotation: Any, parsed: object, value: object) -> None:
+    """TOML values of the right type are accepted, also in lists and tables; paths become absolute."""
+    assert toml(annotation, parsed) == value
+    assert type(toml(annotation, parsed)) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_toml(annotation: Any, given: object, value: object) -> None:
     ],
 )
 def test_wrong_text(annotation: Any, text: str, reason: str) -> None:
-    """Text that is not of the type is refused in words of the user, with the type or an example."""
+    """Text of another type is an error with the type or an example."""
     assert refusal(typed, annotation, text) == reason
 
 
 @pytest.mark.parametrize(
-    ("annotation", "given", "reason"),
+    ("annotation", "parsed", "reason"),
     [
         (str, 1, "1 is not text"),
         (int, True, "true is not a whole number"),
@@ -126,13 +126,13 @@ def test_wrong_text(annotation: Any, text: str, reason: str) -> None:
         (dict[str, list[int]], {"a": ["b"]}, 'a: item 1: "b" is not a whole number'),
     ],
 )
-def test_wrong_toml(annotation: Any, given: object, reason: str) -> None:
-    """A value of TOML is never bent into another type, and a bool is no number."""
-    assert refusal(toml, annotation, given) == reason
+def test_wrong_toml(annotation: Any, parsed: object, reason: str) -> None:
+    """A TOML value of another type is an error, and a bool is not a number."""
+    assert refusal(toml, annotation, parsed) == reason
 
 
 class Colour(enum.Enum):
-    """A type that settings cannot have."""
+    """An unsupported type."""
 
     RED = 1
 
@@ -142,17 +142,17 @@ class Colour(enum.Enum):
     [bytes, list, dict, tuple, object, Any, dict[int, str], set[str], int | str, Colour, Literal[b"x"], None],
 )
 def test_unsupported(annotation: Any) -> None:
-    """A type that a configuration cannot express is refused, with the ones that it can."""
+    """An unsupported type is an error that lists the supported ones."""
     with pytest.raises(TypeError, match=r"is not one that a setting can have \(str, int, .*\| None\)$"):
         describe(annotation)
 
 
 def test_unsupported_inside() -> None:
-    """A type is supported only if what is in it is, too, and the text names the culprit."""
+    """A type that contains an unsupported type is an error that names the inner type."""
     with pytest.raises(TypeError, match=r"^the type bytes is"):
         describe(list[dict[str, bytes]])
 
 
 def test_show() -> None:
-    """Values are shown to the user as they would be written in the file."""
+    """``show`` returns values in the syntax of TOML."""
     assert show(["a", Path("/b"), 1, True, {"c": None}]) == '["a", "/b", 1, true, {c = none}]'

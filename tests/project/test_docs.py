@@ -1,4 +1,4 @@
-"""What stands in docs/ is true: the examples work, and nothing is left out of the lists."""
+"""The examples in docs/ work, and the lists in docs/ are complete."""
 
 from __future__ import annotations
 
@@ -32,23 +32,22 @@ EXAMPLES = DOCS / "examples"
 
 def module(name: str, **settings: object) -> Any:
     """Load a module of the examples as the daemon does."""
-    given = {key: ModuleSetting(value, f"--set {name}.{key}", EXAMPLES) for key, value in settings.items()}
-    loaded = load([EXAMPLES / f"{name}.py"], {name: given} if given else {})
-    return loaded.loaded[0].module
+    values = {key: ModuleSetting(value, f"--set {name}.{key}", EXAMPLES) for key, value in settings.items()}
+    return load([EXAMPLES / f"{name}.py"], {name: values} if values else {}).loaded[0].module
 
 
 def script(name: str) -> ModuleType:
-    """Import an example that is no module."""
+    """Import an example that is not an output module."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    imported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(imported)
+    return imported
 
 
 def test_errors_prints_errors_only(capfd: pytest.CaptureFixture[str]) -> None:
-    """errors.py prints what is an error or worse, and nothing that a terminal would obey."""
+    """errors.py prints errors and worse, without terminal escape sequences."""
     errors = module("errors")
     errors.start(1)
     errors.handle(0, extended_message("fine", level=4))
@@ -58,7 +57,7 @@ def test_errors_prints_errors_only(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_tally_of_the_settings_in_the_docs(tmp_path: Path) -> None:
-    """tally.py takes its settings, writes on reload, and refuses a level that does not exist."""
+    """tally.py accepts the settings in the docs and writes on reload."""
     tally = module("tally", file=str(tmp_path / "out.json"), levels=["err", "crit"])
     tally.start(2)
     tally.handle(1, extended_message("no", level=3))
@@ -69,7 +68,7 @@ def test_tally_of_the_settings_in_the_docs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_tests_of_tally_pass() -> None:
-    """test_tally.py passes as it stands, run in its directory."""
+    """test_tally.py passes, run in its directory."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "test_tally.py"],
         cwd=EXAMPLES, capture_output=True, text=True, check=False,
@@ -78,7 +77,7 @@ def test_the_tests_of_tally_pass() -> None:
 
 
 def test_sqlite_writes_all_messages(tmp_path: Path) -> None:
-    """sqlite.py has the messages of all workers in its database."""
+    """sqlite.py writes the messages of all workers to its database."""
     file = tmp_path / "messages.db"
     sqlite = module("sqlite", file=str(file))
     sqlite.start(2)
@@ -89,13 +88,13 @@ def test_sqlite_writes_all_messages(tmp_path: Path) -> None:
     assert rows == [("192.0.2.1", 7, 4, "one"), ("192.0.2.1", 8, 6, "two"), ("2001:db8::1", 1, 6, "three")]
 
 
-def test_offline_puts_a_recording_together() -> None:
-    """offline.py yields the messages of a recording, in order, fragments put together."""
+def test_offline_reassembles_a_recording() -> None:
+    """offline.py yields the messages of a recording in order, fragments reassembled."""
     sender = source("192.0.2.7")
     first, second = fragments(extended("x" * 1500, seq=2), size=1000)
     recording = [extended("one", seq=1), extended("three", seq=3), second, first]
-    got = script("offline").messages_of((when / 100, sender, data) for when, data in enumerate(recording))
-    assert [(message.text[:5], message.received_at) for message in got] == [
+    messages = script("offline").messages_of((when / 100, sender, data) for when, data in enumerate(recording))
+    assert [(message.text[:5], message.received_at) for message in messages] == [
         ("one", 0.0),
         ("xxxxx", 0.02),
         ("three", 0.01),
@@ -104,7 +103,7 @@ def test_offline_puts_a_recording_together() -> None:
 
 @contextmanager
 def running(*command: str, environment: dict[str, str] | None = None, cwd: Path) -> Iterator[Iterator[str]]:
-    """Run a program; its lines of output, until it is told to end, and does so in order."""
+    """Run a program and yield its lines of output; then stop it, and check that it ends without a traceback."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=cwd,
@@ -118,7 +117,7 @@ def running(*command: str, environment: dict[str, str] | None = None, cwd: Path)
         yield iter(process.stdout.readline, "")
         process.terminate()
         rest = process.stdout.read()
-        # Twisted ends a process that got a signal by that signal, after everything has been stopped.
+        # After the stop, Twisted ends the process by the signal that it received.
         assert process.wait() in (0, -signal.SIGTERM), rest
         assert "Traceback" not in rest
     finally:
@@ -128,7 +127,7 @@ def running(*command: str, environment: dict[str, str] | None = None, cwd: Path)
 
 
 def line_with(lines: Iterator[str], text: str) -> str:
-    """The next line that has the text in it."""
+    """The next line that contains the text."""
     seen = []
     for line in lines:
         seen.append(line)
@@ -144,21 +143,21 @@ def send(port: int, datagram: bytes) -> None:
 
 
 def free_port(kind: socket.SocketKind) -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    """A free port."""
+    with socket.socket(socket.AF_INET, kind) as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
         return port
 
 
 def environment_with(**variables: int) -> dict[str, str]:
-    """The environment of this process, with these."""
+    """The environment of this process with these variables."""
     return {**os.environ, "PYTHONPATH": str(DOCS.parent)} | {name: str(value) for name, value in variables.items()}
 
 
 @pytest.mark.slow
 def test_listener_prints_what_it_receives(tmp_path: Path) -> None:
-    """listener.py runs on the default reactor and prints messages; at its end it prints what still waited."""
+    """listener.py runs on the default reactor and prints messages."""
     with running(str(EXAMPLES / "listener.py"), "0", cwd=tmp_path, environment=environment_with()) as lines:
         port = int(line_with(lines, "listening on port").split()[-1])
         send(port, extended("hello", seq=1))
@@ -167,7 +166,7 @@ def test_listener_prints_what_it_receives(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_embedded_shows_what_it_receives(tmp_path: Path) -> None:
-    """embedded.py runs under twistd, receives, shows messages to whoever connects, and ends in order."""
+    """embedded.py runs under twistd and sends the received messages to TCP clients."""
     udp, tcp = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     twistd = ["-c", "from twisted.scripts.twistd import run; run()", "-ny", str(EXAMPLES / "embedded.py")]
     environment = environment_with(NETCONSD_PORT=udp, SHOW_PORT=tcp)
@@ -175,7 +174,7 @@ def test_embedded_shows_what_it_receives(tmp_path: Path) -> None:
         line_with(lines, f"UDP port {udp}")
         send(udp, extended("hello \x1b from the kernel"))
         shown = b""
-        # The message is on its way through a thread; each connection asks anew.
+        # A worker's thread delivers the message, so several connections may be needed.
         while not shown:
             with socket.create_connection(("127.0.0.1", tcp)) as connection:
                 shown = connection.makefile("rb").read()
@@ -183,7 +182,7 @@ def test_embedded_shows_what_it_receives(tmp_path: Path) -> None:
 
 
 def test_configuration_file_has_every_option_with_its_default() -> None:
-    """netconsd.toml is read, has all options, and each has the value that it has without a file."""
+    """netconsd.toml has all options, each with its default."""
     file = EXAMPLES / "netconsd.toml"
     configuration = configure({}, config=str(file))
     assert configuration.settings == Settings()
@@ -192,13 +191,13 @@ def test_configuration_file_has_every_option_with_its_default() -> None:
 
 
 def test_every_option_is_documented() -> None:
-    """docs/options has each option of the command line."""
+    """docs/options has every option of the command line."""
     text = (DOCS / "options.rst").read_text()
     assert [name for name in [*OPTIONS, "modules", "config", "set"] if f"`--{name}" not in text] == []
 
 
-def test_datagrams_of_the_docs_are_what_they_say() -> None:
-    """Each datagram that docs/wire gives to try is read as what it is there for."""
+def test_datagrams_of_the_docs() -> None:
+    """The datagrams to try in docs/wire are decoded with the documented sequence numbers."""
     from netconsd import ExtendedMessage
     from netconsd.protocol.decode import decode
 

@@ -1,4 +1,4 @@
-"""A lane: order, the bound of its queue, and the stop."""
+"""A lane delivers in order, bounds its queue, and ends after everything was delivered."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LoggedFailures = Callable[[], list[type[BaseException]]]
 
 @pytest.fixture
 def errors() -> Iterator[LoggedFailures]:
-    """The exceptions that are logged."""
+    """Returns the types of the logged exceptions."""
     with capturedLogs() as events:
         yield lambda: [event["log_failure"].type for event in events if "log_failure" in event]
 
 
-# Through the lane.
+# Delivery.
 
 
-def test_messages_come_in_order_one_call_per_batch() -> None:
-    """Each batch is one call with the worker's number, and every sender's messages are in its order."""
+def test_messages_are_delivered_in_order_with_one_call_per_batch() -> None:
+    """Each batch is one call with the worker's number, and each sender's messages are in order."""
     delivered = Delivered()
     lane = lane_with(delivered)
     put(lane, *records(range(1, 4)))
@@ -45,7 +45,7 @@ def test_messages_come_in_order_one_call_per_batch() -> None:
 
 
 def test_messages_carry_the_time_of_their_batch() -> None:
-    """``received_at`` is the Unix time that came with the batch, not that of the lane."""
+    """``received_at`` is the Unix time of the batch, not the time of the lane."""
     delivered = Delivered()
     lane = lane_with(delivered)
     put(lane, *records([1]), received_at=1.5e9)
@@ -55,7 +55,7 @@ def test_messages_carry_the_time_of_their_batch() -> None:
 
 
 def test_a_batch_without_a_message_makes_no_call() -> None:
-    """``deliver`` never gets an empty list."""
+    """``deliver`` is never called with an empty list."""
     delivered = Delivered()
     lane = lane_with(delivered)
     put(lane, b"")
@@ -66,7 +66,7 @@ def test_a_batch_without_a_message_makes_no_call() -> None:
 
 
 def test_the_counters_add_up() -> None:
-    """Every datagram is under one heading and every message has an origin, as the ledger says."""
+    """Every datagram has one outcome and every message one kind, and the sums match."""
     delivered = Delivered()
     lane = lane_with(delivered)
     put(lane, b"", *records([1, 1, 2, 9]), b"7,10,5,-,ncfrag=0/20;half of it,", b"two\nlines\nand a bit", b"1,2,3,-,x")
@@ -78,31 +78,31 @@ def test_the_counters_add_up() -> None:
     assert (counters.dropped_empty, counters.dropped_duplicate, counters.fragments, counters.whole) == (1, 1, 1, 3)
 
 
-def test_senders_are_remembered() -> None:
-    """``senders`` says how many different ones, by address and port, the lane knows."""
+def test_senders_are_counted() -> None:
+    """``senders`` is the number of different pairs of address and port."""
     lane = lane_with(Delivered())
     lane.put([ALICE, BOB, ALICE, source("192.0.2.1", 6666).key], lines(range(4)), 0.0, 0.0)
     run(lane)
     assert lane.senders == lane.counters.senders_new == 3
 
 
-# What it tells.
+# Questions and delays.
 
 
-def test_a_question_is_answered_in_its_turn() -> None:
-    """A function gets the table after what was queued before it, and before what was queued after it."""
+def test_a_question_is_answered_in_order() -> None:
+    """A function is called with the table after all batches queued before it, and before all later ones."""
     lane = lane_with(Delivered())
-    known: list[int] = []
+    sizes: list[int] = []
     put(lane, *lines([1]))
-    lane.ask(lambda table: known.append(len(table)))
+    lane.ask(lambda table: sizes.append(len(table)))
     put(lane, *lines([2]), sender=BOB)
     run(lane)
-    assert known == [1]
+    assert sizes == [1]
     assert lane.counters.datagrams == 2
 
 
-def test_a_question_that_fails_costs_nothing(errors: LoggedFailures) -> None:
-    """What the function raises is logged, and the lane goes on."""
+def test_a_question_that_raises_drops_nothing(errors: LoggedFailures) -> None:
+    """An exception in the function is logged, and the next batch is delivered."""
     delivered = Delivered()
     lane = lane_with(delivered)
     lane.ask(lambda table: 1 // 0)
@@ -113,41 +113,41 @@ def test_a_question_that_fails_costs_nothing(errors: LoggedFailures) -> None:
 
 
 def test_the_delay_from_receipt_to_delivery() -> None:
-    """It is that of the first message of a call, counted for each of them, whatever the system's clock says."""
+    """The delay of a call's first message counts for each of its messages, independent of the system's clock."""
     now = [100.0]
     lane = lane_with(Delivered(), clock=lambda: now[0], reorder=0.25)
     put(lane, *records([1, 2]), received_at=1.5e9, now=99.5)
     put(lane, *records([4]), received_at=1.5e9, now=100.0)
     run(lane)
-    assert lane.delays.count == lane.counters.messages == 3
-    # Number 4 waited for 3 until the stop, at the time at which it came.
+    assert sum(lane.delays.counts) == lane.counters.messages == 3
+    # Number 4 was held for 3 until the stop, which is at the time of its arrival.
     assert lane.delays.sum == 2 * 0.5
     assert lane.delays.counts[lane.delays.bounds.index(0.5)] == 2
 
 
-def test_the_delay_of_what_waited_for_order() -> None:
-    """A message that was held back is as old as its datagram."""
+def test_the_delay_of_a_held_message() -> None:
+    """The delay of a held message begins with the arrival of its datagram."""
     script = Scripted()
     lane = lane_with(Delivered(), clock=lambda: script.now, reorder=0.25)
     vars(lane)["_queue"] = script
     put(lane, *records([1, 3]), received_at=1.5e9)
     script.put(Scripted.NOTHING)
     run(lane)
-    assert lane.delays.count == 2
+    assert sum(lane.delays.counts) == 2
     assert lane.delays.sum == 0.25
 
 
-def test_a_clock_that_steps_back_makes_no_negative_delay() -> None:
-    """A message received before the clock was set back has no delay at all, rather than one below zero."""
+def test_a_clock_that_steps_back_does_not_cause_a_negative_delay() -> None:
+    """A message received before the clock was set back has a delay of 0, not less."""
     lane = lane_with(Delivered(), reorder=60.0)
     put(lane, *records([1, 3]), received_at=1.5e9)
     put(lane, *lines([2]), sender=BOB, received_at=1.4e9)
     run(lane)
-    assert (lane.delays.count, lane.delays.sum) == (3, 0.0)
+    assert (sum(lane.delays.counts), lane.delays.sum) == (3, 0.0)
 
 
-def test_what_an_exception_skips_is_counted(errors: LoggedFailures) -> None:
-    """If ``deliver`` raises, the rest of its batch is not looked at, and each datagram of it is in ``skipped``."""
+def test_datagrams_dropped_by_an_exception_are_counted(errors: LoggedFailures) -> None:
+    """If ``deliver`` raises, each datagram of the rest of its batch is counted in ``dropped_error``."""
 
     def fail(worker: int, messages: list[Message]) -> None:
         raise ValueError
@@ -158,7 +158,7 @@ def test_what_an_exception_skips_is_counted(errors: LoggedFailures) -> None:
     run(lane)
     assert errors() == [ValueError] * 2
     counters = lane.counters
-    # 8192 messages are handed out at a time: after the second datagram.
+    # Each call of ``deliver`` has 8192 messages: the first call is after the second datagram.
     assert (counters.datagrams, counters.dropped_error) == (3, 3)
     assert counters.datagrams + counters.dropped_error == lane.queue_counters.queued
     assert lane.backlog == 0
@@ -167,8 +167,8 @@ def test_what_an_exception_skips_is_counted(errors: LoggedFailures) -> None:
 # The bound of the queue.
 
 
-def test_a_full_queue_sheds_the_newest_and_counts() -> None:
-    """What the queue has no room for is dropped from the end, counted, and the rest comes in order."""
+def test_a_full_queue_drops_and_counts_the_newest() -> None:
+    """A full queue drops and counts datagrams from the end of a batch; the others are delivered in order."""
     delivered = Delivered()
     lane = lane_with(delivered, queue=5)
     put(lane, *lines(range(3)))
@@ -181,18 +181,8 @@ def test_a_full_queue_sheds_the_newest_and_counts() -> None:
     assert lane.backlog == 0
 
 
-def test_a_batch_that_just_fits_is_kept_whole() -> None:
-    """The bound itself may be reached."""
-    delivered = Delivered()
-    lane = lane_with(delivered, queue=4)
-    put(lane, *lines(range(4)))
-    assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (4, 0)
-    run(lane)
-    assert len(delivered.texts) == 4
-
-
-def test_there_is_room_again_when_the_lane_has_worked() -> None:
-    """A queue that was full takes datagrams again as soon as the lane has finished a batch."""
+def test_a_finished_batch_releases_its_places() -> None:
+    """A full queue accepts datagrams again as soon as the lane has finished a batch."""
     lane: Lane
 
     class More(Delivered):
@@ -209,15 +199,15 @@ def test_there_is_room_again_when_the_lane_has_worked() -> None:
     put(lane, *lines([0, 1]))
     put(lane, *lines([2, 3, 99]))
     lane.start(lambda: None)
-    # A batch takes its places until it has been delivered, so that what a slow module holds up is bounded, too.
+    # A batch keeps its places until it was delivered, so that the memory held by a slow module is bounded as well.
     assert backlogs == [4, 2, 2]
     assert delivered.texts == ["0", "1", "2", "3", "4", "5"]
     assert (lane.queue_counters.queued, lane.queue_counters.dropped_queue_full) == (6, 2)
     assert lane.backlog == 0
 
 
-def test_a_full_queue_still_takes_the_word_to_stop() -> None:
-    """A lane whose queue is full ends when told to, after everything in the queue."""
+def test_a_full_queue_accepts_the_stop() -> None:
+    """A lane with a full queue ends after ``stop``, when all queued datagrams are delivered."""
     delivered = Delivered()
     ended: list[bool] = []
     lane = lane_with(delivered, queue=1)
@@ -231,7 +221,7 @@ def test_a_full_queue_still_takes_the_word_to_stop() -> None:
     ("size", "places"), [(1, 1), (1000, 1), (1023, 1), (1024, 2), (2047, 2), (2048, 3), (65507, 64)]
 )
 def test_large_datagrams_take_more_places(size: int, places: int) -> None:
-    """The bound of a queue is one on memory: a datagram takes a place for each KiB that it has begun."""
+    """A datagram takes a place for each KiB that it has begun, so that the queue's bound is a bound on memory."""
     lane = lane_with(Delivered())
     put(lane, b"x", b"x" * size, b"x")
     assert lane.backlog == places + 2
@@ -239,8 +229,8 @@ def test_large_datagrams_take_more_places(size: int, places: int) -> None:
     assert lane.backlog == 0
 
 
-def test_behind_a_large_datagram_that_does_not_fit_nothing_passes() -> None:
-    """The newest are shed from the first that has no room on: a small one behind it could overtake it otherwise."""
+def test_no_datagram_overtakes_a_large_one_that_does_not_fit() -> None:
+    """All datagrams from the first that does not fit are dropped, so that no later, smaller one overtakes it."""
     delivered = Delivered()
     lane = lane_with(delivered, queue=4)
     put(lane, b"small\n", b"x" * 5000 + b"\n", b"small, too\n")
@@ -250,8 +240,8 @@ def test_behind_a_large_datagram_that_does_not_fit_nothing_passes() -> None:
     assert delivered.texts == ["small"]
 
 
-def test_into_an_empty_queue_fits_a_datagram_of_any_size() -> None:
-    """What is larger than the whole queue is not shed for ever: alone, it gets in."""
+def test_an_empty_queue_accepts_a_datagram_of_any_size() -> None:
+    """A datagram larger than the whole queue is accepted when the queue is empty."""
     delivered = Delivered()
     lane = lane_with(delivered, queue=1)
     put(lane, b"x" * 5000 + b"\n", b"another\n")
@@ -264,9 +254,9 @@ def test_into_an_empty_queue_fits_a_datagram_of_any_size() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 5000), max_size=8), max_size=8), st.integers(1, 12))
 def test_the_queue_never_exceeds_its_bound(batches: list[list[int]], limit: int) -> None:
-    """Whatever is put, no more places are taken than there are, and each datagram is either queued or shed."""
+    """No batches exceed the bound, and each datagram is either queued or dropped."""
     lane = lane_with(Delivered(), queue=limit)
-    # One that is larger than the whole queue gets in when that is empty.
+    # An empty queue accepts a datagram that is larger than its bound.
     largest = max((1 + size // 1024 for sizes in batches for size in sizes), default=0)
     for sizes in batches:
         put(lane, *(b"x" * size for size in sizes))
@@ -280,8 +270,8 @@ def test_the_queue_never_exceeds_its_bound(batches: list[list[int]], limit: int)
 # Stopping.
 
 
-def test_stopping_delivers_what_is_queued_and_what_is_held() -> None:
-    """Before it ends, a lane delivers the batches put before, then held records, fragments and unfinished lines."""
+def test_the_stop_delivers_queued_and_held_messages() -> None:
+    """Before it ends, a lane delivers all earlier batches, then held records, fragments and unfinished lines."""
     delivered = Delivered()
     lane = lane_with(delivered, reorder=60.0)
     put(lane, *records([1, 3, 4]), b"6,9,5,-,ncfrag=0/99;the first half", sender=ALICE)
@@ -295,7 +285,7 @@ def test_stopping_delivers_what_is_queued_and_what_is_held() -> None:
     assert len(texts) == 5
 
 
-def test_finished_is_the_last_thing() -> None:
+def test_finished_is_called_last() -> None:
     """``finished`` is called once, after the last delivery."""
     events: list[object] = []
     lane = lane_with(lambda worker, messages: events.append(messages[0].text), reorder=60.0)
@@ -305,7 +295,7 @@ def test_finished_is_the_last_thing() -> None:
 
 
 def test_nothing_runs_before_the_start() -> None:
-    """A lane that was made has no thread yet: a daemon forks in between."""
+    """A lane has no thread before ``start``, because the daemon forks in between."""
     delivered = Delivered()
     before = threading.active_count()
     lane = Lane(0, delivered, Settings())
@@ -314,13 +304,14 @@ def test_nothing_runs_before_the_start() -> None:
     assert not delivered.messages
 
 
-def test_no_memory_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch for which there is no memory is shed and counted, and takes no place in the queue."""
+def test_a_batch_that_cannot_be_queued_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If queueing a batch raises, the lane counts none of its datagrams, so that the caller counts them."""
     lane = Lane(0, lambda number, messages: None, Settings())
 
     def fail(item: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(lane, "_queue", SimpleNamespace(put=fail))
-    lane.put([ALICE, ALICE], [b"a\n", b"b\n"], 0.0, 0.0)
-    assert (lane.queue_counters.dropped_queue_full, lane.queue_counters.queued, lane.backlog) == (2, 0, 0)
+    with pytest.raises(MemoryError):
+        lane.put([ALICE, ALICE], [b"a\n", b"b\n"], 0.0, 0.0)
+    assert (lane.queue_counters.dropped_queue_full, lane.queue_counters.queued, lane.backlog) == (0, 0, 0)

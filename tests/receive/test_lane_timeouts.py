@@ -1,4 +1,4 @@
-"""What a lane does while nothing comes, and what cannot end it."""
+"""An idle lane wakes up at its deadlines only, and no exception ends a lane."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.scripted_lane import (
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
-    """The queue of lanes made from now on."""
+    """The queue of all lanes that the test creates."""
     script = Scripted()
     monkeypatch.setattr("netconsd.receive.lanes.SimpleQueue", lambda: script)
     return script
@@ -41,15 +41,15 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
 
 def test_an_idle_lane_does_not_wake_up(scripted: Scripted) -> None:
-    """While nothing waits and nobody is to be forgotten, the thread sleeps until there is a datagram."""
+    """Without held messages and expiry, the thread sleeps until a datagram arrives."""
     lane = lane_with(Delivered(), gc_interval=0.0)
     put(lane, *records([1]))
     run(lane)
     assert scripted.timeouts == [None, None]
 
 
-def test_what_is_held_is_delivered_at_its_deadline(scripted: Scripted) -> None:
-    """A message behind a gap comes when the reorder time is over, though no datagram follows."""
+def test_held_messages_are_delivered_at_their_deadline(scripted: Scripted) -> None:
+    """A message after a gap is delivered when the reorder time is over, although no datagram follows."""
     delivered = Delivered()
     lane = lane_with(delivered, clock=lambda: scripted.now, reorder=0.5, gc_interval=0.0)
     scripted.now = 100.0
@@ -58,14 +58,14 @@ def test_what_is_held_is_delivered_at_its_deadline(scripted: Scripted) -> None:
     put(lane, *records([7]), sender=BOB, now=100.0)
     scripted.items += [Scripted.NOTHING, Scripted.NOTHING]
     run(lane)
-    # Nothing waits; 3 waits; 3 still waits; 7 waits; nothing waits.
+    # Held are: nothing; 3; still 3; 7; nothing.
     assert scripted.timeouts == [None, 0.25, 0.25, 0.25, 0.25, None]
     assert delivered.texts == ["1", "5", "3", "7"]
     assert delivered.sizes == [1, 1, 1, 1]
 
 
 def test_a_deadline_that_has_passed_is_not_waited_for(scripted: Scripted) -> None:
-    """A lane that is behind asks its queue for what is there, not for a time in the past."""
+    """A lane that is behind polls its queue with a timeout of 0, not with a negative one."""
     delivered = Delivered()
     lane = lane_with(delivered, clock=lambda: 1000.0, reorder=0.5, gc_interval=0.0)
     put(lane, *records([1, 3]), now=1.0)
@@ -75,8 +75,8 @@ def test_a_deadline_that_has_passed_is_not_waited_for(scripted: Scripted) -> Non
     assert delivered.texts == ["1", "3"]
 
 
-def test_a_busy_lane_delivers_what_is_due(scripted: Scripted) -> None:
-    """With a queue that is never empty, held messages come at their deadline all the same."""
+def test_a_busy_lane_delivers_at_deadlines(scripted: Scripted) -> None:
+    """Held messages are delivered at their deadline although the queue is never empty."""
     delivered = Delivered()
     lane = lane_with(delivered, reorder=0.5)
     put(lane, *records([1, 3]), now=0.0)
@@ -87,7 +87,7 @@ def test_a_busy_lane_delivers_what_is_due(scripted: Scripted) -> None:
 
 
 def test_silent_senders_are_forgotten(scripted: Scripted) -> None:
-    """A sender that was silent for the age is forgotten by a lane to which nobody sends any more."""
+    """A lane without traffic forgets a sender that was silent for the age."""
     lane = lane_with(Delivered(), clock=lambda: scripted.now, gc_interval=10.0, gc_age=30.0)
     put(lane, *lines([1]))
     scripted.items += [Scripted.NOTHING] * 3
@@ -98,7 +98,7 @@ def test_silent_senders_are_forgotten(scripted: Scripted) -> None:
 
 
 def test_no_sender_is_forgotten_without_an_interval(scripted: Scripted) -> None:
-    """With an interval of 0 nobody is looked for, however long the silence."""
+    """With an interval of 0 no sender expires, however long the silence."""
     lane = lane_with(Delivered(), gc_interval=0.0, gc_age=30.0)
     put(lane, *lines([1]), now=0.0)
     put(lane, *lines([1]), sender=BOB, now=1e6)
@@ -107,8 +107,8 @@ def test_no_sender_is_forgotten_without_an_interval(scripted: Scripted) -> None:
     assert lane.senders == 2
 
 
-def test_the_table_is_shared_out_among_the_lanes() -> None:
-    """Each lane remembers its share of ``max_sources``, rounded up, and counts whom it had to forget."""
+def test_each_lane_has_a_share_of_the_table() -> None:
+    """A lane's table holds its share of ``max_sources``, rounded up; evictions are counted."""
     lane = Lane(0, Delivered(), Settings(workers=3, max_sources=10), clock=lambda: 0.0, thread=SameThread)
     senders = [source(f"192.0.2.{number}").key for number in range(6)]
     lane.put(senders, lines(range(6)), 0.0, 0.0)
@@ -117,11 +117,11 @@ def test_the_table_is_shared_out_among_the_lanes() -> None:
     assert lane.counters.senders_evicted == 2
 
 
-# What cannot end a lane.
+# Exceptions.
 
 
 class Flawed(Delivered):
-    """Raises in some calls, by number."""
+    """Raises in the calls with these numbers."""
 
     def __init__(self, error: BaseException, *calls: int) -> None:
         super().__init__()
@@ -135,17 +135,17 @@ class Flawed(Delivered):
 
 
 def logged_failures(events: Iterable[LogEvent]) -> list[str]:
-    """The names of the exceptions that were logged."""
+    """The type names of the logged exceptions."""
     return [event["log_failure"].type.__name__ for event in events if "log_failure" in event]
 
 
-# The second ends a thread in silence, if it is let.
-ERRORS = [ZeroDivisionError("a bug"), SystemExit(1)]
+# SystemExit would end a thread silently.
+ERRORS = [ZeroDivisionError("a bug"), SystemExit(1), MemoryError()]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_a_lane_survives_what_deliver_raises(error: BaseException) -> None:
-    """An exception in ``deliver`` is logged with the worker's number, and the next batch comes as ever."""
+def test_an_exception_in_deliver_does_not_end_a_lane(error: BaseException) -> None:
+    """An exception in ``deliver`` is logged with the worker's number, and the next batch is delivered."""
     delivered = Flawed(error, 0)
     lane = lane_with(delivered)
     put(lane, *lines([0, 1]))
@@ -159,15 +159,15 @@ def test_a_lane_survives_what_deliver_raises(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_a_lane_ends_although_the_last_delivery_raises(error: BaseException) -> None:
-    """What ``deliver`` raises while a lane stops is logged, and the lane ends: the daemon does not hang."""
+def test_a_lane_stops_although_the_last_delivery_raises(error: BaseException) -> None:
+    """An exception in ``deliver`` at the stop is logged, and the lane ends, so that the daemon does not hang."""
     delivered = Flawed(error, 1)
     lane = lane_with(delivered, reorder=60.0)
     put(lane, *records([1, 3]))
     lane.stop()
     ended = threading.Event()
     with capturedLogs() as events:
-        # A thread of its own, so that a lane that does not end fails the test instead of ending it.
+        # In another thread, so that a lane that does not end fails the test instead of blocking it.
         threading.Thread(target=lane._run, args=(ended.set,), daemon=True).start()
         assert ended.wait(PATIENCE / 5)
     assert delivered.texts == ["1", "3"]
@@ -175,7 +175,7 @@ def test_a_lane_ends_although_the_last_delivery_raises(error: BaseException) -> 
 
 
 class Table:
-    """A table of senders with a bug in one of its methods; a compiled one cannot be patched."""
+    """A table of senders with a bug in one of its methods; the compiled class cannot be patched."""
 
     def __init__(self, table: SourceTable, **methods: Any) -> None:
         self._table = table
@@ -185,8 +185,8 @@ class Table:
         return getattr(self._table, name)
 
 
-def test_a_lane_survives_a_bug_in_its_table() -> None:
-    """A bug while a batch is taken in is logged, the batch frees its places, and the next batch is delivered."""
+def test_a_bug_in_the_table_does_not_end_a_lane() -> None:
+    """A bug during a batch is logged, the batch releases its places, and the next batch is delivered."""
     delivered = Delivered()
     lane = lane_with(delivered, queue=2)
     put(lane, *lines([0, 1]))
@@ -211,8 +211,8 @@ def test_a_lane_survives_a_bug_in_its_table() -> None:
     assert lane.queue_counters.dropped_queue_full == 1
 
 
-def test_a_lane_survives_a_bug_at_a_deadline(scripted: Scripted) -> None:
-    """A bug while held messages are let go is logged, and the next batch is delivered."""
+def test_a_bug_at_a_deadline_does_not_end_a_lane(scripted: Scripted) -> None:
+    """A bug in the release of held messages is logged, and the next batch is delivered."""
     delivered = Delivered()
     lane = lane_with(delivered, clock=lambda: 1000.0)
     put(lane, *records([1, 3]), sender=ALICE)

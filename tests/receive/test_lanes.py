@@ -1,4 +1,4 @@
-"""Workers: which lane an address gets, and their threads."""
+"""The workers' lane for each address, and their threads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from netconsd.protocol.counters import COUNTERS
@@ -22,7 +20,7 @@ from netconsd.settings import Settings
 from netconsd.testing import legacy, source
 from tests.support.scripted_lane import PATIENCE, Delivered, lines, put, records
 
-# address: its lane of 1, 2, 3, 4, 7 and 64.
+# For each address its lane out of 1, 2, 3, 4, 7 and 64.
 LANES = {
     "192.0.2.7": (0, 0, 2, 2, 1, 50),
     "10.0.0.1": (0, 1, 2, 3, 2, 39),
@@ -32,51 +30,38 @@ LANES = {
     "198.51.100.255": (0, 0, 1, 0, 2, 40),
 }
 
-# In place of a reactor that is never asked for anything.
-NOBODY: Any = object()
+# Replaces a reactor that is never called.
+UNUSED_REACTOR: Any = object()
 
 
-# Which lane.
+# Lanes of addresses.
 
 
 @pytest.mark.parametrize("address", LANES)
 def test_the_lane_of_an_address_is_the_same_in_every_run(address: str) -> None:
-    """An address has the same lane in every run and on every machine: these, written down once."""
+    """An address has the same lane in every run and on every machine: the one in LANES."""
     packed = source(address).packed
     for count, expected in zip((1, 2, 3, 4, 7, 64), LANES[address], strict=True):
-        workers = Workers(Delivered(), Settings(workers=count), reactor=NOBODY)
+        workers = Workers(Delivered(), Settings(workers=count), reactor=UNUSED_REACTOR)
         assert workers.lane_for(packed) is workers.lanes[expected]
-
-
-@given(st.binary(min_size=16, max_size=16), st.integers(1, 64))
-def test_every_address_has_a_lane(packed: bytes, count: int) -> None:
-    """Whatever the sixteen bytes are, there is a lane, and it is the same when asked again."""
-    workers = Workers(Delivered(), Settings(workers=count), reactor=NOBODY)
-    assert workers.lane_for(packed) is workers.lane_for(bytes(bytearray(packed)))
 
 
 @pytest.mark.parametrize("network", ["10.1.0.0", "2001:db8::"])
 @pytest.mark.parametrize("count", [2, 3, 4, 16])
 def test_a_fleet_spreads_over_the_lanes(network: str, count: int) -> None:
-    """Of 4096 neighbouring addresses, every lane gets its share, within a quarter."""
-    workers = Workers(Delivered(), Settings(workers=count), reactor=NOBODY)
+    """Of 4096 adjacent addresses, every lane has its equal share, within a quarter."""
+    workers = Workers(Delivered(), Settings(workers=count), reactor=UNUSED_REACTOR)
     first = ip_address(network)
     shares = Counter(workers.lane_for(source(str(first + offset)).packed).number for offset in range(4096))
     assert len(shares) == count
     assert all(abs(share - 4096 / count) <= 4096 / count / 4 for share in shares.values())
 
 
-def test_lanes_are_numbered() -> None:
-    """Lanes have the numbers that modules index their per-worker state by."""
-    workers = Workers(Delivered(), Settings(workers=5), reactor=NOBODY)
-    assert [lane.number for lane in workers.lanes] == [0, 1, 2, 3, 4]
-
-
 # Workers, with real threads.
 
 
 class Mailbox:
-    """In place of a reactor: keeps what threads want to be called, until :meth:`wait_for` calls it in this thread."""
+    """Replaces a reactor: keeps the calls that threads request until :meth:`wait_for` makes them in this thread."""
 
     def __init__(self) -> None:
         self.calls: queue.Queue[Callable[[], object]] = queue.Queue()
@@ -85,13 +70,13 @@ class Mailbox:
         self.calls.put(partial(function, *arguments))
 
     def wait_for(self, deferred: Deferred[None]) -> None:
-        """Call what threads want, until the Deferred has fired."""
+        """Make the requested calls until the Deferred has fired."""
         while not deferred.called:
             self.calls.get(timeout=PATIENCE)()
 
 
 def test_each_lane_has_a_thread_and_each_sender_one_lane() -> None:
-    """Lanes run at the same time in threads of their own; a sender's messages all come in one, in order."""
+    """Lanes run concurrently in threads of their own; each sender's messages are delivered in one of them, in order."""
     mailbox: Any = Mailbox()
     threads: dict[int, set[int]] = {}
     texts: dict[bytes, list[str]] = {}
@@ -99,7 +84,7 @@ def test_each_lane_has_a_thread_and_each_sender_one_lane() -> None:
 
     def deliver(worker: int, messages: list[Message]) -> None:
         if worker not in threads:
-            # Nobody gets past this unless all are here.
+            # Passes only when all three threads are here.
             together.wait(PATIENCE)
         threads.setdefault(worker, set()).add(threading.get_ident())
         for message in messages:
@@ -119,7 +104,7 @@ def test_each_lane_has_a_thread_and_each_sender_one_lane() -> None:
 
 
 def test_threads_have_names_and_end() -> None:
-    """The threads can be told apart in a debugger, do not keep a process alive, and are gone after the stop."""
+    """The threads have names, do not keep a process alive, and have ended after the stop."""
     mailbox: Any = Mailbox()
     before = set(threading.enumerate())
     workers = Workers(Delivered(), Settings(workers=2), reactor=mailbox)
@@ -158,13 +143,13 @@ def test_the_stop_waits_for_every_lane() -> None:
     assert delivered.texts == ["1"]
 
 
-def test_stopping_what_was_not_started() -> None:
-    """``stop`` of workers that never ran fires at once."""
-    assert Workers(Delivered(), reactor=NOBODY).stop().called
+def test_a_stop_without_a_start() -> None:
+    """``stop`` of workers that were never started fires at once."""
+    assert Workers(Delivered(), reactor=UNUSED_REACTOR).stop().called
 
 
 def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the system has no thread left for the last lane, ``start`` raises, and ``stop`` ends the others."""
+    """If the system cannot start the last lane's thread, ``start`` raises, and ``stop`` ends the others."""
     mailbox: Any = Mailbox()
     start = threading.Thread.start
 
@@ -184,12 +169,12 @@ def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_defaults() -> None:
-    """Without settings there are as many lanes as the daemon has by default."""
-    assert len(Workers(Delivered(), reactor=NOBODY).lanes) == Settings().workers
+    """Without settings there are as many lanes as in the daemon by default."""
+    assert len(Workers(Delivered(), reactor=UNUSED_REACTOR).lanes) == Settings().workers
 
 
-def test_totals_survive_the_stop() -> None:
-    """The counters of the lanes can be read after the stop, and are exact then."""
+def test_counters_are_exact_after_the_stop() -> None:
+    """The counters of the lanes can be read after the stop and are exact."""
     mailbox: Any = Mailbox()
     workers = Workers(Delivered(), Settings(workers=2), reactor=mailbox)
     workers.start()

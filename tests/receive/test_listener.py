@@ -1,4 +1,4 @@
-"""The listener: datagrams to the lanes of their senders, in batches, stamped with one time per turn of the reactor."""
+"""The listener queues datagrams for their senders' lanes, in batches, with one time stamp per turn of the reactor."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from netconsd.receive.listener import MAX_DATAGRAM, NetconsoleListener
 from netconsd.settings import Settings
 from netconsd.testing import source
 
-NOBODY: Any = object()
+UNUSED_REACTOR: Any = object()
 
 
 class Lane:
-    """In place of a lane: keeps what is put in, as (senders, datagrams, received_at, now)."""
+    """Replaces a lane: keeps the queued batches as (senders, datagrams, received_at, now)."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], list[bytes], float, float]] = []
 
     def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
-        shown = [Source.from_key(key) for key in senders]
-        self.batches.append(([f"{each.address} {each.port}" for each in shown], datagrams, received_at, now))
+        sources = [Source.from_key(key) for key in senders]
+        self.batches.append(([f"{one.address} {one.port}" for one in sources], datagrams, received_at, now))
 
 
 class Lanes:
-    """In place of workers: two lanes, by whether the last byte of the address is odd."""
+    """Replaces workers: two lanes, for even and odd last bytes of the address."""
 
     def __init__(self) -> None:
         self.lanes = [Lane(), Lane()]
@@ -45,12 +45,12 @@ class Lanes:
 
 
 def connect(listener: Any, transport: Any) -> None:
-    """As the reactor's port does when it begins to listen."""
+    """As the reactor's port does at its start."""
     listener.makeConnection(transport)
 
 
 def disconnect(listener: Any) -> None:
-    """As the reactor's port does when it is closed."""
+    """As the reactor's port does at its end."""
     listener.doStop()
 
 
@@ -74,8 +74,8 @@ class Rig:
         self.listener.datagramReceived(datagram, (host, port))
 
 
-def test_a_turn_is_one_batch_per_lane() -> None:
-    """What arrives in one turn of the reactor goes to each lane at its end: in order, together, with one time."""
+def test_a_turn_is_a_batch_per_lane() -> None:
+    """The datagrams of one turn of the reactor are queued at its end: in order, one batch per lane, with one time."""
     rig = Rig()
     rig.receive(b"a")
     rig.receive(b"b", "192.0.2.3")
@@ -89,7 +89,7 @@ def test_a_turn_is_one_batch_per_lane() -> None:
 
 
 def test_the_next_turn_has_its_own_time() -> None:
-    """Each turn reads both clocks anew: the Unix time for people, the monotonic one for deadlines."""
+    """Each turn reads both clocks: Unix time for people, monotonic time for deadlines."""
     rig = Rig()
     rig.receive(b"a")
     rig.clock.advance(0)
@@ -100,8 +100,8 @@ def test_the_next_turn_has_its_own_time() -> None:
     assert [batch[1:] for batch in rig.even.batches] == [([b"a"], 1.5e9, 1000.0), ([b"b"], 1.4e9, 1005.0)]
 
 
-def test_a_turn_asks_for_its_end_once() -> None:
-    """However many datagrams a turn has, and whether or not a batch was full, one call is scheduled."""
+def test_a_turn_schedules_one_call() -> None:
+    """One call is scheduled per turn, for any number of datagrams and of full batches."""
     rig = Rig(batch=2)
     for number in range(5):
         rig.receive(b"%d" % number)
@@ -111,7 +111,7 @@ def test_a_turn_asks_for_its_end_once() -> None:
 
 
 def test_a_full_batch_does_not_wait_for_the_end_of_the_turn() -> None:
-    """A lane gets its datagrams as soon as it has a batch of them; what remains comes at the end of the turn."""
+    """A full batch is queued at once; the remaining datagrams are queued at the end of the turn."""
     rig = Rig(batch=2)
     for number in range(5):
         rig.receive(b"%d" % number)
@@ -125,7 +125,7 @@ def test_a_full_batch_does_not_wait_for_the_end_of_the_turn() -> None:
 
 
 def test_no_lane_gets_an_empty_batch() -> None:
-    """A turn that ends just as a batch was full has nothing left to give."""
+    """A turn that ends with a full batch queues no empty one."""
     rig = Rig(batch=2)
     rig.receive(b"a")
     rig.receive(b"b")
@@ -133,21 +133,8 @@ def test_no_lane_gets_an_empty_batch() -> None:
     assert len(rig.even.batches) == 1
 
 
-def test_batches_belong_to_the_lane() -> None:
-    """Lists that were handed over are never touched again."""
-    rig = Rig(batch=2)
-    for number in range(3):
-        rig.receive(b"%d" % number)
-    first = rig.even.batches[0]
-    rig.clock.advance(0)
-    rig.receive(b"3")
-    rig.clock.advance(0)
-    assert first[1] == [b"0", b"1"]
-    assert [batch[1] for batch in rig.even.batches] == [[b"0", b"1"], [b"2"], [b"3"]]
-
-
-def test_what_came_last_is_not_lost_at_the_stop() -> None:
-    """When the port is closed in the middle of a turn, the lanes get what was received, once."""
+def test_the_stop_queues_the_last_datagrams() -> None:
+    """When the port is closed within a turn, the datagrams received so far are queued once."""
     rig = Rig()
     rig.receive(b"a")
     disconnect(rig.listener)
@@ -156,8 +143,8 @@ def test_what_came_last_is_not_lost_at_the_stop() -> None:
     assert len(rig.even.batches) == 1
 
 
-def test_the_scheduler_may_be_given() -> None:
-    """A ``call_later`` that was passed is used instead of the reactor's."""
+def test_call_later() -> None:
+    """The listener uses ``call_later`` instead of the reactor's."""
     scheduled: list[Any] = []
     rig = Rig(call_later=lambda delay, function: scheduled.append((delay, function)))
     rig.receive(b"a")
@@ -183,7 +170,7 @@ def test_the_scheduler_may_be_given() -> None:
     ],
 )
 def test_senders_by_address_and_port(host: str, address: str) -> None:
-    """A sender is its address and port; IPv4 is the same sender through either kind of socket."""
+    """A sender is its address and port; an IPv4 sender is the same on IPv4 and IPv6 sockets."""
     rig = Rig()
     rig.receive(b"a", host, 65535)
     rig.receive(b"b", host, 0)
@@ -192,7 +179,7 @@ def test_senders_by_address_and_port(host: str, address: str) -> None:
 
 
 def test_an_address_with_flow_and_scope() -> None:
-    """The four parts of an IPv6 socket address are understood."""
+    """An IPv6 socket address with four parts is accepted."""
     rig = Rig()
     rig.listener.datagramReceived(b"a", ("fe80::8", 6665, 0, 2))  # type: ignore[arg-type]
     rig.clock.advance(0)
@@ -201,8 +188,8 @@ def test_an_address_with_flow_and_scope() -> None:
 
 @given(st.ip_addresses(), st.lists(st.integers(0, 65535), min_size=1, max_size=20), st.integers(1, 64))
 def test_all_ports_of_an_address_go_through_one_lane(address: Any, ports: list[int], count: int) -> None:
-    """Whatever ports a machine sends from, one worker handles them: the one that ``lane_for`` says."""
-    workers = Workers(lambda worker, messages: None, Settings(workers=count), reactor=NOBODY)
+    """All ports of an address use the lane that ``lane_for`` returns."""
+    workers = Workers(lambda worker, messages: None, Settings(workers=count), reactor=UNUSED_REACTOR)
     rig = Rig(workers=workers)
     for port in ports:
         rig.receive(b"x", str(address), port)
@@ -215,8 +202,8 @@ def test_all_ports_of_an_address_go_through_one_lane(address: Any, ports: list[i
 @pytest.mark.parametrize(
     "host", ["", "localhost", "192.0.2", "192.0.2.256", "192.0.2.1.5", "::zz", "1::2::3", "/run/x"]
 )
-def test_an_unreadable_host_is_refused(host: str) -> None:
-    """A datagram whose sender cannot be read is counted and dropped, and the next one is received."""
+def test_a_bad_address_is_dropped(host: str) -> None:
+    """A datagram whose address cannot be parsed is counted and dropped, and the next one is received."""
     rig = Rig()
     rig.receive(b"bad", host)
     rig.receive(b"good")
@@ -228,18 +215,18 @@ def test_an_unreadable_host_is_refused(host: str) -> None:
 
 
 @given(st.lists(st.one_of(st.text(), st.text("0123456789abcdef:.%\0", max_size=12), st.ip_addresses().map(str))))
-def test_whatever_the_host_is_the_datagram_is_counted(hosts: list[str]) -> None:
-    """No host raises, and every datagram is given to a lane or refused."""
+def test_any_host_is_counted(hosts: list[str]) -> None:
+    """No host raises, and every datagram is queued or dropped."""
     rig = Rig()
     for host in hosts:
         rig.receive(b"x", host)
     rig.clock.advance(0)
-    given_away = sum(len(batch[1]) for batch in rig.even.batches + rig.odd.batches)
-    assert rig.listener.counters.datagrams == len(hosts) == rig.listener.counters.dropped_bad_address + given_away
+    queued = sum(len(batch[1]) for batch in rig.even.batches + rig.odd.batches)
+    assert rig.listener.counters.datagrams == len(hosts) == rig.listener.counters.dropped_bad_address + queued
 
 
 def test_strangers_are_counted_and_dropped() -> None:
-    """A datagram from outside of the networks is counted, and goes no further."""
+    """A datagram from outside of the allowed networks is counted and dropped."""
     rig = Rig(allowed=AllowList(["192.0.2.2"]))
     for host in ("192.0.2.2", "192.0.2.4", "2001:db8::1"):
         rig.receive(b"x", host)
@@ -252,7 +239,7 @@ def test_strangers_are_counted_and_dropped() -> None:
 
 
 def test_datagrams_and_bytes_are_counted() -> None:
-    """Every datagram and byte that is received is counted, the empty datagram too."""
+    """Every received datagram and byte is counted, the empty datagram included."""
     rig = Rig()
     for datagram in (b"", b"abc", b"x" * 65507):
         rig.receive(datagram)
@@ -261,8 +248,8 @@ def test_datagrams_and_bytes_are_counted() -> None:
 
 
 def test_every_datagram_ends_in_a_counter() -> None:
-    """What was received was refused, queued or shed, and nothing else."""
-    workers = Workers(lambda worker, messages: None, Settings(workers=2, queue=7), reactor=NOBODY)
+    """Every received datagram is counted as bad address, queued or queue full."""
+    workers = Workers(lambda worker, messages: None, Settings(workers=2, queue=7), reactor=UNUSED_REACTOR)
     rig = Rig(workers=workers, batch=4)
     for number in range(40):
         rig.receive(b"x", f"192.0.2.{number}" if number % 10 else "nonsense")
@@ -278,8 +265,8 @@ def test_every_datagram_ends_in_a_counter() -> None:
 # The size of datagrams.
 
 
-def test_a_small_packet_size_is_warned_of() -> None:
-    """With less room than a datagram may need, the log says what to pass to ``listenUDP``."""
+def test_a_small_packet_size_is_logged() -> None:
+    """A ``maxPacketSize`` below the largest datagram is logged with the right value."""
     with capturedLogs() as events:
         Rig(max_size=8192)
     (event,) = [event for event in events if event["log_level"] is LogLevel.warn]
@@ -287,15 +274,15 @@ def test_a_small_packet_size_is_warned_of() -> None:
     assert f"maxPacketSize={MAX_DATAGRAM}" in formatEvent(event)
 
 
-def test_a_sufficient_packet_size_is_not_warned_of() -> None:
-    """With enough room nothing is logged."""
+def test_a_sufficient_packet_size_is_not_logged() -> None:
+    """A sufficient ``maxPacketSize`` logs nothing."""
     with capturedLogs() as events:
         Rig(max_size=MAX_DATAGRAM)
     assert events == []
 
 
-def test_datagrams_that_fill_the_room_are_counted() -> None:
-    """A datagram as large as the room may have been cut off: it is delivered, and counted as truncated."""
+def test_datagrams_that_may_be_truncated_are_counted() -> None:
+    """A datagram of ``maxPacketSize`` bytes may have been truncated: it is queued and counted."""
     with capturedLogs():
         rig = Rig(max_size=100)
     for size in (99, 100):
@@ -305,8 +292,8 @@ def test_datagrams_that_fill_the_room_are_counted() -> None:
     assert [len(datagram) for datagram in rig.even.batches[0][1]] == [99, 100]
 
 
-def test_a_transport_that_does_not_tell_its_size() -> None:
-    """Where the transport is another than Twisted's own port, every size is taken for whole."""
+def test_a_transport_without_a_packet_size() -> None:
+    """With a transport other than Twisted's own port, no datagram counts as truncated."""
     rig = Rig()
     del rig.transport.maxPacketSize
     listener = NetconsoleListener(Lanes())  # type: ignore[arg-type]
@@ -317,8 +304,8 @@ def test_a_transport_that_does_not_tell_its_size() -> None:
     assert listener.counters.truncated == 0
 
 
-def test_what_a_lane_does_not_take_is_counted() -> None:
-    """A lane that raises costs its own datagrams, which are counted and told; the other lane gets its part."""
+def test_a_batch_that_cannot_be_queued_is_counted() -> None:
+    """If a lane's ``put`` raises, its datagrams are counted as dropped and logged; the other lane gets its batch."""
     rig = Rig()
 
     def fail(*arguments: object) -> None:
@@ -331,5 +318,5 @@ def test_what_a_lane_does_not_take_is_counted() -> None:
         rig.clock.advance(0)
     assert [str(event["log_failure"].value) for event in events] == ["no room"]
     counters = rig.listener.counters
-    assert (counters.datagrams, counters.dropped_no_memory, counters.dropped_bytes) == (2, 1, 16)
+    assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes) == (2, 1, 16)
     assert [batch[1] for batch in rig.odd.batches] == [[b"for the odd one"]]

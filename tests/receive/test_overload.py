@@ -1,4 +1,4 @@
-"""Overload: what is bounded stays bounded, others go on, and when it is over all is as before."""
+"""In an overload all bounds hold, other lanes deliver, and afterwards the lane works as before."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.scripted_lane import PATIENCE, Delivered, lane_with, lines, p
 
 
 class FromThread:
-    """In place of a reactor: what a thread wants called is called at once."""
+    """Replaces a reactor: makes the calls that a thread requests at once."""
 
     def callFromThread(self, function: Any, *arguments: Any) -> None:  # noqa: N802
         function(*arguments)
 
 
 class Stuck:
-    """Takes what lanes deliver, but for one lane: that waits until it is released."""
+    """Receives the messages of all lanes, and blocks one lane until it is released."""
 
     def __init__(self, lane: int) -> None:
         self.lane = lane
@@ -42,14 +42,16 @@ class Stuck:
             self.enough.set()
 
 
-def test_a_slow_module_or_a_shouting_sender_starves_no_other_lane() -> None:
-    """While one lane stands still and its sender goes on, a sender of another lane gets all through at once. The
-    lane keeps what its queue has room for, and when it goes on that is delivered, and whatever comes next."""
+def test_a_blocked_lane_does_not_delay_another() -> None:
+    """While a lane is blocked and its sender continues, another lane delivers all its messages. The blocked lane queues
+    up to its bound, and after its release delivers the queued messages and all later ones."""
     stuck = Stuck(0)
     reactor: Any = FromThread()
     workers = Workers(stuck, Settings(workers=2, queue=50), reactor=reactor)
     senders = [source(f"192.0.2.{number}") for number in range(20)]
-    loud, quiet = (next(each for each in senders if workers.lane_for(each.packed).number == lane) for lane in (0, 1))
+    loud, quiet = (
+        next(sender for sender in senders if workers.lane_for(sender.packed).number == lane) for lane in (0, 1)
+    )
     lanes = workers.lanes
     workers.start()
     put(lanes[0], *lines([0]), sender=loud.key)
@@ -62,7 +64,7 @@ def test_a_slow_module_or_a_shouting_sender_starves_no_other_lane() -> None:
     assert stuck.enough.wait(PATIENCE)
     assert stuck.texts[1] == [str(number) for number in range(40)]
     assert lanes[1].queue_counters.dropped_queue_full == 0
-    # One datagram of the fifty is in its hands.
+    # One of the fifty is the batch that the lane is delivering.
     assert (lanes[0].queue_counters.queued, lanes[0].queue_counters.dropped_queue_full) == (50, 951)
     stuck.enough.clear()
     stuck.wanted = 50
@@ -79,20 +81,20 @@ def test_a_slow_module_or_a_shouting_sender_starves_no_other_lane() -> None:
 
 @pytest.mark.parametrize("size", [0, 100, 1023, 1024, 2047, 65_507])
 @pytest.mark.parametrize("together", [1, 512])
-def test_a_place_in_a_queue_has_its_price(size: int, together: int) -> None:
-    """Whatever is in a queue, from whoever, and however long it goes on: 1.5 KiB for each place, at most."""
+def test_a_place_in_a_queue_has_a_bound_on_memory(size: int, together: int) -> None:
+    """A full queue of any datagrams and senders uses at most 1.5 KiB per place."""
     places = 2000
 
     def full() -> Lane:
         lane = lane_with(Delivered(), queue=places)
         number = 0
-        # More than it takes: without a bound, the test is to fail, and not to go on until there is no memory.
+        # Twice as many as fit: without a bound the test fails before memory is exhausted.
         for _ in range(1 + 2 * places // together):
             senders = []
             for _ in range(together):
                 number += 1
                 senders.append(number.to_bytes(18, "big"))
-            datagrams = [b"%d" % (each % 10) + bytes(max(0, size - 1)) for each in range(together)]
+            datagrams = [b"%d" % (index % 10) + bytes(max(0, size - 1)) for index in range(together)]
             lane.put(senders, datagrams, float(number), float(number))
         assert lane.queue_counters.dropped_queue_full
         assert lane.backlog <= places
@@ -101,8 +103,8 @@ def test_a_place_in_a_queue_has_its_price(size: int, together: int) -> None:
     assert bytes_for(full) < places * 1536 + 20_000
 
 
-def test_a_queue_of_newlines_is_worked_off() -> None:
-    """A full queue is at most so many messages: 128 for each place."""
+def test_a_queue_of_newlines_has_a_bound_on_messages() -> None:
+    """A full queue makes at most 128 messages per place."""
     delivered = Delivered()
     lane = lane_with(delivered, queue=100)
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""The reader: at once at rest, in pauses under load, deaf never, and nothing uncounted."""
+"""The reader reads at once at rest and in pauses under load, survives failures, and counts every datagram."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAUSE = 0.001
 
 
 class Reactor(Clock):
-    """A reactor whose time is moved by hand, and the readers it has."""
+    """A reactor with a clock that the test advances, and a list of its readers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class Reactor(Clock):
 
 
 class ScriptedReceiver:
-    """In place of a receiver: each read finds as many datagrams as the script says, or raises; then there is nothing.
+    """Replaces a receiver: each read returns the number of datagrams in the script, or raises; then reads are empty.
 
-    Datagrams are numbered, and go to the two lanes by turns.
+    Datagrams are numbered and alternate between the two lanes.
     """
 
     slots = 8
@@ -59,12 +59,12 @@ class ScriptedReceiver:
         self.truncated = 0
         self.dropped_bad_address = 0
         self.dropped_not_allowed = 0
-        self.dropped_no_memory = 0
+        self.dropped_read_error = 0
         self.dropped_bytes = 0
 
     @property
     def datagrams(self) -> int:
-        return self.number + self.dropped_bad_address + self.dropped_not_allowed + self.dropped_no_memory
+        return self.number + self.dropped_bad_address + self.dropped_not_allowed + self.dropped_read_error
 
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
         self.reads += 1
@@ -82,7 +82,7 @@ class ScriptedReceiver:
 
 
 class Lane:
-    """In place of a lane: keeps what is put in."""
+    """Replaces a lane: keeps the queued batches."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[bytes], list[bytes], float, float]] = []
@@ -92,7 +92,7 @@ class Lane:
 
 
 class Rig:
-    """A reader with scripted collaborators, on a real socket that nobody sends to."""
+    """A reader with scripted collaborators, on a real socket without traffic."""
 
     def __init__(self, *script: int | Exception, pause: float = PAUSE, address: str = "127.0.0.1") -> None:
         self.reactor = Reactor()
@@ -115,71 +115,71 @@ class Rig:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the reactor would tell the reader at once that there is something to read."""
+        """Whether the reactor would call the reader as soon as a datagram arrives."""
         return self.reactor.readers == [self.reader] and not self.reactor.getDelayedCalls()
 
     @property
     def pausing(self) -> bool:
-        """Whether the reader waits for the end of a pause."""
+        """Whether the reader is in a pause."""
         return not self.reactor.readers and len(self.reactor.getDelayedCalls()) == 1
 
     def wake(self) -> None:
-        """As the reactor does when there is something to read."""
+        """As the reactor does when the socket is readable."""
         assert self.reactor.readers == [self.reader]
         self.reader.doRead()
 
 
 @pytest.fixture
-def rig(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """``rig(*script, ...)`` makes a rig that listens; it is closed at the end."""
-    made: list[Rig] = []
+def make_rig(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """``make_rig(*script, ...)`` returns a listening rig, which is closed after the test."""
+    rigs: list[Rig] = []
 
     def make(*script: int | Exception, **options: Any) -> Rig:
-        made.append(Rig(*script, **options))
-        made[-1].reader.startListening()
-        return made[-1]
+        rigs.append(Rig(*script, **options))
+        rigs[-1].reader.startListening()
+        return rigs[-1]
 
     yield make
-    for each in made:
-        each.reader.stopListening()
+    for opened in rigs:
+        opened.reader.stopListening()
 
 
-# What the reactor and the lanes see.
+# Interfaces.
 
 
-def test_interfaces(rig: Any) -> None:
-    """It is what a reactor reads, and a port that can be stopped."""
-    reader = rig().reader
+def test_interfaces(make_rig: Any) -> None:
+    """The reader provides ``IReadDescriptor`` and ``IListeningPort``."""
+    reader = make_rig().reader
     assert verifyObject(IReadDescriptor, reader)
     assert verifyObject(IListeningPort, reader)
     assert reader.logPrefix() == "netconsd"
 
 
-def test_the_receiver_is_made_for_the_socket_and_the_lanes(rig: Any) -> None:
-    """The receiver gets the socket, the size of a batch, how many of them, the number of lanes, and who is allowed."""
-    each = rig()
-    assert each.made_with == (each.socket, 3, BATCHES, 2, EVERYONE)
-    assert each.reader.fileno() == each.socket.fileno() >= 0
+def test_the_arguments_of_the_receiver(make_rig: Any) -> None:
+    """The receiver is called with the socket, the batch, BATCHES, the number of lanes, and the allowed addresses."""
+    rig = make_rig()
+    assert rig.made_with == (rig.socket, 3, BATCHES, 2, EVERYONE)
+    assert rig.reader.fileno() == rig.socket.fileno() >= 0
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
-def test_the_host_is_where_the_socket_is_bound(rig: Any, address: str) -> None:
-    """``getHost`` has the address and the port that the kernel chose, for either family."""
-    each = rig(address=address)
-    port = each.socket.getsockname()[1]
+def test_the_host_is_the_address_of_the_socket(make_rig: Any, address: str) -> None:
+    """``getHost`` returns the socket's address and the port that the kernel chose, for either family."""
+    rig = make_rig(address=address)
+    port = rig.socket.getsockname()[1]
     kind = IPv6Address if ":" in address else IPv4Address
-    assert each.reader.getHost() == kind("UDP", address, port)
+    assert rig.reader.getHost() == kind("UDP", address, port)
 
 
-def test_a_read_is_a_batch_per_lane(rig: Any) -> None:
-    """What one read found goes to each lane in order, together, with one time of each clock; none gets nothing."""
-    each = rig(5, 1)
-    each.wake()
-    even, odd = each.lanes
+def test_a_read_is_a_batch_per_lane(make_rig: Any) -> None:
+    """The datagrams of one read are one batch per lane, in order, with one time of each clock; no batch is empty."""
+    rig = make_rig(5, 1)
+    rig.wake()
+    even, odd = rig.lanes
     assert even.batches == [([b"sender"] * 3, [b"0", b"2", b"4"], 1.5e9, 1000.0)]
     assert odd.batches == [([b"sender"] * 2, [b"1", b"3"], 1.5e9, 1000.0)]
-    each.unix = 1.4e9
-    each.reactor.advance(PAUSE)
+    rig.unix = 1.4e9
+    rig.reactor.advance(PAUSE)
     assert odd.batches[1:] == [([b"sender"], [b"5"], 1.4e9, 1000.0 + PAUSE)]
     assert len(even.batches) == 1
 
@@ -187,101 +187,101 @@ def test_a_read_is_a_batch_per_lane(rig: Any) -> None:
 # Pauses.
 
 
-def test_at_rest_a_datagram_is_read_at_once(rig: Any) -> None:
-    """Datagrams that come one at a time, further apart than the pause, never make the reader wait."""
-    each = rig(1, 1, 1)
+def test_at_rest_a_datagram_is_read_at_once(make_rig: Any) -> None:
+    """Datagrams that arrive one at a time, further apart than the pause, never cause a pause."""
+    rig = make_rig(1, 1, 1)
     for _ in range(3):
-        each.wake()
-        assert each.at_rest
-        each.reactor.advance(2 * PAUSE)
-    assert each.reader.counters.datagrams == 3
+        rig.wake()
+        assert rig.at_rest
+        rig.reactor.advance(2 * PAUSE)
+    assert rig.reader.counters.datagrams == 3
 
 
-def test_several_at_once_are_load(rig: Any) -> None:
-    """When one read finds several, the next one is a pause later; until then the reactor leaves the socket alone."""
-    each = rig(2, 0)
-    each.wake()
-    assert each.pausing
-    each.reactor.advance(0.9 * PAUSE)
-    assert each.pausing
-    assert each.receiver.reads == 1
-    each.reactor.advance(0.2 * PAUSE)
-    assert each.receiver.reads == 2
+def test_several_datagrams_in_a_read_are_load(make_rig: Any) -> None:
+    """After a read of several datagrams, the next read is a pause later, and the reactor does not poll the socket."""
+    rig = make_rig(2, 0)
+    rig.wake()
+    assert rig.pausing
+    rig.reactor.advance(0.9 * PAUSE)
+    assert rig.pausing
+    assert rig.receiver.reads == 1
+    rig.reactor.advance(0.2 * PAUSE)
+    assert rig.receiver.reads == 2
 
 
-def test_one_soon_after_another_is_load(rig: Any) -> None:
-    """Datagrams that come one at a time but within a pause of each other make it wait, too."""
-    each = rig(1, 1)
-    each.wake()
-    each.reactor.advance(0.5 * PAUSE)
-    each.wake()
-    assert each.pausing
+def test_datagrams_within_a_pause_are_load(make_rig: Any) -> None:
+    """Datagrams that arrive one at a time within a pause of each other cause a pause."""
+    rig = make_rig(1, 1)
+    rig.wake()
+    rig.reactor.advance(0.5 * PAUSE)
+    rig.wake()
+    assert rig.pausing
 
 
-def test_load_that_lasts_is_read_once_per_pause(rig: Any) -> None:
-    """As long as each read finds several, there is one read per pause, and the reactor is not asked in between."""
-    each = rig(*[4] * 10)
-    each.wake()
+def test_lasting_load_is_read_once_per_pause(make_rig: Any) -> None:
+    """While each read returns several datagrams, there is one read per pause, and no polling in between."""
+    rig = make_rig(*[4] * 10)
+    rig.wake()
     for number in range(1, 10):
-        assert each.pausing
-        each.reactor.advance(PAUSE)
-        assert each.receiver.reads == number + 1
-    assert each.reader.counters.datagrams == 40
+        assert rig.pausing
+        rig.reactor.advance(PAUSE)
+        assert rig.receiver.reads == number + 1
+    assert rig.reader.counters.datagrams == 40
 
 
-@pytest.mark.parametrize("found", [0, 1])
-def test_rest_comes_back(rig: Any, found: int) -> None:
-    """When a pause ends with nothing or one datagram, the reader is at rest again."""
-    each = rig(4, found)
-    each.wake()
-    each.reactor.advance(PAUSE * 1.5)
-    assert each.at_rest
-    assert each.reader.counters.datagrams == 4 + found
+@pytest.mark.parametrize("count", [0, 1])
+def test_rest_after_load(make_rig: Any, count: int) -> None:
+    """When a pause ends with no datagram or one, the reader is at rest again."""
+    rig = make_rig(4, count)
+    rig.wake()
+    rig.reactor.advance(PAUSE * 1.5)
+    assert rig.at_rest
+    assert rig.reader.counters.datagrams == 4 + count
 
 
-def test_without_a_pause_it_never_waits(rig: Any) -> None:
-    """A pause of 0 is none: the reactor says when to read, always."""
-    each = rig(4, 4, 1, pause=0.0)
+def test_without_a_pause_it_never_waits(make_rig: Any) -> None:
+    """With a pause of 0 the reactor always polls the socket."""
+    rig = make_rig(4, 4, 1, pause=0.0)
     for _ in range(3):
-        each.wake()
-        assert each.at_rest
+        rig.wake()
+        assert rig.at_rest
 
 
-def test_full_slots_are_no_time_to_wait(rig: Any) -> None:
-    """When a read filled all slots there is more in the socket, and the reactor goes on at once."""
-    each = rig(ScriptedReceiver.slots, ScriptedReceiver.slots, ScriptedReceiver.slots - 1)
-    each.wake()
-    assert each.at_rest
-    each.wake()
-    assert each.at_rest
-    each.wake()
-    assert each.pausing
+def test_full_slots_cause_no_pause(make_rig: Any) -> None:
+    """After a read that filled all slots the reactor polls the socket at once, because more datagrams wait."""
+    rig = make_rig(ScriptedReceiver.slots, ScriptedReceiver.slots, ScriptedReceiver.slots - 1)
+    rig.wake()
+    assert rig.at_rest
+    rig.wake()
+    assert rig.at_rest
+    rig.wake()
+    assert rig.pausing
 
 
 # Failures.
 
 
-def test_a_failure_does_not_end_the_reading(rig: Any) -> None:
-    """What the system answers is not raised to the reactor, which would drop the port; the next read goes on."""
-    each = rig(OSError(12, "no memory"), 1)
+def test_a_failure_does_not_end_the_reading(make_rig: Any) -> None:
+    """A failure does not reach the reactor, which would drop the port; the next read works."""
+    rig = make_rig(OSError(12, "no memory"), 1)
     with capturedLogs():
-        each.wake()
-    assert each.reader.counters.read_errors == 1
-    assert each.reader.failing
-    assert each.pausing
-    each.reactor.advance(FAILURE_PAUSE)
-    assert each.reader.counters.datagrams == 1
-    assert not each.reader.failing
-    assert each.at_rest
+        rig.wake()
+    assert rig.reader.counters.read_errors == 1
+    assert rig.reader.failing
+    assert rig.pausing
+    rig.reactor.advance(FAILURE_PAUSE)
+    assert rig.reader.counters.datagrams == 1
+    assert not rig.reader.failing
+    assert rig.at_rest
 
 
-def test_failures_are_logged_ever_more_rarely(rig: Any) -> None:
-    """Every failure is counted; the 1st, 2nd, 4th, 8th and so on are logged, with what the system said."""
-    each = rig(*(OSError(12, "no memory") for _ in range(20)))
+def test_failures_are_logged_at_powers_of_two(make_rig: Any) -> None:
+    """Every failure is counted; the 1st, 2nd, 4th, 8th and so on are logged with the exception."""
+    rig = make_rig(*(OSError(12, "no memory") for _ in range(20)))
     with capturedLogs() as events:
         for _ in range(20):
-            assert each.reader.read(0.0) == 0
-    assert each.reader.counters.read_errors == 20
+            assert rig.reader.read(0.0) == 0
+    assert rig.reader.counters.read_errors == 20
     assert [event["number"] for event in events] == [1, 2, 4, 8, 16]
     assert {event["log_level"] for event in events} == {LogLevel.critical}
     assert "16" in formatEvent(events[-1])
@@ -290,73 +290,73 @@ def test_failures_are_logged_ever_more_rarely(rig: Any) -> None:
 
 @pytest.mark.parametrize("error", [OSError(12, "no memory"), OSError(105, "no room"), RuntimeError("a bug")], ids=repr)
 @pytest.mark.parametrize("pause", [0.0, PAUSE, 0.1])
-def test_a_socket_that_always_fails_is_not_read_all_the_time(rig: Any, error: Exception, pause: float) -> None:
-    """Whatever the error and the pause, it is tried a hundred times per second; then it goes on."""
-    each = rig(*[error] * 100, 1, pause=pause)
+def test_failing_reads_are_retried_a_hundred_times_per_second(make_rig: Any, error: Exception, pause: float) -> None:
+    """With any error and any pause, a failing read is retried a hundred times per second until it works."""
+    rig = make_rig(*[error] * 100, 1, pause=pause)
     with capturedLogs():
-        each.wake()
+        rig.wake()
         for count in range(1, 100):
-            assert each.pausing
-            assert each.reader.counters.read_errors == count
-            each.reactor.advance(FAILURE_PAUSE)
-    each.reactor.advance(FAILURE_PAUSE)
-    assert each.reader.counters.datagrams == 1
-    assert each.at_rest
+            assert rig.pausing
+            assert rig.reader.counters.read_errors == count
+            rig.reactor.advance(FAILURE_PAUSE)
+    rig.reactor.advance(FAILURE_PAUSE)
+    assert rig.reader.counters.datagrams == 1
+    assert rig.at_rest
 
 
-def test_a_lane_that_fails_does_not_make_us_deaf(rig: Any) -> None:
-    """Whatever a lane raises when it is given something is counted and logged; the other lane gets its part."""
-    each = rig(4, 2)
+def test_a_batch_that_cannot_be_queued_is_counted(make_rig: Any) -> None:
+    """If a lane's ``put`` raises, its datagrams are counted as dropped and logged; the other lane gets its batch."""
+    rig = make_rig(4, 2)
 
     def fail(*arguments: object) -> None:
         raise MemoryError
 
-    each.lanes[0].put = fail
+    rig.lanes[0].put = fail
     with capturedLogs() as events:
-        assert each.reader.read(0.0) == 4
-    assert "Reading failed" in formatEvent(events[0])
-    counters = each.reader.counters
-    assert (counters.datagrams, counters.dropped_no_memory, counters.dropped_bytes, counters.read_errors) == (
+        assert rig.reader.read(0.0) == 4
+    assert "log_failure" in events[0]
+    counters = rig.reader.counters
+    assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes, counters.read_errors) == (
         4,
         2,
         2,
         1,
     )
-    assert [len(datagrams) for _, datagrams, _, _ in each.lanes[1].batches] == [2]
+    assert [len(datagrams) for _, datagrams, _, _ in rig.lanes[1].batches] == [2]
 
 
-def test_what_a_receiver_discards_is_counted_and_told(rig: Any) -> None:
-    """What there was no memory for is in the counters, and the log says why; then the reader goes on."""
-    each = rig(MemoryError("no room"), 1)
-    each.receiver.dropped_no_memory, each.receiver.dropped_bytes = 3, 70
+def test_datagrams_dropped_by_the_receiver_are_counted(make_rig: Any) -> None:
+    """Datagrams dropped for lack of memory are counted, the exception is logged, and the next read works."""
+    rig = make_rig(MemoryError("no room"), 1)
+    rig.receiver.dropped_read_error, rig.receiver.dropped_bytes = 3, 70
     with capturedLogs() as events:
-        each.wake()
-    assert each.pausing
-    counters = each.reader.counters
-    assert (counters.datagrams, counters.dropped_no_memory, counters.dropped_bytes, counters.read_errors) == (
+        rig.wake()
+    assert rig.pausing
+    counters = rig.reader.counters
+    assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes, counters.read_errors) == (
         3,
         3,
         70,
         1,
     )
     assert [str(event["log_failure"].value) for event in events] == ["no room"]
-    each.reactor.advance(FAILURE_PAUSE)
-    assert (counters.datagrams, counters.dropped_no_memory, counters.read_errors) == (4, 3, 1)
+    rig.reactor.advance(FAILURE_PAUSE)
+    assert (counters.datagrams, counters.dropped_read_error, counters.read_errors) == (4, 3, 1)
 
 
 # Counters.
 
 
-def test_counters(rig: Any) -> None:
-    """Datagrams are counted with those that were dropped; bytes, cut and dropped ones as the receiver says."""
-    each = rig(3, 1)
-    each.receiver.dropped_bad_address = 2
-    each.receiver.truncated = 1
-    assert each.reader.read(0.0) == 5
-    each.receiver.dropped_bad_address = 3
-    each.receiver.dropped_not_allowed = 4
-    assert each.reader.read(0.0) == 6
-    counters = each.reader.counters
+def test_counters(make_rig: Any) -> None:
+    """``datagrams`` includes dropped ones; the other counters are those of the receiver."""
+    rig = make_rig(3, 1)
+    rig.receiver.dropped_bad_address = 2
+    rig.receiver.truncated = 1
+    assert rig.reader.read(0.0) == 5
+    rig.receiver.dropped_bad_address = 3
+    rig.receiver.dropped_not_allowed = 4
+    assert rig.reader.read(0.0) == 6
+    counters = rig.reader.counters
     assert (
         counters.datagrams,
         counters.octets,
@@ -370,13 +370,13 @@ def test_counters(rig: Any) -> None:
         4,
         1,
     )
-    given = sum(len(batch[1]) for lane in each.lanes for batch in lane.batches)
-    assert counters.datagrams == counters.dropped_bad_address + counters.dropped_not_allowed + given
+    queued = sum(len(batch[1]) for lane in rig.lanes for batch in lane.batches)
+    assert counters.datagrams == counters.dropped_bad_address + counters.dropped_not_allowed + queued
 
 
 @pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
-def test_what_the_kernel_dropped_is_counted_at_the_stop(receiver: Any) -> None:
-    """Of what was sent to a socket with too small a buffer, all is counted: as received or as dropped."""
+def test_drops_by_the_kernel_are_counted_at_the_stop(receiver: Any) -> None:
+    """Every datagram sent to a socket with a small buffer is counted as received or as dropped by the kernel."""
     reactor = Reactor()
     lanes = [Lane()]
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -395,68 +395,66 @@ def test_what_the_kernel_dropped_is_counted_at_the_stop(receiver: Any) -> None:
     assert reader.counters.octets == 900 * reader.counters.datagrams
 
 
-def test_what_the_kernel_dropped_is_seen_while_it_runs(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look brings the drops up to date, beyond the 32 bits of the kernel's counter, and what waits unread."""
-    each = rig()
+def test_drops_by_the_kernel_are_counted_while_the_reader_runs(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``look`` updates the use of the buffer and the drops, beyond the 32 bits of the kernel's counter."""
+    rig = make_rig()
     readings = iter([MemInfo(700, 4096, 2**32 - 2), MemInfo(0, 4096, 3)])
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: next(readings))
-    each.reader.look()
-    assert (each.reader.counters.dropped_by_kernel, each.reader.buffer_used, each.reader.buffer_size) == (
+    rig.reader.look()
+    assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used, rig.reader.buffer_size) == (
         2**32 - 2,
         700,
         4096,
     )
-    each.reader.look()
-    assert (each.reader.counters.dropped_by_kernel, each.reader.buffer_used) == (2**32 + 3, 0)
+    rig.reader.look()
+    assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used) == (2**32 + 3, 0)
     monkeypatch.undo()
 
 
-def test_sizes_of_reads(rig: Any) -> None:
-    """How many datagrams a read found is kept, refused ones included, of reads that found any."""
-    each = rig(3, 0, 1)
-    each.receiver.dropped_bad_address = 2
+def test_sizes_of_reads(make_rig: Any) -> None:
+    """``sizes`` has the datagrams of each read, dropped ones included, without empty reads."""
+    rig = make_rig(3, 0, 1)
+    rig.receiver.dropped_bad_address = 2
     for _ in range(3):
-        each.reader.read(0.0)
-    assert (each.reader.sizes.count, each.reader.sizes.sum) == (2, each.reader.counters.datagrams)
-    assert each.reader.sizes.sum == 6
+        rig.reader.read(0.0)
+    assert (sum(rig.reader.sizes.counts), rig.reader.sizes.sum) == (2, rig.reader.counters.datagrams)
+    assert rig.reader.sizes.sum == 6
 
 
-# The end.
+# The stop.
 
 
 def buffer_with(octets: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the kernel say that so much waits in every socket."""
+    """Make every socket report this many used bytes."""
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(octets, 2**26, 0))
 
 
-def test_drain_reads_until_the_socket_is_empty(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the end everything that is there is read, without pauses; when slots stay empty, so did the socket, and what
-    comes after that comes too late."""
+def test_drain_reads_until_the_socket_is_empty(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``drain`` reads all waiting datagrams without pauses, and ends after two reads that leave slots empty."""
     buffer_with(2**20, monkeypatch)
-    each = rig(8, 8, 3, 1, 5)
-    each.reader.drain()
-    assert each.reader.counters.datagrams == 20
-    assert each.receiver.reads == 4
+    rig = make_rig(8, 8, 3, 1, 5)
+    rig.reader.drain()
+    assert rig.reader.counters.datagrams == 20
+    assert rig.receiver.reads == 4
 
 
-def test_drain_ends_though_there_is_always_more(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender that is faster than we are cannot hold up the end: as many datagrams are read as can have been there,
-    and no more, so that those find room in the queues."""
+def test_drain_ends_although_the_socket_is_never_empty(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender faster than the reader cannot delay the stop: ``drain`` reads at most what the buffer can hold."""
     slots = ScriptedReceiver.slots
     for octets, reads in ((0, 1), (10 * slots * LEAST_CHARGE, 11)):
         buffer_with(octets, monkeypatch)
-        each = rig(*[slots] * (2 * FINAL_READS))
-        each.reader.drain()
-        assert each.receiver.reads == reads
+        rig = make_rig(*[slots] * (2 * FINAL_READS))
+        rig.reader.drain()
+        assert rig.receiver.reads == reads
     buffer_with(2**40, monkeypatch)
-    each = rig(*[slots] * (2 * FINAL_READS))
-    each.reader.drain()
-    assert each.receiver.reads == FINAL_READS
+    rig = make_rig(*[slots] * (2 * FINAL_READS))
+    rig.reader.drain()
+    assert rig.receiver.reads == FINAL_READS
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 1000, 60_000])
-def test_a_datagram_takes_more_than_the_least_charge(size: int) -> None:
-    """The kernel charges more for each datagram in a socket than is reckoned, so that none is left out."""
+def test_a_datagram_uses_more_than_the_least_charge(size: int) -> None:
+    """The kernel charges more than LEAST_CHARGE for each datagram in a socket, so that ``drain`` reads all of them."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         bound.bind(("127.0.0.1", 0))
@@ -464,40 +462,40 @@ def test_a_datagram_takes_more_than_the_least_charge(size: int) -> None:
         assert meminfo(bound).used > 3 * max(LEAST_CHARGE, size)
 
 
-def test_drain_goes_on_after_a_failure(rig: Any) -> None:
-    """What a failure left in the socket is read all the same; one that always fails cannot hold up the end."""
-    # What came before an error is returned first, and the error is told by the next read.
-    each = rig(OSError(12, "no memory"), 3, OSError(105, "no room"), 2, 0, 7)
+def test_drain_continues_after_a_failure(make_rig: Any) -> None:
+    """``drain`` reads on after a failure; a read that always fails does not delay the stop."""
+    # A receiver returns the datagrams before an error first, and the next read raises the error.
+    rig = make_rig(OSError(12, "no memory"), 3, OSError(105, "no room"), 2, 0, 7)
     with capturedLogs():
-        each.reader.drain()
-    assert (each.reader.counters.datagrams, each.reader.counters.read_errors) == (5, 2)
-    each = rig(*[OSError(12, "no memory")] * (2 * FINAL_READS))
+        rig.reader.drain()
+    assert (rig.reader.counters.datagrams, rig.reader.counters.read_errors) == (5, 2)
+    rig = make_rig(*[OSError(12, "no memory")] * (2 * FINAL_READS))
     with capturedLogs():
-        each.reader.drain()
-    assert each.receiver.reads == FINAL_READS
+        rig.reader.drain()
+    assert rig.receiver.reads == FINAL_READS
 
 
 @pytest.mark.parametrize("script", [(), (4,)])
-def test_stop(rig: Any, script: tuple[int, ...]) -> None:
-    """At rest and in a pause, a stop leaves no reader, no timer and no open socket; a second one changes nothing."""
-    each = rig(*script)
-    each.wake()
+def test_stop(make_rig: Any, script: tuple[int, ...]) -> None:
+    """At rest and in a pause, a stop leaves no reader, no timer and no open socket; a second stop has no effect."""
+    rig = make_rig(*script)
+    rig.wake()
     done: list[object] = []
     for _ in range(2):
-        each.reader.stopListening().addCallback(done.append)
-        assert each.reactor.readers == []
-        assert each.reactor.getDelayedCalls() == []
-        assert each.reader.fileno() == each.socket.fileno() == -1
+        rig.reader.stopListening().addCallback(done.append)
+        assert rig.reactor.readers == []
+        assert rig.reactor.getDelayedCalls() == []
+        assert rig.reader.fileno() == rig.socket.fileno() == -1
     assert done == [None, None]
-    reads = each.receiver.reads
-    each.reactor.advance(1.0)
-    assert each.receiver.reads == reads
+    reads = rig.receiver.reads
+    rig.reactor.advance(1.0)
+    assert rig.receiver.reads == reads
 
 
-def test_the_reactor_ends(rig: Any) -> None:
-    """When the reactor gives up its readers, the socket is closed, also in a pause."""
-    each = rig(4)
-    each.wake()
-    each.reader.connectionLost(Failure(ConnectionDone()))
-    assert each.reader.fileno() == -1
-    assert each.reactor.getDelayedCalls() == []
+def test_the_end_of_the_reactor(make_rig: Any) -> None:
+    """When the reactor disconnects its readers, the socket is closed, also in a pause."""
+    rig = make_rig(4)
+    rig.wake()
+    rig.reader.connectionLost(Failure(ConnectionDone()))
+    assert rig.reader.fileno() == -1
+    assert rig.reactor.getDelayedCalls() == []

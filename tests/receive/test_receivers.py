@@ -1,4 +1,4 @@
-"""What reads a socket, in both of its forms: whole datagrams, in order, to the lane of their sender's address."""
+"""Both receivers return whole datagrams, in order, sorted by the lane of their sender's address."""
 
 from __future__ import annotations
 
@@ -6,92 +6,28 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
 
-from netconsd.build import COMPILED
 from netconsd.protocol.allowlist import AllowList
-from netconsd.receive.lanes import Workers
+from netconsd.receive.lanes import PLACE_BYTES, Workers
 from netconsd.receive.recvfrom import ADDRESSES_LIMIT
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
 from netconsd.settings import Settings
 from netconsd.testing import source
 from tests.support.loopback import needs_ipv6
+from tests.support.receivers import Socket, compiled_receiver, key_of, needs_compiled, together
 
-# The largest payloads of UDP: what 65,535 bytes leave of an IPv4 packet, and of an IPv6 packet's payload.
+# The largest payloads of UDP over IPv4 and IPv6: 65,535 bytes minus the headers.
 LARGEST_IPV4 = 65507
 LARGEST_IPV6 = 65527
 # Python 3.11 has no name for it (ip(7)).
 IP_PKTINFO = 8
 
-needs_compiled = pytest.mark.skipif(not COMPILED, reason="this build is plain Python, without the compiled receiver")
-
-
-def compiled_receiver() -> Any:
-    """The compiled receiver; where the rest is compiled it has to be there."""
-    from netconsd.receive import _recvmmsg
-
-    return _recvmmsg.Receiver
-
-
-@pytest.fixture(params=[pytest.param("compiled", marks=needs_compiled), "plain"])
-def make(request: pytest.FixtureRequest) -> Any:
-    """Either receiver's class: ``make(socket, batch, batches, lanes, allowed)``."""
-    return compiled_receiver() if request.param == "compiled" else PlainReceiver
-
-
-class Socket:
-    """A bound, non-blocking UDP socket on the loopback interface, and sockets that send to it."""
-
-    def __init__(self, address: str = "127.0.0.1", *, to: str | None = None) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.bound = socket.socket(family, socket.SOCK_DGRAM)
-        self.bound.setblocking(False)
-        if family == socket.AF_INET6:
-            self.bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.bound.bind((address, 0))
-        self._to = to or address
-        self._senders: list[socket.socket] = []
-
-    def sender(self, address: str | None = None) -> socket.socket:
-        """A socket whose ``send`` arrives here, from this address."""
-        family = socket.AF_INET6 if ":" in self._to else socket.AF_INET
-        sender = socket.socket(family, socket.SOCK_DGRAM)
-        self._senders.append(sender)
-        if address is not None:
-            sender.bind((address, 0))
-        sender.connect((self._to, self.bound.getsockname()[1]))
-        return sender
-
-    def close(self) -> None:
-        for each in (self.bound, *self._senders):
-            each.close()
-
-
-@pytest.fixture
-def here() -> Iterator[Socket]:
-    """A socket for IPv4."""
-    opened = Socket()
-    yield opened
-    opened.close()
-
-
-def key_of(sender: socket.socket) -> bytes:
-    """The key of a sending socket, made independently of what is tested."""
-    host, port = sender.getsockname()[:2]
-    return source(host, port).key
-
-
-def together(by_lane: list[tuple[list[bytes], list[bytes]]]) -> list[tuple[bytes, bytes]]:
-    """(sender, datagram) of all lanes, one lane after the other."""
-    return [pair for senders, datagrams in by_lane for pair in zip(senders, datagrams, strict=True)]
-
-
-# Who sent it.
+# Senders.
 
 
 @pytest.mark.parametrize(
@@ -105,7 +41,7 @@ def together(by_lane: list[tuple[list[bytes], list[bytes]]]) -> list[tuple[bytes
     ],
 )
 def test_the_key_is_the_address_and_the_port(make: Any, bound: str, to: str) -> None:
-    """A sender's key is the ``in6_addr`` and the port, and an IPv4 sender's the same through either kind of socket."""
+    """A sender's key is its ``in6_addr`` and port; an IPv4 sender has the same key on IPv4 and IPv6 sockets."""
     here = Socket(bound, to=to)
     try:
         sender = here.sender()
@@ -117,7 +53,7 @@ def test_the_key_is_the_address_and_the_port(make: Any, bound: str, to: str) -> 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 7, 64])
 def test_the_lane_is_that_of_the_workers(make: Any, here: Socket, lanes: int) -> None:
-    """A sender goes to the lane that ``Workers.lane_for`` says, which is a CRC of its address, whatever its port."""
+    """A sender's lane is that of ``Workers.lane_for``: the CRC of its address, without its port."""
     workers = Workers(lambda worker, messages: None, Settings(workers=lanes), reactor=object())  # type: ignore[arg-type]
     senders = [here.sender(f"127.0.0.{number}") for number in range(1, 20) for _ in range(2)]
     for sender in senders:
@@ -129,8 +65,8 @@ def test_the_lane_is_that_of_the_workers(make: Any, here: Socket, lanes: int) ->
     assert seen == {key: workers.lane_for(key[:16]).number for key in seen}
 
 
-def test_a_known_sender_is_told_from_its_neighbours(make: Any, here: Socket) -> None:
-    """Senders with one address and two ports, seen again and again, stay two senders."""
+def test_two_ports_of_an_address_are_two_senders(make: Any, here: Socket) -> None:
+    """Senders with one address and two ports have two keys, also when their keys are cached."""
     one, other = here.sender(), here.sender()
     receiver = make(here.bound, 8, 1, 2)
     for _ in range(3):
@@ -144,19 +80,20 @@ def test_a_known_sender_is_told_from_its_neighbours(make: Any, here: Socket) -> 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 1022, 1023, 1024, 1025, 1026, 2047, 2048, 2049, 9000, 65506, LARGEST_IPV4])
 def test_datagrams_of_every_size_are_whole(make: Any, here: Socket, size: int) -> None:
-    """A datagram comes out byte for byte, from the empty one to the largest that UDP has; twice through one slot."""
+    """A datagram of any size from 0 to the largest of UDP is returned unchanged, twice through the same slot."""
     receiver = make(here.bound, 1, 1, 1)
     sender = here.sender()
     for step in (7, 11):
         datagram = bytes((index * step + index // 251) & 0xFF for index in range(size))
         sender.send(datagram)
         assert together(receiver.receive()) == [(key_of(sender), datagram)]
+        assert receiver.large == (size >= PLACE_BYTES)
     assert (receiver.octets, receiver.truncated, receiver.dropped_bad_address) == (2 * size, 0, 0)
 
 
 @needs_ipv6
 def test_the_largest_datagram_of_ipv6_is_whole(make: Any) -> None:
-    """IPv6 allows 20 bytes more."""
+    """The largest UDP datagram over IPv6 has 20 bytes more than over IPv4 and is returned whole."""
     here = Socket("::1")
     try:
         here.sender().send(bytes(LARGEST_IPV6))
@@ -167,16 +104,8 @@ def test_the_largest_datagram_of_ipv6_is_whole(make: Any) -> None:
         here.close()
 
 
-@needs_compiled
-def test_a_slot_holds_every_datagram() -> None:
-    """The compiled receiver has room for more than the largest datagram, so that the kernel cuts none."""
-    from netconsd.receive import _recvmmsg
-
-    assert _recvmmsg.SLOT > LARGEST_IPV6
-
-
 def test_a_large_datagram_does_not_touch_its_neighbours(make: Any, here: Socket) -> None:
-    """Large and small datagrams in neighbouring slots do not mix, nor does a slot show what it held before."""
+    """Large and small datagrams in adjacent slots do not mix, and no bytes of a slot's previous datagram remain."""
     receiver = make(here.bound, 4, 2, 1)
     sender = here.sender()
     for turn in range(3):
@@ -187,7 +116,7 @@ def test_a_large_datagram_does_not_touch_its_neighbours(make: Any, here: Socket)
 
 
 def test_senders_that_alternate_stay_in_order(make: Any, here: Socket) -> None:
-    """What several senders send by turns comes out in the order in which it arrived, in each lane."""
+    """The datagrams of senders that alternate are returned in the order of arrival, in each lane."""
     senders = [here.sender(f"127.0.0.{number}") for number in range(1, 6)]
     sent = [(sender, b"%d" % number) for number in range(30) for sender in senders[: 1 + number % 5]]
     for sender, datagram in sent:
@@ -203,25 +132,25 @@ def test_senders_that_alternate_stay_in_order(make: Any, here: Socket) -> None:
 
 @pytest.mark.parametrize(("batch", "batches"), [(1, 1), (1, 5), (5, 1), (2, 3), (3, 2)])
 def test_more_than_there_are_slots(make: Any, here: Socket, batch: int, batches: int) -> None:
-    """A call reads ``batch * batches`` datagrams at most; the next one goes on where it stopped; then there is none."""
+    """A call reads at most ``batch * batches`` datagrams; the next call continues, until none is left."""
     receiver = make(here.bound, batch, batches, 2)
     assert receiver.slots == batch * batches
     sender = here.sender()
     for number in range(13):
         sender.send(b"%d" % number)
-    got: list[bytes] = []
+    received: list[bytes] = []
     sizes: list[int] = []
     while not sizes or sizes[-1]:
         part = [datagram for _, datagram in together(receiver.receive())]
         sizes.append(len(part))
-        got += part
-    assert got == [b"%d" % number for number in range(13)]
+        received += part
+    assert received == [b"%d" % number for number in range(13)]
     full, rest = divmod(13, batch * batches)
     assert sizes == [batch * batches] * full + ([rest] if rest else []) + [0]
 
 
 def test_nothing_to_read(make: Any, here: Socket) -> None:
-    """With nothing in the socket a call returns at once: an empty pair of lists per lane, of their own each time."""
+    """With an empty socket a call returns at once with new, empty lists for each lane."""
     receiver = make(here.bound, 4, 2, 3)
     first = receiver.receive()
     assert first == [([], [])] * 3
@@ -233,7 +162,7 @@ def test_nothing_to_read(make: Any, here: Socket) -> None:
 
 
 def test_lists_belong_to_the_caller(make: Any, here: Socket) -> None:
-    """What a call returned does not change with the next call."""
+    """The next call does not change the lists of an earlier one."""
     receiver = make(here.bound, 2, 1, 1)
     sender = here.sender()
     sender.send(b"first" * 300)
@@ -246,39 +175,28 @@ def test_lists_belong_to_the_caller(make: Any, here: Socket) -> None:
 # Counters and failures.
 
 
-def test_bytes_are_counted(make: Any, here: Socket) -> None:
-    """``octets`` is the sum of all datagrams' sizes since the start."""
-    receiver = make(here.bound, 2, 2, 2)
-    sender = here.sender()
-    for size in (0, 10, 1024, 3000, 7):
-        sender.send(bytes(size))
-    receiver.receive()
-    receiver.receive()
-    assert receiver.octets == 4041
-
-
 def test_a_closed_socket_is_an_error(make: Any) -> None:
-    """Reading what has been closed raises OSError, whether it was closed before or after the receiver was made."""
+    """Reading a closed socket raises OSError, whether it was closed before or after the receiver was created."""
     here = Socket()
     receiver = make(here.bound, 4, 2, 1)
     here.close()
-    for each in (receiver, make(here.bound, 4, 2, 1)):
+    for one in (receiver, make(here.bound, 4, 2, 1)):
         with pytest.raises(OSError, match=r".") as raised:
-            each.receive()
+            one.receive()
         assert raised.value.errno == errno.EBADF
 
 
 @needs_compiled
 @pytest.mark.parametrize(("batch", "batches", "lanes"), [(0, 1, 1), (1, 0, 1), (1, 1, 0), (-1, 1, 1)])
 def test_numbers_below_one_are_an_error(here: Socket, batch: int, batches: int, lanes: int) -> None:
-    """The compiled receiver makes its slots at the start, and there have to be some."""
+    """The compiled receiver allocates its slots at the start and refuses a number of 0 or less."""
     with pytest.raises(ValueError, match="at least 1"):
         compiled_receiver()(here.bound, batch, batches, lanes)
 
 
 @needs_compiled
-def test_compiled_refuses_other_families() -> None:
-    """A datagram whose sender has neither an IPv4 nor an IPv6 address is counted and dropped."""
+def test_compiled_drops_other_families() -> None:
+    """A datagram from neither an IPv4 nor an IPv6 address is counted and dropped."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         receiver = compiled_receiver()(ours, 4, 1, 2)
@@ -302,8 +220,8 @@ class ScriptedSocket:
         return item
 
 
-def test_plain_refuses_an_address_that_cannot_be_read() -> None:
-    """An address that is none is counted and dropped; what comes behind it is received."""
+def test_plain_drops_an_address_that_cannot_be_parsed() -> None:
+    """A datagram whose address cannot be parsed is counted and dropped; the next one is received."""
     scripted: Any = ScriptedSocket((b"abc", ("nowhere", 1)), (b"de", ("192.0.2.1", 2)), (b"f", ("::zz", 1, 0, 0)))
     receiver = PlainReceiver(scripted, 8, 1, 1)
     assert together(receiver.receive()) == [(source("192.0.2.1", 2).key, b"de")]
@@ -311,15 +229,14 @@ def test_plain_refuses_an_address_that_cannot_be_read() -> None:
 
 
 def test_plain_ignores_flow_and_scope() -> None:
-    """An IPv6 sender is the same over whichever link it comes."""
+    """An IPv6 sender has the same key on every interface."""
     scripted: Any = ScriptedSocket((b"a", ("fe80::8%eth0", 5, 0, 2)), (b"b", ("fe80::8", 5, 9, 3)))
     keys = {key for key, _ in together(PlainReceiver(scripted, 8, 1, 1).receive())}
     assert keys == {source("fe80::8", 5).key}
 
 
-def test_plain_returns_what_came_before_a_failure() -> None:
-    """A failure after the first datagram loses nothing that was read, and is raised by the next call; one at once is
-    raised."""
+def test_plain_returns_the_datagrams_before_a_failure() -> None:
+    """A failure after the first datagram drops none and is raised by the next call; one before it is raised at once."""
     scripted: Any = ScriptedSocket((b"a", ("192.0.2.1", 2)), OSError(errno.ENOMEM, "no memory"))
     receiver = PlainReceiver(scripted, 8, 1, 1)
     assert [datagram for _, datagram in together(receiver.receive())] == [b"a"]
@@ -330,28 +247,28 @@ def test_plain_returns_what_came_before_a_failure() -> None:
     scripted.items.append(OSError(errno.ENOBUFS, "no room"))
     with pytest.raises(OSError, match="no room"):
         receiver.receive()
-    assert (receiver.datagrams, receiver.dropped_no_memory) == (1, 0)
+    assert (receiver.datagrams, receiver.dropped_read_error) == (1, 0)
 
 
-def test_plain_forgets_addresses() -> None:
-    """However many strangers write, the plain receiver remembers a bounded number of addresses, and mixes up none."""
+def test_plain_caches_a_bounded_number_of_addresses() -> None:
+    """However many strangers send, the plain receiver's cache of addresses is bounded, and every key is right."""
     rounds = 2 * ADDRESSES_LIMIT + 100
     scripted: Any = ScriptedSocket(
         *((b"%d" % port, (f"192.0.2.{port >> 16}", port & 0xFFFF)) for port in range(60000, 60000 + rounds))
     )
     receiver = PlainReceiver(scripted, rounds, 1, 1)
-    got = together(receiver.receive())
-    assert got == [
+    received = together(receiver.receive())
+    assert received == [
         (source(f"192.0.2.{port >> 16}", port & 0xFFFF).key, b"%d" % port) for port in range(60000, 60000 + rounds)
     ]
     assert len(receiver._addresses) <= ADDRESSES_LIMIT
 
 
-# Who is allowed.
+# The list of allowed addresses.
 
 
 def test_strangers_are_counted_and_dropped(make: Any, here: Socket) -> None:
-    """Of a sender outside of the networks nothing is handed on; it is counted, with its bytes."""
+    """Datagrams from addresses outside of the allowed networks are counted and dropped."""
     receiver = make(here.bound, 8, 2, 1, AllowList(["127.0.0.2", "127.0.1.0/24"]))
     for address in ("127.0.0.2", "127.0.0.3", "127.0.1.9", "127.0.2.1", "127.0.0.3"):
         here.sender(address).send(address.encode())
@@ -360,8 +277,8 @@ def test_strangers_are_counted_and_dropped(make: Any, here: Socket) -> None:
     assert (receiver.dropped_not_allowed, receiver.dropped_bad_address, receiver.octets) == (3, 0, 5 * 9)
 
 
-def test_strangers_push_out_nobody(make: Any, here: Socket) -> None:
-    """However many strangers send, what is remembered of those who are allowed stays: their key is the same object."""
+def test_strangers_evict_no_allowed_sender(make: Any, here: Socket) -> None:
+    """However many strangers send, an allowed sender's key stays in the cache: it is the same object."""
     receiver = make(here.bound, 512, 8, 1, AllowList(["127.0.0.2"]))
     sender = here.sender("127.0.0.2")
     sender.send(b"before")
@@ -381,7 +298,7 @@ def test_strangers_push_out_nobody(make: Any, here: Socket) -> None:
 
 @needs_ipv6
 def test_a_network_of_ipv6_has_no_ipv4(make: Any) -> None:
-    """On a socket of both families, IPv4 is allowed by networks of IPv4 only, and IPv6 by those of IPv6."""
+    """On a socket of both families, IPv4 networks allow only IPv4, and IPv6 networks only IPv6."""
     for networks, taken in ((["::/0"], [b"six"]), (["0.0.0.0/0"], [b"four"]), (["::ffff:127.0.0.0/104"], [b"four"])):
         both = Socket("::", to="127.0.0.1")
         try:
@@ -396,14 +313,14 @@ def test_a_network_of_ipv6_has_no_ipv4(make: Any) -> None:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has."""
+    """The resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @needs_compiled
-@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the address sanitizer keeps what was freed")
-def test_the_memory_of_large_datagrams_is_given_back(here: Socket) -> None:
-    """Large datagrams now and then, each in another slot, do not make us keep the memory of all slots."""
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the address sanitizer keeps freed memory")
+def test_the_memory_of_large_datagrams_is_returned(here: Socket) -> None:
+    """Large datagrams now and then, each in another slot, do not make the receiver keep the memory of all slots."""
     receiver = compiled_receiver()(here.bound, 64, 8, 1)
     sender = here.sender()
     before = resident()
@@ -413,5 +330,5 @@ def test_the_memory_of_large_datagrams_is_given_back(here: Socket) -> None:
         sender.send(b"x" * 60_000)
         ((_, datagrams),) = receiver.receive()
         assert len(datagrams[-1]) == 60_000
-    # 150 slots would have 9 MB; an eighth of the 512 are 4.
+    # 150 slots would use 9 MB; an eighth of the 512 slots use 4 MB.
     assert resident() - before < 6_000_000

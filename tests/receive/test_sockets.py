@@ -1,4 +1,4 @@
-"""The sockets of the listeners: both families, one port, refused loudly, with a large receive buffer."""
+"""The listeners' sockets: both families, one port, errors for the user, and a large receive buffer."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from tests.support.loopback import needs_ipv6
 
 Bind = Callable[..., list[socket.socket]]
 
-# Seconds until a datagram on the loopback interface is called lost.
-PATIENCE = 10.0
+# Seconds to wait for a datagram on the loopback interface.
+TIMEOUT = 10.0
 
 
 @pytest.fixture
 def bound() -> Iterator[Bind]:
-    """``bind`` with these settings, on a free port unless they say otherwise; all is closed in the end."""
+    """Calls ``bind`` with these settings, by default on a free port; the sockets are closed after the test."""
     made: list[socket.socket] = []
 
     def bind_them(**settings: Any) -> list[socket.socket]:
-        # A small buffer, since every socket of these tests would pin 32 MiB otherwise.
+        # A small buffer, because each socket of these tests would use 32 MiB otherwise.
         result = bind(Settings(**{"port": 0, "rcvbuf": 65536, **settings}))
         made.extend(result)
         return result
 
     yield bind_them
-    for each in made:
-        each.close()
+    for opened in made:
+        opened.close()
 
 
 def refusal(**settings: Any) -> str:
-    """What the user is told when it cannot be bound; and nothing is left open."""
+    """The error text of a failing ``bind``, which leaves no socket open."""
     before = open_files()
     with pytest.raises(ConfigError) as caught:
         bind(Settings(**settings))
@@ -51,22 +51,22 @@ def refusal(**settings: Any) -> str:
 
 
 def open_files() -> int:
-    """How many descriptors this process has."""
+    """The number of this process's open descriptors."""
     return len(os.listdir("/proc/self/fd"))
 
 
 def port_of(listener: socket.socket) -> int:
-    """The port that it is bound to."""
+    """The port of a bound socket."""
     port: int = listener.getsockname()[1]
     return port
 
 
 def receive(listener: socket.socket, address: str, payload: bytes = b"hello") -> tuple[bytes, str]:
-    """Send to this address and the listener's port; return what the listener gets, and from whom."""
+    """Send to this address and the listener's port; return the datagram and the sender's address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.sendto(payload, (address, port_of(listener)))
-    listener.settimeout(PATIENCE)
+    listener.settimeout(TIMEOUT)
     data, source = listener.recvfrom(65536)
     return data, source[0]
 
@@ -75,15 +75,15 @@ def receive(listener: socket.socket, address: str, payload: bytes = b"hello") ->
 
 
 @needs_ipv6
-def test_without_an_address_both_families_arrive(bound: Bind) -> None:
-    """One socket takes IPv6, and IPv4 as mapped addresses."""
+def test_without_an_address_both_families_are_received(bound: Bind) -> None:
+    """One socket receives IPv6, and IPv4 as mapped addresses."""
     (listener,) = bound()
     assert receive(listener, "127.0.0.1") == (b"hello", "::ffff:127.0.0.1")
     assert receive(listener, "::1") == (b"hello", "::1")
 
 
-def test_an_ipv4_address_takes_that_address_only(bound: Bind) -> None:
-    """With an IPv4 address the socket is one of IPv4, bound to it."""
+def test_an_ipv4_address(bound: Bind) -> None:
+    """With an IPv4 address the socket is an IPv4 socket bound to that address."""
     (listener,) = bound(address="127.0.0.1")
     assert listener.family == socket.AF_INET
     assert listener.getsockname()[0] == "127.0.0.1"
@@ -91,16 +91,16 @@ def test_an_ipv4_address_takes_that_address_only(bound: Bind) -> None:
 
 
 @needs_ipv6
-def test_an_ipv6_address_takes_that_address_only(bound: Bind) -> None:
-    """With an IPv6 address the socket is bound to it."""
+def test_an_ipv6_address(bound: Bind) -> None:
+    """With an IPv6 address the socket is bound to that address."""
     (listener,) = bound(address="::1")
     assert listener.getsockname()[0] == "::1"
     assert receive(listener, "::1") == (b"hello", "::1")
 
 
 @needs_ipv6
-def test_the_unspecified_addresses_take_what_they_say(bound: Bind) -> None:
-    """``0.0.0.0`` is all of IPv4; ``::`` is both families, as without an address."""
+def test_the_unspecified_addresses(bound: Bind) -> None:
+    """``0.0.0.0`` receives all of IPv4; ``::`` receives both families, as without an address."""
     assert receive(bound(address="0.0.0.0")[0], "127.0.0.1") == (b"hello", "127.0.0.1")
     (both,) = bound(address="::")
     assert receive(both, "127.0.0.1")[1] == "::ffff:127.0.0.1"
@@ -108,7 +108,7 @@ def test_the_unspecified_addresses_take_what_they_say(bound: Bind) -> None:
 
 
 class NoIPv6(socket.socket):
-    """A kernel's answer to who asks for a socket of IPv6; the errno is the class's."""
+    """Fails as the kernel does for an IPv6 socket, with the class's errno."""
 
     refusal = errno.EAFNOSUPPORT
 
@@ -118,16 +118,16 @@ class NoIPv6(socket.socket):
         super().__init__(family, *arguments, **named)
 
 
-def test_a_kernel_without_ipv6_gives_ipv4(bound: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has no IPv6 at all, IPv4 is listened on."""
+def test_a_kernel_without_ipv6(bound: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel has no IPv6, the socket receives IPv4."""
     monkeypatch.setattr("netconsd.receive.sockets.socket.socket", NoIPv6)
     (listener,) = bound()
     assert listener.getsockname()[0] == "0.0.0.0"
     assert receive(listener, "127.0.0.1") == (b"hello", "127.0.0.1")
 
 
-def test_any_other_trouble_with_ipv6_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a missing family is overlooked: half of the fleet must not be dropped for want of a descriptor."""
+def test_any_other_failure_of_ipv6_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a missing family is ignored: without a descriptor, the IPv6 half of a fleet must not be dropped silently."""
 
     class Exhausted(NoIPv6):
         refusal = errno.EMFILE
@@ -136,12 +136,12 @@ def test_any_other_trouble_with_ipv6_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert "Too many open files" in refusal(port=0)
 
 
-# How they are made.
+# Properties.
 
 
 @pytest.mark.parametrize("listeners", [1, 3])
-def test_sockets_neither_block_nor_leak(bound: Bind, listeners: int) -> None:
-    """A read never blocks the reactor, and programs that modules start do not inherit the sockets."""
+def test_sockets_are_non_blocking_and_not_inherited(bound: Bind, listeners: int) -> None:
+    """A read never blocks the reactor, and child processes of modules do not inherit the sockets."""
     made = bound(listeners=listeners)
     assert len(made) == listeners
     for listener in made:
@@ -151,7 +151,7 @@ def test_sockets_neither_block_nor_leak(bound: Bind, listeners: int) -> None:
 
 
 def test_listeners_share_one_port(bound: Bind) -> None:
-    """All listeners have the same port, also when the kernel chose it, and each gets a part of the senders."""
+    """All listeners have the same port, also if the kernel chose it, and each receives a part of the senders."""
     made = bound(listeners=2, address="127.0.0.1")
     port = port_of(made[0])
     assert [port_of(listener) for listener in made] == [port, port]
@@ -159,13 +159,13 @@ def test_listeners_share_one_port(bound: Bind) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"x", ("127.0.0.1", port))
     counts = [count_waiting(listener) for listener in made]
-    # The kernel spreads by a hash of the addresses and ports: one in 2**63 runs puts all on one.
+    # The kernel selects by a hash of the addresses and ports; all go to one socket in 1 of 2**63 runs.
     assert sum(counts) == 64
     assert all(counts)
 
 
 def count_waiting(listener: socket.socket) -> int:
-    """How many datagrams wait in the socket; they are taken out."""
+    """Read all datagrams that wait in the socket; return their number."""
     count = 0
     try:
         while True:
@@ -175,20 +175,20 @@ def count_waiting(listener: socket.socket) -> int:
         return count
 
 
-def test_a_single_listener_shares_with_nobody(bound: Bind) -> None:
-    """Without need there is no SO_REUSEPORT, with which another program could take a part of the messages."""
+def test_a_single_listener_does_not_share_its_port(bound: Bind) -> None:
+    """One listener has no SO_REUSEPORT, with which another program could receive a part of the messages."""
     (listener,) = bound()
     assert not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
 
 
-# What is refused.
+# Errors.
 
 
 @pytest.mark.parametrize("theirs", [1, 2])
 @pytest.mark.parametrize("ours", [1, 2])
 @pytest.mark.parametrize("address", [None, "127.0.0.1"])
-def test_a_port_in_use_is_refused(bound: Bind, theirs: int, ours: int, address: str | None) -> None:
-    """A second daemon on the port of a first is refused, even where both would be ready to share."""
+def test_a_port_in_use(bound: Bind, theirs: int, ours: int, address: str | None) -> None:
+    """A second daemon on the port of a first one fails, even if both have several listeners."""
     port = port_of(bound(listeners=theirs, address=address)[0])
     text = refusal(port=port, listeners=ours, address=address)
     assert text.startswith("port: ")
@@ -196,34 +196,26 @@ def test_a_port_in_use_is_refused(bound: Bind, theirs: int, ours: int, address: 
     assert "in use" in text
 
 
-def test_a_port_in_use_by_one_family_is_refused(bound: Bind) -> None:
-    """A port that another program has in IPv4 only is not taken in IPv6 only."""
+def test_a_port_in_use_by_one_family(bound: Bind) -> None:
+    """A port that another program uses for IPv4 is not bound for IPv6 alone."""
     port = port_of(bound(address="127.0.0.1")[0])
     assert f"address any, port {port} is in use" in refusal(port=port)
-
-
-def test_a_port_is_free_after_it_was_closed(bound: Bind) -> None:
-    """A daemon that was stopped can be started at once."""
-    (first,) = bound()
-    port = port_of(first)
-    first.close()
-    assert port_of(bound(port=port)[0]) == port
 
 
 @pytest.mark.parametrize(
     "address",
     ["203.0.113.1", pytest.param("2001:db8::1", marks=needs_ipv6), pytest.param("fe80::1%nosuch0", marks=needs_ipv6)],
 )
-def test_an_address_of_another_machine_is_refused(address: str) -> None:
-    """An address that is not ours is refused, naming the setting and the address."""
+def test_an_address_of_another_machine(address: str) -> None:
+    """An address that is not one of this machine is an error that names the setting and the address."""
     text = refusal(address=address, port=0)
     assert text.startswith("address: ")
     assert address in text
     assert "not an address of this machine" in text
 
 
-def test_a_port_that_only_root_may_bind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A privileged port is refused with a word on privileges."""
+def test_a_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that only root may bind is an error that names the privileges."""
 
     class Unprivileged(socket.socket):
         def bind(self, address: Any) -> None:
@@ -233,8 +225,8 @@ def test_a_port_that_only_root_may_bind(monkeypatch: pytest.MonkeyPatch) -> None
     assert refusal(port=514).startswith("port: address any, port 514 may not be bound by this user")
 
 
-def test_what_was_bound_is_closed_when_a_later_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the third of four sockets cannot be made, no socket stays open, and the reason is told."""
+def test_sockets_are_closed_when_a_later_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the third of four sockets fails, no socket stays open, and the text has the reason."""
     calls: list[int] = []
 
     def fail_with_the_third(bound: socket.socket, size: int) -> None:
@@ -252,12 +244,12 @@ def test_what_was_bound_is_closed_when_a_later_one_fails(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("size", [4096, 100_000])
 def test_a_modest_receive_buffer_is_granted(bound: Bind, size: int) -> None:
-    """Up to the system's limit, every listener gets what was asked for, in the terms of the setting."""
+    """Up to the system's limit, every listener gets the requested size, in the unit of the setting."""
     assert [granted_rcvbuf(listener) for listener in bound(rcvbuf=size, listeners=2)] == [size, size]
 
 
 def rmem_max() -> int:
-    """The system's limit of what an unprivileged program may ask for."""
+    """The system's limit for unprivileged programs."""
     return int(Path("/proc/sys/net/core/rmem_max").read_text())
 
 
@@ -273,14 +265,14 @@ def may_exceed_the_limit() -> bool:
 
 @pytest.mark.skipif(not may_exceed_the_limit(), reason="needs CAP_NET_ADMIN")
 def test_a_privileged_daemon_gets_more_than_the_limit(bound: Bind) -> None:
-    """With CAP_NET_ADMIN the receive buffer is as large as asked for, beyond net.core.rmem_max."""
+    """With CAP_NET_ADMIN the receive buffer has the requested size, beyond net.core.rmem_max."""
     size = rmem_max() + 4096
     (listener,) = bound(rcvbuf=size, address="127.0.0.1")
     assert granted_rcvbuf(listener) == size
 
 
-def test_an_unprivileged_daemon_gets_as_much_as_the_limit(bound: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without privileges the buffer is raised to net.core.rmem_max, and what was granted can be asked."""
+def test_an_unprivileged_daemon_gets_the_limit(bound: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without privileges the buffer is raised to net.core.rmem_max, and ``granted_rcvbuf`` returns that size."""
 
     class Unprivileged(socket.socket):
         def setsockopt(self, *arguments: Any) -> None:
@@ -295,7 +287,7 @@ def test_an_unprivileged_daemon_gets_as_much_as_the_limit(bound: Bind, monkeypat
 
 
 def test_the_number_of_rcvbufforce() -> None:
-    """The number that stands in for Python's missing name does what it says: 33 on all common architectures."""
+    """The number that replaces Python's missing name is SO_RCVBUFFORCE."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         if may_exceed_the_limit():
             probe.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 12345)
@@ -305,8 +297,8 @@ def test_the_number_of_rcvbufforce() -> None:
                 probe.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 12345)
 
 
-def test_what_the_kernel_says_of_a_socket() -> None:
-    """What waits unread takes room in the receive buffer, whose size is twice what was asked for; drops are counted."""
+def test_meminfo() -> None:
+    """``meminfo`` has the bytes used by unread datagrams, twice the requested size, and the number of drops."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -325,7 +317,7 @@ def test_what_the_kernel_says_of_a_socket() -> None:
 
 @given(st.lists(st.integers(0, 2**32 - 1)))
 def test_a_counter_that_wraps(growth: list[int]) -> None:
-    """Read often enough, a counter of 32 bits tells the whole number, however often it wraps."""
+    """``unwrapped`` follows a counter of 32 bits through any number of wraps."""
     true = total = 0
     for more in growth:
         true += more
@@ -335,7 +327,7 @@ def test_a_counter_that_wraps(growth: list[int]) -> None:
 
 @needs_ipv6
 def test_destinations(bound: Bind) -> None:
-    """A socket of both families is two destinations, those that share a port are one."""
+    """A socket of both families has two destinations; sockets that share a port have one."""
     both, four, one = bound(listeners=2), bound(address="0.0.0.0"), bound(address="::1")
     assert destinations(both) == [("0.0.0.0", port_of(both[0])), ("::", port_of(both[0]))]
     assert destinations([*four, *one]) == [("0.0.0.0", port_of(four[0])), ("::1", port_of(one[0]))]

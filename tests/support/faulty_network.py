@@ -1,6 +1,6 @@
-"""A network that does to datagrams what networks do, in a time that only the test moves, and writes it all down.
+"""A simulated network with faults, in a time that only the test advances.
 
-Pure. The random numbers are an argument: with the same seed, the same happens.
+Pure. The random numbers are an argument, so that the same seed causes the same faults.
 """
 
 from __future__ import annotations
@@ -10,61 +10,61 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 
-# Seconds. All times are multiples of it, so that sums of them are exact, and what is due is due at one time.
+# Seconds. All times are multiples of TICK, so that their sums are exact.
 TICK = 1 / 1024
 
 
 @dataclass(frozen=True)
 class Faults:
-    """How often each of them happens to a datagram, from 0 to 1; several can happen to one."""
+    """The probability of each fault per datagram, from 0 to 1; a datagram can have several faults."""
 
     loss: float = 0.0
     repeat: float = 0.0
-    """The copy is late by up to ``jitter`` seconds."""
+    """A copy arrives up to ``jitter`` seconds late."""
     reorder: float = 0.0
-    """It is late by up to ``jitter`` seconds, so that others overtake it."""
+    """The datagram arrives up to ``jitter`` seconds late, so that others overtake it."""
     delay: float = 0.0
-    """It is late by up to ``longest`` seconds."""
+    """The datagram arrives up to ``longest`` seconds late."""
     cut: float = 0.0
-    """Its end is missing; perhaps all of it."""
+    """The datagram loses its end, or all of it."""
     flip: float = 0.0
-    """One bit is another one."""
+    """One bit is inverted."""
     stray: float = 0.0
-    """It arrives under the address of another sender."""
+    """The datagram arrives with the address of another sender."""
     jitter: float = 1 / 16
     longest: float = 1.0
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A datagram that came through."""
+    """A datagram that arrived."""
 
     at: float
     sender: int
-    """Under whose address it came."""
+    """The sender whose address it arrived with."""
     datagram: bytes
     number: int
-    """Which of the datagrams sent it was, counted from 0."""
+    """The number of the datagram in the order of sending, from 0."""
     unharmed: bool
-    """Whether it has the bytes, and comes under the address, with which it was sent."""
+    """Whether the datagram arrived with its own bytes and address."""
 
 
 class Proxy:
-    """Takes datagrams at their times, and has them ready as they arrive."""
+    """Accepts datagrams with their times, and yields them in the order of arrival."""
 
     def __init__(self, faults: Faults, random: Random, senders: int) -> None:
         """
-        :param senders: how many there are; astray goes what comes under the address of another one of them.
+        :param senders: the number of senders, one of whose addresses a stray datagram arrives with.
         """
         self._faults = faults
         self._random = random
         self._senders = senders
         self._sent = 0
         self._ticket = 0
-        self._on_the_way: list[tuple[float, int, Arrival]] = []
+        self._in_transit: list[tuple[float, int, Arrival]] = []
 
     def send(self, now: float, sender: int, datagram: bytes) -> int:
-        """Put a datagram on its way, at a multiple of :data:`TICK`; return its number."""
+        """Send a datagram at a multiple of :data:`TICK`; return its number."""
         number = self._sent
         self._sent += 1
         if not self._happens(self._faults.loss):
@@ -74,9 +74,9 @@ class Proxy:
         return number
 
     def arrivals(self) -> Iterator[Arrival]:
-        """All that is on its way, in the order in which it arrives."""
-        while self._on_the_way:
-            yield heappop(self._on_the_way)[2]
+        """Yield all sent datagrams in the order of arrival."""
+        while self._in_transit:
+            yield heappop(self._in_transit)[2]
 
     def _carry(self, now: float, sender: int, datagram: bytes, number: int) -> None:
         faults, random = self._faults, self._random
@@ -96,7 +96,7 @@ class Proxy:
             address = random.randrange(self._senders)
         self._ticket += 1
         unharmed = arrived == datagram and address == sender
-        heappush(self._on_the_way, (at, self._ticket, Arrival(at, address, arrived, number, unharmed)))
+        heappush(self._in_transit, (at, self._ticket, Arrival(at, address, arrived, number, unharmed)))
 
     def _late(self, most: float) -> float:
         return self._random.randrange(round(most / TICK)) * TICK

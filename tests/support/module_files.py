@@ -1,4 +1,4 @@
-"""Files of output modules: written, loaded, and what the loader said of them."""
+"""Writes files of output modules, and describes the loader's results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from textwrap import dedent
 
 import pytest
 
-from netconsd.outputs.loader import ModuleError, ModuleSetting, Selection, load
+from netconsd.outputs.loader import ModuleError, Selection, load
+from netconsd.outputs.setting_types import ModuleSetting
 
 Write = Callable[..., Path]
 
@@ -42,7 +43,7 @@ def stop(): ...
 
 @contextmanager
 def written(directory: Path) -> Iterator[Write]:
-    """What writes files of modules below a directory; at the end, what was imported of them is forgotten."""
+    """A function that writes files of modules into a directory; their imports are removed at the end."""
     before = set(sys.modules)
 
     def write(name: str, text: str) -> Path:
@@ -58,7 +59,7 @@ def written(directory: Path) -> Iterator[Write]:
 
 
 def with_settings(*parameters: str, body: str = "") -> str:
-    """A module whose constructor has these parameters, and keeps their values in ``settings``."""
+    """The source of a module whose constructor has these parameters and keeps their values in ``settings``."""
     return (
         HEAD
         + "import typing\n@implementer(IOutputModule)\nclass Output:"
@@ -69,12 +70,12 @@ def with_settings(*parameters: str, body: str = "") -> str:
 
 
 def text(value: str, key: str = "x.y") -> ModuleSetting:
-    """A setting as ``--set`` gives it."""
+    """A setting as from ``--set``."""
     return ModuleSetting(value, f"--set {key}", Path("/base"), typed=False)
 
 
 def toml(value: object, origin: str = "netconsd.toml:3: [module.x] y") -> ModuleSetting:
-    """A setting as a file gives it."""
+    """A setting as from a TOML file."""
     return ModuleSetting(value, origin, Path("/base"))
 
 
@@ -84,12 +85,12 @@ def names(selection: Selection) -> list[str]:
 
 
 def skipped(selection: Selection) -> dict[str, str]:
-    """The reasons of those that do not, by name."""
+    """The reasons of the skipped modules by name."""
     return {skip.name: skip.reason for skip in selection.skipped}
 
 
 def refusal(*specs: str | Path, settings: dict[str, dict[str, ModuleSetting]] | None = None) -> str:
-    """Load what cannot be loaded, and return the text for the user."""
+    """The text of the ModuleError of ``load``, which leaves no import."""
     before = set(sys.modules)
     with pytest.raises(ModuleError) as caught:
         load(specs, settings or {})
@@ -98,5 +99,5 @@ def refusal(*specs: str | Path, settings: dict[str, dict[str, ModuleSetting]] | 
 
 
 def line_of(path: Path, part: str) -> int:
-    """The number of the line that has some text."""
+    """The number of the first line that contains ``part``."""
     return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if part in line)

@@ -1,4 +1,4 @@
-"""A lane without a thread of its own, and without waiting: for the tests of lanes."""
+"""A lane that runs in the test's thread, with a scripted queue and clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
 from netconsd.testing import extended, legacy, source
 
-# Seconds that a test waits for another thread at most.
+# The most seconds that a test waits for another thread.
 PATIENCE = 5.0
 
 ALICE = source("192.0.2.1").key
@@ -19,7 +19,7 @@ BOB = source("192.0.2.2").key
 
 
 class SameThread:
-    """In place of a thread: runs when it is started, before ``start`` returns."""
+    """Replaces a thread: runs its target within ``start``."""
 
     def __init__(self, *, target: Callable[..., None], args: tuple[Any, ...], name: str, daemon: bool) -> None:
         self._target = target
@@ -32,7 +32,7 @@ class SameThread:
 
 
 class Delivered:
-    """What a lane delivered: (worker, text) in order, and how many messages each call had."""
+    """Keeps the delivered messages, and the worker and number of messages of each call."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -52,12 +52,12 @@ class Delivered:
 def lane_with(
     deliver: Callable[[int, list[Message]], object], *, clock: Callable[[], float] = lambda: 0.0, **settings: Any
 ) -> Lane:
-    """Lane 3 of one, whose thread is this one."""
+    """A lane with number 3 and the settings of a single worker, which runs in the caller's thread."""
     return Lane(3, deliver, Settings(**{"workers": 1, **settings}), clock=clock, thread=SameThread)
 
 
 def run(lane: Lane, finished: Callable[[], object] = lambda: None) -> None:
-    """Stop the lane, then let it do what it does until then."""
+    """Stop the lane, then run it to its end."""
     lane.stop()
     lane.start(finished)
 
@@ -68,19 +68,19 @@ def put(lane: Lane, *datagrams: bytes, sender: bytes = ALICE, received_at: float
 
 
 def records(numbers: Iterable[int]) -> list[bytes]:
-    """Datagrams with these sequence numbers, which are their texts, too."""
+    """Extended datagrams whose texts are their sequence numbers."""
     return [extended(str(number), seq=number) for number in numbers]
 
 
 def lines(numbers: Iterable[int]) -> list[bytes]:
-    """Legacy datagrams of a line each."""
+    """Legacy datagrams of one line each."""
     return [legacy(str(number)) for number in numbers]
 
 
 class Scripted:
-    """In place of the queue and the clock: what was put in comes out, and nobody waits.
+    """Replaces the queue and the clock: ``get`` returns the next item without waiting.
 
-    Where :attr:`NOTHING` was put, nothing comes until the time that the lane asked for is over.
+    For the item :attr:`NOTHING`, ``get`` advances the clock by the timeout and raises ``queue.Empty``.
     """
 
     NOTHING = "nothing"
@@ -88,7 +88,7 @@ class Scripted:
     def __init__(self) -> None:
         self.now = 0.0
         self.items: list[Any] = []
-        #: How long the lane was ready to wait, each time; None is for ever.
+        #: The timeout of each ``get``; None is without a limit.
         self.timeouts: list[float | None] = []
 
     def put(self, item: Any) -> None:
@@ -98,7 +98,7 @@ class Scripted:
         self.timeouts.append(timeout)
         item = self.items.pop(0)
         if item is self.NOTHING:
-            assert timeout is not None, "the lane would wait for ever"
+            assert timeout is not None, "the lane would wait without a limit"
             self.now += timeout
             raise queue.Empty
         return item
