@@ -154,7 +154,7 @@ class Snapshot:
         Call it when no worker has anything to do. A worker that the stop did not end, because a module does not return,
         is left out.
         """
-        parts = ("dropped_bad_address", "dropped_not_allowed", "dropped_no_memory", "queued", "dropped_queue_full")
+        parts = ("dropped_bad_address", "dropped_not_allowed", "dropped_read_error", "queued", "dropped_queue_full")
         received = {"received": self.received} | {part: self.total(part) for part in parts}
         lines = sum_mismatch("received", received, parts)
         idle = [worker for worker in self.workers if not self._is_busy(worker)]

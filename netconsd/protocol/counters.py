@@ -59,9 +59,9 @@ LISTENER_COUNTERS = (
         notable=True,
     ),
     Counter(
-        "dropped_no_memory",
+        "dropped_read_error",
         "Datagrams dropped after the read because of an exception, which is in the log.",
-        "dropped_no_memory_datagrams",
+        "dropped_read_error_datagrams",
         notable=True,
     ),
     Counter("dropped_bytes", "Bytes in the datagrams that the listener dropped.", "dropped_bytes"),
@@ -255,7 +255,7 @@ class ListenerCounters:
     truncated: int = 0
     dropped_bad_address: int = 0
     dropped_not_allowed: int = 0
-    dropped_no_memory: int = 0
+    dropped_read_error: int = 0
     dropped_bytes: int = 0
     read_errors: int = 0
 

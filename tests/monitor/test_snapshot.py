@@ -98,7 +98,7 @@ def drained() -> Daemon:
             [
                 (
                     "received 2 is not dropped_bad_address + dropped_not_allowed + "
-                    "dropped_no_memory + queued + dropped_queue_full 3"
+                    "dropped_read_error + queued + dropped_queue_full 3"
                 ),
                 "worker 0: queued 3 is not datagrams + dropped_error 2",
             ],
@@ -108,7 +108,7 @@ def drained() -> Daemon:
             [
                 (
                     "received 2 is not dropped_bad_address + dropped_not_allowed + "
-                    "dropped_no_memory + queued + dropped_queue_full 3"
+                    "dropped_read_error + queued + dropped_queue_full 3"
                 )
             ],
         ),
@@ -152,7 +152,7 @@ def test_a_wrong_counter_is_an_inconsistency(counter: str, lines: list[str]) -> 
     assert snapshot.inconsistencies() == lines
 
 
-@pytest.mark.parametrize("outcome", ["dropped_bad_address", "dropped_not_allowed", "dropped_no_memory"])
+@pytest.mark.parametrize("outcome", ["dropped_bad_address", "dropped_not_allowed", "dropped_read_error"])
 def test_datagrams_that_a_listener_drops_are_in_the_sums(outcome: str) -> None:
     """A datagram that no worker gets is counted under one of three reasons, with its bytes."""
     daemon = drained()
@@ -191,7 +191,7 @@ def test_a_busy_worker_is_left_out_of_the_sums() -> None:
     assert daemon.take().inconsistencies() == [
         (
             "received 2 is not dropped_bad_address + dropped_not_allowed + "
-            "dropped_no_memory + queued + dropped_queue_full 1"
+            "dropped_read_error + queued + dropped_queue_full 1"
         )
     ]
 
