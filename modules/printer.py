@@ -1,12 +1,12 @@
-"""Prints messages to the standard output, for people who watch.
+"""Prints messages to the standard output.
 
-A message in the format for persons, which is the default::
+A message in the format ``person``, which is the default::
 
     11-22 15:04:05.123 192.0.2.7         [   12.345678] warn   [3 lost before] [T123] eth0: link is down
 
-that is local time of receipt, sender, the sender's uptime, level, marks (see :func:`netconsd.rendering.marks`), caller
-(the task or processor that logged it, where the sender says so), text.
-The further lines of a text stand below its first, so that at the left there is nothing but times of receipt.
+The columns are the local time of receipt, the sender, the sender's uptime, the level, marks (see
+:func:`netconsd.rendering.marks`), the caller (the task or processor that logged the message, if known) and the text.
+Further lines of a text are indented, so that a sender cannot forge the line of another message.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from netconsd.interfaces import IBatchOutputModule
 from netconsd.protocol.message import Message
 from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
 
-# Up to 115 days of uptime, and every IPv4 address. A longer address widens the column for good.
+# Up to 115 days of uptime, and every IPv4 address. A longer address widens its column permanently.
 UPTIME_WIDTH: Final = 16
 ADDRESS_WIDTH: Final = 15
 LEVEL_WIDTH: Final = 6
 
-# SGR parameters (ECMA-48). None for info: what is normal looks normal.
+# SGR parameters (ECMA-48). None for info, the normal level.
 LEVEL_COLORS: Final = ("1;97;41", "1;97;41", "1;31", "31", "33", "1", "", "2")
 MARK_COLOR: Final = "1;35"
 HEAD_COLOR: Final = "2"
@@ -38,7 +38,7 @@ HEAD_COLOR: Final = "2"
 
 @implementer(IBatchOutputModule)
 class Printer:
-    """Writes each batch at once; what cannot be written is raised to the daemon, which counts it."""
+    """Writes each batch in one system call. A write error is raised, and the daemon counts the messages."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Printer:
         color: Literal["auto", "always", "never"] = "auto",
     ) -> None:
         """
-        :param format: ``person`` for people, ``netconsd`` for the lines of the C daemon's printer.
-        :param color: whether the format for persons shows levels in colour; ``auto``: if the output is a terminal
-            and the environment does not set ``NO_COLOR`` (https://no-color.org).
+        :param format: ``person``, or ``netconsd`` for the lines of the C daemon's printer.
+        :param color: whether the format ``person`` shows levels in colour; ``auto``: if the output is a terminal and
+            the environment does not set ``NO_COLOR`` (https://no-color.org).
         """
         self._format = format
         self._color = color
@@ -61,11 +61,11 @@ class Printer:
         self._colored = False
 
     def start(self, worker_count: int) -> None:
-        """Find the standard output; without one, say so and print nothing."""
-        # Not sys.stdout: under twistd that is the log.
+        """Find the standard output; without one, log a warning and print nothing."""
+        # Not sys.stdout, because under twistd that is the log.
         stream = sys.__stdout__
         if stream is None:
-            Log("netconsd.printer").warn("printer: this process has no standard output, nothing will be printed")
+            Log("netconsd.printer").warn("printer: nothing is printed, because this process has no standard output")
             return
         self._fd = stream.fileno()
         self._encoding = stream.encoding
@@ -74,7 +74,7 @@ class Printer:
         )
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
-        """Print the messages, none of another worker between them.
+        """Print the messages, without messages of another worker between them.
 
         :raises OSError: if the output is closed or cannot be written.
         """
@@ -88,13 +88,13 @@ class Printer:
                 data = data[os.write(self._fd, data) :]
 
     def stop(self) -> None:
-        """Nothing is held back, and the standard output is not ours to close."""
+        """Do nothing: no message is buffered, and the standard output stays open."""
 
     def _person(self, message: Message) -> str:
-        """The message for persons: one line, or more if its text has more; no newline at the end."""
+        """Return the message in the format ``person``: a line per line of its text, without the last newline."""
         address = message.source.address
         if len(address) > self._address_width:
-            # Workers may do this at once; then a line is a few columns off.
+            # Two workers may do this at once; then one line is a few columns off.
             self._address_width = len(address)
         head = f"{self._time(message.received_at)} {address:<{self._address_width}} "
         head += f"{uptime(message.ts_usec):>{UPTIME_WIDTH}} "
@@ -116,11 +116,11 @@ class Printer:
         return f"\x1b[{color}m{text}\x1b[m" if self._colored and color and text else text
 
     def _time(self, received_at: float) -> str:
-        """Local time in milliseconds."""
+        """Return the local time with milliseconds."""
         second, millis = divmod(int(received_at * 1000), 1000)
-        known, text = self._second
-        if known != second:
+        cached_second, text = self._second
+        if cached_second != second:
             text = time.strftime("%m-%d %H:%M:%S", time.localtime(second))
-            # One assignment of both: other workers use it at once.
+            # One assignment of both, because other workers read them at the same time.
             self._second = second, text
         return f"{text}.{millis:03d}"

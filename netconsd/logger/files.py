@@ -1,7 +1,4 @@
-"""The open files of a log, one per name: bounded, opened anew when they are gone, renamed when they are full.
-
-For one thread at a time; several may have files in one directory.
-"""
+"""The open files of a log: bounded in number, reopened after they vanished, rotated when they are full."""
 
 from __future__ import annotations
 
@@ -15,33 +12,34 @@ from twisted.logger import Logger
 
 from netconsd.logger.lines import log_lines
 from netconsd.protocol.message import Message
+from netconsd.protocol.plural import plural
 
 __all__ = ["LogFiles"]
 
-# Reading is for the last byte only: a line that an earlier write left unfinished has to be ended.
+# Read access is for the last byte: a line that an earlier write left unfinished has to be ended.
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o750
-# A trouble is over when it has cost nothing for so many seconds. A disk that is nearly full fails now and then; said
-# each time, that would fill what is left of it.
-QUIET: Final = 10.0
-# How often, in seconds, is seen whether a file is still there: asking before each write cost a quarter of the writing.
-CHECK: Final = 1.0
+# Seconds without a failure until the failure counts as over. A nearly full disk fails now and then; a log line for each
+# time would fill the rest of it.
+FAILURE_SECONDS: Final = 10.0
+# Seconds between two checks whether a file still exists: a check before each write cost a quarter of the write.
+CHECK_SECONDS: Final = 1.0
 
 log = Logger("netconsd.logger")
 
 
-class _Trouble:
-    """A kind of failure that goes on."""
+class _Failure:
+    """Repeated failures of one action with one errno."""
 
-    def __init__(self, words: str) -> None:
-        self.words = words
-        self.lost = 0
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.dropped = 0
         self.last = 0.0
 
 
 class _File:
-    """One that is open."""
+    """An open file."""
 
     __slots__ = ("checked", "fd")
 
@@ -51,23 +49,24 @@ class _File:
 
 
 class LogFiles:
-    """The open files of one worker. All is called in its thread, ``stop`` after it has ended.
+    """The open files of one worker, for its thread; ``stop`` is called after that thread has ended.
 
-    What cannot be written is lost, counted, and said once per kind of trouble; it touches no other file.
+    Lines that cannot be written are dropped and counted, the failure is logged once per kind, and other files are not
+    affected. Several workers may have files in one directory.
     """
 
     def __init__(
         self, directory: str, limit: int, rotate_bytes: int, rotate_keep: int, generation: int, rotating: threading.Lock
     ) -> None:
         """
-        :param limit: how many files are open at a time.
-        :param rotate_bytes: at which size a file is renamed; 0: never.
-        :param rotate_keep: how many of the renamed are kept.
+        :param limit: open files at a time.
+        :param rotate_bytes: the size at which a file is renamed; 0 for never.
+        :param rotate_keep: how many renamed files are kept.
         :param generation: see :meth:`begin`.
         :param rotating: held while files are renamed; one for all workers.
         """
-        #: How many lines could not be written.
-        self.lost_lines = 0
+        #: Lines that could not be written; any thread.
+        self.dropped = 0
         self._directory = directory
         self._limit = limit
         self._rotate_bytes = rotate_bytes
@@ -75,51 +74,51 @@ class LogFiles:
         self._generation = generation
         self._rotating = rotating
         self._now = 0.0
-        # By name, the one used longest ago first, to a second. Bounded: senders are as many as somebody forges,
-        # descriptors are not.
+        # By name, the least recently used one first, to a second. Bounded, because an attacker can forge any number of
+        # senders, and descriptors run out.
         self._open: dict[str, _File] = {}
-        # By what failed and its errno, so it is as many as there are kinds of errors.
-        self._troubles: dict[tuple[str, int | None], _Trouble] = {}
+        # By action and errno, so the kinds of errors bound its size.
+        self._failures: dict[tuple[str, int | None], _Failure] = {}
 
     def begin(self, generation: int, now: float) -> None:
-        """Note the time of a batch; open files anew if the generation has changed."""
+        """Set the time of a batch; reopen all files if the generation has changed."""
         self._now = now
         if generation != self._generation:
             self._generation = generation
             self._close_all()
-        if self._troubles:
-            self._settle()
+        if self._failures:
+            self._end_failures()
 
     def append(self, name: str, messages: list[Message]) -> None:
-        """Write the messages to the file, in one call to the system unless that takes only a part of them."""
+        """Write the messages to the file, in one system call unless the system writes only a part."""
         data = log_lines(messages)
-        done = 0
+        written = 0
         try:
             fd = self._ready(name, len(data))
-            done = os.write(fd, data)
-            while done < len(data):
-                done += os.write(fd, data[done:])
+            written = os.write(fd, data)
+            while written < len(data):
+                written += os.write(fd, data[written:])
         except OSError as error:
-            # Opened anew for the next batch, which finds out whether a line was left unfinished.
+            # The next batch reopens the file, and ends a line that was left unfinished.
             self._close(name)
-            lost = len(messages) - data.count(b"\n", 0, done)
-            self.lost_lines += lost
-            self._note("write", name, error, lost)
+            dropped = len(messages) - data.count(b"\n", 0, written)
+            self.dropped += dropped
+            self._note("write", name, error, dropped)
 
     def stop(self) -> None:
-        """Close all files and say what has not been said."""
+        """Close all files; log the lines dropped by failures that are not over."""
         self._close_all()
-        for trouble in self._troubles.values():
-            log.warn("logger: {words}: {lost} lines were lost", words=trouble.words, lost=trouble.lost)
-        self._troubles.clear()
+        for failure in self._failures.values():
+            log.warn("logger: {count} dropped: {text}", count=plural(failure.dropped, "line"), text=failure.text)
+        self._failures.clear()
 
     def _ready(self, name: str, size: int) -> int:
-        """Return the descriptor of a file that was in the directory lately, and has room for so many bytes."""
+        """Return the descriptor of a file that existed within the last second and has room for ``size`` bytes."""
         file = self._open.get(name)
         if file is None:
             file = self._open_file(name)
-        # A clock that was set back is no reason not to look.
-        if -CHECK < self._now - file.checked < CHECK and not self._rotate_bytes:
+        # A clock that was set back also causes a check.
+        if -CHECK_SECONDS < self._now - file.checked < CHECK_SECONDS and not self._rotate_bytes:
             return file.fd
         file.checked = self._now
         self._open[name] = self._open.pop(name)
@@ -143,7 +142,7 @@ class LogFiles:
             os.makedirs(self._directory, DIRECTORY_MODE, exist_ok=True)
             fd = os.open(path, FLAGS, FILE_MODE)
         except OSError as error:
-            # Too many files are open in the process, or in the system: go on with fewer.
+            # Too many files are open in the process or in the system: continue with one fewer.
             if error.errno not in (EMFILE, ENFILE) or not self._open:
                 raise
             self._close_oldest()
@@ -155,23 +154,20 @@ class LogFiles:
         return file
 
     def _rotated(self, name: str, stat: os.stat_result) -> bool:
-        """Rename the file, and those that were renamed before; if that fails, say so and go on with the file."""
-        with self._rotating:
-            return self._renamed(name, stat)
-
-    def _renamed(self, name: str, stat: os.stat_result) -> bool:
+        """Rename the file and the older ones; return False, and log the failure, if that is not possible."""
         path = f"{self._directory}/{name}"
         current = None
         try:
-            # Two addresses of one host may be with two workers, which share its file: the other one was here first.
-            with suppress(FileNotFoundError):
-                current = os.stat(path)
-            if current is None or not os.path.samestat(current, stat):
-                return True
-            for number in range(self._rotate_keep, 0, -1):
-                # There may be fewer by now, and somebody may have moved the file itself.
+            with self._rotating:
+                # Two addresses of a host may be with two workers, which share its file: the other may have renamed it.
                 with suppress(FileNotFoundError):
-                    os.replace(f"{path}.{number - 1}" if number > 1 else path, f"{path}.{number}")
+                    current = os.stat(path)
+                if current is None or not os.path.samestat(current, stat):
+                    return True
+                for number in range(self._rotate_keep, 0, -1):
+                    # There may be fewer files yet, and an administrator may have moved the file itself.
+                    with suppress(FileNotFoundError):
+                        os.replace(f"{path}.{number - 1}" if number > 1 else path, f"{path}.{number}")
         except OSError as error:
             self._note("rotate", name, error, 0)
             return False
@@ -190,28 +186,28 @@ class LogFiles:
             try:
                 os.close(file.fd)
             except OSError as error:
-                # Network file systems tell here what they could not write.
+                # Network file systems report failed writes here.
                 self._note("close", name, error, 0)
 
-    def _note(self, action: str, name: str, error: OSError, lost: int) -> None:
-        """Count what was lost to a trouble; say it if it is new."""
-        trouble = self._troubles.get((action, error.errno))
-        if trouble is None:
-            words = f"cannot {action} {self._directory}/{name}: {error.strerror}"
-            trouble = self._troubles[action, error.errno] = _Trouble(words)
-            log.error("logger: {words}; this is said once, and at its end how many lines it cost", words=words)
-        trouble.lost += lost
-        trouble.last = self._now
+    def _note(self, action: str, name: str, error: OSError, dropped: int) -> None:
+        """Count the lines dropped by a failure; log the failure if it is new."""
+        failure = self._failures.get((action, error.errno))
+        if failure is None:
+            text = f"cannot {action} {self._directory}/{name}: {error.strerror}"
+            failure = self._failures[action, error.errno] = _Failure(text)
+            log.error("logger: {text} (logged once; the dropped lines are logged when this is over)", text=text)
+        failure.dropped += dropped
+        failure.last = self._now
 
-    def _settle(self) -> None:
-        """Say which troubles are over."""
-        for key, trouble in list(self._troubles.items()):
-            # A clock that was set back ends it as well, rather than never.
-            if abs(self._now - trouble.last) >= QUIET:
-                del self._troubles[key]
+    def _end_failures(self) -> None:
+        """Log and forget the failures that are over."""
+        for key, failure in list(self._failures.items()):
+            # A clock that was set back also ends a failure; otherwise it might never end.
+            if abs(self._now - failure.last) >= FAILURE_SECONDS:
+                del self._failures[key]
                 log.info(
-                    "logger: over for {quiet:.0f} s: {words}; {lost} lines were lost",
-                    quiet=QUIET,
-                    words=trouble.words,
-                    lost=trouble.lost,
+                    "logger: over for {seconds:.0f} s: {text}; {count} dropped",
+                    seconds=FAILURE_SECONDS,
+                    text=failure.text,
+                    count=plural(failure.dropped, "line"),
                 )

@@ -1,79 +1,142 @@
-"""What the logger does with messages before it writes them: it drops those that match a pattern, and counts."""
+"""Drops the messages that match a pattern, counts messages, and logs the counts each minute."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from netconsd.logger.patterns import Patterns, read
-from netconsd.logger.statistics import INTERVAL, LineTally, Report
 from netconsd.protocol.message import Message
+from netconsd.protocol.plural import plural
 
-__all__ = ["Intake"]
+__all__ = ["HOSTS_LIMIT", "INTERVAL", "Filter"]
+
+#: Seconds between two lines of statistics, as in the C daemon's logger.
+INTERVAL: Final = 60.0
+#: Hosts that a worker counts in an interval, in 6 MB at most: an attacker can forge an address per datagram.
+HOSTS_LIMIT: Final = 65536
+
+log = Logger("netconsd.logger")
 
 
-class Intake:
-    """Drops and counts messages. ``admitted`` is for the threads of the workers, all else for the reactor's."""
+class _Counts:
+    """The counts of one worker. Its thread adds, any thread reads, the reactor's thread replaces ``hosts``."""
+
+    __slots__ = ("dropped", "hosts", "received")
+
+    def __init__(self) -> None:
+        #: Messages, including the dropped ones; 0 without statistics.
+        self.received = 0
+        #: Messages that matched a pattern.
+        self.dropped = 0
+        #: The addresses of the senders of the current interval, 16 bytes each.
+        self.hosts: set[bytes] = set()
+
+
+class Filter:
+    """Drops and counts messages. ``kept`` is for the threads of the workers, the rest for the reactor's thread."""
 
     def __init__(
-        self, ignore: Path | None, statistics: bool, *, lost: Callable[[], int], worker_count: int, reactor: Any
+        self,
+        ignore: Path | None,
+        statistics: bool,
+        *,
+        dropped_by_error: Callable[[], int],
+        worker_count: int,
+        reactor: Any,
     ) -> None:
         """
         :param ignore: the file of patterns.
-        :param statistics: whether a line about what came in is logged each minute.
-        :param lost: tells how many lines could not be written so far.
-        :param reactor: keeps the time.
+        :param statistics: whether the counts are logged each minute.
+        :param dropped_by_error: returns how many lines could not be written so far.
+        :param reactor: the clock of the minutes.
         :raises OSError: if the file cannot be read.
-        :raises ValueError: if something in it is wrong.
+        :raises ValueError: if a line of the file is malformed.
         :raises ModuleNotFoundError: if there is a file and no google-re2.
         """
-        self._log = Logger("netconsd.logger")
         self._ignore = ignore
         self._statistics = statistics
+        self._dropped_by_error = dropped_by_error
         self._reactor = reactor
-        self._tallies = [LineTally() for _ in range(worker_count)]
-        self._report = Report(self._tallies, lost, reactor.seconds())
-        self._minutes = LoopingCall(self._tell)
-        self._minutes.clock = reactor
+        self._counts = [_Counts() for _ in range(worker_count)]
         self._patterns: Patterns | None = None
         self.reload()
+        self._logged_at: float = reactor.seconds()
+        self._logged = (0, 0, 0)
+        self._minutes = LoopingCall(self._log_statistics)
+        self._minutes.clock = reactor
         if statistics:
             self._minutes.start(INTERVAL, now=False)
 
     @property
     def dropped(self) -> int:
-        """How many messages matched a pattern; read it in any thread."""
-        return sum(counters.dropped for counters in self._tallies)
+        """Messages that matched a pattern since the start; any thread."""
+        return sum(counts.dropped for counts in self._counts)
 
     def reload(self) -> None:
-        """Read the patterns; if that fails, as in the constructor, those read before stay."""
+        """Read the patterns; an error, as in the constructor, leaves the previous patterns in use."""
         if self._ignore is not None:
             self._patterns = read(str(self._ignore))
-            self._log.info("logger: {count} patterns from {path}", count=self._patterns.count, path=self._ignore)
+            log.info("logger: {count} from {path}", count=plural(self._patterns.count, "pattern"), path=self._ignore)
 
-    def admitted(self, worker: int, messages: Sequence[Message]) -> Sequence[Message]:
-        """Return the messages that match no pattern, in order."""
-        counters = self._tallies[worker]
+    def kept(self, worker: int, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the messages that match no pattern, in order; count all of them."""
+        counts = self._counts[worker]
         if self._statistics:
-            counters.note(messages)
-        # Looked up once: the reactor's thread may replace them meanwhile.
+            counts.received += len(messages)
+            hosts = counts.hosts
+            # By identity, because most messages of a batch share their sources.
+            for source in {id(message.source): message.source for message in messages}.values():
+                if len(hosts) < HOSTS_LIMIT:
+                    hosts.add(source.packed)
+        # Read once: the reactor's thread may replace the patterns meanwhile.
         patterns = self._patterns
         if patterns is None:
             return messages
         kept = patterns.kept(messages)
-        counters.dropped += len(messages) - len(kept)
+        counts.dropped += len(messages) - len(kept)
         return kept
 
     def stop(self) -> None:
-        """Say what was dropped in all, and say nothing more."""
+        """End the statistics and log how many lines were dropped."""
         if self._minutes.running:
             self._minutes.stop()
         if self.dropped:
-            self._log.info("logger: {count} lines matched a pattern and were dropped", count=self.dropped)
+            log.info("logger: {count} dropped by a pattern", count=plural(self.dropped, "line"))
 
-    def _tell(self) -> None:
-        self._log.info("logger: {line}", line=self._report.line(self._reactor.seconds()))
+    def _log_statistics(self) -> None:
+        now = self._reactor.seconds()
+        sums = (sum(counts.received for counts in self._counts), self.dropped, self._dropped_by_error())
+        received, by_pattern, by_error = (new - old for new, old in zip(sums, self._logged, strict=True))
+        seconds = now - self._logged_at
+        self._logged_at, self._logged = now, sums
+        log.info(
+            "logger: in {seconds:.0f} s: {received} from {hosts} ({rate:.1f} per second), {by_pattern} dropped by a "
+            "pattern, {by_error} by a write error; since the start: {all_received}, {all_by_pattern} dropped by a "
+            "pattern, {all_by_error} by a write error",
+            seconds=seconds,
+            received=plural(received, "message"),
+            hosts=self._take_hosts(),
+            # Twisted's clock is the wall clock unless the daemon replaced it, so it can be set back.
+            rate=received / seconds if seconds > 0 else 0.0,
+            by_pattern=by_pattern,
+            by_error=by_error,
+            all_received=plural(sums[0], "message"),
+            all_by_pattern=sums[1],
+            all_by_error=sums[2],
+        )
+
+    def _take_hosts(self) -> str:
+        """Return the number of hosts of the interval, and begin the next interval."""
+        count = 0
+        full = False
+        for counts in self._counts:
+            # The worker may add to the old set once more: that host is counted with its next message.
+            hosts, counts.hosts = counts.hosts, set()
+            count += len(hosts)
+            full = full or len(hosts) >= HOSTS_LIMIT
+        return f"{count} or more hosts" if full else plural(count, "host")

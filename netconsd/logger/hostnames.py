@@ -1,4 +1,4 @@
-"""Names for senders: from a file of the administrator's, and from DNS, of which what came last is remembered."""
+"""Host names of addresses: the parser of a file like hosts(5), and a cache of the names from DNS."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Final, NamedTuple
 from netconsd.logger.template import HOST_LIMIT, host_name
 from netconsd.rendering import printable
 
-__all__ = ["CACHE_LIMIT", "Found", "HostNames", "HostsError", "parse_hosts"]
+__all__ = ["CACHE_LIMIT", "DnsName", "HostsError", "NameCache", "parse_hosts"]
 
-#: Addresses remembered over all workers; beyond, the one that was used longest ago is forgotten. Some 20 MB: who
-#: forges addresses makes us ask for each.
+#: Cached addresses over all workers, some 20 MB; beyond, the least recently used one is forgotten. Each forged address
+#: takes an entry.
 CACHE_LIMIT: Final = 65536
-# Questions of a worker that are not answered yet. What a flood of new addresses asks beyond is asked later, with
-# further messages of those senders; the names of known senders stay.
-ASKED_LIMIT: Final = 128
-# Seconds until we ask again when no answer came. Meanwhile the last name stays.
+# Unanswered lookups of a worker. Beyond, a flood of new addresses starts no lookups; a later message of the sender
+# does. Names in the cache stay.
+LOOKUPS_LIMIT: Final = 128
+# Seconds until the next lookup after one without an answer. The previous name stays in use.
 RETRY: Final = 60.0
 
 
 class HostsError(ValueError):
-    """A file of hosts that cannot be used: ``str()`` begins with the file and the line, and is for the user."""
+    """A malformed hosts file: ``str()`` begins with the file and the line, and is for the user."""
 
 
 def parse_hosts(text: str, path: str) -> dict[str, str]:
-    """Read the format of hosts(5): an address and a name per line, ``#`` begins a comment; aliases are not used.
+    """Read the format of hosts(5): an address and a name per line, ``#`` begins a comment, aliases are ignored.
 
     :param path: for the texts of errors.
-    :returns: names by address, as :attr:`netconsd.message.Source.address` writes them; the first line of an address
+    :returns: names by address, as :attr:`netconsd.message.Source.address` writes it; the first line of an address
         counts.
-    :raises HostsError: for a line that has not both, or a name that cannot stand in the name of a file.
+    :raises HostsError: for a line without an address and a name, or with a name that is not safe as a file name.
     """
     names: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -57,82 +57,82 @@ def parse_hosts(text: str, path: str) -> dict[str, str]:
     return names
 
 
-class Found(NamedTuple):
-    """What DNS says about an address."""
+class DnsName(NamedTuple):
+    """The answer of DNS for an address."""
 
     name: str | None
-    """Its name, checked and safe (:func:`netconsd.logger.template.host_name`); None: it has none."""
+    """The name, verified and safe (:func:`netconsd.logger.template.host_name`); None if the address has none."""
     seconds: float
-    """How long that is true."""
+    """How long the answer is valid."""
 
 
 class _Entry:
-    __slots__ = ("asking", "due", "name")
+    __slots__ = ("due", "name", "pending")
 
     def __init__(self, due: float) -> None:
         self.name: str | None = None
-        #: When to ask again.
+        #: When the next lookup is due.
         self.due = due
-        self.asking = True
+        self.pending = True
 
 
-class HostNames:
-    """The names of one worker's senders, at once: what is not known yet is the address, and is asked for.
+class NameCache:
+    """The names of one worker's senders, without waiting: an address without a cached name is looked up meanwhile.
 
-    For the worker's thread, but for :meth:`answered`.
+    For the worker's thread, except :meth:`answered`.
     """
 
-    def __init__(self, ask: Callable[[str, Callable[[str, Found | None], None]], object], limit: int) -> None:
+    def __init__(self, look_up: Callable[[str, Callable[[str, DnsName | None], None]], object], limit: int) -> None:
         """
-        :param ask: called with an address and :meth:`answered`, which it calls exactly once, sooner or later.
-        :param limit: how many addresses are remembered.
+        :param look_up: called with an address and :meth:`answered`, which it must call exactly once.
+        :param limit: addresses in the cache.
         """
-        self._ask = ask
+        self._look_up = look_up
         self._limit = limit
-        # The one used longest ago first.
+        # The least recently used one first.
         self._entries: dict[str, _Entry] = {}
-        self._asked = 0
-        self._answers: deque[tuple[str, Found | None]] = deque()
+        self._pending = 0
+        self._answers: deque[tuple[str, DnsName | None]] = deque()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def answered(self, address: str, found: Found | None) -> None:
-        """Take an answer, in any thread; None: nobody knows, for now."""
-        self._answers.append((address, found))
+    def answered(self, address: str, answer: DnsName | None) -> None:
+        """Store the answer for :meth:`begin`; None if no server answered. Any thread."""
+        self._answers.append((address, answer))
 
     def begin(self, now: float) -> None:
-        """Let the answers that came be true from here on, which is between two batches.
+        """Use the stored answers from here on; called between two batches.
 
-        :param now: time in seconds, of any clock.
+        :param now: seconds of any clock.
         """
         while self._answers:
-            address, found = self._answers.popleft()
-            self._asked -= 1
+            address, answer = self._answers.popleft()
+            self._pending -= 1
             entry = self._entries.get(address)
             if entry is None:
                 continue
-            entry.asking = False
-            entry.due = now + (RETRY if found is None else found.seconds)
-            if found is not None:
-                entry.name = found.name
+            entry.pending = False
+            entry.due = now + (RETRY if answer is None else answer.seconds)
+            if answer is not None:
+                entry.name = answer.name
 
     def name(self, address: str, now: float) -> str:
-        """Return the name of an address, or the address; never waits."""
+        """Return the name of an address, or the address if no name is known."""
         entry = self._entries.pop(address, None)
         if entry is None:
-            if self._asked >= ASKED_LIMIT:
+            if self._pending >= LOOKUPS_LIMIT:
                 return address
             entry = _Entry(now)
-            self._question(address)
+            self._start_lookup(address)
             while len(self._entries) >= self._limit:
                 del self._entries[next(iter(self._entries))]
-        elif entry.due <= now and not entry.asking and self._asked < ASKED_LIMIT:
-            entry.asking = True
-            self._question(address)
+        elif entry.due <= now and not entry.pending and self._pending < LOOKUPS_LIMIT:
+            entry.pending = True
+            self._start_lookup(address)
         self._entries[address] = entry
         return entry.name or address
 
-    def _question(self, address: str) -> None:
-        self._asked += 1
-        self._ask(address, self.answered)
+    def _start_lookup(self, address: str) -> None:
+        self._pending += 1
+        self._look_up(address, self.answered)

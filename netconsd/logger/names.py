@@ -1,4 +1,4 @@
-"""The name of each sender, without ever waiting for it: the administrator's file first, then reverse DNS."""
+"""The name of each sender, without waiting for it: from the administrator's hosts file, then from reverse DNS."""
 
 from __future__ import annotations
 
@@ -8,88 +8,84 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from netconsd.logger.hostnames import CACHE_LIMIT, HostNames, HostsError, parse_hosts
+from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_hosts
 
 if TYPE_CHECKING:
     from netconsd.logger.reversedns import ReverseDns, Server
 
-__all__ = ["Naming"]
+__all__ = ["SenderNames"]
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
-class Naming:
-    """Gives names to senders; an address whose name is not known, or not yet, is its own name.
+class SenderNames:
+    """Returns a name for each sender: its host name if that is known, otherwise its address.
 
-    ``begin`` and ``name`` are for the threads of the workers, all else for the reactor's.
+    ``begin`` and ``name`` are for the threads of the workers, the rest for the reactor's thread.
     """
 
     def __init__(self, hosts: Path | None, reverse_dns: str | None, *, resolv_conf: Path = RESOLV_CONF) -> None:
         """
         :param hosts: a file in the format of hosts(5).
-        :param reverse_dns: ``system``, or a server; None: DNS is not asked.
-        :param resolv_conf: where ``system`` finds the servers.
-        :raises ValueError: if ``reverse_dns`` is neither, with a text that names it.
+        :param reverse_dns: ``system``, or a server; None for no DNS.
+        :param resolv_conf: the file in which ``system`` finds the servers.
+        :raises ValueError: if ``reverse_dns`` is malformed, with a text that names the setting.
         """
         self._hosts = hosts.absolute() if hosts else None
         self._server = None if reverse_dns in (None, "system") else _server(str(reverse_dns))
-        self._asks = reverse_dns is not None
+        self._uses_dns = reverse_dns is not None
         self._resolv_conf = resolv_conf
         self._static: dict[str, str] = {}
         self._dns: ReverseDns | None = None
-        self._names: list[HostNames] = []
+        self._caches: list[NameCache] = []
 
     def start(self, worker_count: int, reactor: Any) -> None:
-        """Read the file and get ready to ask.
+        """Read the files.
 
         :raises OSError: if a file cannot be read.
-        :raises HostsError: if a line in it is wrong.
+        :raises HostsError: if a line of the hosts file is malformed.
         """
         self._static = self._read_hosts()
-        self._names = []
-        if self._asks:
-            # Twisted's DNS costs some megabytes, for those who ask only.
+        self._caches = []
+        if self._uses_dns:
+            # Imported here, because Twisted's DNS takes some megabytes.
             from netconsd.logger.reversedns import ReverseDns
 
             self._dns = ReverseDns(self._servers(), reactor)
-            ask = partial(reactor.callFromThread, self._dns.ask)
-            self._names = [HostNames(ask, max(1, CACHE_LIMIT // worker_count)) for _ in range(worker_count)]
+            look_up = partial(reactor.callFromThread, self._dns.look_up)
+            self._caches = [NameCache(look_up, max(1, CACHE_LIMIT // worker_count)) for _ in range(worker_count)]
 
     def reload(self) -> None:
-        """Read the files again; if one of them is wrong, all stays as it was.
-
-        :raises OSError: as :meth:`start`.
-        :raises HostsError: as :meth:`start`.
-        """
+        """Read the files again; an error, as in :meth:`start`, leaves everything as it was."""
         self._static = self._read_hosts()
         if self._dns is not None:
             self._dns.servers = self._servers()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Cancel all lookups."""
         if self._dns is not None:
             self._dns.stop()
 
     @property
     def servers(self) -> Sequence[Server]:
-        """Who is asked; nobody before the start, or without DNS."""
+        """The DNS servers; empty before the start and without DNS."""
         return self._dns.servers if self._dns is not None else ()
 
     @property
-    def remembered(self) -> int:
-        """How many addresses are remembered, with their names or that they have none; read it in any thread."""
-        return sum(len(names) for names in self._names)
+    def cached(self) -> int:
+        """The number of addresses in the caches; any thread."""
+        return sum(map(len, self._caches))
 
     def begin(self, worker: int, now: float) -> None:
-        """Let names that were found be used from here on."""
-        if self._names:
-            self._names[worker].begin(now)
+        """Use the answers that arrived since the last batch."""
+        if self._caches:
+            self._caches[worker].begin(now)
 
     def name(self, worker: int, address: str, now: float) -> str:
-        """Return the name of an address as it may stand in the name of a file, or the address."""
+        """Return the name of an address, safe as a part of a file name, or the address."""
         name = self._static.get(address)
         if name is None:
-            name = self._names[worker].name(address, now) if self._names else address
+            name = self._caches[worker].name(address, now) if self._caches else address
         return name
 
     def _read_hosts(self) -> dict[str, str]:
@@ -113,7 +109,7 @@ class Naming:
 
 
 def _server(text: str) -> Server:
-    """Read an address, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``."""
+    """Parse an address, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``."""
     host, port = text, "53"
     if text.startswith("["):
         host, _, port = text[1:].partition("]:")

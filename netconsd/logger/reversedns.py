@@ -1,8 +1,8 @@
-"""Reverse DNS that can be believed: a name counts only if it leads back to the address (as RFC 8501 section 4 has it).
+"""Reverse DNS with verification: a name counts only if it resolves to the address again (RFC 8501 section 4).
 
-Whoever holds an address decides what its PTR record says, so he can claim any name; what A or AAAA records of that
-name say, he cannot decide. The codec is Twisted's, its resolver is not used: cancelled, it leaves timers behind, it
-logs each port that it opens and what strangers send there, and after a truncated answer it keeps a TCP connection.
+The holder of an address controls its PTR record and can claim any name, but does not control the A and AAAA records
+of that name. The codec is Twisted's. Twisted's resolver is not used: a cancelled lookup leaves timers behind, each
+opened port and each datagram of a stranger is logged, and a truncated answer leaves a TCP connection open.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.names import dns
 from zope.interface import implementer
 
-from netconsd.logger.hostnames import Found
+from netconsd.logger.hostnames import DnsName
 from netconsd.logger.template import host_name
 
 __all__ = ["ReverseDns", "nameservers"]
 
-# Seconds that each server has, in the first and in the second round.
+# Seconds to wait for each server, in the first and in the second round.
 ROUNDS: Final = (2.0, 4.0)
-# Lookups at a time, each with one socket; the others wait. As many as the workers' questions together
-# (hostnames.ASKED_LIMIT each) would be too many descriptors.
+# Lookups at a time, each with one socket; further ones are queued. The pending lookups of all workers together
+# (hostnames.LOOKUPS_LIMIT each) would need too many descriptors.
 AT_A_TIME: Final = 32
-# Names tried of an address that has several; a stranger's answer may have hundreds.
+# PTR records tried per address. A hostile answer may have hundreds.
 NAMES_TRIED: Final = 4
-# Seconds that an answer is believed, whatever its TTL: a zero must not make us ask with each batch, nor a stranger's
-# two billion make a name eternal.
+# Bounds of a TTL in seconds. A TTL of 0 would cause a lookup per batch, and one of 2**31 would keep a name for ever.
 LEAST_SECONDS: Final = 300.0
 MOST_SECONDS: Final = 86400.0
-# As glibc (MAXNS in resolv.h).
+# As in glibc (MAXNS in resolv.h).
 MOST_SERVERS: Final = 3
-# Without EDNS, which we do not ask for, an answer has 512 bytes at most (RFC 1035); some servers send more.
+# Without EDNS, which we do not request, an answer has 512 bytes at most (RFC 1035); some servers send more.
 MOST_BYTES: Final = 4096
 
 Server = tuple[str, int]
 
 
 def nameservers(resolv_conf: str) -> list[Server]:
-    """Read the servers from the text of a resolv.conf(5); without any, the machine itself."""
+    """Return the servers of the text of a resolv.conf(5); without any, 127.0.0.1."""
     servers = []
     for line in resolv_conf.split("\n"):
         words = line.split()
@@ -57,57 +56,55 @@ def nameservers(resolv_conf: str) -> list[Server]:
 
 
 class _Unanswered(Exception):
-    """No server gave an answer that says yes or no."""
+    """No server returned an answer or NXDOMAIN."""
 
 
 class ReverseDns:
-    """Finds the names of addresses. For the reactor's thread."""
+    """Looks up the verified names of addresses. For the reactor's thread."""
 
     def __init__(self, servers: Sequence[Server], reactor: Any) -> None:
         """
-        :param servers: addresses and ports; the second is asked if the first does not answer, and so on.
-        :param reactor: reads the answers and keeps the time.
+        :param servers: addresses and ports, in the order in which they are queried.
+        :param reactor: a reactor with readers and timers.
         """
-        #: May be set to others.
+        #: May be replaced at any time.
         self.servers = servers
         self._reactor = reactor
         self._semaphore = DeferredSemaphore(AT_A_TIME)
-        self._running: set[Deferred[None]] = set()
+        self._lookups: set[Deferred[None]] = set()
         self._stopped = False
 
-    def ask(self, address: str, answered: Callable[[str, Found | None], object]) -> None:
-        """Find the name of an address.
+    def look_up(self, address: str, answered: Callable[[str, DnsName | None], object]) -> None:
+        """Look up the name of an address.
 
-        :param answered: called with the address and what was found, or None if no server could tell.
+        :param answered: called once with the address and the answer; None if no server answered.
         """
         if self._stopped:
             answered(address, None)
             return
         lookup = self._semaphore.run(lambda: Deferred.fromCoroutine(self._look_up(address, answered)))
-        self._running.add(lookup)
+        self._lookups.add(lookup)
         lookup.addErrback(lambda failure: failure.trap(CancelledError))
-        lookup.addBoth(lambda _: self._running.discard(lookup))
+        lookup.addBoth(lambda _: self._lookups.discard(lookup))
 
     def stop(self) -> None:
-        """Give up all lookups and close their sockets; further questions get None."""
+        """Cancel all lookups and close their sockets; the answer to later lookups is None."""
         self._stopped = True
-        for lookup in list(self._running):
+        for lookup in list(self._lookups):
             lookup.cancel()
 
-    async def _look_up(self, address: str, answered: Callable[[str, Found | None], object]) -> None:
-        found = None
+    async def _look_up(self, address: str, answered: Callable[[str, DnsName | None], object]) -> None:
+        answer = None
         try:
-            found = await self.find(address)
+            answer = await self._verified_name(address)
         except _Unanswered:
             pass
         finally:
-            answered(address, found)
+            answered(address, answer)
 
-    async def find(self, address: str) -> Found:
-        """Return the first name of the address that leads back to it."""
+    async def _verified_name(self, address: str) -> DnsName:
         packed = ip_address(address)
         pointers = await self._query(packed.reverse_pointer, dns.PTR)
-        seconds = LEAST_SECONDS
         for pointer in pointers[:NAMES_TRIED]:
             name = host_name(pointer.payload.name.name.decode("ascii", "replace"))
             if name is None:
@@ -115,63 +112,63 @@ class ReverseDns:
             addresses = await self._query(name, dns.A if packed.version == 4 else dns.AAAA)
             if any(record.payload.address == packed.packed for record in addresses):
                 seconds = min([pointer.ttl, *(record.ttl for record in addresses)])
-                return Found(name, min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
-        return Found(None, seconds)
+                return DnsName(name, min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
+        return DnsName(None, LEAST_SECONDS)
 
     async def _query(self, name: str, kind: int) -> list[Any]:
         for seconds in ROUNDS:
             for server in self.servers:
                 try:
                     message = await self._exchange(server, dns.Query(name.encode(), kind), seconds)
-                except OSError:  # TimeoutError is one, too
+                except OSError:  # including TimeoutError
                     continue
                 if message.rCode == dns.ENAME:
                     return []
                 if message.rCode == dns.OK:
-                    # A truncated answer has what fitted, and more than that nobody needs.
+                    # The records of a truncated answer are enough.
                     return [record for record in message.answers if record.type == kind]
         raise _Unanswered
 
     async def _exchange(self, server: Server, query: dns.Query, seconds: float) -> dns.Message:
         answer: Deferred[dns.Message] = Deferred()
         exchange = _Exchange(server, query, answer)
-        late = self._reactor.callLater(seconds, exchange.fail, TimeoutError())
+        timeout = self._reactor.callLater(seconds, exchange.fail, TimeoutError())
         self._reactor.addReader(exchange)
         try:
             return await answer
         finally:
-            if late.active():
-                late.cancel()
+            if timeout.active():
+                timeout.cancel()
             self._reactor.removeReader(exchange)
             exchange.close()
 
 
 @implementer(IReadDescriptor)
 class _Exchange:
-    """One question to one server; what is not its answer is left alone.
+    """One query to one server; datagrams that do not answer the query are ignored.
 
-    Not a port of Twisted's, which logs that it opens and that it closes, for each question.
+    Not a port of Twisted's, which logs its opening and its closing, per query.
     """
 
     def __init__(self, server: Server, query: dns.Query, answer: Deferred[dns.Message]) -> None:
-        """:raises OSError: if the question cannot be sent."""
+        """:raises OSError: if the query cannot be sent."""
         self._query = query
         self._answer = answer
         self._id = secrets.randbits(16)
-        question = dns.Message(self._id, recDes=1)
-        question.queries = [query]
+        message = dns.Message(self._id, recDes=1)
+        message.queries = [query]
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            # The kernel chooses a port at random, and from here on takes nothing from anybody else.
+            # The kernel chooses a random port, and delivers datagrams of this server only.
             self._socket.connect(server)
-            self._socket.send(question.toStr())
+            self._socket.send(message.toStr())
         except BaseException:
             self._socket.close()
             raise
 
     def fail(self, error: Exception) -> None:
-        """End it, if it has not ended."""
+        """Fail the query, unless it is answered."""
         if not self._answer.called:
             self._answer.errback(error)
 
@@ -185,10 +182,10 @@ class _Exchange:
         return "netconsd"
 
     def connectionLost(self, reason: Any) -> None:
-        """Called when the reactor lets go of it."""
+        """Called when the reactor drops the reader."""
 
     def doRead(self) -> None:
-        """Take one datagram; raises nothing."""
+        """Read one datagram; raises nothing."""
         try:
             datagram = self._socket.recv(MOST_BYTES)
         except BlockingIOError:
@@ -200,7 +197,7 @@ class _Exchange:
         try:
             message.fromStr(datagram)
         except Exception:
-            # The codec raises whatever comes to its mind. A forger guesses on; the answer, or the time limit, ends it.
+            # The codec raises exceptions of any class. The wait goes on until the answer or the timeout.
             return
         if message.id == self._id and message.answer and message.queries == [self._query] and not self._answer.called:
             self._answer.callback(message)

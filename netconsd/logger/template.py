@@ -1,11 +1,11 @@
-"""The names of the logger's files: a template with fields, and which host names may stand in one."""
+"""The names of the logger's files: a template with fields, and the host names that are safe in one."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-__all__ = ["ADDRESS", "HOST", "HOST_LIMIT", "PORT", "check_template", "host_name"]
+__all__ = ["ADDRESS", "HOST", "HOST_LIMIT", "PORT", "checked_template", "host_name"]
 
 ADDRESS: Final = "{address}"
 HOST: Final = "{host}"
@@ -13,19 +13,19 @@ PORT: Final = "{port}"
 
 # Linux allows 255 bytes (NAME_MAX); the longest address has 39, a port 5, and rotation adds a number.
 NAME_LIMIT: Final = 200
-#: Bytes of a host name. DNS allows 253 (RFC 1035), which would leave no room for anything else in a file's name.
+#: Bytes of a host name. The 253 bytes that DNS allows (RFC 1035) would leave no room for the rest of a file name.
 HOST_LIMIT: Final = 128
 
-# Letters, digits and hyphens (RFC 1123), and the underscore that people use all the same; a label has 63 at most.
+# Letters, digits and hyphens (RFC 1123), and the underscore, which is in common use; a label has 63 bytes at most.
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 def host_name(text: str) -> str | None:
-    """Return a host name as it may stand in the name of a file, in lower case, or None if it may not.
+    """Return a host name in lower case if it is safe in a file name, otherwise None.
 
-    Whoever holds an address chooses its name in DNS. What is returned has labels of letters, digits, ``-`` and ``_``
-    with dots between, is no longer than :data:`HOST_LIMIT`, and cannot be taken for an address: its last label is not
-    a number, so that nobody writes to the file of another machine's address, or to one that was renamed to ``NAME.1``.
+    The holder of an address chooses its name in DNS. A safe name has labels of letters, digits, ``-`` and ``_`` with
+    dots between, and at most :data:`HOST_LIMIT` bytes. Its last label is not a number, so that it can be neither the
+    file of another machine's address nor a rotated file, ``NAME.1``.
     """
     name = text.lower().removesuffix(".")
     labels = name.split(".")
@@ -34,27 +34,35 @@ def host_name(text: str) -> str | None:
     return name
 
 
-def check_template(name: str) -> None:
-    """See that a template gives each sender a file in the directory.
+def checked_template(name: str | None, *, has_hosts: bool) -> str:
+    """Return the template, which gives each sender a file in the directory; by default ADDRESS or HOST and ``.log``.
 
-    :raises ValueError: if it does not, with a text for the user that begins with ``name:``.
+    :param has_hosts: whether host names are available.
+    :raises ValueError: for an unusable template, with a text for the user that begins with ``name:``.
     """
+    if name is None:
+        name = f"{HOST if has_hosts else ADDRESS}.log"
     fixed = name.replace(ADDRESS, "").replace(PORT, "").replace(HOST, "")
     limit = NAME_LIMIT - HOST_LIMIT if HOST in name else NAME_LIMIT
-    wrong = None
+    error = None
     if "{" in fixed or "}" in fixed:
-        wrong = "has braces other than those of the fields {address}, {host} and {port}"
+        error = "has braces other than those of the fields {address}, {host} and {port}"
     elif ADDRESS not in name and HOST not in name:
-        wrong = "does not contain {address} or {host}: all senders would share a file"
+        error = "does not contain {address} or {host}: all senders would share a file"
     elif "/" in name:
-        wrong = 'contains "/": set the directory instead'
+        error = 'contains "/": set the directory instead'
     elif not name.isprintable():
-        wrong = "contains a control character"
+        error = "contains a control character"
     elif name.startswith("."):
-        wrong = 'starts with "."'
+        error = 'starts with "."'
     elif "}{" in name:
-        wrong = "has nothing between two fields, which would run into one another"
+        error = "has two fields without a separator between them"
     elif len(fixed.encode()) > limit:
-        wrong = f"is longer than {limit} bytes"
-    if wrong:
-        raise ValueError(f'name: "{name}" {wrong}')
+        error = f"is longer than {limit} bytes"
+    elif has_hosts and HOST not in name:
+        error = "does not contain {host}, which hosts and reverse_dns are for"
+    elif HOST in name and not has_hosts:
+        error = "contains {host}: set hosts or reverse_dns, or use {address}"
+    if error:
+        raise ValueError(f'name: "{name}" {error}')
+    return name

@@ -12,9 +12,13 @@ def find(octets: bytes, octet: int, start: int) -> int:
     return octets.find(octet, start)
 
 
-def is_plain(octets: bytes) -> bool:
-    """Whether there are only newlines and printable ASCII, and no backslash: with it begin a kernel's escapes."""
-    return not octets.translate(None, _PLAIN)
+def plain_line(octets: bytes) -> int:
+    """Return the length of the first line with its newline; 0 if there is none, or if the line is not plain.
+
+    A plain line is printable ASCII without a backslash, because a backslash begins a kernel's escape.
+    """
+    end = octets.find(b"\n") + 1
+    return 0 if octets[:end].translate(None, _PLAIN) else end
 
 
 def seconds(usec: int) -> bytes:

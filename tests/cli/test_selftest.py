@@ -58,7 +58,7 @@ def test_it_goes_on(tmp_path: Path, arguments: tuple[str, ...]) -> None:
                 seen = []
                 for line in process.stdout:
                     seen.append(line)
-                    if "selftest: 4 messages over IPv4 came through intact in " in line:
+                    if "selftest: 4 messages over IPv4 arrived intact in " in line:
                         break
                 else:
                     pytest.fail("".join(seen))

@@ -1,4 +1,4 @@
-"""The logger with the real service: patterns, names of a real DNS server, and a reload between."""
+"""The logger in the real service, with patterns, a real DNS server, and a reload."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.nameserver import nameserver
 
 pytest.importorskip("re2", reason="google-re2 is not installed")
 
-NAMED, LIAR, NOISY = "127.0.0.21", "127.0.0.22", "127.0.0.23"
+NAMED, UNVERIFIED, NOISY = "127.0.0.21", "127.0.0.22", "127.0.0.23"
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_logger_in_the_service(tmp_path: Path) -> None:
-    """Lines are dropped, a liar keeps his address, a noisy machine has no file; a reload lets it speak."""
+    """Matching lines are dropped, an unverified name is not used, and a reload applies new patterns."""
     from twisted.internet import reactor
 
     call_later: Any = reactor.callLater
@@ -41,32 +41,32 @@ async def test_the_logger_in_the_service(tmp_path: Path) -> None:
         answering = LoopingCall(server.answer)
         logger = Logger(directory=tmp_path / "logs", ignore=patterns, reverse_dns=f"127.0.0.1:{server.address[1]}")
         async with running({"logger": logger, "arrivals": arrivals}) as service:
-            for sender in (NAMED, LIAR):
+            for sender in (NAMED, UNVERIFIED):
                 send(service.port, extended("early"), sender=sender)
             send(service.port, legacy("noise"), extended("more noise"), sender=NOISY)
             await arrivals.number(4)
             answering.start(0.001)
-            while server.asked.count("web1.example") < 2:
-                await later(call_later)
-            # The last answers have been read when their sockets are gone.
+            while server.queried.count("web1.example") < 2:
+                await next_turn(call_later)
+            # The last answers have been read when their sockets are closed.
             while any("reversedns" in type(reader).__module__ for reader in get_readers()):
-                await later(call_later)
+                await next_turn(call_later)
             patterns.write_text("ignore:\n")
             service.reload()
-            for sender in (NAMED, LIAR, NOISY):
+            for sender in (NAMED, UNVERIFIED, NOISY):
                 send(service.port, extended("late"), sender=sender)
             await arrivals.number(7)
         answering.stop()
     assert files(tmp_path / "logs") == {
         f"{NAMED}.log": ["[start] early"],
         "web1.example.log": ["[start] late"],
-        f"{LIAR}.log": ["[start] early", "[start] late"],
+        f"{UNVERIFIED}.log": ["[start] early", "[start] late"],
         f"{NOISY}.log": ["[start] late"],
     }
 
 
-def later(call_later: Any) -> Deferred[None]:
-    """Fires in a later turn of the reactor."""
+def next_turn(call_later: Any) -> Deferred[None]:
+    """Return a Deferred that fires in a later turn of the reactor."""
     turn: Deferred[None] = Deferred()
     call_later(0.001, turn.callback, None)
     return turn

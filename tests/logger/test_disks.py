@@ -1,4 +1,4 @@
-"""The logger in a daemon, on real file systems that fail while it writes, and come back."""
+"""The logger in a daemon, on real file systems that fail for a while."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.processes import Daemon
 
 A, B = "127.0.0.1", "127.0.0.2"
 
-# Gets each batch after the logger, and is reloaded after it.
+# Called after the logger, for each batch and each reload.
 MODULE = """
 from zope.interface import implementer
 from netconsd.interfaces import IOutputModule, IReloadable
@@ -37,14 +37,14 @@ class Output:
 
 @pytest.fixture
 def needs_disks() -> None:
-    """Skip the test where nothing can be mounted; fail it where that must be possible."""
+    """Skip the test on a machine that cannot mount; fail the test there if the environment requires a mount."""
     if reason := missing():
         if os.environ.get(REQUIRE) == "1":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
 
 
-class Logging:
+class LoggerDaemon:
     """A daemon with the logger and the module above."""
 
     def __init__(self, directory: Path, *prefix: str) -> None:
@@ -55,22 +55,22 @@ class Logging:
         )
         self.sent = 0
 
-    def send(self, what: str, count: int = 1, sender: str = A) -> None:
-        """Send that many messages, one after the other; the logger has had each when the next is sent."""
+    def send(self, word: str, count: int = 1, sender: str = A) -> None:
+        """Send ``count`` messages, each after the logger handled the previous one."""
         for _ in range(count):
             self.sent += 1
-            text = f"{what} {self.sent}"
-            # So long that some of them fill what is left of a page that a file has already.
+            text = f"{word} {self.sent}"
+            # So long that a few of them fill the rest of an allocated page.
             send(self.daemon.port, extended(f"{text:.<900}|", seq=self.sent), sender=sender)
             self.daemon.line(f"(handled {text})$")
 
     def reload(self) -> None:
-        """Let it open its files anew."""
+        """Reload, and wait until the logger has reloaded."""
         self.daemon.process.send_signal(signal.SIGHUP)
         self.daemon.line("(reloaded)")
 
     def end(self) -> str:
-        """Stop the daemon, which goes on until then; return all that it said."""
+        """Stop the daemon, which still runs; return its output."""
         self.daemon.process.send_signal(signal.SIGTERM)
         out = "".join(self.daemon.seen) + self.daemon.end()
         assert self.daemon.process.returncode == 0
@@ -80,36 +80,36 @@ class Logging:
 
 
 @contextmanager
-def logging(directory: Path, *prefix: str) -> Iterator[Logging]:
-    """Such a daemon, which has ended when the block has."""
+def logging(directory: Path, *prefix: str) -> Iterator[LoggerDaemon]:
+    """Yield a daemon, and kill it at the end of the block."""
     (directory / "disk").mkdir()
-    made = Logging(directory, *prefix)
+    logger = LoggerDaemon(directory, *prefix)
     try:
-        yield made
+        yield logger
     finally:
-        made.daemon.process.kill()
-        made.daemon.process.wait()
+        logger.daemon.process.kill()
+        logger.daemon.process.wait()
 
 
 WHOLE = re.compile(r"20\S+Z \[[ .\d]+\] info   (?:\[start\] )?(\w+ \d+)\.+\|")
 
 
 def whole(lines: list[str]) -> list[str]:
-    """What the lines that are not torn are about."""
-    return [found[1] for line in lines if (found := WHOLE.fullmatch(line))]
+    """Return the words of the lines that are not torn."""
+    return [match[1] for line in lines if (match := WHOLE.fullmatch(line))]
 
 
-def lost(out: str, trouble: str) -> int:
-    """What the logger says at its end that a trouble cost; it had said once that there is that trouble."""
-    assert len(re.findall(rf"logger: cannot write .*: {trouble}; this is said once", out)) == 1
-    (count,) = re.findall(rf"logger: cannot write .*: {trouble}: (\d+) lines were lost", out)
+def dropped(out: str, reason: str) -> int:
+    """Return the number of lines that were dropped for this reason, as logged at the stop."""
+    assert len(re.findall(rf"logger: cannot write .*: {reason} \(logged once", out)) == 1
+    (count,) = re.findall(rf"logger: (\d+) lines dropped: cannot write .*: {reason}", out)
     return int(count)
 
 
 @pytest.mark.usefixtures("needs_disks")
-def test_a_disk_that_is_full_then_read_only_then_good(tmp_path: Path) -> None:
-    """Lines that find no space, or a file system that has become read-only, are lost, counted and said; other modules
-    get everything, and as soon as there is space again lines are written again."""
+def test_a_disk_that_is_full_then_read_only_then_writable(tmp_path: Path) -> None:
+    """While a disk is full or read-only, lines are dropped, counted and logged, and other modules receive all messages.
+    Afterwards lines are written again."""
     with logging(tmp_path, *private_disk(tmp_path / "disk")) as logger:
         disk = Disk(logger.daemon.process.pid, tmp_path / "disk")
         path = disk.path / "logs" / f"{A}.log"
@@ -123,19 +123,19 @@ def test_a_disk_that_is_full_then_read_only_then_good(tmp_path: Path) -> None:
         logger.send("back", 3)
         lines = path.read_text().splitlines()
         out = logger.end()
-    found = whole(lines)
-    assert found[0] == "good 1"
-    assert found[-3:] == ["back 19", "back 20", "back 21"]
-    assert lost(out, "Read-only file system") == 5
-    assert 0 < lost(out, "No space left on device") == 1 + 12 + 3 - len(found)
-    # One that was torn, at most; it is ended.
-    assert len(lines) - len(found) <= 1
+    words = whole(lines)
+    assert words[0] == "good 1"
+    assert words[-3:] == ["back 19", "back 20", "back 21"]
+    assert dropped(out, "Read-only file system") == 5
+    assert 0 < dropped(out, "No space left on device") == 1 + 12 + 3 - len(words)
+    # At most one line was torn, and it was ended.
+    assert len(lines) - len(words) <= 1
 
 
 @pytest.mark.usefixtures("needs_disks")
-def test_a_file_system_that_vanishes_and_comes_back(tmp_path: Path) -> None:
-    """Lines are lost, counted and said while another file system, which cannot be written to, stands in the place of
-    the directory; when that is gone, the files that were there before are gone on with."""
+def test_a_file_system_that_vanishes_for_a_while(tmp_path: Path) -> None:
+    """While a read-only file system covers the directory, lines are dropped, counted and logged; afterwards the earlier
+    files are continued."""
     with logging(tmp_path, *private_disk(tmp_path / "disk")) as logger:
         disk = Disk(logger.daemon.process.pid, tmp_path / "disk")
         logger.send("good", 2)
@@ -147,12 +147,11 @@ def test_a_file_system_that_vanishes_and_comes_back(tmp_path: Path) -> None:
         lines = (disk.path / "logs" / f"{A}.log").read_text().splitlines()
         out = logger.end()
     assert whole(lines) == ["good 1", "good 2", "back 7", "back 8"]
-    assert lost(out, "Read-only file system") == 4
+    assert dropped(out, "Read-only file system") == 4
 
 
-def test_a_directory_that_nobody_may_write_to_for_a_while(tmp_path: Path) -> None:
-    """A sender without a file gets none, and loses its lines, counted and said, until one can be made; those that have
-    files go on."""
+def test_a_read_only_directory(tmp_path: Path) -> None:
+    """While no file can be created, lines of new senders are dropped, counted and logged; other files are written."""
     with logging(tmp_path, *subject_to_permissions()) as logger:
         logger.send("good")
         logger.logs.chmod(0o555)
@@ -163,4 +162,4 @@ def test_a_directory_that_nobody_may_write_to_for_a_while(tmp_path: Path) -> Non
         out = logger.end()
     assert whole((logger.logs / f"{A}.log").read_text().splitlines()) == ["good 1", "known 2", "known 3"]
     assert whole((logger.logs / f"{B}.log").read_text().splitlines()) == ["late 7", "late 8"]
-    assert lost(out, "Permission denied") == 3
+    assert dropped(out, "Permission denied") == 3

@@ -11,9 +11,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from modules.logger import Logger
-from netconsd.logger.patterns import IgnoreError
+from netconsd.logger import filter as filter_module
+from netconsd.logger.patterns import PatternsError
 from netconsd.outputs.runner import Outputs
-from tests.support.loggers import A, B, Turns, batch, files, logging, said
+from tests.support.loggers import A, B, ManualReactor, batch, files, logged, logging
 
 needs_re2 = pytest.mark.skipif(importlib.util.find_spec("re2") is None, reason="google-re2 is not installed")
 
@@ -28,20 +29,17 @@ def patterns(tmp_path: Path) -> Path:
 
 @needs_re2
 def test_dropped_lines(tmp_path: Path, patterns: Path) -> None:
-    """Lines that match are not written, and counted; the stop says how many there were."""
-    with said() as words, logging(tmp_path / "logs", ignore=patterns) as logger:
+    """Lines that match are not written but counted, and the number is logged at the stop."""
+    with logged() as texts, logging(tmp_path / "logs", ignore=patterns) as logger:
         logger.handle_batch(0, batch("one", "noise", "two", "more noise"))
-        assert logger.dropped_lines == 2
+        assert logger.dropped_by_pattern == 2
     assert files(tmp_path / "logs") == {f"{A}.log": ["one", "two"]}
-    assert words == [
-        f"logger: 1 patterns from {patterns}",
-        "logger: 2 lines matched a pattern and were dropped",
-    ]
+    assert texts == [f"logger: 1 pattern from {patterns}", "logger: 2 lines dropped by a pattern"]
 
 
 @needs_re2
-def test_no_file_for_a_machine_whose_every_line_is_dropped(tmp_path: Path, patterns: Path) -> None:
-    """A machine that says nothing but noise has no file, and a batch of nothing else touches no file."""
+def test_no_file_for_a_sender_without_kept_lines(tmp_path: Path, patterns: Path) -> None:
+    """A sender whose every line is dropped has no file, and a batch of dropped lines touches no file."""
     with logging(tmp_path / "logs", ignore=patterns) as logger:
         logger.handle_batch(0, batch("noise", address=B) + batch("text"))
         logger.handle_batch(0, batch("noise"))
@@ -49,85 +47,85 @@ def test_no_file_for_a_machine_whose_every_line_is_dropped(tmp_path: Path, patte
 
 
 @needs_re2
-def test_patterns_are_reread(tmp_path: Path, patterns: Path) -> None:
-    """After a reload the new patterns count, in all workers."""
+def test_reload_reads_the_patterns(tmp_path: Path, patterns: Path) -> None:
+    """After a reload all workers use the new patterns."""
     with logging(tmp_path / "logs", worker_count=2, ignore=patterns) as logger:
         patterns.write_text("ignore:\n- text\n")
         logger.reload()
         logger.handle_batch(0, batch("noise", "text"))
         logger.handle_batch(1, batch("noise", "text", address=B))
-        assert logger.dropped_lines == 2
+        assert logger.dropped_by_pattern == 2
     assert files(tmp_path / "logs") == {f"{A}.log": ["noise"], f"{B}.log": ["noise"]}
 
 
 @needs_re2
-@pytest.mark.parametrize("bad", ["ignore:\n  - a(\n", None, b"\xff"])
-def test_a_bad_file_at_a_reload(tmp_path: Path, patterns: Path, bad: str | bytes | None) -> None:
-    """A file that went wrong, or away, leaves the patterns as they were, and the log says so; files are reopened."""
+@pytest.mark.parametrize("content", ["ignore:\n  - a(\n", None, b"\xff"])
+def test_a_malformed_file_at_a_reload(tmp_path: Path, patterns: Path, content: str | bytes | None) -> None:
+    """A malformed or missing file leaves the patterns unchanged and is logged; log files are reopened all the same."""
     logs = tmp_path / "logs"
     with logging(logs, ignore=patterns) as logger:
         logger.handle_batch(0, batch("before"))
         (logs / f"{A}.log").rename(logs / "old")
-        if bad is None:
+        if content is None:
             patterns.unlink()
         else:
-            patterns.write_bytes(bad.encode() if isinstance(bad, str) else bad)
-        with said() as words:
+            patterns.write_bytes(content.encode() if isinstance(content, str) else content)
+        with logged() as texts:
             logger.reload()
         logger.handle_batch(0, batch("noise", "text"))
     assert files(logs) == {"old": ["before"], f"{A}.log": ["text"]}
-    assert len(words) == 1
-    assert str(patterns) in words[0]
-    assert words[0].endswith("; what was read before stays")
+    assert len(texts) == 1
+    assert str(patterns) in texts[0]
+    assert texts[0].endswith("; the previous content stays in use")
 
 
 @needs_re2
-def test_a_bad_file_at_the_start(tmp_path: Path, patterns: Path) -> None:
-    """At the start a bad or missing file is an error that names it."""
+def test_a_malformed_file_at_the_start(tmp_path: Path, patterns: Path) -> None:
+    """At the start a malformed or missing file is an error that names the file."""
     patterns.write_text("ignore:\n  - a(\n")
-    with pytest.raises(IgnoreError, match=rf"^{patterns}:2: is not a regular expression of RE2: missing \)"):
+    with pytest.raises(PatternsError, match=rf"^{patterns}:2: "):
         Logger(directory=tmp_path, ignore=patterns).start(1)
     with pytest.raises(RuntimeError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
         Logger(directory=tmp_path, ignore=tmp_path / "gone").start(1)
 
 
-def test_re2_is_needed_by_patterns_only(tmp_path: Path, patterns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no patterns needs no google-re2; who has some is told what to install."""
+def test_only_patterns_need_re2(tmp_path: Path, patterns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without patterns google-re2 is not needed; with patterns the error says what to install."""
     monkeypatch.setitem(sys.modules, "re2", None)
     with logging(tmp_path / "logs", statistics=True) as logger:
         logger.handle_batch(0, batch("text"))
     outputs = Outputs({"logger": Logger(directory=tmp_path, ignore=patterns)}, 1)
     unused: Any = None
-    started = Deferred.fromCoroutine(outputs.start(unused))
+    start = Deferred.fromCoroutine(outputs.start(unused))
     failures: list[Any] = []
-    started.addErrback(failures.append)
-    assert failures[0].getErrorMessage() == (
-        "logger: did not start: it needs the Python package that provides 're2', which is not installed: "
-        "pip install 'netconsd[logger]'"
-    )
+    start.addErrback(failures.append)
+    assert "pip install 'netconsd[logger]'" in failures[0].getErrorMessage()
 
 
 def test_statistics(tmp_path: Path) -> None:
-    """A minute after the start, and each minute from then on until the stop, a line says what came in."""
-    turns = Turns()
-    with logging(tmp_path / "logs", worker_count=2, statistics=True, reactor=turns) as logger:
+    """Each minute from the start to the stop, one line has the counts since the last line and since the start."""
+    reactor = ManualReactor()
+    with logging(tmp_path / "logs", worker_count=2, statistics=True, reactor=reactor) as logger:
         logger.handle_batch(0, batch(*"abc"))
         logger.handle_batch(1, batch(*"de", address=B))
-        with said() as words:
-            turns.advance(59.0)
-        assert words == []
-        with said() as words:
-            turns.advance(1.0)
-            turns.advance(60.0)
-    since = "0 dropped, 0 lost; since the start: 5 received, 0 dropped, 0 lost"
-    assert words == [
-        f"logger: in 60 s: 5 received from 2 hosts (0.1 per second), {since}",
-        f"logger: in 60 s: 0 received from 0 hosts (0.0 per second), {since}",
-    ]
-    assert turns.getDelayedCalls() == []
+        with logged() as texts:
+            reactor.advance(59.0)
+        assert texts == []
+        with logged() as texts:
+            reactor.advance(1.0)
+            logger.handle_batch(1, batch("f"))
+            reactor.advance(60.0)
+    first, second = texts
+    assert first == (
+        "logger: in 60 s: 5 messages from 2 hosts (0.1 per second), 0 dropped by a pattern, 0 by a write error; "
+        "since the start: 5 messages, 0 dropped by a pattern, 0 by a write error"
+    )
+    assert "in 60 s: 1 message from 1 host (0.0 per second), " in second
+    assert "since the start: 6 messages, " in second
+    assert reactor.getDelayedCalls() == []
 
 
-def test_no_statistics_unless_asked_for(tmp_path: Path) -> None:
+def test_no_statistics_by_default(tmp_path: Path) -> None:
     """Without the setting nothing is counted and no reactor is needed."""
     logger = Logger(directory=tmp_path / "logs")
     logger.start(1)
@@ -137,12 +135,27 @@ def test_no_statistics_unless_asked_for(tmp_path: Path) -> None:
 
 
 @needs_re2
-def test_statistics_count_what_was_dropped_and_lost(tmp_path: Path, patterns: Path) -> None:
-    """A machine whose every line was dropped counts as a host; lines that could not be written are lost."""
-    turns = Turns()
-    with logging(tmp_path / "logs", ignore=patterns, statistics=True, reactor=turns) as logger:
+def test_statistics_count_dropped_lines(tmp_path: Path, patterns: Path) -> None:
+    """A sender whose every line was dropped counts as a host; lines dropped by a write error are counted apart."""
+    reactor = ManualReactor()
+    with logging(tmp_path / "logs", ignore=patterns, statistics=True, reactor=reactor) as logger:
         (tmp_path / "logs" / f"{A}.log").symlink_to("/dev/full")
         logger.handle_batch(0, batch("noise", address=B) + batch("text"))
-        with said() as words:
-            turns.advance(60.0)
-    assert words[0].startswith("logger: in 60 s: 2 received from 2 hosts (0.0 per second), 1 dropped, 1 lost; ")
+        with logged() as texts:
+            reactor.advance(60.0)
+    assert "2 messages from 2 hosts (0.0 per second), 1 dropped by a pattern, 1 by a write error; " in texts[0]
+
+
+def test_forged_hosts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker counts at most 65,536 forged addresses in an interval, and the line says that there were more."""
+    assert filter_module.HOSTS_LIMIT == 65536
+    monkeypatch.setattr(filter_module, "HOSTS_LIMIT", 10)
+    reactor = ManualReactor()
+    with logging(tmp_path / "logs", statistics=True, reactor=reactor) as logger, logged() as texts:
+        for host in range(30):
+            logger.handle_batch(0, batch("x", address=f"10.0.0.{host}"))
+        reactor.advance(60.0)
+        logger.handle_batch(0, batch("x"))
+        reactor.advance(60.0)
+    assert "30 messages from 10 or more hosts" in texts[0]
+    assert "1 message from 1 host" in texts[1]

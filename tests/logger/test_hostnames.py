@@ -1,4 +1,4 @@
-"""Host names: which may stand in a file name, the file of them, and what is remembered of DNS."""
+"""Host names: the safe ones, the hosts file, and the cache of names from DNS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.logger import hostnames
-from netconsd.logger.hostnames import ASKED_LIMIT, RETRY, Found, HostNames, HostsError, parse_hosts
-from netconsd.logger.names import Naming
+from netconsd.logger.hostnames import LOOKUPS_LIMIT, RETRY, DnsName, HostsError, NameCache, parse_hosts
+from netconsd.logger.names import SenderNames
 from netconsd.logger.template import HOST_LIMIT, host_name
-from tests.support.nameserver import Readers
+from tests.support.nameserver import ReadingReactor
 
 A, B = "192.0.2.1", "192.0.2.2"
 
@@ -47,13 +47,13 @@ A, B = "192.0.2.1", "192.0.2.2"
     ],
 )
 def test_host_names(text: str, name: str | None) -> None:
-    """Letters, digits, hyphens and underscores in labels; nothing that is, or looks like, a path or an address."""
+    """A safe name has labels of letters, digits, hyphens and underscores, and is no path or address."""
     assert host_name(text) == name
 
 
 @given(st.text() | st.from_regex(r"[a-z0-9._\-A-Z]{1,140}", fullmatch=True))
-def test_what_is_a_host_name_is_safe(text: str) -> None:
-    """Whatever the text, what comes out is one file name of ASCII that is no path, hidden file or address."""
+def test_host_names_are_safe(text: str) -> None:
+    """For any text, the result is an ASCII file name that is no path, hidden file or address, or None."""
     name = host_name(text)
     if name is not None:
         assert name == Path(name).name
@@ -63,8 +63,8 @@ def test_what_is_a_host_name_is_safe(text: str) -> None:
         assert not name.rpartition(".")[2].isdigit()
 
 
-def test_the_file() -> None:
-    """The first name of the first line of an address counts; comments and aliases do not."""
+def test_hosts_file() -> None:
+    """The name of an address is the first name of its first line; comments and aliases are ignored."""
     text = (
         "# the fleet\n"
         "192.0.2.1\tWeb1.example web1 www # our best\n"
@@ -83,146 +83,146 @@ def test_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "wrong"),
+    ("line", "error"),
     [
         ("web1 192.0.2.1", 'f:2: "web1" is not an IPv4 or IPv6 address'),
         ("192.0.2.1 # web1", "f:2: has an address and no name"),
         ("192.0.2.1 ../x", 'f:2: "../x" is not a host name: '),
     ],
 )
-def test_a_wrong_line(line: str, wrong: str) -> None:
-    """A line that is not an address and a name is refused with its number."""
+def test_malformed_lines(line: str, error: str) -> None:
+    """A line that is not an address and a name is an error with the number of the line."""
     with pytest.raises(HostsError) as caught:
         parse_hosts(f"# first\n{line}\n", "f")
-    assert str(caught.value).startswith(wrong)
+    assert str(caught.value).startswith(error)
 
 
-class Asked:
-    """Keeps what is asked for."""
+class Lookups:
+    """A cache, and the addresses that it looked up."""
 
     def __init__(self, limit: int = 100) -> None:
-        self.questions: list[str] = []
-        self.names = HostNames(self.ask, limit)
+        self.addresses: list[str] = []
+        self.names = NameCache(self.look_up, limit)
 
-    def ask(self, address: str, answered: Callable[[str, Found | None], None]) -> None:
+    def look_up(self, address: str, answered: Callable[[str, DnsName | None], None]) -> None:
         assert answered == self.names.answered
-        self.questions.append(address)
+        self.addresses.append(address)
 
 
-def test_a_name_that_becomes_known() -> None:
-    """An address is asked for once; until an answer is let in between two batches, it is its own name."""
-    asked = Asked()
-    names = asked.names
+def test_an_answer_is_used_from_the_next_batch() -> None:
+    """An address is looked up once, and its name is used from the first batch after the answer."""
+    lookups = Lookups()
+    names = lookups.names
     assert [names.name(A, 0.0), names.name(A, 0.0)] == [A, A]
-    names.answered(A, Found("web1", 300))
+    names.answered(A, DnsName("web1", 300))
     assert names.name(A, 1.0) == A
     names.begin(1.0)
     assert names.name(A, 1.0) == "web1"
-    assert asked.questions == [A]
+    assert lookups.addresses == [A]
 
 
-def test_a_name_that_gets_old() -> None:
-    """After its time a name is asked for again, and used until the answer is there; no name is an answer, too."""
-    asked = Asked()
-    names = asked.names
+def test_an_expired_name() -> None:
+    """An expired name is looked up again and used until the answer arrives; "no name" is also an answer."""
+    lookups = Lookups()
+    names = lookups.names
     names.name(A, 0.0)
-    names.answered(A, Found("web1", 300))
+    names.answered(A, DnsName("web1", 300))
     names.begin(0.0)
     assert names.name(A, 299.0) == "web1"
-    assert asked.questions == [A]
+    assert lookups.addresses == [A]
     assert [names.name(A, 300.0), names.name(A, 301.0)] == ["web1", "web1"]
-    assert asked.questions == [A, A]
-    names.answered(A, Found(None, 300))
+    assert lookups.addresses == [A, A]
+    names.answered(A, DnsName(None, 300))
     names.begin(302.0)
     assert names.name(A, 302.0) == A
 
 
-def test_nobody_knows() -> None:
-    """When nobody could tell, the last name stays, and a message after a minute makes us ask again."""
-    asked = Asked()
-    names = asked.names
+def test_no_answer() -> None:
+    """Without an answer the last name stays, and a message after a minute starts another lookup."""
+    lookups = Lookups()
+    names = lookups.names
     names.name(A, 0.0)
-    names.answered(A, Found("web1", 300))
+    names.answered(A, DnsName("web1", 300))
     names.begin(0.0)
     names.name(A, 300.0)
     names.answered(A, None)
     names.begin(300.0)
     assert [names.name(A, 300.0 + RETRY - 1), names.name(A, 300.0 + RETRY)] == ["web1", "web1"]
-    assert asked.questions == [A] * 3
+    assert lookups.addresses == [A] * 3
 
 
-def test_the_table_is_bounded() -> None:
-    """A flood of addresses forgets those that were used longest ago; who is heard of now and then stays."""
-    asked = Asked(limit=10)
-    names = asked.names
+def test_the_cache_is_bounded() -> None:
+    """A flood of addresses evicts the least recently used ones; an address in use stays."""
+    lookups = Lookups(limit=10)
+    names = lookups.names
     for host in range(100):
         address = f"10.0.0.{host}"
         names.name(address, 0.0)
-        names.answered(address, Found(f"host{host}", 300))
+        names.answered(address, DnsName(f"host{host}", 300))
         names.begin(0.0)
         assert names.name("10.0.0.0", 0.0) == "host0"
     assert len(names) == 10
-    names.answered("10.0.0.50", Found("late", 300))
+    names.answered("10.0.0.50", DnsName("late", 300))
     names.begin(0.0)
     assert len(names) == 10
 
 
-def test_questions_are_bounded() -> None:
-    """A flood of new addresses asks so many questions at a time, and takes no place in the table beyond them."""
-    asked = Asked(limit=100_000)
-    names = asked.names
+def test_lookups_are_bounded() -> None:
+    """A flood of new addresses starts 128 lookups at a time, and takes no cache entries beyond."""
+    lookups = Lookups(limit=100_000)
+    names = lookups.names
     flood = [f"10.0.{host // 256}.{host % 256}" for host in range(1000)]
     for address in flood:
         assert names.name(address, 0.0) == address
-    assert asked.questions == flood[:ASKED_LIMIT]
-    assert len(names) == ASKED_LIMIT
-    names.answered(flood[0], Found("web1", 300))
+    assert lookups.addresses == flood[:LOOKUPS_LIMIT]
+    assert len(names) == LOOKUPS_LIMIT
+    names.answered(flood[0], DnsName("web1", 300))
     names.begin(0.0)
     assert names.name(flood[-1], 0.0) == flood[-1]
-    assert asked.questions[ASKED_LIMIT:] == [flood[-1]]
+    assert lookups.addresses[LOOKUPS_LIMIT:] == [flood[-1]]
     assert names.name(flood[0], 0.0) == "web1"
 
 
 def test_bounds() -> None:
-    """All workers together remember 65,536 addresses, and each waits for 128 answers at most."""
-    assert (hostnames.CACHE_LIMIT, ASKED_LIMIT) == (65536, 128)
+    """All workers together cache 65,536 addresses, and each has 128 pending lookups at most."""
+    assert (hostnames.CACHE_LIMIT, LOOKUPS_LIMIT) == (65536, 128)
 
 
 @pytest.mark.parametrize(
     "spec", ["", "dns.example", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:65536", "[::1]", "[::1]:", "[::1]:x", "::1:"]
 )
-def test_what_is_no_server(spec: str) -> None:
-    """A server is an address with or without a port; all else is refused with what was said."""
+def test_malformed_servers(spec: str) -> None:
+    """A text that is not an address with or without a port is an error that names the text."""
     with pytest.raises(ValueError, match=r"^reverse_dns: .* is neither"):
-        Naming(None, spec)
+        SenderNames(None, spec)
 
 
 @pytest.mark.parametrize("spec", ["system", "192.0.2.53", "192.0.2.53:5353", "::1", "[::1]:5353"])
-def test_what_is_a_server(spec: str) -> None:
-    """The system's servers, or an address of either family, with or without a port."""
-    Naming(None, spec)
+def test_valid_servers(spec: str) -> None:
+    """``system`` and an address of either family, with or without a port, are accepted."""
+    SenderNames(None, spec)
 
 
-def test_servers_are_reread(tmp_path: Path) -> None:
-    """After a reload the system's servers are those that its file has then; without the file, the machine itself."""
+def test_reload_reads_the_servers(tmp_path: Path) -> None:
+    """A reload reads resolv.conf; without the file, the server is 127.0.0.1."""
     resolv_conf = tmp_path / "resolv.conf"
-    reactor = Readers()
-    naming = Naming(None, "system", resolv_conf=resolv_conf)
-    naming.start(1, reactor)
-    assert naming.servers == [("127.0.0.1", 53)]
+    reactor = ReadingReactor()
+    names = SenderNames(None, "system", resolv_conf=resolv_conf)
+    names.start(1, reactor)
+    assert names.servers == [("127.0.0.1", 53)]
     resolv_conf.write_text("nameserver 192.0.2.53\n")
-    naming.reload()
-    assert naming.servers == [("192.0.2.53", 53)]
-    naming.stop()
+    names.reload()
+    assert names.servers == [("192.0.2.53", 53)]
+    names.stop()
 
 
-def test_workers_share_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many workers there are, they remember as much together as one would alone."""
+def test_workers_share_the_cache_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of workers together cache as many addresses as one worker alone."""
     monkeypatch.setattr("netconsd.logger.names.CACHE_LIMIT", 8)
-    naming = Naming(None, "192.0.2.53")
-    naming.start(4, Readers())
+    names = SenderNames(None, "192.0.2.53")
+    names.start(4, ReadingReactor())
     for worker in range(4):
         for host in range(9):
-            naming.name(worker, f"10.0.{worker}.{host}", 0.0)
-    assert naming.remembered == 8
-    naming.stop()
+            names.name(worker, f"10.0.{worker}.{host}", 0.0)
+    assert names.cached == 8
+    names.stop()

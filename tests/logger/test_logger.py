@@ -1,4 +1,4 @@
-"""The file logger: files of its senders, and what becomes of them when disks, directories and descriptors fail."""
+"""The file logger: the files of senders, and failures of disks, directories and descriptors."""
 
 from __future__ import annotations
 
@@ -13,65 +13,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from modules.logger import Logger
-from netconsd.interfaces import IBatchOutputModule, IReloadable
-from netconsd.logger.files import CHECK, QUIET
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable
+from netconsd.logger.files import CHECK_SECONDS, FAILURE_SECONDS
 from netconsd.logger.lines import log_lines
 from netconsd.protocol.message import Message
 from netconsd.testing import extended_message, legacy_message
-
-A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+from tests.support.loggers import A, B, C, batch, lines, logged
 
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., Logger]]:
-    """Makes and starts a logger for one worker that writes to ``tmp_path / "logs"``; it is stopped after the test."""
-    made: list[Logger] = []
+    """A function that starts a logger in ``tmp_path / "logs"``; the logger is stopped after the test."""
+    loggers: list[Logger] = []
 
     def start(worker_count: int = 1, **settings: Any) -> Logger:
         logger = Logger(directory=tmp_path / "logs", **settings)
         logger.start(worker_count)
-        made.append(logger)
+        loggers.append(logger)
         return logger
 
     yield start
-    for logger in made:
+    for logger in loggers:
         logger.stop()
 
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """Where the files are."""
+    """The directory of the files."""
     return tmp_path / "logs"
-
-
-def batch(*texts: str, address: str = A, at: float = 0.0) -> list[Message]:
-    """Messages of one sender."""
-    return [extended_message(text, address=address, received_at=at) for text in texts]
-
-
-def texts(path: Path) -> list[str]:
-    """The texts of the lines of a file; each is finished."""
-    content = path.read_text()
-    assert content.endswith("\n")
-    return [line.rpartition(" info   ")[2] for line in content.split("\n")[:-1]]
-
-
-@contextmanager
-def said() -> Iterator[list[str]]:
-    """What the module logs meanwhile."""
-    words: list[str] = []
-    with capturedLogs() as events:
-        yield words
-    words += [formatEvent(event) for event in events]
 
 
 @contextmanager
 def limit(kind: int, value: int) -> Iterator[None]:
-    """Lower one of the process's limits for a while."""
+    """Lower one of the process's limits within the block."""
     before = resource.getrlimit(kind)
     resource.setrlimit(kind, (value, before[1]))
     try:
@@ -81,7 +58,7 @@ def limit(kind: int, value: int) -> Iterator[None]:
 
 
 def descriptors(directory: Path) -> set[str]:
-    """The names of the files of the directory that this process has open."""
+    """Return the names of the files of the directory that this process has open."""
     names = set()
     for link in Path("/proc/self/fd").iterdir():
         try:
@@ -94,20 +71,21 @@ def descriptors(directory: Path) -> set[str]:
 
 
 def test_interfaces(tmp_path: Path) -> None:
-    """The logger keeps the contracts of modules that take batches and of those that reopen files."""
+    """The logger provides the interfaces of modules with batches, with a reload, and with losses."""
     logger = Logger(directory=tmp_path)
     verifyObject(IBatchOutputModule, logger)
     verifyObject(IReloadable, logger)
+    verifyObject(ICountsLosses, logger)
 
 
 def test_constructor_touches_nothing(tmp_path: Path) -> None:
-    """Only the start makes the directory: a directory of modules can be loaded without side effects."""
+    """Only the start creates the directory, so loading a directory of modules has no side effects."""
     Logger(directory=tmp_path / "logs")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"),
+    ("name", "error"),
     [
         ("kernel.log", "does not contain {address}"),
         ("", "does not contain {address}"),
@@ -115,7 +93,7 @@ def test_constructor_touches_nothing(tmp_path: Path) -> None:
         ("{address}\0", "contains a control character"),
         ("{address}\n", "contains a control character"),
         (".{address}", 'starts with "."'),
-        ("{address}{port}", "has nothing between two fields"),
+        ("{address}{port}", "has two fields without a separator"),
         ("{address}-{release}", "has braces other than"),
         ("{address.packed}", "has braces other than"),
         ("{address:>40}", "has braces other than"),
@@ -125,27 +103,27 @@ def test_constructor_touches_nothing(tmp_path: Path) -> None:
         ("{address}" + "x" * 201, "is longer than 200 bytes"),
     ],
 )
-def test_bad_names(tmp_path: Path, name: str, wrong: str) -> None:
-    """A template that is not made of the checked fields, or could leave the directory, is refused by name."""
-    with pytest.raises(ValueError, match=rf'^name: "{re.escape(name)}" {re.escape(wrong)}'):
+def test_unusable_templates(tmp_path: Path, name: str, error: str) -> None:
+    """A template with other fields, or one that could leave the directory, is an error that names the template."""
+    with pytest.raises(ValueError, match=rf'^name: "{re.escape(name)}" {re.escape(error)}'):
         Logger(directory=tmp_path, name=name)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("max_open_files", 0), ("rotate_bytes", -1), ("rotate_keep", 0)])
-def test_bad_numbers(tmp_path: Path, setting: str, value: int) -> None:
-    """A number out of range is refused, and the setting is named."""
+def test_numbers_out_of_range(tmp_path: Path, setting: str, value: int) -> None:
+    """A number out of range is an error that names the setting."""
     with pytest.raises(ValueError, match=f"^{setting}: {value} is less than {value + 1}$"):
         Logger(directory=tmp_path, **{setting: value})  # type: ignore[arg-type]
 
 
-def test_start_makes_the_directory(started: Callable[..., Logger], logs: Path) -> None:
-    """The directory is made at the start, and nothing is left in it."""
+def test_start_creates_the_directory(started: Callable[..., Logger], logs: Path) -> None:
+    """The start creates the directory and leaves nothing in it."""
     started()
     assert list(logs.iterdir()) == []
 
 
 def test_start_without_a_directory(tmp_path: Path) -> None:
-    """A directory that cannot be made ends the start with a text that names it and the reason."""
+    """A directory that cannot be created stops the start with an error that names it and the reason."""
     (tmp_path / "file").touch()
     logger = Logger(directory=tmp_path / "file" / "logs")
     with pytest.raises(RuntimeError, match=rf"^cannot write in {tmp_path}/file/logs: Not a directory$"):
@@ -153,13 +131,13 @@ def test_start_without_a_directory(tmp_path: Path) -> None:
 
 
 def test_start_in_a_read_only_directory() -> None:
-    """A directory in which not even root can make a file ends the start."""
+    """A directory in which not even root can create a file stops the start."""
     with pytest.raises(RuntimeError, match=r"^cannot write in /proc/self: "):
         Logger(directory=Path("/proc/self")).start(1)
 
 
 def test_relative_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative directory is relative to where the logger was made, not to where the daemon went later."""
+    """A relative directory is relative to the working directory of the constructor, not to that of the start."""
     monkeypatch.chdir(tmp_path)
     logger = Logger(directory=Path("logs"))
     monkeypatch.chdir("/")
@@ -169,7 +147,7 @@ def test_relative_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_file_per_sender(started: Callable[..., Logger], logs: Path) -> None:
-    """Each sender's messages are in its file, in order, as lines of the documented format."""
+    """Each sender's messages are in its file, in order, in the documented format."""
     messages = [
         extended_message("one", address=A, lost=2),
         legacy_message(b"two \x1b[m", address="2001:db8::7"),
@@ -186,20 +164,20 @@ def test_ports_share_a_file(started: Callable[..., Logger], logs: Path) -> None:
     messages: list[Message] = [extended_message(text, port=port) for text, port in (("a", 1), ("b", 2), ("c", 1))]
     started().handle_batch(0, messages)
     started(name="{port}@{address}").handle_batch(0, messages)
-    assert texts(logs / f"{A}.log") == ["a", "b", "c"]
-    assert texts(logs / f"1@{A}") == ["a", "c"]
-    assert texts(logs / f"2@{A}") == ["b"]
+    assert lines(logs / f"{A}.log") == ["a", "b", "c"]
+    assert lines(logs / f"1@{A}") == ["a", "c"]
+    assert lines(logs / f"2@{A}") == ["b"]
 
 
 def test_appends(started: Callable[..., Logger], logs: Path) -> None:
-    """What a file held before stays."""
+    """Earlier lines of a file stay."""
     started().handle_batch(0, batch("first"))
     started().handle_batch(0, batch("second"))
-    assert texts(logs / f"{A}.log") == ["first", "second"]
+    assert lines(logs / f"{A}.log") == ["first", "second"]
 
 
 def test_mode(started: Callable[..., Logger], logs: Path) -> None:
-    """Kernel logs are not for everybody: files are made for owner and group, directories likewise."""
+    """Only owner and group may read the files and the directory, because kernel logs are confidential."""
     before = os.umask(0)
     try:
         started().handle_batch(0, batch("text"))
@@ -210,7 +188,7 @@ def test_mode(started: Callable[..., Logger], logs: Path) -> None:
 
 
 def test_not_inherited(started: Callable[..., Logger], logs: Path) -> None:
-    """Processes that the daemon starts do not get the files."""
+    """Child processes do not inherit the files."""
     started().handle_batch(0, batch("text"))
     fds = [
         int(link.name) for link in Path("/proc/self/fd").iterdir() if link.exists() and link.readlink().parent == logs
@@ -234,22 +212,22 @@ def test_one_write_per_batch_and_file(started: Callable[..., Logger], monkeypatc
 
 
 def test_short_writes(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system takes in pieces is written in pieces, and nothing is lost."""
+    """After a short write, the rest is written too, and nothing is dropped."""
     write = os.write
     logger = started()
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
     logger.handle_batch(0, batch("one", "two"))
-    assert texts(logs / f"{A}.log") == ["one", "two"]
-    assert logger.lost_lines == 0
+    assert lines(logs / f"{A}.log") == ["one", "two"]
+    assert logger.dropped_by_error == 0
 
 
 def test_open_files_are_bounded(started: Callable[..., Logger], logs: Path) -> None:
-    """However many senders there are, each worker keeps its share of files open: those written to last, to a second."""
+    """With any number of senders, each worker keeps its share of files open: the most recent ones, to a second."""
     logger = started(worker_count=2, max_open_files=6)
     for worker in (0, 1):
         for host in range(20):
             logger.handle_batch(worker, batch("text", address=f"10.0.{worker}.{host}"))
-    logger.handle_batch(0, batch("again", address="10.0.0.17", at=CHECK))
+    logger.handle_batch(0, batch("again", address="10.0.0.17", at=CHECK_SECONDS))
     logger.handle_batch(0, batch("text", address="10.0.0.20"))
     assert descriptors(logs) == {f"10.0.{host}.log" for host in ("1.17", "1.18", "1.19", "0.19", "0.17", "0.20")}
     assert len(list(logs.iterdir())) == 41
@@ -258,7 +236,7 @@ def test_open_files_are_bounded(started: Callable[..., Logger], logs: Path) -> N
 
 
 def test_reload(started: Callable[..., Logger], logs: Path) -> None:
-    """After a reload each worker writes to new files; what was renamed is left alone and closed."""
+    """After a reload each worker writes to new files; renamed files are closed and unchanged."""
     logger = started(worker_count=2)
     for worker, address in enumerate((A, B)):
         logger.handle_batch(worker, batch("old", address=address))
@@ -266,172 +244,172 @@ def test_reload(started: Callable[..., Logger], logs: Path) -> None:
     logger.reload()
     for worker, address in enumerate((A, B)):
         logger.handle_batch(worker, batch("new", address=address))
-        assert texts(logs / f"{address}.old") == ["old"]
-        assert texts(logs / f"{address}.log") == ["new"]
+        assert lines(logs / f"{address}.old") == ["old"]
+        assert lines(logs / f"{address}.log") == ["new"]
     assert descriptors(logs) == {f"{A}.log", f"{B}.log"}
 
 
 def test_rotation(started: Callable[..., Logger], logs: Path) -> None:
-    """A file that would grow beyond the limit is renamed, the older ones move on, and the oldest is dropped."""
+    """A file that would grow beyond the limit is renamed, and so are the older files; the oldest is overwritten."""
     size = len(log_lines(batch("0", "1")))
     logger = started(rotate_bytes=size, rotate_keep=2)
     for number in range(7):
         logger.handle_batch(0, batch(str(number)))
     assert {path.name for path in logs.iterdir()} == {f"{A}.log", f"{A}.log.1", f"{A}.log.2"}
-    assert texts(logs / f"{A}.log.2") == ["2", "3"]
-    assert texts(logs / f"{A}.log.1") == ["4", "5"]
-    assert texts(logs / f"{A}.log") == ["6"]
+    assert lines(logs / f"{A}.log.2") == ["2", "3"]
+    assert lines(logs / f"{A}.log.1") == ["4", "5"]
+    assert lines(logs / f"{A}.log") == ["6"]
 
 
 def test_rotation_at_start(started: Callable[..., Logger], logs: Path) -> None:
-    """A file that an earlier run left full is renamed before it is written to."""
+    """A file that an earlier run filled is renamed before the first write."""
     started().handle_batch(0, batch("old"))
     started(rotate_bytes=10).handle_batch(0, batch("new"))
-    assert texts(logs / f"{A}.log.1") == ["old"]
-    assert texts(logs / f"{A}.log") == ["new"]
+    assert lines(logs / f"{A}.log.1") == ["old"]
+    assert lines(logs / f"{A}.log") == ["new"]
 
 
-def test_large_batch_is_one_file(started: Callable[..., Logger], logs: Path) -> None:
-    """A batch that is larger than the limit by itself is written all the same, without making empty files."""
+def test_a_large_batch_is_one_file(started: Callable[..., Logger], logs: Path) -> None:
+    """A single batch above the limit is written to one file, and no empty files are created."""
     started(rotate_bytes=10).handle_batch(0, batch("one", "two"))
     assert [path.name for path in logs.iterdir()] == [f"{A}.log"]
 
 
 def test_rotation_fails(started: Callable[..., Logger], logs: Path) -> None:
-    """When a file cannot be renamed, it grows on and that is said once."""
+    """A file that cannot be renamed grows beyond the limit, and the failure is logged once."""
     logger = started(rotate_bytes=10, rotate_keep=1)
     (logs / f"{A}.log.1" / "in the way").mkdir(parents=True)
-    with said() as words:
+    with logged() as texts:
         for number in range(3):
             logger.handle_batch(0, batch(str(number)))
-    assert texts(logs / f"{A}.log") == ["0", "1", "2"]
-    assert logger.lost_lines == 0
-    assert len(words) == 1
-    assert words[0].startswith(f"logger: cannot rotate {logs}/{A}.log: Is a directory")
+    assert lines(logs / f"{A}.log") == ["0", "1", "2"]
+    assert logger.dropped_by_error == 0
+    assert len(texts) == 1
+    assert texts[0].startswith(f"logger: cannot rotate {logs}/{A}.log: Is a directory")
 
 
 def test_full_disk(started: Callable[..., Logger], logs: Path) -> None:
-    """A full disk costs only the lines that go there; it is said once, and once what it cost when it is over."""
+    """A full disk drops only the lines of its files; its begin is logged once, and so are its end and its cost."""
     logger = started()
     (logs / f"{A}.log").symlink_to("/dev/full")
-    with said() as words:
+    with logged() as texts:
         for number in range(3):
             logger.handle_batch(0, batch("a", "b", at=number) + batch(str(number), address=B, at=number))
-    assert texts(logs / f"{B}.log") == ["0", "1", "2"]
-    assert logger.lost_lines == 6
-    once = "this is said once, and at its end how many lines it cost"
-    assert words == [f"logger: cannot write {logs}/{A}.log: No space left on device; {once}"]
+    assert lines(logs / f"{B}.log") == ["0", "1", "2"]
+    assert logger.dropped_by_error == 6
+    failure = f"cannot write {logs}/{A}.log: No space left on device"
+    assert texts == [f"logger: {failure} (logged once; the dropped lines are logged when this is over)"]
     (logs / f"{A}.log").unlink()
-    with said() as words:
-        for late in (0, QUIET - 1, QUIET, 2 * QUIET):
+    with logged() as texts:
+        for late in (0, FAILURE_SECONDS - 1, FAILURE_SECONDS, 2 * FAILURE_SECONDS):
             logger.handle_batch(0, batch("back", at=2 + late))
-    assert texts(logs / f"{A}.log") == ["back"] * 4
-    assert logger.lost_lines == 6
-    assert words == [f"logger: over for 10 s: cannot write {logs}/{A}.log: No space left on device; 6 lines were lost"]
+    assert lines(logs / f"{A}.log") == ["back"] * 4
+    assert logger.dropped_by_error == 6
+    assert texts == [f"logger: over for 10 s: {failure}; 6 lines dropped"]
 
 
-def test_said_again_at_the_stop(started: Callable[..., Logger], logs: Path) -> None:
-    """What a trouble that lasts until the stop has cost is said then."""
+def test_a_failure_at_the_stop(started: Callable[..., Logger], logs: Path) -> None:
+    """The stop logs the lines dropped by a failure that is not over."""
     logger = started()
     (logs / f"{A}.log").symlink_to("/dev/full")
     logger.handle_batch(0, batch("a", "b"))
-    with said() as words:
+    with logged() as texts:
         logger.stop()
-    assert words == [f"logger: cannot write {logs}/{A}.log: No space left on device: 2 lines were lost"]
+    assert texts == [f"logger: 2 lines dropped: cannot write {logs}/{A}.log: No space left on device"]
 
 
-def test_a_clock_that_was_set_back_ends_no_report(started: Callable[..., Logger], logs: Path) -> None:
-    """The end of a trouble is said even if the clock was set back meanwhile."""
+def test_a_failure_ends_after_the_clock_was_set_back(started: Callable[..., Logger], logs: Path) -> None:
+    """The end of a failure is logged even if the clock was set back meanwhile."""
     logger = started()
     (logs / f"{A}.log").symlink_to("/dev/full")
-    logger.handle_batch(0, batch("lost", at=10_000))
-    with said() as words:
+    logger.handle_batch(0, batch("dropped", at=10_000))
+    with logged() as texts:
         logger.handle_batch(0, batch("text", address=B, at=5))
-    assert len(words) == 1
-    assert words[0].endswith("; 1 lines were lost")
+    assert len(texts) == 1
+    assert texts[0].endswith("; 1 line dropped")
 
 
-def test_many_files_in_trouble_are_said_once(started: Callable[..., Logger], logs: Path) -> None:
-    """A trouble of all files, as a full disk is, does not fill the daemon's log."""
+def test_a_failure_of_many_files_is_logged_once(started: Callable[..., Logger], logs: Path) -> None:
+    """A failure of all files, such as a full disk, is one line in the daemon's log."""
     logger = started()
     for host in range(20):
         (logs / f"10.0.0.{host}.log").symlink_to("/dev/full")
-    with said() as words:
+    with logged() as texts:
         logger.handle_batch(0, [message for host in range(20) for message in batch("x", address=f"10.0.0.{host}")])
-    assert len(words) == 1
-    assert logger.lost_lines == 20
+    assert len(texts) == 1
+    assert logger.dropped_by_error == 20
 
 
 def test_torn_line(started: Callable[..., Logger], logs: Path) -> None:
-    """A line that broke off when space ran out is ended before the next one, and counted as lost with what followed."""
+    """A line that was written in part is ended before the next line, and counted as dropped with the lines after it."""
     logger = started()
     size = len(log_lines(batch("whole")))
-    # The system would end the process by this signal, had Python not asked it to ignore it.
+    # Python ignores this signal, which otherwise ends the process.
     assert signal.getsignal(signal.SIGXFSZ) is signal.SIG_IGN
     with limit(resource.RLIMIT_FSIZE, size + 20):
-        logger.handle_batch(0, batch("whole", "torn", "lost"))
-    assert logger.lost_lines == 2
+        logger.handle_batch(0, batch("whole", "torn", "dropped"))
+    assert logger.dropped_by_error == 2
     logger.handle_batch(0, batch("next"))
-    assert texts(logs / f"{A}.log") == ["whole", log_lines(batch("torn"))[:20].decode(), "next"]
+    assert lines(logs / f"{A}.log") == ["whole", log_lines(batch("torn"))[:20].decode(), "next"]
     assert descriptors(logs) == {f"{A}.log"}
 
 
 def test_torn_by_an_earlier_run(started: Callable[..., Logger], logs: Path) -> None:
-    """A line that an earlier run could not finish is ended."""
+    """A line that an earlier run wrote in part is ended."""
     logs.mkdir()
     (logs / f"{A}.log").write_text("broken o")
     started().handle_batch(0, batch("next"))
-    assert texts(logs / f"{A}.log") == ["broken o", "next"]
+    assert lines(logs / f"{A}.log") == ["broken o", "next"]
 
 
 def test_deleted_file(started: Callable[..., Logger], logs: Path) -> None:
-    """A file that was deleted while it was open is made anew with the first batch a second later."""
+    """A file that was deleted while open is created again by the first batch a second later."""
     logger = started()
     logger.handle_batch(0, batch("old"))
     (logs / f"{A}.log").unlink()
-    logger.handle_batch(0, batch("new", at=CHECK))
-    assert texts(logs / f"{A}.log") == ["new"]
-    assert logger.lost_lines == 0
+    logger.handle_batch(0, batch("new", at=CHECK_SECONDS))
+    assert lines(logs / f"{A}.log") == ["new"]
+    assert logger.dropped_by_error == 0
 
 
 def test_vanished_directory(started: Callable[..., Logger], logs: Path) -> None:
-    """A directory that was deleted is made anew a second later, and the files of all senders in it."""
+    """A directory that was deleted is created again a second later, with the files of all senders."""
     logger = started()
     logger.handle_batch(0, batch("old"))
     (logs / f"{A}.log").unlink()
     logs.rmdir()
-    logger.handle_batch(0, batch("new", at=CHECK) + batch("other", address=B, at=CHECK))
-    assert texts(logs / f"{A}.log") == ["new"]
-    assert texts(logs / f"{B}.log") == ["other"]
-    assert logger.lost_lines == 0
+    logger.handle_batch(0, batch("new", at=CHECK_SECONDS) + batch("other", address=B, at=CHECK_SECONDS))
+    assert lines(logs / f"{A}.log") == ["new"]
+    assert lines(logs / f"{B}.log") == ["other"]
+    assert logger.dropped_by_error == 0
 
 
 def test_directory_replaced_by_a_file(started: Callable[..., Logger], logs: Path) -> None:
-    """While the directory cannot be made anew lines are lost and counted; then it goes on by itself."""
+    """While the directory cannot be created, lines are dropped and counted; afterwards lines are written again."""
     logger = started()
     logs.rmdir()
     logs.touch()
-    with said() as words:
+    with logged() as texts:
         logger.handle_batch(0, batch("a") + batch("b", address=B))
         logger.handle_batch(0, batch("c"))
-    assert logger.lost_lines == 3
-    assert [word.split(";")[0] for word in words] == [f"logger: cannot write {logs}/{A}.log: Not a directory"]
+    assert logger.dropped_by_error == 3
+    assert [text.split(" (")[0] for text in texts] == [f"logger: cannot write {logs}/{A}.log: Not a directory"]
     logs.unlink()
     logger.handle_batch(0, batch("d"))
-    assert texts(logs / f"{A}.log") == ["d"]
+    assert lines(logs / f"{A}.log") == ["d"]
 
 
 def test_no_descriptors_left(started: Callable[..., Logger], logs: Path) -> None:
-    """When the process cannot open any more files, the logger gets along with those that it has, and loses nothing."""
+    """When the process cannot open more files, the logger uses the descriptors that it has, and drops nothing."""
     logger = started()
     logger.handle_batch(0, batch("one") + batch("two", address=B))
     with limit(resource.RLIMIT_NOFILE, 0):
-        # Nothing can be opened at all now; what is open can be written.
-        with said() as words:
-            logger.handle_batch(0, batch("one") + batch("two", address=B) + batch("lost", address=C))
-        assert logger.lost_lines == 1
-    assert [word.split(";")[0] for word in words] == [f"logger: cannot write {logs}/{C}.log: Too many open files"]
-    assert texts(logs / f"{A}.log") == ["one", "one"]
+        # No file can be opened; open files can be written.
+        with logged() as texts:
+            logger.handle_batch(0, batch("one") + batch("two", address=B) + batch("dropped", address=C))
+        assert logger.dropped_by_error == 1
+    assert [text.split(" (")[0] for text in texts] == [f"logger: cannot write {logs}/{C}.log: Too many open files"]
+    assert lines(logs / f"{A}.log") == ["one", "one"]
     highest = max(int(name) for name in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{name}").exists())
     fillers = []
     with limit(resource.RLIMIT_NOFILE, highest + 1):
@@ -443,12 +421,12 @@ def test_no_descriptors_left(started: Callable[..., Logger], logs: Path) -> None
         logger.handle_batch(0, batch("three") + batch("three", address=B) + batch("three", address=C))
         for filler in fillers:
             os.close(filler)
-    assert logger.lost_lines == 1
-    assert texts(logs / f"{C}.log") == ["three"]
+    assert logger.dropped_by_error == 1
+    assert lines(logs / f"{C}.log") == ["three"]
 
 
 def test_unknown_error(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever error the system gives for one file, the others are written and the next batch tries again."""
+    """After any error with one file, the other files are written, and the next batch opens the file again."""
     logger = started()
     logger.handle_batch(0, batch("one") + batch("one", address=B))
     fstat = os.fstat
@@ -460,16 +438,16 @@ def test_unknown_error(started: Callable[..., Logger], logs: Path, monkeypatch: 
         return fstat(fd)
 
     monkeypatch.setattr(os, "fstat", stale_once)
-    logger.handle_batch(0, batch("two", at=CHECK) + batch("two", address=B, at=CHECK))
-    logger.handle_batch(0, batch("three", at=CHECK))
-    assert logger.lost_lines == 1
-    assert texts(logs / f"{A}.log") == ["one", "three"]
-    assert texts(logs / f"{B}.log") == ["one", "two"]
+    logger.handle_batch(0, batch("two", at=CHECK_SECONDS) + batch("two", address=B, at=CHECK_SECONDS))
+    logger.handle_batch(0, batch("three", at=CHECK_SECONDS))
+    assert logger.dropped_by_error == 1
+    assert lines(logs / f"{A}.log") == ["one", "three"]
+    assert lines(logs / f"{B}.log") == ["one", "two"]
     assert descriptors(logs) == {f"{A}.log", f"{B}.log"}
 
 
 def test_error_on_close(started: Callable[..., Logger], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that the system gives only when a file is closed is said."""
+    """An error at the close of a file is logged, and drops no line."""
     logger = started()
     logger.handle_batch(0, batch("text"))
     close = os.close
@@ -478,20 +456,20 @@ def test_error_on_close(started: Callable[..., Logger], monkeypatch: pytest.Monk
         close(fd)
         raise OSError(122, "Disk quota exceeded")
 
-    with said() as words, monkeypatch.context() as context:
+    with logged() as texts, monkeypatch.context() as context:
         context.setattr(os, "close", failing)
         logger.reload()
         logger.handle_batch(0, batch("text"))
-    assert len(words) == 1
-    assert "cannot close" in words[0]
-    assert logger.lost_lines == 0
+    assert len(texts) == 1
+    assert "cannot close" in texts[0]
+    assert logger.dropped_by_error == 0
 
 
 def test_restart(started: Callable[..., Logger], logs: Path) -> None:
-    """A logger that was stopped can be started again."""
+    """A stopped logger can be started again."""
     logger = started()
     logger.handle_batch(0, batch("one"))
     logger.stop()
     logger.start(2)
     logger.handle_batch(1, batch("two"))
-    assert texts(logs / f"{A}.log") == ["one", "two"]
+    assert lines(logs / f"{A}.log") == ["one", "two"]

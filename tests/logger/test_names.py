@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from modules.logger import NAMES, Logger
+from modules.logger import FILE_NAMES_LIMIT, Logger
 from netconsd.logger.lines import log_lines
 from netconsd.testing import extended_message
-from tests.support.loggers import A, B, C, batch, files, logging, said
-from tests.support.nameserver import Readers, nameserver
+from tests.support.loggers import A, B, C, batch, files, logged, logging
+from tests.support.nameserver import ReadingReactor, nameserver
 
 # Seconds that a test waits for a thread, at most.
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def hosts(tmp_path: Path) -> Path:
     return path
 
 
-def test_names_of_a_file(tmp_path: Path, hosts: Path) -> None:
-    """A machine in the file writes to the file of its name, any other to that of its address."""
+def test_names_from_a_file(tmp_path: Path, hosts: Path) -> None:
+    """The log file of a host in the hosts file has the host's name; other log files have the address."""
     with logging(tmp_path / "logs", hosts=hosts) as logger:
         logger.handle_batch(0, batch("one") + batch("two", address=B))
     with logging(tmp_path / "more", hosts=hosts, name="{address}-{host}.{port}") as logger:
@@ -38,63 +38,62 @@ def test_names_of_a_file(tmp_path: Path, hosts: Path) -> None:
     assert files(tmp_path / "more") == {f"{A}-web1.6665": ["one"]}
 
 
-def test_the_file_is_reread(tmp_path: Path, hosts: Path) -> None:
-    """After a reload the new names count; a file that went wrong leaves the old ones, and the log says so."""
+def test_reload_reads_the_hosts(tmp_path: Path, hosts: Path) -> None:
+    """A reload uses the new names; a malformed file leaves the names unchanged and is logged."""
     with logging(tmp_path / "logs", hosts=hosts) as logger:
         hosts.write_text(f"{A} db1\n")
         logger.reload()
         logger.handle_batch(0, batch("one"))
         hosts.write_text(f"{A} /etc\n")
-        with said() as words:
+        with logged() as texts:
             logger.reload()
         logger.handle_batch(0, batch("two"))
     assert files(tmp_path / "logs") == {"db1.log": ["one", "two"]}
-    assert len(words) == 1
-    assert words[0].startswith(f'logger: {hosts}:1: "/etc" is not a host name')
-    assert words[0].endswith("; what was read before stays")
+    assert len(texts) == 1
+    assert texts[0].startswith(f'logger: {hosts}:1: "/etc" is not a host name')
+    assert texts[0].endswith("; the previous content stays in use")
 
 
 @pytest.mark.parametrize(
-    ("settings", "wrong"),
+    ("settings", "error"),
     [
-        ({"name": "{host}.log"}, 'name: "{host}.log" contains {host}: set hosts or reverse_dns, or take {address}'),
+        ({"name": "{host}.log"}, 'name: "{host}.log" contains {host}: set hosts or reverse_dns, or use {address}'),
         ({"name": "{address}", "reverse_dns": "system"}, 'name: "{address}" does not contain {host}, which hosts and'),
         ({"name": "{host}" + "x" * 73, "reverse_dns": "system"}, 'name: "{host}' + "x" * 73 + '" is longer than 72'),
-        ({"name": "{host}{port}", "reverse_dns": "system"}, 'name: "{host}{port}" has nothing between two fields'),
+        ({"name": "{host}{port}", "reverse_dns": "system"}, 'name: "{host}{port}" has two fields without a separator'),
         ({"reverse_dns": "dns.example"}, 'reverse_dns: "dns.example" is neither "system" nor the address of a server'),
     ],
 )
-def test_settings_that_do_not_go_together(tmp_path: Path, settings: dict[str, str], wrong: str) -> None:
-    """Names without a field for them, a field without names, and names that are too long are refused."""
+def test_inconsistent_settings(tmp_path: Path, settings: dict[str, str], error: str) -> None:
+    """Host names without {host}, {host} without host names, and too long a template are errors."""
     with pytest.raises(ValueError) as caught:
         Logger(directory=tmp_path, **settings)  # type: ignore[arg-type]
-    assert str(caught.value).startswith(wrong)
+    assert str(caught.value).startswith(error)
 
 
-def test_no_file_of_hosts(tmp_path: Path) -> None:
-    """A file that is not there ends the start with a text that names it."""
+def test_missing_hosts_file(tmp_path: Path) -> None:
+    """A missing hosts file stops the start with an error that names it."""
     with pytest.raises(RuntimeError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
         Logger(directory=tmp_path, hosts=tmp_path / "gone").start(1)
 
 
-def test_names_of_dns(tmp_path: Path, hosts: Path) -> None:
-    """Until DNS has answered lines go to the file of the address, and from then on to that of the name.
+def test_names_from_dns(tmp_path: Path, hosts: Path) -> None:
+    """Lines are in the file of the address until DNS has answered, then in the file of the name.
 
-    The file of the administrator comes first, and of a machine in it nobody asks.
+    The hosts file takes precedence: its addresses are not looked up.
     """
-    reactor = Readers()
+    reactor = ReadingReactor()
     with nameserver() as server:
         server.records = {
             "2.2.0.192.in-addr.arpa": [("PTR", "db1.example", 600)],
             "db1.example": [("A", B, 600)],
             "3.2.0.192.in-addr.arpa": [("PTR", "db1.example", 600)],
         }
-        where = f"{server.address[0]}:{server.address[1]}"
-        with logging(tmp_path / "logs", hosts=hosts, reverse_dns=where, reactor=reactor) as logger:
-            everybody = batch("early") + batch("early", address=B) + batch("early", address=C)
-            logger.handle_batch(0, everybody)
-            assert server.questions() == [], "a worker asks the reactor's thread"
-            reactor.turn()
+        address = f"{server.address[0]}:{server.address[1]}"
+        with logging(tmp_path / "logs", hosts=hosts, reverse_dns=address, reactor=reactor) as logger:
+            logger.handle_batch(0, batch("early") + batch("early", address=B) + batch("early", address=C))
+            assert server.queries() == [], "lookups run in the reactor's thread"
+            reactor.run_calls()
             while server.answer():
                 reactor.read()
             logger.handle_batch(0, batch("late") + batch("late", address=B) + batch("late", address=C))
@@ -104,20 +103,20 @@ def test_names_of_dns(tmp_path: Path, hosts: Path) -> None:
         "db1.example.log": ["late"],
         f"{C}.log": ["early", "late"],
     }
-    assert "1.2.0.192.in-addr.arpa" not in server.asked
+    assert "1.2.0.192.in-addr.arpa" not in server.queried
     assert reactor.readers == []
     assert reactor.getDelayedCalls() == []
 
 
-def test_stop_while_dns_is_silent(tmp_path: Path) -> None:
-    """A stop does not wait for DNS, and leaves neither sockets nor timers."""
-    reactor = Readers()
+def test_stop_during_a_lookup(tmp_path: Path) -> None:
+    """A stop does not wait for DNS and leaves neither sockets nor timers."""
+    reactor = ReadingReactor()
     with (
         nameserver() as server,
         logging(tmp_path / "logs", reverse_dns=f"127.0.0.1:{server.address[1]}", reactor=reactor) as logger,
     ):
         logger.handle_batch(0, batch("text"))
-        reactor.turn()
+        reactor.run_calls()
         assert len(reactor.readers) == 1
     assert reactor.readers == []
     assert reactor.getDelayedCalls() == []
@@ -125,7 +124,7 @@ def test_stop_while_dns_is_silent(tmp_path: Path) -> None:
 
 
 def test_one_file_of_two_workers(tmp_path: Path) -> None:
-    """Two addresses of a host share its file, though they are with two workers; it is renamed once when it is full."""
+    """Two addresses of a host with two workers share its file, and the file is rotated once when it is full."""
     hosts = tmp_path / "hosts"
     hosts.write_text(f"{A} web1\n{B} web1\n")
     logs = tmp_path / "logs"
@@ -136,8 +135,8 @@ def test_one_file_of_two_workers(tmp_path: Path) -> None:
     assert files(logs) == {"web1.log.2": ["0", "1"], "web1.log.1": ["2", "3"], "web1.log": ["4", "5"]}
 
 
-def test_two_workers_that_rename_at_once(tmp_path: Path) -> None:
-    """However two workers race for the file of one host, no line is lost, and none of the renamed files is skipped."""
+def test_two_workers_rotate_at_once(tmp_path: Path) -> None:
+    """When two workers race for the file of one host, no line is dropped and no rotated file is skipped."""
     hosts = tmp_path / "hosts"
     hosts.write_text(f"{A} web1\n{B} web1\n")
     logs = tmp_path / "logs"
@@ -153,15 +152,15 @@ def test_two_workers_that_rename_at_once(tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join(20)
-    found = files(logs)
-    numbers = sorted(int(name.rpartition(".")[2]) for name in found if name != "web1.log")
+    by_name = files(logs)
+    numbers = sorted(int(name.rpartition(".")[2]) for name in by_name if name != "web1.log")
     assert numbers == list(range(1, len(numbers) + 1))
-    lines = sorted(line for texts in found.values() for line in texts)
+    lines = sorted(line for texts in by_name.values() for line in texts)
     assert lines == sorted(f"{worker}{number:04d}" for worker in (0, 1) for number in range(150))
 
 
 class Contended:
-    """A lock that tells when somebody has to wait for it."""
+    """A lock that sets an event when a thread has to wait for it."""
 
     def __init__(self, contended: threading.Event) -> None:
         self._lock = threading.Lock()
@@ -176,21 +175,21 @@ class Contended:
         self._lock.release()
 
 
-def test_workers_that_share_a_file_rename_it_once(tmp_path: Path, hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that finds a file full while another one renames it waits for that, and then writes to the new file: it
-    renames nothing itself, which would put the new file in the place of the full one."""
+def test_workers_that_share_a_file_rotate_it_once(tmp_path: Path, hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose file another worker is rotating waits, and then writes to the new file: a second rotation would
+    overwrite the full file with the new one."""
     hosts.write_text(f"{A} web1\n{B} web1\n")
     full = batch("full", "full")
-    # Set when the second worker waits; or has ended, if it does not.
-    met = threading.Event()
-    monkeypatch.setattr("modules.logger.threading", SimpleNamespace(Lock=lambda: Contended(met)))
+    # Set when the second worker waits for the lock, or when it has ended without waiting.
+    waited = threading.Event()
+    monkeypatch.setattr("modules.logger.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     limits: dict[str, Any] = {"rotate_bytes": len(log_lines(full)), "rotate_keep": 1}
     with logging(tmp_path / "logs", worker_count=2, hosts=hosts, **limits) as logger:
         logger.handle_batch(0, full)
 
         def write() -> None:
             logger.handle_batch(1, batch("second", address=B))
-            met.set()
+            waited.set()
 
         second = threading.Thread(target=write)
         replace = os.replace
@@ -200,12 +199,12 @@ def test_workers_that_share_a_file_rename_it_once(tmp_path: Path, hosts: Path, m
             renamed.append(target)
             if len(renamed) == 1:
                 second.start()
-                assert met.wait(PATIENCE)
+                assert waited.wait(TIMEOUT)
             replace(path, target)
 
         monkeypatch.setattr("netconsd.logger.files.os.replace", meanwhile)
         logger.handle_batch(0, batch("first"))
-        second.join(PATIENCE)
+        second.join(TIMEOUT)
     written = files(tmp_path / "logs")
     assert written["web1.log.1"] == ["full", "full"]
     assert sorted(written["web1.log"]) == ["first", "second"]
@@ -213,13 +212,13 @@ def test_workers_that_share_a_file_rename_it_once(tmp_path: Path, hosts: Path, m
 
 
 def test_names_are_bounded(tmp_path: Path) -> None:
-    """More senders than names are remembered all have their files, and the names do not gather without end."""
+    """The cache of file names is bounded, and senders beyond the bound have their files."""
     logger = Logger(directory=tmp_path, name="{address}-{port}.log", max_open_files=4)
     logger.start(1)
-    messages = [extended_message("x", port=1024 + number) for number in range(NAMES + 10)]
+    messages = [extended_message("x", port=1024 + number) for number in range(FILE_NAMES_LIMIT + 10)]
     logger.handle_batch(0, messages)
     logger.handle_batch(0, messages[:5])
     logger.stop()
-    assert len(list(tmp_path.iterdir())) == NAMES + 10
-    assert len(logger._names[0]) <= NAMES
+    assert len(list(tmp_path.iterdir())) == FILE_NAMES_LIMIT + 10
+    assert len(logger._file_names[0]) <= FILE_NAMES_LIMIT
     assert (tmp_path / "192.0.2.1-1024.log").read_bytes().count(b"\n") == 2

@@ -1,4 +1,4 @@
-"""The file of patterns, and which messages match one."""
+"""The file of patterns, and the messages that match."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netconsd.logger.patterns import IgnoreError, Patterns, parse, read
+from netconsd.logger.patterns import Patterns, PatternsError, parse, read
 from netconsd.protocol.message import Message
 from netconsd.testing import extended_message, legacy_message
 
@@ -16,12 +16,12 @@ needs_re2 = pytest.mark.skipif(importlib.util.find_spec("re2") is None, reason="
 
 
 def kept(patterns: list[str], *messages: Message) -> list[Message]:
-    """What is left of the messages."""
+    """Return the messages that match none of the patterns."""
     return Patterns(list(enumerate(patterns, 1)), "file").kept(messages)
 
 
 def test_the_format() -> None:
-    """Items of the section ignore are patterns to the end of the line; comments and other sections are skipped."""
+    """Items of the section ``ignore:`` are patterns to the end of the line; comments and other sections are skipped."""
     text = (
         "# noise\n"
         "rename:\n"
@@ -47,7 +47,7 @@ def test_files_without_patterns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"),
+    ("text", "error"),
     [
         ("ignore:\n   - three spaces", 'f:2: is not a pattern: write "  - " and a regular expression'),
         ("ignore:\n\t- tab", 'f:2: is not a pattern: write "  - " and a regular expression'),
@@ -56,18 +56,18 @@ def test_files_without_patterns() -> None:
         ("# forgotten\n  - audit", 'f:2: stands before any "ignore:"'),
     ],
 )
-def test_what_is_not_a_pattern(text: str, wrong: str) -> None:
-    """What somebody wrote and nobody would obey is refused with its line."""
-    with pytest.raises(IgnoreError) as caught:
+def test_malformed_files(text: str, error: str) -> None:
+    """A line that the C daemon would skip, or an empty pattern, is an error with the number of the line."""
+    with pytest.raises(PatternsError) as caught:
         parse(text, "f")
-    assert str(caught.value) == wrong
+    assert str(caught.value) == error
 
 
 def test_not_utf8(tmp_path: Path) -> None:
-    """A file in another encoding is refused with its line."""
+    """A file in another encoding is an error with the number of the line."""
     path = tmp_path / "p.txt"
     path.write_bytes(b"ignore:\n  - \xff\n")
-    with pytest.raises(IgnoreError, match=rf"^{path}:2: is not UTF-8$"):
+    with pytest.raises(PatternsError, match=rf"^{path}:2: is not UTF-8$"):
         read(str(path))
 
 
@@ -80,33 +80,33 @@ def test_not_utf8(tmp_path: Path) -> None:
         ("(?<=a)b", "invalid perl operator"),
     ],
 )
-def test_what_re2_does_not_take(pattern: str, reason: str) -> None:
-    """A pattern that is no regular expression of RE2 is refused with its line, and RE2's reason."""
-    with pytest.raises(IgnoreError) as caught:
+def test_patterns_that_re2_rejects(pattern: str, reason: str) -> None:
+    """A pattern that RE2 rejects is an error with the number of its line and RE2's reason."""
+    with pytest.raises(PatternsError) as caught:
         Patterns([(1, "fine"), (7, pattern)], "f")
     assert str(caught.value).startswith("f:7: is not a regular expression of RE2: ")
     assert reason in str(caught.value)
 
 
 @needs_re2
-def test_patterns_that_need_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More patterns than the memory allows are refused, not half obeyed."""
+def test_patterns_beyond_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More patterns than the memory allows are an error: none of them is used."""
     monkeypatch.setattr("netconsd.logger.patterns.MAX_MEMORY", 20_000)
-    with pytest.raises(IgnoreError, match=r"^f: all patterns together need more than"):
+    with pytest.raises(PatternsError, match=r"^f: all patterns together need more than"):
         Patterns([(number, f"(a|b){{90}}{number}") for number in range(100)], "f")
 
 
 @needs_re2
 def test_any_pattern_anywhere() -> None:
-    """A message that matches any pattern at any place is dropped; the others stay, in order."""
+    """A message that matches any pattern at any place is dropped; the others are kept, in order."""
     one, two, three, four = (extended_message(text) for text in ("usb 1-1: x", "eth0: link", "AUDIT: y", "xusb"))
     assert kept([r"^usb \d", "(?i)audit"], one, two, three, four) == [two, four]
     assert kept([], one, two) == [one, two]
 
 
 @needs_re2
-def test_what_is_looked_at() -> None:
-    """Of an extended message the text as sent, still escaped, and of a legacy one the line with its prefix."""
+def test_matched_bytes() -> None:
+    """Patterns match the text of an extended message as sent, still escaped, and a legacy line with its prefix."""
     extended = extended_message("a\tb\nc", userdata={"rack": "r17"})
     legacy = legacy_message(b"<6>[   12.345678] usb 1-1: USB disconnect\xff")
     assert kept([r"^a\\x09b\\x0ac$"], extended) == []
@@ -117,7 +117,7 @@ def test_what_is_looked_at() -> None:
 
 @needs_re2
 def test_the_end_of_a_line() -> None:
-    """``$`` is the end of the text, whether a newline ended it or a NUL."""
+    """``$`` is the end of the text, before a newline or a NUL."""
     message = extended_message("over\0")
     assert kept(["over$"], extended_message("over"), legacy_message("over")) == []
     assert kept(["over$"], legacy_message(b"over\0")) == []
@@ -125,24 +125,24 @@ def test_the_end_of_a_line() -> None:
 
 
 @needs_re2
-def test_a_pattern_that_costs_others_hours() -> None:
-    """A line made to be slow is not: the time grows with the line only."""
+def test_matching_takes_linear_time() -> None:
+    """A line that takes a backtracking engine hours is matched in time linear in its length."""
     assert len(kept([r"(a+)+$", r"(a|aa)+$"], legacy_message(b"a" * 60000 + b"b"))) == 1
 
 
 def test_without_re2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is needed when there are patterns, not before: parsing and importing go without."""
+    """Only compiling patterns needs the library; importing and parsing do not."""
     monkeypatch.setitem(sys.modules, "re2", None)
     with pytest.raises(ModuleNotFoundError):
         Patterns([(1, "x")], "f")
 
 
 @needs_re2
-def test_the_example_of_the_docs() -> None:
-    """docs/examples/patterns.txt is read, and drops what it says."""
+def test_the_example_in_the_docs() -> None:
+    """docs/examples/patterns.txt is valid, and drops the lines that it describes."""
     patterns = read(str(Path(__file__).parents[2] / "docs/examples/patterns.txt"))
     assert patterns.count == 3
     usb = extended_message("USB usb 1-1: new high-speed USB device")
     selftest = legacy_message("[    1.000000] netconsd selftest x")
-    stays = extended_message("usb 1-1: device descriptor read/64, error -71")
-    assert patterns.kept([usb, stays, selftest]) == [stays]
+    other = extended_message("usb 1-1: device descriptor read/64, error -71")
+    assert patterns.kept([usb, other, selftest]) == [other]

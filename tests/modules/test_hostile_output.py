@@ -1,4 +1,4 @@
-"""What a stranger writes cannot act on a terminal, begin a line of its own in a log, or stand in a metric."""
+"""Bytes of an attacker cannot control a terminal, forge a line of a log, or appear in a metric."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, eventAsText
 
 from modules.printer import Printer
@@ -25,58 +26,28 @@ from netconsd.protocol.message import Message
 from netconsd.protocol.table import SourceTable
 from netconsd.send.probe import PREFIX, faults, known_messages
 from netconsd.settings import Settings
-from netconsd.testing import RecordingModule, source
-from tests.outputs.test_runner import HERE, done
+from netconsd.testing import RecordingModule
+from tests.support.hostile import hostile_bytes, hostile_datagrams, is_printable_lines, messages_of
+from tests.support.loggers import ManualReactor
 from tests.support.scripted_lane import lane_with, put, run
 from tests.support.strategies import examples
-
-#: What acts on a terminal, ends a line, a label, a string or a field, or looks like what we write ourselves.
-WEAPONS = [
-    b"\x1b[2J", b"\x1b]0;title\x07", b"\x9b31m", b"\xc2\x9b31m", b"\r", b"\n", b"\x0b", b"\x85", b"\xc2\x85", b"\0",
-    b"\x7f", b"\xe2\x80\xae", b"\xe2\x80\xa8", b"\xf3\xa0\x80\x81", b"\xff", b"\xed\xa0\x80", b"\\x1b[2J", b"\\x0a",
-    b"\\", b'"', b"'", b"{", b"}", b"../../etc/passwd", b"/", b"=", b",", b";", b"\t", b"%s%n{0}", b"text",
-    b"2026-11-22T14:04:05.123456Z [start] ", b'} 1\nnetconsd_forged_total{x="',
-]  # fmt: skip
-weapons = st.lists(st.one_of(st.sampled_from(WEAPONS), st.binary(max_size=4)), max_size=6).map(b"".join)
-
-
-@st.composite
-def datagrams(draw: st.DrawFn) -> list[bytes]:
-    """Some datagrams of a sender, of either format, with weapons wherever something can stand."""
-    made = []
-    for seq in range(draw(st.integers(1, 4))):
-        release, keys, text, device, key, value, task = (draw(weapons) for _ in range(7))
-        forms = [
-            b"%s,6,%d,5,-,caller=%s;%s\n SUBSYSTEM=%s\n %s=%s\n cpu=1\n taskname=%s\n release=%s\n"
-            % (release, seq, keys, text, device, key, value, task, release),
-            b"6,%d,5,-;%s\n %s=%s\n" % (seq, text, key, value),
-            b"6,%d,5,-,ncfrag=0/900;%s." % (seq, text),
-            b"<6>[   12.345678][  T12] %s\n" % text,
-            text + keys,
-        ]
-        made.append(draw(st.sampled_from(forms)))
-    return made
-
-
-def received(sent: list[bytes], sender: bytes = source().key) -> list[Message]:
-    """What comes of them."""
-    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0.0, age=0.0)
-    return table.feed([sender] * len(sent), sent, 1.5e9, 0.0) + table.flush()
-
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def harmless(text: str) -> bool:
-    """Whether a text has lines of printable characters only, and ends with the last one."""
-    return text.endswith("\n") and all(line.isprintable() for line in text[:-1].split("\n"))
+def started(module: RecordingModule, reactor: ManualReactor) -> Outputs:
+    """Return the outputs of one module and one worker."""
+    outputs = Outputs({"module": module}, 1)
+    Deferred.fromCoroutine(outputs.start(reactor))
+    assert outputs.started
+    return outputs
 
 
 @examples(200)
-@given(st.sampled_from(["person", "netconsd"]), st.sampled_from(["never", "always"]), datagrams())
+@given(st.sampled_from(["person", "netconsd"]), st.sampled_from(["never", "always"]), hostile_datagrams())
 def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
-    """Nothing but printable lines, and the colours of the printer itself, each switched off where its line ends."""
-    messages = received(sent)
+    """The printer prints printable lines only, with its own colours, each reset before the end of its line."""
+    messages = messages_of(sent)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out:
         printer = Printer(format=format, color=color)  # type: ignore[arg-type]
         with patch.object(sys, "__stdout__", out):
@@ -85,63 +56,62 @@ def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
         out.seek(0)
         text = out.read()
     if color == "never":
-        assert not messages or harmless(text)
-    assert SGR.sub("", text) == "" or harmless(SGR.sub("", text))
+        assert not messages or is_printable_lines(text)
+    assert SGR.sub("", text) == "" or is_printable_lines(SGR.sub("", text))
     for line in text.split("\n"):
         codes = SGR.findall(line)
-        assert codes[1::2] == ["\x1b[m"] * (len(codes) // 2), "every colour ends"
+        assert codes[1::2] == ["\x1b[m"] * (len(codes) // 2), "every colour is reset"
         assert set(codes[::2]) <= {f"\x1b[{code}m" for code in ("2", "31", "33", "1", "1;31", "1;35", "1;97;41")}
     if format == "netconsd":
         assert text.count("\n") == len(messages)
-    # What stands at the left is a time of receipt, or the spaces under it: no line can be taken for another message.
+    # A line begins with a time of receipt or with spaces, so a text cannot forge another message.
     elif color == "never":
         starts = re.findall(r"^07-14 ", text, re.MULTILINE)
         assert len(starts) == len(messages)
 
 
 @examples(100)
-@given(sent=datagrams())
+@given(sent=hostile_datagrams())
 def test_the_logger(sent: list[bytes]) -> None:
-    """One printable line in UTF-8 for each message, and the file's name is what the address says."""
-    messages = received(sent)
+    """There is one printable line in UTF-8 per message, and the file has the name of the address."""
+    messages = messages_of(sent)
     lines = log_lines(messages)
-    assert not messages or harmless(lines.decode())
+    assert not messages or is_printable_lines(lines.decode())
     assert lines.count(b"\n") == len(messages)
     assert set(by_file(messages, {}, lambda sender: sender.address)) <= {"192.0.2.1"}
 
 
 @examples(100)
-@given(sent=datagrams())
+@given(sent=hostile_datagrams())
 def test_ncrx(sent: list[bytes]) -> None:
-    """The tool prints printable lines, and what it says itself stands in brackets at the left."""
+    """The tool prints printable lines only."""
     out = io.StringIO()
-    messages = received(sent)
+    messages = messages_of(sent)
     Display(partial(print, file=out)).show(messages)
-    assert not messages or harmless(out.getvalue())
+    assert not messages or is_printable_lines(out.getvalue())
 
 
 @examples(50)
-@given(sent=datagrams())
+@given(sent=hostile_datagrams())
 def test_the_selftest(sent: list[bytes]) -> None:
-    """What it says of messages that are not as they were sent is one printable line for each thing."""
+    """The text about an altered message is one printable line per difference."""
     token = "0123abcd"
     known = known_messages(token, 5)
-    arrived = received([b"6,1,2,-;" + PREFIX.encode() + b" 0123abcd full " + sent[0] + b"\n", *sent])
-    said = faults(known, arrived, token)
-    assert said
-    assert all(line.isprintable() for line in said)
+    arrived = messages_of([b"6,1,2,-;" + PREFIX.encode() + b" 0123abcd full " + sent[0] + b"\n", *sent])
+    differences = faults(known, arrived, token)
+    assert differences
+    assert all(line.isprintable() for line in differences)
 
 
 @examples(25)
-@given(sent=datagrams())
+@given(sent=hostile_datagrams())
 def test_the_metrics(sent: list[bytes]) -> None:
-    """However it is called, the page has the lines that it has without a message: nothing that arrived is in it."""
+    """The metrics have the same lines with and without messages: no received byte is in them."""
     prometheus_client = pytest.importorskip("prometheus_client")
     from netconsd.monitor.prometheus import registry as make_registry
 
     def page(*arrived: bytes) -> list[str]:
-        outputs = Outputs({"module": RecordingModule()}, 1)
-        done(outputs.start(HERE))
+        outputs = started(RecordingModule(), ManualReactor())
         lane = lane_with(outputs.deliver)
         put(lane, *arrived)
         run(lane)
@@ -153,25 +123,26 @@ def test_the_metrics(sent: list[bytes]) -> None:
 
 
 @examples(100)
-@given(text=weapons)
-def test_what_a_module_raises(text: bytes) -> None:
-    """A module may raise what it was sent: in the log every line of it is printable, and below the event's own."""
+@given(text=hostile_bytes)
+def test_an_exception_of_a_module(text: bytes) -> None:
+    """A logged exception with a hostile text is printable lines, below the event's own line."""
 
     class Raises(RecordingModule):
         def handle(self, worker: int, message: Message) -> None:
             raise ValueError(message.raw.decode("utf-8", "surrogateescape"))
 
-    outputs = Outputs({"bad": Raises()}, 1)
-    done(outputs.start(HERE))
+    reactor = ManualReactor()
+    outputs = started(Raises(), reactor)
     with capturedLogs() as captured:
-        outputs.deliver(0, received([b"6,1,2,-;" + text + b".\n"]))
-    (told,) = map(eventAsText, captured)
-    assert harmless(told + "\n" if not told.endswith("\n") else told)
-    assert "ValueError" in told
+        outputs.deliver(0, messages_of([b"6,1,2,-;" + text + b".\n"]))
+        reactor.run_calls()
+    (event,) = map(eventAsText, captured)
+    assert is_printable_lines(event.removesuffix("\n") + "\n")
+    assert "ValueError" in event
 
 
 def test_the_list_of_senders() -> None:
-    """The names in it are addresses, made by us of sixteen bytes, whatever those are."""
+    """The names in the list are addresses, rendered from any sixteen bytes."""
     from netconsd.monitor.pages import _json
     from netconsd.monitor.top_senders import TopList
 

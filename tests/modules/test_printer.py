@@ -1,4 +1,4 @@
-"""The printer: lines for people on the real standard output, which is a pipe or a terminal here."""
+"""The printer, on a standard output that is a socket or a terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
@@ -30,7 +28,7 @@ ESC = "\x1b["
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Local time is UTC, and the environment has no opinion about colours."""
+    """Local time is UTC, and the environment does not set NO_COLOR."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     with monkeypatch.context() as context:
         context.setenv("TZ", "UTC")
@@ -40,7 +38,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Output:
-    """A standard output whose other end is read here; every write is read by itself."""
+    """A standard output whose other end the test reads, one write at a time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8") -> None:
         self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -68,10 +66,10 @@ class Output:
 
 @pytest.fixture
 def output(monkeypatch: pytest.MonkeyPatch) -> Iterator[Output]:
-    """The standard output of the process, for the time of a test."""
-    made = Output(monkeypatch)
-    yield made
-    made.close()
+    """The standard output of the process during a test."""
+    replaced = Output(monkeypatch)
+    yield replaced
+    replaced.close()
 
 
 def shown(output: Output, *messages: Message, **settings: Any) -> list[str]:
@@ -86,7 +84,7 @@ def shown(output: Output, *messages: Message, **settings: Any) -> list[str]:
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, **settings: Any) -> str:
-    """Print the message on a terminal, and return what arrives there."""
+    """Print the message on a terminal, and return the bytes that arrive there."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
     with open(theirs, "w", encoding="utf-8") as stream:
@@ -100,11 +98,11 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, **settings: A
 
 
 def test_interface() -> None:
-    """The printer keeps the contract of modules that take batches."""
+    """The printer provides the interface of modules with batches."""
     verifyObject(IBatchOutputModule, Printer())
 
 
-def test_line_for_persons(output: Output) -> None:
+def test_format_person(output: Output) -> None:
     """A line has local time in ms, sender, uptime, level in words, caller and text."""
     message = extended_message(
         "eth0: link is up", address="192.0.2.7", received_at=RECEIVED_AT, ts_usec=12345678, level=4, caller="T12"
@@ -114,14 +112,14 @@ def test_line_for_persons(output: Output) -> None:
     ]
 
 
-def test_what_is_not_known(output: Output) -> None:
-    """A legacy line without time stamp and level has dashes for them, in the same columns."""
+def test_unknown_fields(output: Output) -> None:
+    """The uptime and level of a legacy line without them are dashes in the same columns."""
     message = legacy_message("U-Boot 2024.01", address="192.0.2.7", received_at=RECEIVED_AT)
     assert shown(output, message) == ["11-22 14:04:05.123 192.0.2.7         [           -] -      U-Boot 2024.01"]
 
 
 @pytest.mark.parametrize(
-    ("fact", "mark"),
+    ("fields", "mark"),
     [
         ({"lost": 3}, "[3 lost before] "),
         ({"lost": 0}, ""),
@@ -130,9 +128,9 @@ def test_what_is_not_known(output: Output) -> None:
         ({"incomplete": True}, "[incomplete] "),
     ],
 )
-def test_marks(output: Output, fact: dict[str, Any], mark: str) -> None:
-    """What a person on call must see stands directly before the text."""
-    (line,) = shown(output, extended_message("text", **fact))
+def test_marks(output: Output, fields: dict[str, Any], mark: str) -> None:
+    """Marks are directly before the text."""
+    (line,) = shown(output, extended_message("text", **fields))
     assert line.endswith(f" info   {mark}text")
 
 
@@ -148,7 +146,7 @@ def test_columns(output: Output) -> None:
 
 
 def test_columns_with_long_addresses(output: Output) -> None:
-    """From the first longer address on, its column is wide enough, for IPv4 senders as well."""
+    """From the first longer address on, the column is wider, also for IPv4 senders."""
     lines = shown(
         output,
         extended_message("text", address="2001:db8:1234:5678:9abc:def0:1234:5678"),
@@ -158,22 +156,11 @@ def test_columns_with_long_addresses(output: Output) -> None:
 
 
 def test_several_lines(output: Output) -> None:
-    """The further lines of a text are indented to the column where it begins; blank ones at its end are left out."""
+    """Further lines of a text are indented to its column; empty lines at its end are left out."""
     forged = "11-22 14:04:05.123 192.0.2.9         [   12.345678] emerg  forged"
     first, *rest = shown(output, extended_message(f"one\n{forged}\n\nfour\n\n"))
     column = first.index("one")
     assert rest == [" " * column + text for text in (forged, "", "four")]
-
-
-@given(texts=st.lists(st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode)), min_size=1, max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_acts_on_the_terminal(output: Output, texts: list[bytes]) -> None:
-    """Whatever the texts, nothing but printable lines is written, and at the left only messages begin."""
-    messages = [extended_message(text) if number % 2 else legacy_message(text) for number, text in enumerate(texts)]
-    lines = shown(output, *messages)
-    assert all(line.isprintable() for line in lines)
-    assert sum(not line.startswith(" " * 40) for line in lines) == len(texts)
-    assert all(re.match(r"\d\d-\d\d |" + " " * 40, line) for line in lines)
 
 
 def test_format_netconsd(output: Output) -> None:
@@ -198,14 +185,14 @@ def test_no_colour_for_the_normal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_terminal(monkeypatch, legacy_message("text")).endswith(" text\n")
 
 
-def test_marks_are_told_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_differ_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal a mark has a colour that no text has, so that a text cannot pretend to be one."""
     printed = on_terminal(monkeypatch, extended_message("[2 lost before] x", lost=3))
     assert printed.endswith(f" {ESC}1;35m[3 lost before] {ESC}m[2 lost before] x\n")
 
 
-def test_when_to_colour(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
-    """Colour is for terminals; NO_COLOR prevents it, but not what the setting demands."""
+def test_when_colours_are_used(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    """By default colours are used on terminals, unless NO_COLOR is set; the setting takes precedence over both."""
     message = extended_message("text", level=3)
     assert ESC not in shown(output, message)[0]
     assert ESC in shown(output, message, color="always")[0]
@@ -217,12 +204,12 @@ def test_when_to_colour(monkeypatch: pytest.MonkeyPatch, output: Output) -> None
 
 
 def test_one_write_per_batch(output: Output) -> None:
-    """A batch is written at once, whatever its size."""
+    """A batch of any size is one write."""
     assert len(shown(output, *[extended_message("text")] * 500)) == 500
     assert output.is_empty()
 
 
-def test_what_the_output_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     """A character that the output's encoding lacks is escaped."""
     ascii_output = Output(monkeypatch, encoding="ascii")
     (line,) = shown(ascii_output, extended_message("é \N{GRINNING FACE}"))
@@ -253,26 +240,26 @@ def test_batches_of_workers_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_not_the_log_of_twistd(
     monkeypatch: pytest.MonkeyPatch, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is printed goes to the process's standard output, not to what sys.stdout has been replaced by."""
+    """Messages are written to the standard output of the process, not to a replaced sys.stdout."""
     assert len(shown(output, extended_message("text"))) == 1
     assert capsys.readouterr().out == ""
 
 
 def test_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process without a standard output starts, says in the log that nothing is printed, and prints nothing."""
+    """Without a standard output the printer starts, logs a warning and prints nothing."""
     monkeypatch.setattr(sys, "__stdout__", None)
     printer = Printer()
     with capturedLogs() as events:
         printer.start(1)
     assert [formatEvent(event) for event in events] == [
-        "printer: this process has no standard output, nothing will be printed"
+        "printer: nothing is printed, because this process has no standard output"
     ]
     printer.handle_batch(0, [extended_message("text")])
     printer.stop()
 
 
 def test_closed_output(output: Output) -> None:
-    """An output that has gone away is an OSError of the batch, for the daemon to count."""
+    """A closed output is an OSError of the batch, which the daemon counts."""
     printer = Printer()
     printer.start(1)
     output.hang_up()

@@ -1,4 +1,4 @@
-"""The selftest module: where it sends to, what it keeps, and what it says."""
+"""The selftest module: its destinations, its messages and its log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from modules.selftest import Selftest
 from netconsd.interfaces import IBatchOutputModule, IListening, IReloadable
 from netconsd.testing import extended_message, source
-from tests.support.loggers import Turns, said
+from tests.support.loggers import ManualReactor, logged
 from tests.support.loopback import needs_ipv6
 from tests.support.scripted_lane import lane_with, run
 
@@ -23,7 +23,7 @@ Mangle = Callable[[list[bytes]], list[bytes]]
 
 
 class Daemon:
-    """Stands for the daemon: a socket, and a worker that a test lets work."""
+    """A replacement for the daemon: a socket, and a worker that runs when the test calls :meth:`work`."""
 
     def __init__(self, address: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -33,17 +33,17 @@ class Daemon:
         self.socket.bind((address, 0))
         own: Any = self.socket.getsockname()
         self.port: int = own[1]
-        self.reactor = Turns()
+        self.reactor = ManualReactor()
 
     def started(self, on_failure: Any = "log", **settings: Any) -> Selftest:
-        """A module that is started."""
+        """Return a started module."""
         module = Selftest(on_failure=on_failure, **settings)
         module.reactor = self.reactor
         module.start(1)
         return module
 
     def work(self, module: Selftest, mangle: Mangle = lambda datagrams: datagrams) -> set[str]:
-        """Receive what was sent, hand out what is in it, and take a turn; returns who sent."""
+        """Receive the datagrams, deliver their messages, and run the reactor; return the addresses of the senders."""
         datagrams: dict[tuple[str, int], list[bytes]] = {}
         while True:
             try:
@@ -57,52 +57,52 @@ class Daemon:
             mangled = mangle(sent)
             lane.put([source(address, port).key] * len(mangled), mangled, 0.0, 0.0)
         run(lane)
-        self.reactor.turn()
+        self.reactor.run_calls()
         return {address for address, _ in datagrams}
 
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     """A daemon that listens on 127.0.0.1."""
-    made = Daemon("127.0.0.1")
-    yield made
-    made.socket.close()
+    local = Daemon("127.0.0.1")
+    yield local
+    local.socket.close()
 
 
-def outcome(tested: Deferred[None] | None) -> Any:
-    """What a Deferred fired with; None if it did not, or a text for a failure."""
-    assert tested is not None
+def outcome(test: Deferred[None] | None) -> Any:
+    """Return "passed", the text of a failure, or None if the Deferred did not fire."""
+    assert test is not None
     results: list[Any] = []
-    tested.addBoth(results.append)
+    test.addBoth(results.append)
     if results and isinstance(results[0], Failure):
         return results[0].getErrorMessage()
     return "passed" if results else None
 
 
 def test_interfaces() -> None:
-    """The module keeps the contracts that it names."""
+    """The module provides the interfaces that it declares."""
     module = Selftest(on_failure="log")
     for interface in (IBatchOutputModule, IListening, IReloadable):
         verifyObject(interface, module)
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, 3601.0, float("nan")])
-def test_timeouts_that_cannot_be(timeout: float) -> None:
-    """A time out of range is refused by name."""
+def test_timeouts_out_of_range(timeout: float) -> None:
+    """A timeout out of range is an error that names the setting."""
     with pytest.raises(ValueError, match=r"^timeout: .* is not above 0 and at most 3600 seconds$"):
         Selftest(on_failure="log", timeout=timeout)
 
 
-def test_all_is_well(daemon: Daemon) -> None:
-    """When all came through, one line says so, at once, and nothing is left behind."""
+def test_pass(daemon: Daemon) -> None:
+    """When all messages arrive, one line is logged at once, and no timer is left."""
     module = daemon.started("exit")
-    with said() as words:
-        tested = module.listening([("127.0.0.1", daemon.port)])
-        assert tested is not None and not tested.called, "the start waits"
+    with logged() as texts:
+        test = module.listening([("127.0.0.1", daemon.port)])
+        assert test is not None and not test.called, "the start waits"
         assert daemon.work(module) == {"127.0.0.1"}
-    assert outcome(tested) == "passed"
-    assert len(words) == 1
-    assert words[0].startswith("selftest: 4 messages over IPv4 came through intact in ")
+    assert outcome(test) == "passed"
+    assert len(texts) == 1
+    assert texts[0].startswith("selftest: 4 messages over IPv4 arrived intact in ")
     assert daemon.reactor.getDelayedCalls() == []
 
 
@@ -111,22 +111,22 @@ def test_both_families() -> None:
     """A daemon that listens on all addresses is tested over IPv4 and IPv6."""
     daemon = Daemon("::")
     module = daemon.started()
-    with said() as words:
+    with logged() as texts:
         assert module.listening([("0.0.0.0", daemon.port), ("::", daemon.port)]) is None, "the start does not wait"
         assert daemon.work(module) == {"127.0.0.1", "::1"}
     daemon.socket.close()
-    assert words[0].startswith("selftest: 8 messages over IPv4 and IPv6 came through intact in ")
+    assert texts[0].startswith("selftest: 8 messages over IPv4 and IPv6 arrived intact in ")
 
 
 def test_several_addresses() -> None:
-    """A daemon with several sockets, as a service manager may pass them, is tested over each of them, by name."""
+    """A daemon with several sockets, as from a service manager, is tested over each, and failures name the address."""
     daemon = Daemon("0.0.0.0")
     module = daemon.started()
-    with said() as words:
+    with logged() as texts:
         module.listening([("127.0.0.8", daemon.port), ("127.0.0.9", daemon.port)])
         daemon.work(module, lambda datagrams: datagrams[1:])
     daemon.socket.close()
-    assert words == [f"selftest: IPv4 (127.0.0.{host}): the full message did not arrive" for host in (8, 9)]
+    assert texts == [f"selftest: IPv4 (127.0.0.{host}): the full message did not arrive" for host in (8, 9)]
 
 
 @pytest.mark.parametrize(
@@ -134,18 +134,18 @@ def test_several_addresses() -> None:
     [("0.0.0.0", "0.0.0.0"), ("127.0.0.9", "127.0.0.9"), pytest.param("::1", "::1", marks=needs_ipv6)],
 )
 def test_an_address(address: str, bound: str) -> None:
-    """A daemon that listens on one address, or on one family, is tested there."""
+    """A daemon that listens on one address, or on one family, is tested on it."""
     daemon = Daemon(bound)
     module = daemon.started()
-    with said() as words:
+    with logged() as texts:
         module.listening([(address, daemon.port)])
         daemon.work(module)
     daemon.socket.close()
-    assert words[0].startswith(f"selftest: 4 messages over IPv{6 if ':' in address else 4} came through intact in ")
+    assert texts[0].startswith(f"selftest: 4 messages over IPv{6 if ':' in address else 4} arrived intact in ")
 
 
 def test_a_machine_without_ipv6(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no IPv6, it is not tested, which is said and is no failure."""
+    """On a machine without IPv6, IPv6 is not tested; the log says so, and the test passes."""
     make = socket.socket
 
     def only_ipv4(family: int, *arguments: Any) -> socket.socket:
@@ -155,113 +155,113 @@ def test_a_machine_without_ipv6(daemon: Daemon, monkeypatch: pytest.MonkeyPatch)
 
     module = daemon.started()
     monkeypatch.setattr(socket, "socket", only_ipv4)
-    with said() as words:
+    with logged() as texts:
         module.listening([("0.0.0.0", daemon.port), ("::", daemon.port)])
         daemon.work(module)
-    assert words[0].startswith("selftest: 4 messages over IPv4 came through intact in ")
-    assert words[0].endswith("; not over IPv6, which this machine does not have")
+    assert texts[0].startswith("selftest: 4 messages over IPv4 arrived intact in ")
+    assert texts[0].endswith("; IPv6 was not tested, because this machine does not have it")
 
 
-def test_what_is_wrong(daemon: Daemon) -> None:
-    """For each thing that is wrong there is a line; with ``exit``, the start fails with all of them."""
+def test_failure(daemon: Daemon) -> None:
+    """Each difference is one log line; with ``exit``, the start fails with all of them."""
     module = daemon.started("exit")
-    with said() as words:
-        tested = module.listening([("127.0.0.1", daemon.port)])
+    with logged() as texts:
+        test = module.listening([("127.0.0.1", daemon.port)])
         daemon.work(module, lambda datagrams: [d.replace(b"cpu=3", b"cpu=4") for d in datagrams if b"legacy" not in d])
-    assert words == [
+    assert texts == [
         "selftest: IPv4: the full message: cpu is 4 instead of 3",
         "selftest: IPv4: the legacy message did not arrive",
     ]
-    assert outcome(tested) == "; ".join(word.removeprefix("selftest: ") for word in words)
+    assert outcome(test) == "; ".join(text.removeprefix("selftest: ") for text in texts)
 
 
-def test_what_does_not_come(daemon: Daemon) -> None:
-    """What has not come when the time is over is missing; what comes then is passed over."""
+def test_timeout(daemon: Daemon) -> None:
+    """Messages that have not arrived at the timeout are missing; later arrivals are ignored."""
     module = daemon.started("exit", timeout=7.0)
-    with said() as words:
-        tested = module.listening([("127.0.0.1", daemon.port)])
+    with logged() as texts:
+        test = module.listening([("127.0.0.1", daemon.port)])
         daemon.reactor.advance(6.9)
-        assert tested is not None and not tested.called
+        assert test is not None and not test.called
         daemon.reactor.advance(0.1)
         daemon.work(module)
-    assert len(words) == 4
-    assert outcome(tested).endswith("IPv4: the last message did not arrive")
+    assert len(texts) == 4
+    assert outcome(test).endswith("IPv4: the last message did not arrive")
 
 
-def test_nobody_listens(daemon: Daemon) -> None:
-    """A port that nobody listens on is said."""
+def test_a_closed_port(daemon: Daemon) -> None:
+    """A port without a socket is logged."""
     daemon.socket.close()
     module = daemon.started(timeout=1.0)
-    with said() as words:
+    with logged() as texts:
         module.listening([("127.0.0.1", daemon.port)])
         daemon.reactor.advance(1.0)
-    assert any("cannot be sent: Connection refused" in word for word in words)
-    assert "selftest: IPv4: the full message did not arrive" in words
+    assert any("cannot be sent: Connection refused" in text for text in texts)
+    assert "selftest: IPv4: the full message did not arrive" in texts
 
 
-def test_an_address_that_cannot_be_reached(daemon: Daemon) -> None:
-    """When nothing can be sent at all, that ends the test at once."""
+def test_an_unreachable_address(daemon: Daemon) -> None:
+    """When no message can be sent, the test ends at once."""
     module = daemon.started("exit")
-    with said() as words:
-        tested = module.listening([("255.255.255.255", daemon.port)])
-    assert words == ["selftest: IPv4: cannot send to 255.255.255.255: Permission denied"]
-    assert outcome(tested) == words[0].removeprefix("selftest: ")
+    with logged() as texts:
+        test = module.listening([("255.255.255.255", daemon.port)])
+    assert texts == ["selftest: IPv4: cannot send to 255.255.255.255: Permission denied"]
+    assert outcome(test) == texts[0].removeprefix("selftest: ")
     assert daemon.reactor.getDelayedCalls() == []
 
 
-def test_forgers(daemon: Daemon) -> None:
-    """Messages from any other address or port do not count, whatever they say."""
+def test_forged_messages(daemon: Daemon) -> None:
+    """Messages from another address or port are ignored."""
     module = daemon.started()
-    with said() as words:
+    with logged() as texts:
         module.listening([("127.0.0.1", daemon.port)])
         module.handle_batch(0, [extended_message("netconsd selftest 0 full", address="127.0.0.1", port=9)])
         daemon.work(module)
-    assert words[0].startswith("selftest: 4 messages over IPv4 came through intact")
+    assert texts[0].startswith("selftest: 4 messages over IPv4 arrived intact")
 
 
-def test_on_demand(daemon: Daemon) -> None:
-    """A reload tests again, with other messages; a failure then ends nothing."""
+def test_reload(daemon: Daemon) -> None:
+    """A reload tests again, with other messages; a failure is only logged."""
     module = daemon.started("exit")
     module.listening([("127.0.0.1", daemon.port)])
     daemon.work(module)
-    with said() as words:
+    with logged() as texts:
         module.reload()
         daemon.work(module)
         module.reload()
         daemon.work(module, lambda datagrams: datagrams[1:])
-    assert len(words) == 2
-    assert words[0].startswith("selftest: 4 messages")
-    assert words[1] == "selftest: IPv4: the full message did not arrive"
+    assert len(texts) == 2
+    assert texts[0].startswith("selftest: 4 messages")
+    assert texts[1] == "selftest: IPv4: the full message did not arrive"
 
 
 def test_one_at_a_time(daemon: Daemon) -> None:
-    """A reload during a test starts no other one."""
+    """A reload during a test starts no second test."""
     module = daemon.started()
-    with said() as words:
+    with logged() as texts:
         module.listening([("127.0.0.1", daemon.port)])
         module.reload()
         daemon.work(module)
-    assert len(words) == 1
+    assert len(texts) == 1
 
 
 def test_stop_during_a_test(daemon: Daemon) -> None:
-    """A stop ends a test: no socket and no timer is left."""
+    """A stop ends a test and leaves no socket and no timer."""
     module = daemon.started()
     module.listening([("127.0.0.1", daemon.port)])
     module.stop()
     assert daemon.reactor.getDelayedCalls() == []
-    with said() as words:
+    with logged() as texts:
         daemon.work(module)
-    assert words == []
+    assert texts == []
 
 
-def test_two_workers_at_the_end(daemon: Daemon) -> None:
-    """When the last messages come to two workers at once, so that both say that it is over, it is over once."""
+def test_two_workers_with_the_last_message(daemon: Daemon) -> None:
+    """When two workers receive last messages at once, so that both report the end, the test ends once."""
     module = daemon.started("exit")
-    tested = module.listening([("127.0.0.1", daemon.port)])
+    test = module.listening([("127.0.0.1", daemon.port)])
     handle = module.handle_batch
     module.handle_batch = lambda worker, messages: [handle(0, messages), handle(1, messages[-1:])]  # type: ignore[method-assign, assignment]
-    with said() as words:
+    with logged() as texts:
         daemon.work(module)
-    assert outcome(tested) == "IPv4: the last message arrived 2 times"
-    assert len(words) == 1
+    assert outcome(test) == "IPv4: the last message arrived 2 times"
+    assert len(texts) == 1

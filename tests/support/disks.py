@@ -1,4 +1,4 @@
-"""File systems that a test makes full, read-only, and good again, while a process writes to them."""
+"""File systems that a test fills, remounts and covers while a process writes to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE = "256k"
 
 
 def missing() -> str | None:
-    """What keeps tests from having such a file system here; ``None`` if nothing does."""
+    """Return the reason why this machine cannot mount such a file system; ``None`` if it can."""
     if os.geteuid() != 0:
         return "only root can mount file systems"
     for tool in TOOLS:
@@ -23,16 +23,16 @@ def missing() -> str | None:
 
 
 def private_disk(place: Path) -> list[str]:
-    """The command that runs another one, by becoming it, with a small file system at that place.
+    """Return a prefix for a command, which is run by ``exec`` with a small file system mounted at the place.
 
-    Nobody else sees it, and it is gone with that process.
+    No other process sees the file system, and it ends with that process.
     """
-    become = f'mount -t tmpfs -o size={SIZE} none "$0" && exec "$@"'
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", become, str(place)]
+    script = f'mount -t tmpfs -o size={SIZE} none "$0" && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(place)]
 
 
 def subject_to_permissions() -> list[str]:
-    """The command that runs another one, by becoming it, without root's right to write where nobody may."""
+    """Return a prefix for a command, which is run by ``exec`` without root's right to ignore permissions."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override"]
@@ -44,12 +44,12 @@ class Disk:
     def __init__(self, pid: int, place: Path) -> None:
         self._pid = pid
         self._place = place
-        #: The same place, as others than the process see it.
+        #: The same place, from outside the process.
         self.path = Path(f"/proc/{pid}/root{place}")
         self._ballast = self.path / "ballast"
 
     def fill(self) -> None:
-        """Take all the space that is left."""
+        """Use all free space."""
         with self._ballast.open("wb", buffering=0) as ballast:
             try:
                 while True:
@@ -58,19 +58,19 @@ class Disk:
                 pass
 
     def empty(self) -> None:
-        """Give it back."""
+        """Free the space that :meth:`fill` used."""
         self._ballast.unlink()
 
     def remount(self, option: str) -> None:
-        """``ro`` or ``rw``. The system refuses the former while a file is open for writing."""
+        """Remount with ``ro`` or ``rw``. The kernel refuses ``ro`` while a file is open for writing."""
         self._run("mount", "-o", f"remount,{option}")
 
     def cover(self) -> None:
-        """Mount an empty file system over it that cannot be written to."""
+        """Mount an empty read-only file system over it."""
         self._run("mount", "-t", "tmpfs", "-o", "ro", "none")
 
     def uncover(self) -> None:
-        """Take that away."""
+        """Unmount the file system of :meth:`cover`."""
         self._run("umount")
 
     def _run(self, *command: str) -> None:

@@ -1,4 +1,4 @@
-"""Loggers for tests: a reactor that a test turns, batches, and what is in their files."""
+"""Helpers for tests of the logger: a reactor that a test drives, started loggers, batches, and the lines of files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from netconsd.testing import extended_message
 A, B, C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 
 
-class Turns(Clock):
-    """A clock that a test advances; what another thread wants called is called at the next turn."""
+class ManualReactor(Clock):
+    """A clock that a test advances, and the calls from other threads, which a test runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class Turns(Clock):
     def callFromThread(self, function: Any, *arguments: Any) -> None:  # noqa: N802
         self.from_threads.append((function, *arguments))
 
-    def turn(self) -> None:
-        """Call what was wanted."""
+    def run_calls(self) -> None:
+        """Run the calls from other threads."""
         while self.from_threads:
             function, *arguments = self.from_threads.pop(0)
             function(*arguments)
@@ -36,11 +36,11 @@ class Turns(Clock):
 
 @contextmanager
 def logging(
-    directory: Path, *, worker_count: int = 1, reactor: Turns | None = None, **settings: Any
+    directory: Path, *, worker_count: int = 1, reactor: ManualReactor | None = None, **settings: Any
 ) -> Iterator[Logger]:
-    """A started logger that writes to a directory; it is stopped in the end."""
+    """Yield a started logger that writes to the directory, and stop it at the end."""
     logger = Logger(directory=directory, **settings)
-    logger.reactor = reactor or Turns()
+    logger.reactor = reactor or ManualReactor()
     logger.start(worker_count)
     try:
         yield logger
@@ -49,22 +49,26 @@ def logging(
 
 
 @contextmanager
-def said() -> Iterator[list[str]]:
-    """What is logged meanwhile."""
-    words: list[str] = []
+def logged() -> Iterator[list[str]]:
+    """Yield a list that has the texts of all log events after the block."""
+    texts: list[str] = []
     with capturedLogs() as events:
-        yield words
-    words += [formatEvent(event) for event in events]
+        yield texts
+    texts += [formatEvent(event) for event in events]
 
 
 def batch(*texts: str, address: str = A, at: float = 0.0) -> list[Message]:
-    """Messages of one sender."""
+    """Return messages of one sender, received at that time."""
     return [extended_message(text, address=address, received_at=at) for text in texts]
 
 
+def lines(path: Path) -> list[str]:
+    """Return the texts of the lines of a file, after the level; each line has its newline."""
+    content = path.read_text()
+    assert content.endswith("\n")
+    return [line.rpartition(" info   ")[2] for line in content.split("\n")[:-1]]
+
+
 def files(directory: Path) -> dict[str, list[str]]:
-    """The texts of the lines of all files, by the name of the file."""
-    return {
-        path.name: [line.rpartition(" info   ")[2] for line in path.read_text().splitlines()]
-        for path in directory.iterdir()
-    }
+    """Return the texts of the lines of all files, by the name of the file."""
+    return {path.name: lines(path) for path in directory.iterdir()}

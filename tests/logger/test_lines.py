@@ -1,0 +1,23 @@
+"""Lines of a log file that are written as they were received, and those that are not."""
+
+from __future__ import annotations
+
+from netconsd.logger.lines import log_lines
+from netconsd.testing import extended_message
+
+
+def test_every_byte_at_every_place() -> None:
+    """Wherever in a text a byte is that is not plain, the line is escaped; the compiled build reads 16 at a time."""
+    for place in range(40):
+        for byte in (0x1B, 0x5C, 0x7F, 0x80, 0xFF):
+            text = bytearray(b"a" * 40)
+            text[place] = byte
+            message = extended_message("x").with_body(bytes(text) + b"\n userdata\xff=\\x41\n", False)
+            line = log_lines([message])
+            shown = b"\\" if byte == 0x5C else b"\\x%02x" % byte
+            assert line.endswith(b" info   " + bytes(text).replace(bytes([byte]), shown) + b"\n")
+
+
+def test_userdata_is_not_written() -> None:
+    """Only the text is in the line; bytes of the userdata neither appear in it nor make it slower."""
+    assert log_lines([extended_message("text", userdata={"key": "\x1b"})]).endswith(b" info   text\n")
