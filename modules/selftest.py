@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IListening, IReloadable
 from netconsd.protocol.message import MAPPED_IPV4, Message, Source
-from netconsd.send.probe import KnownMessage, faults, is_last, known_messages
+from netconsd.send.probe import ProbeMessage, discrepancies, is_last, probe_messages
 
 # A machine without IPv6, or with all of it switched off.
 NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
@@ -133,7 +133,7 @@ class _Run:
         self.trials: dict[bytes, _Trial] = {}
         self._token = secrets.token_hex(4)
         self._begin = monotonic()
-        self._sent: tuple[KnownMessage, ...] = known_messages(self._token, int(self._begin * 1_000_000))
+        self._sent: tuple[ProbeMessage, ...] = probe_messages(self._token, int(self._begin * 1_000_000))
         self._faults: list[str] = []
         self._notes: list[str] = []
         for address, port in addresses:
@@ -157,7 +157,7 @@ class _Run:
                         trial.sender.send(datagram)
                     except OSError as error:
                         # Refused: nobody listens; that is said for the message that was sent before this one.
-                        self._faults.append(f"{trial.family}: {message.what} cannot be sent: {error.strerror}")
+                        self._faults.append(f"{trial.family}: {message.name} cannot be sent: {error.strerror}")
 
     def take(self, messages: Sequence[Message]) -> bool:
         """Keep what is ours, in a worker's thread; tell whether nothing more is to come."""
@@ -175,7 +175,7 @@ class _Run:
         self.took = monotonic() - self._begin
         for trial in self.trials.values():
             trial.sender.close()
-            self._faults += [f"{trial.family}: {fault}" for fault in faults(self._sent, trial.got, self._token)]
+            self._faults += [f"{trial.family}: {fault}" for fault in discrepancies(self._sent, trial.got, self._token)]
         return self._faults
 
     def words(self) -> str:

@@ -23,7 +23,7 @@ from netconsd.outputs.runner import Outputs
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import Message
 from netconsd.protocol.table import SourceTable
-from netconsd.send.probe import PREFIX, faults, known_messages
+from netconsd.send.probe import PREFIX, discrepancies, probe_messages
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, source
 from tests.outputs.test_runner import HERE, done
@@ -125,9 +125,9 @@ def test_ncrx(sent: list[bytes]) -> None:
 def test_the_selftest(sent: list[bytes]) -> None:
     """What it says of messages that are not as they were sent is one printable line for each thing."""
     token = "0123abcd"
-    known = known_messages(token, 5)
+    known = probe_messages(token, 5)
     arrived = received([b"6,1,2,-;" + PREFIX.encode() + b" 0123abcd full " + sent[0] + b"\n", *sent])
-    said = faults(known, arrived, token)
+    said = discrepancies(known, arrived, token)
     assert said
     assert all(line.isprintable() for line in said)
 
