@@ -199,8 +199,8 @@ def _summary(result: dict[str, Any]) -> str:
         f"Sent {counted(sent['datagrams'], 'datagram')} ({counted(sent['octets'], 'byte')}) of "
         f"{counted(sent['messages'], 'message')} from {counted(sent['senders'], 'sender')} in "
         f"{result['seconds']:.1f} s: {rate:.0f}/s\n"
-        f"Faults: {faults['lost']} lost, {faults['duplicated']} sent twice, {faults['reordered']} reordered; repeat them "
-        f"with --seed {result['seed']}\n"
+        f"Faults: {faults['lost']} lost, {faults['duplicated']} sent twice, {faults['reordered']} reordered; repeat "
+        f"them with --seed {result['seed']}\n"
         f"If all of it arrives, netconsd counts: {totals}{others}"
     )
 

@@ -24,7 +24,7 @@ _RELEASE = 64
 _FACILITY = 255
 
 _DESCRIPTION = """
-Send the messages of one machine, as netconsole does, to ADDRESS PORT or to standard output, and print the number of each
+Send the messages of one machine as netconsole does, to ADDRESS PORT or to standard output. Print the number of each
 message on stderr. A text too long for one datagram is sent in fragments.
 """
 
@@ -152,12 +152,12 @@ def parser(prog: str) -> argparse.ArgumentParser:
     add("--interval", metavar="SECONDS", type=within(float, 0, 86400), default=0.5, help=text)
     add("--seq", metavar="N", type=within(int, 0, _U64), default=0, help="the first sequence number (default: 0)")
     add("--text", type=_text, default="hi", help="text of the messages (default: hi)")
-    add("--level", metavar="N", type=within(int, 0, 7), default=3, help="from 0, emergency, to 7, debug (default: 3)")
-    add("--facility", metavar="N", type=within(int, 0, _FACILITY), default=0, help="from 0, the kernel, to 255 (default: 0)")
+    add("--level", metavar="N", type=within(int, 0, 7), default=3, help="0, emergency, to 7, debug (default: 3)")
+    add("--facility", metavar="N", type=within(int, 0, _FACILITY), default=0, help="0, the kernel, to 255 (default: 0)")
     add("--release", type=_release, help="a release in the header, as with the kernel's option r")
     add("--caller", type=_caller, help="a thread or processor in the header, such as T123 or C5")
     add("--userdata", metavar="KEY=VALUE", type=_pair, action="append", default=[], help="repeatable")
-    add("--msgid", action="store_true", help="number the messages sent, as newer kernels do; a skip leaves no gap in it")
+    add("--msgid", action="store_true", help="number the messages sent, as newer kernels do; unaffected by a skip")
     add("--legacy", action="store_true", help="the legacy format, which has no numbers")
     add("--seed", metavar="N", type=int, help="repeat the random choices of an earlier run (default: a random seed)")
     add("-q", "--quiet", action="store_true", help="print nothing on stderr")

@@ -33,7 +33,7 @@ _RCVBUF = 4 * 1024 * 1024
 _DATAGRAMS = 64
 
 _DESCRIPTION = """
-Print the messages that arrive at a port, in order, with the gaps between them, and request missing messages from senders
+Print the messages that arrive at a port in order, with the gaps between them. Request missing messages from senders
 such as nctx.
 """
 

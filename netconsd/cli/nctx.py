@@ -85,7 +85,7 @@ class LogSender:
         :param bound: a non-blocking UDP socket.
         :param address: the receiver's address, as ``sendto`` takes it.
         :param report: called with a line for the user, on every change of state.
-        :param wait: ``wait(sources, timeout)`` returns the readable ones of ``sources``, after ``timeout`` seconds at most.
+        :param wait: ``wait(sources, timeout)`` returns the readable sources, after ``timeout`` seconds at most.
         """
         self._kmsg = kmsg
         self._socket = bound
@@ -156,7 +156,7 @@ class LogSender:
             self._in_emergency = sender.emergency
             if self._in_emergency:
                 self._report(
-                    f"no answer for {ANSWER_SECONDS:.0f} seconds: check that the receiver runs with --acks and that the "
+                    f"no answer for {ANSWER_SECONDS:.0f} seconds: check that the receiver runs with --acks and the "
                     "firewall accepts its answers; sending continues without acknowledgements"
                 )
             else:
@@ -166,7 +166,7 @@ class LogSender:
             self._report("the kernel overwrote records before they were read; their numbers are missing")
         if sender.refused != self._refused:
             if not self._refused:
-                self._report("dropped a record that is malformed or out of order; later ones are dropped without a message")
+                self._report("dropped a record that is malformed or out of order; this is reported once")
             self._refused = sender.refused
         if sender.dropped != self._dropped:
             if not self._dropped:
@@ -189,10 +189,8 @@ def _same(one: Address, other: Address) -> bool:
 
 
 def _resolve(address: str, port: int) -> tuple[socket.AddressFamily, Address]:
-    family, _, _, _, resolved = socket.getaddrinfo(
-        address, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-    )[0]
-    return family, resolved
+    resolved = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    return resolved[0][0], resolved[0][4]
 
 
 def _error_text(error: OSError, options: argparse.Namespace) -> str:

@@ -1,4 +1,4 @@
-"""The part of a load that one thread sends: builds messages, passes them through a faulty link, sends them at a rate."""
+"""One thread's share of a load: builds messages, passes them through a faulty link, and sends them at a rate."""
 
 from __future__ import annotations
 

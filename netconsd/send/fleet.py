@@ -51,7 +51,7 @@ class Template:
         whole = _build(format, _text(size - len(_build(format, ""))))
         self._format = format
         self._pieces = [_with_placeholders(piece) for piece in fragments(whole)]
-        #: The datagram, if it is the only one and its placeholders are seq and timestamp, in this order; otherwise None.
+        #: The only datagram, if its placeholders are seq and timestamp, in this order; otherwise None.
         self.only_piece = self._pieces[0] if format in ("extended", "release", "userdata") else None
 
     def __len__(self) -> int:
@@ -79,8 +79,8 @@ class Fleet:
     def __init__(self, template: Template, senders: int, boot_usec: int, first: int = 0) -> None:
         """
         :param senders: number of senders, numbered from ``first`` up.
-        :param boot_usec: added to :data:`FIRST_USEC` for the first timestamp; timestamps rise by one per message. A later
-            run needs a later value, or a receiver that saw both runs drops its messages as duplicates.
+        :param boot_usec: added to :data:`FIRST_USEC` for the first timestamp; timestamps rise by one per message. The
+            next run needs a later value, or a receiver that saw both runs drops its messages as duplicates.
         """
         self.senders = senders
         self._template = template

@@ -15,7 +15,7 @@ Rules:
    ``ncemg=1``.
 5. Any answer ends an emergency. The sender then does not know which records arrived, so it sends all of them once more
    from the oldest on, by the rules above. A receiver that has seen much newer records takes this for a restart.
-6. An acknowledgement of records that were not sent is ignored; after a second without a valid one it counts as an answer.
+6. An acknowledgement of records that were not sent is ignored; after a second without a valid one it is an answer.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class ReliableSender:
 
     @property
     def room(self) -> int:
-        """Number of records to add without dropping older ones. All slots in an emergency: new records are worth more."""
+        """Number of records to add without dropping older ones. In an emergency all slots: new ones are worth more."""
         return self._slots if self.emergency else max(0, self._slots - len(self))
 
     @property
@@ -123,7 +123,7 @@ class ReliableSender:
         return self._ignore_until if self._queue else NEVER
 
     def add(self, data: bytes) -> bool:
-        """Add a record of /dev/kmsg. Return ``False`` if it is malformed, or its seq not above that of the last record."""
+        """Add a record of /dev/kmsg. Return ``False`` if it is malformed, or its seq not above the last one's."""
         seq = _seq(data)
         if seq is None or seq <= self._newest:
             self.refused += 1
@@ -193,8 +193,8 @@ class ReliableSender:
         self._send(record, now, out)
 
     def _send(self, record: _Record, now: float, out: list[bytes], *, repeat: bool = False) -> None:
-        # With the mark, a receiver accepts a late record whose timestamp is far from the newest. The first record is not
-        # marked: after a reboot it must reset the receiver's stream.
+        # With the mark, a receiver accepts a late record whose timestamp is far from the newest. The first record is
+        # not marked: after a reboot it must reset the receiver's stream.
         repeat = repeat or (record.sent_at != NEVER and self._acknowledged_at != _LONG_AGO)
         record.sent_at = now
         data = record.data

@@ -136,7 +136,8 @@ def open_source_addresses(target: Target, source: str | None, bits: int) -> Sour
     if bits > destination.max_prefixlen:
         raise AddressError(f"-o {bits}: the address has only {destination.max_prefixlen} bits")
     if bits and _is_loopback(destination) and (base is None or _is_loopback(base)):
-        return SourceAddresses(target, _datagram_socket(family), base=_loopback_base(base, bits))
+        base = _loopback_base(base, bits)
+        return SourceAddresses(target, _datagram_socket(family), base=base)
     if not bits:
         single = _single_address(target, family, base)
         if single is not None:
@@ -175,8 +176,8 @@ def _loopback_base(base: Address | None, bits: int) -> IPv4Address:
     high = low | (1 << bits) - 1
     if low <= int(_LOOPBACK.network_address) or high >= int(_LOOPBACK.broadcast_address):
         raise AddressError(
-            f"-o {bits}: varying {bits} bits of {base} leaves 127.0.0.0/8, or reaches its first or last address; use at "
-            f"most {LOOPBACK_BITS}, without -s"
+            f"-o {bits}: varying {bits} bits of {base} leaves 127.0.0.0/8, or reaches its first or last address; use "
+            f"at most {LOOPBACK_BITS}, without -s"
         )
     return base
 
