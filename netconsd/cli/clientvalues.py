@@ -30,7 +30,7 @@ def target_name(text: str) -> str:
 
 def interface_name(text: str) -> str:
     """A name that is valid for an interface and within netconsole's parameter."""
-    # IFNAMSIZ is 16 with its NUL; the kernel forbids '/', ':' and white space; ',' ends a name in netconsole's parameter.
+    # IFNAMSIZ is 16 with its NUL; the kernel forbids '/', ':' and white space; netconsole ends the name at a ','.
     if not re.fullmatch(r"[^\s/:,;@]{1,15}", text) or text in (".", "..") or not text.isprintable():
         raise ArgumentTypeError(f"{text!r} cannot be the name of an interface")
     return text
