@@ -26,21 +26,7 @@ from netconsd.settings import Settings
 
 SMALL = ["flood", "--forged", "5000", "--max-sources", "2000", "--rate", "5000", "--build", "plain"]
 # A queue that is full within a tenth of a second, so small that a missing bound shows in the memory.
-QUEUE = [
-    "overload",
-    "--only",
-    "queue",
-    "--seconds",
-    "4",
-    "-w",
-    "1",
-    "--queue",
-    "500",
-    "--batch",
-    "8",
-    "--rate",
-    "20000",
-]
+QUEUE = ["overload", "--only=queue", "--seconds=4", "--rate=20000", "-w1", "--queue=500", "--batch=8"]
 
 
 def test_crowd() -> None:
