@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata
-from netconsd.cli.numbers import whole_number
+from netconsd.cli.numbers import within
 from netconsd.daemon.stdout import put
 
 __all__ = ["main"]
@@ -73,7 +73,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     def option(name: str, kind: Callable[[str], object], metavar: str, text: str, default: object = None) -> None:
         parser.add_argument(name, type=kind, metavar=metavar, help=text, default=default)
 
-    port = whole_number(1, 65535)
+    port = within(int, 1, 65535)
     option("--server", str, "ADDRESS", "netconsd's machine: an address, or a name, which is resolved here")
     option("--port", port, "N", "netconsd's UDP port (default: 1514)", 1514)
     option("--interface", interface_name, "NAME", "send through this interface (default: that of the route)")
@@ -83,7 +83,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     text = "add this to every message; kernel 6.9 or later (repeatable)"
     parser.add_argument("--userdata", type=userdata, action="append", metavar="KEY=VALUE", default=[], help=text)
     option("--sysdata", system_data, "LIST", f"fields that the kernel adds: {','.join(SYSDATA)}, or all", ())
-    option("--loglevel", whole_number(1, 8), "N", "console log level: lower levels are sent; 8 sends all")
+    option("--loglevel", within(int, 1, 8), "N", "console log level: lower levels are sent; 8 sends all")
     parser.add_argument("--persist", action="store_true", help="also set up at every boot")
     parser.add_argument("--no-test", action="store_true", help="send no test line")
     action = parser.add_mutually_exclusive_group()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from netconsd.cli.numbers import whole_number
+from netconsd.cli.numbers import within
 from netconsd.protocol.stream import ACK_BYTES, NEVER
 from netconsd.send.kmsg import Kmsg
 from netconsd.send.reliable import ANSWER_SECONDS, SLOTS, ReliableSender
@@ -205,11 +205,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
     text = f"records to keep until they are acknowledged (default: {SLOTS})"
-    add("-n", dest="slots", metavar="SLOTS", type=whole_number(1, SLOTS_LIMIT), default=SLOTS, help=text)
+    add("-n", dest="slots", metavar="SLOTS", type=within(int, 1, SLOTS_LIMIT), default=SLOTS, help=text)
     text = "source of the records: the device, or a file or named pipe with the same lines (default: /dev/kmsg)"
     add("-k", dest="kmsg", metavar="PATH", default="/dev/kmsg", help=text)
     text = "source UDP port; with a fixed one netconsd recognises the sender after a restart (default: any free port)"
-    add("-p", dest="source_port", metavar="PORT", type=whole_number(0, 65535), default=0, help=text)
+    add("-p", dest="source_port", metavar="PORT", type=within(int, 0, 65535), default=0, help=text)
     add("address", metavar="ADDRESS", help="netconsd's address, IPv4 or IPv6")
-    add("port", metavar="PORT", type=whole_number(1, 65535), help="netconsd's UDP port")
+    add("port", metavar="PORT", type=within(int, 1, 65535), help="netconsd's UDP port")
     return parser

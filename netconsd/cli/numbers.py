@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["counted", "whole_number", "within"]
+__all__ = ["counted", "within"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -15,23 +14,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number from ``least`` to ``most``, in decimal digits."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
-            raise ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def within(kind: Callable[[str], Any], least: float, most: float = float("inf")) -> Callable[[str], Any]:
-    """A type for argparse: a number from ``least`` to ``most``, as ``kind`` (int or float) reads it."""
+def within(kind: type[int] | type[float], least: float, most: float = float("inf")) -> Callable[[str], Any]:
+    """A type for argparse: a number from ``least`` to ``most``, in ASCII, as ``kind`` (int or float) reads it."""
 
     def read(text: str) -> Any:
         try:
-            number = kind(text)
+            number = kind(text.encode("ascii"))
         except ValueError:
             raise ArgumentTypeError(f"{text!r} is not a number") from None
         if not least <= number <= most or number == float("inf"):
