@@ -14,7 +14,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def within(kind: type[int] | type[float], least: float, most: float = float("inf")) -> Callable[[str], Any]:
+def within(kind: type[int | float], least: float, most: float = float("inf")) -> Callable[[str], Any]:
     """A type for argparse: a number from ``least`` to ``most``, in ASCII, as ``kind`` (int or float) reads it."""
 
     def read(text: str) -> Any:
