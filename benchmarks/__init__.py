@@ -1,1 +1,1 @@
-"""What netconsd costs, measured on the real daemon: ``python -m benchmarks --help``, and README.md."""
+"""Measures the cost of the real daemon: ``python -m benchmarks --help``, and README.md."""

@@ -1,15 +1,15 @@
-/* Sends netconsole messages from many loopback addresses, as fast as asked for or as fast as it can.
+/* Sends netconsole messages from many loopback addresses, at a rate or as fast as possible.
  *
  *   blast PORT FILE SENDERS MESSAGES RATE SKIP
  *
- * FILE has the datagrams of one message, each behind its length (two bytes, big-endian). In them, a run of bytes 1 is
- * where the message's seq goes, a run of bytes 2 its time stamp, a run of bytes 3 its msgid: decimal numbers of as many
- * digits as the run is long, without leading zeros. Message after message comes from the next of SENDERS addresses,
- * from 127.1.0.0 up. RATE is in datagrams per second, 0 for all that is possible. If SKIP is not 0, then after every
- * SKIP messages of a sender there is a seq that nobody has sent.
+ * FILE has the datagrams of one message, each after its length (two bytes, big-endian). In them, a run of bytes 1 is
+ * replaced by the message's seq, a run of bytes 2 by its timestamp, a run of bytes 3 by its msgid: decimal numbers with
+ * as many digits as the run has bytes, without leading zeros. Each message is sent from the next of SENDERS addresses,
+ * from 127.1.0.0 up. RATE is in datagrams per second, 0 for unlimited. If SKIP is not 0, a seq is omitted after every
+ * SKIP messages of a sender.
  *
- * One socket is enough for a million senders: IP_PKTINFO (ip(7)) gives each datagram its source address.
- * Prints one line: datagrams sent, and nanoseconds that it took.
+ * One socket is enough for a million senders: IP_PKTINFO (ip(7)) sets the source address of each datagram.
+ * Prints one line: the number of datagrams sent, and the nanoseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,10 +26,10 @@
 
 enum {
     BATCH = 64,       /* datagrams per system call */
-    PIECES = 128,     /* datagrams of one message, at most */
-    SIZE = 1024,      /* bytes of a datagram, at most; a kernel sends 1000 */
-    MARKS = 4,        /* places to write in one datagram, at most */
-    SECONDS = 120,    /* no run is longer */
+    PIECES = 128,     /* limit: datagrams of one message */
+    SIZE = 1024,      /* limit: bytes of a datagram; a kernel sends 1000 */
+    MARKS = 4,        /* limit: numbers in one datagram */
+    SECONDS = 120,    /* limit: duration of a run */
     FIRST = 0x7f010000, /* 127.1.0.0 */
 };
 
@@ -56,9 +56,9 @@ static union {
 } controls[BATCH];
 static struct in_pktinfo *sources[BATCH];
 
-static void fail(const char *what)
+static void fail(const char *message)
 {
-    fprintf(stderr, "blast: %s: %s\n", what, errno ? strerror(errno) : "that cannot be");
+    fprintf(stderr, "blast: %s: %s\n", message, errno ? strerror(errno) : "invalid");
     exit(1);
 }
 
@@ -78,7 +78,7 @@ static void find_marks(struct piece *piece)
         while (i + 1 < piece->length && piece->data[i + 1] == kind)
             i++;
         if (piece->marks == MARKS)
-            fail("more to write in one datagram than there is room for");
+            fail("too many numbers in a datagram");
         piece->mark[piece->marks++] = (struct mark){kind, start, i + 1 - start};
     }
 }
@@ -91,11 +91,11 @@ static int read_pieces(const char *path)
         fail(path);
     while ((high = getc(file)) != EOF) {
         if (count == PIECES)
-            fail("a message of too many datagrams");
+            fail("too many datagrams in a message");
         struct piece *piece = &pieces[count++];
         piece->length = high << 8 | getc(file);
         if (piece->length > SIZE || fread(piece->data, 1, piece->length, file) != (size_t)piece->length)
-            fail("a datagram that is too long, or cut short");
+            fail("a datagram is too long or truncated");
         find_marks(piece);
     }
     fclose(file);
@@ -104,7 +104,7 @@ static int read_pieces(const char *path)
     return count;
 }
 
-/* The first digit is at least 1: as long as the number has room to grow, there are no leading zeros. */
+/* The first digit is at least 1, so that there are no leading zeros. */
 static void write_number(char *at, int width, uint64_t number)
 {
     for (int i = width - 1; i > 0; i--) {
@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     uint64_t rate = strtoull(argv[5], NULL, 10);
     uint64_t skip = strtoull(argv[6], NULL, 10);
     if (!senders || senders > 1 << 22)
-        fail("so many senders");
+        fail("number of senders");
     alarm(SECONDS);
     prctl(PR_SET_TIMERSLACK, 1000);
     int fd = make_socket(&to);

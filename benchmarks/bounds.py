@@ -1,4 +1,4 @@
-"""How much memory the daemon takes at most: the table of docs/security, as numbers."""
+"""The bound of the daemon's memory: the table of docs/security in numbers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from netconsd.settings import Settings
 KIB = 1024
 MIB = 1024 * KIB
 
-# A datagram of 1023 bytes, its sender's key, their places in lists, and a batch of its own
+# A queued datagram of 1023 bytes with its sender's key, its entries in lists, and a batch of its own
 # (tests/receive/test_overload).
 PLACE_BYTES = 1536
-# What waits is reckoned with what most of it costs besides its bytes; it is never more than this times what is reckoned
+# Held messages are counted with their usual overhead; they never take more than this multiple of the count
 # (tests/protocol/test_reorder_costs).
-WAITING_FACTOR = 1.25
-# As many messages as a worker hands out at once, each with the bytes that it has cut out of its datagram.
-HAND_BYTES = 16 * MIB
-# The largest datagram is a slot.
+HELD_FACTOR = 1.25
+# The messages that a worker delivers in one batch, each with its own copy of its bytes.
+DELIVERY_BYTES = 16 * MIB
+# A slot of the reader holds the largest datagram.
 SLOT_BYTES = 64 * KIB
-# A sender with a full window, counters that are no small numbers, and the text of an IPv6 address
+# A sender with a full window, large counters, and the text of an IPv6 address
 # (tests/protocol/test_sender_cost).
 SENDER_BYTES: dict[Build, int] = {"compiled": 1408, "plain": 1920}
-# Datagrams that all workers together look at in a second, at most.
+# The most datagrams that all workers together process per second.
 DATAGRAMS_PER_SECOND = 200_000
 
 
@@ -40,25 +40,25 @@ class Line:
 
 
 def bounds(settings: Settings, build: Build = "compiled") -> list[Line]:
-    """What the process takes at most above what it takes at rest, line by line; all may come together."""
+    """The bounds of the process's memory above that at rest, line by line; all can be reached together."""
     slots = settings.batch * BATCHES
-    # What is read has been copied before its slot is free. In plain Python there are no slots.
+    # A datagram is copied before its slot is free. Plain Python has no slots.
     copies = 2 if build == "compiled" else 1
-    forgotten = min(2 * settings.max_sources, int(DATAGRAMS_PER_SECOND * max(settings.reorder, FRAGMENT_SECONDS)))
+    removed = min(2 * settings.max_sources, int(DATAGRAMS_PER_SECOND * max(settings.reorder, FRAGMENT_SECONDS)))
     sender = SENDER_BYTES[build]
     return [
         Line("queue", "the queues of the workers", settings.workers * settings.queue * PLACE_BYTES),
-        Line("waiting", "what waits", int(settings.workers * WAITING_FACTOR * TOTAL_HELD_BYTES_LIMIT)),
-        Line("hand", "what is in the hands of the workers", settings.workers * HAND_BYTES),
-        Line("read", "what is read at once", settings.listeners * slots * SLOT_BYTES * copies),
-        Line("senders", "the senders that are remembered", settings.max_sources * sender),
-        Line("forgotten", "those pushed out lately, while something waited", forgotten * sender),
+        Line("held", "held messages", int(settings.workers * HELD_FACTOR * TOTAL_HELD_BYTES_LIMIT)),
+        Line("delivery", "messages that the workers are delivering", settings.workers * DELIVERY_BYTES),
+        Line("read", "datagrams read by one system call", settings.listeners * slots * SLOT_BYTES * copies),
+        Line("senders", "the table of senders", settings.max_sources * sender),
+        Line("removed", "senders removed from the table, while they have held messages", removed * sender),
     ]
 
 
 def kernel_bound(settings: Settings) -> int:
-    """What the kernel takes for receive buffers at most, which is no memory of the process.
+    """The bound of the kernel's receive buffers, which are not memory of the process.
 
-    It takes one more datagram than there is room for.
+    The kernel accepts one datagram more than fits.
     """
     return settings.listeners * (2 * settings.rcvbuf + 2 * SLOT_BYTES)

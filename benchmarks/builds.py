@@ -1,4 +1,4 @@
-"""Copies of this checkout to run the daemon from: one compiled, one in plain Python."""
+"""Copies of this checkout from which the daemon runs: one compiled, one in plain Python."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COMPILE_SECONDS = 600
 
 
 class CannotBuildError(Exception):
-    """What stands in the way, for the user."""
+    """The reason why a build is impossible, for the user."""
 
 
 def c_program(source: Path, target: Path) -> Path:
-    """Compile one of the C files beside this one.
+    """Compile a C program of the benchmarks.
 
     :raises CannotBuildError: without a C compiler, or if that fails.
     """
@@ -31,16 +31,16 @@ def c_program(source: Path, target: Path) -> Path:
     try:
         subprocess.run([compiler, "-O2", "-o", target, source], check=True, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
-        raise CannotBuildError(f"the benchmarks need a C compiler, and there is no {compiler!r} (or set CC)") from None
+        raise CannotBuildError(f"the benchmarks need a C compiler, and {compiler!r} is missing (or set CC)") from None
     except subprocess.CalledProcessError as error:
         raise CannotBuildError(f"{compiler} cannot compile {source.name}:\n{error.stderr}") from None
     return target
 
 
 def checkout(build: Build, target: Path) -> Path:
-    """Make a copy of the checkout in which netconsd is of that build.
+    """Copy the checkout to ``target``, as a compiled or plain build.
 
-    What is compiled here already, and not stale, is taken as it is; else it is compiled there.
+    Extensions that are up to date are copied; otherwise they are compiled in the copy.
 
     :raises CannotBuildError: if it cannot be compiled.
     """
@@ -59,7 +59,7 @@ def checkout(build: Build, target: Path) -> Path:
 
 @contextmanager
 def on_processors(cpus: set[int]) -> Iterator[None]:
-    """Run the block on these, and so what it starts."""
+    """Run the block, and the processes that it starts, on these processors."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -69,10 +69,10 @@ def on_processors(cpus: set[int]) -> Iterator[None]:
 
 
 def _is_compiled() -> bool:
-    """Whether netconsd is compiled here, and no file's source is newer: a stale one would be measured in its place."""
-    compiled = list((ROOT / "netconsd").glob("*.so"))
+    """True if netconsd is compiled here, and no source is newer than its extension, which would take precedence."""
+    compiled = list((ROOT / "netconsd").rglob("*.so"))
     for file in compiled:
-        for source in (ROOT / "netconsd").glob(f"{file.name.partition('.')[0]}.p*"):
+        for source in file.parent.glob(f"{file.name.partition('.')[0]}.p*"):
             if source.suffix in (".py", ".pyx", ".pxd") and source.stat().st_mtime > file.stat().st_mtime:
                 return False
     return bool(compiled)
@@ -91,4 +91,4 @@ def _compile(tree: Path) -> None:
             timeout=COMPILE_SECONDS,
         )
     except subprocess.CalledProcessError as error:
-        raise CannotBuildError("netconsd cannot be compiled here:\n" + error.stderr[-2000:]) from None
+        raise CannotBuildError("netconsd cannot be compiled:\n" + error.stderr[-2000:]) from None

@@ -1,4 +1,4 @@
-"""A chart of CPU per message: a bar for each scenario, its floor within it, and a line where the target is. SVG."""
+"""A chart of CPU per message as SVG: a bar per scenario with its floor inside, and a line at the target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLORS = {"floor": "#8a94a6", "compiled": "#2f6fde", "plain": "#e0902f"}
 
 
 def svg(report: dict[str, Any]) -> str:
-    """Draw what :func:`benchmarks.report.as_json` returned."""
+    """Draw the results of :func:`benchmarks.report.as_json`."""
     floors = {(row["scenario"], row["rate"]): row for row in report["results"] if row["receiver"] == "floor"}
     bars = [row for row in report["results"] if row["receiver"] != "floor"]
     limits = {
@@ -23,8 +23,8 @@ def svg(report: dict[str, Any]) -> str:
         for target in report["targets"]
         if target["figure"] == "ratio"
     }
-    most = max((row["median"]["cpu"] for row in bars), default=1e-6)
-    scale = (WIDTH - LABEL - RIGHT) / most
+    largest = max((row["median"]["cpu"] for row in bars), default=1e-6)
+    scale = (WIDTH - LABEL - RIGHT) / largest
     parts = []
     for number, row in enumerate(bars):
         y = TOP + number * STEP

@@ -1,6 +1,6 @@
-"""Who sends in a flood: strangers who forge a new address for each datagram, and real machines in their midst.
+"""The senders of a flood: forged ones, each with one datagram, and real ones between them.
 
-Everybody sends from an address of 127.64.0.0/10, by number: see :mod:`netconsd.send.source_addresses`.
+Senders are numbers; their addresses are in 127.64.0.0/10 (:mod:`netconsd.send.source_addresses`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from netconsd.protocol.encode import CHUNK, extended, fragments
 from netconsd.send.fleet import Fleet, Template
 
-#: Real senders are those with the lowest numbers: the addresses that begin with :data:`REAL_PREFIX`.
+#: Real senders have the lowest numbers, and addresses that begin with :data:`REAL_PREFIX`.
 REAL = 100
 REAL_PREFIX = "127.64.0."
 FIRST_FORGED = 256
-#: So many forged datagrams come to one message of a real sender: to 1,000 one of each real sender.
+#: Forged datagrams per message of a real sender.
 FORGED_PER_MESSAGE = 10
 
-# Made once: a sender that makes each anew is slower than any flood.
+# Built once: building each datagram would make the sender too slow.
 _LONG = b"x" * (CHUNK - 64)
 _PIECES = fragments(extended(_LONG * 100, seq=7))
 _WHOLE = extended("forged", seq=7)
@@ -25,7 +25,7 @@ _LAST = extended(_LONG, seq=2**64 - 1, msgid=7)
 
 
 def forged(number: int) -> bytes:
-    """A datagram of a stranger: whole, or something of which the rest never comes, as large as it can be."""
+    """A forged datagram: a whole message, a fragment, a gap, or a line without an end, each as large as possible."""
     kind = number % 4
     if kind == 0:
         return _WHOLE
@@ -35,31 +35,34 @@ def forged(number: int) -> bytes:
 
 
 class Crowd:
-    """A number of forged datagrams, and the real messages between them, in the order in which they are sent."""
+    """Forged datagrams with real messages between them, in the order of sending."""
 
     def __init__(self, forged: int) -> None:
-        #: Datagrams of strangers, each from another address.
+        #: Number of forged datagrams, each from a different address.
         self.forged = forged
-        #: Messages of all real senders together, as many from each.
+        #: Number of messages of all real senders, the same from each.
         self.messages = forged // FORGED_PER_MESSAGE // REAL * REAL
-        # Half of the real ones send messages in pieces.
+        # Half of the real senders send fragmented messages.
         self._fleets = [Fleet(Template(format), REAL // 2, 0, first) for format, first in _PARTS]
 
     def message(self, number: int) -> tuple[int, list[bytes]]:
-        """A real message: its sender, and its datagrams."""
-        nth, which = divmod(number, 2)
-        return self._fleets[which].message(nth)
+        """The sender and the datagrams of a real message."""
+        nth, fleet = divmod(number, 2)
+        return self._fleets[fleet].message(nth)
 
     def batches(self) -> Iterator[tuple[list[int], list[bytes]]]:
-        """Senders and datagrams, a real message and the strangers' that come to it at a time."""
+        """Senders and datagrams: per batch one real message and its share of the forged datagrams."""
         for number in range(self.forged // FORGED_PER_MESSAGE):
             senders: list[int] = []
             datagrams: list[bytes] = []
             if number < self.messages:
                 sender, datagrams = self.message(number)
                 senders = [sender] * len(datagrams)
-            strangers = range(number * FORGED_PER_MESSAGE, (number + 1) * FORGED_PER_MESSAGE)
-            yield [*senders, *(FIRST_FORGED + each for each in strangers)], [*datagrams, *map(forged, strangers)]
+            forged_numbers = range(number * FORGED_PER_MESSAGE, (number + 1) * FORGED_PER_MESSAGE)
+            yield (
+                [*senders, *(FIRST_FORGED + index for index in forged_numbers)],
+                [*datagrams, *map(forged, forged_numbers)],
+            )
 
 
 _PARTS = (("sysdata", 0), ("fragments", REAL // 2))

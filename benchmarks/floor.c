@@ -1,11 +1,10 @@
-/* Reads a UDP socket as netconsd's compiled reader does, and does nothing else: what the system calls cost alone.
+/* Reads a UDP socket as netconsd's compiled reader does, and nothing else: the cost of the system calls alone.
  *
  *   floor RCVBUF BATCH BATCHES PAUSE
  *
  * RCVBUF in bytes; BATCH datagrams per system call, BATCHES calls in a row; PAUSE in microseconds after a read under
- * load, unless the kernel grants less than 2 MiB of receive buffer (as in netconsd/service.py). Prints the port that the
- * kernel chose and the receive buffer that it granted; after SIGTERM, the datagrams read and those that the kernel
- * dropped.
+ * load, unless the kernel grants less than 2 MiB of receive buffer (as in netconsd/service.py). Prints the port and the
+ * granted receive buffer; after SIGTERM, the numbers of datagrams read and dropped by the kernel.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,9 +25,9 @@
 #endif
 
 enum {
-    SLOT = 2048,                /* more than any datagram of the benchmarks */
+    SLOT = 2048,                /* larger than any datagram of the benchmarks */
     PAUSE_RCVBUF = 2 * 1024 * 1024, /* netconsd.service.PAUSE_RCVBUF */
-    SECONDS = 300,              /* no run is longer */
+    SECONDS = 300,              /* limit: duration of a run */
 };
 
 static volatile sig_atomic_t ended;
@@ -61,7 +60,7 @@ static int bind_any(int *port)
     socklen_t length = sizeof any6;
     if (bound < 0 || getsockname(fd, (struct sockaddr *)&any6, &length) < 0)
         fail("bind");
-    *port = ntohs(any6.sin6_port); /* at the same place in both */
+    *port = ntohs(any6.sin6_port); /* same offset in sockaddr_in */
     return fd;
 }
 
@@ -104,7 +103,7 @@ int main(int argc, char **argv)
     uint64_t total = 0;
     while (!ended) {
         struct pollfd ready = {fd, POLLIN, 0};
-        /* A second at most, for a signal that comes just before. */
+        /* With a timeout, because a signal may arrive just before. */
         if (poll(&ready, 1, 1000) <= 0)
             continue;
         int count = 0;

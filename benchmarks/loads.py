@@ -1,13 +1,13 @@
-"""What is sent: the datagrams of one message, with marks where the sender writes numbers.
+"""The loads: the datagrams of one message, with marks in place of the numbers, which blast.c describes.
 
-blast.c says what the marks are. The numbers have as many digits as those of a machine that has been up for some weeks.
+The numbers have as many digits as those of a machine that has been up for some weeks.
 """
 
 from __future__ import annotations
 
 from netconsd.testing import extended, fragments, legacy
 
-# Stand for the marks in what netconsd.testing builds; they occur in no text below.
+# Placeholders for the marks in the datagrams of netconsd.testing. They occur in no text below.
 SEQ = 7777777
 TS_USEC = 888888888888
 MSGID = 9999999
@@ -18,16 +18,16 @@ TEXT = "eth0: NIC Link is Up 10 Gbps Full Duplex, Flow Control: RX/TX, "
 
 
 def marked(datagram: bytes) -> bytes:
-    """The datagram with a mark in the place of every number that is to be written."""
+    """The datagram with its placeholders replaced by marks."""
     for number, mark in MARKS.items():
         datagram = datagram.replace(b"%d" % number, bytes([mark]) * len(str(number)))
     return datagram
 
 
 def in_order(msgid: int | None = None, size: int = 140) -> list[bytes]:
-    """One extended datagram of that many bytes."""
-    bare = len(extended("", seq=SEQ, ts_usec=TS_USEC, msgid=msgid))
-    return [marked(extended(_text(size - bare), seq=SEQ, ts_usec=TS_USEC, msgid=msgid))]
+    """One extended datagram of ``size`` bytes."""
+    without_text = len(extended("", seq=SEQ, ts_usec=TS_USEC, msgid=msgid))
+    return [marked(extended(_text(size - without_text), seq=SEQ, ts_usec=TS_USEC, msgid=msgid))]
 
 
 def rich() -> list[bytes]:
@@ -46,7 +46,7 @@ def one_line() -> list[bytes]:
 
 
 def template(pieces: list[bytes]) -> bytes:
-    """The file that blast.c reads."""
+    """The contents of the file that blast.c reads."""
     return b"".join(len(piece).to_bytes(2, "big") + piece for piece in pieces)
 
 

@@ -1,4 +1,4 @@
-"""One run: a receiver is started, loaded, waited for, stopped. And the medians of several."""
+"""One run: start a receiver, load it, wait until it is idle, stop it. And the medians of several runs."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from benchmarks.receivers import Receiver
 from benchmarks.scenarios import Build, Scenario
 
 FLOOR = "floor"
-# blast.c ends by itself before.
+# Longer than blast.c's own limit.
 SEND_SECONDS = 150.0
 DRAIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one receiver made of one load."""
+    """The figures of one receiver under one load."""
 
     sent: int
-    """Messages; so is what follows."""
+    """Messages; likewise ``received``."""
     received: int
     offered_rate: float
-    """Per second, as they were sent in fact."""
+    """Messages sent per second."""
     received_rate: float
-    """Per second, from the first sent to the last delivered, within some hundredths of a second."""
+    """Messages per second from the first one sent to the last one delivered; the end is exact to 50 ms."""
     cpu: float
     """Seconds of processor time per message received, in user and kernel mode, of all threads."""
     cpu_reader: float
-    """The part of it that the main thread used."""
+    """The main thread's share of ``cpu``."""
     memory: int
-    """Bytes of resident memory after the load, above those before."""
+    """Resident memory after the load in bytes, above that before the load."""
     peak: int
-    """Bytes of resident memory at most, above those before."""
+    """Peak of the resident memory in bytes, above that before the load."""
     senders: int
-    """From how many senders something arrived; 0 for the floor."""
+    """Number of senders whose messages arrived; 0 for the floor."""
     notes: dict[str, int]
-    """What the receiver counted besides: ``dropped``, ``shed`` and the like."""
+    """Other counters that are not 0, such as ``dropped_by_kernel``."""
 
     @property
     def loss(self) -> float:
-        """The part of what was sent that did not arrive."""
+        """The share of the messages sent that did not arrive."""
         return 1 - self.received / self.sent
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to measure: what has been built, and which processors to use."""
+    """The programs and builds to measure, and the processors to use."""
 
     directory: Path
     blast: Path
@@ -68,14 +68,14 @@ class Place:
 
 @dataclass
 class Result:
-    """All runs of a scenario at one rate, by receiver: the floor and the builds, the same number of each."""
+    """All runs of a scenario at one rate, by receiver (the floor and the builds), the same number of each."""
 
     scenario: Scenario
     rate: int
     runs: dict[str, list[Run]] = field(default_factory=dict)
 
     def median(self, receiver: str, figure: str) -> float:
-        """The median of an attribute of :class:`Run`, or of ``ratio``: CPU over floor, each with its neighbour's."""
+        """The median of an attribute of :class:`Run`, or of ``ratio``: CPU divided by that of the next floor."""
         if figure == "ratio":
             pairs = zip(self.runs[receiver], self.runs[FLOOR], strict=True)
             return median(run.cpu / floor.cpu for run, floor in pairs)
@@ -83,10 +83,9 @@ class Result:
 
 
 def processors(pin: bool) -> tuple[set[int], set[int]]:
-    """The processors for the sender and for the receiver: the last one, and all the others.
+    """The processors for the sender and for the receiver: the last one, and all others.
 
-    A sender that shares a processor with the receiver takes from it what it needs to keep up, as no sender does that is
-    another machine.
+    A sender on a shared processor would take time that the receiver needs, which a sender on another machine does not.
     """
     usable = sorted(os.sched_getaffinity(0))
     if not pin or len(usable) < 2:
@@ -94,16 +93,16 @@ def processors(pin: bool) -> tuple[set[int], set[int]]:
     return {usable[-1]}, set(usable[:-1])
 
 
-def measure(scenario: Scenario, rate: int, runs: int, place: Place, tell: Callable[[str], object]) -> Result:
-    """Measure floor and builds in turn, so that what disturbs the machine for a while disturbs all of them.
+def measure(scenario: Scenario, rate: int, runs: int, place: Place, show: Callable[[str], object]) -> Result:
+    """Measure floor and builds in turn, so that a disturbance of the machine affects all of them.
 
-    :param tell: called with a word on what is being done.
+    :param show: called with a text for the current step.
     """
     result = Result(scenario, rate)
     builds = [build for build in scenario.builds if build in place.trees]
     for _ in range(runs):
         for name in (FLOOR, *builds):
-            tell(f"{scenario.name} {rate or 'full'} {name}")
+            show(f"{scenario.name} {rate or 'full'} {name}")
             scratch = place.directory / "scratch"
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
@@ -112,23 +111,23 @@ def measure(scenario: Scenario, rate: int, runs: int, place: Place, tell: Callab
 
 
 def _run(scenario: Scenario, rate: int, name: str, scratch: Path, place: Place) -> Run:
-    made: AbstractContextManager[Receiver]
+    running: AbstractContextManager[Receiver]
     if name == FLOOR:
-        made = receivers.floor(place.floor, len(scenario.pieces), place.receiver_cpus)
+        running = receivers.floor(place.floor, len(scenario.pieces), place.receiver_cpus)
     else:
         tree = place.trees["compiled" if name == "compiled" else "plain"]
-        made = receivers.daemon(tree, scenario.module, scenario.options, scratch, place.receiver_cpus)
-    with made as receiver:
-        # What the start has left to do is none of ours.
+        running = receivers.daemon(tree, scenario.module, scenario.options, scratch, place.receiver_cpus)
+    with running as receiver:
+        # The work of the start does not count.
         proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
-        proc.forget_peak(receiver.pid)
+        proc.reset_peak(receiver.pid)
         idle, _ = proc.memory(receiver.pid)
         before = proc.cpu_ns(receiver.pid)
         started = time.monotonic()
         seconds = send(scenario, rate, receiver.port, place)
         ended = proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
         after = proc.cpu_ns(receiver.pid)
-        now, most = proc.memory(receiver.pid)
+        now, peak = proc.memory(receiver.pid)
         totals = receiver.stop()
     if not totals.messages:
         raise receivers.ReceiverError(f"{scenario.name}, {name}: nothing arrived")
@@ -141,25 +140,25 @@ def _run(scenario: Scenario, rate: int, name: str, scratch: Path, place: Place) 
         cpu=sum(used.values()) / totals.messages / 1e9,
         cpu_reader=used[receiver.pid] / totals.messages / 1e9,
         memory=now - idle,
-        peak=most - idle,
+        peak=peak - idle,
         senders=totals.senders,
         notes=totals.notes,
     )
 
 
 def send(scenario: Scenario, rate: int, port: int, place: Place) -> float:
-    """Send all messages of a scenario to that port of this machine; return how many seconds it took."""
+    """Send all messages of a scenario to this port of 127.0.0.1; return the seconds."""
     pieces = place.directory / "pieces"
     pieces.write_bytes(template(scenario.pieces))
     arguments: list[Any] = [port, pieces, scenario.senders, scenario.messages, rate, scenario.skip]
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, place.sender_cpus)
     try:
-        done = subprocess.run(
+        blast = subprocess.run(
             [place.blast, *map(str, arguments)], capture_output=True, text=True, check=True, timeout=SEND_SECONDS
         )
     finally:
         os.sched_setaffinity(0, before)
-    datagrams, nanoseconds = map(int, done.stdout.split())
+    datagrams, nanoseconds = map(int, blast.stdout.split())
     assert datagrams == scenario.messages * len(scenario.pieces)
     return nanoseconds / 1e9

@@ -1,7 +1,7 @@
-"""An overload: does memory stay within its bound however long it lasts, and is all well at once when it is over?
+"""An overload: memory must stay within its bound for any duration, and everything must arrive soon after its end.
 
-A module takes as much as it can, and then nothing for a while, by turns, while everything is sent that costs memory:
-until the bounds are reached, and then for twice as long again. Then the module is released, and a trickle is left.
+A module alternates between taking messages and blocking, while every kind of datagram that costs memory is sent: until
+the bounds are reached, and then for twice as long. Then the module is released, and a low rate of messages remains.
 """
 
 from __future__ import annotations
@@ -18,54 +18,54 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bounds, builds, proc, receivers
-from benchmarks.flood import beyond, both, send_batch
+from benchmarks.daemon_log import Totals
+from benchmarks.flood import beyond, send_batch, sum_of
 from benchmarks.measure import DRAIN_SECONDS, processors
 from benchmarks.pressure import KINDS, Pressure
-from benchmarks.receivers import Totals
-from benchmarks.verdict import Check, told
+from benchmarks.verdict import Check, verdict
 from netconsd.send.fleet import FIRST_SEQ, Fleet, Template
-from netconsd.send.source_addresses import LOOPBACK_BITS, Origin, Target, origin_for
+from netconsd.send.source_addresses import LOOPBACK_BITS, SourceAddresses, Target, open_source_addresses
 from netconsd.settings import Settings
 
-# Small enough to be reached within seconds; what may wait is no setting. Reordering lasts long enough for it.
+# Small bounds that are reached within seconds. The bound of held messages is no setting, so the reorder time is long.
 SMALL = Settings(queue=4000, max_sources=20_000, rcvbuf=4 * bounds.MIB, batch=64, reorder=5.0)
 RATE = 40_000
 SECONDS = 24.0
-# The second and the third part are compared, as parts of an overload that lasts. In each the module takes something and
-# then nothing, so many times; and for this part of the time nothing.
+# The second and the third part of the time are compared. In each part the module blocks TURNS times, for this share of
+# the time.
 PARTS = 3
 TURNS = 2
-STANDS = 0.6
+BLOCKED = 0.6
 SAMPLE_SECONDS = 0.05
-# The last part may have as much more: what is left over between the objects of one size is not always the same.
+# Allowed growth, because fragmentation of the allocator varies.
 GROWTH = 0.05
-# The trickle: senders, of both workers, messages per second, and seconds beyond those until all is worked off. What was
-# sent before the worker has looked at a first batch still finds a full queue.
+# The low rate after the overload, from senders of both workers. It lasts TRICKLE_SECONDS longer than the recovery.
+# Messages sent before a worker has processed its first batch may still find a full queue.
 TRICKLE = Fleet(Template("extended"), 20, 0, 2**21)
 TRICKLE_PREFIX = "127.96.0."
 TRICKLE_RATE = 200
 TRICKLE_SECONDS = 1.0
 RECOVERY_SECONDS = 1.0
-# When a queue is empty, a message is with the module within this time, even on a machine that others use as well. A
-# full one is worked off at so many messages per second, in plain Python, too.
+# With an empty queue, a message reaches the module within this time, also on a busy machine. A full queue is drained at
+# MESSAGES_PER_SECOND or faster, also in plain Python.
 AT_ONCE_SECONDS = 0.5
 MESSAGES_PER_SECOND = 40_000
-# What alone is loaded with --only, the lines of the bound that it may fill, and the counters that show that it did.
+# For each value of --only: the kinds of load, the bounds that may be filled, and the counters that prove it.
 ALONE: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "queue": (["queue"], ["queue", "hand", "read"], ["dropped_queue_full"]),
-    "waiting": (["waiting"], ["waiting", "hand", "read", "senders", "forgotten"], ["released_early"]),
-    "senders": (["senders"], ["senders", "hand", "read", "queue"], ["senders_evicted"]),
-    "large": (["large"], ["queue", "waiting", "hand", "read"], ["dropped_queue_full"]),
+    "queue": (["queue"], ["queue", "delivery", "read"], ["dropped_queue_full"]),
+    "held": (["held"], ["held", "delivery", "read", "senders", "removed"], ["released_early"]),
+    "senders": (["senders"], ["senders", "delivery", "read", "queue"], ["senders_evicted"]),
+    "large": (["large"], ["queue", "held", "delivery", "read"], ["dropped_queue_full"]),
 }
-ALL = [*KINDS, "waiting"]
+ALL = [*KINDS, "held"]
 REACHED = ["dropped_queue_full", "senders_evicted", "released_early"]
-# With the default reorder time and two hundred thousand senders, more would have to come than one machine can send.
+# With the default reorder time and 200,000 senders, one machine cannot send enough to reach the other bounds.
 DEFAULTS_REACHED = ["dropped_queue_full"]
 
 
 @dataclass
 class Peaks:
-    """What there was at most in a part of the time, in bytes."""
+    """The peaks in one part of the time, in bytes."""
 
     memory: int = 0
     sampled: int = 0
@@ -73,18 +73,19 @@ class Peaks:
 
 
 def main(arguments: list[str]) -> int:
-    """Overload a daemon, and say what came of it; 0 if all is as it is to be."""
+    """Overload a daemon, and print the checks; return 0 if all passed."""
     options = _parser().parse_args(arguments)
     settings = Settings() if options.defaults else SMALL
-    given = {name: getattr(options, name) for name in ("queue", "max_sources", "rcvbuf", "workers", "batch")}
-    settings = Settings(**{**_given(settings), **{name: value for name, value in given.items() if value is not None}})
+    overrides = {name: getattr(options, name) for name in ("queue", "max_sources", "rcvbuf", "workers", "batch")}
+    overrides = {name: value for name, value in overrides.items() if value is not None}
+    settings = Settings(**{**_bounds_of(settings), **overrides})
     kinds, names, reached = ALONE.get(options.only, (ALL, [], REACHED))
     if options.defaults:
         reached = DEFAULTS_REACHED
     lines = [line for line in bounds.bounds(settings, options.build) if not names or line.name in names]
     limit = sum(line.octets for line in lines)
     if limit + bounds.kernel_bound(settings) > _available():
-        raise receivers.ReceiverError(f"this machine has not the {limit / 1e6:.0f} MB that the daemon may take")
+        raise receivers.ReceiverError(f"this machine lacks the {limit / 1e6:.0f} MB that the daemon may use")
     with tempfile.TemporaryDirectory(prefix="netconsd-overload-") as name:
         run = Run(Path(name), settings, Pressure(kinds), options)
         run.all()
@@ -95,15 +96,15 @@ def main(arguments: list[str]) -> int:
     print(f"{run.sent} datagrams; {counted}")
     print(
         f"memory {run.idle / 1e6:.1f} MB at rest; above that {peaks} MB in the parts of the time, "
-        f"{(run.after - run.idle) / 1e6:.1f} when all was worked off"
+        f"{(run.after - run.idle) / 1e6:.1f} MB after the queues were drained"
     )
     lost, slow = run.late(), run.late(AT_ONCE_SECONDS)
-    print(f"after the release all arrives from {_end(lost):.2f} seconds on, and at once from {_end(slow):.2f} on")
-    return told(run.checks(limit, reached, lost, slow))
+    print(f"after the release all messages arrive from {_end(lost):.2f} s on, without delay from {_end(slow):.2f} s on")
+    return verdict(run.checks(limit, reached, lost, slow))
 
 
 class Run:
-    """A daemon, and what is done to it."""
+    """One overload of a daemon, and its figures."""
 
     def __init__(self, directory: Path, settings: Settings, pressure: Pressure, options: argparse.Namespace) -> None:
         self.settings = settings
@@ -112,7 +113,7 @@ class Run:
         self.released = 0.0
         self.sent = 0
         self.totals = Totals(0, 0, 0, {}, {})
-        self.account: dict[str, Any] = {}
+        self.delivered: dict[str, Any] = {}
         self._directory = directory
         self._gate = directory / "gate"
         self._pressure = pressure
@@ -121,100 +122,100 @@ class Run:
         self._seconds = options.seconds
 
     def all(self) -> None:
-        """Do it."""
+        """Start the daemon, overload it, release it, and stop it."""
         tree = builds.checkout(self._build, self._directory / "tree")
         scratch = self._directory / "scratch"
         scratch.mkdir()
-        account = self._directory / "account"
-        sets = {"gate": self._gate, "path": account, "prefix": TRICKLE_PREFIX}
-        arguments = [part for key, value in sets.items() for part in ("--set", f"stands.{key}={value}")]
+        delivered = self._directory / "delivered"
+        sets = {"gate": self._gate, "path": delivered, "prefix": TRICKLE_PREFIX}
+        arguments = [part for key, value in sets.items() for part in ("--set", f"blocks.{key}={value}")]
         sender_cpus, receiver_cpus = processors(True)
-        with receivers.daemon(tree, "stands", [*_options(self.settings), *arguments], scratch, receiver_cpus) as daemon:
+        with receivers.daemon(tree, "blocks", [*_options(self.settings), *arguments], scratch, receiver_cpus) as daemon:
             proc.wait_until_quiet(daemon.pid, daemon.port, DRAIN_SECONDS)
             self.idle, _ = proc.memory(daemon.pid)
-            origin = origin_for(Target("127.0.0.1", daemon.port), None, LOOPBACK_BITS)
+            addresses = open_source_addresses(Target("127.0.0.1", daemon.port), None, LOOPBACK_BITS)
             try:
                 with builds.on_processors(sender_cpus):
                     for part in self.peaks:
-                        self._overload(origin, daemon, part)
+                        self._overload(addresses, daemon, part)
                     self._gate.unlink()
                     self.released = time.monotonic()
-                    self._trickle(origin)
+                    self._trickle(addresses)
                 proc.wait_until_quiet(daemon.pid, daemon.port, DRAIN_SECONDS)
             finally:
                 self._gate.unlink(missing_ok=True)
-                origin.close()
+                addresses.close()
             self.after, _ = proc.memory(daemon.pid)
             self.totals = daemon.stop()
-        self.account = json.loads(account.read_text())
+        self.delivered = json.loads(delivered.read_text())
 
     def checks(self, limit: int, reached: list[str], lost: list[int], slow: list[int]) -> list[Check]:
-        """What is to be."""
+        """The figures with their limits."""
         totals, notes, workers = self.totals, self.totals.notes, self.totals.workers
         _, second, third = (peaks.memory for peaks in self.peaks)
-        most = max(peaks.memory for peaks in self.peaks) - self.idle
+        peak = max(peaks.memory for peaks in self.peaks) - self.idle
         kernel = max(peaks.kernel for peaks in self.peaks)
         after = [number for number in lost if number >= RECOVERY_SECONDS * TRICKLE_RATE]
         return [
             Check("bounds that were not reached", sum(not notes.get(name) for name in reached), 0),
-            Check("memory at most, above that at rest, in MB", most / 1e6, limit / 1e6),
+            Check("peak of memory above that at rest, in MB", peak / 1e6, limit / 1e6),
             Check(
                 "growth from the second part of the time to the third, in percent",
                 max(0.0, 100 * (third / second - 1)),
                 100 * GROWTH,
             ),
-            Check("memory of the kernel for it, in MB", kernel / 1e6, bounds.kernel_bound(self.settings) / 1e6),
-            Check("senders remembered beyond the limit", beyond(totals, self.settings.max_sources), 0),
+            Check("peak of the receive buffers, in MB", kernel / 1e6, bounds.kernel_bound(self.settings) / 1e6),
+            Check("senders in the table beyond the limit", beyond(totals, self.settings.max_sources), 0),
             Check(
                 "datagrams neither received nor dropped by the kernel",
-                self.sent - totals.datagrams - both(notes, "dropped_by_kernel"),
+                self.sent - totals.datagrams - sum_of(notes, "dropped_by_kernel"),
                 0,
             ),
             Check(
-                "datagrams neither shed nor looked at",
-                totals.datagrams - both(notes, "dropped_queue_full") - both(workers, "datagrams", "dropped_error"),
+                "datagrams neither dropped from a queue nor processed",
+                totals.datagrams - sum_of(notes, "dropped_queue_full") - sum_of(workers, "datagrams", "dropped_error"),
                 0,
             ),
-            Check("messages not handed out", totals.messages - self.account["messages"], 0),
+            Check("messages not delivered", totals.messages - self.delivered["messages"], 0),
             Check("seconds until the queues are empty", _end(slow), self.recovery_seconds),
             Check(f"messages lost later than {RECOVERY_SECONDS:g} s after the release", len(after), 0),
         ]
 
     def late(self, seconds: float = math.inf) -> list[int]:
-        """The numbers of those messages of the trickle that did not arrive so soon after they were to be sent."""
-        numbers: dict[str, list[tuple[int, float]]] = self.account["numbers"]
-        came = {(address, seq): when for address, each in numbers.items() for seq, when in each}
+        """The numbers of the messages after the overload that did not arrive within ``seconds``."""
+        numbers: dict[str, list[tuple[int, float]]] = self.delivered["numbers"]
+        arrivals = {(address, seq): time for address, pairs in numbers.items() for seq, time in pairs}
         late = []
         for number in range(int(TRICKLE_RATE * self.trickle_seconds)):
             key = f"{TRICKLE_PREFIX}{number % TRICKLE.senders}", FIRST_SEQ + number // TRICKLE.senders
-            if key not in came or came[key] > self.released + number / TRICKLE_RATE + seconds:
+            if key not in arrivals or arrivals[key] > self.released + number / TRICKLE_RATE + seconds:
                 late.append(number)
         return late
 
     @property
     def recovery_seconds(self) -> float:
-        """After the release, until the queues have to be empty."""
+        """Seconds after the release within which the queues must be empty."""
         return RECOVERY_SECONDS + self.settings.workers * self.settings.queue / MESSAGES_PER_SECOND
 
     @property
     def trickle_seconds(self) -> float:
-        """How long it lasts: longer than that."""
+        """Duration of the low rate after the overload."""
         return self.recovery_seconds + TRICKLE_SECONDS
 
-    def _overload(self, origin: Origin, daemon: receivers.Receiver, peaks: Peaks) -> None:
-        proc.forget_peak(daemon.pid)
+    def _overload(self, addresses: SourceAddresses, daemon: receivers.Receiver, peaks: Peaks) -> None:
+        proc.reset_peak(daemon.pid)
         turn = self._seconds / PARTS / TURNS
         for _ in range(TURNS):
             self._gate.unlink(missing_ok=True)
-            self._press(origin, daemon, peaks, turn * (1 - STANDS))
+            self._press(addresses, daemon, peaks, turn * (1 - BLOCKED))
             self._gate.touch()
-            self._press(origin, daemon, peaks, turn * STANDS)
-        _, most = proc.memory(daemon.pid)
-        peaks.memory = max(peaks.sampled, most)
+            self._press(addresses, daemon, peaks, turn * BLOCKED)
+        _, peak = proc.memory(daemon.pid)
+        peaks.memory = max(peaks.sampled, peak)
 
     def _press(
         self,
-        origin: Origin,
+        addresses: SourceAddresses,
         daemon: receivers.Receiver,
         peaks: Peaks,
         seconds: float,
@@ -226,58 +227,58 @@ class Run:
         while now - started < seconds:
             if now - sampled > SAMPLE_SECONDS:
                 peaks.sampled = max(peaks.sampled, proc.memory(daemon.pid)[0])
-                peaks.kernel = max(peaks.kernel, proc.waiting_bytes(daemon.port))
+                peaks.kernel = max(peaks.kernel, proc.buffered_bytes(daemon.port))
                 sampled = now
             if sent < (now - started) * self._rate:
                 senders, datagrams = self._pressure.next()
-                send_batch(origin, senders, datagrams)
+                send_batch(addresses, senders, datagrams)
                 sent += len(datagrams)
             else:
                 time.sleep(0.0005)
             now = clock()
         self.sent += sent
 
-    def _trickle(self, origin: Origin, clock: Callable[[], float] = time.monotonic) -> None:
+    def _trickle(self, addresses: SourceAddresses, clock: Callable[[], float] = time.monotonic) -> None:
         started = clock()
         for number in range(int(TRICKLE_RATE * self.trickle_seconds)):
             while clock() - started < number / TRICKLE_RATE:
                 time.sleep(0.001)
             sender, datagrams = TRICKLE.message(number)
-            send_batch(origin, [sender], datagrams)
+            send_batch(addresses, [sender], datagrams)
             self.sent += 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m benchmarks overload", description=__doc__.partition("\n\n")[0])
-    made.add_argument("--seconds", type=float, default=SECONDS, help="[%(default)s]")
-    made.add_argument("--rate", type=int, default=RATE, help="datagrams per second [%(default)s]")
-    made.add_argument("--only", choices=ALONE, help="one thing that costs memory, instead of all of them")
-    made.add_argument("--defaults", action="store_true", help="with the daemon's own bounds, not with small ones")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks overload", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="[%(default)s]")
+    parser.add_argument("--rate", type=int, default=RATE, help="datagrams per second [%(default)s]")
+    parser.add_argument("--only", choices=ALONE, help="only one kind of load, instead of all")
+    parser.add_argument("--defaults", action="store_true", help="the daemon's default bounds instead of small ones")
     for name in ("queue", "max-sources", "rcvbuf", "batch"):
-        made.add_argument(f"--{name}", type=int, help="the daemon's option")
-    made.add_argument("-w", "--workers", type=int, help="the daemon's option")
-    made.add_argument("--build", choices=("compiled", "plain"), default="compiled", help="of netconsd [%(default)s]")
-    return made
+        parser.add_argument(f"--{name}", type=int, help="the daemon's option")
+    parser.add_argument("-w", "--workers", type=int, help="the daemon's option")
+    parser.add_argument("--build", choices=("compiled", "plain"), default="compiled", help="build [%(default)s]")
+    return parser
 
 
-def _given(settings: Settings) -> dict[str, Any]:
+def _bounds_of(settings: Settings) -> dict[str, Any]:
     names = ("queue", "max_sources", "rcvbuf", "workers", "batch", "reorder")
     return {name: getattr(settings, name) for name in names}
 
 
 def _options(settings: Settings) -> list[str]:
-    """As the daemon's command line has them."""
-    given = _given(settings)
-    given["reorder"] = round(1000 * settings.reorder)
-    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    """The settings as options of the daemon."""
+    values = _bounds_of(settings)
+    values["reorder"] = round(1000 * settings.reorder)
+    return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _available() -> int:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    assert found
-    return int(found[1]) * 1024
+    match = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    assert match
+    return int(match[1]) * 1024
 
 
 def _end(late: list[int]) -> float:
-    """Seconds after the release at which the last of these was sent."""
+    """Seconds after the release at which the last of these messages was sent."""
     return (late[-1] + 1) / TRICKLE_RATE if late else 0.0

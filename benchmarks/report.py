@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs."""
+"""The results, for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.measure import FLOOR, Result
 from benchmarks.scenarios import MB, TARGETS, Target
 
-# A busy machine does not let the sender be as fast as it should, or the receiver take all that is sent.
+# On a busy machine the sender may be slower than the rate, or the receiver may lose messages.
 ENOUGH = 0.98
 FIGURES = ("offered_rate", "received_rate", "loss", "cpu", "cpu_reader", "ratio", "memory", "peak")
 HEAD = (
@@ -35,7 +35,7 @@ LEFT = (0, 1, 11)
 
 
 def machine(rcvbuf: int, pinned: bool) -> dict[str, Any]:
-    """What the figures depend on."""
+    """The facts of the machine on which the figures depend."""
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "processor": model[0].partition(":")[2].strip() if model else platform.machine(),
@@ -51,14 +51,14 @@ def machine(rcvbuf: int, pinned: bool) -> dict[str, Any]:
 
 
 def version_of_netconsd() -> str:
-    """That of the checkout."""
+    """The version of the checkout."""
     import netconsd
 
     return netconsd.__version__
 
 
 def as_json(results: Sequence[Result], facts: dict[str, Any]) -> dict[str, Any]:
-    """Everything: the machine, medians and single runs, and how they compare with the targets. In basic units."""
+    """The machine, medians, single runs, and verdicts on the targets. In seconds and bytes."""
     return {
         "machine": facts,
         "results": [
@@ -98,19 +98,19 @@ def table(results: Sequence[Result]) -> str:
 
 
 def verdicts(results: Sequence[Result]) -> str:
-    """The targets, one line each, with what was measured."""
+    """The targets with the measured figures, one line each."""
     lines = []
     for target, rate, measured, met in compared(results):
         where = f"{target.scenario}, {target.build}, {_rate(rate)}"
-        figures = f"{_said(target, measured)}, at most {_said(target, target.limit)}"
+        figures = f"{_with_unit(target, measured)}, at most {_with_unit(target, target.limit)}"
         lines.append(f"{met:<7} {where}: {figures}")
     return "\n".join(lines)
 
 
 def compared(results: Sequence[Result]) -> Iterator[tuple[Target, int, float, str]]:
-    """Each target with a rate, what was measured at that rate, and the verdict: ``pass``, ``FAIL`` or ``unclear``.
+    """Each target with a rate, the measured figure, and the verdict: ``pass``, ``FAIL`` or ``unclear``.
 
-    It is unclear if the daemon passed without having got what it was to get.
+    A figure within its limit is unclear if the load did not reach the daemon in full.
     """
     for target in TARGETS:
         for result in results:
@@ -126,7 +126,7 @@ def compared(results: Sequence[Result]) -> Iterator[tuple[Target, int, float, st
 
 
 def _tested(result: Result, target: Target) -> bool:
-    """Whether the sender was as fast as it should be, for a loss, and every sender arrived, for memory."""
+    """True if the load was complete: for a loss, its rate; for memory, its number of senders."""
     if target.figure == "loss":
         return result.median(target.build, "offered_rate") * len(result.scenario.pieces) >= ENOUGH * result.rate
     return target.figure != "memory" or result.median(target.build, "senders") >= ENOUGH * result.scenario.senders
@@ -141,7 +141,7 @@ def _row(result: Result, build: str) -> tuple[str, ...]:
         for name, count in run.notes.items():
             notes[name] = max(count, notes.get(name, 0))
     lost = result.median(FLOOR, "loss")
-    said = [f"{name} {count}" for name, count in notes.items()] + ([f"floor lost {lost:.2%}"] if lost else [])
+    other = [f"{name} {count}" for name, count in notes.items()] + ([f"floor lost {lost:.2%}"] if lost else [])
     return (
         f"{result.scenario.name} {_rate(result.rate)}",
         build,
@@ -154,7 +154,7 @@ def _row(result: Result, build: str) -> tuple[str, ...]:
         figure("ratio", 1, 2),
         figure("memory", 1 / MB, 1),
         figure("peak", 1 / MB, 1),
-        ", ".join(said),
+        ", ".join(other),
     )
 
 
@@ -162,7 +162,7 @@ def _rate(rate: int) -> str:
     return f"{rate / 1000:g}k/s" if rate else "full"
 
 
-def _said(target: Target, value: float) -> str:
+def _with_unit(target: Target, value: float) -> str:
     if target.figure == "ratio":
         return f"{value:.2f} times the floor"
     return f"{value:.2%} lost" if target.figure == "loss" else f"{value / MB:.0f} MB above idle"

@@ -1,4 +1,4 @@
-"""What is measured, and what it may cost."""
+"""The scenarios, and the limits of their figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from benchmarks import loads
 
-#: Datagrams per second that are offered; 0: all that the sender can send.
+#: Datagrams per second; 0: as fast as the sender can.
 PACED: Final = 300_000
 FULL: Final = 0
 
@@ -16,7 +16,7 @@ Build = Literal["compiled", "plain"]
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A load, and the daemon that it meets."""
+    """A load, and the daemon's settings."""
 
     name: str
     about: str
@@ -25,13 +25,13 @@ class Scenario:
     senders: int = 100
     messages: int = 1_000_000
     skip: int = 0
-    """After so many messages of a sender a seq is left out; 0: never."""
+    """After every ``skip`` messages of a sender a seq is omitted; 0: never."""
     rates: tuple[int, ...] = (PACED, FULL)
     """Datagrams per second."""
     module: str = "noop"
-    """One of benchmarks/modules, or of those that come with netconsd."""
+    """A file of benchmarks/modules, or a module shipped with netconsd."""
     options: tuple[str, ...] = ()
-    """More options of the daemon; ``{scratch}`` is a directory that is empty before each run."""
+    """Options of the daemon; ``{scratch}`` is a directory that is empty before each run."""
     builds: tuple[Build, ...] = ("compiled",)
 
 
@@ -46,14 +46,14 @@ SCENARIOS: Final = {
         ),
         Scenario(
             name="suppressed",
-            about="every third seq suppressed, and no msgid: messages wait for the reorder time",
+            about="every third seq suppressed, and no msgid: messages are held for the reorder time",
             pieces=loads.in_order(),
             skip=2,
             builds=("compiled", "plain"),
         ),
         Scenario(
             name="suppressed-msgid",
-            about="every third seq suppressed, and msgid tells that nothing is lost",
+            about="every third seq suppressed, and a msgid shows that none is lost",
             pieces=loads.in_order(loads.MSGID),
             skip=2,
         ),
@@ -77,22 +77,22 @@ SCENARIOS: Final = {
         ),
         Scenario(
             name="65536-senders",
-            about="as in-order, from 65,536 senders in turn",
+            about="in-order from 65,536 senders in turn",
             pieces=loads.in_order(),
             senders=65_536,
         ),
         Scenario(
             name="1000000-senders",
-            about="as in-order, from 1,000,000 senders in turn",
+            about="in-order from 1,000,000 senders in turn",
             pieces=loads.in_order(),
             senders=1_000_000,
             messages=2_000_000,
-            # Each worker has its share of the table, and addresses are not spread to the last one evenly.
+            # Each worker has a share of the table, and addresses are not distributed quite evenly.
             options=("--max-sources", "1100000"),
         ),
         Scenario(
             name="logger",
-            about="as in-order, written to files by the shipped module",
+            about="in-order, written to files by the shipped module logger",
             pieces=loads.in_order(),
             module="logger",
             options=("--set", "logger.directory={scratch}"),
@@ -111,12 +111,12 @@ SCENARIOS: Final = {
 
 @dataclass(frozen=True)
 class Target:
-    """The most that a figure may be, at every rate at which the scenario runs."""
+    """The limit of a figure, at every rate of the scenario."""
 
     scenario: str
     build: Build
     figure: Literal["ratio", "loss", "memory"]
-    """CPU over floor; a part of what was sent; bytes above idle."""
+    """CPU divided by the floor's; share of the messages sent; bytes above idle."""
     limit: float
 
 

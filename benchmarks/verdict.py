@@ -1,4 +1,4 @@
-"""Whether what came out is what it is to be."""
+"""Figures with their limits, and the verdict on them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """A figure, and the most that it may be."""
+    """A figure and its limit."""
 
     about: str
     figure: float
@@ -15,12 +15,12 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Less than nothing is wrong, too: then something came that was not sent."""
+        """False for a negative figure too: more arrived than was sent."""
         return 0 <= self.figure <= self.limit
 
 
-def told(checks: list[Check]) -> int:
-    """Print them, and return the status for the shell: 0 if all passed."""
+def verdict(checks: list[Check]) -> int:
+    """Print the checks; return the exit status: 0 if all passed."""
     for check in checks:
         print(f"{'pass' if check.passed else 'FAIL'}  {check.about}: {check.figure:.10g}, at most {check.limit:.10g}")
     return 0 if all(check.passed for check in checks) else 1

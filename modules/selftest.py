@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IListening, IReloadable
 from netconsd.protocol.message import MAPPED_IPV4, Message, Source
-from netconsd.send.probe import KnownMessage, faults, is_last, known_messages
+from netconsd.send.probe import ProbeMessage, discrepancies, is_last, probe_messages
 
 # The errors of a machine without IPv6, or with IPv6 disabled.
 NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
@@ -133,7 +133,7 @@ class _Run:
         self.trials: dict[bytes, _Trial] = {}
         self._token = secrets.token_hex(4)
         self._begin = monotonic()
-        self._sent: tuple[KnownMessage, ...] = known_messages(self._token, int(self._begin * 1_000_000))
+        self._sent: tuple[ProbeMessage, ...] = probe_messages(self._token, int(self._begin * 1_000_000))
         self._failures: list[str] = []
         self._notes: list[str] = []
         for address, port in addresses:
@@ -158,7 +158,7 @@ class _Run:
                         trial.sender.send(datagram)
                     except OSError as error:
                         # ECONNREFUSED: no socket listens; the kernel reports it for the previous datagram.
-                        self._failures.append(f"{trial.family}: {message.what} cannot be sent: {error.strerror}")
+                        self._failures.append(f"{trial.family}: {message.name} cannot be sent: {error.strerror}")
 
     def take(self, messages: Sequence[Message]) -> bool:
         """Keep the messages of this test; return whether the last one of each socket arrived. A worker's thread."""
@@ -176,7 +176,9 @@ class _Run:
         self.took = monotonic() - self._begin
         for trial in self.trials.values():
             trial.sender.close()
-            self._failures += [f"{trial.family}: {fault}" for fault in faults(self._sent, trial.received, self._token)]
+            self._failures += [
+                f"{trial.family}: {fault}" for fault in discrepancies(self._sent, trial.received, self._token)
+            ]
         return self._failures
 
     def summary(self) -> str:

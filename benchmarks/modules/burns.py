@@ -1,4 +1,4 @@
-"""Burns 5 microseconds of processor time per message, in Python: an output that computes."""
+"""Uses 5 microseconds of processor time per message in Python, like a module that computes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TURNS = 10_000
 
 @implementer(IOutputModule)
 class Burns:
-    """A loop of as many turns as take that long when nothing disturbs them.
+    """Runs a loop whose number of turns takes ``microseconds`` on an idle machine.
 
-    A loop that looks at the clock would be shorter whenever another thread runs, and that is what is to be measured.
+    A loop that reads the clock would run fewer turns whenever another thread runs, and so hide the competition.
     """
 
     def __init__(self, *, microseconds: float = 5.0) -> None:
@@ -24,7 +24,7 @@ class Burns:
         self._turns = range(0)
 
     def start(self, worker_count: int) -> None:
-        self._turns = range(max(1, round(TURNS * self._nanoseconds / min(_turns_take() for _ in range(50)))))
+        self._turns = range(max(1, round(TURNS * self._nanoseconds / min(_measure_turns() for _ in range(50)))))
 
     def handle(self, worker: int, message: Message) -> None:
         for _ in self._turns:
@@ -34,7 +34,7 @@ class Burns:
         """Nothing to finish."""
 
 
-def _turns_take() -> int:
+def _measure_turns() -> int:
     before = perf_counter_ns()
     for _ in range(TURNS):
         pass

@@ -1,4 +1,4 @@
-"""Does nothing, message by message: what netconsd itself costs."""
+"""Does nothing per message, to measure the cost of netconsd itself."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ moduleProvides(IOutputModule)
 
 
 def start(worker_count: int) -> None:
-    """Nothing to get ready."""
+    """Nothing to start."""
 
 
 def handle(worker: int, message: Message) -> None:
-    """Take a message and forget it."""
+    """Ignore the message."""
 
 
 def stop() -> None:
-    """Nothing to finish."""
+    """Nothing to stop."""

@@ -1,4 +1,4 @@
-"""Keeps an account of a few senders among many, and writes it down at the end."""
+"""Counts the messages of a few senders among many, and writes the counts to a file at the end."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from netconsd.protocol.message import ExtendedMessage, Message
 
 @implementer(IOutputModule)
 class Watch:
-    """Counts what came of those whose addresses begin with ``prefix``, a dictionary for each, in JSON, in ``path``."""
+    """Counts messages per address that begins with ``prefix``; writes a dictionary per address to ``path`` as JSON."""
 
     def __init__(self, *, path: str, prefix: str) -> None:
         self._path = Path(path)
         self._prefix = prefix
-        self._accounts: list[dict[str, Counter[str]]] = []
+        self._counters: list[dict[str, Counter[str]]] = []
 
     def start(self, worker_count: int) -> None:
-        self._accounts = [{} for _ in range(worker_count)]
+        self._counters = [{} for _ in range(worker_count)]
 
     def handle(self, worker: int, message: Message) -> None:
         address = message.source.address
         if not address.startswith(self._prefix):
             return
-        account = self._accounts[worker].setdefault(address, Counter())
-        account["messages"] += 1
+        counters = self._counters[worker].setdefault(address, Counter())
+        counters["messages"] += 1
         if isinstance(message, ExtendedMessage):
-            account["resets"] += message.seq_reset
-            account["incomplete"] += message.incomplete
-            account["missing"] += message.missing
-            account["late"] += message.out_of_order
+            counters["resets"] += message.seq_reset
+            counters["incomplete"] += message.incomplete
+            counters["missing"] += message.missing
+            counters["late"] += message.out_of_order
 
     def stop(self) -> None:
-        self._path.write_text(json.dumps({key: each for one in self._accounts for key, each in one.items()}))
+        merged = {address: counts for worker in self._counters for address, counts in worker.items()}
+        self._path.write_text(json.dumps(merged))

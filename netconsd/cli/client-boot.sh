@@ -1,22 +1,22 @@
-# At every boot. The script is stored and run anew, because addresses may be other ones then.
+# Setting up at every boot: the script is stored and run again, because addresses may have changed.
 
 persist() {
     { mkdir -p "${stored%/*}" && stored_script > "$stored" && chmod 755 "$stored"; } ||
         die "cannot write $stored"
     if [ -d "$root/run/systemd/system" ]; then
         { unit_text > "$unit_file" && systemctl --quiet enable "$unit"; } || die "cannot enable $unit_file"
-        say "at every boot, $unit does the same"
+        say "$unit sets this up at every boot"
     elif [ -d "${openrc_file%/*}" ]; then
         {
             printf '#!/bin/sh\nsh %s &\n' "$stored" > "$openrc_file" && chmod 755 "$openrc_file" &&
                 rc-update add local default >/dev/null
         } || die "cannot enable $openrc_file"
-        say "at every boot, $openrc_file does the same"
+        say "$openrc_file sets this up at every boot"
     elif [ -d "${cron_file%/*}" ]; then
         printf '@reboot root sh %s\n' "$stored" > "$cron_file" || die "cannot write $cron_file"
-        say "at every boot, $cron_file does the same"
+        say "$cron_file sets this up at every boot"
     else
-        die "it is set up, but there is no systemd, OpenRC or cron: run $stored at the end of every boot"
+        die "netconsole is set up, but found no systemd, OpenRC or cron: run $stored at the end of every boot"
     fi
 }
 

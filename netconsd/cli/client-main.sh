@@ -1,4 +1,4 @@
-# What it was asked for.
+# The actions: set up, set up at boot, print, remove.
 
 remove() {
     if [ -e "$unit_file" ]; then systemctl --quiet disable "$unit" || die "cannot disable $unit"; fi
@@ -13,7 +13,7 @@ remove() {
     fi
     if [ -e "$state/loglevel" ]; then cat "$state/loglevel" > "$printk"; fi
     rm -rf "$state"
-    say "the target $NAME is no more, nor anything else that was set up with it"
+    say "removed the target $NAME and everything set up with it"
 }
 
 set_up() {
@@ -23,12 +23,12 @@ set_up() {
     if find_configfs; then set_target; else set_parameter; fi
     say "the kernel's log goes to $SERVER, port $PORT, through $interface and $mac"
     level=$(log_level)
-    [ "$level" -ge 8 ] || say "only messages below level $level are sent, as on the console (--loglevel 8 sends all)"
+    [ "$level" -ge 8 ] || say "only messages below level $level are sent, as to the console (--loglevel 8 sends all)"
 }
 
 main() {
     if [ "$ACTION" != print ] && [ "$(id -u)" != 0 ]; then
-        die 'this needs root: run it with sudo sh, or as root'
+        die 'root is required: run the script with sudo sh'
     fi
     if [ "$ACTION" = remove ]; then
         remove
@@ -50,9 +50,9 @@ main() {
     if [ -n "$PERSIST" ]; then
         persist
     elif [ "$ACTION" = setup ] && [ -e "$stored" ]; then
-        say "at boot, $stored still does what it was written for: --persist writes it anew"
+        say "$stored still sets up the earlier target at boot: use --persist to replace it"
     fi
 }
 
-# All of the script was read before this line runs; and what it starts must not read on, where it comes through a pipe.
+# The last line, so that a truncated script does nothing. Without /dev/null, a command could read the rest of the pipe.
 main </dev/null

@@ -1,13 +1,13 @@
-# netconsole: by configfs where the kernel has that, else by module parameter.
+# Setting up netconsole: through configfs where the kernel supports it, otherwise through the module parameter.
 
 load_module() {
     [ ! -d "$module" ] || return 0
     reason=$(modprobe netconsole 2>&1) ||
-        die "cannot load netconsole, which is CONFIG_NETCONSOLE of kernel $(uname -r): ${reason:-modprobe failed}"
+        die "cannot load netconsole (CONFIG_NETCONSOLE) into kernel $(uname -r): ${reason:-modprobe failed}"
     loaded_now=yes
 }
 
-# Whether targets can be made while the kernel runs: CONFIG_NETCONSOLE_DYNAMIC.
+# Succeeds if the kernel has configfs for netconsole: CONFIG_NETCONSOLE_DYNAMIC.
 find_configfs() {
     [ ! -d "$configfs/netconsole" ] || return 0
     modprobe configfs 2>/dev/null
@@ -17,18 +17,18 @@ find_configfs() {
 
 set_parameter() {
     if [ -n "$USERDATA$SYSDATA" ]; then
-        say 'userdata and sysdata need CONFIG_NETCONSOLE_DYNAMIC, which this kernel lacks: they are not sent'
+        say 'userdata and sysdata are not sent: this kernel lacks CONFIG_NETCONSOLE_DYNAMIC'
     fi
     if [ -z "$loaded_now" ] && [ ! -e "$state/parameter" ]; then
-        die "netconsole is in use already, and this kernel cannot change what it does while it runs:" \
-            "end it (modprobe -r netconsole) and run this again"
+        die "netconsole is already in use, and this kernel cannot change it at run time:" \
+            "unload it (modprobe -r netconsole) and run this again"
     fi
     modprobe -r netconsole 2>/dev/null ||
-        die "netconsole is built into this kernel, or in use: put this on the kernel's command line: $parameter"
+        die "netconsole is built into this kernel, or in use: add this to the kernel's command line: $parameter"
     remember parameter yes
     if ! modprobe netconsole "$parameter"; then
         kernel_says
-        die "the kernel does not take $parameter"
+        die "the kernel refuses $parameter"
     fi
 }
 
@@ -36,14 +36,14 @@ set_target() {
     if [ -d "$target" ]; then
         clear_target
     elif ! mkdir "$target"; then
-        die "cannot make $target"
+        die "cannot create $target"
     fi
     attribute extended "${EXTENDED:-0}"
     if [ -e "$target/release" ]; then attribute release "${EXTENDED:-0}"; fi
     attribute dev_name "$interface"
     attribute local_port "$SOURCE_PORT"
     attribute remote_port "$PORT"
-    # Without one, the kernel takes the interface's.
+    # Without it, the kernel uses the interface's address.
     if [ -n "$source" ]; then attribute local_ip "$source"; fi
     attribute remote_ip "$SERVER"
     attribute remote_mac "$mac"
@@ -55,10 +55,10 @@ set_target() {
 attribute() { # NAME VALUE
     printf '%s\n' "$2" 2>/dev/null > "$target/$1" && return
     kernel_says
-    die "the kernel does not take $2 for $1 of the target $NAME"
+    die "the kernel refuses $2 for $1 of the target $NAME"
 }
 
-# A target that sends cannot be changed, and has userdata of its own.
+# Disables the target, because an enabled one cannot be changed, and removes its userdata.
 clear_target() {
     if [ "$(cat "$target/enabled" 2>/dev/null)" = 1 ]; then attribute enabled 0; fi
     for item in "$target"/userdata/*/; do
@@ -69,12 +69,12 @@ clear_target() {
 set_userdata() {
     [ -n "$USERDATA" ] || return 0
     if [ ! -d "$target/userdata" ]; then
-        say "kernel $(uname -r) knows no userdata (6.9 and later do): it is not sent"
+        say "userdata is not sent: kernel $(uname -r) lacks it (6.9 and later have it)"
         return
     fi
     while IFS= read -r item; do
         mkdir "$target/userdata/${item%%=*}" ||
-            die "the kernel does not take the userdata ${item%%=*} (kernels before 6.18 take 16 items)"
+            die "the kernel refuses the userdata ${item%%=*} (kernels before 6.18 accept 16 items)"
         attribute "userdata/${item%%=*}/value" "${item#*=}"
     done <<END
 $USERDATA
@@ -92,7 +92,7 @@ set_sysdata() {
             unknown="$unknown $item"
         fi
     done
-    [ -z "$unknown" ] || say "kernel $(uname -r) cannot send$unknown (they came with 6.14 to 6.17): they are not sent"
+    [ -z "$unknown" ] || say "not sent:$unknown; kernel $(uname -r) lacks them (added in 6.14 to 6.17)"
 }
 
 set_log_level() {
@@ -105,7 +105,7 @@ remember() { # NAME VALUE
     { mkdir -p "$state" && printf '%s\n' "$2" > "$state/$1"; } || die "cannot write $state"
 }
 
-# Messages below this level are sent; 8 for all.
+# Prints the level below which messages are sent; 8 means all.
 log_level() {
     if [ "$(cat "$root/sys/module/printk/parameters/ignore_loglevel" 2>/dev/null)" = Y ]; then
         echo 8
@@ -114,9 +114,9 @@ log_level() {
     fi
 }
 
-# Not with read, which takes a byte at a time: files in /proc/sys end after the first.
+# Not with read, which reads byte by byte: files in /proc/sys end after the first read.
 console_level() {
-    # shellcheck disable=SC2046 # words are what is wanted
+    # shellcheck disable=SC2046 # split into words
     set -- $(cat "$printk")
     echo "$1"
 }
@@ -124,11 +124,11 @@ console_level() {
 send_test_line() {
     level=$(log_level)
     if [ "$level" -lt 2 ]; then
-        # A message of level 0 would go to all terminals.
-        say "no test line: the console log level is $level"
+        # The kernel writes messages of level 0 to all terminals.
+        say "no test line sent: the console log level is $level"
         return
     fi
     [ "$level" -le 7 ] || level=7
     echo "<$((level - 1))>netconsd client: test line of $(uname -n)" > "$root/dev/kmsg" || die "cannot write to /dev/kmsg"
-    say "sent a test line through the kernel's log: it should be at the server now"
+    say "wrote a test line to the kernel's log: the server should have received it"
 }

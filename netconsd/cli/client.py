@@ -1,4 +1,4 @@
-"""``netconsd client``: the shell script that lets a machine send its kernel log."""
+"""``netconsd client``: prints the shell script that makes a machine send its kernel log."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata
-from netconsd.cli.numbers import whole_number
+from netconsd.cli.numbers import within
 from netconsd.daemon.stdout import put
 
 __all__ = ["main"]
 
-#: The parts of the script, in their order; the last one runs what the others define.
+#: The files of the script, in order; the last one calls the functions of the others.
 PARTS = ("client", "client-way", "client-netconsole", "client-boot", "client-main")
-#: Ends the copy of itself that a script stores. No line before it can be the same, for all that users choose stands
-#: behind a ``=`` in its line.
+#: Ends the stored copy of the script. No earlier line can equal it, because every value that a user chooses follows a
+#: ``=`` in its line.
 END = "END_OF_STORED_SCRIPT"
-USERDATA_ITEMS = 256  # the kernel's bound; earlier kernels take 16, which the script finds out
+USERDATA_ITEMS = 256  # the kernel's bound; older kernels accept 16, which the script reports
 EPILOG = """\
-On the machine that shall send, as root:
+Run the script as root on the machine that is to send:
 
   netconsd client --server 192.0.2.1 | ssh host sudo sh
 
-The same with --remove undoes it. The script may be read before it is run, and be run again at any time."""
+The same with --remove undoes it. The script can be read before it is run, and be run again at any time."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd client") -> int:
-    """Print the script, for a POSIX shell on the machine that shall send.
+    """Print the script, for a POSIX shell on the sending machine.
 
-    A host name of the server is resolved here: the kernel takes numbers only, and the sender may know other names.
+    A host name of the server is resolved here: the kernel accepts only addresses, and the sender may resolve the name
+    differently.
 
     :raises SystemExit: with status 2 and one line for the user, if an option is wrong.
     """
     parser = _parser(prog)
     options = parser.parse_args(arguments)
     if options.server is None and not options.remove:
-        parser.error("the server is missing: --server ADDRESS")
+        parser.error("missing option: --server ADDRESS")
     if options.legacy and (options.userdata or options.sysdata):
-        parser.error("userdata and sysdata need the extended format: leave out --legacy")
+        parser.error("userdata and sysdata need the extended format: omit --legacy")
     if len(dict(options.userdata)) < len(options.userdata):
-        parser.error("--userdata: there are two values for a key")
+        parser.error("--userdata: two values for one key")
     if len(options.userdata) > USERDATA_ITEMS:
-        parser.error(f"--userdata: the kernel takes at most {USERDATA_ITEMS}")
+        parser.error(f"--userdata: the kernel accepts at most {USERDATA_ITEMS}")
     address = None
     if options.server is not None and not options.remove:
         try:
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd client") 
             parser.error(f"--server: {error}")
         if str(address) != options.server:
             print(f"{prog}: {options.server} is {address}", file=sys.stderr)
-    # As UTF-8, whatever the terminal's encoding is: it goes to another machine.
+    # As UTF-8, independent of the terminal's encoding, because another machine reads it.
     put(_script(options, address).encode(), prog)
     return 0
 
@@ -72,48 +73,46 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     def option(name: str, kind: Callable[[str], object], metavar: str, text: str, default: object = None) -> None:
         parser.add_argument(name, type=kind, metavar=metavar, help=text, default=default)
 
-    port = whole_number(1, 65535)
-    option(
-        "--server", str, "ADDRESS", "the machine that netconsd runs on: an address, or a name, which is resolved here"
-    )
-    option("--port", port, "N", "its UDP port (1514)", 1514)
-    option("--interface", interface_name, "NAME", "send through this interface (by default the one of the route)")
-    option("--source-port", port, "N", "send from this UDP port (6665)", 6665)
-    option("--name", target_name, "NAME", "name of the target; each is set up by itself (netconsd)", "netconsd")
-    parser.add_argument("--legacy", action="store_true", help="bare text, without level and number (not advised)")
-    text = "say this with every message, kernel 6.9 or later (repeatable)"
+    port = within(int, 1, 65535)
+    option("--server", str, "ADDRESS", "netconsd's machine: an address, or a name, which is resolved here")
+    option("--port", port, "N", "netconsd's UDP port (default: 1514)", 1514)
+    option("--interface", interface_name, "NAME", "send through this interface (default: that of the route)")
+    option("--source-port", port, "N", "send from this UDP port (default: 6665)", 6665)
+    option("--name", target_name, "NAME", "name of the target; each is independent (default: netconsd)", "netconsd")
+    parser.add_argument("--legacy", action="store_true", help="plain text without level and number (not recommended)")
+    text = "add this to every message; kernel 6.9 or later (repeatable)"
     parser.add_argument("--userdata", type=userdata, action="append", metavar="KEY=VALUE", default=[], help=text)
-    option("--sysdata", system_data, "LIST", f"facts that the kernel adds: {','.join(SYSDATA)}, or all", ())
-    option("--loglevel", whole_number(1, 8), "N", "console log level: send what is below it; 8 sends all")
-    parser.add_argument("--persist", action="store_true", help="do it at every boot, too")
-    parser.add_argument("--no-test", action="store_true", help="do not send a test line")
+    option("--sysdata", system_data, "LIST", f"fields that the kernel adds: {','.join(SYSDATA)}, or all", ())
+    option("--loglevel", within(int, 1, 8), "N", "console log level: lower levels are sent; 8 sends all")
+    parser.add_argument("--persist", action="store_true", help="also set up at every boot")
+    parser.add_argument("--no-test", action="store_true", help="send no test line")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--print", action="store_true", help="the script only prints netconsole's module parameter")
-    action.add_argument("--remove", action="store_true", help="the script undoes all that it did under that --name")
+    action.add_argument("--remove", action="store_true", help="the script undoes its set-up under this --name")
     return parser
 
 
 def _address(server: str) -> IPv4Address | IPv6Address:
-    """The address of a server given by address or name.
+    """The address of a server, from an address or a name.
 
-    :raises ValueError: for the user, if there is none, or netconsole cannot send to it.
+    :raises ValueError: with a text for the user, if there is none, or netconsole cannot send to it.
     """
     if "%" in server:
-        raise ValueError("leave out the % and what follows, and name the interface with --interface")
+        raise ValueError("omit the % and the interface after it, and use --interface")
     try:
         address = ip_address(server)
     except ValueError:
         try:
-            found = socket.getaddrinfo(server, None, type=socket.SOCK_DGRAM)
+            resolved = socket.getaddrinfo(server, None, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:
-            raise ValueError(f"{server!r} is no address, and has none: {error}") from None
-        address = ip_address(str(found[0][4][0]).partition("%")[0])
+            raise ValueError(f"{server!r} is neither an address nor a known name: {error}") from None
+        address = ip_address(str(resolved[0][4][0]).partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
-        raise ValueError(f"{address} is not the address of a machine")
+        raise ValueError(f"{address} is not the address of one machine")
     if address.is_loopback:
-        raise ValueError(f"{address} is every machine itself; name the address at which the others reach the server")
+        raise ValueError(f"{address} is the sending machine itself; use the address at which it reaches the server")
     return address
 
 
@@ -128,7 +127,7 @@ def _script(options: argparse.Namespace, address: IPv4Address | IPv6Address | No
 
 
 def _variables(options: argparse.Namespace, address: IPv4Address | IPv6Address | None, action: str) -> str:
-    """The head of the script: nothing that a user chose is in it but quoted."""
+    """The variables at the top of the script. Every value that a user chose is quoted for the shell."""
     values = {
         "ACTION": action,
         "NAME": options.name,

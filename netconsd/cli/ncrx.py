@@ -1,4 +1,4 @@
-"""``ncrx``: prints what arrives at a port, in order, and tells the senders what is missing (docs/tools)."""
+"""``ncrx``: prints the messages that arrive at a port, in order, and acknowledges them (docs/tools)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import partial
 from io import TextIOWrapper
 
+from netconsd.cli.numbers import counted
 from netconsd.daemon.stdout import put
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import WorkerCounters
@@ -24,16 +25,16 @@ from netconsd.receive.sockets import bind, send_to
 from netconsd.rendering import printable, uptime
 from netconsd.settings import ConfigError, Settings, problem
 
-# A record that was lost comes again within some round trips.
+# A lost record is repeated within a few round trips.
 DEFAULT_REORDER_MS = 1000
-# Somebody watches: no fleet, and nothing that a stranger can fill.
+# Enough for a person who watches. Bounds the memory that strangers can fill.
 SENDERS_LIMIT = 1000
 _RCVBUF = 4 * 1024 * 1024
 _DATAGRAMS = 64
 
 _DESCRIPTION = """
-Print the messages that arrive at a port, in order, with what is missing between them, and tell senders like nctx what
-to send again.
+Print the messages that arrive at a port in order, with the gaps between them. Request missing messages from senders
+such as nctx.
 """
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ncrx") -> int:
     """Print until stopped.
 
     :returns: 1 if it cannot listen; 130 after Ctrl-C or SIGTERM.
-    :raises SystemExit: with 2, if the options are wrong; with 1, if standard output cannot be written.
+    :raises SystemExit: with 2, if an option is wrong; with 1, if standard output cannot be written.
     """
     options = _parser(prog).parse_args(arguments)
     try:
@@ -56,10 +57,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ncrx") -> int:
     except ConfigError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
-    # What a terminal's encoding does not have must not end us.
+    # A character that the terminal's encoding lacks must not end the program.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    # What waits is printed at the end, whoever ends it.
+    # SIGTERM ends like Ctrl-C: held messages are printed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(bound):
         watch = Watch(bound, settings, Display(partial(put, prog=prog)))
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ncrx") -> int:
 
 
 class Display:
-    """Messages as lines; the words in brackets are those of the C tool, and some more."""
+    """Prints messages as lines. The words in brackets are those of the C tool, with FROM and LOST in addition."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         """
@@ -82,12 +83,12 @@ class Display:
         self._source: Source | None = None
 
     def show(self, messages: list[Message]) -> None:
-        """Print messages, and what is to be said about them."""
+        """Print messages, each after the lines about its sender and the gap before it."""
         lines: list[str] = []
         for message in messages:
             if message.source != self._source:
                 self._source = message.source
-                lines.append(_said("FROM", f"{message.source.address} port {message.source.port}"))
+                lines.append(_line("FROM", f"{message.source.address} port {message.source.port}"))
             lines += _lines(message)
         if lines:
             self._write("\n".join(lines))
@@ -96,29 +97,25 @@ class Display:
 def _lines(message: Message) -> list[str]:
     text = printable(message.text)
     if not isinstance(message, ExtendedMessage):
-        return [_said("INVAL", text)]
+        return [_line("INVAL", text)]
     if message.out_of_order:
-        return [_said("OOS", text)]
+        return [_line("OOS", text)]
     lines: list[str] = []
     if message.seq_reset:
-        lines.append(_said("SEQ RESET", f"seq={message.seq}"))
+        lines.append(_line("SEQ RESET", f"seq={message.seq}"))
     if message.missing:
-        lines.append(_said("SEQ SKIPPED", f"{message.missing} {_messages(message.missing)} skipped"))
+        lines.append(_line("SEQ SKIPPED", f"{counted(message.missing, 'message')} skipped"))
     if message.lost:
-        lines.append(_said("LOST", f"{message.lost} {_messages(message.lost)} lost, by msgid"))
+        lines.append(_line("LOST", f"{counted(message.lost, 'message')} lost, by msgid"))
     return [*lines, f"{uptime(message.ts_usec)} {text}"]
 
 
-def _said(word: str, text: str) -> str:
+def _line(word: str, text: str) -> str:
     return f"[{word:>12}] {text}"
 
 
-def _messages(number: int) -> str:
-    return "message" if number == 1 else "messages"
-
-
 class Watch:
-    """A socket, its senders, and the display."""
+    """Receives from a socket, displays the messages and acknowledges them. For one thread."""
 
     def __init__(
         self,
@@ -132,7 +129,7 @@ class Watch:
         """
         :param bound: a bound, non-blocking UDP socket.
         :param settings: ``reorder`` and ``acks`` are used.
-        :param wait: waits for the socket to be readable, at most so many seconds.
+        :param wait: ``wait(socket, timeout)`` returns when the socket is readable, after ``timeout`` seconds at most.
         """
         self._socket = bound
         self._display = display
@@ -145,7 +142,7 @@ class Watch:
         self._acks = Acks(self._table, partial(send_to, bound)) if settings.acks else None
 
     def turn(self) -> None:
-        """Wait for something to happen, and do what is to be done."""
+        """Wait for a datagram or the next deadline; then display, and acknowledge."""
         deadline = self._table.next_deadline()
         if self._acks is not None:
             deadline = min(deadline, self._acks.next_deadline())
@@ -154,7 +151,7 @@ class Watch:
         try:
             ((senders, datagrams),) = self._receiver.receive()
         except OSError:
-            # What the network says about an acknowledgement of ours.
+            # An ICMP error for an acknowledgement.
             senders, datagrams = [], []
         messages = self._table.feed(senders, datagrams, time.time(), now)
         self._display.show(messages + self._table.advance(now))
@@ -162,7 +159,7 @@ class Watch:
             self._acks.heard(senders, now)
 
     def finish(self) -> None:
-        """Print all that waits, and give the outstanding answers."""
+        """Print the held messages, and send the outstanding acknowledgements."""
         self._display.show(self._table.flush())
         if self._acks is not None:
             self._acks.finish()
@@ -178,10 +175,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
     add("-a", "--address", metavar="ADDRESS", help="address to listen on (default: all of IPv4 and IPv6)")
-    told = f"how long to wait for what is missing, in ms (default: {DEFAULT_REORDER_MS})"
-    add("--reorder", metavar="MS", type=_number("reorder"), default=DEFAULT_REORDER_MS, help=told)
-    add("--no-acks", dest="acks", action="store_false", help="only listen: tell no sender what is missing")
-    add("port", metavar="PORT", type=_number("port"), help="UDP port; senders send to 1514 or 6666, mostly")
+    text = f"time to wait for missing messages, in milliseconds (default: {DEFAULT_REORDER_MS})"
+    add("--reorder", metavar="MS", type=_number("reorder"), default=DEFAULT_REORDER_MS, help=text)
+    add("--no-acks", dest="acks", action="store_false", help="send no acknowledgements, only listen")
+    add("port", metavar="PORT", type=_number("port"), help="UDP port, usually 1514 or 6666")
     return parser
 
 

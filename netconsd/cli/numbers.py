@@ -1,37 +1,30 @@
-"""Numbers with bounds, as options of the tools; what is wrong with one is a text for the user."""
+"""Numbers as options of the tools, with bounds and error texts for the user; and numbers with their nouns in texts."""
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["whole_number", "within"]
+__all__ = ["counted", "within"]
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number from ``least`` to ``most``, in digits."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
-            raise ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
-        return int(text)
-
-    return read
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, in the singular for 1: "1 message", "2 messages"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def within(kind: Callable[[str], Any], least: float, most: float = float("inf")) -> Callable[[str], Any]:
-    """A type for argparse: a number of that kind from ``least`` to ``most``, as Python reads it."""
+def within(kind: type[int | float], least: float, most: float = float("inf")) -> Callable[[str], Any]:
+    """A type for argparse: a number from ``least`` to ``most``, in ASCII, as ``kind`` (int or float) reads it."""
 
     def read(text: str) -> Any:
         try:
-            number = kind(text)
+            number = kind(text.encode("ascii"))
         except ValueError:
             raise ArgumentTypeError(f"{text!r} is not a number") from None
         if not least <= number <= most or number == float("inf"):
-            upto = "up" if most == float("inf") else f"to {most}"
-            raise ArgumentTypeError(f"{text} is not from {least} {upto}")
+            limit = "up" if most == float("inf") else f"to {most}"
+            raise ArgumentTypeError(f"{text} is not from {least} {limit}")
         return number
 
     return read

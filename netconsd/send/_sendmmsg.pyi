@@ -1,9 +1,6 @@
 from socket import socket
 
 class DatagramSender:
-    datagrams: int
-    octets: int
-
     def __init__(
         self,
         socket: socket,

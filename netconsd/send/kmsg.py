@@ -1,7 +1,7 @@
-"""The records of /dev/kmsg, read without waiting; or those of a file or a pipe that has the same lines.
+"""Reads the records of /dev/kmsg without blocking, or of a file or pipe with the same lines.
 
-From the device every read is one record (Documentation/ABI/testing/dev-kmsg). Elsewhere a record is a line, with those
-that follow it and begin with a space.
+A read of the device returns one record (Documentation/ABI/testing/dev-kmsg). In a file or pipe a record is a line and
+the following lines that begin with a space.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from netconsd.send.reliable import RECORD_LIMIT
 
-# Records per call, so that acknowledgements are heard in between: a kernel has thousands when we begin.
+# Records per call, so that the caller reads acknowledgements in between: at the start the kernel has thousands.
 RECORDS_LIMIT = 256
-# What a pipe holds. A file that has no lines must not be gathered without end.
+# The capacity of a pipe. Bounds the memory for a file without newlines.
 _CHUNK = 65536
 
 
@@ -28,20 +28,20 @@ class Kmsg:
         """
         #: Times that the kernel had overwritten records before they were read.
         self.overruns = 0
-        #: Whether nothing more will come; never so for the device, nor for a named pipe.
+        #: True at the end of a file. The device and a named pipe do not end.
         self.ended = False
         flags = os.O_NONBLOCK | os.O_CLOEXEC
-        # A named pipe that is open for writing, too, has no end when its last writer goes.
-        writable = os.O_RDWR if stat.S_ISFIFO(os.stat(path).st_mode) else os.O_RDONLY
-        self._fd = os.open(path, writable | flags)
-        self._device = stat.S_ISCHR(os.fstat(self._fd).st_mode)
+        # A named pipe that is also open for writing does not end when its last writer closes it.
+        mode = os.O_RDWR if stat.S_ISFIFO(os.stat(path).st_mode) else os.O_RDONLY
+        self._fd = os.open(path, mode | flags)
+        self._is_device = stat.S_ISCHR(os.fstat(self._fd).st_mode)
         self._read = read
-        # Records of a stream that were read and not asked for yet, and the last one, which may go on.
-        self._found: list[bytes] = []
-        self._rest = b""
+        # Complete records of a file or pipe, and the last one, which may continue.
+        self._records: list[bytes] = []
+        self._partial = b""
 
     def fileno(self) -> int:
-        """The descriptor, to wait for."""
+        """The descriptor, for poll."""
         return self._fd
 
     def close(self) -> None:
@@ -50,18 +50,20 @@ class Kmsg:
 
     @property
     def pending(self) -> bool:
-        """Whether :meth:`records` has something though the descriptor may not be readable."""
-        return bool(self._found or self._rest)
+        """True if :meth:`records` can return records although the descriptor is not readable."""
+        return bool(self._records or self._partial)
 
     def records(self, limit: int) -> list[bytes]:
-        """At most so many of the records that are there.
+        """Return at most ``limit`` of the available records, without blocking.
 
-        :raises OSError: if they cannot be read, but for what is no more than a loss of records.
+        Errors that mean lost records (EPIPE: overwritten, EINVAL: too long) are skipped.
+
+        :raises OSError: any other error of read.
         """
-        return self._from_device(limit) if self._device else self._from_stream(limit)
+        return self._from_device(limit) if self._is_device else self._from_stream(limit)
 
     def _from_device(self, limit: int) -> list[bytes]:
-        found: list[bytes] = []
+        records: list[bytes] = []
         for _ in range(min(limit, RECORDS_LIMIT)):
             try:
                 record = self._read(self._fd, RECORD_LIMIT)
@@ -69,24 +71,24 @@ class Kmsg:
                 break
             except OSError as error:
                 if error.errno == errno.EPIPE:
-                    # Overwritten while we were elsewhere. The next read goes on with the oldest that there is.
+                    # The kernel overwrote records. The next read returns the oldest remaining one.
                     self.overruns += 1
                     continue
                 if error.errno == errno.EINVAL:
-                    # Longer than a kernel should have them; the next read goes on behind it.
+                    # Longer than the kernel's own bound. The next read returns the following record.
                     continue
                 raise
             if not record:
                 self.ended = True
                 break
-            found.append(record)
-        return found
+            records.append(record)
+        return records
 
     def _from_stream(self, limit: int) -> list[bytes]:
-        if len(self._found) < limit and not self.ended:
+        if len(self._records) < limit and not self.ended:
             self._read_stream()
-        found, self._found = self._found[:limit], self._found[limit:]
-        return found
+        records, self._records = self._records[:limit], self._records[limit:]
+        return records
 
     def _read_stream(self) -> None:
         try:
@@ -95,12 +97,12 @@ class Kmsg:
             chunk = b""
         else:
             self.ended = not chunk
-        found: list[bytes] = []
-        for line in (self._rest + chunk).splitlines(keepends=True):
-            if found and line.startswith(b" "):
-                found[-1] += line
+        records: list[bytes] = []
+        for line in (self._partial + chunk).splitlines(keepends=True):
+            if records and line.startswith(b" "):
+                records[-1] += line
             else:
-                found.append(line)
-        # As long as something comes, the last record may go on.
-        self._rest = found.pop() if found and chunk and len(found[-1]) < _CHUNK else b""
-        self._found += found
+                records.append(line)
+        # While data arrives, the last record may continue.
+        self._partial = records.pop() if records and chunk and len(records[-1]) < _CHUNK else b""
+        self._records += records

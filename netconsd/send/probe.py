@@ -1,4 +1,4 @@
-"""Known messages, as one sender sends them, and what is wrong with what came of them."""
+"""The messages of a self-test, as one sender sends them, and a comparison with the messages that were delivered."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ from netconsd.protocol.encode import extended, fragments, legacy
 from netconsd.protocol.message import Message
 from netconsd.rendering import printable
 
-__all__ = ["PREFIX", "KnownMessage", "faults", "is_last", "known_messages"]
+__all__ = ["PREFIX", "ProbeMessage", "discrepancies", "is_last", "probe_messages"]
 
-#: What the text of each begins with, for people and for patterns.
+#: The first words of each text, for people and for patterns.
 PREFIX: Final = "netconsd selftest"
 
-# Four fragments, so that some come neither first nor last. Nobody prints userdata.
-_LONG: Final = {f"key{number:02d}": chr(ord("a") + number) * 150 for number in range(20)}
-# An escape, a character of two bytes, a newline and a backslash: all that is changed on the way and has to come back.
-_HARD: Final = "tab\there, \u00e9, \\x41, two\nlines"
-# How much of a wrong value is worth reading.
+# Four fragments, so that some are neither the first nor the last. No module prints userdata.
+_LONG_USERDATA: Final = {f"key{number:02d}": chr(ord("a") + number) * 150 for number in range(20)}
+# An escape, a character of two bytes, a newline and a backslash: everything that is escaped on the wire.
+_ESCAPED_TEXT: Final = "tab\there, \u00e9, \\x41, two\nlines"
+# Characters of a wrong value that are shown.
 _SHOWN: Final = 60
 
 
 @dataclass(frozen=True)
-class KnownMessage:
-    """One message, the datagrams that it travels in, and what it has to say when it comes out."""
+class ProbeMessage:
+    """One message: its datagrams, and the attributes that the delivered message must have."""
 
-    what: str
+    name: str
     datagrams: tuple[bytes, ...]
     fields: Mapping[str, Any]
 
 
-def known_messages(token: str, ts_usec: int) -> tuple[KnownMessage, ...]:
-    """Make the messages of one sender; :func:`is_last` knows the last of them.
+def probe_messages(token: str, ts_usec: int) -> tuple[ProbeMessage, ...]:
+    """Build the messages of one sender. :func:`is_last` recognises the last one.
 
-    :param token: tells them from those of other runs.
-    :param ts_usec: another one for each run: a sender that comes again with the same numbers under the same time would
-        be repeating itself.
+    :param token: distinguishes this run's messages from those of other runs.
+    :param ts_usec: must differ between runs, or a receiver drops the second run's messages as duplicates.
     """
     full: dict[str, Any] = {
         "seq": 1,
         "ts_usec": ts_usec,
-        # Nothing that wakes somebody up.
+        # A level that sets off no alarm.
         "level": 5,
         "facility": 1,
         "release": "6.12.0-selftest",
@@ -52,65 +51,69 @@ def known_messages(token: str, ts_usec: int) -> tuple[KnownMessage, ...]:
         "taskname": "selftest 1",
         "msgid": 1,
     }
-    long: dict[str, Any] = {"seq": 2, "ts_usec": ts_usec + 2, "level": 6, "userdata": _LONG, "msgid": 2}
+    long: dict[str, Any] = {"seq": 2, "ts_usec": ts_usec + 2, "level": 6, "userdata": _LONG_USERDATA, "msgid": 2}
     last: dict[str, Any] = {"seq": 3, "ts_usec": ts_usec + 3, "level": 6, "msgid": 3}
     texts = {name: f"{PREFIX} {token} {name}" for name in ("full", "legacy", "fragmented", "last")}
-    texts["full"] += f": {_HARD}"
+    texts["full"] += f": {_ESCAPED_TEXT}"
     line = legacy(texts["legacy"], ts_usec=ts_usec + 1, level=5, caller="T123")
-    said = {"ts_usec": ts_usec + 1, "level": 5, "facility": 0, "caller": "T123"}
+    line_fields = {"ts_usec": ts_usec + 1, "level": 5, "facility": 0, "caller": "T123"}
     return (
-        KnownMessage(
+        ProbeMessage(
             "the full message",
             (extended(texts["full"], **full),),
             {"text": texts["full"], "seq_reset": True, "incomplete": False, **full},
         ),
-        KnownMessage("the legacy message", (line,), {"text": texts["legacy"], **said}),
-        KnownMessage(
+        ProbeMessage("the legacy message", (line,), {"text": texts["legacy"], **line_fields}),
+        ProbeMessage(
             "the fragmented message",
             tuple(fragments(extended(texts["fragmented"], **long))),
             {"text": texts["fragmented"], "incomplete": False, **long},
         ),
-        KnownMessage(
+        ProbeMessage(
             "the last message", (extended(texts["last"], **last),), {"text": texts["last"], "lost": 0, **last}
         ),
     )
 
 
 def is_last(message: Message, token: str) -> bool:
-    """Whether no message of the run comes after it."""
+    """True if the message is the last one of the run."""
     return message.text.startswith(f"{PREFIX} {token} last")
 
 
-def faults(sent: Sequence[KnownMessage], got: Sequence[Message], token: str) -> list[str]:
-    """Say what is wrong, a line for each thing; nothing if all came out once, in order and intact."""
-    found = []
-    places = []
-    known = 0
+def discrepancies(sent: Sequence[ProbeMessage], delivered: Sequence[Message], token: str) -> list[str]:
+    """Compare the delivered messages with the sent ones; return one line per difference, in words for the user.
+
+    The list is empty if every message was delivered once, in order and intact.
+    """
+    lines = []
+    positions = []
+    recognised = 0
     for message in sent:
-        begin = f"{PREFIX} {token} {message.what.split()[1]}"
-        copies = [number for number, one in enumerate(got) if one.text.startswith(begin)]
-        known += len(copies)
+        start = f"{PREFIX} {token} {message.name.split()[1]}"
+        copies = [number for number, candidate in enumerate(delivered) if candidate.text.startswith(start)]
+        recognised += len(copies)
         if not copies:
-            found.append(f"{message.what} did not arrive")
+            lines.append(f"{message.name} did not arrive")
             continue
         if len(copies) > 1:
-            found.append(f"{message.what} arrived {len(copies)} times")
-        places.append(copies[0])
-        found += _differences(message, got[copies[0]])
-    if places != sorted(places):
-        found.append("the messages came out of order")
-    if known < len(got):
-        found.append(f"{len(got) - known} messages came that were not sent")
-    return found
+            lines.append(f"{message.name} arrived {len(copies)} times")
+        positions.append(copies[0])
+        lines += _wrong_fields(message, delivered[copies[0]])
+    if positions != sorted(positions):
+        lines.append("the messages arrived out of order")
+    unknown = len(delivered) - recognised
+    if unknown:
+        lines.append(f"{unknown} {'message' if unknown == 1 else 'messages'} arrived that the self-test did not send")
+    return lines
 
 
-def _differences(sent: KnownMessage, got: Message) -> list[str]:
-    found = []
+def _wrong_fields(sent: ProbeMessage, delivered: Message) -> list[str]:
+    lines = []
     for name, expected in sent.fields.items():
-        value = getattr(got, name, None)
+        value = getattr(delivered, name, None)
         if value != expected:
-            found.append(f"{sent.what}: {name} is {_shown(value)} instead of {_shown(expected)}")
-    return found
+            lines.append(f"{sent.name}: {name} is {_shown(value)} instead of {_shown(expected)}")
+    return lines
 
 
 def _shown(value: object) -> str:

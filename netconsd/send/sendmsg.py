@@ -1,4 +1,4 @@
-"""What ``_sendmmsg`` does, in plain Python: one datagram per system call, from a source address of its own."""
+"""The twin of ``_sendmmsg`` in plain Python: one system call per datagram, each from its own source address."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import socket
 import struct
 from typing import Any
 
-# Python has a name for it since 3.12; the number is that of <linux/in.h>, on every architecture.
+# Python has the name since 3.12; the number is that of <linux/in.h> on every architecture.
 IP_PKTINFO = 8
-# struct in_pktinfo: the interface (0: any), the source, and a field that is for receiving only.
+# struct in_pktinfo: the interface (0: any), the source, and a field for receiving only.
 _PKTINFO = struct.Struct("=I4s4s")
 
 
@@ -27,37 +27,32 @@ class DatagramSender:
     ) -> None:
         """
         :param socket: a blocking datagram or raw socket.
-        :param family: that of the destination's address, which is packed.
-        :param with_source: whether each datagram has a source address; IPv4 only.
+        :param family: of the destination's address.
+        :param address: the destination, packed.
+        :param with_source: True if each datagram has its own source address; IPv4 only.
         """
         self._socket = socket
-        self._to = _socket_address(family, address, port, scope)
+        self._destination = _socket_address(family, address, port, scope)
         self._with_source = with_source
-        #: Datagrams that the kernel took since the start, and their bytes.
-        self.datagrams = 0
-        self.octets = 0
 
     def send(self, datagrams: list[bytes], sources: list[int], start: int = 0) -> int:
-        """Send the datagrams from this index on, and return the index up to which they went.
+        """Send the datagrams from index ``start`` on, and return the index of the first one not sent.
 
-        It is less than their number if there is no room in the interface's queue: send the rest a moment later.
+        It is less than ``len(datagrams)`` if the interface's queue is full: send the rest later.
 
-        :param sources: as many numbers: the IPv4 address that each comes from (used only ``with_source``).
-        :raises OSError: if the kernel refuses one; those before it went.
+        :param sources: the IPv4 address that each datagram is sent from, as a number (read only ``with_source``).
+        :raises OSError: if the kernel refuses a datagram; those before it are sent.
         """
         if self._with_source and len(sources) != len(datagrams):
             raise ValueError("not as many sources as datagrams")
         for index in range(start, len(datagrams)):
-            datagram = datagrams[index]
             control = [_pktinfo(sources[index])] if self._with_source else []
             try:
-                self._socket.sendmsg([datagram], control, 0, self._to)
+                self._socket.sendmsg([datagrams[index]], control, 0, self._destination)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 return index
-            self.datagrams += 1
-            self.octets += len(datagram)
         return len(datagrams)
 
 

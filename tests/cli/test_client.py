@@ -1,8 +1,7 @@
-"""netconsd client prints a script, or one line that says what to change."""
+"""netconsd client prints a script, or an error of one line."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from netconsd.cli.client import main
 from tests.client.scripts import script
+from tests.support.tools import require
 
 
 def head(*arguments: str) -> list[str]:
@@ -20,8 +20,8 @@ def head(*arguments: str) -> list[str]:
     return lines[1:14]
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The line that says what is wrong; the status is 2, and no script is printed."""
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The error for these arguments; the status must be 2, and no script printed."""
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 2
@@ -32,7 +32,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_defaults() -> None:
-    """What stands at the top of the script if only the server is named."""
+    """The variables at the top of the script if only the server is given."""
     assert head("--server", "192.0.2.9") == [
         "ACTION=setup",
         "NAME=netconsd",
@@ -66,7 +66,7 @@ def test_all_options() -> None:
 
 @pytest.mark.parametrize(("option", "action"), [("--print", "print"), ("--remove", "remove")])
 def test_action(option: str, action: str) -> None:
-    """What only shows or removes stores nothing and sends no test line, whatever else was asked for."""
+    """``--print`` and ``--remove`` store nothing and send no test line, despite other options."""
     variables = head("--server", "192.0.2.9", "--persist", option)
     assert variables[0] == f"ACTION={action}"
     assert variables[-2:] == ["PERSIST=''", "TEST=''"]
@@ -74,17 +74,17 @@ def test_action(option: str, action: str) -> None:
 
 
 def test_remove_needs_no_server() -> None:
-    """To undo, the name of the target is enough."""
+    """``--remove`` needs no server."""
     assert "SERVER=''" in head("--remove")
 
 
 def test_sysdata_all() -> None:
-    """``all`` stands for all that the kernel can add."""
+    """``all`` stands for all fields that the kernel can add."""
     assert "SYSDATA='cpu_nr taskname release msgid'" in head("--server", "192.0.2.9", "--sysdata", "all")
 
 
 def test_name_of_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A host name is resolved here, and what it was taken for is said."""
+    """A host name is resolved, and its address printed on stderr."""
 
     def resolve(name: str, *_: Any, **__: Any) -> list[Any]:
         return [(socket.AF_INET6, 0, 0, "", (f"2001:db8::{len(name)}", 0, 0, 0))]
@@ -95,68 +95,68 @@ def test_name_of_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_mapped_address() -> None:
-    """An IPv4 address in IPv6's clothes is IPv4."""
+    """An IPv4-mapped IPv6 address is taken as IPv4."""
     assert head("--server", "::ffff:192.0.2.9")[2:4] == ["SERVER=192.0.2.9", "FAMILY=4"]
 
 
 def test_no_such_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A name without an address is refused."""
+    """A name that cannot be resolved is refused."""
 
     def resolve(*_: Any, **__: Any) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    assert refusal(capsys, "--server", "logs.example").startswith("--server: 'logs.example' is no address, and has")
+    assert error_of(capsys, "--server", "logs.example").startswith("--server: 'logs.example' is neither an address nor")
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "the server is missing: --server ADDRESS"),
-        (["--server", "127.0.0.1"], "127.0.0.1 is every machine itself"),
-        (["--server", "::1"], "::1 is every machine itself"),
-        (["--server", "224.0.0.1"], "224.0.0.1 is not the address of a machine"),
-        (["--server", "255.255.255.255"], "255.255.255.255 is not the address of a machine"),
-        (["--server", "::"], ":: is not the address of a machine"),
-        (["--server", "fe80::1%eth0"], "name the interface with --interface"),
-        (["--server", "a\0b"], "is no address"),
-        (["--port", "0"], "'0' is not a number from 1 to 65535"),
-        (["--port", "65536"], "'65536' is not a number from 1 to 65535"),
-        (["--source-port", "x"], "'x' is not a number from 1 to 65535"),
-        (["--loglevel", "9"], "'9' is not a number from 1 to 8"),
-        (["--loglevel", "\u0664"], "is not a number from 1 to 8"),
-        (["--name", "../x"], "'../x' should be letters"),
-        (["--name", "a" * 33], "should be letters"),
-        (["--name", "x\n"], "should be letters"),
+        ([], "missing option: --server ADDRESS"),
+        (["--server", "127.0.0.1"], "127.0.0.1 is the sending machine itself"),
+        (["--server", "::1"], "::1 is the sending machine itself"),
+        (["--server", "224.0.0.1"], "224.0.0.1 is not the address of one machine"),
+        (["--server", "255.255.255.255"], "255.255.255.255 is not the address of one machine"),
+        (["--server", "::"], ":: is not the address of one machine"),
+        (["--server", "fe80::1%eth0"], "use --interface"),
+        (["--server", "a\0b"], "is neither an address"),
+        (["--port", "0"], "0 is not from 1 to 65535"),
+        (["--port", "65536"], "65536 is not from 1 to 65535"),
+        (["--source-port", "x"], "'x' is not a number"),
+        (["--loglevel", "9"], "9 is not from 1 to 8"),
+        (["--loglevel", "\u0664"], "is not a number"),
+        (["--name", "../x"], "'../x' is not a name"),
+        (["--name", "a" * 33], "is not a name"),
+        (["--name", "x\n"], "is not a name"),
         (["--interface", "eth0;reboot"], "cannot be the name of an interface"),
         (["--interface", "a" * 16], "cannot be the name of an interface"),
         (["--interface", ".."], "cannot be the name of an interface"),
         (["--interface", "eth0\n"], "cannot be the name of an interface"),
-        (["--userdata", "rack"], "'rack' should be KEY=VALUE"),
-        (["--userdata", "rack="], "'rack=' should be KEY=VALUE"),
-        (["--userdata", "=r17"], "'=r17' should be KEY=VALUE"),
-        (["--userdata", "a/b=c"], "the key 'a/b' should be ASCII"),
-        (["--userdata", "..=c"], "the key '..' should be ASCII"),
-        (["--userdata", "a\n=c"], "the key 'a\\n' should be ASCII"),
-        (["--userdata", "k\u00e9=c"], "should be ASCII"),
+        (["--userdata", "rack"], "'rack' is not KEY=VALUE"),
+        (["--userdata", "rack="], "'rack=' is not KEY=VALUE"),
+        (["--userdata", "=r17"], "'=r17' is not KEY=VALUE"),
+        (["--userdata", "a/b=c"], "the key 'a/b' must be ASCII"),
+        (["--userdata", "..=c"], "the key '..' must be ASCII"),
+        (["--userdata", "a\n=c"], "the key 'a\\n' must be ASCII"),
+        (["--userdata", "k\u00e9=c"], "must be ASCII"),
         (["--userdata", "msgid=7"], "the kernel itself uses the name msgid"),
-        (["--userdata", "k=a\nEND_OF_STORED_SCRIPT"], "the value of k has a control character"),
+        (["--userdata", "k=a\nEND_OF_STORED_SCRIPT"], "the value of k contains a control character"),
         (["--userdata", "k=\udcff"], "the value of k is not UTF-8"),
         (["--userdata", "k" * 54 + "=v"], "is longer than 53"),
-        (["--userdata", "k=" + "v" * 200], "the value of k has 200 bytes; the kernel takes 199"),
-        (["--userdata", "k=" + "\u00e9" * 100], "the value of k has 200 bytes; the kernel takes 199"),
-        (["--userdata", "k=1", "--userdata", "k=2"], "there are two values for a key"),
+        (["--userdata", "k=" + "v" * 200], "the value of k has 200 bytes; the kernel accepts 199"),
+        (["--userdata", "k=" + "\u00e9" * 100], "the value of k has 200 bytes; the kernel accepts 199"),
+        (["--userdata", "k=1", "--userdata", "k=2"], "two values for one key"),
         (["--sysdata", "cpu"], "'cpu' is not one of cpu_nr, taskname, release, msgid, all"),
-        (["--legacy", "--sysdata", "all"], "leave out --legacy"),
-        (["--legacy", "--userdata", "k=v"], "leave out --legacy"),
+        (["--legacy", "--sysdata", "all"], "omit --legacy"),
+        (["--legacy", "--userdata", "k=v"], "omit --legacy"),
         (["--print", "--remove"], "not allowed with"),
     ],
 )
 def test_refused(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong with an option is said in a line, with the bound that it should keep."""
+    """A wrong option is an error of one line with the bound that it violates."""
     if arguments and "--server" not in arguments:
         arguments = ["--server", "192.0.2.9", *arguments]
-    assert text in refusal(capsys, *arguments)
+    assert text in error_of(capsys, *arguments)
 
 
 def test_largest_userdata() -> None:
@@ -168,14 +168,13 @@ def test_largest_userdata() -> None:
 def test_too_many_userdata(capsys: pytest.CaptureFixture[str]) -> None:
     """One more is refused."""
     items = [f"--userdata=k{number}=v" for number in range(257)]
-    assert refusal(capsys, "--server", "192.0.2.9", *items) == "--userdata: the kernel takes at most 256"
+    assert error_of(capsys, "--server", "192.0.2.9", *items) == "--userdata: the kernel accepts at most 256"
 
 
 @pytest.mark.parametrize("arguments", [["--persist"], ["--print"], ["--remove"]])
 def test_shellcheck(arguments: list[str]) -> None:
-    """The linter shellcheck finds nothing to say about the script."""
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
+    """The script passes shellcheck."""
+    require("shellcheck")
     text = script("--server", "192.0.2.9", *arguments)
     done = subprocess.run(["shellcheck", "-"], input=text, capture_output=True, text=True, timeout=50, check=False)
     assert done.stdout == ""

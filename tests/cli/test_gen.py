@@ -1,4 +1,4 @@
-"""netcons-gen as a command: its modes, its formats, and where it writes."""
+"""netcons-gen as a command: its events, its formats, and its destinations."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from netconsd.testing import source
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "netconsd", "gen"]
-# Empty: as if it were not set. Buffering is what is tested.
+# Empty means unset: these tests are about buffering.
 ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": ""}
 
 
 def written(*options: str) -> list[bytes]:
-    """The datagrams that the options make, a hundredth of a second apart, without waiting for them."""
-    found: list[bytes] = []
+    """The datagrams written for the options, with simulated pauses of 10 ms."""
+    datagrams: list[bytes] = []
     now = [5_000_000_000]
 
     def sleep(seconds: float) -> None:
         now[0] += int(seconds * 1e9)
 
-    given = gen.parser("netcons-gen").parse_args(["-q", "--interval", "0.01", *options])
-    gen.generate(given, found.append, sleep=sleep, clock=lambda: now[0])
-    return found
+    parsed = gen.parser("netcons-gen").parse_args(["-q", "--interval", "0.01", *options])
+    gen.write_messages(parsed, datagrams.append, sleep=sleep, clock=lambda: now[0])
+    return datagrams
 
 
 def read(datagrams: Sequence[bytes]) -> list[Message]:
-    """The messages that a receiver makes of the datagrams."""
+    """The messages that a receiver decodes from the datagrams."""
     stream = Stream(source(), WorkerCounters(), 0.2)
     out: list[Message] = []
     for datagram in datagrams:
@@ -51,135 +51,115 @@ def read(datagrams: Sequence[bytes]) -> list[Message]:
     return out
 
 
-def taken(count: int, **modes: bool) -> list[Step]:
-    """The first messages' places in the numbering."""
-    return list(islice(steps(random.Random(5), **modes), count))
+def first_steps(count: int, **events: bool) -> list[Step]:
+    """The first ``count`` steps."""
+    return list(islice(steps(random.Random(5), **events), count))
 
 
-# The modes.
-
-
-def test_without_modes_numbers_are_in_order() -> None:
-    """Each message follows the last, and none is special."""
-    assert taken(50) == [Step(number, number + 1, False, "") for number in range(50)]
+def test_without_events() -> None:
+    """Without events the numbers are consecutive."""
+    assert first_steps(50) == [Step(number, number + 1, False, "") for number in range(50)]
 
 
 def test_skip() -> None:
-    """About every other message skips, 1 to 5 numbers, each number of them at some time; the msgid passes over none."""
-    found = taken(400, skip=True)
-    gaps = [(after.what, after.seq - before.seq - 1) for before, after in pairwise(found)]
-    assert {gap for what, gap in gaps if what == "skip"} == set(range(1, SKIP + 1))
-    assert {gap for what, gap in gaps if what == ""} == {0}
-    assert 100 < sum(what == "skip" for what, _ in gaps) < 300
-    assert [step.msgid for step in found] == list(range(1, 401))
-    assert not any(step.continuation for step in found)
+    """About half of the messages skip 1 to 5 numbers; the msgids are consecutive."""
+    sequence = first_steps(400, skip=True)
+    gaps = [(after.event, after.seq - before.seq - 1) for before, after in pairwise(sequence)]
+    assert {gap for event, gap in gaps if event == "skip"} == set(range(1, SKIP + 1))
+    assert {gap for event, gap in gaps if event == ""} == {0}
+    assert 100 < sum(event == "skip" for event, _ in gaps) < 300
+    assert [step.msgid for step in sequence] == list(range(1, 401))
+    assert not any(step.continuation for step in sequence)
 
 
 def test_reset() -> None:
-    """A reset begins with 0 again, and so does the msgid with 1."""
-    found = taken(200, reset=True)
-    for before, after in pairwise(found):
-        expected = Step(0, 1, False, "reset") if after.what else Step(before.seq + 1, before.msgid + 1, False, "")
+    """A reset restarts the seq at 0 and the msgid at 1."""
+    sequence = first_steps(200, reset=True)
+    for before, after in pairwise(sequence):
+        expected = Step(0, 1, False, "reset") if after.event else Step(before.seq + 1, before.msgid + 1, False, "")
         assert after == expected
-    assert 50 < sum(step.what == "reset" for step in found) < 150
+    assert 50 < sum(step.event == "reset" for step in sequence) < 150
 
 
 def test_continuations() -> None:
-    """About every other message continues an earlier one; the numbers stay in order."""
-    found = taken(200, cont=True)
-    assert [step.seq for step in found] == list(range(200))
-    assert 50 < sum(step.continuation for step in found) < 150
+    """About half of the messages are continuations; the numbers are consecutive."""
+    sequence = first_steps(200, cont=True)
+    assert [step.seq for step in sequence] == list(range(200))
+    assert 50 < sum(step.continuation for step in sequence) < 150
 
 
-def test_all_modes_together() -> None:
-    """Modes can be combined; all of them happen."""
-    found = taken(200, skip=True, reset=True, cont=True)
-    assert {step.what for step in found} == {"", "skip", "reset"}
-    assert {step.continuation for step in found} == {True, False}
+def test_all_events() -> None:
+    """Events can be combined."""
+    sequence = first_steps(200, skip=True, reset=True, cont=True)
+    assert {step.event for step in sequence} == {"", "skip", "reset"}
+    assert {step.continuation for step in sequence} == {True, False}
 
 
-def test_the_last_number() -> None:
-    """Behind the highest number comes 0."""
-    found = islice(steps(random.Random(1), seq=2**64 - 1), 2)
-    assert [step.seq for step in found] == [2**64 - 1, 0]
+def test_highest_number() -> None:
+    """The seq wraps from 2**64 - 1 to 0."""
+    sequence = islice(steps(random.Random(1), seq=2**64 - 1), 2)
+    assert [step.seq for step in sequence] == [2**64 - 1, 0]
 
 
-def test_a_receiver_sees_the_modes() -> None:
-    """What is passed over is missing but not lost, a reset is a reset, a continuation is one."""
+def test_events_at_a_receiver() -> None:
+    """A receiver sees skipped numbers as missing but not lost, and marks resets and continuations."""
     messages = read(written("--count", "100", "--skip", "--reset", "--cont", "--msgid", "--seed", "2"))
     expected = list(islice(steps(random.Random(2), skip=True, reset=True, cont=True), 100))
     extended = [message for message in messages if isinstance(message, ExtendedMessage)]
-    assert [(each.seq, each.msgid, each.continuation) for each in extended] == [
+    assert [(message.seq, message.msgid, message.continuation) for message in extended] == [
         (step.seq, step.msgid, step.continuation) for step in expected
     ]
-    assert [each.seq_reset for each in extended] == [
-        number == 0 or step.what == "reset" for number, step in enumerate(expected)
+    assert [message.seq_reset for message in extended] == [
+        number == 0 or step.event == "reset" for number, step in enumerate(expected)
     ]
-    assert [each.missing > 0 for each in extended] == [step.what == "skip" for step in expected]
-    assert not any(each.lost for each in extended)
-
-
-# What the messages hold.
+    assert [message.missing > 0 for message in extended] == [step.event == "skip" for step in expected]
+    assert not any(message.lost for message in extended)
 
 
 def test_defaults() -> None:
-    """Without options it is the C tool's message: an error of the kernel that says hi, by the clock."""
+    """The default is the C tool's message: a kernel error with the text "hi"."""
     assert written("--count", "2") == [b"3,0,5000000,-;hi\n", b"3,1,5010000,-;hi\n"]
 
 
 def test_every_field() -> None:
     """Each option is a field of the message."""
-    options = [
-        "--level",
-        "2",
-        "--facility",
-        "3",
-        "--release",
-        "6.12.1",
-        "--caller",
-        "T7",
-        "--userdata",
-        "a=b c",
-        "--msgid",
-    ]
+    header = ["--level", "2", "--facility", "3", "--release", "6.12.1", "--caller", "T7"]
+    options = [*header, "--userdata", "a=b c", "--msgid"]
     assert written("--count", "1", "--seq", "9", "--text", "grün", "--userdata", "d=", *options) == [
         b"6.12.1,26,9,5000000,-,caller=T7;gr\\xc3\\xbcn\n d=\n a=b c\n msgid=1\n"
     ]
 
 
 def test_legacy() -> None:
-    """The legacy format is a line of console text; a long one is cut as a kernel cuts."""
+    """A legacy message is a line of console text; a long one is cut every 1000 bytes."""
     assert written("--count", "1", "--legacy", "--level", "6") == [b"<6>[    5.000000] hi\n"]
     long = written("--count", "1", "--legacy", "--text", "x" * 2500)
     assert [len(datagram) for datagram in long[:-1]] == [CHUNK, CHUNK]
     assert [message.text for message in read(long)] == ["x" * 2500]
 
 
-def test_a_long_text_goes_in_fragments() -> None:
-    """What does not fit one datagram is cut, and a receiver puts it together."""
+def test_fragments() -> None:
+    """A text too long for one datagram is sent in fragments, which a receiver reassembles."""
     long = written("--count", "1", "--text", "y" * 2500)
     assert len(long) == 3
     assert [message.text for message in read(long)] == ["y" * 2500]
 
 
-# Where to.
-
-
 @pytest.mark.parametrize("options", [["--count", "3"], ["--count", "3", "--text", "z" * 1500]])
-def test_it_sends(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """With an address, each datagram is one, and stderr has a line per message."""
+def test_destination(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """With an address the messages are sent there, and stderr has a line per message."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
         there.bind(("127.0.0.1", 0))
         there.settimeout(5)
         assert gen.main(["127.0.0.1", str(there.getsockname()[1]), "--interval", "0", *options]) == 0
         pieces = 1 if len(options) == 2 else 2
-        arrived = [there.recv(2000) for _ in range(3 * pieces)]
-    assert len(read(arrived)) == 3
+        datagrams = [there.recv(2000) for _ in range(3 * pieces)]
+    assert len(read(datagrams)) == 3
     assert capsys.readouterr() == ("", "seq 0\nseq 0 -> 1\nseq 1 -> 2\n")
 
 
 def test_standard_output_and_a_signal() -> None:
-    """Each message is written at once, and Ctrl-C ends it without a complaint."""
+    """Each message is written to standard output immediately; SIGINT ends the program with status 0."""
     with subprocess.Popen(
         [*COMMAND, "--interval", "100"], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -195,8 +175,8 @@ def test_standard_output_and_a_signal() -> None:
     assert rest == (b"", b"")
 
 
-def test_a_reader_that_has_enough() -> None:
-    """Whoever reads it may stop reading: that is no error."""
+def test_closed_pipe() -> None:
+    """A reader that closes the pipe is not an error."""
     done = subprocess.run(
         f"{' '.join(COMMAND)} -q --interval 0 | head -n 2", shell=True, cwd=ROOT, env=ENVIRONMENT, capture_output=True,
         timeout=30, check=True,
@@ -206,9 +186,9 @@ def test_a_reader_that_has_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
-        (["127.0.0.1"], "ADDRESS: it needs a PORT behind it"),
+        (["127.0.0.1"], "ADDRESS: a PORT must follow it"),
         (["127.0.0.1", "0"], "argument PORT: 0 is not from 1 to 65535"),
         (["--level", "8"], "argument --level: 8 is not from 0 to 7"),
         (["--seq", "-1"], "argument --seq: -1 is not from 0 to 18446744073709551615"),
@@ -220,24 +200,24 @@ def test_a_reader_that_has_enough() -> None:
         (["--text", "\udcff"], "is not UTF-8"),
     ],
 )
-def test_bad_options(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An option that cannot be is one line that names it, and status 2."""
+def test_bad_options(options: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An invalid value is an error of one line that names the option, and status 2."""
     with pytest.raises(SystemExit) as raised:
         gen.main(options)
     assert raised.value.code == 2
-    assert told in capsys.readouterr().err.splitlines()[-1]
+    assert error in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "error"),
     [
-        ("here", "netcons-gen: here: not an IPv4 or IPv6 address\n"),
+        ("here", "netcons-gen: here: "),
         ("255.255.255.255", "netcons-gen: 255.255.255.255: "),
     ],
 )
-def test_what_cannot_be_sent(address: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """An address that is none, or that the kernel refuses, is one line, and status 1."""
+def test_address_refused(address: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An invalid address, or one that the kernel refuses, is an error of one line, and status 1."""
     assert gen.main([address, "1514", "-q", "--count", "1"]) == 1
-    told_there = capsys.readouterr().err
-    assert told_there.startswith(told)
-    assert told_there.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(error)
+    assert stderr.count("\n") == 1

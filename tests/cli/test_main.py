@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from configparser import ConfigParser
 from importlib import import_module
@@ -74,15 +73,3 @@ def test_programs_can_be_called() -> None:
     for target in scripts().values():
         module, _, function = target.partition(":")
         signature(getattr(import_module(module), function)).bind()
-
-
-@pytest.mark.parametrize(("name", "command"), [("netconsblaster", "blaster"), ("netcons-gen", "gen")])
-def test_every_option_is_in_the_docs(name: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The tools' page and the manual page name each option that ``--help`` names."""
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out)) - {"-h", "--help", "--no-progress"}
-    assert len(options) > 10
-    for page in (ROOT / "docs/tools.rst", ROOT / f"docs/man/{name}.rst"):
-        text = page.read_text()
-        assert [option for option in sorted(options) if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)] == []

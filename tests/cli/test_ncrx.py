@@ -1,4 +1,4 @@
-"""ncrx: what it prints of messages, whom it answers; its options."""
+"""ncrx: the lines it prints, its acknowledgements and its options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netconsd.testing import extended, extended_message, legacy_message
 
 
 def shown(*messages: Any) -> list[str]:
-    """The lines that are printed for messages, without the first, which names the sender."""
+    """The lines printed for the messages, without the first, which names the sender."""
     stream = io.StringIO()
     Display(partial(print, file=stream)).show(list(messages))
     first, *lines = stream.getvalue().splitlines()
@@ -26,7 +26,7 @@ def shown(*messages: Any) -> list[str]:
 
 
 def test_a_message() -> None:
-    """A message is its time since boot and its text."""
+    """A message is printed as its time since boot and its text."""
     assert shown(extended_message("hello", seq=3, ts_usec=5140900)) == ["[    5.140900] hello"]
 
 
@@ -39,32 +39,32 @@ def test_a_message() -> None:
         ({"lost": 2}, "[        LOST] 2 messages lost, by msgid"),
     ],
 )
-def test_what_is_said_before_a_message(marks: dict[str, Any], line: str) -> None:
-    """Resets, skipped numbers and losses have a line of their own before the message."""
+def test_marks(marks: dict[str, Any], line: str) -> None:
+    """Resets, skipped numbers and losses are lines before the message."""
     assert shown(extended_message("x", seq=3, ts_usec=1, **marks)) == [line, "[    0.000001] x"]
 
 
 def test_out_of_order_and_legacy() -> None:
-    """A late message, and what is no record, stand behind a word instead of the time."""
+    """A late message and legacy text are printed after a word instead of the time."""
     assert shown(extended_message("x", out_of_order=True), legacy_message("text")) == [
         "[         OOS] x",
         "[       INVAL] text",
     ]
 
 
-def test_text_cannot_move_the_cursor() -> None:
-    """Escape sequences and newlines in a message are shown, not obeyed."""
+def test_control_characters() -> None:
+    """Control characters in a message are escaped."""
     assert shown(extended_message(b"\x1b[2J\nforged", ts_usec=1)) == ["[    0.000001] \\x1b[2J\\x0aforged"]
 
 
-def test_senders_are_named_when_they_change() -> None:
-    """The sender is named before its first message, and again whenever it is another one than before."""
+def test_sender_line() -> None:
+    """A line names the sender whenever it differs from the previous message's."""
     stream = io.StringIO()
     display = Display(partial(print, file=stream))
     for address in ("192.0.2.1", "192.0.2.1", "2001:db8::1", "192.0.2.1"):
         display.show([extended_message("x", address=address)])
-    said = [line for line in stream.getvalue().splitlines() if "FROM" in line]
-    assert said == [
+    lines = [line for line in stream.getvalue().splitlines() if "FROM" in line]
+    assert lines == [
         "[        FROM] 192.0.2.1 port 6665",
         "[        FROM] 2001:db8::1 port 6665",
         "[        FROM] 192.0.2.1 port 6665",
@@ -72,7 +72,7 @@ def test_senders_are_named_when_they_change() -> None:
 
 
 class Bench:
-    """A watch on a real socket in a time that the test moves, and a sender."""
+    """A Watch on a real socket with a clock that the test moves, and a sender."""
 
     def __init__(self, *, acks: bool) -> None:
         self.bound, self.sender = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
@@ -91,7 +91,7 @@ class Bench:
         )
 
     def turn(self, *seqs: int, seconds: float = 0.0) -> list[str]:
-        """What is printed when these records come after so many seconds."""
+        """The lines printed when these records arrive after ``seconds``."""
         self.now += seconds
         for seq in seqs:
             self.sender.sendto(extended(str(seq), seq=seq, ts_usec=1), self.bound.getsockname())
@@ -100,13 +100,13 @@ class Bench:
         return self.stream.getvalue()[before:].splitlines()
 
     def answers(self) -> list[bytes]:
-        """The acknowledgements that came."""
-        found = []
+        """The acknowledgements that arrived."""
+        answers = []
         while True:
             try:
-                found.append(self.sender.recv(2000))
+                answers.append(self.sender.recv(2000))
             except BlockingIOError:
-                return found
+                return answers
 
     def close(self) -> None:
         self.bound.close()
@@ -115,13 +115,13 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """A watch that acknowledges."""
-    with closing(Bench(acks=True)) as made:
-        yield made
+    """A Watch that acknowledges."""
+    with closing(Bench(acks=True)) as opened:
+        yield opened
 
 
 def test_it_prints_and_acknowledges(bench: Bench) -> None:
-    """Records are printed and acknowledged; one behind a gap waits, and what is missing is asked for."""
+    """Records are printed and acknowledged; a record after a gap is held, and the missing one requested."""
     assert bench.turn(1)[1:] == ["[   SEQ RESET] seq=1", "[    0.000001] 1"]
     assert bench.answers() == [b"ncrx1"]
     assert bench.turn(3, seconds=0.1) == []
@@ -131,15 +131,15 @@ def test_it_prints_and_acknowledges(bench: Bench) -> None:
     assert bench.timeouts[0] is None
 
 
-def test_a_gap_is_given_up_in_time(bench: Bench) -> None:
-    """What waited long enough is printed without another datagram, with the number of those skipped."""
+def test_gap(bench: Bench) -> None:
+    """After the reorder time a held record is printed, after the number of skipped ones."""
     bench.turn(1)
     bench.turn(4)
     assert bench.turn(seconds=1.0) == ["[ SEQ SKIPPED] 2 messages skipped", "[    0.000001] 4"]
 
 
-def test_what_waits_is_printed_at_the_end(bench: Bench) -> None:
-    """The end gives up waiting: nothing that came is lost, and the sender learns of it."""
+def test_finish(bench: Bench) -> None:
+    """``finish`` prints the held records and acknowledges them."""
     bench.turn(1)
     bench.turn(4)
     bench.answers()
@@ -148,24 +148,24 @@ def test_what_waits_is_printed_at_the_end(bench: Bench) -> None:
     assert bench.answers() == [b"ncrx4 2 3"]
 
 
-def test_it_can_keep_quiet() -> None:
-    """Without acknowledgements nothing is sent."""
+def test_no_acks() -> None:
+    """With ``--no-acks`` nothing is sent."""
     with closing(Bench(acks=False)) as quiet:
         quiet.turn(1, 3)
         quiet.watch.finish()
         assert quiet.answers() == []
 
 
-def test_a_port_in_use(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """A port in use is one line and status 1."""
+def test_port_in_use(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port in use is an error of one line and status 1."""
     assert main(["-a", "127.0.0.1", str(bench.bound.getsockname()[1])]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("ncrx: port: ")
-    assert told.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("ncrx: port: ")
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "error"),
     [
         ([], "PORT"),
         (["70000"], "70000 is not between 0 and 65535"),
@@ -173,14 +173,14 @@ def test_a_port_in_use(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         (["--reorder", "60001", "1514"], "60001 is not between 0 and 60000 milliseconds"),
     ],
 )
-def test_bad_options(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bad option ends with status 2 and says what would be good."""
+def test_bad_options(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bad option ends with status 2 and an error that names valid values."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert told in capsys.readouterr().err
+    assert error in capsys.readouterr().err
 
 
-def test_the_default_is_within_the_bounds() -> None:
-    """The reorder time that is used without an option is one that can be given."""
+def test_default_reorder_time() -> None:
+    """The default reorder time is within the bounds of the setting."""
     assert Settings(reorder=DEFAULT_REORDER_MS / 1000).reorder == 1.0

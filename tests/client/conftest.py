@@ -1,21 +1,20 @@
-"""One network for all tests that need one; every test starts with machines that do not know each other."""
+"""One network for all tests that need one. Its neighbour tables are empty at the start of each test."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.client.network import REQUIRE, Network, missing
+from tests.client.network import Network, obstacle
+from tests.support.tools import require, skip_or_fail
 
 
 @pytest.fixture(scope="session")
 def _machines() -> Iterator[Network]:
-    if reason := missing():
-        if os.environ.get(REQUIRE) == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require("ip")
+    if reason := obstacle():
+        skip_or_fail(reason)
     with Network() as network:
         yield network
 

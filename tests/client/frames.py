@@ -1,4 +1,4 @@
-"""What a kernel makes of netconsole's parameter: the interface, and the Ethernet frame of a datagram."""
+"""netconsole's parameter as a kernel reads it, and the Ethernet frame that it sends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Parameter(NamedTuple):
     def parse(cls, text: str) -> Parameter:
         """The parts of a parameter.
 
-        :raises AssertionError: if anything is wrong with it, or left out.
+        :raises AssertionError: if a part is invalid or missing.
         """
         match = PARAMETER.fullmatch(text)
         assert match, f"not a parameter: {text!r}"
@@ -39,7 +39,7 @@ class Parameter(NamedTuple):
         )
 
     def frame(self, interface_mac: str, payload: bytes) -> bytes:
-        """The frame that carries a payload, as the kernel's netpoll builds it: below routing and ARP."""
+        """The frame that the kernel's netpoll builds for a payload, without routing and ARP."""
         source, target = ip_address(self.source), ip_address(self.target)
         assert source.version == target.version
         length = 8 + len(payload)

@@ -1,4 +1,4 @@
-"""A machine to be set up that is a directory of plain files, with commands that note how they were called."""
+"""A machine to set up, simulated by a directory of files, with commands that log their calls."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.client.scripts import SHELLS, script
+from tests.client.scripts import script
+from tests.client.scripts import shell as shell_command
 
 MAC = "52:54:00:12:34:56"
-# Each is told its arguments; $NETCONSD_ROOT is the machine.
+# $NETCONSD_ROOT is the directory of the machine.
 COMMANDS = {
     "id": "echo 0",
     "uname": 'case $1 in -r) cat "$NETCONSD_ROOT/release" ;; *) echo sender.example ;; esac',
@@ -21,8 +22,7 @@ COMMANDS = {
                 echo "192.0.2.9 via 198.51.100.1 dev eth0 src 198.51.100.7 uid 0" ;;
             *"neigh show to 198.51.100.1 dev eth0"*) echo "198.51.100.1 lladdr {MAC} STALE" ;;
         esac""",
-    # The kernel makes these directories; with a parameter that it does not take, it says so.
-    # It may run hooks, which read what is left of the input.
+    # Loading the module creates its directory. modprobe may run hooks, which read standard input.
     "modprobe": """
         cat >/dev/null
         case "$*" in
@@ -33,7 +33,7 @@ COMMANDS = {
         esac""",
     "mount": """
         [ ! -e "$NETCONSD_ROOT/dynamic" ] || mkdir -p "$NETCONSD_ROOT/sys/kernel/config/netconsole" """,
-    # In configfs the files of a directory go with it.
+    # In configfs, rmdir also removes the files of a directory.
     "rmdir": 'rm -r "$@"',
     "dmesg": 'echo "[    7.1] netconsole: cmdline0: not enough"',
     "systemctl": "",
@@ -48,15 +48,15 @@ SYSDATA = ("cpu_nr", "taskname", "release", "msgid")
 class Machine:
     """A sending machine with netconsole as a module, configfs, and no target yet.
 
-    :param shell: which runs the script; the commands that are not ours are its own.
+    :param shell: the name of the shell that runs the script; it also provides the commands that are not simulated.
     """
 
     def __init__(self, root: Path, shell: str) -> None:
         self.root = root / "machine"
-        self._shell = [*SHELLS[shell], "-s"]
+        self._shell = [*shell_command(shell), "-s"]
         self._environment = {"PATH": f"{root}:{os.environ['PATH']}", "NETCONSD_ROOT": str(self.root)}
-        # Functions, because busybox takes its own commands before those of the PATH, and the script must by no means
-        # get at this machine's modules.
+        # Functions, because busybox prefers its own commands to those of the PATH, and the script must not reach this
+        # machine's modules.
         self._functions = ""
         for name, text in COMMANDS.items():
             command = root / name
@@ -72,32 +72,32 @@ class Machine:
         self.write("etc/hostname")
 
     def run(self, *arguments: str) -> list[str]:
-        """What the script says, set up for a server behind a router.
+        """Run the script for a server behind a router; return its lines on stderr.
 
         :raises AssertionError: if it fails.
         """
         done = self._run(arguments)
         assert done.returncode == 0, done.stderr
-        return _said(done)
+        return _lines(done)
 
     def fail(self, *arguments: str) -> list[str]:
-        """What the script says; it must fail."""
+        """Run the script, which must fail; return its lines on stderr."""
         done = self._run(arguments)
         assert done.returncode == 1
-        return _said(done)
+        return _lines(done)
 
     def run_with_more(self, text: str) -> list[str]:
-        """What the shell says that is given the script and then this text."""
-        return _said(self._sh(script("--server", "192.0.2.9") + text))
+        """Run the script followed by more shell text; return the lines on stderr."""
+        return _lines(self._sh(script("--server", "192.0.2.9") + text))
 
     def boot(self, path: str) -> list[str]:
-        """What a stored script says, which may wait for 2 seconds only.
+        """Run a stored script, with a wait of 2 seconds for the network; return its lines on stderr.
 
         :raises AssertionError: if it fails.
         """
         done = self._sh(self.read(path).replace("\nBOOT_SECONDS=120 ", "\nBOOT_SECONDS=2 "))
         assert done.returncode == 0, done.stderr
-        return _said(done)
+        return _lines(done)
 
     def write(self, path: str, text: str = "") -> None:
         """Write a file, with its directories."""
@@ -109,11 +109,11 @@ class Machine:
         return (self.root / path).read_text().removesuffix("\n")
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file or directory."""
+        """True if the file or directory exists."""
         return (self.root / path).exists()
 
     def make_target(self, *, sysdata: tuple[str, ...] = SYSDATA) -> None:
-        """A target of a newer kernel, which sends something already."""
+        """Create an enabled target, as a newer kernel has it."""
         for name in ATTRIBUTES:
             self.write(f"{TARGET}/{name}")
         self.write(f"{TARGET}/enabled", "1\n")
@@ -123,7 +123,7 @@ class Machine:
         self.write("sys/module/netconsole/version")
 
     def target(self) -> dict[str, str]:
-        """The files of the target, with what is in them."""
+        """The files of the target, with their contents."""
         top = self.root / TARGET
         return {
             str(path.relative_to(top)): path.read_text().rstrip("\n") for path in top.glob("**/*") if path.is_file()
@@ -149,6 +149,6 @@ class Machine:
         )
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
+def _lines(done: subprocess.CompletedProcess[str]) -> list[str]:
     assert done.stdout == ""
     return [line.removeprefix("netconsd client: ") for line in done.stderr.splitlines()]

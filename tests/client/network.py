@@ -1,18 +1,17 @@
-"""Three machines on this one, as network namespaces: a sender, a router, and a server that both are connected to.
+"""Three machines as network namespaces: a sender, a router, and a server, which is connected to both.
 
 ::
 
     sender  near 10.77.1.2 ───── 10.77.1.1 near  router  far 10.77.2.1 ───── 10.77.2.9 far  server
             side 10.77.3.2 ──────────────────────────────────────────────── 10.77.3.9 side
 
-and the same with IPv6. So the server has an address behind the router, and another one on a link of the sender's.
+and the same with IPv6. So the server has one address behind the router, and one on a link to the sender.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +22,9 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 NAMESPACES = Path("/run/netns")
 FORGETTING_LIMIT = 100
 
-#: ``1`` makes tests fail that need root and namespaces, where something is missing, instead of being skipped.
-REQUIRE = "NETCONSD_REQUIRE_CLIENT_TEST"
-
 
 class End(NamedTuple):
-    """An end of a cable: where it is, and the last byte of its addresses."""
+    """An end of a cable: machine, interface, and the last byte of its addresses."""
 
     machine: str
     interface: str
@@ -55,22 +51,19 @@ def address(family: int, number: int, byte: int) -> str:
     return f"10.77.{number}.{byte}" if family == 4 else f"2001:db8:{number}::{byte}"
 
 
-def missing() -> str | None:
-    """What keeps these tests from running here; ``None`` if nothing does."""
+def obstacle() -> str | None:
+    """The reason why no network namespace can be created here; ``None`` if it works."""
     if os.geteuid() != 0:
-        return "only root can make network namespaces"
-    for command, package in {"ip": "iproute2", "dash": "dash", "busybox": "busybox", "ping": "iputils-ping"}.items():
-        if shutil.which(command) is None:
-            return f"{command} is missing: apt-get install {package}"
+        return "only root can create network namespaces"
     probe = subprocess.run(["ip", "netns", "add", _name("probe")], capture_output=True, text=True, check=False)
     if probe.returncode:
-        return f"no network namespace can be made here: {probe.stderr.strip()}"
+        return f"cannot create a network namespace: {probe.stderr.strip()}"
     subprocess.run(["ip", "netns", "del", _name("probe")], check=True)
     return None
 
 
 class Network:
-    """The machines, by name; as a context manager, they are gone when the block is left."""
+    """The machines, by name; as a context manager, it deletes them at the end of the block."""
 
     def __enter__(self) -> Self:
         try:
@@ -87,12 +80,12 @@ class Network:
     def run(
         self, machine: str, command: Sequence[str], *, text: str = "", environment: Sequence[str] = ()
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command there, with this text as its input."""
+        """Run a command on a machine, with ``text`` as its input."""
         whole = ["ip", "netns", "exec", _name(machine), "env", *environment, *command]
         return subprocess.run(whole, input=text, capture_output=True, text=True, timeout=30, check=False)
 
     def ip(self, machine: str, command: str) -> str:
-        """What ``ip COMMAND`` says there.
+        """The output of ``ip COMMAND`` on a machine.
 
         :raises AssertionError: if it fails.
         """
@@ -107,7 +100,7 @@ class Network:
 
     @contextmanager
     def inside(self, machine: str) -> Iterator[None]:
-        """Sockets that are made in this block, in this thread, belong to that machine."""
+        """Sockets that this thread creates in this block belong to that machine."""
         libc = ctypes.CDLL(None, use_errno=True)
         with Path("/proc/thread-self/ns/net").open() as here, (NAMESPACES / _name(machine)).open() as there:
             assert libc.setns(there.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
@@ -117,16 +110,16 @@ class Network:
                 assert libc.setns(here.fileno(), CLONE_NEWNET) == 0
 
     def forget_neighbours(self) -> None:
-        """Make every machine ask again."""
+        """Empty the neighbour tables of all machines."""
         for machine in ("sender", "router", "server"):
-            # Answers to what the last test asked may be on their way, and a question of another machine is one, too.
+            # Answers to the last test's requests may still arrive, and a request of another machine adds an entry.
             for _ in range(FORGETTING_LIMIT):
                 self.ip(machine, "neigh flush all nud all")
                 known = self.ip(machine, "neigh show").replace("NOARP", "")
                 if "lladdr" not in known:
                     break
             else:
-                raise AssertionError(f"{machine} does not forget its neighbours: {known}")
+                raise AssertionError(f"{machine} still has neighbours: {known}")
 
     def _make(self) -> None:
         for machine in ("sender", "router", "server"):
@@ -152,5 +145,5 @@ class Network:
 
 
 def _name(machine: str) -> str:
-    """Namespaces are known to the whole machine: two runs of the tests must not meet."""
+    """The name of a namespace, unique per process, because names are global on a machine."""
     return f"netconsd-{os.getpid()}-{machine}"

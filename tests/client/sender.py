@@ -11,9 +11,9 @@ from tests.client.scripts import script
 
 
 class Sender:
-    """The machine that shall send.
+    """The sending machine.
 
-    :param command: runs a shell.
+    :param command: the command line of a shell.
     :param environment: NAME=VALUE for the shell.
     """
 
@@ -23,18 +23,18 @@ class Sender:
         self._environment = environment
 
     def parameter(self, *arguments: str) -> Parameter:
-        """What the script finds."""
+        """The parameter that the script finds."""
         return Parameter.parse(self.output(*arguments).removesuffix("\n"))
 
     def output(self, *arguments: str) -> str:
-        """What it prints."""
+        """The output of the script, which must succeed."""
         done = self._run(arguments)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return done.stdout
 
     def refusal(self, *arguments: str) -> str:
-        """Why it finds nothing: one line."""
+        """The error of the script: one line."""
         done = self._run(arguments)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith("netconsd client: ")

@@ -1,4 +1,4 @@
-"""Without the command ip the script reads the kernel's tables: here files, of machines of either byte order."""
+"""Without the command ip the script reads the kernel's tables, here from files of either byte order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.client.scripts import script
 COMMANDS = ("cat", "id", "sed", "sleep", "tr", "uname", "readlink", "grep", "tail", "dmesg")
 UP, GATEWAY, REJECT = 1, 2, 0x200  # RTF_ of linux/route.h
 ROUTES = [
-    # The order of this list is not the kernel's: the longest mask must win wherever it stands.
+    # Not the kernel's order: the longest mask must win at any position.
     ("0.0.0.0/0", "10.1.2.3", "eth0", UP | GATEWAY),
     ("10.0.0.0/8", "0.0.0.0", "eth0", UP),
     ("10.200.128.0/17", "10.7.8.9", "eth1", UP | GATEWAY),
@@ -25,13 +25,13 @@ ROUTES = [
 
 
 def hexadecimal(address: IPv4Address, order: str) -> str:
-    """An address as /proc/net/route has it: as a number in the memory of that machine."""
+    """An address in the format of /proc/net/route: a number in the machine's byte order."""
     return f"{int.from_bytes(address.packed, 'big' if order == 'big' else 'little'):08X}"
 
 
 @pytest.fixture(params=["little", "big"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A machine of that byte order, whose next hops have all answered."""
+    """A machine of that byte order whose neighbour table is complete."""
     heading = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT"
     lines = []
     for network, gateway, interface, flags in ROUTES:
@@ -43,7 +43,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     arp = ["IP address  HW type  Flags  HW address  Mask  Device"]
     for neighbour in neighbours:
         address, interface, byte = neighbour.split()
-        # An entry that nobody has answered yet comes first.
+        # An incomplete entry precedes the complete one.
         arp.append(f"{address}  0x1  0x0  00:00:00:00:00:00  *  {interface}")
         arp.append(f"{address}  0x1  0x2  52:54:00:00:00:{byte}  *  {interface}")
     files = {
@@ -62,7 +62,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def run(root: Path, *arguments: str) -> str:
-    """What the script says of the way, or of why there is none."""
+    """The parameter that the script prints from the @ on, or its error."""
     done = subprocess.run(
         [str(shutil.which("sh"))],
         input=script("--print", *arguments),
@@ -82,17 +82,17 @@ def run(root: Path, *arguments: str) -> str:
         ("10.9.9.9", "/eth0,1514@10.9.9.9/52:54:00:00:00:02"),
         ("10.200.128.1", "/eth1,1514@10.200.128.1/52:54:00:00:00:03"),
         ("10.200.127.1", "/eth2,1514@10.200.127.1/52:54:00:00:00:04"),
-        ("192.0.2.1", "netconsd client: there is no route to 192.0.2.1"),
+        ("192.0.2.1", "netconsd client: no route to 192.0.2.1"),
     ],
 )
 def test_longest_mask(root: Path, server: str, way: str) -> None:
-    """The most specific route counts, with its interface, and its router's MAC or the server's; or that it rejects."""
+    """The most specific route wins, with its interface and the MAC of its router or the server, or its rejection."""
     assert run(root, "--server", server) == way
 
 
 def test_given_interface(root: Path) -> None:
-    """Without ip, the interface can only be the one that the route has."""
+    """Without ip, ``--interface`` must be the interface of the route."""
     assert run(root, "--server", "10.200.128.1", "--interface", "eth1").startswith("/eth1,")
     assert run(root, "--server", "10.200.128.1", "--interface", "eth2") == (
-        "netconsd client: there is no route to 10.200.128.1 through eth2"
+        "netconsd client: no route to 10.200.128.1 through eth2"
     )

@@ -1,4 +1,4 @@
-"""In network namespaces: the script finds the way to the server, and a datagram sent that way arrives."""
+"""In network namespaces: the script finds the route to the server, and a datagram sent with its parameter arrives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.client.frames import Parameter
 from tests.client.network import Network, address
-from tests.client.scripts import SHELLS
+from tests.client.scripts import SHELLS, shell
 from tests.client.sender import Sender
 
 pytestmark = [pytest.mark.slow]
@@ -19,11 +19,11 @@ families = pytest.mark.parametrize("family", [4, 6])
 @pytest.fixture(params=SHELLS)
 def sender(request: pytest.FixtureRequest, network: Network) -> Sender:
     """The sender, in each of the shells."""
-    return Sender(network, SHELLS[request.param])
+    return Sender(network, shell(request.param))
 
 
 def arrives(network: Network, parameter: Parameter) -> tuple[bytes, str, int]:
-    """Send a datagram as the sender's kernel would with that parameter; what the server gets, and from whom."""
+    """Send a datagram as the sender's kernel would; return the datagram that the server gets, its address and port."""
     kind = socket.AF_INET6 if ":" in parameter.target else socket.AF_INET
     with network.inside("server"):
         server = socket.socket(kind, socket.SOCK_DGRAM)
@@ -40,7 +40,7 @@ def arrives(network: Network, parameter: Parameter) -> tuple[bytes, str, int]:
 
 @families
 def test_behind_a_router(sender: Sender, network: Network, family: int) -> None:
-    """The MAC is the router's, though no neighbour was known, and a datagram reaches the server through the router."""
+    """With empty neighbour tables, the script finds the router's MAC, and a datagram reaches the server."""
     parameter = sender.parameter("--server", address(family, 2, 9), "--port", "1600", "--source-port", "6700")
     assert parameter._replace(options="") == Parameter(
         "", 6700, address(family, 1, 2), "near", 1600, address(family, 2, 9), network.mac("router", "near")
@@ -50,7 +50,7 @@ def test_behind_a_router(sender: Sender, network: Network, family: int) -> None:
 
 @families
 def test_on_the_link(sender: Sender, network: Network, family: int) -> None:
-    """The MAC is the server's own, the interface and the source address are those of that link."""
+    """The MAC is the server's; interface and source address are those of the link."""
     parameter = sender.parameter("--server", address(family, 3, 9))
     assert parameter._replace(options="") == Parameter(
         "", 6665, address(family, 3, 2), "side", 1514, address(family, 3, 9), network.mac("server", "side")

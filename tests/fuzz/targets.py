@@ -175,7 +175,7 @@ def reliable(builds: Builds) -> Target:
             for each in out:
                 assert build.decode.decode(each, build.message.Source(bytes(16), 0), 0.0) is not None
             sent += out
-        counters = [sender.acknowledged, sender.dropped, sender.refused, sender.malformed, sender.implausible]
+        counters = [sender.dropped, sender.refused]
         return sent, counters, sender.deadline, sender.emergency
 
     def target(data: bytes) -> None:

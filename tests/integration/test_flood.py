@@ -11,7 +11,7 @@ from benchmarks.crowd import REAL, REAL_PREFIX, Crowd
 from benchmarks.flood import send_batch
 from netconsd.protocol.message import ExtendedMessage
 from netconsd.send.fleet import FIRST_SEQ
-from netconsd.send.source_addresses import LOOPBACK_BITS, Target, origin_for
+from netconsd.send.source_addresses import LOOPBACK_BITS, Target, open_source_addresses
 from netconsd.testing import RecordingModule
 from tests.integration.rig import running
 
@@ -31,7 +31,7 @@ async def test_forged_senders_evict_only_each_other() -> None:
     crowd = Crowd(FORGED)
     sent = 0
     async with running({"module": module}, workers=2, max_sources=MAX_SOURCES) as service:
-        origin = origin_for(Target("127.0.0.1", service.port), None, LOOPBACK_BITS)
+        origin = open_source_addresses(Target("127.0.0.1", service.port), None, LOOPBACK_BITS)
         try:
             for senders, datagrams in crowd.batches():
                 send_batch(origin, senders, datagrams)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from netconsd.testing import extended
-from tests.client.network import REQUIRE
 from tests.support.disks import Disk, missing, private_disk, subject_to_permissions
 from tests.support.loopback import send
 from tests.support.processes import Daemon
+from tests.support.tools import REQUIRE
 
 A, B = "127.0.0.1", "127.0.0.2"
 

@@ -24,7 +24,7 @@ from netconsd.outputs.runner import Outputs
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import Message
 from netconsd.protocol.table import SourceTable
-from netconsd.send.probe import PREFIX, faults, known_messages
+from netconsd.send.probe import PREFIX, discrepancies, probe_messages
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule
 from tests.support.hostile import hostile_bytes, hostile_datagrams, is_printable_lines, messages_of
@@ -96,9 +96,9 @@ def test_ncrx(sent: list[bytes]) -> None:
 def test_the_selftest(sent: list[bytes]) -> None:
     """The text about an altered message is one printable line per difference."""
     token = "0123abcd"
-    known = known_messages(token, 5)
+    known = probe_messages(token, 5)
     arrived = messages_of([b"6,1,2,-;" + PREFIX.encode() + b" 0123abcd full " + sent[0] + b"\n", *sent])
-    differences = faults(known, arrived, token)
+    differences = discrepancies(known, arrived, token)
     assert differences
     assert all(line.isprintable() for line in differences)
 

@@ -1,4 +1,4 @@
-"""The manual pages have the options that the commands have."""
+"""The manual pages list the options of the commands."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from netconsd.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/man").glob("*.rst"))
-# Commands whose options are those of another one.
-ALIKE = {"check": "run"}
+# Commands with the options of another command.
+SAME_OPTIONS = {"check": "run"}
 
 _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 
 
 def programs() -> dict[str, str]:
-    """Commands that are programs of their own, too, by their names as a command."""
+    """The names of the installed programs, by command."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.entry_points"]["console_scripts"].split("\n")
@@ -29,16 +29,16 @@ def programs() -> dict[str, str]:
 
 
 def in_manual(program: str) -> set[str]:
-    """The options that the pages have under ``.. program::``."""
-    found = set()
+    """The options that the pages list under ``.. program::``."""
+    options = set()
     for page in PAGES:
         current = ""
         for line in page.read_text().splitlines():
             if line.startswith(".. program:: "):
                 current = line.removeprefix(".. program:: ")
             elif line.startswith(".. option:: ") and current == program:
-                found |= set(_OPTION.findall(line))
-    return found
+                options |= set(_OPTION.findall(line))
+    return options
 
 
 def in_help(command: str, capture: pytest.CaptureFixture[str]) -> set[str]:
@@ -46,27 +46,27 @@ def in_help(command: str, capture: pytest.CaptureFixture[str]) -> set[str]:
     with pytest.raises(SystemExit) as caught:
         import_module(f"netconsd.cli.{command}").main(["--help"], command)
     assert not caught.value.code
-    # An option stands at the beginning of a line, and its text two spaces away or on the next line.
+    # An option is at the start of a line; its text follows after two spaces or on the next line.
     lines = re.findall(r"^ {2,6}(-\S.*?)(?:  |$)", capture.readouterr().out, re.MULTILINE)
     return {option for line in lines for option in _OPTION.findall(line)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each option that --help lists stands in the command's manual page in docs/man, and no other."""
-    alike = ALIKE.get(command, command)
-    program = programs().get(alike, f"netconsd {alike}")
+    """A command's manual page lists exactly the options that ``--help`` lists."""
+    documented = SAME_OPTIONS.get(command, command)
+    program = programs().get(documented, f"netconsd {documented}")
     assert in_manual(program) == in_help(command, capsys), f"docs/man, .. program:: {program}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_is_built(page: Path) -> None:
-    """Each page is one that Sphinx builds, with its name as its title, and in the HTML."""
+    """Sphinx builds each page as a manual page and in the HTML, and its title is its name."""
     assert f'("man/{page.stem}", "{page.stem}", ' in (ROOT / "docs/conf.py").read_text()
     assert f"   man/{page.stem}\n" in (ROOT / "docs/index.rst").read_text()
     assert page.read_text().startswith(f"{page.stem}\n{'=' * len(page.stem)}\n")
 
 
 def test_programs_have_pages() -> None:
-    """Each program that is installed has a page of its own."""
+    """Each installed program has a page."""
     assert {"netconsd", *programs().values()} <= {page.stem for page in PAGES}

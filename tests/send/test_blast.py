@@ -1,4 +1,4 @@
-"""One thread's part of a load: its rate, its end, and what goes wrong."""
+"""One thread's share of a load: its count, its rate, its end, and its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netconsd.send.link import Link
 
 
 class Script:
-    """In place of an origin, its sender, a clock and an event: what was sent when, in seconds that pass by waiting."""
+    """Replaces source addresses, their sender, a clock and an event. Records send times; only waiting takes time."""
 
     def __init__(self, *, stop_at: float = 1e9, room: int = 10**9, error: int = 0) -> None:
         self.now = 100.0
@@ -30,7 +30,7 @@ class Script:
     def clock(self) -> float:
         return self.now
 
-    def address(self, senders: list[int], datagrams: list[bytes]) -> tuple[list[bytes], list[int]]:
+    def packets(self, senders: list[int], datagrams: list[bytes]) -> tuple[list[bytes], list[int]]:
         assert len(senders) == len(datagrams)
         return datagrams, senders
 
@@ -61,7 +61,7 @@ def run(
     format: str = "extended",
     size: int | None = None,
 ) -> Blast:
-    """Let a fleet of three senders send."""
+    """Run a blast of three senders."""
     blast = Blast(
         Fleet(Template(format, size), 3, 0), link or Link(0, 0, 0, Random(1).random), script, count=count, rate=rate,
         stop=script, clock=script.clock,
@@ -71,45 +71,45 @@ def run(
 
 
 @pytest.mark.parametrize("count", [1, 2, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 5])
-def test_it_sends_as_many_as_it_should(count: int) -> None:
-    """All the messages are sent, in order, without a pause, and counted."""
+def test_count(count: int) -> None:
+    """``count`` messages are sent, in order and without a pause, and counted."""
     script = Script()
     blast = run(script, count=count)
     expected = Fleet(Template("extended"), 3, 0).batch(0, count)[1]
     assert [datagram for _, datagram in script.sent] == expected
     assert script.waits == []
     assert (blast.datagrams, blast.octets, blast.senders) == (count, sum(map(len, expected)), min(count, 3))
-    assert blast.account.messages == count
+    assert blast.counters.messages == count
     assert blast.error is None
 
 
-def test_a_rate_is_kept() -> None:
-    """At 1000 per second, no more than one in each millisecond is ahead of the clock, and none is behind."""
+def test_rate() -> None:
+    """At 1000 messages per second, each is sent within two ticks of its time."""
     script = Script()
     run(script, count=2000, rate=1000)
     assert [when for when, _ in script.sent] == pytest.approx([number / 1000 for number in range(2000)], abs=2 * TICK)
     assert set(script.waits) == {TICK}
 
 
-def test_a_rate_is_of_messages() -> None:
-    """Of messages in parts, the rate is that of the messages."""
+def test_rate_of_fragmented_messages() -> None:
+    """The rate counts messages, not their fragments."""
     script = Script()
     run(script, count=100, rate=1000, format="fragments")
     assert len(script.sent) == 300
     assert script.sent[-1][0] == pytest.approx(0.1, abs=2 * TICK)
 
 
-def test_it_stops_when_it_is_told() -> None:
-    """Without a count it ends when it is stopped, with what waits on the link sent, so that the account is true."""
+def test_stop() -> None:
+    """Without a count, ``run`` ends when ``stop`` is set, after sending the held datagrams: the counters are exact."""
     script = Script(stop_at=0.5)
     link = Link(0, 0, 1, Random(1).random)
     blast = run(script, rate=1000, link=link)
-    assert blast.account.messages == pytest.approx(500, abs=2)
-    assert len(script.sent) == blast.account.sent == blast.account.messages == blast.datagrams
+    assert blast.counters.messages == pytest.approx(500, abs=2)
+    assert len(script.sent) == blast.counters.sent == blast.counters.messages == blast.datagrams
 
 
-def test_no_room_in_the_queue() -> None:
-    """What the interface has no room for is sent again a moment later: all arrives, once."""
+def test_full_queue() -> None:
+    """Datagrams that do not fit into the interface's queue are sent later: all arrive, once."""
     script = Script(room=100)
     blast = run(script, count=1000)
     assert [datagram for _, datagram in script.sent] == Fleet(Template("extended"), 3, 0).batch(0, 1000)[1]
@@ -117,8 +117,8 @@ def test_no_room_in_the_queue() -> None:
     assert blast.error is None
 
 
-def test_an_interface_that_takes_little() -> None:
-    """As long as the queue takes something, it is waited for, however often."""
+def test_slow_interface() -> None:
+    """While the interface takes some datagrams, ``run`` waits for it without limit."""
     script = Script(room=1)
     blast = run(script, count=20, format="fragments", size=LARGEST)
     assert blast.error is None
@@ -126,8 +126,8 @@ def test_an_interface_that_takes_little() -> None:
     assert len(script.waits) == len(script.sent) - 1
 
 
-def test_an_interface_that_takes_nothing() -> None:
-    """A queue that stays full for a second is an error, and not waited for any longer."""
+def test_dead_interface() -> None:
+    """A queue that stays full for a second is an error."""
     script = Script(room=0)
     blast = run(script, count=10)
     assert blast.error is not None and blast.error.errno == errno.ENOBUFS
@@ -135,16 +135,16 @@ def test_an_interface_that_takes_nothing() -> None:
     assert script.now - 100 == pytest.approx(1.0)
 
 
-def test_an_error_ends_all() -> None:
-    """An error of the system is kept for the caller, and the other threads are told to stop."""
+def test_error() -> None:
+    """An error of a system call is kept in ``error``, and sets ``stop`` for the other threads."""
     script = Script(error=errno.ENETUNREACH)
     blast = run(script, count=10)
     assert blast.error is not None and blast.error.errno == errno.ENETUNREACH
     assert script.stopped
 
 
-def test_a_real_event_will_do() -> None:
-    """Production passes a threading.Event; set before the start, nothing is sent."""
+def test_stop_before_start() -> None:
+    """With a threading.Event that is set before the start, nothing is sent."""
     script: Any = Script()
     stop = threading.Event()
     stop.set()

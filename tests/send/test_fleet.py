@@ -1,4 +1,4 @@
-"""The messages of a fleet are what kernels send, numbered per sender."""
+"""The messages of a fleet have a kernel's formats, and numbers per sender."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SENDER = source()
 
 
 def read(pieces: list[bytes]) -> ExtendedMessage | LegacyMessage:
-    """The message that the datagrams are, and they are no more than that."""
+    """Decode the datagrams, which must be exactly one message."""
     decoded = [decode(piece, SENDER, 1.0) for piece in pieces]
     first = decoded[0]
     if isinstance(first, Fragment):
         reassembly = Reassembly(first, 0.0)
-        for each in decoded:
-            assert isinstance(each, Fragment)
-            assert reassembly.add(each.offset, each.piece.raw)
+        for fragment in decoded:
+            assert isinstance(fragment, Fragment)
+            assert reassembly.add(fragment.offset, fragment.piece.raw)
         assert reassembly.complete
         return reassembly.message()
     assert len(decoded) == 1
@@ -37,8 +37,8 @@ def read(pieces: list[bytes]) -> ExtendedMessage | LegacyMessage:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_format_is_read_back(name: str) -> None:
-    """A message of each format has the number, time stamp and parts that its name says."""
+def test_formats(name: str) -> None:
+    """A message has the seq, timestamp and fields of its format."""
     message = read(Template(name).fill(1234567, 1234567890123, 42))
     assert message.ts_usec == 1234567890123
     assert message.level == 6
@@ -56,18 +56,18 @@ def test_each_format_is_read_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", ONE_PIECE)
 @pytest.mark.parametrize("size", [None, 160 + 100, CHUNK])
-def test_the_size_is_exact(name: str, size: int | None) -> None:
-    """A message in one piece has as many bytes as were asked for, or as its format has by default."""
+def test_size(name: str, size: int | None) -> None:
+    """A message in one datagram has exactly the requested size, or its format's default size."""
     fleet = Fleet(Template(name, size), 1, 0)
     expected = [size or FORMATS[name]]
-    # The msgid has as many digits as make it exact from the millionth message of a sender on.
+    # With sysdata the size is exact from a sender's millionth message on, because of the digits of the msgid.
     number = 1_000_000 if name == "sysdata" else 0
     assert [len(piece) for piece in fleet.message(number)[1]] == expected
 
 
 @pytest.mark.parametrize("size", [CHUNK + 1, 2500, LARGEST])
-def test_fragments_are_cut_as_kernels_do(size: int) -> None:
-    """A long message has pieces of 1000 bytes but for the last, and its body is the size without the header."""
+def test_fragments(size: int) -> None:
+    """All fragments but the last have 1000 bytes; the header and the reassembled body have the requested size."""
     pieces = Fleet(Template("fragments", size), 1, 0).message(0)[1]
     assert [len(piece) for piece in pieces[:-1]] == [CHUNK] * (len(pieces) - 1)
     header = pieces[0].partition(b",ncfrag=")[0]
@@ -76,7 +76,7 @@ def test_fragments_are_cut_as_kernels_do(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "told"),
+    ("name", "size", "error"),
     [
         ("xml", None, "no format 'xml'; valid are legacy, extended, release, userdata, sysdata, fragments"),
         ("extended", 26, "26 is not between 27 and 1000 bytes"),
@@ -85,9 +85,9 @@ def test_fragments_are_cut_as_kernels_do(size: int) -> None:
         ("fragments", LARGEST + 1, "65537 is not between"),
     ],
 )
-def test_what_cannot_be_is_refused(name: str, size: int | None, told: str) -> None:
-    """An unknown format and a size that a format cannot have are errors that say what can be."""
-    with pytest.raises(ValueError, match=told):
+def test_invalid_template(name: str, size: int | None, error: str) -> None:
+    """An unknown format and an impossible size are errors that name the valid values."""
+    with pytest.raises(ValueError, match=error):
         Template(name, size)
 
 
@@ -98,16 +98,16 @@ def test_what_cannot_be_is_refused(name: str, size: int | None, told: str) -> No
     number=st.integers(0, 10**7),
     count=st.integers(0, 30),
 )
-def test_a_batch_is_its_messages(name: str, senders: int, first: int, number: int, count: int) -> None:
-    """Made many at a time or one by one, the datagrams are the same."""
+def test_batch(name: str, senders: int, first: int, number: int, count: int) -> None:
+    """``batch`` and ``message`` yield the same datagrams."""
     fleet = Fleet(Template(name), senders, 5, first)
     messages = map(fleet.message, range(number, number + count))
     one_by_one = [(sender, piece) for sender, pieces in messages for piece in pieces]
     assert list(zip(*fleet.batch(number, number + count), strict=True)) == one_by_one
 
 
-def test_another_run_is_another_boot() -> None:
-    """A receiver that saw an earlier run takes the next one for a reboot of each sender, and drops nothing."""
+def test_later_run() -> None:
+    """A receiver that saw an earlier run takes a later one for a reboot of each sender, and drops nothing."""
     counters = WorkerCounters()
     table = SourceTable(counters, limit=10, reorder_time=0.2, gc_interval=60.0, age=3600.0, held_limit=10**6)
     for boot_usec in (5_000_000, 7_000_000):
@@ -116,8 +116,8 @@ def test_another_run_is_another_boot() -> None:
     assert (counters.messages, counters.dropped_duplicate, counters.resets) == (40, 0, 4)
 
 
-def test_each_sender_has_numbers_of_its_own() -> None:
-    """Senders send by turns; each counts seq and msgid without a gap, and the time stamps never repeat."""
+def test_numbers_per_sender() -> None:
+    """Senders take turns; each has consecutive seqs and msgids, and no timestamp repeats."""
     fleet = Fleet(Template("sysdata"), 3, 77, 1000)
     seen = defaultdict(list)
     stamps = []

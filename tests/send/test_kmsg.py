@@ -1,4 +1,4 @@
-"""Records of /dev/kmsg: one per read from the device, lines of a file or a pipe; overruns; no waiting."""
+"""Records of /dev/kmsg, of files and of pipes: one per read or line, overruns, errors, no blocking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORDS = [b"6,%d,5,-;text %d\n SUBSYSTEM=usb\n DEVICE=+usb:1-1\n" % (seq, seq) 
 
 
 class Device:
-    """In place of the reads of /dev/kmsg: records, and errors where a number stands."""
+    """Replaces read(2) of /dev/kmsg: returns records, and raises an OSError for a number."""
 
     def __init__(self, *script: bytes | int) -> None:
         self.script = list(script)
@@ -32,20 +32,20 @@ class Device:
 
 @pytest.fixture
 def device() -> Iterator[Callable[..., Kmsg]]:
-    """A device with this script. (/dev/zero is one, and can be opened by everybody.)"""
-    made: list[Kmsg] = []
+    """Opens a device with a script of reads. (Every user can open the device /dev/zero.)"""
+    opened: list[Kmsg] = []
 
     def make(*script: bytes | int) -> Kmsg:
-        made.append(Kmsg("/dev/zero", read=Device(*script)))
-        return made[-1]
+        opened.append(Kmsg("/dev/zero", read=Device(*script)))
+        return opened[-1]
 
     yield make
-    for kmsg in made:
+    for kmsg in opened:
         kmsg.close()
 
 
-def test_every_read_of_the_device_is_a_record(device: Callable[..., Kmsg]) -> None:
-    """What one read brings is one record, lines and all; when nothing is there nothing is waited for."""
+def test_device(device: Callable[..., Kmsg]) -> None:
+    """One read is one record of any number of lines; without a record, ``records`` does not block."""
     kmsg = device(*RECORDS)
     assert kmsg.records(2) == RECORDS[:2]
     assert kmsg.records(100) == RECORDS[2:]
@@ -53,52 +53,52 @@ def test_every_read_of_the_device_is_a_record(device: Callable[..., Kmsg]) -> No
     assert not kmsg.ended
 
 
-def test_an_overrun_is_counted_and_survived(device: Callable[..., Kmsg]) -> None:
-    """EPIPE says that records were overwritten: it is counted, and the next ones are read."""
+def test_overrun(device: Callable[..., Kmsg]) -> None:
+    """EPIPE means overwritten records: it is counted, and the next records are read."""
     kmsg = device(errno.EPIPE, RECORDS[0], errno.EPIPE, RECORDS[1])
     assert kmsg.records(100) == RECORDS[:2]
     assert kmsg.overruns == 2
 
 
-def test_a_record_that_is_too_long_is_left_out(device: Callable[..., Kmsg]) -> None:
-    """EINVAL says that a record does not fit: the next ones are read."""
+def test_record_too_long(device: Callable[..., Kmsg]) -> None:
+    """EINVAL means a record that does not fit: it is skipped."""
     assert device(RECORDS[0], errno.EINVAL, RECORDS[1]).records(100) == RECORDS[:2]
 
 
-def test_errors_without_end_come_to_an_end(device: Callable[..., Kmsg]) -> None:
-    """A device that only fails does not keep the caller, nor does one that always has more."""
+def test_bound_per_call(device: Callable[..., Kmsg]) -> None:
+    """A call ends although the device always fails, or always has another record."""
     assert device(*[errno.EPIPE] * 10_000).records(10**6) == []
     assert len(device(*[RECORDS[0]] * 10_000).records(10**6)) == RECORDS_LIMIT
 
 
-def test_other_errors_are_raised(device: Callable[..., Kmsg]) -> None:
-    """What is no loss of records is for the caller."""
+def test_other_errors(device: Callable[..., Kmsg]) -> None:
+    """Errors other than lost records are raised."""
     with pytest.raises(OSError, match="Input/output"):
         device(errno.EIO).records(1)
 
 
-def test_a_device_can_end(device: Callable[..., Kmsg]) -> None:
-    """A read of nothing is the end."""
+def test_end_of_device(device: Callable[..., Kmsg]) -> None:
+    """An empty read is the end."""
     kmsg = device(RECORDS[0], b"")
     assert kmsg.records(100) == RECORDS[:1]
     assert kmsg.ended
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1000])
-def test_a_file_is_read_by_lines(size: int, tmp_path: Path) -> None:
-    """Lines that begin with a space belong to the record before, wherever the reads are cut; then it has ended."""
+def test_file(size: int, tmp_path: Path) -> None:
+    """Lines that begin with a space belong to the previous record, for any size of reads; then the file has ended."""
     path = tmp_path / "records"
     path.write_bytes(b"".join(RECORDS))
     kmsg = Kmsg(str(path), read=lambda fd, _: os.read(fd, size))
-    found: list[bytes] = []
+    records: list[bytes] = []
     while not kmsg.ended or kmsg.pending:
-        found += kmsg.records(1)
+        records += kmsg.records(1)
     kmsg.close()
-    assert found == RECORDS
+    assert records == RECORDS
 
 
-def test_a_limit_is_kept(tmp_path: Path) -> None:
-    """No more comes than was asked for; the rest waits."""
+def test_limit(tmp_path: Path) -> None:
+    """At most ``limit`` records are returned; the others are pending."""
     path = tmp_path / "records"
     path.write_bytes(b"".join(RECORDS) * 1000)
     kmsg = Kmsg(str(path))
@@ -107,8 +107,8 @@ def test_a_limit_is_kept(tmp_path: Path) -> None:
     kmsg.close()
 
 
-def test_a_pipe_never_ends(tmp_path: Path) -> None:
-    """When the last writer of a named pipe goes, others may come; its last record is complete when nothing follows."""
+def test_pipe(tmp_path: Path) -> None:
+    """A named pipe does not end with its last writer; its last record is complete when nothing follows."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     kmsg = Kmsg(str(path))
@@ -123,8 +123,8 @@ def test_a_pipe_never_ends(tmp_path: Path) -> None:
     kmsg.close()
 
 
-def test_a_file_without_lines_is_not_gathered(tmp_path: Path) -> None:
-    """A huge file that has no line is handed out in parts, for the sender to refuse."""
+def test_file_without_lines(tmp_path: Path) -> None:
+    """A large file without newlines is returned in bounded parts, which the sender refuses."""
     path = tmp_path / "zeros"
     path.write_bytes(bytes(10**6))
     kmsg = Kmsg(str(path))

@@ -1,4 +1,4 @@
-"""Packets of our own making are packets: their fields, and their checksums."""
+"""The fields and checksums of UDP packets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE6, THERE6 = ip_address("2001:db8::1").packed, ip_address("2001:db8::2").pack
 
 
 def ones_complement_sum(data: bytes) -> int:
-    """Word by word, with the carry added at once: RFC 1071 as it is written."""
+    """RFC 1071 literally: word by word, with each carry added."""
     total = 0
     for (word,) in struct.iter_unpack(">H", data + b"\0" * (len(data) % 2)):
         total += word
@@ -24,7 +24,7 @@ def ones_complement_sum(data: bytes) -> int:
 
 
 def pseudo_header(packet: bytes) -> bytes:
-    """What stands in front of the UDP header when the receiver sums (RFC 768, RFC 8200 section 8.1)."""
+    """The header before the UDP header in the receiver's sum (RFC 768, RFC 8200 section 8.1)."""
     if packet[0] >> 4 == 4:
         return packet[12:20] + b"\0\x11" + packet[24:26]
     return packet[8:40] + b"\0\0" + packet[4:6] + b"\0\0\0\x11"
@@ -41,13 +41,13 @@ def test_checksum_of_rfc_1071() -> None:
 
 
 def test_checksum_at_the_edges() -> None:
-    """Nothing and zeros sum to 0; what sums to all ones is 0xffff, not 0; an odd byte is the upper half of a word."""
+    """Empty data and zeros sum to 0; a sum of all ones is 0xffff, not 0; an odd byte is the upper half of a word."""
     assert checksum(b"") == checksum(bytes(10)) == 0xFFFF
     assert checksum(b"\xff\xff") == checksum(b"\xff\xfe\0\x01") == 0
     assert checksum(b"\x12") == 0xFFFF - 0x1200
 
 
-def test_an_ipv4_packet() -> None:
+def test_ipv4_packet() -> None:
     """A packet over IPv4, computed by hand, byte for byte."""
     assert udp_packet(HERE, THERE, 6665, 1514, b"hi\n").hex(" ", -2) == (
         # Version, length, no identification, do not fragment, 64 hops, UDP, checksum, from, to.
@@ -57,7 +57,7 @@ def test_an_ipv4_packet() -> None:
     ).replace("  ", " ")
 
 
-def test_an_ipv6_packet() -> None:
+def test_ipv6_packet() -> None:
     """A packet over IPv6, computed by hand, byte for byte."""
     assert udp_packet(HERE6, THERE6, 6665, 1514, b"hi\n").hex(" ", -2) == (
         # Version, length of the payload, UDP, 64 hops, from, to.
@@ -74,8 +74,8 @@ ports = st.integers(0, 65535)
 
 
 @given(addresses, ports, ports, st.binary(max_size=1200))
-def test_checksums_hold(addresses: tuple[bytes, bytes], source_port: int, port: int, payload: bytes) -> None:
-    """Summed as receivers do it, with the pseudo header, every packet gives 0xffff, and so does an IPv4 header."""
+def test_checksums(addresses: tuple[bytes, bytes], source_port: int, port: int, payload: bytes) -> None:
+    """A receiver's sum over every packet with its pseudo header is 0xffff, and so is the sum over an IPv4 header."""
     packet = udp_packet(*addresses, source_port, port, payload)
     assert ones_complement_sum(pseudo_header(packet) + udp(packet)) == 0xFFFF
     if len(addresses[0]) == 4:
@@ -90,11 +90,11 @@ def test_checksums_hold(addresses: tuple[bytes, bytes], source_port: int, port: 
 
 
 @given(addresses, ports, ports, st.binary(max_size=40))
-def test_a_checksum_is_never_zero(addresses: tuple[bytes, bytes], source_port: int, port: int, payload: bytes) -> None:
-    """Where the sum comes out as zero, which would say that there is none, it is sent as 0xffff: in both families."""
+def test_checksum_is_never_zero(addresses: tuple[bytes, bytes], source_port: int, port: int, payload: bytes) -> None:
+    """A checksum of zero, which means "no checksum", is sent as 0xffff in both families."""
     payload += b"\0" * (len(payload) % 2)
     bare = udp_packet(*addresses, source_port, port, payload + b"\0\0")
-    # A word that makes the sum of all the others come out as zero.
+    # This word makes the checksum zero.
     balance = udp(bare)[6:8]
     packet = udp_packet(*addresses, source_port, port, payload + balance)
     assert udp(packet)[6:8] == b"\xff\xff"

@@ -1,4 +1,4 @@
-"""Known messages: what they are made of, and whether anything that goes wrong with them is said."""
+"""The messages of a self-test, and the comparison with the delivered messages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from netconsd.protocol.message import Message
-from netconsd.send.probe import faults, is_last, known_messages
+from netconsd.send.probe import discrepancies, is_last, probe_messages
 from netconsd.testing import legacy_message
 from tests.support.scripted_lane import Delivered, lane_with, put, run
 
-SENT = known_messages("cafe0123", 1_000_000)
+SENT = probe_messages("cafe0123", 1_000_000)
 Mangle = Callable[[list[bytes]], list[bytes]]
 
 
 def received(mangle: Mangle = lambda datagrams: datagrams) -> list[Message]:
-    """What comes out of a worker, of what a network makes of the datagrams."""
+    """The messages that a worker delivers for the datagrams, changed by ``mangle``."""
     delivered = Delivered()
     lane = lane_with(delivered)
     put(lane, *mangle([datagram for message in SENT for datagram in message.datagrams]))
@@ -25,15 +25,15 @@ def received(mangle: Mangle = lambda datagrams: datagrams) -> list[Message]:
     return delivered.messages
 
 
-def test_all_is_well() -> None:
-    """Nothing is wrong with messages that came through a worker, and the last one is known as such."""
+def test_intact() -> None:
+    """Messages that a worker delivers have no discrepancy, and the last one is recognised."""
     got = received()
-    assert faults(SENT, got, "cafe0123") == []
+    assert discrepancies(SENT, got, "cafe0123") == []
     assert [is_last(message, "cafe0123") for message in got] == [False, False, False, True]
 
 
-def test_what_is_sent() -> None:
-    """Both formats, all parts of a message, and one in four fragments, in datagrams that a kernel could send."""
+def test_datagrams() -> None:
+    """Both formats, every field, and four fragments, in datagrams of at most 1000 bytes."""
     full, legacy, fragmented, last = SENT
     assert b"\\x09" in full.datagrams[0] and b"\\xc3\\xa9" in full.datagrams[0]
     assert {"release", "dictionary", "userdata", "cpu", "taskname", "msgid", "text"} <= set(full.fields)
@@ -44,17 +44,17 @@ def test_what_is_sent() -> None:
 
 
 def without(text: bytes) -> Mangle:
-    """Loses the datagrams that have a text."""
+    """Loses the datagrams that contain ``text``."""
     return lambda datagrams: [datagram for datagram in datagrams if text not in datagram]
 
 
 def replaced(old: bytes, new: bytes) -> Mangle:
-    """Changes a text on the way."""
+    """Replaces ``old`` in every datagram."""
     return lambda datagrams: [datagram.replace(old, new) for datagram in datagrams]
 
 
 @pytest.mark.parametrize(
-    ("mangle", "found"),
+    ("mangle", "expected"),
     [
         (without(b" legacy"), ["the legacy message did not arrive"]),
         (without(b" full"), ["the full message did not arrive"]),
@@ -70,33 +70,33 @@ def replaced(old: bytes, new: bytes) -> Mangle:
         (replaced(b"[  T123]", b""), ["the legacy message: caller is None instead of 'T123'"]),
         (replaced(b"hhhh", b"HHHH"), ["the fragmented message: userdata is {"]),
         (lambda d: d[:3] + d[4:], ["the fragmented message: incomplete is True instead of False"]),
-        (lambda d: [d[1], d[0], *d[2:]], ["the messages came out of order"]),
+        (lambda d: [d[1], d[0], *d[2:]], ["the messages arrived out of order"]),
         (lambda d: [*d, d[1]], ["the legacy message arrived 2 times"]),
-        (lambda d: [*d, b"6,9,9,-;from somebody else\n"], ["1 messages came that were not sent"]),
+        (lambda d: [*d, b"6,9,9,-;from somebody else\n"], ["1 message arrived that the self-test did not send"]),
     ],
 )
-def test_what_goes_wrong(mangle: Mangle, found: list[str]) -> None:
-    """Whatever is lost, changed, repeated, or not ours, is said in a line that names it."""
-    said = faults(SENT, received(mangle), "cafe0123")
-    assert [any(line.startswith(words) for line in said) for words in found] == [True] * len(found), said
-    assert not any("\n" in line or len(line) > 300 for line in said)
+def test_discrepancies(mangle: Mangle, expected: list[str]) -> None:
+    """A lost, changed, repeated or unknown message is reported in a line that names it."""
+    lines = discrepancies(SENT, received(mangle), "cafe0123")
+    assert all(any(line.startswith(words) for line in lines) for words in expected), lines
+    assert not any("\n" in line or len(line) > 300 for line in lines)
 
 
-def test_messages_of_another_run() -> None:
-    """Messages of a run before are not taken for those of this one."""
-    assert faults(known_messages("00000000", 1), received(), "00000000") == [
+def test_another_run() -> None:
+    """Messages of another run do not count as this run's."""
+    assert discrepancies(probe_messages("00000000", 1), received(), "00000000") == [
         "the full message did not arrive",
         "the legacy message did not arrive",
         "the fragmented message did not arrive",
         "the last message did not arrive",
-        "4 messages came that were not sent",
+        "4 messages arrived that the self-test did not send",
     ]
 
 
-def test_wrong_values_are_harmless() -> None:
-    """What came instead is shown without what a terminal obeys, and not at any length."""
+def test_hostile_values() -> None:
+    """A wrong value is shown without control characters, and shortened."""
     line = "netconsd selftest cafe0123 legacy\x1b[31m" + "x" * 5000
-    got: list[Any] = [legacy_message(line)]
-    said = "\n".join(faults(SENT, got, "cafe0123"))
-    assert "\x1b" not in said
-    assert "(5" in said and len(said) < 2000
+    delivered: list[Any] = [legacy_message(line)]
+    text = "\n".join(discrepancies(SENT, delivered, "cafe0123"))
+    assert "\x1b" not in text
+    assert "(5" in text and len(text) < 2000

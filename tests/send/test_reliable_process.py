@@ -1,4 +1,4 @@
-"""nctx, ncrx and the daemon as processes, with a network between them that loses a fifth of everything."""
+"""nctx, ncrx and the daemon as processes, over a network that loses a fifth of the datagrams."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from netconsd.testing import extended
 from tests.support.lossy_proxy import LossyProxy
 
 ROOT = Path(__file__).parents[2]
-# Seconds until a process is called hung.
-PATIENCE = 40.0
+# Seconds until a process counts as hung.
+HANG_SECONDS = 40.0
 RECORDS = 200
 
 
 def free_port() -> int:
-    """A UDP port that is free now."""
+    """A free UDP port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(*arguments: str, cwd: Path, stdout: int | IO[str] = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
-    """A sub-command as a process, which is killed in the end if it still runs."""
+    """Run a sub-command as a process; kill it at the end of the block."""
     command = [sys.executable, "-m", "netconsd", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
@@ -46,24 +46,23 @@ def running(*arguments: str, cwd: Path, stdout: int | IO[str] = subprocess.PIPE)
             process.kill()
 
 
-def listens(port: int) -> None:
-    """Wait until a process has this port."""
-    end = time.monotonic() + PATIENCE
-    wanted = f":{port:04X} "
-    while not any(wanted in Path(f"/proc/net/{table}").read_text() for table in ("udp", "udp6")):
-        assert time.monotonic() < end, "nobody listens"
-        # Nothing tells us; a look costs little.
+def wait_for_port(port: int) -> None:
+    """Wait until a process has bound the port."""
+    end = time.monotonic() + HANG_SECONDS
+    entry = f":{port:04X} "
+    while not any(entry in Path(f"/proc/net/{table}").read_text() for table in ("udp", "udp6")):
+        assert time.monotonic() < end, "no process bound the port"
         select.select([], [], [], 0.01)
 
 
 def numbers(text: str) -> list[int]:
-    """The numbers of the records in what was printed, in order; those with a hole came again as a whole."""
+    """The numbers of the printed records, in order, without incomplete ones, which are sent again."""
     whole = [line for line in text.splitlines() if "[incomplete]" not in line]
     return [int(number) for line in whole for number in re.findall(r"record (\d+)", line)]
 
 
 def log_file(directory: Path, count: int) -> Path:
-    """A file of so many records, some of them in several pieces."""
+    """A file of ``count`` records; every fiftieth needs several fragments."""
     path = directory / "kmsg"
     path.write_bytes(
         b"".join(
@@ -76,8 +75,8 @@ def log_file(directory: Path, count: int) -> Path:
 
 @pytest.mark.parametrize("receiver", ["ncrx", "daemon"])
 def test_every_record_arrives(receiver: str, tmp_path: Path) -> None:
-    """Over a link that loses 20 % both ways nctx ends when everything was acknowledged, and then everything is there
-    whole, and once; ncrx has it in order."""
+    """Over a link that loses 20 % both ways, nctx ends when every record is acknowledged; each was printed once and
+    whole, by ncrx in order."""
     port = free_port()
     arguments = {
         "ncrx": ["ncrx", "-a", "127.0.0.1", "--reorder", "5000", str(port)],
@@ -89,22 +88,22 @@ def test_every_record_arrives(receiver: str, tmp_path: Path) -> None:
         running(*arguments, cwd=tmp_path, stdout=output) as receiving,
         LossyProxy(port, loss=0.2, seed=1) as proxy,
     ):
-        listens(port)
+        wait_for_port(port)
         with running(
             "nctx", "-k", str(log_file(tmp_path, RECORDS)), "127.0.0.1", str(proxy.port), cwd=tmp_path
         ) as nctx:
-            told = nctx.communicate(timeout=PATIENCE)
+            output_of_nctx = nctx.communicate(timeout=HANG_SECONDS)
         receiving.send_signal(signal.SIGTERM)
-        receiving.communicate(timeout=PATIENCE)
-    assert (nctx.returncode, told) == (0, ("", ""))
+        receiving.communicate(timeout=HANG_SECONDS)
+    assert (nctx.returncode, output_of_nctx) == (0, ("", ""))
     assert proxy.lost > RECORDS / 10
     assert sorted(numbers(shown.read_text())) == list(range(1, RECORDS + 1))
     if receiver == "ncrx":
         assert numbers(shown.read_text()) == list(range(1, RECORDS + 1))
 
 
-def test_records_of_a_pipe_go_out_as_they_come(tmp_path: Path) -> None:
-    """What is written to a named pipe arrives while the pipe is open, and nctx waits for more."""
+def test_pipe(tmp_path: Path) -> None:
+    """A record written to a named pipe arrives while the pipe is open, and nctx keeps running."""
     port = free_port()
     pipe = tmp_path / "kmsg"
     os.mkfifo(pipe)
@@ -112,7 +111,7 @@ def test_records_of_a_pipe_go_out_as_they_come(tmp_path: Path) -> None:
         running("ncrx", "-a", "127.0.0.1", str(port), cwd=tmp_path) as ncrx,
         running("nctx", "-k", str(pipe), "127.0.0.1", str(port), cwd=tmp_path) as nctx,
     ):
-        listens(port)
+        wait_for_port(port)
         assert ncrx.stdout is not None
         for seq in (1, 2, 4):
             pipe.write_bytes(extended(f"record {seq}", seq=seq, dictionary={"SUBSYSTEM": "usb"}))
@@ -122,11 +121,11 @@ def test_records_of_a_pipe_go_out_as_they_come(tmp_path: Path) -> None:
 
 
 def until(stream: IO[str], word: str) -> str:
-    """What comes up to this word, at least."""
+    """Read the stream up to ``word``, at least."""
     shown = ""
     while word not in shown:
-        assert select.select([stream], [], [], PATIENCE)[0], f"only {shown!r}"
-        came = os.read(stream.fileno(), 65536).decode()
-        assert came, f"it ended with {shown!r}"
-        shown += came
+        assert select.select([stream], [], [], HANG_SECONDS)[0], f"only {shown!r}"
+        data = os.read(stream.fileno(), 65536).decode()
+        assert data, f"it ended with {shown!r}"
+        shown += data
     return shown

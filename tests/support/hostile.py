@@ -39,7 +39,7 @@ def hostile_datagrams(draw: st.DrawFn) -> list[bytes]:
 
 def messages_of(datagrams: list[bytes], sender: bytes = source().key) -> list[Message]:
     """Return the messages that a worker delivers for the datagrams."""
-    table = SourceTable(WorkerCounters(), limit=9, hold=0.2, gc_interval=0.0, age=0.0)
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0.0, age=0.0)
     return table.feed([sender] * len(datagrams), datagrams, 1.5e9, 0.0) + table.flush()
 
 

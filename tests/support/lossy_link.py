@@ -1,5 +1,5 @@
-"""A link that loses, repeats and reorders, in a time that only the test moves: sender and receiver of the reliable
-variant at its ends."""
+"""A simulated link that loses, repeats and reorders, between the reliable variant's sender and receiver. The test moves
+its time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = source("192.0.2.1").key
 
 
 class Receiver:
-    """What a daemon has behind its socket: a table of senders, and acknowledgements."""
+    """A table of senders with acknowledgements, as in the daemon."""
 
     def __init__(self, link: Link, hold: float) -> None:
         self.counters = WorkerCounters()
@@ -43,7 +43,7 @@ class Receiver:
 
 
 class Link:
-    """Both ends, and what is on the way between them."""
+    """Both ends, and the datagrams in transit."""
 
     def __init__(
         self, seed: int, *, loss: float = 0.0, repeat: float = 0.0, jitter: float = 0.0, hold: float = 0.2
@@ -53,54 +53,51 @@ class Link:
         self.sender = ReliableSender()
         self.hold = hold
         self.receiver = Receiver(self, hold)
-        #: What was delivered, of this receiver and those before it.
+        #: The messages delivered by this receiver and its predecessors.
         self.delivered: list[ExtendedMessage] = []
-        #: Datagrams sent forth and back.
+        #: Datagrams sent to the receiver.
         self.forth = 0
-        self.back = 0
         self._repeat = repeat
         self._jitter = jitter
         self._random = Random(seed)
         self._ticket = 0
-        # (time of arrival, ticket, whether back, datagram)
-        self._on_the_way: list[tuple[float, int, bool, bytes]] = []
+        # (time of arrival, ticket, True for an answer, datagram)
+        self._in_transit: list[tuple[float, int, bool, bytes]] = []
 
     def restart_receiver(self) -> None:
-        """In place of the receiver a new one that knows nothing."""
+        """Replace the receiver by a new one without any state."""
         self._collect()
         self.receiver = Receiver(self, self.hold)
 
     def send(self, *, back: bool, datagram: bytes) -> None:
         """Put a datagram on the link."""
-        if back:
-            self.back += 1
-        else:
+        if not back:
             self.forth += 1
         for _ in range(2 if self._random.random() < self._repeat else 1):
             if self._random.random() >= self.loss:
                 delay = 0.005 + self._random.random() * self._jitter
                 self._ticket += 1
-                heappush(self._on_the_way, (self.now + delay, self._ticket, back, datagram))
+                heappush(self._in_transit, (self.now + delay, self._ticket, back, datagram))
 
     def log(self, *seqs: int, size: int = 20) -> None:
-        """The machine logs records with these numbers, now."""
+        """Log records with these numbers, now."""
         for seq in seqs:
             text = f"record {seq} ".ljust(size, "x")
             self.sender.add(extended(text, seq=seq, ts_usec=int(self.now * 1e6)))
 
     def run(self, seconds: float) -> None:
-        """Let time pass."""
+        """Simulate the next ``seconds``."""
         end = self.now + seconds
         while True:
             for datagram in self.sender.take(self.now):
                 self.send(back=False, datagram=datagram)
-            arrival = self._on_the_way[0][0] if self._on_the_way else float("inf")
+            arrival = self._in_transit[0][0] if self._in_transit else float("inf")
             due = max(self.now, min(arrival, self.sender.deadline, self.receiver.deadline()))
             if due > end:
                 break
             self.now = due
             if arrival <= due:
-                _, _, back, datagram = heappop(self._on_the_way)
+                _, _, back, datagram = heappop(self._in_transit)
                 if back:
                     self.sender.acknowledge(datagram, self.now)
                 else:
@@ -110,10 +107,10 @@ class Link:
         self._collect()
 
     def _collect(self) -> None:
-        self.delivered += [each for each in self.receiver.messages if isinstance(each, ExtendedMessage)]
+        self.delivered += [message for message in self.receiver.messages if isinstance(message, ExtendedMessage)]
         self.receiver.messages.clear()
 
     @property
     def seqs(self) -> list[int]:
-        """The numbers of what was delivered, in order of delivery."""
+        """The numbers of the delivered messages, in order of delivery."""
         return [message.seq for message in self.delivered]

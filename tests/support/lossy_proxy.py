@@ -1,4 +1,4 @@
-"""A UDP proxy between real processes that loses a part of what goes through it, both ways."""
+"""A UDP proxy between processes that loses a share of the datagrams in both directions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 
 class LossyProxy:
-    """Forwards from :attr:`port` of 127.0.0.1 to a receiver's port, and back to whoever sent last; in a thread."""
+    """Forwards from :attr:`port` of 127.0.0.1 to a receiver's port, and back to the last sender; in a thread."""
 
     def __init__(self, to_port: int, *, loss: float, seed: int) -> None:
         self.loss = loss

@@ -1,4 +1,4 @@
-"""Stands still while there is a file, and keeps an account of what a few senders sent."""
+"""Blocks while a file exists, and records the messages of a few senders."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from zope.interface import implementer
 from netconsd.interfaces import IBatchOutputModule
 from netconsd.protocol.message import ExtendedMessage, Message
 
-# How often it looks whether the file is still there.
+# Seconds between two checks for the file.
 SECONDS = 0.01
 
 
 @implementer(IBatchOutputModule)
-class Stands:
-    """Takes no message while ``gate`` exists. At the end it writes into ``path``, in JSON, how many messages it took,
-    and by address the numbers of those from the senders whose addresses begin with ``prefix``, and when they came."""
+class Blocks:
+    """Blocks while ``gate`` exists. At the end it writes to ``path`` as JSON the number of messages, and per address
+    that begins with ``prefix`` the seq and the time of each message."""
 
     def __init__(self, *, gate: str, path: str, prefix: str) -> None:
         self._gate = Path(gate)
@@ -42,5 +42,5 @@ class Stands:
                 self._numbers[worker].setdefault(address, []).append((message.seq, now))
 
     def stop(self) -> None:
-        numbers = {address: each for one in self._numbers for address, each in one.items()}
+        numbers = {address: pairs for worker in self._numbers for address, pairs in worker.items()}
         self._path.write_text(json.dumps({"messages": sum(self._messages), "numbers": numbers}))
