@@ -1,7 +1,7 @@
 """The ``netconsd`` command: the daemon in the foreground, and the tools beside it.
 
-Each sub-command is a file here with ``main(arguments, prog)``, which returns the exit status. It is imported when it is
-used, so that no tool needs what another one imports.
+Each sub-command is a file here with ``main(arguments, prog)``, which returns the exit status. It is imported only when
+it runs, so no tool needs the libraries of another.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from netconsd.daemon.stdout import put
 
 __all__ = ["COMMANDS", "main"]
 
-#: The sub-commands, as ``netconsd --help`` lists them. Those that the C daemon has as programs are programs here, too.
+#: The sub-commands in the order of ``netconsd --help``. The tools of the C daemon are programs here as well.
 COMMANDS = {
-    "run": "receive messages: the daemon, in the foreground (this is what happens without a command, too)",
-    "check": "say whether the daemon would start, and with which settings; nothing is started",
-    "modules": "list output modules, their settings, and what each lacks",
+    "run": "receive messages: the daemon, in the foreground (also if only options are given)",
+    "check": "print the settings that the daemon would have, or all errors; nothing is started",
+    "modules": "list output modules, their settings, and the settings that they lack",
     "client": "print the shell script that lets a machine send its kernel log",
     "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
     "gen": "one machine's messages, with gaps, restarts and continuations on request (netcons-gen)",
-    "nctx": "send this machine's kernel log from user space, and again what got lost",
-    "ncrx": "print what arrives at a port, in order, and tell the senders what is missing",
+    "nctx": "send this machine's kernel log from user space, and repeat lost records",
+    "ncrx": "print the messages that arrive at a port, in order, and request lost records from the senders",
 }
 
-#: The status after Ctrl-C, as a shell would have it: 128 and the number of SIGINT.
+#: The exit status after Ctrl-C, as shells define it: 128 plus the number of SIGINT.
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command; without one, the daemon, whose options are those of the C daemon.
+    """Run a sub-command, or the daemon if the first argument is none.
 
-    :param arguments: those of the process by default.
+    :param arguments: by default those of the process.
     :returns: the exit status.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
+    remaining = list(sys.argv[1:] if arguments is None else arguments)
+    if not remaining or remaining[0] in ("-h", "--help"):
         put(_help(), "netconsd")
-        return 0 if given else 2
-    if given[0] == "--version":
+        return 0 if remaining else 2
+    if remaining[0] == "--version":
         put(f"netconsd {netconsd.__version__} ({KIND})", "netconsd")
         return 0
-    name = given.pop(0) if given[0] in COMMANDS else "run"
+    name = remaining.pop(0) if remaining[0] in COMMANDS else "run"
     try:
-        status: int = import_module(f"netconsd.cli.{name}").main(given, f"netconsd {name}")
+        status: int = import_module(f"netconsd.cli.{name}").main(remaining, f"netconsd {name}")
     except KeyboardInterrupt:
-        # While a command is read, or its modules are imported, there is nothing to end in good order.
+        # While the options are read or modules are imported, nothing runs that has to be stopped in order.
         return INTERRUPTED
     return status
 
@@ -57,6 +57,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
-    return "\n".join(
-        ["usage: netconsd [COMMAND] [OPTION ...]", "", "Commands:", *lines, "", "netconsd COMMAND --help says more."]
-    )
+    last = "netconsd COMMAND --help lists the options of a command."
+    return "\n".join(["usage: netconsd [COMMAND] [OPTION ...]", "", "Commands:", *lines, "", last])

@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from netconsd.protocol.message import Message
 from netconsd.receive.reader import Receiver
-from netconsd.service import NetconsdService
+from netconsd.service import NetconsdService, Running
 from netconsd.settings import Settings
 from tests.support.loopback import Arrivals
 
@@ -64,6 +64,12 @@ async def running(modules: dict[str, Any], **settings: Any) -> AsyncIterator[Net
         yield service
     finally:
         await service.stopService()
+
+
+def run_of(service: NetconsdService) -> Running:
+    """Return the workers and readers of a started service."""
+    assert service._run is not None
+    return service._run
 
 
 def is_free(port: int) -> bool:

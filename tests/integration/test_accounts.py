@@ -12,7 +12,7 @@ from netconsd.monitor.snapshot import Snapshot
 from netconsd.service import LOOK_SECONDS
 from netconsd.testing import extended, legacy
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import logging, make, running
+from tests.integration.rig import logging, make, run_of, running
 from tests.support.loopback import Arrivals, send
 
 
@@ -47,7 +47,7 @@ async def test_a_ledger_that_does_not_close_is_an_error(logged_errors: LoggedErr
     async with running({"module": Arrivals()}, workers=1) as service:
         with patch.object(service.lanes[0], "put"):
             send(service.port, b"text")
-            service._readers[0].drain()
+            run_of(service).readers[0].drain()
     assert [event["discrepancy"] for event in logged_errors.flush()] == [
         (
             "received 1 is not dropped_bad_address + dropped_not_allowed + "
@@ -67,13 +67,13 @@ async def test_drops_are_told_while_it_runs() -> None:
         service.startService()
         await service.started
         # Often enough for a counter of 32 bits, at a million drops per second and more.
-        assert service._looks.interval == LOOK_SECONDS < 2**32 / 1e6
-        service._looks.stop()
+        assert run_of(service).look_call.interval == LOOK_SECONDS < 2**32 / 1e6
+        run_of(service).look_call.stop()
         # In this turn of the reactor nobody reads.
         send(service.port, *[b"x" * 900] * 50)
-        service._looks.start(0.0)
+        run_of(service).look_call.start(0.0)
         await deferLater(reactor, 0, lambda: None)
-        dropped = service._readers[0].counters.dropped_by_kernel
+        dropped = run_of(service).readers[0].counters.dropped_by_kernel
         await service.stopService()
     assert dropped > 0
     warnings = [line for line in log.lines(LogLevel.warn) if "dropped" in line]
