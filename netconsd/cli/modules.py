@@ -25,8 +25,8 @@ _Settings = Mapping[str, Mapping[str, ModuleSetting]]
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules") -> int:
     """Print the named modules and those of the file; without any, the shipped ones.
 
-    :returns: the exit status: 1 if a module cannot be loaded or has a wrong setting, otherwise 0. Lacking a setting is no
-        error.
+    :returns: the exit status: 1 if a module cannot be loaded or has a wrong setting, otherwise 0. A missing setting is
+        no error.
     """
     parser = argparse.ArgumentParser(
         prog=prog,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.test_twistd import environment
+from tests.support.processes import environment
 
 # Holds up its worker, so that what comes through does so too late.
 SLOW = """

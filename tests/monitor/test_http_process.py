@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from netconsd.testing import extended
-from tests.daemon.test_twistd import command, environment, failed, twistd
 from tests.support.loopback import send
+from tests.support.processes import command, environment, failed, twistd
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 DEADLINE = 20.0
