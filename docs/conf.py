@@ -20,6 +20,8 @@ exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "literal"
 highlight_language = "text"
+# Quotes and dashes stay as they are typed: "--port" must not become a long dash.
+smartquotes = False
 
 # Names of the standard library and of Twisted as they are written in the code.
 autodoc_member_order = "bysource"

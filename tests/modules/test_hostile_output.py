@@ -26,7 +26,7 @@ from netconsd.protocol.table import SourceTable
 from netconsd.send.probe import PREFIX, faults, known_messages
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, source
-from tests.outputs.test_runner import HERE, done
+from tests.support.outputs import HERE, done
 from tests.support.scripted_lane import lane_with, put, run
 from tests.support.strategies import examples
 

@@ -17,7 +17,7 @@ from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import Workers
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, extended_message, legacy_message, source
-from tests.outputs.test_runner import HERE, done
+from tests.support.outputs import HERE, done
 
 SENDER = source("192.0.2.7")
 
