@@ -168,8 +168,9 @@ def test_service(tmp_path: Path, logged: Logged) -> None:
     """The service gets the modules by name and the settings; modules of a directory that do not start are logged."""
     (tmp_path / "a.py").write_text(MODULE)
     (tmp_path / "b.py").write_text("")
-    daemon: Any = makeService(options("-u", "7", "--set", "a.way=x", str(tmp_path)))
-    assert IService.providedBy(daemon)
+    made = makeService(options("-u", "7", "--set", "a.way=x", str(tmp_path)))
+    assert IService.providedBy(made)
+    daemon: Any = made
     assert daemon._service._modules["a"].way == "x"
     assert daemon._service.settings == Settings(port=7)
     assert logged() == [f"info: Module b ({tmp_path}/b.py) does not start: no output module in it"]
