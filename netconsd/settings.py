@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from netconsd.protocol.allowlist import AllowList
 
-__all__ = ["OPTIONS", "Bounds", "ConfigError", "Option", "Settings", "metrics_address", "problem"]
+__all__ = ["OPTIONS", "ConfigError", "Option", "Settings", "metrics_address", "problem"]
 
 MAX_PORT: Final = 65535
 _YEAR: Final = 366 * 86400.0
@@ -27,48 +27,46 @@ class ConfigError(Exception):
     """An error in the configuration: ``str()`` is the whole text for the user, which names the setting to change."""
 
 
-class Bounds(NamedTuple):
-    """The smallest and the largest value of a setting, both allowed. Floats are seconds."""
-
-    low: float
-    high: float
-
-
-class _Declaration(NamedTuple):
-    """The part of an option that its field declares; see :func:`_option`."""
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line and of the configuration file."""
 
     help: str
-    value: str
-    name: str | None
-    short: str | None
-    default: str | None
-    bounds: Bounds | None
-    check: Callable[[object], str | None] | None
+    """Its meaning, in a few words."""
+    value: str = ""
+    """Its value in a synopsis, such as ``PORT``; empty for a flag."""
+    bounds: tuple[float, float] | None = None
+    """The smallest and the largest number, both allowed; floats are seconds, which the option takes in milliseconds."""
+    check: Callable[[object], str | None] | None = None
+    """Returns the reason why a value that is not a number is wrong, or None."""
+    short: str | None = None
+    """The letter."""
+    name: str = ""
+    """The long name, which is also the key in the file."""
+    default: str = ""
+    fields: tuple[str, ...] = ()
+    """The fields of :class:`Settings` that it sets: one, or the parts of ``A/B``."""
+
+    @property
+    def unit(self) -> str:
+        """``ms`` for a time, otherwise empty."""
+        return "ms" if self.bounds and isinstance(self.bounds[0], float) else ""
+
+    @property
+    def values(self) -> str:
+        """The allowed numbers, such as ``0 to 100 ms``; only the unit of ``A/B``; otherwise empty."""
+        if self.bounds is None or len(self.fields) > 1:
+            return self.unit
+        low, high = (bound * 1000 if self.unit else bound for bound in self.bounds)
+        return f"{low:.0f} to {high:.0f} {self.unit}".rstrip()
 
 
-def _option(
-    default: Any,
-    help: str,  # noqa: A002 - the word that argparse and others have for it
-    value: str = "",
-    *,
-    bounds: tuple[float, float] | None = None,
-    check: Callable[[object], str | None] | None = None,
-    name: str | None = None,
-    short: str | None = None,
-    shown: str | None = None,
-) -> Any:
+def _option(default: Any, help: str, value: str = "", /, **declared: Any) -> Any:  # noqa: A002 - as in argparse
     """Declare a field of :class:`Settings` and its option.
 
-    :param help: the meaning, in a few words.
-    :param value: the option's value in a synopsis, such as ``PORT``; an option without one is a flag.
-    :param bounds: of a number; floats are seconds.
-    :param check: returns the reason why a value that is not a number is wrong, or None.
-    :param name: the long name, if it is not the field's. Fields with the same name share an option, as ``A/B``.
-    :param short: the letter.
-    :param shown: the default in words.
+    The name of the option is that of the field by default. Fields with the same ``name`` share an option, as ``A/B``.
     """
-    declaration = _Declaration(help, value, name, short, shown, Bounds(*bounds) if bounds else None, check)
-    return field(default=default, metadata={"option": declaration})
+    return field(default=default, metadata={"option": Option(help, value, **declared)})
 
 
 def _flag_problem(value: object) -> str | None:
@@ -125,7 +123,7 @@ class Settings:
 
     address: str | None = _option(
         None, "address of this machine to listen on", "ADDRESS", check=_address_problem, short="a",
-        shown="all, IPv4 and IPv6",
+        default="all, IPv4 and IPv6",
     )  # fmt: skip
 
     # Every listener has its own receive buffer: 64 with the default of 32 MiB can pin 2 GiB of the kernel's memory.
@@ -133,9 +131,7 @@ class Settings:
 
     # A worker is a thread. Threads of one interpreter take turns, so more of them only help outputs that wait for a
     # disk or a network; beyond some dozens, switching between them costs more than it saves.
-    workers: int = _option(
-        2, "threads that decode messages and call the modules", "N", bounds=(1, 64), short="w"
-    )  # fmt: skip
+    workers: int = _option(2, "threads that decode messages and call the modules", "N", bounds=(1, 64), short="w")
 
     # 1024 is the kernel's limit for messages per call (UIO_MAXIOV). The reader has eight times as many slots of 64 KiB,
     # since a UDP datagram may be as large; memory is used only for the bytes received.
@@ -170,13 +166,11 @@ class Settings:
 
     allow: tuple[str, ...] = _option(
         (), "accept datagrams from this network only, such as 192.0.2.0/24; may be given 256 times", "NETWORK",
-        check=_allow_problem, shown="all senders",
+        check=_allow_problem, default="all senders",
     )  # fmt: skip
 
     # A worker takes some hundred thousand datagrams a second, so a higher rate would limit nobody.
-    rate: int = _option(
-        0, "datagrams a second from a sender, in the long run; 0: no limit", "N", bounds=(0, 1_000_000)
-    )  # fmt: skip
+    rate: int = _option(0, "datagrams a second from a sender, in the long run; 0: no limit", "N", bounds=(0, 1_000_000))
 
     # A module that hangs, for example in a write to a terminal that nobody reads, must not make the daemon unstoppable;
     # a slow module should be able to deliver its messages. An hour is longer than any service manager waits.
@@ -186,12 +180,12 @@ class Settings:
 
     metrics: str | None = _option(
         None, "serve metrics for Prometheus, and health, by HTTP; without ADDRESS on 127.0.0.1", "[ADDRESS:]PORT",
-        check=_metrics_problem, shown="off",
+        check=_metrics_problem, default="off",
     )  # fmt: skip
 
     acks: bool = _option(
         False, "acknowledge records to senders in user space (nctx), which then repeat the lost ones",
-        check=_flag_problem, shown="off",
+        check=_flag_problem, default="off",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -211,52 +205,20 @@ class Settings:
         return -(-self.max_sources // self.workers)
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of the command line and of the configuration file, in the words for its user."""
-
-    name: str
-    """The long name, which is also the key in the file."""
-    short: str | None
-    value: str
-    """Its value in a synopsis, such as ``PORT``; empty for a flag."""
-    help: str
-    bounds: Bounds | None
-    """The smallest and the largest number, in the option's unit."""
-    unit: str
-    """``ms`` for a time, otherwise empty."""
-    default: str
-    fields: tuple[str, ...]
-    """The fields of :class:`Settings` that it sets: one, or the parts of ``A/B``."""
-
-    @property
-    def values(self) -> str:
-        """The allowed numbers, such as ``0 to 100 ms``; only the unit of ``A/B``; otherwise empty."""
-        if self.bounds is None or len(self.fields) > 1:
-            return self.unit
-        return f"{self.bounds.low:.0f} to {self.bounds.high:.0f} {self.unit}".rstrip()
+_BY_FIELD: Final[dict[str, Option]] = {setting.name: setting.metadata["option"] for setting in fields(Settings)}
 
 
-_DECLARATIONS: Final[dict[str, _Declaration]] = {each.name: each.metadata["option"] for each in fields(Settings)}
+def _options() -> Iterator[Option]:
+    names = {setting: option.name or setting.replace("_", "-") for setting, option in _BY_FIELD.items()}
+    for name in dict.fromkeys(names.values()):
+        settings = tuple(setting for setting in names if names[setting] == name)
+        first = _BY_FIELD[settings[0]]
+        factor = 1000 if first.unit else 1
+        default = first.default or "/".join(f"{getattr(Settings, setting) * factor:.0f}" for setting in settings)
+        yield replace(first, name=name, default=default, fields=settings)
 
 
-def _options() -> dict[str, Option]:
-    names: dict[str, list[str]] = {}
-    for setting, declaration in _DECLARATIONS.items():
-        names.setdefault(declaration.name or setting.replace("_", "-"), []).append(setting)
-    return {name: _merged(name, tuple(settings)) for name, settings in names.items()}
-
-
-def _merged(name: str, settings: tuple[str, ...]) -> Option:
-    first = _DECLARATIONS[settings[0]]
-    bounds, unit, factor = first.bounds, "", 1
-    if bounds is not None and isinstance(bounds.low, float):
-        bounds, unit, factor = Bounds(bounds.low * 1000, bounds.high * 1000), "ms", 1000
-    default = first.default or "/".join(f"{getattr(Settings, setting) * factor:.0f}" for setting in settings)
-    return Option(name, first.short, first.value, first.help, bounds, unit, default, settings)
-
-
-OPTIONS: Final[dict[str, Option]] = _options()
+OPTIONS: Final[dict[str, Option]] = {option.name: option for option in _options()}
 """The options that are settings of the service, by their long names."""
 
 
@@ -266,10 +228,10 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
     :param field: the name of a field of :class:`Settings`.
     :param milliseconds: a time is given in milliseconds, and the reason is worded in them.
     """
-    declaration = _DECLARATIONS[field]
-    if declaration.bounds is None:
-        return declaration.check(value) if declaration.check else None
-    low, high = declaration.bounds
+    option = _BY_FIELD[field]
+    if option.bounds is None:
+        return option.check(value) if option.check else None
+    low, high = option.bounds
     if isinstance(low, int):
         if isinstance(value, bool) or not isinstance(value, int):
             return f"{value!r} is not a whole number"
