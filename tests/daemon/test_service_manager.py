@@ -212,27 +212,3 @@ def test_passed_socket_of_the_wrong_kind(tmp_path: Path) -> None:
         "netconsd: LISTEN_FDS: the passed descriptor 3 is not a bound UDP socket; "
         "the socket unit needs ListenDatagram=\n"
     )
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
-def test_exit_status(tmp_path: Path, number: int, status: int) -> None:
-    """SIGTERM ends the process with status 0, as it ended the C daemon; after SIGINT it ends by that signal."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "netconsd", "-u0", "-a127.0.0.1", "printer"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            while "listens on" not in (line := process.stdout.readline()):
-                assert line, "the process ended"
-            process.send_signal(number)
-            rest = process.stdout.read()
-            assert process.wait(SECONDS) == status
-        finally:
-            process.kill()
-    assert "In all: 0 datagrams" in rest
-    assert "Traceback" not in rest

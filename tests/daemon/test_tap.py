@@ -50,12 +50,6 @@ def test_short_and_long_options() -> None:
     )
 
 
-def test_bounds() -> None:
-    """Every bound is an option."""
-    parsed = options("--rcvbuf", "4096", "--queue", "5", "--max-sources", "6", "--reorder", "7")
-    assert parsed.configuration.settings == Settings(rcvbuf=4096, queue=5, max_sources=6, reorder=0.007)
-
-
 def test_a_flag() -> None:
     """A flag is off by default."""
     assert not options().configuration.settings.acks
@@ -92,16 +86,6 @@ def test_options_after_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert configuration.settings.port == 7
     assert configuration.module_settings["a"]["b"].value == ""
     assert configuration.modules == (f"{tmp_path}/a.py", f"{tmp_path}/b.py", f"{tmp_path}/-c.py")
-
-
-def test_file_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--config reads the file, and --set may be repeated."""
-    (tmp_path / "n.toml").write_text('port = 1\nworkers = 5\nmodules = ["logger"]')
-    monkeypatch.chdir(tmp_path)
-    configuration = options("--config", "n.toml", "-u2", "--set", "a.b=c", "--set", "a.d=e").configuration
-    assert (configuration.settings.port, configuration.settings.workers) == (2, 5)
-    assert configuration.modules == ("logger",)
-    assert list(configuration.module_settings["a"]) == ["b", "d"]
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

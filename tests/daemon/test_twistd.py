@@ -7,7 +7,6 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -114,21 +113,6 @@ def test_process_and_signals(tmp_path: Path) -> None:
     assert "stopped" in rest
     assert "Traceback" not in rest
     assert not list(tmp_path.glob("*.pid"))
-
-
-def test_configuration_errors_come_before_the_fork(tmp_path: Path) -> None:
-    """An error in the file is printed with its line before twistd becomes a daemon."""
-    (tmp_path / "n.toml").write_text(
-        dedent(
-            """
-            port = 1514
-            worker = 3
-            """
-        )
-    )
-    text = failed(twistd(tmp_path, "netconsd", "--config", "n.toml"), tmp_path)
-    assert text.startswith('netconsd: n.toml:3: unknown key "worker"; valid are port, ')
-    assert text.endswith('did you mean "workers"?\n')
 
 
 SLOW = """

@@ -16,7 +16,6 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
-from netconsd.outputs.loader import ModuleError
 from netconsd.protocol.message import Message
 from netconsd.receive.reader import BATCHES, Receiver
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
@@ -185,19 +184,6 @@ async def test_batches() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_module_that_always_fails(log: Log, logged_errors: LoggedErrors) -> None:
-    """A module that raises for every message is logged once, and the others get every message."""
-    module = Arrivals()
-    bad = Script("bad", [], handle=SystemExit(1))
-    async with running({"bad": bad, "module": module}) as service:
-        send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 101)))
-        await module.number(100)
-    assert bad.events.count("bad handle") == 100
-    assert log.lines(LogLevel.critical) == ["Module bad failed"]
-    assert len(logged_errors.flush(SystemExit)) == 1
-
-
-@pytest_twisted.ensureDeferred
 async def test_modules_start_before_the_first_message_and_wait_for_each_other(log: Log) -> None:
     """Nothing is received before the last module is ready; datagrams sent meanwhile are received then."""
     events: list[str] = []
@@ -233,12 +219,6 @@ async def test_reload(logged_errors: LoggedErrors) -> None:
     service.reload()
     assert events.count("bad reload") == 1
     assert len(logged_errors.flush(OSError)) == 1
-
-
-def test_an_object_that_is_no_module() -> None:
-    """An object that provides neither interface raises ModuleError in the constructor."""
-    with pytest.raises(ModuleError, match=r"^thing: "):
-        make({"thing": object()})
 
 
 # Faults of the system.

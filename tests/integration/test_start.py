@@ -11,13 +11,10 @@ import pytest_twisted
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
-from zope.interface import implementer
 
-from netconsd.interfaces import IOutputModule
 from netconsd.outputs.loader import ModuleError
 from netconsd.receive.reader import Receiver
-from netconsd.service import NetconsdService
-from netconsd.settings import ConfigError, Settings
+from netconsd.settings import ConfigError
 from netconsd.testing import RecordingModule, extended
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import Log, is_free, logging, make, running
@@ -116,22 +113,6 @@ async def test_a_module_that_does_not_start(by_deferred: bool) -> None:
     assert events == ["good start", "bad start", "never start", "never stop", "bad stop", "good stop"]
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_module_that_needs_a_missing_package() -> None:
-    """The error names the package that a module cannot import at its start."""
-
-    @implementer(IOutputModule)
-    class Needy(RecordingModule):
-        def start(self, worker_count: int) -> None:
-            import surely_not_installed  # type: ignore[import-not-found]  # noqa: F401
-
-    service = make({"needy": Needy()})
-    service.startService()
-    with pytest.raises(ModuleError, match="'surely_not_installed'"):
-        await service.started
-    await service.stopService()
-
-
 class Delegate:
     """Delegates to the reactor, and keeps the names of the attributes used."""
 
@@ -160,11 +141,6 @@ async def test_the_reactor_may_be_given(logged_errors: LoggedErrors) -> None:
     # One for the error, and one for the end of each worker.
     assert reactor.names.count("callFromThread") == 3
     assert len(logged_errors.flush(OSError)) == 1
-
-
-def test_the_default_settings() -> None:
-    """Without settings the service has those of the daemon."""
-    assert NetconsdService({}).settings == Settings()
 
 
 class Exhausted:

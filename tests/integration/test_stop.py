@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -62,41 +61,6 @@ async def test_the_stop_is_in_order() -> None:
         await threads.deferToThread(module.entered.wait, PATIENCE)
         after_turns(3, module.release.set)
     assert events == ["1 port free", "2 port free", "4 port free", "no newline port free", "stop"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_stop_waits_for_modules() -> None:
-    """The last module stops first, each stop is awaited, and then the service's stop fires."""
-    events: list[str] = []
-    closed: Deferred[None] = Deferred()
-    waiting: Deferred[None] = Deferred()
-
-    class Slow(Script):
-        def stop(self) -> Any:
-            super().stop()
-            waiting.callback(None)
-            return closed
-
-    service = make({"a": Script("a", events), "b": Slow("b", events)})
-    service.startService()
-    await service.started
-    stopped = service.stopService().addCallback(note, events, "stopped")
-    await waiting
-    assert events == ["a start", "b start", "b stop"]
-    closed.callback(None)
-    await stopped
-    assert events == ["a start", "b start", "b stop", "a stop", "stopped"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_module_that_fails_to_stop(logged_errors: LoggedErrors) -> None:
-    """It is logged, and the other modules and the service are stopped."""
-    events: list[str] = []
-    modules = {"a": Script("a", events), "b": Script("b", events, stop=SystemExit(3)), "c": Script("c", events)}
-    async with running(modules):
-        pass
-    assert events[3:] == ["c stop", "b stop", "a stop"]
-    assert len(logged_errors.flush(SystemExit)) == 1
 
 
 @pytest_twisted.ensureDeferred
