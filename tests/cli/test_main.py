@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import netconsd
-from netconsd.cli import COMMANDS, main, run
+from netconsd.cli import run
+from netconsd.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 
