@@ -1,5 +1,5 @@
 """``python -m netconsd``."""
 
-from netconsd.cli import main
+from netconsd.cli.main import main
 
 raise SystemExit(main())

@@ -1,7 +1,7 @@
-"""The names that a program needs to embed a part of netconsd: one import path for all of them.
+"""The names for embedding a part of netconsd in a program: one import path for all of them.
 
-:class:`netconsd.service.NetconsdService` is the whole receiver; with these names a program takes single parts of it.
-docs/embedding shows how. Importing this module never imports a reactor.
+:class:`netconsd.service.NetconsdService` is the whole receiver; these names are its parts. docs/embedding has examples.
+Importing this module never imports a reactor.
 """
 
 from netconsd.daemon.clock import use_monotonic_clock

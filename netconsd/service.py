@@ -1,13 +1,16 @@
-"""The daemon as an ``IService``: the order of start and stop, and back.
+"""The receiver as an ``IService``: the order of its start and of its stop.
 
-Start: sockets are bound in ``privilegedStartService``; then outputs, workers, listeners, each ready before the next.
-Stop: listeners, workers drained and what they hold delivered, outputs; each is waited for before the next.
+Start: ``privilegedStartService`` binds the sockets; then the outputs, the workers and the listeners start, each after
+the one before is ready. Stop: the listeners stop, the workers deliver everything they hold, the outputs stop; each step
+is awaited before the next.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +19,13 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from netconsd.monitor.log import DropLog, log_end, log_failures, log_start
+from netconsd.monitor.log import DropLog, log_end, log_failures, log_start, totals
 from netconsd.monitor.snapshot import Snapshot, take
 from netconsd.monitor.top_senders import TopList, TopSenders
 from netconsd.outputs.runner import Outputs
-from netconsd.outputs.timelimit import TimeLimit
 from netconsd.protocol.allowlist import AllowList
-from netconsd.receive.lanes import Lane, Reply, Workers
+from netconsd.protocol.plural import plural
+from netconsd.receive.lanes import Lane, Workers
 from netconsd.receive.reader import BatchReader, Receiver
 from netconsd.receive.sockets import bind, describe, destinations, granted_rcvbuf, send_to
 from netconsd.settings import ConfigError, Settings
@@ -30,14 +33,130 @@ from netconsd.settings import ConfigError, Settings
 if TYPE_CHECKING:
     from netconsd.monitor.http import MonitoringPort
 
-# How soon it is said that datagrams are being lost. The kernel's counter of drops has 32 bits, which do not wrap unseen
-# in a second; to ask for it costs a microsecond per listener.
+__all__ = ["NetconsdService"]
+
+# The time until a loss of datagrams is logged. The kernel's counter of drops has 32 bits, which cannot wrap unnoticed
+# in a second; reading it costs a microsecond per listener.
 LOOK_SECONDS = 1.0
 # The least receive buffer with which a reader pauses. In a pause of two milliseconds, 500,000 messages per second fill
-# half of it; the kernel's own default of 208 KiB overflows at some 270 datagrams.
+# half of it; the kernel's default of 208 KiB overflows at some 270 datagrams.
 PAUSE_RCVBUF = 2 * 1024 * 1024
 
-__all__ = ["NetconsdService"]
+
+class _Phase(Enum):
+    IDLE = auto()
+    BOUND = auto()
+    STARTING = auto()
+    RECEIVING = auto()
+    STOPPING = auto()
+
+
+@dataclass
+class _Bound:
+    """The ports of a service, from ``privilegedStartService`` on; a reader takes its socket over."""
+
+    sockets: list[socket.socket]
+    monitoring: MonitoringPort | None
+    port: int
+
+    def close_sockets(self) -> None:
+        while self.sockets:
+            self.sockets.pop().close()
+
+
+class Running:
+    """The workers and readers of a service, from the start of its modules to the end of its stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outputs: Outputs,
+        sockets: Sequence[socket.socket],
+        receiver: Callable[[socket.socket, int, int, int, AllowList], Any],
+        reactor: Any,
+    ) -> None:
+        """
+        :param sockets: acknowledgements are sent from the first one, whose port the senders know.
+        """
+        self.readers: list[BatchReader] = []
+        self.totals_logged = False
+        self._settings = settings
+        self._receiver = receiver
+        self._reactor = reactor
+        self._log = Logger("netconsd")
+        # A copy, so that datagrams that the workers still have after the reader closed its socket are acknowledged.
+        self._reply_socket = sockets[0].dup() if settings.acks else None
+        self.workers = Workers(
+            outputs.deliver,
+            settings,
+            reactor=reactor,
+            legacy_datagrams=outputs.legacy_datagrams,
+            reply=partial(send_to, self._reply_socket) if self._reply_socket else None,
+        )
+        self.top = TopSenders(self.workers.lanes, reactor)
+        self.look_call = LoopingCall(self._look)
+        self._drop_log: DropLog | None = None
+
+    def start(self, sockets: list[socket.socket], pause: float) -> None:
+        """Start the workers, then a reader for each socket, which is removed from the list."""
+        self.workers.start()
+        while sockets:
+            reader = BatchReader(
+                sockets[0],
+                self.workers,
+                batch=self._settings.batch,
+                pause=pause,
+                reactor=self._reactor,
+                allowed=AllowList(self._settings.allow),
+                receiver=self._receiver,
+            )
+            self.readers.append(reader)
+            reader.startListening()
+            del sockets[0]
+
+    def watch_losses(self) -> None:
+        """From now on, log losses of datagrams while they happen."""
+        self._drop_log = DropLog(self._log, *self._losses())
+        self.look_call.clock = self._reactor
+        self.look_call.start(LOOK_SECONDS, now=False)
+
+    async def stop_readers(self) -> None:
+        """Read what the kernel has received, and close the sockets."""
+        if self.look_call.running:
+            self.look_call.stop()
+        for reader in self.readers:
+            reader.drain()
+            await reader.stopListening()
+
+    async def stop_workers(self) -> None:
+        """Wait until the workers have delivered everything, for ``stop_timeout`` at most."""
+        stopped = self.workers.stop()
+        timer = self._reactor.callLater(self._settings.stop_timeout, stopped.cancel)
+        await stopped
+        if timer.active():
+            timer.cancel()
+        for lane in self.workers.unfinished:
+            self._log.warn(
+                "Worker {number} has not stopped within {seconds:g} seconds (--stop-timeout), because a module blocks: "
+                "{queued} in its queue and all messages that it holds are dropped (dropped_at_stop)",
+                number=lane.number,
+                seconds=self._settings.stop_timeout,
+                queued=plural(lane.waiting, "datagram"),
+            )
+        if self._reply_socket is not None:
+            self._reply_socket.close()
+
+    def _look(self) -> None:
+        if self._drop_log is not None:
+            self._drop_log.update(*self._losses(), self._reactor.seconds())
+
+    def _losses(self) -> tuple[list[int], list[int]]:
+        """Return the drops by the kernel of each listener, and the drops by the full queue of each worker."""
+        for reader in self.readers:
+            reader.look()
+        return [reader.counters.dropped_by_kernel for reader in self.readers], [
+            lane.queue_counters.dropped_queue_full for lane in self.workers.lanes
+        ]
 
 
 class NetconsdService(Service):
@@ -54,18 +173,15 @@ class NetconsdService(Service):
         reactor: Any = None,
         receiver: Callable[[socket.socket, int, int, int, AllowList], Any] = Receiver,
         sockets: Callable[[Settings], list[socket.socket]] = bind,
-        timelimit: TimeLimit | None = None,
     ) -> None:
         """
-        :param modules: the output modules, by the name that stands in logs and counters; each provides
+        :param modules: the output modules, by the name for logs and counters; each provides
             :class:`~netconsd.interfaces.IOutputModule` or :class:`~netconsd.interfaces.IBatchOutputModule`.
         :param settings: port, bounds and so on; the defaults if not given.
         :param reactor: by default the installed one, from the start of the service on.
-        :param receiver: makes what reads a socket (:class:`~netconsd.receive.reader.BatchReader`): compiled where that
-            is built.
-        :param sockets: makes the bound, non-blocking UDP sockets to listen on, at least one.
-        :param timelimit: what becomes of a module that blocks in ``stop`` or ``reload``; by default it is named in the
-            log.
+        :param receiver: makes the object that reads a socket (:class:`~netconsd.receive.reader.BatchReader`); by
+            default the compiled one, if it is built.
+        :param sockets: returns the bound, non-blocking UDP sockets to listen on, at least one.
         :raises ModuleError: if a module provides neither interface.
         """
         self.settings = settings or Settings()
@@ -74,224 +190,172 @@ class NetconsdService(Service):
         self._receiver = receiver
         self._bind = sockets
         self._log = Logger("netconsd")
-        self._sockets: list[socket.socket] = []
-        self._readers: list[BatchReader] = []
-        # What acknowledgements are sent from, with the port that the senders know.
-        self._answering: socket.socket | None = None
-        self._workers: Workers | None = None
-        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout, timelimit)
-        self._last = Snapshot()
-        self._monitoring: MonitoringPort | None = None
-        self._top: TopSenders | None = None
-        #: Whether messages are received.
-        self.receiving = False
-        self._overload: DropLog | None = None
-        self._looks = LoopingCall(self._look)
-        #: The UDP port, once the sockets are bound; 0 before.
-        self.port = 0
+        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout)
+        self._phase = _Phase.IDLE
+        self._bound: _Bound | None = None
+        self._run: Running | None = None
         #: Fires with None when messages are received, or fails with ModuleError if a module could not start (and then
-        #: nothing runs, but ``stopService`` may be called all the same). A new one is made by ``stopService``.
+        #: nothing runs, but ``stopService`` may still be called). ``stopService`` sets a new one.
         self.started: Deferred[None] = Deferred()
-        # Fires when the start has come to its end, either way.
-        self._settled: Deferred[None] | None = None
-        self._stopping = DeferredLock()
+        # Fires at the end of a start, whether it succeeded or failed.
+        self._start_done: Deferred[None] | None = None
+        self._stop_lock = DeferredLock()
+        self._last_snapshot = Snapshot()
+
+    @property
+    def port(self) -> int:
+        """The UDP port, while the sockets are bound; otherwise 0."""
+        return self._bound.port if self._bound else 0
+
+    @property
+    def receiving(self) -> bool:
+        """Whether the start is complete and no stop has begun."""
+        return self._phase is _Phase.RECEIVING
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """The workers, while there are any."""
-        return self._workers.lanes if self._workers else ()
+        """The workers; none before the modules have started, and none after the stop."""
+        return self._run.workers.lanes if self._run else ()
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
 
         :raises ConfigError: if that is not possible.
         """
+        monitoring = None
         if self.settings.metrics is not None:
-            # Here, because its libraries are optional.
+            # Imported here, because its libraries are optional.
             from netconsd.monitor.http import MonitoringPort
 
-            self._monitoring = MonitoringPort(self)
+            monitoring = MonitoringPort(self)
         try:
-            self._sockets = self._bind(self.settings)
+            sockets = self._bind(self.settings)
         except ConfigError:
-            if self._monitoring is not None:
-                self._monitoring.close()
-                self._monitoring = None
+            if monitoring is not None:
+                monitoring.close()
             raise
-        self.port = self._sockets[0].getsockname()[1]
+        self._bound = _Bound(sockets, monitoring, sockets[0].getsockname()[1])
+        self._phase = _Phase.BOUND
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
-        """Begin to start the outputs, the workers and the listeners; ``started`` tells how it ended.
+        """Begin to start the outputs, the workers and the listeners; ``started`` fires at the end.
 
         :raises ConfigError: as ``privilegedStartService``, if that was not called before.
         """
-        if not self._sockets:
+        if self._bound is None:
             self.privilegedStartService()
+        assert self._bound is not None
         super().startService()  # type: ignore[no-untyped-call]
         if self._reactor is None:
             from twisted.internet import reactor
 
             self._reactor = reactor
-        if self._monitoring is not None:
-            self._monitoring.start(self._reactor)
-        self._settled = Deferred.fromCoroutine(self._start()).addCallback(self._tell)
+        if self._bound.monitoring is not None:
+            self._bound.monitoring.start(self._reactor)
+        self._phase = _Phase.STARTING
+        self._start_done = Deferred.fromCoroutine(self._start(self._bound)).addCallback(self._fire_started)
 
     def stopService(self) -> Deferred[None]:
-        """Stop receiving, deliver all that was received, log the totals, stop the modules; then fire.
+        """Stop receiving, deliver everything received, log the totals, stop the modules; then fire.
 
-        May be called at any time, and again while it is under way.
+        May be called at any time, also while another call is under way.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        return self._stopping.run(lambda: Deferred.fromCoroutine(self._stop()))
+        return self._stop_lock.run(lambda: Deferred.fromCoroutine(self._stop()))
 
     def reload(self) -> None:
         """Let the modules reopen their files and reread what they can, as SIGHUP does."""
         self._outputs.reload()
 
     def snapshot(self) -> Snapshot:
-        """All counters as they are now; those of the end if it does not run."""
-        if self._workers is None:
-            return self._last
-        return take(self._readers, self._workers.lanes, self._outputs.started)
+        """Return all counters as they are now; those of the end if the service does not run."""
+        if self._run is None:
+            return self._last_snapshot
+        return take(self._run.readers, self._run.workers.lanes, self._outputs.started)
+
+    def log_totals(self) -> None:
+        """Log the totals as they are now, unless this run has logged them: for a process that ends without a stop.
+
+        May be called in any thread.
+        """
+        run = self._run
+        if run is not None and not run.totals_logged:
+            for line in totals(self.snapshot()):
+                self._log.info("{line}", line=line)
 
     def top_senders(self, by: str = "datagrams") -> Deferred[TopList]:
-        """The senders with the most of a counter, of those that are remembered; see
-        :class:`netconsd.embedding.TopList`.
+        """Return the senders with the highest values of a counter; see :class:`netconsd.embedding.TopList`.
 
         :raises RuntimeError: if no worker runs.
         """
-        if self._top is None:
+        if self._run is None:
             raise RuntimeError("not running")
-        return self._top.get(by)
+        return self._run.top.get(by)
 
-    async def _start(self) -> Exception | None:
-        """Start everything; if that fails, stop it again and return why."""
+    async def _start(self, bound: _Bound) -> Exception | None:
+        """Start everything in order; if a part fails, stop it again and return the error."""
         try:
             await self._outputs.start(self._reactor)
-            self._workers = Workers(
-                self._outputs.deliver,
-                self.settings,
-                reactor=self._reactor,
-                legacy_datagrams=self._outputs.legacy_datagrams,
-                reply=self._make_reply(),
-            )
-            self._workers.start()
-            self._top = TopSenders(self._workers.lanes, self._reactor)
-            granted = min(map(granted_rcvbuf, self._sockets))
-            where = describe(self._sockets)
-            addresses = destinations(self._sockets)
-            # A small buffer would overflow while we pause.
-            pause = self.settings.pause if granted >= PAUSE_RCVBUF else 0.0
-            while self._sockets:
-                self._listen(self._sockets[0], self._workers, pause)
-                del self._sockets[0]
-            url = self._monitoring.url if self._monitoring is not None else None
-            log_start(self._log, self.settings, where, len(self._readers), tuple(self._modules), granted, url)
+            addresses = self._start_receiving(bound)
             await self._outputs.listening(addresses)
         except Exception as error:
-            await self._shut_down(tell=False)
+            await self._shut_down(bound, log_totals=False)
             return error
-        self.receiving = True
-        self._overload = DropLog(self._log, *self._lost())
-        self._looks.clock = self._reactor
-        self._looks.start(LOOK_SECONDS, now=False)
+        assert self._run is not None
+        self._run.watch_losses()
+        self._phase = _Phase.RECEIVING
         return None
 
-    def _tell(self, error: Exception | None) -> None:
+    def _start_receiving(self, bound: _Bound) -> Sequence[tuple[str, int]]:
+        """Start the workers and readers, log it, and return the addresses that they listen on."""
+        self._run = Running(self.settings, self._outputs, bound.sockets, self._receiver, self._reactor)
+        granted = min(map(granted_rcvbuf, bound.sockets))
+        place, addresses = describe(bound.sockets), destinations(bound.sockets)
+        # A small buffer would overflow during a pause.
+        self._run.start(bound.sockets, self.settings.pause if granted >= PAUSE_RCVBUF else 0.0)
+        url = bound.monitoring.url if bound.monitoring else None
+        log_start(self._log, self.settings, place, len(self._run.readers), tuple(self._modules), granted, url)
+        return addresses
+
+    def _fire_started(self, error: Exception | None) -> None:
         if error is None:
             self.started.callback(None)
         else:
             self.started.errback(error)
 
-    def _make_reply(self) -> Reply | None:
-        if not self.settings.acks:
-            return None
-        # A copy, so that what the workers still have when the reader has closed its socket is acknowledged, too.
-        self._answering = self._sockets[0].dup()
-        return partial(send_to, self._answering)
-
-    def _listen(self, bound: socket.socket, workers: Workers, pause: float) -> None:
-        reader = BatchReader(
-            bound,
-            workers,
-            batch=self.settings.batch,
-            pause=pause,
-            reactor=self._reactor,
-            allowed=AllowList(self.settings.allow),
-            receiver=self._receiver,
-        )
-        self._readers.append(reader)
-        reader.startListening()
-
     async def _stop(self) -> None:
-        if self._settled is not None:
-            # A module whose start never ends must not keep us from stopping.
-            self._settled.cancel()
-            await self._settled
-            self._settled = None
-        await self._shut_down(tell=self._workers is not None)
+        if self._start_done is not None:
+            # The start of a module may never end.
+            self._start_done.cancel()
+            await self._start_done
+            self._start_done = None
+        if self._bound is not None:
+            await self._shut_down(self._bound, log_totals=True)
         if self.started.called:
             self.started = Deferred()
 
-    async def _shut_down(self, *, tell: bool) -> None:
-        """Stop what is there, in order.
+    async def _shut_down(self, bound: _Bound, *, log_totals: bool) -> None:
+        """Stop everything that was started, in order.
 
-        :param tell: whether to log the totals: before the modules stop, for one of them might not come to its end.
+        The totals are logged before the modules stop, because the stop of a module may never end.
         """
-        self.receiving = False
-        if self._looks.running:
-            self._looks.stop()
-        for reader in self._readers:
-            reader.drain()
-            await reader.stopListening()
-        self._close_sockets()
-        self.port = 0
-        if self._workers is not None:
-            await self._stop_workers(self._workers)
-        if self._answering is not None:
-            self._answering.close()
-            self._answering = None
-        log_failures(self._log, self._outputs.started)
-        self._last = self.snapshot()
-        if tell:
-            log_end(self._log, self._last)
+        self._phase = _Phase.STOPPING
+        run = self._run
+        if run is not None:
+            await run.stop_readers()
+        bound.close_sockets()
+        if run is not None:
+            await run.stop_workers()
+            log_failures(self._log, self._outputs.started)
+            self._last_snapshot = self.snapshot()
+            run.totals_logged = True
+            if log_totals:
+                log_end(self._log, self._last_snapshot)
         await self._outputs.stop()
-        self._readers = []
-        self._workers = self._top = None
-        # Last, so that the way to the end can be watched.
-        monitoring, self._monitoring = self._monitoring, None
-        if monitoring is not None:
-            await monitoring.stop()
-
-    def _look(self) -> None:
-        """Keep up with what is lost, and say so while it happens."""
-        if self._overload is not None:
-            self._overload.update(*self._lost(), self._reactor.seconds())
-
-    def _lost(self) -> tuple[list[int], list[int]]:
-        """What the kernel has dropped of each listener so far, and what each worker's queue had no room for."""
-        for reader in self._readers:
-            reader.look()
-        return [reader.counters.dropped_by_kernel for reader in self._readers], [
-            lane.queue_counters.dropped_queue_full for lane in self.lanes
-        ]
-
-    async def _stop_workers(self, workers: Workers) -> None:
-        stopped = workers.stop()
-        late = self._reactor.callLater(self.settings.stop_timeout, stopped.cancel)
-        await stopped
-        if late.active():
-            late.cancel()
-        for lane in workers.unfinished:
-            self._log.warn(
-                "Worker {number} has not come to its end within {seconds:g} seconds: a module does not return. "
-                "What is in its queue, {count} datagrams, is lost, and so is what waits in it (abandoned)",
-                number=lane.number,
-                seconds=self.settings.stop_timeout,
-                count=lane.waiting,
-            )
-
-    def _close_sockets(self) -> None:
-        while self._sockets:
-            self._sockets.pop().close()
+        self._run = None
+        # The last part, so that the stop can be monitored.
+        if bound.monitoring is not None:
+            await bound.monitoring.stop()
+        self._bound = None
+        self._phase = _Phase.IDLE

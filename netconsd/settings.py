@@ -1,206 +1,76 @@
-"""What the daemon and an embedding application set, with the bounds of every value.
+"""The settings of the daemon and of an embedding application: one declaration for each option.
 
-Times are in seconds and sizes in bytes here; the options on the command line and in the configuration file have the
-units of docs/options (milliseconds for times), which :mod:`netconsd.daemon.config` converts.
+Each field of :class:`Settings` declares its option: letter, default, bounds and help. The command line
+(:mod:`netconsd.tap`), the configuration file (:mod:`netconsd.daemon.config`) and ``netconsd check`` read the
+declarations; a test compares them with the table in docs/options.
+
+Times are in seconds and sizes in bytes here; options take times in milliseconds.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import math
-from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from netconsd.protocol.allowlist import AllowList
 
-__all__ = ["BOUNDS", "Bounds", "ConfigError", "Settings", "metrics_address", "problem"]
+__all__ = ["OPTIONS", "ConfigError", "Option", "Settings", "metrics_address", "problem"]
 
-# 0 asks the kernel for a free port (`NetconsdService.port` tells which); 65535 is the largest of UDP's 16 bits.
-MIN_PORT: Final = 0
 MAX_PORT: Final = 65535
-
-# Every listener has a receive buffer of its own: 64 with the default of 32 MiB can pin 2 GiB of the kernel's memory.
-MIN_LISTENERS: Final = 1
-MAX_LISTENERS: Final = 64
-
-# A worker is a thread. Threads of one interpreter take turns, so that more of them only help outputs that wait for a
-# disk or a network; beyond some dozens they cost more switches than they save.
-MIN_WORKERS: Final = 1
-MAX_WORKERS: Final = 64
-
-# The kernel's own limit for messages per call (UIO_MAXIOV). The reader has eight times as many slots of 64 KiB, since a
-# UDP datagram may be as large; of each, memory is taken only for what is received.
-MIN_BATCH: Final = 1
-MAX_BATCH: Final = 1024
-
-# An interval of 0 switches forgetting off. A year is longer than any silence that is worth remembering, and keeps
-# nonsense (infinity, microseconds taken for milliseconds) out of the timers.
-MIN_GC: Final = 0.0
-MAX_GC: Final = 366 * 86400.0
-
-# Linux lets no receive buffer be smaller than about 2 KiB, doubles what is asked for its bookkeeping and cuts it at
-# half of a C int (net/core/sock.c). Below a page not even one full datagram of netconsole would fit reliably.
-MIN_RCVBUF: Final = 4096
-MAX_RCVBUF: Final = (2**31 - 1) // 2
-
-# A queued datagram costs about a kilobyte: 16 Mi of them are 16 GiB in each worker, more than waiting can be good for.
-MIN_QUEUE: Final = 1
-MAX_QUEUE: Final = 2**24
-
-# As many as there are addresses in 10.0.0.0/8.
-MIN_MAX_SOURCES: Final = 1
-MAX_MAX_SOURCES: Final = 2**24
-
-# 0 waits for nothing. Reordering in a network takes milliseconds; what is still missing after a minute is lost, and
-# waiting longer only holds back the last words of a machine that died.
-MIN_REORDER: Final = 0.0
-MAX_REORDER: Final = 60.0
-
-
-# 0 is no limit. A worker takes some hundred thousand per second, so a higher rate would limit nobody.
-MIN_RATE: Final = 0
-MAX_RATE: Final = 1_000_000
-
-# A module that hangs, in a write to a terminal that nobody reads, say, must not make the daemon unstoppable; one that
-# is only slow should get its messages out. Who has waited for an hour has forgotten it.
-MIN_STOP_TIMEOUT: Final = 0.0
-MAX_STOP_TIMEOUT: Final = 3600.0
-
-# 0 reads whenever something comes. A tenth of a second at full rate fills every receive buffer.
-MIN_PAUSE: Final = 0.0
-MAX_PAUSE: Final = 0.1
-
-
-class Bounds(NamedTuple):
-    """The smallest and the largest value of a setting, both allowed. Floats mean seconds, ints are counted."""
-
-    low: float
-    high: float
-
-
-BOUNDS: Final[dict[str, Bounds]] = {
-    "port": Bounds(MIN_PORT, MAX_PORT),
-    "listeners": Bounds(MIN_LISTENERS, MAX_LISTENERS),
-    "workers": Bounds(MIN_WORKERS, MAX_WORKERS),
-    "batch": Bounds(MIN_BATCH, MAX_BATCH),
-    "gc_interval": Bounds(MIN_GC, MAX_GC),
-    "gc_age": Bounds(MIN_GC, MAX_GC),
-    "rcvbuf": Bounds(MIN_RCVBUF, MAX_RCVBUF),
-    "queue": Bounds(MIN_QUEUE, MAX_QUEUE),
-    "max_sources": Bounds(MIN_MAX_SOURCES, MAX_MAX_SOURCES),
-    "reorder": Bounds(MIN_REORDER, MAX_REORDER),
-    "pause": Bounds(MIN_PAUSE, MAX_PAUSE),
-    "rate": Bounds(MIN_RATE, MAX_RATE),
-    "stop_timeout": Bounds(MIN_STOP_TIMEOUT, MAX_STOP_TIMEOUT),
-}
+_YEAR: Final = 366 * 86400.0
 
 
 class ConfigError(Exception):
-    """Something in the configuration cannot be: ``str()`` is the whole text for the user, naming what to mend."""
+    """An error in the configuration: ``str()`` is the whole text for the user, which names the setting to change."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The settings of one :class:`netconsd.service.NetconsdService`; every value in them is within its bounds.
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line and of the configuration file."""
 
-    :raises ConfigError: for a value that is not, naming the field.
-    """
-
-    port: int = 1514
-    """UDP port; 0 lets the kernel choose."""
-    address: str | None = None
-    """An IPv4 or IPv6 address of this machine to listen on; None: all of both families."""
-    listeners: int = 1
-    """Sockets that share the port (SO_REUSEPORT)."""
-    workers: int = 2
-    """Threads that decode messages and call the outputs."""
-    batch: int = 512
-    """Datagrams per system call."""
-    gc_interval: float = 60.0
-    """Seconds between two searches for silent senders; 0: none is ever forgotten for being silent."""
-    gc_age: float = 3600.0
-    """Seconds of silence after which a sender is forgotten."""
-    rcvbuf: int = 32 * 1024 * 1024
-    """Bytes of receive buffer per listener that the kernel is asked for."""
-    queue: int = 262144
-    """Datagrams that may wait for each worker; more are shed, and counted."""
-    max_sources: int = 200_000
-    """Senders that are remembered in all; beyond, the one that was silent for longest is forgotten."""
-    reorder: float = 0.2
-    """Seconds that a message waits for the ones missing before it."""
-    pause: float = 0.002
-    """Seconds that the reader waits under load, so that the next read finds more; 0: it never waits."""
-    allow: tuple[str, ...] = ()
-    """Networks whose datagrams are taken (:class:`netconsd.protocol.allowlist.AllowList`); empty: everybody's."""
-    rate: int = 0
-    """Datagrams per second that a sender may send in the long run; 0: as many as it likes."""
-    stop_timeout: float = 30.0
-    """Seconds that the stop waits for the workers, and for each module that stops."""
-    metrics: str | None = None
-    """``[ADDRESS:]PORT`` of the HTTP port for monitoring (:func:`metrics_address`); None: there is none."""
-    acks: bool = False
-    """Whether senders are told what arrived (docs/wire section 7)."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            reason = problem(field.name, getattr(self, field.name))
-            if reason:
-                raise ConfigError(f"{field.name}: {reason}")
-        if self.gc_age < self.gc_interval:
-            raise ConfigError(
-                f"gc_age: {self.gc_age:g} seconds are less than gc_interval, {self.gc_interval:g}; "
-                "a sender would be forgotten later than it says"
-            )
+    help: str
+    """Its meaning, in a few words."""
+    value: str = ""
+    """Its value in a synopsis, such as ``PORT``; empty for a flag."""
+    bounds: tuple[float, float] | None = None
+    """The smallest and the largest number, both allowed; floats are seconds, which the option takes in milliseconds."""
+    check: Callable[[object], str | None] | None = None
+    """Returns the reason why a value that is not a number is wrong, or None."""
+    short: str | None = None
+    """The letter."""
+    name: str = ""
+    """The long name, which is also the key in the file."""
+    default: str = ""
+    fields: tuple[str, ...] = ()
+    """The fields of :class:`Settings` that it sets: one, or the parts of ``A/B``."""
 
     @property
-    def sources_share(self) -> int:
-        """How many senders each worker remembers: ``max_sources`` are shared out, for addresses spread evenly."""
-        return -(-self.max_sources // self.workers)
+    def unit(self) -> str:
+        """``ms`` for a time, otherwise empty."""
+        return "ms" if self.bounds and isinstance(self.bounds[0], float) else ""
+
+    @property
+    def values(self) -> str:
+        """The allowed numbers, such as ``0 to 100 ms``; only the unit of ``A/B``; otherwise empty."""
+        if self.bounds is None or len(self.fields) > 1:
+            return self.unit
+        low, high = (bound * 1000 if self.unit else bound for bound in self.bounds)
+        return f"{low:.0f} to {high:.0f} {self.unit}".rstrip()
 
 
-def problem(field: str, value: object, *, milliseconds: bool = False) -> str | None:
-    """Say what is wrong with a value for a field of :class:`Settings`, or None if nothing is.
+def _option(default: Any, help: str, value: str = "", /, **declared: Any) -> Any:  # noqa: A002 - as in argparse
+    """Declare a field of :class:`Settings` and its option.
 
-    :param field: the name of a field of :class:`Settings`.
-    :param milliseconds: the value of a time is given in milliseconds and the text shall be, too.
+    The name of the option is that of the field by default. Fields with the same ``name`` share an option, as ``A/B``.
     """
-    if field == "address":
-        return _address_problem(value)
-    if field == "acks":
-        return None if isinstance(value, bool) else f"{value!r} is neither true nor false"
-    if field == "allow":
-        return _allow_problem(value)
-    if field == "metrics":
-        return _metrics_problem(value)
-    low, high = BOUNDS[field]
-    if isinstance(low, int):
-        if isinstance(value, bool) or not isinstance(value, int):
-            return f"{value!r} is not a whole number"
-        unit = ""
-    else:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            return f"{value!r} is not a number"
-        unit = " milliseconds" if milliseconds else " seconds"
-        if milliseconds:
-            low, high = low * 1000, high * 1000
-    if not low <= value <= high:
-        return f"{value} is not between {low:.0f} and {high:.0f}{unit}"
-    return None
+    return field(default=default, metadata={"option": Option(help, value, **declared)})
 
 
-def metrics_address(text: str) -> tuple[str, int]:
-    """Read ``[ADDRESS:]PORT``, where an IPv6 address stands in brackets; without an address it is 127.0.0.1.
-
-    :raises ValueError: if it is something else.
-    """
-    address, colon, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT):
-        raise ValueError
-    if not colon:
-        return "127.0.0.1", int(port)
-    if address[:1] == "[" and address[-1:] == "]":
-        return str(ipaddress.IPv6Address(address[1:-1])), int(port)
-    return str(ipaddress.IPv4Address(address)), int(port)
+def _flag_problem(value: object) -> str | None:
+    return None if isinstance(value, bool) else f"{value!r} is neither true nor false"
 
 
 def _metrics_problem(value: object) -> str | None:
@@ -226,7 +96,7 @@ def _allow_problem(value: object) -> str | None:
 
 
 def _address_problem(value: object) -> str | None:
-    """As :func:`problem`; a link-local address may carry the interface as in ``fe80::1%eth0`` (RFC 4007)."""
+    """Accept addresses of both families; a link-local one may name the interface: ``fe80::1%eth0`` (RFC 4007)."""
     if value is None:
         return None
     try:
@@ -236,3 +106,158 @@ def _address_problem(value: object) -> str | None:
     except ValueError:
         pass
     return f"{value!r} is not an IPv4 or IPv6 address"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one :class:`netconsd.service.NetconsdService`; every value is within its bounds.
+
+    Each field is the option of the same name in docs/options, with times in seconds (``gc_interval`` and ``gc_age`` are
+    the two parts of ``gc``). An ``address`` or ``metrics`` of None is the option's default.
+
+    :raises ConfigError: for a value out of its bounds or of a wrong type, naming the field.
+    """
+
+    # 0 asks the kernel for a free port (`NetconsdService.port` returns it); 65535 is the largest of UDP's 16 bits.
+    port: int = _option(1514, "UDP port; 0: any free one", "PORT", bounds=(0, MAX_PORT), short="u")
+
+    address: str | None = _option(
+        None, "address of this machine to listen on", "ADDRESS", check=_address_problem, short="a",
+        default="all, IPv4 and IPv6",
+    )  # fmt: skip
+
+    # Every listener has its own receive buffer: 64 with the default of 32 MiB can pin 2 GiB of the kernel's memory.
+    listeners: int = _option(1, "sockets that share the port (SO_REUSEPORT)", "N", bounds=(1, 64), short="l")
+
+    # A worker is a thread. Threads of one interpreter take turns, so more of them only help outputs that wait for a
+    # disk or a network; beyond some dozens, switching between them costs more than it saves.
+    workers: int = _option(2, "threads that decode messages and call the modules", "N", bounds=(1, 64), short="w")
+
+    # 1024 is the kernel's limit for messages per call (UIO_MAXIOV). The reader has eight times as many slots of 64 KiB,
+    # since a UDP datagram may be as large; memory is used only for the bytes received.
+    batch: int = _option(512, "datagrams per system call", "N", bounds=(1, 1024), short="b")
+
+    # A year is longer than any silence worth remembering, and keeps wrong values (infinity, microseconds taken for
+    # milliseconds) out of the timers.
+    gc_interval: float = _option(
+        60.0, "every INTERVAL, forget the senders that were silent for AGE; an INTERVAL of 0: never", "INTERVAL/AGE",
+        bounds=(0.0, _YEAR), name="gc", short="g",
+    )  # fmt: skip
+    gc_age: float = _option(3600.0, "", bounds=(0.0, _YEAR), name="gc")
+
+    # Linux allows no receive buffer below about 2 KiB, doubles the requested size for its bookkeeping, and limits it to
+    # half of a C int (net/core/sock.c). Below a page not even one full netconsole datagram would fit reliably.
+    rcvbuf: int = _option(
+        32 * 1024 * 1024, "bytes of receive buffer for each socket", "BYTES", bounds=(4096, (2**31 - 1) // 2)
+    )
+
+    # A queued datagram costs about a kilobyte: 16 Mi of them are 16 GiB in each worker.
+    queue: int = _option(262144, "datagrams that may wait for each worker", "N", bounds=(1, 2**24))
+
+    # As many as there are addresses in 10.0.0.0/8.
+    max_sources: int = _option(200_000, "senders to remember", "N", bounds=(1, 2**24))
+
+    # Reordering in a network takes milliseconds. A record that is still missing after a minute is lost, and a longer
+    # wait only delays the last messages of a machine that crashed.
+    reorder: float = _option(0.2, "time to wait for records missing before a message", "MS", bounds=(0.0, 60.0))
+
+    # At full rate, a tenth of a second fills every receive buffer.
+    pause: float = _option(0.002, "time between two reads under load", "MS", bounds=(0.0, 0.1))
+
+    allow: tuple[str, ...] = _option(
+        (), "accept datagrams from this network only, such as 192.0.2.0/24; may be given 256 times", "NETWORK",
+        check=_allow_problem, default="all senders",
+    )  # fmt: skip
+
+    # A worker takes some hundred thousand datagrams a second, so a higher rate would limit nobody.
+    rate: int = _option(0, "datagrams a second from a sender, in the long run; 0: no limit", "N", bounds=(0, 1_000_000))
+
+    # A module that hangs, for example in a write to a terminal that nobody reads, must not make the daemon unstoppable;
+    # a slow module should be able to deliver its messages. An hour is longer than any service manager waits.
+    stop_timeout: float = _option(
+        30.0, "time that a stop waits for the workers, and for each module", "MS", bounds=(0.0, 3600.0)
+    )
+
+    metrics: str | None = _option(
+        None, "serve metrics for Prometheus, and health, by HTTP; without ADDRESS on 127.0.0.1", "[ADDRESS:]PORT",
+        check=_metrics_problem, default="off",
+    )  # fmt: skip
+
+    acks: bool = _option(
+        False, "acknowledge records to senders in user space (nctx), which then repeat the lost ones",
+        check=_flag_problem, default="off",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            reason = problem(setting.name, getattr(self, setting.name))
+            if reason:
+                raise ConfigError(f"{setting.name}: {reason}")
+        if self.gc_age < self.gc_interval:
+            raise ConfigError(
+                f"gc_age: {self.gc_age:g} seconds are less than gc_interval, {self.gc_interval:g} seconds; "
+                "senders would be forgotten later than gc_age says"
+            )
+
+    @property
+    def sources_share(self) -> int:
+        """Senders that each worker remembers: ``max_sources`` divided evenly, rounded up."""
+        return -(-self.max_sources // self.workers)
+
+
+_BY_FIELD: Final[dict[str, Option]] = {setting.name: setting.metadata["option"] for setting in fields(Settings)}
+
+
+def _options() -> Iterator[Option]:
+    names = {setting: option.name or setting.replace("_", "-") for setting, option in _BY_FIELD.items()}
+    for name in dict.fromkeys(names.values()):
+        settings = tuple(setting for setting in names if names[setting] == name)
+        first = _BY_FIELD[settings[0]]
+        factor = 1000 if first.unit else 1
+        default = first.default or "/".join(f"{getattr(Settings, setting) * factor:.0f}" for setting in settings)
+        yield replace(first, name=name, default=default, fields=settings)
+
+
+OPTIONS: Final[dict[str, Option]] = {option.name: option for option in _options()}
+"""The options that are settings of the service, by their long names."""
+
+
+def problem(field: str, value: object, *, milliseconds: bool = False) -> str | None:
+    """Return the reason why a value for a field of :class:`Settings` is wrong, or None if it is allowed.
+
+    :param field: the name of a field of :class:`Settings`.
+    :param milliseconds: a time is given in milliseconds, and the reason is worded in them.
+    """
+    option = _BY_FIELD[field]
+    if option.bounds is None:
+        return option.check(value) if option.check else None
+    low, high = option.bounds
+    if isinstance(low, int):
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"{value!r} is not a whole number"
+        unit = ""
+    else:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return f"{value!r} is not a number"
+        unit = " milliseconds" if milliseconds else " seconds"
+        if milliseconds:
+            low, high = low * 1000, high * 1000
+    if not low <= value <= high:
+        return f"{value} is not between {low:.0f} and {high:.0f}{unit}"
+    return None
+
+
+def metrics_address(text: str) -> tuple[str, int]:
+    """Return the address and the port of ``[ADDRESS:]PORT``; the address is 127.0.0.1 if there is none.
+
+    :param text: an IPv6 address in it stands in brackets.
+    :raises ValueError: if the text has another form.
+    """
+    address, colon, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT):
+        raise ValueError
+    if not colon:
+        return "127.0.0.1", int(port)
+    if address[:1] == "[" and address[-1:] == "]":
+        return str(ipaddress.IPv6Address(address[1:-1])), int(port)
+    return str(ipaddress.IPv4Address(address)), int(port)

@@ -1,13 +1,12 @@
-"""``twistd netconsd``: its options, and the service that they make.
+"""``twistd netconsd``: its options, and the service made from them.
 
-twistd asks for both before it changes its directory and becomes a daemon. So relative paths mean what the user's shell
-means, and what is wrong is said on the terminal: as ``SystemExit`` with one message.
+twistd calls both before it changes its directory and becomes a daemon. So relative paths are those of the user's shell,
+and errors are on the terminal: ``SystemExit`` with one message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from getopt import GetoptError, gnu_getopt
 from typing import Any
 
@@ -17,70 +16,59 @@ from twisted.python import usage
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.daemon.config import OPTIONS, Configuration, configure
-from netconsd.daemon.process import Daemon, Receiver, timelimit_of_modules
+from netconsd.daemon.config import Configuration, configure
+from netconsd.daemon.process import Daemon
 from netconsd.daemon.stdout import put
 from netconsd.daemon.systemd import Notifier, listening_sockets
 from netconsd.outputs.loader import ModuleError, load
-from netconsd.settings import ConfigError, Settings
+from netconsd.service import NetconsdService
+from netconsd.settings import OPTIONS, ConfigError, Option
 
-__all__ = ["DEFAULTS", "Options", "makeService"]
-
-_DEFAULT = Settings()
-#: The defaults of the options, by their long names, in the words of ``--help``.
-DEFAULTS: dict[str, str] = {"allow": "all"}
+__all__ = ["Options", "makeService"]
 
 
-def _parameter(long: str, short: str | None, text: str, default: object) -> list[str | None]:
-    DEFAULTS[long] = str(default)
-    # No default for usage.Options: what the user did not say may be in the file.
-    return [long, short, None, f"{text} [default: {default}]"]
+def _help(option: Option) -> str:
+    # twistd's help has no place for it. A word such as PORT says nothing new.
+    form = "" if option.value.isalpha() else f"{option.value}: "
+    values = f"{option.values}; " if option.values else ""
+    return f"{form}{option.help} [{values}default: {option.default}]"
 
 
 class Options(usage.Options):
-    """The options of the daemon; after parsing, :attr:`configuration` is what they and the file say."""
+    """The options of the daemon; after parsing, :attr:`configuration` is the result of options, file and defaults."""
 
     synopsis = "[options] [MODULE ...]"
     longdesc = (
         "Receives the kernel logs that Linux machines send with netconsole and hands them to output modules. "
         "A MODULE is a .py file, a .so file as for the C daemon, a directory of such files, or the name of one that "
-        "comes with netconsd: printer, logger, selftest. The command line wins over the file of --config, whose keys "
-        "are the long options."
+        "comes with netconsd: printer, logger, selftest. The command line takes precedence over the file of --config, "
+        "whose keys are the long options."
     )
+    # No default for usage.Options: an option that is not given may be in the file.
     optParameters = [
-        _parameter("port", "u", "UDP port; 0 takes any free one", _DEFAULT.port),
-        _parameter("address", "a", "IPv4 or IPv6 address to listen on", "all of both"),
-        _parameter("listeners", "l", "sockets that share the port", _DEFAULT.listeners),
-        _parameter("workers", "w", "threads that call the modules", _DEFAULT.workers),
-        _parameter("batch", "b", "datagrams to read in one go", _DEFAULT.batch),
-        _parameter(
-            "gc",
-            "g",
-            "INTERVAL/AGE in ms: every INTERVAL, forget the senders that were silent for AGE; an INTERVAL of 0: never",
-            f"{_DEFAULT.gc_interval * 1000:.0f}/{_DEFAULT.gc_age * 1000:.0f}",
-        ),
-        _parameter("rcvbuf", None, "bytes of receive buffer per listener", _DEFAULT.rcvbuf),
-        _parameter("queue", None, "datagrams that may wait for each worker", _DEFAULT.queue),
-        _parameter("max-sources", None, "senders to remember", _DEFAULT.max_sources),
-        _parameter("reorder", None, "ms to wait for messages that are late", f"{_DEFAULT.reorder * 1000:.0f}"),
-        _parameter("pause", None, "ms to wait between reads under load", f"{_DEFAULT.pause * 1000:.0f}"),
-        _parameter("rate", None, "datagrams per second that a sender may send; 0: any number", _DEFAULT.rate),
-        _parameter("stop-timeout", None, "ms that a stop waits for modules", f"{_DEFAULT.stop_timeout * 1000:.0f}"),
-        _parameter("metrics", None, "[ADDRESS:]PORT for Prometheus, by HTTP; on localhost if without ADDRESS", "none"),
+        *([each.name, each.short, None, _help(each)] for each in OPTIONS.values() if each.value),
         ["config", None, None, "configuration file (TOML)"],
+    ]
+    optFlags = [
+        *([each.name, each.short, each.help] for each in OPTIONS.values() if not each.value),
+        ["selftest", None, "send test messages to the own port first; exit with status 1 unless they arrive intact"],
     ]
 
     configuration: Configuration
-    """All that was asked for; there only if it can be."""
+    """Set by parsing, if there is no error."""
     hint = "--help lists the options; those of twistd itself, such as -n, stand before netconsd"
-    """Goes with an option that cannot be."""
+    """Added to the text about an unknown option."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._modules: list[str] = []
         self._sets: list[str] = []
-        self._selftest = False
-        self["acks"] = self["allow"] = None
+        self._networks: list[str] = []
+
+    def opt_allow(self, network: str) -> None:
+        self._networks.append(network)
+
+    opt_allow.__doc__ = _help(OPTIONS["allow"])
 
     def opt_modules(self, module: str) -> None:
         """output module, as MODULE; may be given several times"""  # noqa: D403 - printed by --help
@@ -89,18 +77,6 @@ class Options(usage.Options):
     def opt_set(self, setting: str) -> None:
         """NAME.KEY=VALUE: a setting of the module NAME; may be given several times"""
         self._sets.append(setting)
-
-    def opt_allow(self, network: str) -> None:
-        """take datagrams from this network only; may be given several times"""  # noqa: D403 - printed by --help
-        self["allow"] = f"{self['allow']},{network}" if self["allow"] else network
-
-    def opt_acks(self) -> None:
-        """tell senders in user space what arrived, so that they repeat what did not"""  # noqa: D403
-        self["acks"] = "yes"
-
-    def opt_selftest(self) -> None:
-        """send known messages to ourselves first, and end with status 1 unless they come through"""  # noqa: D403
-        self._selftest = True
 
     def opt_version(self) -> None:
         """print the version and exit"""  # noqa: D403
@@ -119,9 +95,9 @@ class Options(usage.Options):
         self._modules += modules
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:  # noqa: N802 - Twisted's name
-        """Parse the command line, and read the file. Options may stand behind the modules, as with the C daemon.
+        """Parse the command line, and read the file. Options may follow the modules, as with the C daemon.
 
-        :raises SystemExit: with the text for the user, if either cannot be.
+        :raises SystemExit: with the text for the user, if either has an error.
         """
         try:
             super().parseOptions(self._options_first(options))  # type: ignore[no-untyped-call]
@@ -134,50 +110,47 @@ class Options(usage.Options):
         if options is None:
             return None
         try:
-            found, modules = gnu_getopt(list(options), self.shortOpt, self.longOpt)
+            pairs, modules = gnu_getopt(list(options), self.shortOpt, self.longOpt)
         except GetoptError:
-            return options  # for Twisted to say what is wrong with them
-        first = [part for name, value in found for part in ([name, value] if self._takes_value(name) else [name])]
+            return options  # usage.Options raises the error
+        first = [part for name, value in pairs for part in ([name, value] if self._takes_value(name) else [name])]
         return [*first, "--", *modules]
 
     def _takes_value(self, name: str) -> bool:
         return f"{name[2:]}=" in self.longOpt if name.startswith("--") else f"{name[1:]}:" in self.shortOpt
 
-    def asked_for(self) -> dict[str, Any]:
-        """What was on the command line, as the arguments of :func:`netconsd.daemon.config.configure`."""
-        given = {name: self[name] for name in OPTIONS if self[name] is not None}
+    def command_line(self) -> dict[str, Any]:
+        """Return the command line as the arguments of :func:`netconsd.daemon.config.configure`."""
+        given = {
+            option.name: self[option.name] if option.value else "on"
+            for option in OPTIONS.values()
+            if self.get(option.name) not in (None, 0)
+        }
+        if self._networks:
+            given["allow"] = ",".join(self._networks)
         return {
             "given": given,
             "modules": self._modules,
             "sets": self._sets,
             "config": self["config"],
-            "selftest": self._selftest,
+            "selftest": self["selftest"],
         }
 
     def postOptions(self) -> None:
-        """Check it all.
+        """Set :attr:`configuration`.
 
         :raises ConfigError: see :func:`netconsd.daemon.config.configure`.
         """
-        self.configuration = configure(**self.asked_for())
+        self.configuration = configure(**self.command_line())
 
 
-def makeService(
-    options: Options, *, receiver: Callable[[dict[str, Any], Settings], Receiver] | None = None
-) -> IService:
-    """Load the modules and make the daemon's service.
+def makeService(options: Options) -> IService:
+    """Load the modules and return the daemon's service.
 
     :param options: parsed ones.
-    :param receiver: makes what receives, from modules by name and settings; by default a
-        :class:`~netconsd.service.NetconsdService`.
     :raises SystemExit: with the text for the user, if a module cannot be loaded.
     """
     configuration = options.configuration
-    timelimit = timelimit_of_modules(configuration.settings.stop_timeout)
-    if receiver is None:
-        from netconsd.service import NetconsdService
-
-        receiver = partial(NetconsdService, sockets=listening_sockets, timelimit=timelimit)
     log = Logger("netconsd")
     try:
         selection = load(configuration.modules, configuration.module_settings, configuration.spare)
@@ -191,7 +164,7 @@ def makeService(
             reason=skipped.reason,
         )
     if not selection.loaded:
-        log.warn("There is no output module, so messages go nowhere; try --modules printer")
+        log.warn("There is no output module, so messages are dropped; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
-    made = receiver(modules, configuration.settings)
-    return Daemon(made, options.parent or {}, notifier=Notifier(), timelimit=timelimit)
+    service = NetconsdService(modules, configuration.settings, sockets=listening_sockets)
+    return Daemon(service, options.parent or {}, notifier=Notifier())

@@ -1,4 +1,4 @@
-"""``netconsd modules``: which output modules there are, their settings, and what each lacks. Nothing is started."""
+"""``netconsd modules``: lists output modules, their settings, and the settings that they lack; starts nothing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _Settings = Mapping[str, Mapping[str, ModuleSetting]]
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules") -> int:
-    """Print the modules that come with netconsd, and those of the paths and of the file.
+    """Print the named modules and those of the file; without any, the shipped ones.
 
-    :returns: the exit status: 1 if one of them cannot be loaded (lacking a setting is no fault), else 0.
+    :returns: the exit status: 1 if a module cannot be loaded or has a wrong setting, otherwise 0. A missing setting is
+        no error.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="List output modules with their settings, and what each of them lacks. Files are imported, but no "
-        "module is started. Without a MODULE, those that come with netconsd are listed.",
+        description="List output modules with their settings, and the settings that they lack. Files are imported, but "
+        "no module is started. Without a MODULE, the shipped modules are listed.",
     )
     parser.add_argument("modules", metavar="MODULE", nargs="*", help="a file, a directory, or a bare name")
     parser.add_argument(
@@ -43,35 +44,35 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules")
         default=[],
         help="a setting, as for the daemon; may be given several times",
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        configuration = configure({}, modules=given.modules, sets=given.set, config=given.config)
+        configuration = configure({}, modules=options.modules, sets=options.set, config=options.config)
     except ConfigError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     entries = []
     for spec in configuration.modules or (str(SHIPPED),):
         try:
-            for path, asked_for in files_of(spec):
-                entries += _in_file(path, asked_for, configuration.module_settings)
+            for path, named in files_of(spec):
+                entries += _in_file(path, named, configuration.module_settings)
         except FileError as error:
             entries.append(_Entry(False, [str(error)]))
     put("\n\n".join("\n".join(entry.lines) for entry in entries), prog)
-    return 0 if all(entry.good for entry in entries) else 1
+    return 0 if all(entry.valid for entry in entries) else 1
 
 
 class _Entry:
-    """What is said of one module."""
+    """The lines about one module."""
 
-    def __init__(self, good: bool, lines: list[str]) -> None:
-        self.good = good
+    def __init__(self, valid: bool, lines: list[str]) -> None:
+        self.valid = valid
         self.lines = lines
 
 
-def _in_file(path: Path, asked_for: bool, settings: _Settings) -> list[_Entry]:
+def _in_file(path: Path, named: bool, settings: _Settings) -> list[_Entry]:
     title = f"{path.stem}  {path}"
     if path.suffix == ".so":
-        return [_of_library(title, path, asked_for)]
+        return [_of_library(title, path, named)]
     try:
         imported = import_file(path)
     except FileError as error:
@@ -79,8 +80,8 @@ def _in_file(path: Path, asked_for: bool, settings: _Settings) -> list[_Entry]:
     try:
         outputs = outputs_in(imported, path)
         if not outputs:
-            return [_Entry(not asked_for, [title, "    no output module in it"])]
-        # What a file with one module is about stands at its top; the class below it may go into details.
+            return [_Entry(not named, [title, "    no output module in it"])]
+        # The docstring of a file with one module describes the module; that of the class may be about details.
         summary = _summary(imported) if len(outputs) == 1 else ""
         return [_of_output(output, summary, settings.get(output.name, {})) for output in outputs]
     except FileError as error:
@@ -89,11 +90,11 @@ def _in_file(path: Path, asked_for: bool, settings: _Settings) -> list[_Entry]:
         forget(imported)
 
 
-def _of_library(title: str, path: Path, asked_for: bool) -> _Entry:
+def _of_library(title: str, path: Path, named: bool) -> _Entry:
     try:
         NativeModule(path)
     except NoHandler:
-        return _Entry(not asked_for, [title, "    no output module in it"])
+        return _Entry(not named, [title, "    no output module in it"])
     except FileError as error:
         return _Entry(False, [title, f"    {str(error).removeprefix(f'{path}: ')}"])
     return _Entry(True, [title, "    A compiled module; it has no settings."])
@@ -108,23 +109,23 @@ def _of_output(output: FoundModule, summary: str, given: Mapping[str, ModuleSett
     if summary := summary or _summary(output.source):
         lines.append(f"    {summary}")
     try:
-        having = parameters(output.source) if isinstance(output.source, type) else []
-        lines += _settings(having, given)
-        lacking = [parameter.name for parameter in having if parameter.required and parameter.name not in given]
-        arguments, wrong = bind(having, given, output.name)
-        if not wrong:
+        declared = parameters(output.source) if isinstance(output.source, type) else []
+        lines += _settings(declared, given)
+        lacking = [parameter.name for parameter in declared if parameter.required and parameter.name not in given]
+        arguments, errors = bind(declared, given, output.name)
+        if not errors:
             make(output, arguments)
     except (AuthorError, FileError) as error:
         return _Entry(False, [*lines, f"    cannot be loaded: {error}"])
     if lacking:
         lines.append(f"    lacks: {', '.join(lacking)}")
-        wrong = wrong[: -len(lacking)]  # which says the same, at length
-    return _Entry(not wrong, lines + [f"    wrong: {text}" for text in wrong])
+        errors = errors[: -len(lacking)]  # the last ones are the lacking settings
+    return _Entry(not errors, lines + [f"    error: {text}" for text in errors])
 
 
-def _settings(having: Sequence[Parameter], given: Mapping[str, ModuleSetting]) -> list[str]:
+def _settings(declared: Sequence[Parameter], given: Mapping[str, ModuleSetting]) -> list[str]:
     rows = []
-    for parameter in having:
+    for parameter in declared:
         if parameter.name in given:
             left = f"{parameter.name} = {show(given[parameter.name].value)}"
             right = f"{parameter.kind}; given by {given[parameter.name].origin}"

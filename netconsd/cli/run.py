@@ -5,46 +5,40 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger
-
-from netconsd.daemon.signals import StopSignals
 from netconsd.tap import Options, makeService
 
 __all__ = ["main"]
 
 
 class _Options(Options):
-    """The daemon's, said as this command needs it."""
+    """The daemon's options, with the texts of this command."""
 
     synopsis = "Usage: netconsd [run] [options] [MODULE ...]"
     hint = "netconsd run --help lists the options"
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd run") -> int:
-    """Run the daemon until it is told to stop.
+    """Run the daemon until a signal stops it.
 
-    :returns: 0 after SIGTERM, which is how a daemon is meant to end. After SIGINT the process ends by that signal, so
-        that a shell's loop around it ends as well.
-    :raises SystemExit: with the text for the user, if something is wrong with the options or modules; status 1.
+    :returns: 0 after SIGTERM. After SIGINT the process ends by that signal, so that a shell's loop around it ends as
+        well.
+    :raises SystemExit: with the text for the user, for errors in the options or modules; status 1.
     """
     options = _Options()
     options.parseOptions(list(sys.argv[1:] if arguments is None else arguments))
-    ended_by = _run(options, prog)
-    if ended_by == signal.SIGINT:
+    if _run(options, prog) == signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
     return 0
 
 
-def _run(options: Options, prog: str) -> signal.Signals | None:
-    """Run it as twistd does in the foreground; the signal that ended it."""
+def _run(options: Options, prog: str) -> int | None:
+    """Run the daemon as twistd does in the foreground, and return the signal that stopped it."""
     from twisted.application.service import Application
 
-    # twistd's own run() would look for plugins in everything that is installed, speak of its own options, and end the
+    # twistd's own run() would search everything installed for plugins, name its own options in texts, and end the
     # process by SIGTERM, so that we could not return a status.
     from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
 
@@ -54,30 +48,11 @@ def _run(options: Options, prog: str) -> signal.Signals | None:
             makeService(options).setServiceParent(application)
             return application
 
-        def startReactor(self, reactor: Any, oldstdout: Any, oldstderr: Any) -> None:  # noqa: N802
-            from twisted.internet import reactor as installed
-
-            installed.callWhenRunning(signals.reactor_runs)
-            super().startReactor(reactor, oldstdout, oldstderr)  # type: ignore[no-untyped-call]
-
     process = ServerOptions()
-    # --originalname: else Twisted looks for a way to rename the process.
+    # --originalname: otherwise Twisted looks for a way to rename the process.
     process.parseOptions(["--nodaemon", "--pidfile=", "--originalname", "--no_save"])
     sys.argv[0] = prog
-    signals = StopSignals(_stop)
     runner: Any = Runner(process)  # type: ignore[no-untyped-call]
     runner.run()
-    return signals.came
-
-
-def _stop(number: signal.Signals) -> None:
-    from twisted.internet import reactor
-
-    running: Any = reactor
-    running.callFromThread(_stop_reactor, running, number)
-
-
-def _stop_reactor(reactor: Any, number: signal.Signals) -> None:
-    with suppress(ReactorNotRunning):
-        reactor.stop()
-        Logger("netconsd").info("{name}: netconsd stops", name=number.name)
+    number: int | None = runner._exitSignal
+    return number

@@ -1,4 +1,4 @@
-"""A reactor's time that does not jump when the system's clock is set."""
+"""A reactor clock that does not jump when the system's clock is set."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ __all__ = ["use_monotonic_clock"]
 
 
 def use_monotonic_clock(reactor: Any) -> None:
-    """Let a reactor keep time by the monotonic clock, from now on.
+    """Make a reactor use the monotonic clock for its timers; call it before any timer is set.
 
-    Twisted's reactors take ``time.time`` for it. When that is set back by an hour, as on a machine whose clock was
-    wrong when it started, whatever is to be called later is called an hour late: to read on after a pause, to answer a
-    watchdog. To be called before anything is scheduled, for such a call would be out of time.
+    Twisted's reactors use ``time.time``. When that is set back by an hour, as on a machine that booted with a wrong
+    clock, every timer fires an hour late: the end of a reader's pause, the answer to a watchdog.
 
-    :raises RuntimeError: if something is scheduled already.
+    :raises RuntimeError: if a timer is set already, which would fire at a wrong time.
     """
     if reactor.seconds is time.monotonic:
         return
     if reactor.getDelayedCalls():
-        raise RuntimeError(
-            "calls are scheduled already by the clock that can be set: use_monotonic_clock comes before them"
-        )
+        raise RuntimeError("calls are scheduled already by the system's clock: call use_monotonic_clock before them")
     reactor.seconds = time.monotonic

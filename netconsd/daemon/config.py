@@ -1,57 +1,48 @@
-"""Put together what the command line, the configuration file and the defaults say, in this order of precedence.
+"""The configuration: the command line, the configuration file and the defaults, in this order of precedence.
 
-Every text of an error begins with the place to mend: ``--port: ...`` or ``netconsd.toml:3: port: ...``.
+Each error text begins with the place to change: ``--port: ...`` or ``netconsd.toml:3: port: ...``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from netconsd.daemon.tomlfile import TomlFile
 from netconsd.outputs.loader import SHIPPED, is_bare_name
 from netconsd.outputs.parameters import suggestion
 from netconsd.outputs.setting_types import ModuleSetting
-from netconsd.settings import ConfigError, Settings, problem
+from netconsd.settings import OPTIONS, ConfigError, Option, Settings, problem
 
-__all__ = ["OPTIONS", "Configuration", "Given", "configure"]
+__all__ = ["Configuration", "Given", "configure"]
 
 
 class Given(NamedTuple):
-    """A value of an option that somebody gave."""
+    """The value of an option that does not have its default."""
 
     value: object
-    """As it was given: text, or what TOML made of it."""
+    """Text from the command line, or a value of TOML."""
     origin: str
-    """Where: ``--port`` or ``netconsd.toml:3``."""
+    """``--port`` or ``netconsd.toml:3``."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that a daemon is started with; paths are absolute, so that the working directory may change."""
+    """Everything that a daemon is started with; paths are absolute, so that the working directory may change."""
 
     settings: Settings
     modules: tuple[str, ...] = ()
-    """What to load: absolute paths, and bare names of shipped modules."""
+    """The modules to load: absolute paths, and bare names of shipped modules."""
     module_settings: dict[str, dict[str, ModuleSetting]] = field(default_factory=dict)
     spare: frozenset[str] = frozenset()
-    """Names in ``module_settings`` that need not be found: the file has settings for them, but the modules to load
-    are those of the command line."""
+    """Names in ``module_settings`` that need no module: the file has settings for them, but the command line names
+    other modules to load."""
     given: dict[str, Given] = field(default_factory=dict, compare=False)
     """The options that do not have their defaults, by their long names."""
-
-
-class _Option(NamedTuple):
-    """How an option becomes fields of :class:`netconsd.settings.Settings`; see the functions below."""
-
-    fields: Callable[[Any], dict[str, Any]]
-    """Takes a value of TOML; raises ValueError with the reason."""
-    from_text: Callable[[str], Any]
-    """Takes text from the command line, and leaves what it cannot read as it is, for ``fields`` to refuse."""
 
 
 def configure(
@@ -62,109 +53,104 @@ def configure(
     config: str | None = None,
     selftest: bool = False,
     cwd: Path | None = None,
-    wrong: list[str] | None = None,
+    errors: list[str] | None = None,
 ) -> Configuration:
-    """Read the file, if one is named, and merge everything.
+    """Read the file, if one is named, and merge it with the command line and the defaults.
 
-    :param given: the options that were given on the command line, by their long names; see :data:`OPTIONS`.
+    :param given: the options on the command line, by their long names; see :data:`netconsd.settings.OPTIONS`.
     :param modules: the values of ``--modules`` and the positional arguments; if there are any, they replace the
         file's.
     :param sets: the values of ``--set``, each ``NAME.KEY=VALUE``.
     :param config: the path of the file.
     :param selftest: add the module ``selftest``, and let its failure end the daemon.
-    :param cwd: the directory that relative paths of the command line start from; the working directory.
-    :param wrong: takes a text for the user about each thing that is not as it should be; all of them are left out then.
-    :raises ConfigError: without ``wrong``, for anything that is not as it should be; the text has all of it.
+    :param cwd: the base of relative paths on the command line; the working directory by default.
+    :param errors: receives a text for each error; the wrong values are left out of the result.
+    :raises ConfigError: for errors, without ``errors``; its text has all of them.
     """
     cwd = cwd or Path.cwd()
-    found = _Found()
+    merged = _Merged()
     if config is not None:
-        with found.noting():
-            _read(TomlFile(config, cwd), found)
-    spare = frozenset(found.module_settings) if modules else frozenset()
+        with merged.collecting():
+            _read(TomlFile(config, cwd), merged)
+    spare = frozenset(merged.module_settings) if modules else frozenset()
     for name, text in given.items():
-        found.option(name, OPTIONS[name].from_text(text), Given(text, f"--{name}"), f"--{name}")
+        merged.option(name, _from_text(OPTIONS[name], text), Given(text, f"--{name}"), f"--{name}")
     for text in sets:
-        with found.noting():
+        with merged.collecting():
             name, key, setting = _set(text, cwd)
-            found.module_settings.setdefault(name, {})[key] = setting
+            merged.module_settings.setdefault(name, {})[key] = setting
             spare -= {name}
-    on_line = found.specs(modules, cwd, "--modules")
-    modules_to_load = on_line or found.modules
+    modules_to_load = merged.specs(modules, cwd, "--modules") or merged.modules
     if selftest:
         modules_to_load = (*modules_to_load, str(SHIPPED / "selftest.py"))
-        found.module_settings.setdefault("selftest", {})["on_failure"] = ModuleSetting("exit", "--selftest", cwd)
+        merged.module_settings.setdefault("selftest", {})["on_failure"] = ModuleSetting("exit", "--selftest", cwd)
         spare -= {"selftest"}
     settings = Settings()
-    with found.noting():
-        settings = Settings(**found.values)
-    if wrong is not None:
-        wrong += found.wrong
-    elif found.wrong:
-        raise ConfigError(_in_one(found.wrong))
-    return Configuration(settings, modules_to_load, found.module_settings, spare, found.given)
+    with merged.collecting():
+        settings = Settings(**merged.values)
+    if errors is not None:
+        errors += merged.errors
+    elif merged.errors:
+        raise ConfigError(_joined(merged.errors))
+    return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.given)
 
 
-class _Found:
-    """What has been read so far, and what was wrong with the rest."""
+class _Merged:
+    """The values read so far, and the errors of those that were refused."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.given: dict[str, Given] = {}
         self.modules: tuple[str, ...] = ()
         self.module_settings: dict[str, dict[str, ModuleSetting]] = {}
-        self.wrong: list[str] = []
+        self.errors: list[str] = []
 
     @contextmanager
-    def noting(self) -> Iterator[None]:
-        """Note what is wrong, and go on."""
+    def collecting(self) -> Iterator[None]:
+        """Keep the text of a ConfigError, and continue after the block."""
         try:
             yield
         except ConfigError as error:
-            self.wrong.append(str(error))
+            self.errors.append(str(error))
 
     def option(self, name: str, value: object, given: Given, place: str) -> None:
-        with self.noting():
-            self.values |= _fields(name, value, place)
+        with self.collecting():
+            try:
+                self.values |= _fields(OPTIONS[name], value)
+            except ValueError as error:
+                raise ConfigError(f"{place}: {error}") from None
             self.given[name] = given
 
     def specs(self, specs: Sequence[str], base: Path, place: str) -> tuple[str, ...]:
-        good = []
+        valid = []
         for spec in specs:
-            with self.noting():
-                good.append(_spec(spec, base, place))
-        return tuple(good)
+            with self.collecting():
+                valid.append(_spec(spec, base, place))
+        return tuple(valid)
 
 
-def _in_one(wrong: list[str]) -> str:
-    if len(wrong) == 1:
-        return wrong[0]
-    return f"{len(wrong)} things are wrong with the options:" + "".join(f"\n  - {text}" for text in wrong)
+def _joined(errors: list[str]) -> str:
+    if len(errors) == 1:
+        return errors[0]
+    return f"{len(errors)} errors in the options:" + "".join(f"\n  - {text}" for text in errors)
 
 
-def _read(file: TomlFile, found: _Found) -> None:
-    """Check everything in the file, even what the command line overrides."""
+def _read(file: TomlFile, merged: _Merged) -> None:
+    """Check everything in the file, even values that the command line overrides."""
     for key, value in file.values.items():
         place = f"{file.place(key)}: {key}"
-        with found.noting():
+        with merged.collecting():
             if key in OPTIONS:
-                found.option(key, value, Given(value, file.place(key)), place)
+                merged.option(key, value, Given(value, file.place(key)), place)
             elif key == "modules":
-                found.modules = found.specs(_modules(value, place), file.directory, place)
+                merged.modules = merged.specs(_modules(value, place), file.directory, place)
             elif key == "module":
-                _module_settings(value, file, found)
+                _module_settings(value, file, merged)
             else:
                 valid = [*OPTIONS, "modules", "module"]
                 raise ConfigError(
                     f'{file.place(key)}: unknown key "{key}"; valid are {", ".join(valid)}{suggestion(key, valid)}'
                 )
-
-
-def _fields(name: str, value: object, origin: str) -> dict[str, Any]:
-    try:
-        return OPTIONS[name].fields(value)
-    except ValueError as error:
-        raise ConfigError(f"{origin}: {error}") from None
 
 
 def _modules(value: object, place: str) -> list[str]:
@@ -180,14 +166,14 @@ def _spec(spec: str, base: Path, origin: str) -> str:
     return spec if is_bare_name(spec, base) else str(base / spec)
 
 
-def _module_settings(value: object, file: TomlFile, found: _Found) -> None:
+def _module_settings(value: object, file: TomlFile, merged: _Merged) -> None:
     if not isinstance(value, dict):
         raise ConfigError(f"{file.place('module')}: module: is not a table; settings of a module are in [module.NAME]")
     for name, table in value.items():
-        with found.noting():
+        with merged.collecting():
             if not isinstance(table, dict):
                 raise ConfigError(f"{file.place('module', name)}: module.{name}: is not a table of settings")
-            found.module_settings[name] = {
+            merged.module_settings[name] = {
                 key: ModuleSetting(item, f"{file.place('module', name, key)}: [module.{name}] {key}", file.directory)
                 for key, item in table.items()
             }
@@ -202,89 +188,53 @@ def _set(text: str, cwd: Path) -> tuple[str, str, ModuleSetting]:
     return name, key, ModuleSetting(value, f"--set {target}", cwd, typed=False)
 
 
-def _same(name: str) -> Callable[[Any], dict[str, Any]]:
-    """An option whose value is a field's."""
-
-    def fields(value: Any) -> dict[str, Any]:
-        _check(name, value)
-        return {name: value}
-
-    return fields
-
-
-def _milliseconds(name: str) -> Callable[[Any], dict[str, Any]]:
-    """An option in milliseconds for a field in seconds."""
-
-    def fields(value: Any) -> dict[str, Any]:
-        _check(name, value, milliseconds=True)
-        return {name: value / 1000}
-
-    return fields
-
-
-def _gc(value: Any) -> dict[str, Any]:
-    match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError(f"{value!r} is not INTERVAL/AGE in milliseconds, such as 60000/3600000")
-    interval, age = int(match[1]), int(match[2])
-    _check("gc_interval", interval, milliseconds=True)
-    _check("gc_age", age, milliseconds=True)
-    if age < interval:
-        raise ValueError(f"{value}: AGE is less than INTERVAL, so that senders would be forgotten later than it says")
-    return {"gc_interval": interval / 1000, "gc_age": age / 1000}
-
-
-def _allow(value: Any) -> dict[str, Any]:
-    networks = [value] if isinstance(value, str) else value
-    value = tuple(networks) if isinstance(networks, list) else networks
-    _check("allow", value)
-    if not value:
-        raise ValueError("the list is empty: name the networks that may send, or leave it out for all of them")
-    return {"allow": value}
-
-
-def _words(text: str) -> Any:
-    """Read a list of words with commas between."""
-    return text.split(",")
-
-
-def _metrics(value: Any) -> dict[str, Any]:
-    # In the file, a port alone is a number.
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    _check("metrics", text)
-    return {"metrics": text}
-
-
-def _check(name: str, value: object, *, milliseconds: bool = False) -> None:
-    reason = problem(name, value, milliseconds=milliseconds)
-    if reason:
-        raise ValueError(reason)
-
-
-def _number(text: str) -> Any:
-    """Read a number; anything else stays text."""
+def _from_text(option: Option, text: str) -> object:
+    """Return the value that TOML would have; text that has none stays as it is, for :func:`_fields` to refuse."""
+    if not option.value:
+        return True
+    if option.name == "allow":
+        return text.split(",")
+    if option.bounds is None or len(option.fields) > 1:
+        return text
     for pattern, kind in ((r"[+-]?[0-9]{1,18}", int), (r"[+-]?[0-9]{1,18}\.[0-9]{1,18}", float)):
         if re.fullmatch(pattern, text):
             return kind(text)
     return text
 
 
-OPTIONS: Final[dict[str, _Option]] = {
-    "port": _Option(_same("port"), _number),
-    "address": _Option(_same("address"), str),
-    "listeners": _Option(_same("listeners"), _number),
-    "workers": _Option(_same("workers"), _number),
-    "batch": _Option(_same("batch"), _number),
-    "gc": _Option(_gc, str),
-    "rcvbuf": _Option(_same("rcvbuf"), _number),
-    "queue": _Option(_same("queue"), _number),
-    "max-sources": _Option(_same("max_sources"), _number),
-    "reorder": _Option(_milliseconds("reorder"), _number),
-    "pause": _Option(_milliseconds("pause"), _number),
-    "allow": _Option(_allow, _words),
-    "rate": _Option(_same("rate"), _number),
-    "stop-timeout": _Option(_milliseconds("stop_timeout"), _number),
-    "metrics": _Option(_metrics, str),
-    "acks": _Option(_same("acks"), bool),
-}
-"""The options that have one value, by their long names, which are also the keys of the file."""
+def _fields(option: Option, value: Any) -> dict[str, Any]:
+    """Return the fields of :class:`netconsd.settings.Settings` for a value as TOML has it.
+
+    :raises ValueError: with the reason, if the value is wrong.
+    """
+    if option.name == "gc":
+        return _gc(value)
+    (name,) = option.fields
+    if name == "allow":
+        networks = [value] if isinstance(value, str) else value
+        if networks == []:
+            raise ValueError("the list is empty: name the networks that may send, or omit it to accept all senders")
+        value = tuple(networks) if isinstance(networks, list) else networks
+    elif name == "metrics" and isinstance(value, int) and not isinstance(value, bool):
+        # In the file, a port alone is a number.
+        value = str(value)
+    _check(name, value)
+    return {name: value / 1000 if option.unit else value}
+
+
+def _gc(value: object) -> dict[str, Any]:
+    match = re.fullmatch(r"([0-9]{1,18})/([0-9]{1,18})", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f"{value!r} is not INTERVAL/AGE in milliseconds, such as 60000/3600000")
+    interval, age = int(match[1]), int(match[2])
+    _check("gc_interval", interval)
+    _check("gc_age", age)
+    if age < interval:
+        raise ValueError(f"{value}: AGE is less than INTERVAL, so senders would be forgotten later than AGE says")
+    return {"gc_interval": interval / 1000, "gc_age": age / 1000}
+
+
+def _check(name: str, value: object) -> None:
+    reason = problem(name, value, milliseconds=True)
+    if reason:
+        raise ValueError(reason)

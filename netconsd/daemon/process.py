@@ -1,20 +1,19 @@
-"""The daemon's process around its service: SIGHUP, the service manager, a start that fails with one message.
+"""The daemon's process around its service: signals, the service manager, a start that fails with one text.
 
-An embedding application has none of them: it uses :class:`netconsd.service.NetconsdService`.
+An embedding application uses :class:`netconsd.service.NetconsdService` without it.
 """
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -24,172 +23,140 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
-from netconsd.daemon.config import OPTIONS
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.systemd import Notifier
-from netconsd.monitor.liveness import Lane, Liveness, status
+from netconsd.monitor.liveness import Liveness, status
 from netconsd.outputs.errors import raised
 from netconsd.outputs.loader import ModuleError
-from netconsd.outputs.timelimit import LEAST_SECONDS, TimeLimit
-from netconsd.settings import ConfigError
+from netconsd.service import NetconsdService
+from netconsd.settings import OPTIONS, ConfigError
 
-__all__ = ["Daemon", "Receiver", "timelimit_of_modules"]
+__all__ = ["Daemon", "StartError"]
 
-# Nothing of ours is part of a reference cycle, and the tables of a fleet are large: with Python's defaults (700, 10,
-# 10) the collector took a third of the time with a million senders, looking through them. Modules may make cycles;
-# those are found after ten thousand of them, and the old ones later than usual.
+# None of our objects is part of a reference cycle, and the tables of a fleet are large: with Python's defaults (700,
+# 10, 10) the collector took a third of the time with a million senders. Cycles made by modules are collected after ten
+# thousand of them, and the old generation later than usual.
 GC_THRESHOLDS = (10_000, 100, 100)
-# What a module that blocks in the reactor's thread is interrupted with: nothing else of the daemon uses it.
-INTERRUPT = signal.SIGALRM
-# Seconds. After each read the reader waits for Python's lock, for so long if a worker is busy; the default is 5 ms.
+# Seconds. After each read the reader waits this long for Python's lock if a worker is busy; the default is 5 ms.
 SWITCH_INTERVAL = 0.001
+# Seconds that the totals may take after a second signal. A module may hold a lock that they need.
+TOTALS_SECONDS = 1.0
 
 
-def timelimit_of_modules(stop_timeout: float) -> TimeLimit:
-    """What a process of its own has: a module that blocks in ``stop`` or ``reload`` is interrupted.
+class StartError(SystemExit, Exception):
+    """The start failed, and the user has read why.
 
-    That works where Python waits. One that cannot be interrupted in ``stop``, because it waits in C code, ends the
-    process with status 1, when it has had the time twice.
-
-    :param stop_timeout: seconds.
+    An Exception, so that twistd removes its pid file and reports it to the waiting command; a SystemExit, so that
+    Python prints no traceback and ends with status 1.
     """
 
-    def interrupt() -> None:
-        signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT)
-
-    return TimeLimit(max(stop_timeout, LEAST_SECONDS), interrupt=interrupt, end=_exit_with_failure)
-
-
-class Receiver(Protocol):
-    """What of :class:`netconsd.service.NetconsdService` is used here."""
-
-    started: Deferred[None]
-
-    def privilegedStartService(self) -> None:
-        """Bind the sockets."""
-
-    def startService(self) -> None:
-        """Begin to start; ``started`` tells how it ends."""
-
-    def stopService(self) -> Deferred[None]:
-        """Stop, and fire when that is done."""
-
-    def reload(self) -> None:
-        """Reopen files."""
-
-    @property
-    def lanes(self) -> Sequence[Lane]:
-        """The workers."""
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        # A text would be printed, to a standard error that twistd has redirected to the log.
+        self.code = 1
 
 
 class Daemon(Service):
-    """A child of twistd's application that starts and stops the receiver, and hands SIGHUP on to it.
+    """A child of twistd's application that starts and stops the service and handles signals.
 
-    A start that fails ends the process with status 1 and one message, without a traceback: on stderr when in the
-    foreground; else in the log, and, as long as the command that started the daemon waits, in short from that.
+    A start that fails ends the process with status 1 and one text without a traceback: on stderr in the foreground,
+    otherwise in the log, and in short from the waiting command that started the daemon.
     """
 
     def __init__(
         self,
-        receiver: Receiver,
+        service: NetconsdService,
         process: Mapping[str, Any],
         *,
         notifier: Notifier | None = None,
-        timelimit: TimeLimit | None = None,
         reactor: Any = None,
     ) -> None:
         """
-        :param process: twistd's options, which tell where messages can be seen.
-        :param timelimit: the receiver's, that of :func:`timelimit_of_modules`.
-        :param notifier: what hears how the daemon is; by default nobody.
+        :param process: twistd's options: whether the log is on the terminal, and the pid file.
+        :param notifier: reports to the service manager; by default to none.
         :param reactor: by default the installed one, from the start of the service on.
         """
-        self._receiver = receiver
-        self._foreground = bool(process.get("nodaemon", True))
-        # The log is what stands beside stderr on the terminal: a message need not be in both.
+        self._service = service
+        foreground = bool(process.get("nodaemon", True))
         logfile = process.get("logfile")
-        elsewhere = process.get("syslog") or process.get("logger") or logfile not in (None, "", "-")
-        self._log_is_seen = self._foreground and not elsewhere
+        log_elsewhere = process.get("syslog") or process.get("logger") or logfile not in (None, "", "-")
+        # Then a text on stderr need not be in the log as well.
+        self._log_is_on_terminal = foreground and not log_elsewhere
+        self._pidfile = process.get("pidfile")
         self._reactor = reactor
         self._log = Logger("netconsd")
-        self._timelimit = timelimit or TimeLimit(0.0)
-        # The handlers of signals before ours.
-        self._before: dict[signal.Signals, Any] = {}
-        self._stop_signals: StopSignals | None = None
         self._notifier = notifier or Notifier({})
-        self._watch: LoopingCall | None = None
-        self._is_ready = False
+        self._start_error: BaseException | None = None
+        self._ready = False
+        self._watchdog: LoopingCall | None = None
+        self._sighup_before: Any = None
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
 
-        :raises ConfigError: if that is not possible; nothing but the text will be printed.
+        :raises StartError: if that is not possible.
         """
         try:
-            self._receiver.privilegedStartService()
+            self._service.privilegedStartService()
         except (ConfigError, OSError, CannotListenError) as error:
-            raise self._told(error) from None
+            raise self._reported(error) from None
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
-        """Begin to start the receiver; if that fails at once, it is as if the sockets could not be bound.
+        """Begin to start the service.
 
-        :raises ConfigError: as above.
-        :raises ModuleError: if a module cannot start.
+        :raises StartError: if that fails at once. A later failure stops the reactor and ends the process.
         """
         if self._reactor is None:
             from twisted.internet import reactor
 
             self._reactor = reactor
-            self._keep_steady()
+            self._use_monotonic_clock()
         super().startService()  # type: ignore[no-untyped-call]
-        self._take_stop_signals()
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
-        # Before the receiver starts: who reads in the log that it runs may send the signal at once.
-        for number, handler in ((signal.SIGHUP, self._hung_up), (INTERRUPT, self._timelimit.interrupted)):
-            self._before[number] = signal.signal(number, handler)
-        at_once: list[BaseException] = []
-        failed: Callable[[BaseException], None] = at_once.append
-        self._receiver.started.addCallbacks(self._ready, lambda failure: failed(failure.value))
+        # Before the service starts: a user may send a signal as soon as the log says that it runs.
+        stop_signals = StopSignals(self._stop_reactor, self._abort)
+        self._reactor.callWhenRunning(stop_signals.reactor_runs)
+        self._sighup_before = signal.signal(signal.SIGHUP, self._on_sighup)
         try:
-            self._receiver.startService()
+            self._service.startService()
         except (ConfigError, OSError, CannotListenError) as error:
-            at_once.append(error)
-        failed = self._end
-        if at_once:
+            self._start_error = self._reported(error)
+        else:
+            self._service.started.addCallbacks(self._on_ready, self._fail)
+        if self._start_error is not None:
             super().stopService()  # type: ignore[no-untyped-call]
-            if self._stop_signals is not None:
-                self._stop_signals.let_go()
-            self._let_go_of_signals()
-            raise self._told(at_once[0]) from None
+            stop_signals.restore()
+            self._restore_sighup()
+            raise self._start_error from None
 
     def stopService(self) -> Deferred[None]:
-        """Stop the receiver, and fire when it has delivered everything.
+        """Stop the service, and fire when it has delivered everything.
 
-        SIGHUP does nothing in the meantime; it is only then that it may end the process again.
+        SIGHUP does nothing in the meantime.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        self._is_ready = False
+        self._ready = False
         self._notifier.stopping()
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-        return maybeDeferred(self._receiver.stopService).addBoth(self._let_go_of_signals)
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
+        return maybeDeferred(self._service.stopService).addBoth(self._restore_sighup)
 
-    def _ready(self, _: None) -> None:
-        self._is_ready = True
-        self._notifier.ready(status(self._receiver.lanes))
+    def _on_ready(self, _: None) -> None:
+        self._ready = True
+        self._notifier.ready(status(self._service.lanes))
         seconds = self._notifier.watchdog
         if seconds:
-            self._watch = LoopingCall(self._look_after_the_workers, Liveness(seconds))
-            self._watch.clock = self._reactor
+            self._watchdog = LoopingCall(self._answer_watchdog, Liveness(seconds))
+            self._watchdog.clock = self._reactor
             # Twice within the time, as sd_watchdog_enabled(3) advises.
-            self._watch.start(seconds / 2)
+            self._watchdog.start(seconds / 2)
 
-    def _look_after_the_workers(self, liveness: Liveness) -> None:
-        """Let the watchdog end a process whose workers hang: its queues only grow, and a new one may do better."""
-        lanes = self._receiver.lanes
+    def _answer_watchdog(self, liveness: Liveness) -> None:
+        """Let the watchdog end a process whose workers hang: its queues only grow, and a new process may work."""
+        lanes = self._service.lanes
         hanging = liveness.hanging(lanes, self._reactor.seconds())
         text = status(lanes, hanging)
         if hanging:
@@ -198,91 +165,92 @@ class Daemon(Service):
         else:
             self._notifier.alive(text)
 
-    def _keep_steady(self) -> None:
+    def _use_monotonic_clock(self) -> None:
         try:
             use_monotonic_clock(self._reactor)
         except RuntimeError as error:
             self._log.warn(
-                "A step of the system's clock will hold up what waits: a module, or somebody else, has scheduled "
-                "something before the start ({error})",
+                "A step of the system's clock will delay or advance timers, because a module, or another part of the "
+                "application, scheduled a call before the start ({error})",
                 error=error,
             )
 
-    def _take_stop_signals(self) -> None:
-        # Unless somebody has taken them already, as `netconsd run` has.
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._stop_signals = StopSignals(self._asked_to_stop)
-            self._reactor.callWhenRunning(self._stop_signals.reactor_runs)
-
-    def _asked_to_stop(self, number: signal.Signals) -> None:
-        # What Twisted's handlers are: twistd ends the process by the same signal then.
+    def _stop_reactor(self, number: signal.Signals) -> None:
+        # Twisted's handlers; twistd then ends the process by the same signal.
         (self._reactor.sigInt if number == signal.SIGINT else self._reactor.sigTerm)(number)
 
-    def _hung_up(self, number: int, frame: FrameType | None) -> None:
-        # A signal comes between any two instructions: what there is to do is done by the reactor.
+    def _abort(self, number: signal.Signals) -> None:
+        """End the process after the totals, in the handler of a second signal."""
+        thread = threading.Thread(target=self._log_end, args=(number,), daemon=True)
+        # No more threads: the process ends without the totals.
+        with suppress(RuntimeError):
+            thread.start()
+            thread.join(TOTALS_SECONDS)
+        self._exit()
+
+    def _log_end(self, number: signal.Signals) -> None:
+        self._log.critical("{name}: a second signal ends netconsd before its stop is complete", name=number.name)
+        self._service.log_totals()
+
+    def _on_sighup(self, number: int, frame: FrameType | None) -> None:
+        # The handler runs between any two instructions, so the reactor does the work.
         self._reactor.callFromThread(self._reload)
 
     def _reload(self) -> None:
         if self.running:
             self._log.info("SIGHUP: the modules reopen their files")
-            if self._is_ready:
+            if self._ready:
                 self._notifier.reloading()
-            self._receiver.reload()
-            if self._is_ready:
-                self._notifier.ready(status(self._receiver.lanes))
+            self._service.reload()
+            if self._ready:
+                self._notifier.ready(status(self._service.lanes))
 
-    def _let_go_of_signals(self, result: Any = None) -> Any:
-        """Let go of all but those that stop, which are to change nothing until the process has ended."""
-        while self._before:
-            number, handler = self._before.popitem()
-            # None is one that was not set by Python, and cannot be set by it again.
-            if handler is not None:
-                signal.signal(number, handler)
+    def _restore_sighup(self, result: Any = None) -> Any:
+        before, self._sighup_before = self._sighup_before, None
+        # None: not set by Python, which cannot set it again.
+        if before is not None:
+            signal.signal(signal.SIGHUP, before)
         return result
 
-    def _told(self, error: BaseException) -> BaseException:
-        """Make what to raise: twistd takes its pid file away, reports to who waits, and lets the exception pass."""
-        if not isinstance(error, (ConfigError, ModuleError, OSError, CannotListenError)):
-            return error
-        kind = ModuleError if isinstance(error, ModuleError) else ConfigError
-        told = kind(_with_option(str(error) if isinstance(error, (ConfigError, ModuleError)) else raised(error)))
-        if not self._log_is_seen:
-            self._log.critical("{text}", text=str(told))
-        before = sys.excepthook
-
-        def without_traceback(type_: Any, value: BaseException, traceback: Any) -> None:
-            if value is told:
-                print(f"netconsd: {value}", file=sys.__stderr__)
-            else:
-                before(type_, value, traceback)
-
-        sys.excepthook = without_traceback
-        return told
-
-    def _end(self, error: BaseException) -> None:
-        """End a process whose reactor runs already."""
-        if isinstance(error, ModuleError):
-            if not self._log_is_seen:
-                self._log.critical("{text}", text=str(error))
-            print(f"netconsd: {error}", file=sys.__stderr__, flush=True)
-        else:
-            self._log.failure("netconsd cannot start", Failure(error))
-        # twistd returns 0 whenever the reactor has stopped. By then, it took away its pid file and closed the log.
-        atexit.register(_exit_with_failure)
+    def _fail(self, failure: Failure) -> None:
+        """End the process because the service did not start: by an exception, or by the reactor if that runs."""
+        error: Any = failure.value
+        self._start_error = self._reported(error)
+        if not self._reactor.running:
+            return
+        if not isinstance(self._start_error, StartError):
+            self._log.failure("netconsd cannot start", failure)
+        # twistd returns 0 whenever the reactor has stopped.
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._exit)
+        # It may be stopping.
         with suppress(ReactorNotRunning):
             self._reactor.stop()
 
+    def _reported(self, error: BaseException) -> BaseException:
+        """Print the error for the user and return a StartError; an unexpected exception is returned as it is."""
+        if not isinstance(error, (ConfigError, ModuleError, OSError, CannotListenError)):
+            return error
+        text = _with_option(str(error)) if isinstance(error, (ConfigError, ModuleError)) else raised(error)
+        if not self._log_is_on_terminal:
+            self._log.critical("{text}", text=text)
+        print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
+        return StartError(text)
+
+    def _exit(self) -> None:
+        """End the process with status 1, as a start that fails and a second signal do."""
+        if self._pidfile:
+            with suppress(OSError):
+                os.unlink(self._pidfile)
+        for stream in (sys.__stdout__, sys.__stderr__):
+            # RuntimeError: the signal interrupted a write to the same stream.
+            with suppress(OSError, ValueError, RuntimeError):
+                if stream is not None:
+                    stream.flush()
+        os._exit(1)
+
 
 def _with_option(text: str) -> str:
-    """Name the option where a text of the service names the setting: ``port: ...``, ``max_sources: ...``."""
+    """Name the option instead of the setting at the beginning of a text: ``port: ...``, ``max_sources: ...``."""
     name, colon, rest = text.partition(":")
     option = name.replace("_", "-")
     return f"--{option}{colon}{rest}" if option in OPTIONS else text
-
-
-def _exit_with_failure() -> None:
-    for stream in (sys.__stdout__, sys.__stderr__):
-        with suppress(OSError, ValueError):
-            if stream is not None:
-                stream.flush()
-    os._exit(1)

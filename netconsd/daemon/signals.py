@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: the first one stops in good order, and those that follow change nothing.
+"""SIGINT and SIGTERM: the first one stops in order, the second one ends the process at once.
 
-Twisted's own handlers are there only once the reactor runs, and at the second signal they try to stop what is stopping
-already, which is a traceback in the log.
+Twisted's own handlers exist only once the reactor runs, and at a second signal they stop the reactor again, which logs
+a traceback.
 """
 
 from __future__ import annotations
@@ -16,51 +16,52 @@ _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """Takes both signals when it is made. For the main thread.
+    """Handles both signals from its construction on. For the main thread.
 
-    A signal may come before the reactor runs, when threads and modules run already. Then it is kept until
-    :meth:`reactor_runs`, and a second one ends the process at once: a module's start may hang.
+    A signal may arrive before the reactor runs, while modules start. It is kept until :meth:`reactor_runs`.
     """
 
-    def __init__(self, stop: Callable[[signal.Signals], object]) -> None:
+    def __init__(self, stop: Callable[[signal.Signals], object], abort: Callable[[signal.Signals], object]) -> None:
         """
-        :param stop: called with the first one that came, when the reactor runs: in that turn, or from the handler of
-            the signal, between any two instructions.
+        :param stop: called once, with the first signal, when the reactor runs.
+        :param abort: called with each later signal. Both are called in the signal's handler, between any two
+            instructions of the main thread.
         """
-        #: The first one that came.
-        self.came: signal.Signals | None = None
         self._stop = stop
+        self._abort = abort
+        self._first: signal.Signals | None = None
         self._running = self._stopped = False
         self._before = {number: signal.getsignal(number) for number in _BOTH}
-        # What is ignored stays so: a shell has it so in what it starts in the background.
-        self._taken = [number for number, handler in self._before.items() if handler != signal.SIG_IGN]
-        self._take_both()
+        # An ignored signal stays ignored: a shell ignores SIGINT for background processes.
+        self._numbers = [number for number, handler in self._before.items() if handler != signal.SIG_IGN]
+        self._install()
 
     def reactor_runs(self) -> None:
-        """Take both again, since the reactor has taken SIGTERM; and stop if one came before."""
+        """Install the handlers again, since the reactor has replaced that of SIGTERM; and stop for an early signal."""
         self._running = True
-        self._take_both()
+        self._install()
         self._stop_once()
 
-    def let_go(self) -> None:
-        """Put back what handled them before."""
+    def restore(self) -> None:
+        """Restore the handlers from before the construction."""
         for number, handler in self._before.items():
+            # None is a handler that was not set by Python, which cannot set it again.
             if handler is not None:
                 signal.signal(number, handler)
 
-    def _take_both(self) -> None:
-        for number in self._taken:
-            signal.signal(number, self._take)
+    def _install(self) -> None:
+        for number in self._numbers:
+            signal.signal(number, self._handle)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.came = self.came or signal.Signals(number)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._first is not None:
+            self._abort(signal.Signals(number))
+            return
+        self._first = signal.Signals(number)
         if self._running:
             self._stop_once()
-        else:
-            for each in self._taken:
-                signal.signal(each, signal.SIG_DFL)
 
     def _stop_once(self) -> None:
-        if self.came is not None and not self._stopped:
+        if self._first is not None and not self._stopped:
             self._stopped = True
-            self._stop(self.came)
+            self._stop(self._first)

@@ -1,4 +1,4 @@
-"""What commands print on standard output: all of it, or the command ends with a status that says it was not."""
+"""Standard output of the commands: everything is written, or the command ends with status 1."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["forget_stdout", "put"]
 
 
 def put(text: str | bytes, prog: str) -> None:
-    """Print this, with a newline behind text, at once.
+    """Write a text and a newline, or bytes, to standard output at once.
 
-    :param text: bytes go out as they are, whatever the terminal's encoding is.
-    :param prog: the command, for what it says on stderr.
-    :raises SystemExit: with status 1, if it cannot be written; why is said on stderr, but for a reader who has enough,
-        as ``| head``.
+    :param text: bytes are written unchanged, whatever the terminal's encoding is.
+    :param prog: the name of the command, for an error.
+    :raises SystemExit: with status 1, if it cannot be written. The reason is on stderr, except when the reader closed
+        the pipe, as ``| head`` does.
     """
     try:
         if sys.stdout is None:
@@ -37,6 +37,6 @@ def put(text: str | bytes, prog: str) -> None:
 
 
 def forget_stdout() -> None:
-    """Let standard output, which could not be written, go nowhere: at its end Python would try again, and complain."""
+    """Redirect standard output to /dev/null, because Python would try to write the rest again at its end."""
     with suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
-"""What a service manager and the daemon have to say to each other: sd_notify(3), watchdog, passed sockets.
+"""The daemon's side of systemd's protocol: sd_notify(3), the watchdog, passed sockets.
 
-It is systemd's protocol, which others speak as well: environment variables and a Unix datagram socket. Without those
-variables all of this does nothing.
+Other service managers use the protocol too: environment variables and a Unix datagram socket. Without the variables
+nothing here has an effect.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from twisted.logger import Logger
 
+from netconsd.protocol.plural import plural
 from netconsd.receive.sockets import bind, describe, enlarge_rcvbuf, meminfo
 from netconsd.settings import ConfigError, Settings
 
@@ -22,17 +23,17 @@ __all__ = ["Notifier", "listening_sockets", "passed_sockets"]
 
 # The first passed descriptor (sd_listen_fds(3)).
 FIRST_FD = 3
-# More than there can be listeners (settings.MAX_LISTENERS): what stands in an environment is not to be believed.
+# As many as --listeners allows. The bound keeps a wrong value in the environment from opening thousands of descriptors.
 MAX_FDS = 64
-# How long the reactor may be held up by a service manager that does not read: its next watchdog is soon enough.
+# A service manager that does not read may block the reactor for this time; the next watchdog answer may still arrive.
 SEND_SECONDS = 1.0
 
 
 class Notifier:
-    """Tells the service manager how the daemon is; what cannot be sent is lost, and never raises.
+    """Sends the daemon's state to the service manager; a state that cannot be sent is dropped, and nothing is raised.
 
-    For one thread at a time. The environment is read when it is used, because the process number in it is that of the
-    process that was started, not that of a daemon which forked since.
+    For one thread at a time. The environment is read for each call, because it has the process number of the process
+    that was started, and the daemon may have forked since.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Notifier:
     ) -> None:
         """
         :param environment: by default that of the process; ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``
-            count.
+            are read.
         """
         self._environment = os.environ if environment is None else environment
         self._pid = pid
@@ -52,67 +53,69 @@ class Notifier:
 
     @property
     def watchdog(self) -> float:
-        """Seconds within which :meth:`alive` has to be called again and again; 0 if nobody waits for that."""
-        given = self._environment
-        if given.get("WATCHDOG_PID", str(self._pid())) != str(self._pid()) or not given.get("NOTIFY_SOCKET"):
+        """The longest time in seconds between two calls of :meth:`alive`; 0 without a watchdog."""
+        environment = self._environment
+        pid = str(self._pid())
+        if environment.get("WATCHDOG_PID", pid) != pid or not environment.get("NOTIFY_SOCKET"):
             return 0.0
-        usec = given.get("WATCHDOG_USEC", "")
+        usec = environment.get("WATCHDOG_USEC", "")
         return int(usec) / 1e6 if usec.isascii() and usec.isdecimal() else 0.0
 
     def ready(self, status: str) -> None:
-        """The daemon has started, or has reloaded."""
-        self._tell("READY=1", f"STATUS={status}")
+        """Report that the daemon has started or reloaded."""
+        self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """The daemon has begun to reload; :meth:`ready` ends it."""
-        # Type=notify-reload (systemd 253) wants to know since when.
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={int(self._clock() * 1e6)}", "STATUS=Reopening files")
+        """Report that a reload has begun; :meth:`ready` ends it."""
+        # Type=notify-reload (systemd 253) requires the time.
+        self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock() * 1e6)}", "STATUS=Reopening files")
 
     def stopping(self) -> None:
-        """The daemon has begun to stop."""
-        self._tell("STOPPING=1", "STATUS=Delivering what was received")
+        """Report that the stop has begun."""
+        self._send("STOPPING=1", "STATUS=Delivering what was received")
 
     def alive(self, status: str) -> None:
-        """The daemon works."""
-        self._tell("WATCHDOG=1", f"STATUS={status}")
+        """Answer the watchdog."""
+        self._send("WATCHDOG=1", f"STATUS={status}")
 
     def unwell(self, status: str) -> None:
-        """The daemon does not work as it should: without :meth:`alive`, the watchdog will end it."""
-        self._tell(f"STATUS={status}")
+        """Report a fault. Without calls of :meth:`alive` the watchdog ends the daemon."""
+        self._send(f"STATUS={status}")
 
-    def _tell(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         address = self._environment.get("NOTIFY_SOCKET", "")
         # A path, or a name in Linux's abstract namespace, whose first byte is a zero that is written as "@".
         if address[:1] not in ("/", "@"):
             return
         if address.startswith("@"):
             address = f"\0{address[1:]}"
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
-            sending.settimeout(SEND_SECONDS)
-            sending.sendto("\n".join(lines).encode(errors="replace"), address)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(SEND_SECONDS)
+            sender.sendto("\n".join(lines).encode(errors="replace"), address)
 
 
 def listening_sockets(
     settings: Settings, *, passed: Callable[[], list[socket.socket]] | None = None
 ) -> list[socket.socket]:
-    """The sockets that were passed to this process; if there are none, those of :func:`netconsd.receive.sockets.bind`.
+    """Return the sockets passed to this process, or, without any, those of :func:`netconsd.receive.sockets.bind`.
 
-    Passed ones are all listened on: ``port``, ``address`` and ``listeners`` do not count then, which the log says.
+    Passed sockets replace ``port``, ``address`` and ``listeners``, which is logged.
 
-    :raises ConfigError: if a passed one cannot be used, or none can be bound.
+    :raises ConfigError: if a passed socket cannot be used, or no socket can be bound.
     """
     sockets = (passed or passed_sockets)()
     if not sockets:
         return bind(settings)
-    for each in sockets:
-        enlarge_rcvbuf(each, settings.rcvbuf)
-    # They may be older than this process: the kernel counts drops, which is what our totals tell, from their birth on.
+    for bound in sockets:
+        enlarge_rcvbuf(bound, settings.rcvbuf)
+    # A passed socket may be older than this process. The kernel counts its drops from its creation on, and our totals
+    # have the kernel's count.
     Logger("netconsd").info(
-        "The service manager passed {count} socket(s): {where}; --port, --address and --listeners do not count. "
-        "Before this start the kernel had dropped {dropped} datagrams at them",
-        count=len(sockets),
-        where=describe(sockets),
-        dropped=sum(meminfo(each).drops for each in sockets),
+        "The service manager passed {count}: {addresses}; --port, --address and --listeners have no effect. "
+        "Before this start the kernel had dropped {dropped} there",
+        count=plural(len(sockets), "socket"),
+        addresses=describe(sockets),
+        dropped=plural(sum(meminfo(bound).drops for bound in sockets), "datagram"),
     )
     return sockets
 
@@ -120,34 +123,36 @@ def listening_sockets(
 def passed_sockets(
     environment: Mapping[str, str] | None = None, *, pid: Callable[[], int] = os.getpid, first: int = FIRST_FD
 ) -> list[socket.socket]:
-    """The bound UDP sockets that were passed to this process, non-blocking; none if there are none.
+    """Return the bound UDP sockets that were passed to this process, set to non-blocking.
 
-    :param environment: by default that of the process; ``LISTEN_PID`` and ``LISTEN_FDS`` count.
+    :param environment: by default that of the process; ``LISTEN_PID`` and ``LISTEN_FDS`` are read.
     :param first: the first descriptor.
-    :raises ConfigError: if one of them is something else.
+    :raises ConfigError: if a passed descriptor is not a bound UDP socket.
     """
-    given = os.environ if environment is None else environment
-    count = given.get("LISTEN_FDS", "")
-    if given.get("LISTEN_PID") != str(pid()) or not (count.isascii() and count.isdecimal()):
+    environment = os.environ if environment is None else environment
+    count = environment.get("LISTEN_FDS", "")
+    if environment.get("LISTEN_PID") != str(pid()) or not (count.isascii() and count.isdecimal()):
         return []
     if int(count) > MAX_FDS:
-        raise ConfigError(f"LISTEN_FDS: {count} sockets were passed, more than {MAX_FDS}; have fewer ListenDatagram=")
+        raise ConfigError(
+            f"LISTEN_FDS: {count} sockets were passed, more than {MAX_FDS}; use fewer ListenDatagram= lines"
+        )
     return [_adopted(fd) for fd in range(first, first + int(count))]
 
 
 def _adopted(fd: int) -> socket.socket:
-    wrong = f"LISTEN_FDS: the passed descriptor {fd} is not a bound UDP socket; the socket unit needs ListenDatagram="
+    text = f"LISTEN_FDS: the passed descriptor {fd} is not a bound UDP socket; the socket unit needs ListenDatagram="
     try:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-            raise ConfigError(wrong)
+            raise ConfigError(text)
         passed = socket.socket(fileno=fd)
     except OSError as error:
-        raise ConfigError(f"{wrong} ({error.strerror})") from None
+        raise ConfigError(f"{text} ({error.strerror})") from None
     internet = passed.family in (socket.AF_INET, socket.AF_INET6)
     if not internet or passed.proto != socket.IPPROTO_UDP or not passed.getsockname()[1]:
         passed.detach()
-        raise ConfigError(wrong)
+        raise ConfigError(text)
     passed.setblocking(False)
-    # Not for the programs that a module may start.
+    # Programs that a module starts do not inherit it.
     passed.set_inheritable(False)
     return passed

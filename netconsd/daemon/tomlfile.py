@@ -1,4 +1,4 @@
-"""A TOML file whose values know the lines they stand on, for the texts of errors."""
+"""A TOML file that knows the lines of its values, for error texts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["TomlFile"]
 
 
 class TomlFile:
-    """A file that was read and parsed.
+    """A parsed file.
 
-    :param name: its path as the user wrote it, which is how errors name it.
-    :param cwd: the directory that a relative path starts from.
-    :raises ConfigError: if it cannot be read or is not TOML, with the line.
+    :param name: its path as the user wrote it, for error texts.
+    :param cwd: the base of a relative path.
+    :raises ConfigError: with the line, if it cannot be read or is not TOML.
     """
 
     def __init__(self, name: str, cwd: Path) -> None:
         path = cwd / name
         self.name = name
         self.directory = path.parent
-        """Where its relative paths start from; absolute."""
+        """The base of relative paths in the file; absolute."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -43,10 +43,10 @@ class TomlFile:
             raise ConfigError(f"{name}{_located(error, self._text)}") from error
 
     def place(self, *path: str) -> str:
-        """``name:line`` of the key with this path; the table's line, or the name alone, where it cannot be found.
+        """Return ``name:line`` of the key with this path, or of its table; the name alone if neither is found.
 
-        Lines are found by reading keys and headers, not by parsing: a text over several lines that looks like the
-        same key may deceive it.
+        It searches for keys and headers line by line, so a text of several lines that contains the same key can give a
+        wrong line.
         """
         table: tuple[str, ...] = ()
         best, best_line = 0, 0
@@ -64,7 +64,7 @@ class TomlFile:
 
 
 def _keys(line: str) -> tuple[str, ...]:
-    """The path that a header or an assignment names, such as ``("module", "printer")``; none if it is neither."""
+    """Return the path in a header or an assignment, such as ``("module", "printer")``; empty for any other line."""
     try:
         value: Any = tomllib.loads(line)
     except (ValueError, RecursionError):
@@ -80,10 +80,10 @@ def _keys(line: str) -> tuple[str, ...]:
 
 
 def _located(error: Exception, text: str) -> str:
-    """``:line: reason`` of what the parser says."""
-    said = str(error)
-    if match := re.fullmatch(r"(?s)(.*) \(at line (\d+), column (\d+)\)", said):
+    """Return ``:line: reason`` for the text of a parser's error."""
+    reason = str(error)
+    if match := re.fullmatch(r"(?s)(.*) \(at line (\d+), column (\d+)\)", reason):
         return f":{match[2]}: {match[1]} (column {match[3]})"
-    if said.endswith(" (at end of document)"):
-        return f":{len(text.splitlines()) or 1}: {said.removesuffix(' (at end of document)')}"
-    return f": {said}"
+    if reason.endswith(" (at end of document)"):
+        return f":{len(text.splitlines()) or 1}: {reason.removesuffix(' (at end of document)')}"
+    return f": {reason}"

@@ -1,53 +1,35 @@
-"""Whether the workers get on with their work, as a watchdog asks. Pure: the time is an argument."""
+"""Finds workers that hang, for a watchdog. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+
+from netconsd.protocol.plural import plural
+from netconsd.receive.lanes import Lane
 
 __all__ = ["Liveness", "status"]
 
 
-class Lane(Protocol):
-    """What of :class:`netconsd.receive.lanes.Lane` is used here."""
-
-    number: int
-    running: bool
-    counters: Any
-
-    @property
-    def backlog(self) -> int:
-        """Places of the queue that are taken, the batch in hand included."""
-
-    @property
-    def waiting(self) -> int:
-        """Datagrams of the queue that were not looked at."""
-
-    @property
-    def senders(self) -> int:
-        """Senders remembered."""
-
-
 class Liveness:
-    """Remembers when each worker was last seen to get on."""
+    """Remembers when each worker last made progress."""
 
     def __init__(self, timelimit: float) -> None:
         """
-        :param timelimit: seconds without any progress after which a worker that has work counts as hanging. A worker
-            hands out up to some thousand messages at a time, and only then is there progress to be seen.
+        :param timelimit: seconds without progress after which a worker that has work is hanging. A worker hands out up
+            to some thousand messages at a time, and makes visible progress only then.
         """
         self._timelimit = timelimit
-        # By the number of a worker that has work: what it had done, and when that was first seen.
+        # By the number of a worker that has work: its count of datagrams, and the time when that was first seen.
         self._seen: dict[int, tuple[int, float]] = {}
 
     def hanging(self, lanes: Iterable[Lane], now: float) -> list[int]:
-        """The numbers of the workers whose thread has ended, or that have had work and not got on for too long.
+        """Return the numbers of the workers that have work and made no progress for the time limit, or have ended.
 
         :param now: monotonic seconds.
         """
-        return [lane.number for lane in lanes if not lane.running or self._stands_still(lane, now)]
+        return [lane.number for lane in lanes if not lane.running or self._is_stuck(lane, now)]
 
-    def _stands_still(self, lane: Lane, now: float) -> bool:
+    def _is_stuck(self, lane: Lane, now: float) -> bool:
         if not lane.backlog:
             self._seen.pop(lane.number, None)
             return False
@@ -60,13 +42,13 @@ class Liveness:
 
 
 def status(lanes: Sequence[Lane], hanging: Sequence[int] = ()) -> str:
-    """One line for whoever asks how the daemon is."""
-    messages = sum(int(lane.counters.messages) for lane in lanes)
-    line = (
-        f"{messages} messages so far; {sum(lane.senders for lane in lanes)} senders; "
-        f"{sum(lane.waiting for lane in lanes)} datagrams waiting"
-    )
+    """Return one line about the daemon, for the service manager."""
+    messages = plural(sum(int(lane.counters.messages) for lane in lanes), "message")
+    senders = plural(sum(lane.senders for lane in lanes), "sender")
+    queued = plural(sum(lane.waiting for lane in lanes), "queued datagram")
+    line = f"{messages} so far; {senders}; {queued}"
     if hanging:
-        names = ", ".join(map(str, hanging))
-        line = f"Worker {names} does not get on: a module does not return, or is too slow; {line}"
+        workers = "Worker" if len(hanging) == 1 else "Workers"
+        verb = "is" if len(hanging) == 1 else "are"
+        line = f"{workers} {', '.join(map(str, hanging))} {verb} stuck: a module blocks or is too slow; {line}"
     return line

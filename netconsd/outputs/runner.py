@@ -1,7 +1,7 @@
-"""The output modules of a running daemon: started, called, counted, stopped.
+"""Starts, calls, counts and stops the output modules of a running daemon.
 
-What a module raises is logged (the first time, then at most once a minute, with the number of times in between) and
-counted against it; the other modules still get the message.
+An exception of a module is logged (the first one, then at most one a minute, with the number of those in between) and
+counted against the module; the other modules still get the message.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from netconsd.interfaces import (
 from netconsd.outputs.errors import PrintableFailure, place, raised
 from netconsd.outputs.loader import ModuleError
 from netconsd.outputs.modulefile import FileError
-from netconsd.outputs.timelimit import LEAST_SECONDS, TimeLimit, TimeLimitExceeded
+from netconsd.outputs.timelimit import LEAST_SECONDS, TimeLimit
 from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message
+from netconsd.protocol.plural import plural
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
-#: What to install for the packages that shipped modules import when they start, as they are called in ``import``.
+#: By the name of a package that a shipped module imports when it starts: the extra of netconsd that installs it.
 EXTRAS = {"re2": "logger"}
 
 
 class RunningModule:
-    """One module, started."""
+    """A started module and its counters."""
 
     def __init__(
         self, name: str, module: Any, worker_count: int, report: Callable[[Failure, str, int], object]
     ) -> None:
         """
         :param module: provides one of the two interfaces.
-        :param report: called with a failure, the module's name, and how many went unreported since the last.
+        :param report: called with a failure, the module's name, and the number of failures since the last report.
         """
         self.name = name
         self.module = module
-        #: Whether it takes legacy text by the datagram, and not by the line.
+        #: Whether it takes legacy text by the datagram instead of by the line.
         self.takes_datagrams = ITakesLegacyDatagrams.providedBy(module)
         #: Per worker, written by its thread only.
         self.counters = [ModuleCounters() for _ in range(worker_count)]
@@ -63,7 +64,7 @@ class RunningModule:
         self._hand_over = self._hand_over_batch if IBatchOutputModule.providedBy(module) else self._hand_over_each
 
     def handle(self, worker: int, messages: list[Message]) -> None:
-        """Give the module the messages of a worker, in that worker's thread; raises nothing."""
+        """Hand the messages of a worker to the module, in that worker's thread; raises nothing."""
         counters = self.counters[worker]
         # The module may keep the list, and change it.
         count = len(messages)
@@ -77,32 +78,32 @@ class RunningModule:
     def _hand_over_each(self, counters: ModuleCounters, worker: int, messages: list[Message]) -> None:
         handle = self.module.handle
         for message in messages:
-            # BaseException: sys.exit() in a module would end the worker's thread, and nobody would see.
+            # BaseException: sys.exit() in a module would end the worker's thread without a trace.
             try:
                 handle(worker, message)
             except BaseException:
                 counters.errors += 1
-                self.complain()
+                self.report_error()
 
     def _hand_over_batch(self, counters: ModuleCounters, worker: int, messages: list[Message]) -> None:
         try:
             self.module.handle_batch(worker, messages)
         except BaseException:
             counters.errors += 1
-            self.complain()
+            self.report_error()
 
     def lost(self, worker: int) -> int:
-        """How many messages of a worker the module says that it has lost; in the reactor's thread."""
+        """Return the module's own count of lost messages for a worker; in the reactor's thread."""
         if not ICountsLosses.providedBy(self.module):
             return 0
         try:
             return int(self.module.lost(worker))
         except Exception:
-            self.complain()
+            self.report_error()
             return 0
 
-    def complain(self) -> None:
-        """Report the exception that is being handled, unless another one was just reported."""
+    def report_error(self) -> None:
+        """Report the exception that is being handled, unless one was reported within the last minute."""
         with self._lock:
             now = monotonic()
             if now < self._next_report:
@@ -114,19 +115,18 @@ class RunningModule:
 
 
 class Outputs:
-    """The modules of a daemon. All methods but ``deliver`` are for the reactor's thread."""
+    """The modules of a daemon. All methods except ``deliver`` are for the reactor's thread."""
 
     def __init__(
         self,
         modules: Mapping[str, Any],
         worker_count: int,
         stop_timeout: float = 30.0,
-        timelimit: TimeLimit | None = None,
     ) -> None:
         """
-        :param modules: by the name that stands in logs and counters.
-        :param stop_timeout: how many seconds the Deferred of a module's ``stop`` may take.
-        :param timelimit: calls ``stop`` and ``reload``; by default it names those that block for so long.
+        :param modules: by the name for logs and counters.
+        :param stop_timeout: seconds that the Deferred of a module's ``stop`` may take. A ``stop`` or ``reload`` that
+            blocks for so long is logged.
         :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
         """
         for name, module in modules.items():
@@ -135,20 +135,19 @@ class Outputs:
         self._modules = modules
         self._worker_count = worker_count
         self._stop_timeout = stop_timeout
-        self._timelimit = timelimit or TimeLimit(max(stop_timeout, LEAST_SECONDS))
+        self._timelimit = TimeLimit(max(stop_timeout, LEAST_SECONDS))
         self._reactor: Any = None
         self._log = Logger("netconsd")
-        #: Those that are started, in the order given.
+        #: The started modules, in the order given.
         self.started: list[RunningModule] = []
-        #: Whether a module takes legacy text by the datagram: then ``deliver`` needs both, datagrams and lines.
+        #: Whether a module takes legacy text by the datagram. Then ``deliver`` needs both datagrams and lines.
         self.legacy_datagrams = any(ITakesLegacyDatagrams.providedBy(module) for module in modules.values())
 
     async def start(self, reactor: Any) -> None:
         """Start one module after the other.
 
-        :param reactor: in whose thread errors are logged, and whose time it is that a stop may take.
-
-        :raises ModuleError: with the first that cannot start; those before it are stopped again.
+        :param reactor: errors are logged in its thread, and stops are timed by its clock.
+        :raises ModuleError: for the first module that does not start; the modules before it are stopped again.
         """
         self._reactor = reactor
         for name, module in self._modules.items():
@@ -156,16 +155,16 @@ class Outputs:
                 await maybeDeferred(module.start, self._worker_count)
             except GeneratorExit:
                 raise
-            # BaseException here and below: sys.exit() in a module must not end what is none of its business.
+            # BaseException here and below: sys.exit() in a module must not end the daemon.
             except BaseException as error:
                 await self.stop()
                 raise ModuleError(_why_not_started(name, module, error)) from error
             self.started.append(RunningModule(name, module, self._worker_count, self._report_from_thread))
 
     async def listening(self, addresses: Sequence[tuple[str, int]]) -> None:
-        """Tell the modules that provide :class:`IListening` where messages come from.
+        """Call ``listening`` of the modules that provide :class:`IListening`, one after the other.
 
-        :raises ModuleError: with the first that does not agree; all are to be stopped then.
+        :raises ModuleError: for the first that fails; the caller has to stop all modules then.
         """
         for output in self.started:
             if IListening.providedBy(output.module):
@@ -174,8 +173,9 @@ class Outputs:
                 except GeneratorExit:
                     raise
                 except BaseException as error:
-                    said = "was not done when it was stopped" if isinstance(error, CancelledError) else raised(error)
-                    raise ModuleError(f"{output.name}: {said}") from error
+                    cancelled = isinstance(error, CancelledError)
+                    reason = "the stop came before the end of listening()" if cancelled else raised(error)
+                    raise ModuleError(f"{output.name}: {reason}") from error
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
         """Hand messages to every module, in the worker's thread."""
@@ -186,11 +186,11 @@ class Outputs:
             self.started[0].handle(worker, messages)
             return
         for output in self.started:
-            # Each has a list of its own: one that empties its list takes nothing from the others.
+            # A list for each module: a module may change its list.
             output.handle(worker, messages.copy())
 
     def _deliver_either(self, worker: int, messages: list[Message]) -> None:
-        """As :meth:`deliver`, where some modules take legacy text by the datagram, and others by the line."""
+        """Deliver legacy text to some modules by the datagram, and to the others by the line."""
         for output in self.started:
             other = LegacyMessage if output.takes_datagrams else LegacyDatagram
             wanted = [message for message in messages if not isinstance(message, other)]
@@ -205,25 +205,30 @@ class Outputs:
                     self._timelimit.call(f"Module {output.name}: reload()", output.module.reload)
                 except BaseException:
                     output.reload_errors += 1
-                    output.complain()
+                    output.report_error()
 
     async def stop(self) -> None:
-        """Stop the modules, the last one first; no worker may call any more.
+        """Stop the modules, the last one first; the workers have ended before.
 
-        One that does not come to its end in time is named, and left alone. (One that does not return at all keeps the
-        reactor's thread: :class:`netconsd.outputs.timelimit.TimeLimit` names it, and does what it may.)
+        A module whose Deferred does not fire within ``stop_timeout`` is logged and left. A module that blocks is logged
+        (:class:`netconsd.outputs.timelimit.TimeLimit`), but the stop cannot continue before it returns.
         """
         while self.started:
             output = self.started.pop()
-            # The whole of it that runs at once: of a coroutine, too.
+            # maybeDeferred inside the watched call, so that the first part of a coroutine is watched too.
             stop = partial(maybeDeferred, output.module.stop)
-            watched = partial(self._timelimit.call, f"Module {output.name}: stop()", stop, last=True)
+            watched = partial(self._timelimit.call, f"Module {output.name}: stop()", stop)
             try:
-                await _within(self._stop_timeout, maybeDeferred(watched), output.name, self._reactor)
+                await _within(self._stop_timeout, maybeDeferred(watched), self._reactor)
             except GeneratorExit:
                 raise
-            except TimeLimitExceeded as late:
-                self._log.warn("{words}; the stop goes on without it", words=late)
+            except _StopTimeout:
+                self._log.warn(
+                    "Module {name} has not stopped within {seconds:g} seconds (--stop-timeout); the stop continues "
+                    "without it",
+                    name=output.name,
+                    seconds=self._stop_timeout,
+                )
             except BaseException:
                 self._log.failure("Module {name} failed to stop", name=output.name)
 
@@ -234,38 +239,42 @@ class Outputs:
     def _report(self, failure: Failure, name: str, unreported: int) -> None:
         if unreported:
             self._log.failure(
-                "Module {name} failed, and {unreported} times since the last report",
+                "Module {name} failed, and {times} since the last report",
                 failure,
                 name=name,
-                unreported=unreported,
+                times=plural(unreported, "time"),
             )
         else:
             self._log.failure("Module {name} failed", failure, name=name)
 
 
-def _within(seconds: float, waited: Deferred[Any], name: str, reactor: Any) -> Deferred[Any]:
-    """Fire as another Deferred does, or fail when the time is over, whatever that one does when it is cancelled."""
-    if waited.called and not waited.paused:
-        return waited
+class _StopTimeout(Exception):
+    pass
+
+
+def _within(seconds: float, stopped: Deferred[Any], reactor: Any) -> Deferred[Any]:
+    """Fire as another Deferred does, or fail with _StopTimeout, even if that one ignores its cancellation."""
+    if stopped.called and not stopped.paused:
+        return stopped
     result: Deferred[Any] = Deferred()
 
-    def give_up() -> None:
-        result.errback(TimeLimitExceeded(f"Module {name} has not stopped within {seconds:g} seconds (--stop-timeout)"))
-        waited.cancel()
+    def time_out() -> None:
+        result.errback(_StopTimeout())
+        stopped.cancel()
 
     def end(outcome: Any) -> None:
         if not result.called:
-            late.cancel()
+            timer.cancel()
             result.callback(outcome)
 
-    late = reactor.callLater(seconds, give_up)
-    waited.addBoth(end)
+    timer = reactor.callLater(seconds, time_out)
+    stopped.addBoth(end)
     return result
 
 
 def _why_not_started(name: str, module: object, error: BaseException) -> str:
     if isinstance(error, CancelledError):
-        return f"{name}: had not started yet when it was stopped"
+        return f"{name}: the stop came before the end of its start"
     if isinstance(error, FileError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -273,5 +282,5 @@ def _why_not_started(name: str, module: object, error: BaseException) -> str:
         text = f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
         return f"{text}: pip install 'netconsd[{EXTRAS[package]}]'" if package in EXTRAS else text
     file = getattr(module, "__file__", None) or getattr(sys.modules.get(type(module).__module__), "__file__", None)
-    where = place(file, error) if file else None
-    return f"{name}: did not start: {raised(error)}" + (f" ({where})" if where != file else "")
+    line = place(file, error) if file else None
+    return f"{name}: did not start: {raised(error)}" + (f" ({line})" if line != file else "")

@@ -1,4 +1,4 @@
-"""netconsd check: the effective settings, or all that is wrong, without starting anything."""
+"""netconsd check: the effective settings, or all errors, without starting anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from netconsd.cli.check import main
-from netconsd.daemon.config import OPTIONS
+from netconsd.settings import OPTIONS
 from tests.support.module_files import FUNCTIONS, written
 
 Capture = pytest.CaptureFixture[str]
@@ -17,13 +17,13 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def _forgetting(tmp_path: Path) -> Iterator[None]:
-    """What was imported of a test's modules is forgotten; the command itself ends with its process."""
+    """Forget the modules that a test imported; the command itself ends with its process."""
     with written(tmp_path):
         yield
 
 
 def test_every_option_with_its_origin(tmp_path: Path, capsys: Capture) -> None:
-    """Each option stands there with its value, and with where that came from."""
+    """Each option is listed with its value and its origin."""
     file = tmp_path / "n.toml"
     file.write_text('workers = 5\nport = 7\nmodules = ["printer"]\n[module.printer]\ncolor = "never"\n')
     assert main(["--config", str(file), "-u", "9"]) == 0
@@ -35,14 +35,14 @@ def test_every_option_with_its_origin(tmp_path: Path, capsys: Capture) -> None:
     assert ["color", "=", '"never"', f"{file}:5:", "[module.printer]", "color"] in lines
 
 
-def test_everything_wrong_at_once(tmp_path: Path, capsys: Capture) -> None:
-    """What is wrong with options, the file and modules is told in one go, and the status is 1."""
+def test_all_errors(tmp_path: Path, capsys: Capture) -> None:
+    """All errors of options, the file and modules are printed, and the status is 1."""
     (tmp_path / "broken.py").write_text("import (")
     file = tmp_path / "n.toml"
     file.write_text('colour = 1\nworkers = 0\nmodules = ["broken.py", "logger"]\n')
     assert main(["--config", str(file), "-u", "70000", "--set", "nothing"]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert output.out == ""
     for text in (
         f'netconsd check: {file}:1: unknown key "colour"',
         f"netconsd check: {file}:2: workers: 0 is not between 1 and 64\n",
@@ -51,11 +51,11 @@ def test_everything_wrong_at_once(tmp_path: Path, capsys: Capture) -> None:
         "broken.py:1: SyntaxError",
         'module logger needs the setting "directory"',
     ):
-        assert text in told.err
+        assert text in output.err
 
 
 def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
-    """A port in use is no matter, no directory is made, and no module is started."""
+    """A port in use is no error, no directory is created, and no module is started."""
     (tmp_path / "x.py").write_text(FUNCTIONS.replace("(worker_count): ...", "(worker_count): raise OSError"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -66,27 +66,27 @@ def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_modules_that_would_not_start(tmp_path: Path, capsys: Capture) -> None:
-    """Of a directory it is said what does not start and why; without any module, that messages go nowhere."""
+    """The modules of a directory that would not start are listed with the reason; a missing module is reported."""
     (tmp_path / "empty.py").write_text("")
     assert main([str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert f"not started: empty  {tmp_path}/empty.py: no output module in it\n" in told
-    assert "There is no output module" in told
+    output = capsys.readouterr().out
+    assert f"not started: empty  {tmp_path}/empty.py: no output module in it\n" in output
+    assert "There is no output module" in output
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help(capsys: Capture, flag: str) -> None:
-    """Its help begins with a line that is true, and has the options of the daemon."""
+    """Its help has its own usage, and the options of the daemon."""
     with pytest.raises(SystemExit) as caught:
         main([flag])
     assert caught.value.code == 0
-    told = capsys.readouterr().out
-    assert told.startswith("Usage: netconsd check [options] [MODULE ...]\n")
-    assert "--max-sources=" in told
+    output = capsys.readouterr().out
+    assert output.startswith("Usage: netconsd check [options] [MODULE ...]\n")
+    assert "--max-sources=" in output
 
 
 def test_unknown_option() -> None:
-    """An option that there is not is one line that does not speak of twistd."""
+    """The error about an unknown option names this command instead of twistd."""
     with pytest.raises(SystemExit) as caught:
         main(["--prot", "1"])
     assert caught.value.code == "netconsd: option --prot not recognized (netconsd check --help lists the options)"

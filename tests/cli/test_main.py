@@ -1,4 +1,4 @@
-"""The netconsd command finds its sub-commands."""
+"""The netconsd command and its sub-commands."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 import netconsd
-from netconsd.cli import COMMANDS, main, run
+from netconsd.cli import run
+from netconsd.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """``netconsd --help`` names each command, and each command can be imported and has a main."""
+    """``netconsd --help`` lists each command, and each command has a main."""
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out
     for name in COMMANDS:
@@ -27,20 +28,20 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without any argument the help is shown, and the status says that nothing was done."""
+    """Without any argument it prints the help and returns 2."""
     assert main([]) == 2
     assert "Commands:" in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """The version is that of the package, with the kind of build."""
+    """It prints the version of the package and the kind of build."""
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith(f"netconsd {netconsd.__version__} (")
 
 
 @pytest.mark.parametrize("given", [["run", "-u", "6666", "printer"], ["-u", "6666", "printer"]])
 def test_run(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``run``, or without a command, the daemon gets all the arguments."""
+    """With ``run``, or without a command, the daemon gets all arguments."""
     calls: list[Any] = []
 
     def called(*arguments: Any) -> int:
@@ -53,14 +54,14 @@ def test_run(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C while a command begins, before it can end in good order, is the status of a shell, and no traceback."""
+    """Ctrl-C before a command handles signals gives the status 130, as in a shell, and no traceback."""
     monkeypatch.setattr(run, "main", lambda *_: signal.raise_signal(signal.SIGINT))
     assert main(["run"]) == 130
     assert capsys.readouterr() == ("", "")
 
 
 def scripts() -> dict[str, str]:
-    """The programs that an installation has, as ``module:function``."""
+    """Return the programs of an installation, as ``module:function``."""
     parser = ConfigParser()
     parser.read(ROOT / "setup.cfg")
     lines = parser["options.entry_points"]["console_scripts"].strip().splitlines()
@@ -68,7 +69,7 @@ def scripts() -> dict[str, str]:
 
 
 def test_programs_can_be_called() -> None:
-    """Each program of an installation is a function that can be called without arguments."""
+    """Each program of an installation is a function without required arguments."""
     assert {"netconsd", "netconsblaster", "netcons-gen"} <= set(scripts())
     for target in scripts().values():
         module, _, function = target.partition(":")

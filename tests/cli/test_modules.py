@@ -1,4 +1,4 @@
-"""netconsd modules: what is listed of output modules."""
+"""netconsd modules: the list of output modules."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SETTINGS = (
 
 
 def listed(capture: Capture, *arguments: str | Path, status: int = 0) -> str:
-    """Run the command, see its status, and return what it printed."""
+    """Run the command, check its status, and return its output."""
     assert main([str(argument) for argument in arguments]) == status
     return capture.readouterr().out
 
 
 def test_shipped_modules(capsys: Capture) -> None:
-    """Without arguments every shipped module is listed, with what it is about and its settings."""
+    """Without arguments every shipped module is listed, with its summary and its settings."""
     text = listed(capsys)
     assert "    Prints messages " in text
     assert '    format = "person"  one of "person", "netconsd"\n' in text
@@ -39,7 +39,7 @@ def test_shipped_modules(capsys: Capture) -> None:
 
 
 def test_settings_of_a_file(tmp_path: Path, capsys: Capture) -> None:
-    """A setting has its type and default, and what is required and not given is lacking."""
+    """A setting has its type and default, and a required setting without a value is lacking."""
     (tmp_path / "keeps.py").write_text(SETTINGS)
     assert listed(capsys, tmp_path / "keeps.py") == (
         f"imported\nkeeps  {tmp_path}/keeps.py\n    Keeps what it is given.\n"
@@ -48,7 +48,7 @@ def test_settings_of_a_file(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_given_settings(tmp_path: Path, capsys: Capture) -> None:
-    """What --set and the file of --config give stands beside the setting, and nothing is lacking."""
+    """Values from --set and the file are listed with their origin, and are not lacking."""
     (tmp_path / "keeps.py").write_text(SETTINGS)
     (tmp_path / "n.toml").write_text('modules = ["keeps.py"]\n[module.keeps]\nsize = 7\n')
     text = listed(capsys, "--config", tmp_path / "n.toml", "--set", "keeps.file=/x")
@@ -59,7 +59,7 @@ def test_given_settings(tmp_path: Path, capsys: Capture) -> None:
 
 @needs_cc
 def test_compiled_modules(tmp_path: Path, capsys: Capture) -> None:
-    """A compiled module is listed without settings; a library that is none, and one that cannot be loaded, are told."""
+    """A compiled module is listed without settings; other libraries, and broken ones, are listed as such."""
     path = compiled(SOURCES / "shout.c", tmp_path)
     assert listed(capsys, path) == f"shout  {path}\n    A compiled module; it has no settings.\n"
     (tmp_path / "empty.c").write_text("int nothing;\n")
@@ -71,7 +71,7 @@ def test_compiled_modules(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
-    """No module is started, and none stays imported."""
+    """No module is started, and none remains imported."""
     (tmp_path / "one.py").write_text(FUNCTIONS.replace("(worker_count): ...", "(worker_count): raise OSError"))
     before = set(sys.modules)
     listed(capsys, tmp_path)
@@ -79,7 +79,7 @@ def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_files_with_several_and_with_none(tmp_path: Path, capsys: Capture) -> None:
-    """Each class of a file is listed by its own docstring; a file of a directory without any is no fault."""
+    """Each class of a file is listed with its docstring; in a directory, a file without modules is no error."""
     two = PLAIN.replace("class Plain:", 'class Plain:\n    "The first."')
     two += PLAIN.removeprefix(HEAD).replace("class Plain", "class Other")
     (tmp_path / "two.py").write_text(two)
@@ -91,7 +91,7 @@ def test_files_with_several_and_with_none(tmp_path: Path, capsys: Capture) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("import (", "SyntaxError: "),
         ("import no_such_library", "No module named 'no_such_library'"),
@@ -99,31 +99,31 @@ def test_files_with_several_and_with_none(tmp_path: Path, capsys: Capture) -> No
         (PLAIN.replace("def handle(self, worker, message)", "def handle(self)"), "must be defined as handle(self, "),
     ],
 )
-def test_what_cannot_be_loaded(tmp_path: Path, capsys: Capture, text: str, told: str) -> None:
-    """Of a broken module it is said why, the others are listed, and the status is 1."""
+def test_a_broken_module(tmp_path: Path, capsys: Capture, text: str, error: str) -> None:
+    """A broken module is listed with the reason, the others are listed too, and the status is 1."""
     (tmp_path / "broken.py").write_text(text)
     (tmp_path / "fine.py").write_text(PLAIN)
     printed = listed(capsys, tmp_path, status=1)
     assert "    cannot be loaded: " in printed
-    assert told in printed
+    assert error in printed
     assert f"fine  {tmp_path}/fine.py" in printed
 
 
 def test_wrong_settings(tmp_path: Path, capsys: Capture) -> None:
-    """A setting that a module does not have, or of the wrong type, is told."""
+    """An unknown setting, or one of the wrong type, is an error."""
     (tmp_path / "keeps.py").write_text(SETTINGS)
     printed = listed(capsys, tmp_path, "--set", "keeps.size=x", "--set", "keeps.sice=3", status=1)
-    assert '    wrong: --set keeps.size: "x" is not a whole number\n' in printed
-    assert '    wrong: --set keeps.sice: module keeps has no setting "sice"' in printed
+    assert '    error: --set keeps.size: "x" is not a whole number\n' in printed
+    assert '    error: --set keeps.sice: module keeps has no setting "sice"' in printed
     assert "    lacks: file\n" in printed
 
 
 def test_no_such_module(capsys: Capture) -> None:
-    """A name that nothing has is told, with what there is."""
+    """The error about an unknown name lists the shipped modules."""
     assert 'no module "prnter" is shipped with netconsd' in listed(capsys, "prnter", status=1)
 
 
 def test_bad_configuration(capsys: Capture) -> None:
-    """A file that cannot be read is one line."""
+    """A file that cannot be read is an error of one line."""
     assert main(["--config", "/nowhere.toml"]) == 1
     assert capsys.readouterr().err == "netconsd modules: --config: /nowhere.toml: No such file or directory\n"

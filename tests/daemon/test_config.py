@@ -1,18 +1,19 @@
-"""Configuration: command line over file over default, and where to mend what is wrong."""
+"""The configuration: the precedence of command line, file and defaults, and errors that name their place."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.daemon.config import OPTIONS, Configuration, configure
+from netconsd.daemon.config import Configuration, configure
 from netconsd.outputs.setting_types import ModuleSetting
-from netconsd.settings import ConfigError, Settings
+from netconsd.settings import OPTIONS, ConfigError, Settings
 
 NO_LIST = 'is not a list of text, such as ["printer", "./modules"]'
 
@@ -37,110 +38,51 @@ def read(
     return configure(options, modules=modules, sets=sets, config="etc/n.toml", cwd=cwd)
 
 
-def refusal(cwd: Path, text: str) -> str:
-    """Configure with a file that is wrong, and return what the user is told."""
+def file_error(cwd: Path, text: str) -> str:
+    """Configure with a file that has an error, and return the text for the user."""
     with pytest.raises(ConfigError) as caught:
         read(cwd, text)
     return str(caught.value)
 
 
-def line_refusal(**options: str) -> str:
-    """The same with options of the command line."""
+def option_error(**options: str) -> str:
+    """Configure with options that have an error, and return the text for the user."""
     with pytest.raises(ConfigError) as caught:
         configure({name.replace("_", "-"): value for name, value in options.items()})
     return str(caught.value)
 
 
 def test_nothing() -> None:
-    """Without anything, everything has its default."""
+    """Without options and file, every setting has its default."""
     assert configure({}) == Configuration(Settings())
 
 
-def test_every_option_on_the_command_line() -> None:
-    """Every option becomes its field, times in seconds."""
-    given = {
-        "port": "6666",
-        "address": "::1",
-        "listeners": "2",
-        "workers": "3",
-        "batch": "4",
-        "gc": "500/1500",
-        "rcvbuf": "4096",
-        "queue": "5",
-        "max-sources": "6",
-        "reorder": "1.5",
-        "pause": "3",
-        "metrics": "[::1]:9100",
-        "allow": "192.0.2.0/24,2001:db8::/32",
-        "rate": "100",
-        "stop-timeout": "2500",
-        "acks": "yes",
-    }
-    assert given.keys() == OPTIONS.keys()
-    assert configure(given).settings == Settings(
-        port=6666,
-        address="::1",
-        listeners=2,
-        workers=3,
-        batch=4,
-        gc_interval=0.5,
-        gc_age=1.5,
-        rcvbuf=4096,
-        queue=5,
-        max_sources=6,
-        reorder=0.0015,
-        pause=0.003,
-        metrics="[::1]:9100",
-        allow=("192.0.2.0/24", "2001:db8::/32"),
-        rate=100,
-        stop_timeout=2.5,
-        acks=True,
-    )
+# By the option: the text on the command line, the value in the file, and the fields that both set.
+EXAMPLES = {
+    "address": ("::1", '"::1"', {"address": "::1"}),
+    "gc": ("500/1500", '"500/1500"', {"gc_interval": 0.5, "gc_age": 1.5}),
+    "reorder": ("1.5", "1.5", {"reorder": 0.0015}),
+    "metrics": ("9100", "9100", {"metrics": "9100"}),
+    "allow": ("192.0.2.0/24,::1", '["192.0.2.0/24", "::1"]', {"allow": ("192.0.2.0/24", "::1")}),
+    "acks": ("on", "true", {"acks": True}),
+    **{
+        option.name: (f"{option.bounds[1]}", f"{option.bounds[1]}", {option.fields[0]: option.bounds[1]})
+        for option in OPTIONS.values()
+        if option.bounds and not option.unit
+    },
+}
 
 
-def test_every_option_in_the_file(cwd: Path) -> None:
-    """The keys of the file are the long names of the options, and its values have types."""
-    text = """
-        port = 6666
-        address = "192.0.2.1"
-        listeners = 2
-        workers = 3
-        batch = 4
-        gc = "500/1500"
-        rcvbuf = 4096
-        queue = 5
-        max-sources = 6
-        reorder = 1500
-        pause = 0.5
-        metrics = 9100
-        allow = ["192.0.2.0/24", "2001:db8::/32"]
-        rate = 100
-        stop-timeout = 2500
-        acks = true
-        """
-    assert read(cwd, text).settings == Settings(
-        port=6666,
-        address="192.0.2.1",
-        listeners=2,
-        workers=3,
-        batch=4,
-        gc_interval=0.5,
-        gc_age=1.5,
-        rcvbuf=4096,
-        queue=5,
-        max_sources=6,
-        reorder=1.5,
-        pause=0.0005,
-        metrics="9100",
-        allow=("192.0.2.0/24", "2001:db8::/32"),
-        rate=100,
-        stop_timeout=2.5,
-        acks=True,
-    )
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_option_sets_its_fields(cwd: Path, name: str) -> None:
+    """An option sets its fields from the command line and from the file, where its long name is the key."""
+    text, toml, fields = EXAMPLES[name]
+    settings: Any = fields
+    assert configure({name: text}).settings == read(cwd, f"{name} = {toml}").settings == Settings(**settings)
 
 
 def test_precedence(cwd: Path) -> None:
-    """The command line wins over the file, option by option and setting by setting."""
+    """The command line takes precedence over the file, for each option and each setting."""
     text = """
         port = 1
         workers = 7
@@ -159,7 +101,7 @@ def test_precedence(cwd: Path) -> None:
 
 
 def test_modules(cwd: Path) -> None:
-    """Paths become absolute, from the file's directory or the working directory, and bare names stay."""
+    """Paths become absolute, relative to the file or to the working directory; bare names stay as they are."""
     (cwd / "etc/dir").mkdir()
     text = 'modules = ["printer", "./a", "b.py", "dir", "/c", "../d.so"]'
     etc = str(cwd / "etc")
@@ -172,7 +114,7 @@ def test_modules(cwd: Path) -> None:
 
 
 def test_modules_of_the_command_line(cwd: Path) -> None:
-    """Modules of the command line replace the file's, whose settings then need not be for one of them."""
+    """Modules of the command line replace those of the file, whose settings may then be for other modules."""
     text = 'modules = ["a"]\n[module.a]\nx = 1\n[module.b]\ny = 1\n'
     assert read(cwd, text).spare == frozenset()
     configuration = read(cwd, text, modules=("b",), sets=("b.z=1", "c.z=1"))
@@ -182,12 +124,12 @@ def test_modules_of_the_command_line(cwd: Path) -> None:
 
 
 def test_empty_table_names_a_module(cwd: Path) -> None:
-    """A table without settings is kept: it says that a module of a directory has to start."""
+    """A table without settings is kept: it starts a module of a directory."""
     assert read(cwd, "[module.a]").module_settings == {"a": {}}
 
 
 def test_set() -> None:
-    """The name in --set may have a dot, the value anything, and the last one counts."""
+    """The name in --set may have a dot, the value any character, and the last --set of a key takes precedence."""
     configuration = configure({}, sets=("pair.One.key=a.b=c", "x.y=1", "x.y="), cwd=Path("/cwd"))
     assert configuration.module_settings == {
         "pair.One": {"key": ModuleSetting("a.b=c", "--set pair.One.key", Path("/cwd"), typed=False)},
@@ -197,7 +139,7 @@ def test_set() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "x=1", "x.y", ".y=1", "x.=1", "=1"])
 def test_bad_set(text: str) -> None:
-    """What is not NAME.KEY=VALUE is refused as such."""
+    """A text that is not NAME.KEY=VALUE is an error."""
     with pytest.raises(ConfigError) as caught:
         configure({}, sets=(text,))
     assert str(caught.value) == f"--set: {text!r} is not NAME.KEY=VALUE"
@@ -205,7 +147,7 @@ def test_bad_set(text: str) -> None:
 
 @pytest.mark.parametrize("spec", ["", "a\0b"])
 def test_bad_module(spec: str) -> None:
-    """A module's name or path cannot be empty or have null bytes."""
+    """A module's name or path that is empty or has a null byte is an error."""
     with pytest.raises(ConfigError) as caught:
         configure({}, modules=(spec,))
     assert str(caught.value) == f"--modules: {spec!r} is neither a path nor the name of a module"
@@ -238,25 +180,25 @@ def test_bad_module(spec: str) -> None:
         ("gc", "1/2/3", "'1/2/3' is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
         ("gc", "1/-2", "'1/-2' is not INTERVAL/AGE in milliseconds, such as 60000/3600000"),
         ("gc", "1/31622400001", "31622400001 is not between 0 and 31622400000 milliseconds"),
-        ("gc", "2/1", "2/1: AGE is less than INTERVAL, so that senders would be forgotten later than it says"),
+        ("gc", "2/1", "2/1: AGE is less than INTERVAL, so senders would be forgotten later than AGE says"),
     ],
 )
 def test_bad_option(name: str, text: str, reason: str) -> None:
-    """A bad value on the command line is told with the option's name, in the option's unit."""
-    assert line_refusal(**{name: text}) == f"--{name.replace('_', '-')}: {reason}"
+    """The error about a value on the command line names the option, and has its unit."""
+    assert option_error(**{name: text}) == f"--{name.replace('_', '-')}: {reason}"
 
 
 @given(st.sampled_from(sorted(OPTIONS)), st.text())
 def test_any_text(name: str, text: str) -> None:
-    """Any text for any option is either taken or refused with the option's name."""
+    """Any text for any option is accepted, or is an error that names the option."""
     with suppress(ConfigError):
         configure({name: text})
         return
-    assert line_refusal(**{name: text}).startswith(f"--{name}: ")
+    assert option_error(**{name: text}).startswith(f"--{name}: ")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ("port = 70000", "1: port: 70000 is not between 0 and 65535"),
         ('\n# x\nport = "1514"', "3: port: '1514' is not a whole number"),
@@ -267,7 +209,7 @@ def test_any_text(name: str, text: str) -> None:
         ("allow = [1]", "1: allow: (1,) is not a list of networks, each a text such as 192.0.2.0/24"),
         (
             "allow = []",
-            "1: allow: the list is empty: name the networks that may send, or leave it out for all of them",
+            "1: allow: the list is empty: name the networks that may send, or omit it to accept all senders",
         ),
         ("address = 1", "1: address: 1 is not an IPv4 or IPv6 address"),
         (
@@ -290,17 +232,17 @@ def test_any_text(name: str, text: str) -> None:
         ("a = " + "[" * 10000, None),
     ],
 )
-def test_bad_file(cwd: Path, text: str, told: str | None) -> None:
-    """A bad key, value or syntax is told with the file as the user named it and the line."""
-    message = refusal(cwd, text)
-    if told is None:
+def test_bad_file(cwd: Path, text: str, error: str | None) -> None:
+    """An error in a key, a value or the syntax names the file as the user did, and the line."""
+    message = file_error(cwd, text)
+    if error is None:
         assert message.startswith("etc/n.toml")
     else:
-        assert message == f"etc/n.toml:{told}"
+        assert message == f"etc/n.toml:{error}"
 
 
 def test_file_is_checked_in_full(cwd: Path) -> None:
-    """A wrong value in the file is an error even if the command line has a right one."""
+    """A wrong value in the file is an error even if the command line overrides it."""
     with pytest.raises(ConfigError, match=r"^etc/n.toml:1: port: 70000 "):
         read(cwd, "port = 70000", port="1514")
 
@@ -319,14 +261,14 @@ def test_file_is_checked_in_full(cwd: Path) -> None:
     ],
 )
 def test_lines(cwd: Path, text: str, place: str) -> None:
-    """The line of a setting is found however the file is written; text that looks like the key deceives it."""
+    """The line of a setting is found for every notation; only a text that contains the key misleads the search."""
     origin = read(cwd, text).module_settings["a"]["b"].origin
     assert origin == f"etc/n.toml:{place}: [module.a] b"
 
 
 def test_unreadable_file(cwd: Path) -> None:
-    """A file that is missing, is a directory, has a null byte in its name or is not UTF-8 is told as such."""
-    for config, told in (
+    """A file that is missing, is a directory, has a null byte in its name or is not UTF-8 is one error."""
+    for config, text in (
         ("gone.toml", "--config: gone.toml: No such file or directory"),
         ("etc", "--config: etc: Is a directory"),
         ("a\0b", "--config: 'a\\x00b': embedded null byte"),
@@ -335,10 +277,10 @@ def test_unreadable_file(cwd: Path) -> None:
         (cwd / "latin.toml").write_bytes(b"port = 1\n# \xe9")
         with pytest.raises(ConfigError) as caught:
             configure({}, config=config, cwd=cwd)
-        assert str(caught.value) == told
+        assert str(caught.value) == text
 
 
 def test_byte_order_mark(cwd: Path) -> None:
-    """A byte order mark at the beginning of the file is not in the way."""
+    """A byte order mark at the beginning of the file is ignored."""
     (cwd / "n.toml").write_bytes(b"\xef\xbb\xbfport = 1\n")
     assert configure({}, config="n.toml", cwd=cwd).settings.port == 1

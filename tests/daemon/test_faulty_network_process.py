@@ -1,4 +1,4 @@
-"""twistd as a process behind a network that does everything wrong: what it hands out and counts is what came."""
+"""twistd as a process behind a faulty network: every datagram is delivered or counted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.kernel.daemon import Daemon, Recorded
 from tests.support.faulty_network import Faults
 from tests.support.traffic import TEMPLATES, Traffic
 
-# Sent before the recorder is heard again, so that no buffer fills.
+# Datagrams sent before the recorder is read again, so that no buffer fills.
 AT_A_TIME = 32
 LEGACY = list(FORMATS).index("legacy")
 
 
 def through_a_daemon(traffic: Traffic, directory: Path) -> tuple[dict[int, list[Recorded]], dict[str, int]]:
-    """Have the arrivals arrive at a daemon, in their order but without their pauses; return the messages of each
-    sender, and the daemon's closing totals by name; nothing else came, and every message was handed to its module."""
+    """Send the arrivals to a daemon in order, without pauses; return the messages of each sender and the daemon's
+    totals by name. Checks that nothing else arrived and that every message was delivered."""
     with ExitStack() as stack:
         daemon = stack.enter_context(Daemon(directory))
         sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in TEMPLATES]
@@ -36,7 +36,7 @@ def through_a_daemon(traffic: Traffic, directory: Path) -> tuple[dict[int, list[
     assert "inconsistent" not in log and "Traceback" not in log
     in_all = re.search(r"Total: (\d+) datagrams? received, (\d+) messages?", log)
     assert in_all
-    # Until it answered, it was sent lines of which each is a message.
+    # Lines that were sent until the daemon answered; each is a message.
     probes = int(in_all[1]) - len(traffic.arrivals)
     assert 1 <= probes == int(in_all[2]) - len(daemon.messages)
     counted = Counter({name: int(count) for count, name in re.findall(r"\] (\d+) .*\((\w+)\)$", log, re.MULTILINE)})
@@ -48,9 +48,9 @@ def through_a_daemon(traffic: Traffic, directory: Path) -> tuple[dict[int, list[
 
 
 @pytest.mark.slow
-def test_what_was_sent_is_delivered_or_counted(tmp_path: Path) -> None:
-    """Loss, repeats and disorder: each sender's messages are delivered once, or none of them came; each line of text
-    as often as it came; and the closing totals have the repeats."""
+def test_every_message_is_delivered_once(tmp_path: Path) -> None:
+    """With loss, repeats and disorder, each message of which a datagram arrived is delivered once, each legacy line as
+    often as it arrived, and the totals have the repeats."""
     traffic = Traffic(Faults(loss=0.1, repeat=0.1, reorder=0.1), 5, 32)
     by_sender, counted = through_a_daemon(traffic, tmp_path)
     repeats = 0
@@ -70,9 +70,9 @@ def test_what_was_sent_is_delivered_or_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_unaccounted_for(tmp_path: Path) -> None:
-    """With cut datagrams, flipped bits and wrong addresses as well: every datagram is in the closing totals, every
-    message in them was handed to the module, and nothing in the log says that the counters are inconsistent."""
+def test_every_datagram_is_counted(tmp_path: Path) -> None:
+    """Also with truncated datagrams, flipped bits and wrong addresses, every datagram is in the totals, and the log has
+    no inconsistency."""
     traffic = Traffic(Faults(loss=0.1, repeat=0.1, reorder=0.1, cut=0.1, flip=0.1, stray=0.1), 6, 32)
     by_sender, counted = through_a_daemon(traffic, tmp_path)
     assert counted["dropped_empty"] == sum(not arrival.datagram for arrival in traffic.arrivals)

@@ -1,29 +1,32 @@
-"""The daemon around the service: its start and stop, SIGHUP, and a start that fails with one message."""
+"""The daemon around the service: its start and stop, its signals, and a start that fails with one text."""
 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import succeed
 from twisted.internet.error import CannotListenError
 
-from netconsd.daemon.process import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon
+from netconsd.daemon.process import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon, StartError
 from netconsd.outputs.loader import ModuleError
 from netconsd.settings import ConfigError
-from tests.support.daemons import FakeReactor, FakeReceiver, Logged, daemon_log
+from tests.support.daemons import FakeReactor, FakeService, Logged, daemon_log, process_settings
 
 
 @pytest.fixture
-def receiver() -> FakeReceiver:
-    """A receiver whose start the test ends."""
-    return FakeReceiver()
+def service() -> FakeService:
+    """A service whose start the test ends."""
+    return FakeService()
 
 
 @pytest.fixture
@@ -33,73 +36,113 @@ def reactor() -> FakeReactor:
 
 
 @pytest.fixture(autouse=True)
-def _process_wide(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put back what belongs to the whole process."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    hang_up = signal.getsignal(signal.SIGHUP)
-    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
-    yield
-    gc.set_threshold(*thresholds)
-    sys.setswitchinterval(interval)
-    assert signal.getsignal(signal.SIGHUP) is hang_up
-    signal.signal(signal.SIGHUP, hang_up)
+def _process_wide() -> Iterator[None]:
+    """Restore the process's settings."""
+    with process_settings():
+        yield
+
+
+@pytest.fixture
+def stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """The standard error that the daemon prints to."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", stream)
+    return stream
 
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """What netconsd logs."""
-    with daemon_log() as texts:
-        yield texts
+    """The log lines of netconsd."""
+    with daemon_log() as lines:
+        yield lines
 
 
-def test_start_and_stop(receiver: FakeReceiver, reactor: FakeReactor) -> None:
-    """The daemon binds, starts and stops the receiver, and its stop waits for the receiver's."""
-    daemon = Daemon(receiver, {}, reactor=reactor)
+@pytest.fixture
+def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The exit statuses of ``os._exit``."""
+    result: list[int] = []
+    monkeypatch.setattr("os._exit", result.append)
+    return result
+
+
+def test_start_and_stop(service: FakeService, reactor: FakeReactor) -> None:
+    """The daemon binds, starts and stops the service, and its stop waits for the service's."""
+    daemon = Daemon(service, {}, reactor=reactor)
     daemon.privilegedStartService()
     daemon.startService()
-    receiver.started.callback(None)
+    service.started.callback(None)
     stopping = daemon.stopService()
-    assert receiver.calls == ["bind", "start", "stop"]
+    assert service.calls == ["bind", "start", "stop"]
     assert not stopping.called
-    receiver.stopped.callback(None)
+    service.stopped.callback(None)
     assert stopping.called
 
 
-def test_the_process_is_set_up(receiver: FakeReceiver, reactor: FakeReactor) -> None:
-    """From its start on, not before, the collector looks rarely, and a reader waits little for Python's lock."""
+def test_the_process_is_set_up(service: FakeService, reactor: FakeReactor) -> None:
+    """The start, and not the binding, sets the collector's thresholds and the switch interval."""
     gc.set_threshold(700, 10, 10)
     sys.setswitchinterval(0.005)
-    daemon = Daemon(receiver, {}, reactor=reactor)
+    daemon = Daemon(service, {}, reactor=reactor)
     daemon.privilegedStartService()
     assert (gc.get_threshold()[0], sys.getswitchinterval()) == (700, 0.005)
     daemon.startService()
-    # Newer collectors have no third one.
+    # Newer collectors have no third generation.
     assert gc.get_threshold()[:2] == GC_THRESHOLDS[:2] == (10_000, 100)
     assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL) == 0.001
-    receiver.stopped = succeed(None)
-    assert daemon.stopService().called
 
 
-def test_hang_up(receiver: FakeReceiver, reactor: FakeReactor) -> None:
-    """SIGHUP reloads, in the reactor's thread; while the daemon stops it does nothing; then all is as before."""
+def test_sighup(service: FakeService, reactor: FakeReactor) -> None:
+    """SIGHUP reloads in the reactor's thread, does nothing during the stop, and has its old handler after it."""
     before = signal.getsignal(signal.SIGHUP)
-    daemon = Daemon(receiver, {}, reactor=reactor)
+    daemon = Daemon(service, {}, reactor=reactor)
     daemon.startService()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert "reload" not in receiver.calls
+    assert "reload" not in service.calls
     reactor.turn()
-    assert receiver.calls == ["start", "reload"]
+    assert service.calls == ["start", "reload"]
     stopping = daemon.stopService()
     os.kill(os.getpid(), signal.SIGHUP)
     reactor.turn()
-    assert receiver.calls == ["start", "reload", "stop"]
-    receiver.stopped.callback(None)
+    assert service.calls == ["start", "reload", "stop"]
+    service.stopped.callback(None)
     assert stopping.called
     assert signal.getsignal(signal.SIGHUP) == before
 
 
+def test_second_signal(
+    service: FakeService, reactor: FakeReactor, logged: Logged, statuses: list[int], tmp_path: Path
+) -> None:
+    """The first signal stops the reactor; the second logs the totals, removes the pid file, and exits with status 1."""
+    pidfile = tmp_path / "twistd.pid"
+    pidfile.write_text("7")
+    Daemon(service, {"pidfile": str(pidfile)}, reactor=reactor).startService()
+    reactor.turn()
+    signal.raise_signal(signal.SIGTERM)
+    assert reactor.signals == [signal.SIGTERM]
+    assert statuses == []
+    signal.raise_signal(signal.SIGINT)
+    assert statuses == [1]
+    assert service.calls == ["start", "totals"]
+    assert logged() == ["critical: SIGINT: a second signal ends netconsd before its stop is complete"]
+    assert not pidfile.exists()
+
+
+def test_totals_that_hang(
+    service: FakeService, reactor: FakeReactor, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second signal ends the process even if a module holds a lock that the totals need."""
+    monkeypatch.setattr("netconsd.daemon.process.TOTALS_SECONDS", 0.01)
+    release = threading.Event()
+    service.log_totals = release.wait  # type: ignore[method-assign, assignment]
+    Daemon(service, {}, reactor=reactor).startService()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert statuses == [1]
+    release.set()
+
+
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "text"),
     [
         (ConfigError("port: 1514 is in use"), "--port: 1514 is in use"),
         (ConfigError("max_sources: too many"), "--max-sources: too many"),
@@ -108,87 +151,80 @@ def test_hang_up(receiver: FakeReceiver, reactor: FakeReactor) -> None:
         (CannotListenError("", 1514, "busy"), "CannotListenError: Couldn't listen on any:1514: busy."),
     ],
 )
-def test_cannot_bind(
-    receiver: FakeReceiver, error: Exception, told: str, logged: Logged, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A failure to bind names the option, and prints one line instead of a traceback when it ends the process."""
-    receiver.bind_error = error
-    with pytest.raises(ConfigError) as caught:
-        Daemon(receiver, {"nodaemon": True}).privilegedStartService()
-    assert str(caught.value) == told
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "__stderr__", sys.stderr)
-        sys.excepthook(type(caught.value), caught.value, None)
-    assert capsys.readouterr().err == f"netconsd: {told}\n"
+def test_cannot_bind(service: FakeService, error: Exception, text: str, logged: Logged, stderr: io.StringIO) -> None:
+    """A failure to bind prints one text, which names the option, and raises an exception of status 1 for twistd."""
+    service.bind_error = error
+    with pytest.raises(StartError) as caught:
+        Daemon(service, {"nodaemon": True}).privilegedStartService()
+    assert (str(caught.value), caught.value.code) == (text, 1)
+    assert isinstance(caught.value, Exception), "twistd removes its pid file only then"
+    assert stderr.getvalue() == f"netconsd: {text}\n"
     assert logged() == [], "the log is on the same terminal"
 
 
 @pytest.mark.parametrize("process", [{"nodaemon": False}, {"nodaemon": True, "logfile": "x"}, {"syslog": True}])
-def test_cannot_bind_is_logged(receiver: FakeReceiver, process: dict[str, Any], logged: Logged) -> None:
-    """Where the log is not on the terminal, it says what failed, too."""
-    receiver.bind_error = ConfigError("port: 1514 is in use")
-    with pytest.raises(ConfigError):
-        Daemon(receiver, process).privilegedStartService()
+def test_cannot_bind_is_logged(service: FakeService, process: dict[str, Any], logged: Logged) -> None:
+    """If the log is not on the terminal, the text is in the log too."""
+    service.bind_error = ConfigError("port: 1514 is in use")
+    with pytest.raises(StartError):
+        Daemon(service, process).privilegedStartService()
     assert logged() == ["critical: --port: 1514 is in use"]
 
 
-def test_other_exceptions_keep_their_traceback(
-    receiver: FakeReceiver, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only what the daemon explained goes without a traceback; what is a bug of ours is shown in full."""
-    shown: list[BaseException] = []
-    monkeypatch.setattr(sys, "excepthook", lambda type_, value, traceback: shown.append(value))
-    receiver.start_error = ModuleError("x: did not start")
-    with pytest.raises(ModuleError):
-        Daemon(receiver, {}, reactor=reactor).startService()
-    bug = RuntimeError()
-    sys.excepthook(RuntimeError, bug, None)
-    assert shown == [bug]
-    other = FakeReceiver()
-    other.start_error = bug
-    with pytest.raises(RuntimeError):
-        Daemon(other, {}, reactor=reactor).startService()
-
-
-def test_module_fails_at_once(receiver: FakeReceiver, reactor: FakeReactor) -> None:
-    """A module that raises while twistd still waits is reported by twistd; nothing was stopped or left behind."""
-    receiver.start_error = ModuleError("x: did not start: OSError: gone")
-    with pytest.raises(ModuleError, match=r"^x: did not start: OSError: gone$"):
-        Daemon(receiver, {}, reactor=reactor).startService()
+def test_module_fails_at_once(service: FakeService, reactor: FakeReactor, stderr: io.StringIO) -> None:
+    """A module that fails before the reactor runs raises for twistd, and the old signal handlers are restored."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    service.start_error = ModuleError("x: did not start: OSError: gone")
+    with pytest.raises(StartError, match=r"^x: did not start: OSError: gone$"):
+        Daemon(service, {}, reactor=reactor).startService()
+    assert stderr.getvalue() == "netconsd: x: did not start: OSError: gone\n"
     assert not reactor.stopped
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_module_fails_later(
-    receiver: FakeReceiver, reactor: FakeReactor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    service: FakeService, reactor: FakeReactor, statuses: list[int], stderr: io.StringIO, tmp_path: Path
 ) -> None:
-    """A module whose Deferred fails when the reactor runs stops it, says why, and makes the exit status 1."""
-    at_exit: list[Any] = []
-    monkeypatch.setattr("atexit.register", at_exit.append)
-    monkeypatch.setattr(sys, "__stderr__", sys.stderr)
-    daemon = Daemon(receiver, {}, reactor=reactor)
-    daemon.startService()
-    receiver.started.errback(ModuleError("x: did not start: OSError: gone"))
+    """A module that fails while the reactor runs prints the text, stops the reactor, and the process ends with 1."""
+    pidfile = tmp_path / "twistd.pid"
+    pidfile.write_text("7")
+    Daemon(service, {"pidfile": str(pidfile)}, reactor=reactor).startService()
+    reactor.running = True
+    service.started.errback(ModuleError("x: did not start: OSError: gone"))
     assert reactor.stopped
-    assert capsys.readouterr().err == "netconsd: x: did not start: OSError: gone\n"
-    statuses: list[int] = []
-    monkeypatch.setattr("os._exit", statuses.append)
-    at_exit[0]()
+    assert stderr.getvalue() == "netconsd: x: did not start: OSError: gone\n"
+    reactor.at_end[0]()
     assert statuses == [1]
-    receiver.stopped = succeed(None)
-    assert daemon.stopService().called
+    assert not pidfile.exists()
 
 
-def test_a_reactor_that_cannot_be_kept_steady(receiver: FakeReceiver, reactor: FakeReactor, logged: Logged) -> None:
-    """Where something is scheduled already, as by a module when it is imported, the daemon says so, and starts."""
-    scheduled: Any = reactor
-    scheduled.seconds = time.time
-    scheduled.getDelayedCalls = lambda: ["a call"]
-    daemon = Daemon(receiver, {}, reactor=reactor)
-    daemon._keep_steady()
-    (told,) = logged()
-    assert told.startswith("warn: A step of the system's clock will hold up what waits")
+def test_a_bug_keeps_its_traceback(
+    service: FakeService, reactor: FakeReactor, statuses: list[int], logged: Logged, stderr: io.StringIO
+) -> None:
+    """An unexpected exception is raised or logged in full, at once or later."""
+    service.start_error = RuntimeError("a bug")
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        Daemon(service, {}, reactor=reactor).startService()
+    other = FakeService()
+    Daemon(other, {}, reactor=reactor).startService()
+    reactor.running = True
+    other.started.errback(RuntimeError("a bug"))
+    assert reactor.stopped
+    assert logged() == ["critical: netconsd cannot start"]
+    assert stderr.getvalue() == ""
+
+
+def test_a_clock_that_cannot_be_replaced(service: FakeService, reactor: FakeReactor, logged: Logged) -> None:
+    """If a timer is set already, as by a module when it is imported, the daemon logs it and starts."""
+    clock: Any = reactor
+    clock.seconds = time.time
+    clock.getDelayedCalls = lambda: ["a call"]
+    daemon = Daemon(service, {}, reactor=reactor)
+    daemon._use_monotonic_clock()
+    (warning,) = logged()
+    assert warning.startswith("warn: A step of the system's clock will delay or advance timers")
     daemon.startService()
-    assert "start" in receiver.calls
-    receiver.started.callback(None)
-    receiver.stopped.callback(None)
+    assert "start" in service.calls
+    service.stopped = succeed(None)
     daemon.stopService()

@@ -1,78 +1,93 @@
-"""SIGINT and SIGTERM, in this process: the first one stops, whenever it comes."""
+"""SIGINT and SIGTERM in this process: the first one stops, a second one aborts."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from netconsd.daemon.signals import StopSignals
+from tests.support.daemons import process_settings
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
 
 
+class Calls:
+    """The signals that stopped and those that aborted."""
+
+    def __init__(self) -> None:
+        self.stops: list[signal.Signals] = []
+        self.aborts: list[signal.Signals] = []
+
+    def signals(self) -> StopSignals:
+        """Install the handlers."""
+        return StopSignals(self.stops.append, self.aborts.append)
+
+
 @pytest.fixture
-def stopped() -> list[signal.Signals]:
-    """What asked to stop."""
-    return []
+def calls() -> Iterator[Calls]:
+    """No calls yet; restores the handlers."""
+    with process_settings():
+        yield Calls()
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_the_first_stops_and_others_do_nothing(stopped: list[signal.Signals], number: signal.Signals) -> None:
-    """While the reactor runs: one stop, however many signals of either kind."""
-    signals = StopSignals(stopped.append)
-    signals.reactor_runs()
-    for each in (number, number, *BOTH):
+def test_the_first_stops_and_others_abort(calls: Calls, number: signal.Signals) -> None:
+    """While the reactor runs, the first signal stops once, and each later signal of either kind aborts."""
+    calls.signals().reactor_runs()
+    for each in (number, *BOTH):
         signal.raise_signal(each)
-    assert stopped == [number]
-    assert signals.came == number
+    assert calls.stops == [number]
+    assert calls.aborts == BOTH
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_one_that_comes_early_is_kept(stopped: list[signal.Signals], number: signal.Signals) -> None:
-    """Before the reactor runs, nothing is stopped; then it is, once. A second signal would end the process at once."""
-    signals = StopSignals(stopped.append)
+def test_an_early_signal_is_kept(calls: Calls, number: signal.Signals) -> None:
+    """A signal before the reactor runs stops once the reactor runs, and a second one aborts in the meantime."""
+    signals = calls.signals()
     signal.raise_signal(number)
-    assert stopped == []
-    assert [signal.getsignal(each) for each in BOTH] == [signal.SIG_DFL] * 2
+    assert (calls.stops, calls.aborts) == ([], [])
+    signal.raise_signal(signal.SIGTERM)
+    assert calls.aborts == [signal.SIGTERM]
     signals.reactor_runs()
-    signal.raise_signal(number)
-    assert stopped == [number]
+    assert calls.stops == [number]
 
 
-def test_handlers_are_put_back(stopped: list[signal.Signals]) -> None:
-    """Afterwards they are who they were."""
+def test_handlers_are_restored(calls: Calls) -> None:
+    """``restore`` sets the handlers from before the construction."""
     before = [signal.getsignal(number) for number in BOTH]
-    signals = StopSignals(stopped.append)
+    signals = calls.signals()
     assert [signal.getsignal(number) for number in BOTH] != before
     signals.reactor_runs()
-    signals.let_go()
+    signals.restore()
     assert [signal.getsignal(number) for number in BOTH] == before
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_what_is_ignored_stays_ignored(stopped: list[signal.Signals], number: signal.Signals) -> None:
-    """In the background of a shell's script SIGINT is ignored, and stays so; the other signal stops."""
+def test_an_ignored_signal_stays_ignored(calls: Calls, number: signal.Signals) -> None:
+    """A signal that a shell's script ignores for its background processes stays ignored; the other one stops."""
     signal.signal(number, signal.SIG_IGN)
-    signals = StopSignals(stopped.append)
+    signals = calls.signals()
     signal.raise_signal(number)
     signals.reactor_runs()
     signal.raise_signal(number)
-    assert stopped == []
+    assert calls.stops == []
     (other,) = set(BOTH) - {number}
     signal.raise_signal(other)
-    assert stopped == [other]
+    assert calls.stops == [other]
 
 
-def test_one_that_comes_in_between(stopped: list[signal.Signals], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal in the moment in which the reactor begins to run stops once, too."""
-    signals = StopSignals(stopped.append)
-    take_both = signals._take_both
+def test_a_signal_while_the_reactor_begins(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal between the installation of the handlers and the check for an early signal stops once."""
+    signals = calls.signals()
+    install = signals._install
 
     def interrupted() -> None:
-        take_both()
+        install()
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(signals, "_take_both", interrupted)
+    monkeypatch.setattr(signals, "_install", interrupted)
     signals.reactor_runs()
-    assert stopped == [signal.SIGTERM]
+    assert calls.stops == [signal.SIGTERM]
+    assert calls.aborts == []

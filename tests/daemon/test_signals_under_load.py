@@ -1,4 +1,4 @@
-"""The daemon as a process at full load: what it has read is delivered or counted, whatever the signal."""
+"""The daemon as a process at full load: every datagram read is delivered or counted as dropped, for each signal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import pytest
 from netconsd.testing import extended, fragments
 from tests.support.processes import ROOT, SECONDS, Daemon
 
-# So many have been delivered before the signal comes; far more wait in the queue by then.
+# Messages delivered by each worker before the signal is sent; the queue has many more by then.
 ENOUGH = 2000
 
-# Slower than what is sent to it: 100 batches per second and worker. It says when each worker has enough, and at its end
-# what it got of each sender, and whether the numbers with which the texts begin came in order.
+# Slower than its sender: 100 batches per second and worker. It prints its counts when each worker has ENOUGH messages
+# and at its end: for each sender the messages, the missing ones, and whether the numbers in the texts were in order.
 MODULE = f"""
 import json, os, time
 from pathlib import Path
@@ -36,15 +36,15 @@ class Output:
         self.counts = [0] * worker_count
         self.senders = {{}}
         self.reloads = 0
-        self.said = False
+        self.printed = False
     def handle_batch(self, worker, messages):
         time.sleep(0.01)
         self.counts[worker] += len(messages)
         for message in messages:
             sender = self.senders.setdefault(message.source.address, Sender())
             sender.take(int(message.text.split()[0]), getattr(message, "missing", 0))
-        if min(self.counts) >= {ENOUGH} and not self.said:
-            self.said = True
+        if min(self.counts) >= {ENOUGH} and not self.printed:
+            self.printed = True
             print("enough", json.dumps(self.senders), flush=True)
     def reload(self):
         self.reloads += 1
@@ -63,25 +63,25 @@ class Sender(dict):
 """
 
 
-Made = Callable[[int], list[bytes]]
+Encoder = Callable[[int], list[bytes]]
 
 
 def line(number: int) -> list[bytes]:
-    """A number as a line of legacy text."""
+    """Return a number as a line of legacy text."""
     return [b"%d\n" % number]
 
 
 def record(number: int) -> list[bytes]:
-    """A number as an extended message; each eighth is in three pieces."""
+    """Return a number as an extended message; each eighth is in three fragments."""
     padding = "x" * 2500 if number % 8 == 0 else ""
     return fragments(extended(f"{number} {padding}", seq=number))
 
 
 class Load:
-    """A thread that sends numbers as fast as it can, from here until ``stop``, the same ones from each address."""
+    """A thread that sends the same numbers from each address as fast as it can, until ``stop``."""
 
-    def __init__(self, port: int, made: Made = line, addresses: Sequence[str] = ("127.0.0.1",)) -> None:
-        self._made = made
+    def __init__(self, port: int, encode: Encoder = line, addresses: Sequence[str] = ("127.0.0.1",)) -> None:
+        self._encode = encode
         self._sockets = [sender(port, address) for address in addresses]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._send)
@@ -91,14 +91,14 @@ class Load:
         number = 0
         while not self._stopped.is_set():
             number += 1
-            for datagram in self._made(number):
+            for datagram in self._encode(number):
                 for each in self._sockets:
-                    # Refused once the daemon has closed its socket; until its end it is to be under load.
+                    # Refused after the daemon has closed its socket; the load continues until its end.
                     with suppress(ConnectionRefusedError):
                         each.send(datagram)
 
     def stop(self) -> None:
-        """End it."""
+        """End the thread."""
         self._stopped.set()
         self._thread.join()
         for each in self._sockets:
@@ -106,22 +106,22 @@ class Load:
 
 
 def sender(port: int, address: str) -> socket.socket:
-    """A socket that sends from there to that port."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind((address, 0))
-    made.connect(("127.0.0.1", port))
-    return made
+    """Return a socket that sends from this address to this port."""
+    result = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    result.bind((address, 0))
+    result.connect(("127.0.0.1", port))
+    return result
 
 
 def loaded(directory: Path, *options: str) -> Daemon:
-    """A daemon with the module above."""
+    """Return a daemon with the module above."""
     (directory / "x.py").write_text(MODULE)
     return Daemon(directory, *options, "x.py")
 
 
-def account(out: str) -> dict[str, int]:
-    """What the daemon says that it has received, and shed; and what the module says that it got."""
-    module = got(out)
+def totals(out: str) -> dict[str, int]:
+    """Return the counts of the daemon and of the module."""
+    module = final_counts(out)
     ((received, messages),) = re.findall(r"Total: (\d+) datagrams? received, (\d+) messages?", out)
     assert "inconsistent" not in out
     assert "Traceback" not in out
@@ -132,20 +132,20 @@ def account(out: str) -> dict[str, int]:
     }
 
 
-def got(out: str) -> Any:
-    """What the module had at its end."""
-    (found,) = re.findall(r"got (.*)", out)
-    return json.loads(found)
+def final_counts(out: str) -> Any:
+    """Return the module's counts at its end."""
+    (line,) = re.findall(r"got (.*)", out)
+    return json.loads(line)
 
 
 def counted(out: str, name: str) -> int:
-    """A counter of the workers' in the closing totals."""
+    """Return the sum of a counter over the workers, from the totals."""
     return sum(map(int, re.findall(rf"Worker \d+: .*\b{name} (\d+)", out)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_the_end_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
-    """All that was read is delivered, in order, though the signal finds a long queue and the load goes on."""
+def test_the_stop_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
+    """Every datagram read is delivered, in order, although the queue is long and the load continues."""
     daemon = loaded(tmp_path, "-w1")
     load = Load(daemon.port)
     try:
@@ -155,31 +155,31 @@ def test_the_end_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
     finally:
         load.stop()
         daemon.process.kill()
-    found = account(out)
-    assert found["module"] == found["messages"] == found["received"]
-    assert found["module"] > ENOUGH
-    assert found["dropped_queue_full"] == 0
+    counts = totals(out)
+    assert counts["module"] == counts["messages"] == counts["received"]
+    assert counts["module"] > ENOUGH
+    assert counts["dropped_queue_full"] == 0
     assert daemon.process.returncode == (0 if number == signal.SIGTERM else -number)
 
 
-def test_the_end_with_a_full_queue(tmp_path: Path) -> None:
-    """What the queue had no room for is counted, and all else is delivered."""
+def test_the_stop_with_a_full_queue(tmp_path: Path) -> None:
+    """Datagrams that found the queue full are counted as dropped, and all others are delivered."""
     daemon = loaded(tmp_path, "-w1", "--queue", "3000")
     load = Load(daemon.port)
     try:
-        assert "at the full queue of worker 0" in daemon.line("(Datagrams are being dropped: .*)")
+        daemon.line("(Datagrams are being)")
         daemon.process.send_signal(signal.SIGTERM)
         out = daemon.end()
     finally:
         load.stop()
         daemon.process.kill()
-    found = account(out)
-    assert found["dropped_queue_full"] > 0
-    assert found["module"] == found["messages"] == found["received"] - found["dropped_queue_full"]
+    counts = totals(out)
+    assert counts["dropped_queue_full"] > 0
+    assert counts["module"] == counts["messages"] == counts["received"] - counts["dropped_queue_full"]
 
 
-def test_hanging_up_at_full_load(tmp_path: Path) -> None:
-    """Signals to reload cost no message, nor does a second daemon that wants the same port."""
+def test_sighup_at_full_load(tmp_path: Path) -> None:
+    """No message is lost by reloads, nor by the start of a second daemon on the same port."""
     daemon = loaded(tmp_path, "-w1")
     load = Load(daemon.port)
     try:
@@ -198,18 +198,18 @@ def test_hanging_up_at_full_load(tmp_path: Path) -> None:
     assert second.returncode == 1
     assert f"--port: address 127.0.0.1, port {daemon.port} is in use already; stop the program" in second.stderr
     assert "Traceback" not in second.stderr + second.stdout
-    found = account(out)
-    assert found["module"] == found["messages"] == found["received"] - found["dropped_queue_full"] > 0
-    assert found["reloads"] == 3
+    counts = totals(out)
+    assert counts["module"] == counts["messages"] == counts["received"] - counts["dropped_queue_full"] > 0
+    assert counts["reloads"] == 3
 
 
 LOADING = [f"127.0.0.{number}" for number in range(1, 10)]
 WAITING = [f"127.0.0.{number}" for number in range(11, 20)]
 
 
-def test_the_end_of_several_workers_with_messages_that_wait(tmp_path: Path) -> None:
-    """All that was read is delivered or counted, for each sender in order, and no number is left out: what waits for
-    one that never came is delivered at the end, and says that it is missing; in one piece or in several."""
+def test_the_stop_of_several_workers_with_held_messages(tmp_path: Path) -> None:
+    """Every datagram read is delivered or counted as dropped, in order for each sender; held messages, whole or in
+    fragments, are delivered at the stop with the number of missing ones before."""
     daemon = loaded(tmp_path, "-w3", "--reorder", "60000")
     for address in WAITING:
         with sender(daemon.port, address) as waiting:
@@ -224,10 +224,10 @@ def test_the_end_of_several_workers_with_messages_that_wait(tmp_path: Path) -> N
     finally:
         load.stop()
         daemon.process.kill()
-    found = account(out)
-    assert found["module"] == found["messages"] == counted(out, "whole") + counted(out, "reassembled")
-    assert found["received"] == found["dropped_queue_full"] + counted(out, "whole") + counted(out, "fragments")
-    senders = got(out)["senders"]
+    counts = totals(out)
+    assert counts["module"] == counts["messages"] == counted(out, "whole") + counted(out, "reassembled")
+    assert counts["received"] == counts["dropped_queue_full"] + counted(out, "whole") + counted(out, "fragments")
+    senders = final_counts(out)["senders"]
     assert {address: before[address]["count"] for address in WAITING} == dict.fromkeys(WAITING, 3)
     for address in WAITING:
         assert senders[address] == {"count": 8, "last": 9, "missing": 1, "ordered": True}

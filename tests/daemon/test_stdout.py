@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: every command says so, or nothing to a reader who has enough."""
+"""A command that cannot write its standard output ends with status 1, and with one line unless the pipe is closed."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     ],
 )
 def test_commands(command: str) -> None:
-    """A full disk is one line and status 1, and a reader who has enough is told nothing."""
-    for target, told in (
+    """A full disk gives one line and status 1, a closed pipe only the status."""
+    for target, text in (
         (os.open("/dev/full", os.O_WRONLY), "standard output: No space left on device\n"),
         (closed_pipe(), ""),
     ):
@@ -41,18 +41,18 @@ def test_commands(command: str) -> None:
                 cwd=ROOT, env=ENVIRONMENT, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
             )  # fmt: skip
         assert done.returncode == 1
-        assert done.stderr.partition(": ")[2] == told
+        assert done.stderr.partition(": ")[2] == text
 
 
 def closed_pipe() -> int:
-    """The end of a pipe to write to, whose other end is closed."""
+    """Return the writing end of a pipe whose reading end is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     return writing
 
 
 def test_text_and_bytes(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Text gets a newline, bytes go out as they are, in the order of the calls."""
+    """Text gets a newline, bytes are written unchanged, in the order of the calls."""
     put("one", "prog")
     put(b"two \xff", "prog")
     put("three", "prog")
@@ -60,7 +60,7 @@ def test_text_and_bytes(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
 
 
 def test_no_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A standard output that is closed is one that cannot be written."""
+    """A closed standard output gives one line and status 1."""
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(SystemExit) as caught:
         put("text", "prog")
@@ -68,8 +68,8 @@ def test_no_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert capsys.readouterr().err == "prog: standard output: Bad file descriptor\n"
 
 
-def test_what_stays_in_a_buffer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written is not tried again: at the end of the process that would be a complaint of Python."""
+def test_a_buffer_that_cannot_be_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that could not be written is not written again, which would print an error at the end of the process."""
     stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(closed_pipe(), "w")))
     monkeypatch.setattr(sys, "stdout", stdout)
     with pytest.raises(SystemExit):

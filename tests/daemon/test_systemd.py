@@ -1,4 +1,4 @@
-"""sd_notify and passed sockets, with an environment and sockets of the test's own."""
+"""sd_notify and passed sockets, with an environment and sockets made by the test."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ PID = 77
 
 
 def notifier(environment: Mapping[str, str]) -> Notifier:
-    """One in a process with this environment."""
+    """Return a notifier of a process with this environment."""
     return Notifier(environment, pid=lambda: PID, clock=lambda: 12.5)
 
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """Closes what a test opens."""
+    """Closes the sockets of a test."""
     with ExitStack() as opened:
         yield opened
 
 
 def manager(stack: ExitStack, address: str) -> socket.socket:
-    """What a service manager listens on."""
+    """Return a service manager's socket."""
     listening = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     listening.bind(address)
     listening.setblocking(False)
@@ -39,16 +39,16 @@ def manager(stack: ExitStack, address: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_what_is_told(tmp_path: Path, stack: ExitStack, abstract: bool) -> None:
+def test_states(tmp_path: Path, stack: ExitStack, abstract: bool) -> None:
     """Each state is one datagram of assignments, to a path or to an abstract name, which is written with @."""
     name = f"netconsd-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     listening = manager(stack, f"\0{name}" if abstract else name)
-    told = notifier({"NOTIFY_SOCKET": f"@{name}" if abstract else name})
-    told.ready("7 messages")
-    told.reloading()
-    told.stopping()
-    told.alive("8 messages")
-    told.unwell("stuck")
+    sender = notifier({"NOTIFY_SOCKET": f"@{name}" if abstract else name})
+    sender.ready("7 messages")
+    sender.reloading()
+    sender.stopping()
+    sender.alive("8 messages")
+    sender.unwell("stuck")
     assert [listening.recv(4096).decode().splitlines() for _ in range(5)] == [
         ["READY=1", "STATUS=7 messages"],
         ["RELOADING=1", "MONOTONIC_USEC=12500000", "STATUS=Reopening files"],
@@ -59,20 +59,20 @@ def test_what_is_told(tmp_path: Path, stack: ExitStack, abstract: bool) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:1:2", "/nowhere/at/all", "@nobody-listens-here"])
-def test_nobody_to_tell(address: str) -> None:
-    """Without a service manager, or with one that is gone, nothing happens."""
+def test_no_manager(address: str) -> None:
+    """Without a service manager, or after its end, nothing happens."""
     notifier({"NOTIFY_SOCKET": address}).ready("")
     notifier({}).stopping()
 
 
 def test_manager_that_does_not_read(tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service manager whose socket is full does not hold us up for ever."""
+    """A service manager whose socket is full blocks the daemon only for a limited time."""
     monkeypatch.setattr("netconsd.daemon.systemd.SEND_SECONDS", 0.01)
     manager(stack, str(tmp_path / "notify"))
-    told = notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    sender = notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
     limit = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
     for _ in range(min(limit, 1000) + 2):
-        told.stopping()
+        sender.stopping()
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_manager_that_does_not_read(tmp_path: Path, stack: ExitStack, monkeypatc
     ],
 )
 def test_watchdog(environment: dict[str, str], seconds: float) -> None:
-    """The watchdog's time is taken if it is meant for this process, and can be."""
+    """The watchdog's time is used if it is valid and for this process."""
     assert notifier({"NOTIFY_SOCKET": "/x", **environment}).watchdog == seconds
 
 
 def bound(stack: ExitStack, address: str = "127.0.0.1", kind: int = socket.SOCK_DGRAM) -> socket.socket:
-    """A bound socket."""
+    """Return a bound socket."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     made = stack.enter_context(socket.socket(family, kind))
     made.bind((address, 0))
@@ -102,17 +102,17 @@ def bound(stack: ExitStack, address: str = "127.0.0.1", kind: int = socket.SOCK_
 
 
 def passed(stack: ExitStack, *sockets: socket.socket, **environment: str) -> list[socket.socket]:
-    """What a process gets that these were passed to."""
-    # Numbers in a row, as a service manager makes them, above all that this process has open.
+    """Return the sockets of a process to which these were passed."""
+    # Consecutive numbers, as from a service manager, above all open ones of this process.
     first = 500
     for number, each in enumerate(sockets, start=first):
         os.dup2(each.fileno(), number)
         stack.callback(_close, number)
-    given = {"LISTEN_PID": str(PID), "LISTEN_FDS": str(len(sockets)), **environment}
-    got = passed_sockets(given, pid=lambda: PID, first=first)
-    for each in got:
+    variables = {"LISTEN_PID": str(PID), "LISTEN_FDS": str(len(sockets)), **environment}
+    result = passed_sockets(variables, pid=lambda: PID, first=first)
+    for each in result:
         stack.enter_context(each)
-    return got
+    return result
 
 
 def _close(fd: int) -> None:
@@ -121,29 +121,29 @@ def _close(fd: int) -> None:
 
 
 def test_passed_sockets(stack: ExitStack) -> None:
-    """Sockets of both families are taken over as they are bound, non-blocking and not inherited any further."""
-    given = [bound(stack), bound(stack, "::1")]
-    got = passed(stack, *given)
-    assert [each.getsockname() for each in got] == [each.getsockname() for each in given]
-    assert [each.family for each in got] == [socket.AF_INET, socket.AF_INET6]
-    assert not any(each.getblocking() or each.get_inheritable() for each in got)
+    """Sockets of both families are used as they are bound, non-blocking and not inheritable."""
+    originals = [bound(stack), bound(stack, "::1")]
+    result = passed(stack, *originals)
+    assert [each.getsockname() for each in result] == [each.getsockname() for each in originals]
+    assert [each.family for each in result] == [socket.AF_INET, socket.AF_INET6]
+    assert not any(each.getblocking() or each.get_inheritable() for each in result)
 
 
 @pytest.mark.parametrize(
     "environment",
     [{"LISTEN_PID": "78"}, {"LISTEN_PID": ""}, {"LISTEN_FDS": "0"}, {"LISTEN_FDS": "x"}, {"LISTEN_FDS": "-1"}],
 )
-def test_nothing_passed_to_us(stack: ExitStack, environment: dict[str, str]) -> None:
-    """What is for another process, or makes no sense, is nothing."""
+def test_nothing_passed(stack: ExitStack, environment: dict[str, str]) -> None:
+    """Variables for another process, and invalid ones, are ignored."""
     assert passed(stack, **{"LISTEN_FDS": "1", **environment}) == []
 
 
-def test_passed_what_is_no_udp_socket(stack: ExitStack, tmp_path: Path) -> None:
-    """A stream, a Unix socket, one that is not bound, a file or nothing is refused, and stays as it is."""
+def test_a_descriptor_that_is_no_udp_socket(stack: ExitStack, tmp_path: Path) -> None:
+    """A stream, a Unix socket, an unbound socket, a file or a closed descriptor is an error, and is left unchanged."""
     unbound = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    for wrong in (bound(stack, kind=socket.SOCK_STREAM), manager(stack, str(tmp_path / "s")), unbound):
+    for other in (bound(stack, kind=socket.SOCK_STREAM), manager(stack, str(tmp_path / "s")), unbound):
         with pytest.raises(ConfigError, match="the passed descriptor 500 is not a bound UDP socket"):
-            passed(stack, wrong)
+            passed(stack, other)
         os.fstat(500)
     with (tmp_path / "file").open("w") as file:
         os.dup2(file.fileno(), 500)
@@ -155,29 +155,29 @@ def test_passed_what_is_no_udp_socket(stack: ExitStack, tmp_path: Path) -> None:
 
 
 def test_too_many_sockets(stack: ExitStack) -> None:
-    """A number beyond the bound is refused before anything is looked at."""
+    """A number above the bound is an error."""
     with pytest.raises(ConfigError, match="more than 64"):
         passed(stack, LISTEN_FDS=str(MAX_FDS + 1))
 
 
 def test_passed_sockets_are_listened_on(stack: ExitStack) -> None:
-    """Passed sockets are taken instead of binding any, and the log says where they listen."""
+    """Passed sockets are used instead of bound ones, and the log has their addresses."""
     one = bound(stack)
     with daemon_log() as logged:
         assert listening_sockets(Settings(), passed=lambda: [one]) == [one]
     (line,) = logged()
-    assert f"passed 1 socket(s): 127.0.0.1, UDP port {one.getsockname()[1]}; " in line
+    assert f"passed 1 socket: 127.0.0.1, UDP port {one.getsockname()[1]}; " in line
 
 
 def test_without_passed_sockets_one_is_bound(stack: ExitStack) -> None:
-    """Without passed sockets, those of the settings are bound."""
-    (made,) = listening_sockets(Settings(port=0, address="127.0.0.1", rcvbuf=4096), passed=list)
-    stack.enter_context(made)
-    assert made.getsockname()[0] == "127.0.0.1"
+    """Without passed sockets, sockets are bound as the settings say."""
+    (result,) = listening_sockets(Settings(port=0, address="127.0.0.1", rcvbuf=4096), passed=list)
+    stack.enter_context(result)
+    assert result.getsockname()[0] == "127.0.0.1"
 
 
-def test_where_sockets_listen(stack: ExitStack) -> None:
-    """The words tell one family from both, and several ports."""
+def test_descriptions_of_sockets(stack: ExitStack) -> None:
+    """The description has the address, the family and the port of each different socket."""
     one, other, both, all4 = (bound(stack, address) for address in ("127.0.0.1", "::1", "::", "0.0.0.0"))
     only = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
     only.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -191,7 +191,7 @@ def test_where_sockets_listen(stack: ExitStack) -> None:
 
 
 class Passed:
-    """A socket whose kernel may refuse SO_RCVBUFFORCE, as it does to those without CAP_NET_ADMIN."""
+    """A socket that may refuse SO_RCVBUFFORCE, as the kernel does without CAP_NET_ADMIN."""
 
     family = socket.AF_INET
 
@@ -222,14 +222,14 @@ class Passed:
     ],
 )
 def test_receive_buffer_of_a_passed_socket(had: int, may_force: bool, wanted: int, got: int) -> None:
-    """The buffer grows as far as we may make it, and one that the manager made larger than we may is never cut."""
+    """The buffer grows as far as the kernel allows, and a larger one made by the manager is never reduced."""
     passed = Passed(had, may_force=may_force)
     enlarge_rcvbuf(passed, wanted)  # type: ignore[arg-type]
     assert passed.size == got
 
 
 def test_receive_buffer_of_a_real_socket(stack: ExitStack) -> None:
-    """With a real socket, the buffer is at least as large as it was."""
+    """The buffer of a real socket grows, and is never reduced."""
     one = bound(stack)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     enlarge_rcvbuf(one, 16384)

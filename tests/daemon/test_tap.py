@@ -1,9 +1,9 @@
-"""twistd netconsd: its options, and the service that they make."""
+"""twistd netconsd: its options, and the service made from them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,16 @@ import pytest
 from twisted.application.service import IService
 from twisted.plugin import getPlugins
 
-from netconsd.settings import Settings
+from netconsd.settings import OPTIONS, Settings
 from netconsd.tap import Options, makeService
-from tests.support.daemons import MODULE, FakeReceiver, Logged, daemon_log
+from tests.support.daemons import MODULE, Logged, daemon_log
 
 HINT = "--help lists the options; those of twistd itself, such as -n, stand before netconsd"
 
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """What netconsd logs."""
+    """The log lines of netconsd."""
     with daemon_log() as texts:
         yield texts
 
@@ -32,8 +32,8 @@ def options(*arguments: str) -> Options:
     return parsed
 
 
-def refusal(*arguments: str) -> str:
-    """Parse a command line that is wrong, and return the text with which twistd would end."""
+def error_of(*arguments: str) -> str:
+    """Parse a command line with errors, and return the text with which twistd ends."""
     with pytest.raises(SystemExit) as caught:
         makeService(options(*arguments))
     assert isinstance(caught.value.code, str), "a text ends with status 1"
@@ -41,7 +41,7 @@ def refusal(*arguments: str) -> str:
 
 
 def test_short_and_long_options() -> None:
-    """The short and the long options of the C daemon do the same."""
+    """The short and the long options of the C daemon give the same configuration."""
     short = options("-u", "1", "-a", "::1", "-l", "2", "-w", "3", "-b", "4", "-g", "1000/2000")
     long = options("--port=1", "--address=::1", "--listeners=2", "--workers=3", "--batch=4", "--gc=1000/2000")
     assert short.configuration == long.configuration
@@ -50,52 +50,37 @@ def test_short_and_long_options() -> None:
     )
 
 
-def test_bounds_are_options() -> None:
-    """Every bound is an option, too."""
-    parsed = options("--rcvbuf", "4096", "--queue", "5", "--max-sources", "6", "--reorder", "7")
-    assert parsed.configuration.settings == Settings(rcvbuf=4096, queue=5, max_sources=6, reorder=0.007)
-
-
-def test_metrics() -> None:
-    """--metrics says where the metrics are; without it they are nowhere."""
-    assert options().configuration.settings.metrics is None
-    assert options("--metrics", "[::1]:9100").configuration.settings.metrics == "[::1]:9100"
-    assert refusal("--metrics", "localhost") == (
-        "netconsd: --metrics: 'localhost' is not [ADDRESS:]PORT, such as 9100, 192.0.2.1:9100 or [::1]:9100"
-    )
-
-
-def test_acks() -> None:
-    """Senders are answered only if that is asked for."""
+def test_a_flag() -> None:
+    """A flag is off by default."""
     assert not options().configuration.settings.acks
     assert options("--acks").configuration.settings.acks
 
 
 def test_allow() -> None:
-    """--allow may be given several times, or with commas; without it everybody may send."""
+    """--allow may be repeated or have commas; without it all senders are allowed."""
     assert options().configuration.settings.allow == ()
     parsed = options("--allow", "192.0.2.0/24", "--allow", "2001:db8::/32,::1")
     assert parsed.configuration.settings.allow == ("192.0.2.0/24", "2001:db8::/32", "::1")
-    assert refusal("--allow", "localhost").startswith("netconsd: --allow: 'localhost' is not a network, such as ")
+    assert error_of("--allow", "localhost").startswith("netconsd: --allow: 'localhost' is not a network, such as ")
 
 
 def test_modules_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--modules may be repeated, and what stands behind the options are modules, too, as with the C daemon."""
+    """--modules may be repeated, and positional arguments are modules, as with the C daemon."""
     monkeypatch.chdir(tmp_path)
     parsed = options("--modules", "printer", "--modules", "./a.py", "b.so", "c/d.py")
     assert parsed.configuration.modules == ("printer", f"{tmp_path}/a.py", f"{tmp_path}/b.so", f"{tmp_path}/c/d.py")
 
 
 def test_every_option_of_the_c_daemon() -> None:
-    """Each letter of the C daemon's options is one here, with a value where it has one there, and in the guide."""
+    """Each letter of the C daemon's options exists, takes a value if it does there, and is in docs/migrating."""
     guide = (Path(__file__).parents[2] / "docs/migrating.rst").read_text()
     for letter, value in re.findall("([a-z])(:?)", "hw:l:b:a:u:g:"):
         assert letter + value in Options().shortOpt
         assert f"\n`-{letter}" in guide
 
 
-def test_options_behind_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Options may stand behind modules, as with the C daemon; behind -- everything is a module."""
+def test_options_after_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options may follow modules, as with the C daemon; after -- everything is a module."""
     monkeypatch.chdir(tmp_path)
     configuration = options("a.py", "-u", "7", "--set", "a.b=", "b.py", "--", "-c.py").configuration
     assert configuration.settings.port == 7
@@ -103,30 +88,26 @@ def test_options_behind_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert configuration.modules == (f"{tmp_path}/a.py", f"{tmp_path}/b.py", f"{tmp_path}/-c.py")
 
 
-def test_file_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--config names the file and --set may be repeated."""
-    (tmp_path / "n.toml").write_text('port = 1\nworkers = 5\nmodules = ["logger"]')
-    monkeypatch.chdir(tmp_path)
-    configuration = options("--config", "n.toml", "-u2", "--set", "a.b=c", "--set", "a.d=e").configuration
-    assert (configuration.settings.port, configuration.settings.workers) == (2, 5)
-    assert configuration.modules == ("logger",)
-    assert list(configuration.module_settings["a"]) == ["b", "d"]
-
-
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help tells every option with its default, on 80 columns, and ends well."""
+    """--help prints every option with bounds and default in 80 columns, and exits with 0."""
     for flag in ("--help", "-h"):
         with pytest.raises(SystemExit) as caught:
             options(flag)
         assert caught.value.code == 0
-    told = capsys.readouterr().out
-    for part in ("--port=", "[default: 1514]", "60000/3600000", "--max-sources=", "--set=", "-w, --workers="):
-        assert part in told
-    assert max(len(line) for line in told.splitlines()) <= 80
+    text = capsys.readouterr().out
+    for part in (
+        "[0 to 65535; default: 1514]",
+        "60000/3600000",
+        "--set=",
+        "-w, --workers=",
+        *map("--{}".format, OPTIONS),
+    ):
+        assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """--version tells netconsd's."""
+    """--version prints the version of netconsd and exits with 0."""
     with pytest.raises(SystemExit) as caught:
         options("--version")
     assert caught.value.code == 0
@@ -134,7 +115,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         (["--port", "70000"], "--port: 70000 is not between 0 and 65535"),
         (["-a", "localhost"], "--address: 'localhost' is not an IPv4 or IPv6 address"),
@@ -151,7 +132,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (
             ["-u", "x", "-w", "0"],
             (
-                "2 things are wrong with the options:\n"
+                "2 errors in the options:\n"
                 "  - --port: 'x' is not a whole number\n  - --workers: 0 is not between 1 and 64"
             ),
         ),
@@ -162,37 +143,31 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
     ],
 )
-def test_refusals(arguments: list[str], told: str) -> None:
-    """What is wrong is said in one message that names it, before anything starts."""
-    assert refusal(*arguments) == f"netconsd: {told}"
+def test_errors(arguments: list[str], text: str) -> None:
+    """All errors are one text, which names each option, before anything starts."""
+    assert error_of(*arguments) == f"netconsd: {text}"
 
 
 def test_service(tmp_path: Path, logged: Logged) -> None:
-    """The service gets the modules by name and the settings; what of a directory does not start is logged."""
+    """The service gets the modules by name and the settings; modules of a directory that do not start are logged."""
     (tmp_path / "a.py").write_text(MODULE)
     (tmp_path / "b.py").write_text("")
-    made: list[FakeReceiver] = []
-
-    def make(modules: Mapping[str, Any], settings: Settings) -> FakeReceiver:
-        made.append(FakeReceiver(modules, settings))
-        return made[0]
-
-    service = makeService(options("-u", "7", "--set", "a.way=x", str(tmp_path)), receiver=make)
-    assert IService.providedBy(service)
-    assert made[0].modules is not None
-    assert made[0].modules["a"].way == "x"
-    assert made[0].settings == Settings(port=7)
+    made = makeService(options("-u", "7", "--set", "a.way=x", str(tmp_path)))
+    assert IService.providedBy(made)
+    daemon: Any = made
+    assert daemon._service._modules["a"].way == "x"
+    assert daemon._service.settings == Settings(port=7)
     assert logged() == [f"info: Module b ({tmp_path}/b.py) does not start: no output module in it"]
 
 
 def test_no_modules(logged: Logged) -> None:
     """Without any module the daemon starts and warns."""
-    makeService(options(), receiver=FakeReceiver)
-    assert logged() == ["warn: There is no output module, so messages go nowhere; try --modules printer"]
+    makeService(options())
+    assert logged() == ["warn: There is no output module, so messages are dropped; try --modules printer"]
 
 
 def test_plugin() -> None:
-    """The plugin is found by twistd, and it leads here."""
+    """Twistd finds the plugin, which names these options and this makeService."""
     from twisted.application.service import IServiceMaker
 
     (plugin,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "netconsd"]
@@ -201,7 +176,7 @@ def test_plugin() -> None:
 
 
 def test_selftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--selftest adds the shipped module to those of the command line or the file, and makes its failure final."""
+    """--selftest adds the shipped module to those of the command line or the file, and makes its failure fatal."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "selftest").mkdir()
     (tmp_path / "n.toml").write_text('modules = ["printer"]\n[module.selftest]\non_failure = "log"\ntimeout = 9.0\n')
@@ -217,6 +192,6 @@ def test_selftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert configuration.module_settings["selftest"]["timeout"].value == 9.0
 
 
-def test_selftest_needs_to_be_asked_for() -> None:
-    """A directory of modules does not begin to test itself: what a failure is to do has to be said."""
-    assert refusal("selftest").startswith('netconsd: module selftest needs the setting "on_failure"')
+def test_selftest_needs_its_setting() -> None:
+    """The selftest does not start from a directory, because its setting has no default."""
+    assert error_of("selftest").startswith('netconsd: module selftest needs the setting "on_failure"')

@@ -1,4 +1,4 @@
-"""The daemon and its service manager: when what is told."""
+"""The states that the daemon reports to its service manager, and the watchdog."""
 
 from __future__ import annotations
 
@@ -12,90 +12,88 @@ from twisted.internet.task import Clock
 
 from netconsd.daemon.process import Daemon
 from netconsd.daemon.systemd import Notifier
-from tests.monitor.test_liveness import FakeLane
-from tests.support.daemons import FakeReactor, FakeReceiver, daemon_log
+from tests.support.daemons import FakeLane, FakeReactor, FakeService, daemon_log, process_settings
 
 
-class Told(Notifier):
-    """Writes down the first line of what would be sent."""
+class Recorder(Notifier):
+    """Keeps the first line of each notification."""
 
     def __init__(self, **environment: str) -> None:
         super().__init__({"NOTIFY_SOCKET": "/x", **environment})
         self.states: list[str] = []
 
-    def _tell(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         self.states.append(lines[0])
 
 
 @pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """Put the signal's disposition back."""
-    before = signal.getsignal(signal.SIGHUP)
-    yield
-    signal.signal(signal.SIGHUP, before)
+def _process_wide() -> Iterator[None]:
+    """Restore the process's settings."""
+    with process_settings():
+        yield
 
 
 def test_order_of_states() -> None:
-    """READY comes when the receiver receives, not before; a reload is told while it lasts; at the end STOPPING."""
-    told, receiver, reactor = Told(), FakeReceiver(), FakeReactor()
-    daemon = Daemon(receiver, {}, notifier=told, reactor=reactor)
+    """READY is sent when the service receives, RELOADING and READY around a reload, STOPPING at the stop."""
+    notifier, service, reactor = Recorder(), FakeService(), FakeReactor()
+    daemon = Daemon(service, {}, notifier=notifier, reactor=reactor)
     daemon.privilegedStartService()
     daemon.startService()
     signal.raise_signal(signal.SIGHUP)
     reactor.turn()
-    assert told.states == []
-    receiver.started.callback(None)
-    assert told.states == ["READY=1"]
+    assert notifier.states == []
+    service.started.callback(None)
+    assert notifier.states == ["READY=1"]
     signal.raise_signal(signal.SIGHUP)
     reactor.turn()
-    assert receiver.calls.count("reload") == 2
-    assert told.states == ["READY=1", "RELOADING=1", "READY=1"]
-    receiver.stopped = succeed(None)
+    assert service.calls.count("reload") == 2
+    assert notifier.states == ["READY=1", "RELOADING=1", "READY=1"]
+    service.stopped = succeed(None)
     daemon.stopService()
-    assert told.states[3:] == ["STOPPING=1"]
+    assert notifier.states[3:] == ["STOPPING=1"]
 
 
 def test_start_that_fails_is_not_ready() -> None:
-    """A daemon that cannot start never says READY."""
-    told, receiver = Told(), FakeReceiver()
-    receiver.start_error = OSError("no")
-    daemon = Daemon(receiver, {}, notifier=told, reactor=FakeReactor())
+    """A daemon that cannot start never sends READY."""
+    notifier, service = Recorder(), FakeService()
+    service.start_error = OSError("no")
+    daemon = Daemon(service, {}, notifier=notifier, reactor=FakeReactor())
     with pytest.raises(Exception, match="no"):
         daemon.startService()
-    assert told.states == []
+    assert notifier.states == []
 
 
 def test_watchdog() -> None:
     """The watchdog is answered twice within its time, but not while a worker hangs, and not after the stop."""
-    told, receiver, clock = Told(WATCHDOG_USEC="60000000"), FakeReceiver(), Clock()
+    notifier, service, clock = Recorder(WATCHDOG_USEC="60000000"), FakeService(), Clock()
     reactor: Any = FakeReactor()
     reactor.callLater, reactor.seconds = clock.callLater, clock.seconds
     lane = FakeLane(4)
-    receiver.lanes = [FakeLane(), lane]
-    daemon = Daemon(receiver, {}, notifier=told, reactor=reactor)
+    service.fake_lanes = [FakeLane(), lane]
+    daemon = Daemon(service, {}, notifier=notifier, reactor=reactor)
     daemon.startService()
     assert clock.getDelayedCalls() == []
-    receiver.started.callback(None)
-    assert told.states == ["READY=1", "WATCHDOG=1"]
+    service.started.callback(None)
+    assert notifier.states == ["READY=1", "WATCHDOG=1"]
     clock.pump([30, 30])
-    assert told.states[2:] == ["WATCHDOG=1", "WATCHDOG=1"]
+    assert notifier.states[2:] == ["WATCHDOG=1", "WATCHDOG=1"]
     lane.backlog = 1
     with daemon_log() as logged:
         clock.pump([30, 30, 30])
-    assert told.states[4:6] == ["WATCHDOG=1", "WATCHDOG=1"]
-    assert told.states[6].startswith("STATUS=Worker 4 does not get on")
+    assert notifier.states[4:6] == ["WATCHDOG=1", "WATCHDOG=1"]
+    assert notifier.states[6].startswith("STATUS=Worker 4 is stuck")
     assert "the watchdog is not answered" in logged()[-1]
     lane.counters.datagrams += 1
     clock.advance(30)
-    assert told.states[7:] == ["WATCHDOG=1"]
-    receiver.stopped = succeed(None)
+    assert notifier.states[7:] == ["WATCHDOG=1"]
+    service.stopped = succeed(None)
     daemon.stopService()
     assert clock.getDelayedCalls() == []
 
 
 def test_without_watchdog_there_is_no_timer() -> None:
     """A daemon whose service manager has no watchdog for it has no timer."""
-    reactor: Any = FakeReactor()  # which has no callLater
-    receiver = FakeReceiver()
-    Daemon(receiver, {}, notifier=Told(), reactor=reactor).startService()
-    receiver.started.callback(None)
+    reactor: Any = FakeReactor()  # without callLater
+    service = FakeService()
+    Daemon(service, {}, notifier=Recorder(), reactor=reactor).startService()
+    service.started.callback(None)

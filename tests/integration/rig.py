@@ -1,4 +1,4 @@
-"""A service on the loopback interface, modules that do what a test wants, and the log."""
+"""A service on the loopback interface, a module that blocks, and the log."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from netconsd.protocol.message import Message
 from netconsd.receive.reader import Receiver
-from netconsd.service import NetconsdService
+from netconsd.service import NetconsdService, Running
 from netconsd.settings import Settings
 from tests.support.loopback import Arrivals
 
-# Seconds that a worker waits for the test, at most.
+# The longest time in seconds that a worker waits for the test.
 PATIENCE = 10.0
 
 
 class Log:
-    """What was logged."""
+    """The events logged so far."""
 
     def __init__(self) -> None:
         self.events: list[LogEvent] = []
 
     def lines(self, level: LogLevel = LogLevel.info) -> list[str]:
-        """Ours of this level."""
+        """Return the lines of netconsd with this level."""
         return [
             formatEvent(event)
             for event in self.events
@@ -38,7 +38,7 @@ class Log:
 
 @contextmanager
 def logging() -> Iterator[Log]:
-    """The log from here to there."""
+    """Yield the log of the block."""
     result = Log()
     observer: Any = result.events.append
     globalLogPublisher.addObserver(observer)
@@ -49,14 +49,14 @@ def logging() -> Iterator[Log]:
 
 
 def make(modules: dict[str, Any], *, reactor: Any = None, receiver: Any = Receiver, **settings: Any) -> NetconsdService:
-    """A service on a free port of 127.0.0.1, unless the settings say otherwise."""
+    """Return a service, by default on a free port of 127.0.0.1."""
     chosen = Settings(**{"port": 0, "address": "127.0.0.1", "rcvbuf": 1024 * 1024, **settings})
     return NetconsdService(modules, chosen, reactor=reactor, receiver=receiver)
 
 
 @asynccontextmanager
 async def running(modules: dict[str, Any], **settings: Any) -> AsyncIterator[NetconsdService]:
-    """A service that runs, and is stopped in the end."""
+    """Yield a started service, and stop it."""
     service = make(modules, **settings)
     service.startService()
     await service.started
@@ -66,8 +66,14 @@ async def running(modules: dict[str, Any], **settings: Any) -> AsyncIterator[Net
         await service.stopService()
 
 
+def run_of(service: NetconsdService) -> Running:
+    """Return the workers and readers of a started service."""
+    assert service._run is not None
+    return service._run
+
+
 def is_free(port: int) -> bool:
-    """Whether a port can be bound."""
+    """Return whether a port can be bound."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind(("127.0.0.1", port))
@@ -77,7 +83,7 @@ def is_free(port: int) -> bool:
 
 
 def after_turns(count: int, function: Callable[[], object]) -> None:
-    """Call the function in the reactor's turn after so many."""
+    """Call the function after this number of turns of the reactor."""
     from twisted.internet import reactor
 
     call_later: Any = reactor.callLater
@@ -85,13 +91,13 @@ def after_turns(count: int, function: Callable[[], object]) -> None:
 
 
 def note(result: Any, events: list[str], event: str) -> Any:
-    """A callback that writes down that it was called."""
+    """A callback that appends its event."""
     events.append(event)
     return result
 
 
 class Blocked(Arrivals):
-    """A module that holds up its worker until it is released."""
+    """A module that blocks its worker until it is released."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from netconsd.monitor.snapshot import Snapshot
 from netconsd.service import LOOK_SECONDS
 from netconsd.testing import extended, legacy
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import logging, make, running
+from tests.integration.rig import logging, make, run_of, running
 from tests.support.loopback import Arrivals, send
 
 
@@ -46,8 +46,8 @@ async def test_inconsistent_counters_are_logged_errors(logged_errors: LoggedErro
     async with running({"module": Arrivals()}, workers=1) as service:
         with patch.object(service.lanes[0], "put"):
             send(service.port, b"text")
-            service._readers[0].drain()
-    assert [event["inconsistency"] for event in logged_errors.flush()] == [
+            run_of(service).readers[0].drain()
+    assert [event["discrepancy"] for event in logged_errors.flush()] == [
         (
             "received 1 is not dropped_bad_address + dropped_not_allowed + "
             "dropped_read_error + queued + dropped_queue_full 0"
@@ -65,14 +65,14 @@ async def test_drops_are_logged_while_the_service_runs() -> None:
         service = make({"module": Arrivals()}, rcvbuf=4096)
         service.startService()
         await service.started
-        # The kernel's counter has 32 bits, and must not wrap between two looks at a million drops per second.
-        assert service._looks.interval == LOOK_SECONDS < 2**32 / 1e6
-        service._looks.stop()
-        # The reactor does not read in this turn.
+        # Often enough for a counter of 32 bits, at a million drops per second and more.
+        assert run_of(service).look_call.interval == LOOK_SECONDS < 2**32 / 1e6
+        run_of(service).look_call.stop()
+        # In this turn of the reactor nobody reads.
         send(service.port, *[b"x" * 900] * 50)
-        service._looks.start(0.0)
+        run_of(service).look_call.start(0.0)
         await deferLater(reactor, 0, lambda: None)
-        dropped = service._readers[0].counters.dropped_by_kernel
+        dropped = run_of(service).readers[0].counters.dropped_by_kernel
         await service.stopService()
     assert dropped > 0
     (warning,) = [line for line in log.lines(LogLevel.warn) if "dropped" in line]

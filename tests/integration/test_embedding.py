@@ -15,7 +15,6 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
-from netconsd.daemon.process import INTERRUPT
 from netconsd.protocol.message import Message
 from netconsd.receive.lanes import Workers
 from netconsd.receive.listener import MAX_DATAGRAM, NetconsoleListener
@@ -64,7 +63,7 @@ async def test_the_listener_alone(log: Log) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_listener_alone_with_too_little_room(log: Log) -> None:
-    """With Twisted's default size for packets the log warns, and what is cut off is counted."""
+    """With Twisted's default size for packets the log warns, and truncated datagrams are counted."""
     from twisted.internet import reactor
 
     listen: Any = reactor.listenUDP  # type: ignore[attr-defined]
@@ -92,11 +91,11 @@ async def test_the_listener_alone_with_too_little_room(log: Log) -> None:
 
 
 @pytest.fixture
-def of_its_own() -> Iterator[Callable[[], list[object]]]:
-    """What an application has set for its process; called, it returns what is set now."""
+def process_settings() -> Iterator[Callable[[], list[object]]]:
+    """Settings of the process made by an application; a function that returns the current ones."""
 
     def now() -> list[object]:
-        handlers = [signal.getsignal(number) for number in (signal.SIGHUP, INTERRUPT)]
+        handlers = [signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)]
         return [gc.get_threshold()[:2], sys.getswitchinterval(), sys.excepthook, *handlers]
 
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
@@ -108,16 +107,16 @@ def of_its_own() -> Iterator[Callable[[], list[object]]]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_service_leaves_the_process_as_it_is(of_its_own: Callable[[], list[object]]) -> None:
-    """The collector's thresholds, the time between threads, the handlers of signals and of exceptions are the
-    application's: a service in it changes none of them, neither while it runs nor after."""
-    before = of_its_own()
+async def test_the_service_leaves_the_process_as_it_is(process_settings: Callable[[], list[object]]) -> None:
+    """A service changes neither the collector's thresholds, nor the switch interval, nor the handlers of signals and
+    exceptions: they belong to the application."""
+    before = process_settings()
     module = Arrivals()
     async with running({"module": module}) as service:
         send(service.port, extended("text"))
         await module.number(1)
-        assert of_its_own() == before
-    assert of_its_own() == before
+        assert process_settings() == before
+    assert process_settings() == before
 
 
 ANOTHER_REACTOR = """
@@ -175,7 +174,7 @@ task.react(lambda reactor: defer.Deferred.fromCoroutine(main(reactor)))
     ],
 )
 def test_on_another_reactor(name: str, reactor: str) -> None:
-    """The service and the listener receive and stop on any of Twisted's reactors, not on epoll's only."""
+    """The service and the listener receive and stop on any of Twisted's reactors."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ANOTHER_REACTOR.format(name=name)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=30,

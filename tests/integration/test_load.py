@@ -1,4 +1,4 @@
-"""A fleet at its busiest: everything arrives, in order, each sender in one thread. It is no benchmark."""
+"""A busy fleet: everything arrives, in order, each sender in one thread. This is not a benchmark."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SENDERS = 100
 MESSAGES = 1000
 RATE = 20_000
 
-# Of datagrams of this size the kernel holds one per 416 bytes that it grants: half a second of them.
+# The kernel holds one datagram of this size per 416 granted bytes: half a second of them.
 ENOUGH_RCVBUF = 4 * 1024 * 1024
 
 
 def flood(port: int) -> float:
-    """Send it all from another process, while the caller's thread waits; return the seconds that it took."""
+    """Send everything from another process while the calling thread waits; return the duration in seconds."""
     arguments = map(str, (port, SENDERS, MESSAGES, RATE))
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.flood", *arguments],
@@ -40,13 +40,13 @@ def flood(port: int) -> float:
 
 
 def dropped_by_the_kernel(port: int) -> int:
-    """How many datagrams found the receive buffers of this port full."""
+    """Return the number of datagrams that the kernel dropped at this port."""
     rows = [row.split() for row in Path("/proc/net/udp").read_text().splitlines()[1:]]
     return sum(int(row[-1]) for row in rows if int(row[1].partition(":")[2], 16) == port)
 
 
 def listeners_for_a_burst() -> int:
-    """As many as it takes to bridge the pauses of this process: one, if the kernel grants a large receive buffer."""
+    """Return one if the kernel grants a large receive buffer, otherwise enough for the pauses of this process."""
     settings = Settings(port=0, address="127.0.0.1")
     (probe,) = bind(settings)
     with probe:
@@ -56,7 +56,7 @@ def listeners_for_a_burst() -> int:
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_busy_fleet() -> None:
-    """100,000 datagrams from 100 senders at 20,000 per second come complete, in order, each sender in one thread."""
+    """100,000 datagrams from 100 senders at 20,000 per second are delivered in order, each sender in one thread."""
     module = RecordingModule()
     settings = Settings(port=0, address="127.0.0.1", listeners=listeners_for_a_burst())
     service = NetconsdService({"module": module}, settings)
@@ -68,7 +68,7 @@ async def test_a_busy_fleet() -> None:
     finally:
         await service.stopService()
 
-    # If it took longer, this machine could not send at this rate, and the test proves less than it says.
+    # Otherwise this machine could not send at this rate, and the test would prove less.
     assert seconds < 1.2 * SENDERS * MESSAGES / RATE
     threads_of: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
     seqs_of: defaultdict[str, list[int]] = defaultdict(list)

@@ -35,9 +35,9 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def port_of(service: NetconsdService) -> MonitoringPort:
-    """The HTTP port of a service."""
-    assert service._monitoring is not None
-    return service._monitoring
+    """Its HTTP port."""
+    assert service._bound is not None and service._bound.monitoring is not None
+    return service._bound.monitoring
 
 
 def fetch(url: str, **headers: str) -> tuple[int, dict[str, str], str]:
@@ -257,7 +257,7 @@ async def test_other_pages() -> None:
 async def test_without_the_option_there_is_no_port() -> None:
     """Without --metrics nothing listens."""
     async with running({}) as service:
-        assert service._monitoring is None
+        assert service._bound is not None and service._bound.monitoring is None
         assert service.receiving
     assert not service.receiving
 
@@ -314,7 +314,8 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     service = make({})
     service.privilegedStartService()
-    service._close_sockets()
+    assert service._bound is not None
+    service._bound.close_sockets()
 
 
 def test_a_failed_start_releases_the_http_port() -> None:

@@ -16,7 +16,7 @@ from netconsd.protocol.counters import total
 from netconsd.protocol.message import ExtendedMessage
 from netconsd.send.fleet import FORMATS
 from netconsd.testing import RecordingModule
-from tests.integration.rig import running
+from tests.integration.rig import run_of, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,8 +44,7 @@ async def round_trip(*options: str) -> tuple[dict[str, Any], dict[str, int], Rec
     module = RecordingModule()
     async with running({"module": module}, rcvbuf=16 * 1024 * 1024) as service:
         summary = await threads.deferToThread(blast, service.port, *options)
-        assert service._workers is not None
-        lanes, readers = service._workers.lanes, service._readers
+        lanes, readers = run_of(service).workers.lanes, run_of(service).readers
     counters = total(lane.counters for lane in lanes)
     counters["received"] = sum(reader.counters.datagrams for reader in readers)
     counters["not received"] = sum(reader.counters.dropped_by_kernel for reader in readers)

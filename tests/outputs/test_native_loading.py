@@ -15,9 +15,9 @@ from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.native import NativeModule
 from netconsd.protocol.message import Message
 from netconsd.testing import RecordingModule, extended_message
-from tests.outputs.test_runner import HERE, done, failures, started
 from tests.support.compilers import SOURCES, compiled, needs_cc, text_of
 from tests.support.module_files import PLAIN, names, refusal, skipped, text, toml
+from tests.support.outputs import HERE, done, failures, started
 
 pytestmark = needs_cc
 

@@ -7,8 +7,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.daemon.test_twistd import command, environment, failed, twistd
 from tests.support.compilers import EXAMPLES, SOURCES, compiled, needs_cc
+from tests.support.processes import command, environment, failed, twistd
 
 pytestmark = needs_cc
 

@@ -1,43 +1,27 @@
-"""Output modules: started, called, counted, stopped; and what they raise."""
+"""The start, calls, counters and stop of output modules, and their exceptions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IOutputModule
 from netconsd.outputs.loader import ModuleError
 from netconsd.outputs.runner import SECONDS_BETWEEN_REPORTS, Outputs
 from netconsd.protocol.message import Message
-from netconsd.testing import RecordingModule, legacy_message
+from netconsd.testing import RecordingModule
+from tests.support.outputs import HERE, Here, begin, done, failures, fired, some, started
 from tests.support.scripted_module import Script
-
-
-class Here(Clock):
-    """In place of a reactor: what a thread wants called is called at once, and counted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counted = 0
-
-    def callFromThread(self, function: Any, *arguments: object) -> None:  # noqa: N802
-        self.counted += 1
-        function(*arguments)
-
-
-HERE: Any = Here()
 
 
 @implementer(IBatchOutputModule)
 class Batches:
-    """A module that keeps the batches that it gets, and raises with some."""
+    """A module that keeps its batches, and raises given exceptions, one per call."""
 
     def __init__(self, *errors: BaseException | None) -> None:
         self.errors = list(errors)
@@ -56,45 +40,9 @@ class Batches:
         pass
 
 
-def begin(coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
-    """Run it as far as it comes."""
-    return Deferred.fromCoroutine(coroutine)
-
-
-def fired(deferred: Deferred[None]) -> bool:
-    """Whether it has come to its end."""
-    return bool(deferred.called)
-
-
-def done(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end, which must not need waiting, and raise what it raises."""
-    results: list[Any] = []
-    begin(coroutine).addBoth(results.append)
-    assert results, "it waits"
-    if results[0] is not None:
-        results[0].raiseException()
-
-
-def started(worker_count: int = 1, reactor: Any = None, **modules: Any) -> Outputs:
-    """The modules, running."""
-    outputs = Outputs(modules, worker_count)
-    done(outputs.start(reactor or HERE))
-    return outputs
-
-
-def some(*texts: str) -> list[Message]:
-    """Messages with these texts."""
-    return [legacy_message(text) for text in texts]
-
-
-def failures(events: Sequence[LogEvent]) -> list[str]:
-    """What was logged with a traceback: the text and the exception."""
-    return [f"{formatEvent(event)}: {event['log_failure'].type.__name__}" for event in events if "log_failure" in event]
-
-
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time by which reports are spaced."""
+    """The clock that limits reports, as a list of one number."""
     now = [1000.0]
     monkeypatch.setattr("netconsd.outputs.runner.monotonic", lambda: now[0])
     return now
@@ -121,8 +69,8 @@ def test_a_batch_module_gets_the_batch() -> None:
     assert batches.batches == [(0, ["a", "b"])]
 
 
-def test_what_a_module_does_with_its_list_is_its_own_affair() -> None:
-    """A module may empty the list that it gets, or fill it: the next one gets every message, and no other."""
+def test_each_module_has_its_own_list() -> None:
+    """A module may change its list: the next module gets every message and no other."""
 
     class Takes(Batches):
         def handle_batch(self, worker: int, messages: list[Message]) -> None:
@@ -151,7 +99,7 @@ def test_a_module_with_both_gets_batches() -> None:
 
 
 def test_messages_are_counted_per_module_and_worker() -> None:
-    """Each worker has a counters of its own for each module."""
+    """Each module has its own counters for each worker."""
     outputs = started(3, one=RecordingModule(), batches=Batches())
     outputs.deliver(0, some("a", "b"))
     outputs.deliver(2, some("c"))
@@ -160,29 +108,29 @@ def test_messages_are_counted_per_module_and_worker() -> None:
         assert [counters.errors for counters in output.counters] == [0, 0, 0]
 
 
-def test_without_modules_messages_go_nowhere() -> None:
-    """No module is not an error."""
+def test_without_modules() -> None:
+    """Messages are dropped without an error."""
     outputs = started()
     outputs.deliver(0, some("a"))
     outputs.reload()
     done(outputs.stop())
 
 
-def test_what_is_no_module_is_refused() -> None:
-    """An object that provides neither interface is refused by name, when the modules are named and not later."""
+def test_an_object_that_is_no_module() -> None:
+    """An object that provides neither interface raises ModuleError, with its name, in the constructor."""
     with pytest.raises(ModuleError, match=r"^odd: provides neither IOutputModule nor IBatchOutputModule$"):
         Outputs({"good": RecordingModule(), "odd": object()}, 1)
     with pytest.raises(ModuleError, match="class"):
-        # The class has an instance that is one.
+        # A class instead of its instance.
         Outputs({"class": RecordingModule}, 1)
 
 
-# What modules raise.
+# Exceptions of modules.
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr)
-def test_what_handle_raises_stops_nothing(error: BaseException) -> None:
-    """Whatever one module raises, it gets the next message all the same, and the others get every one."""
+def test_an_exception_of_handle(error: BaseException) -> None:
+    """After any exception the module gets the next message, and the other modules get every message."""
     events: list[str] = []
     before, after = RecordingModule(), RecordingModule()
     outputs = started(before=before, bad=Script("bad", events, handle=error), after=after)
@@ -197,8 +145,8 @@ def test_what_handle_raises_stops_nothing(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt()], ids=repr)
-def test_what_handle_batch_raises_stops_nothing(error: BaseException) -> None:
-    """The same for a module that takes batches; a call that raises is one error."""
+def test_an_exception_of_handle_batch(error: BaseException) -> None:
+    """The same for a module that takes batches; a call that raises counts as one error."""
     bad = Batches(error, error)
     after = RecordingModule()
     outputs = started(bad=bad, after=after)
@@ -212,8 +160,8 @@ def test_what_handle_batch_raises_stops_nothing(error: BaseException) -> None:
     assert (counters.messages, counters.errors) == (3, 2)
 
 
-def test_a_module_that_always_fails_is_logged_at_once_and_then_rarely(seconds: list[float]) -> None:
-    """The first error is logged; the others once a minute, with how many there were in between; all are counted."""
+def test_a_module_that_always_fails(seconds: list[float]) -> None:
+    """The first error is logged; then at most one a minute, with the number in between; all are counted."""
     outputs = started(bad=Script("bad", [], handle=ValueError("x")))
     with capturedLogs() as logged:
         outputs.deliver(0, some("first"))
@@ -227,7 +175,7 @@ def test_a_module_that_always_fails_is_logged_at_once_and_then_rarely(seconds: l
         assert failures(logged)[1:] == ["Module bad failed, and 4 times since the last report: ValueError"]
         seconds[0] += SECONDS_BETWEEN_REPORTS
         outputs.deliver(0, some("g"))
-        assert failures(logged)[2:] == ["Module bad failed, and 1 times since the last report: ValueError"]
+        assert failures(logged)[2:] == ["Module bad failed, and 1 time since the last report: ValueError"]
         seconds[0] += SECONDS_BETWEEN_REPORTS
         outputs.deliver(0, some("h"))
         assert failures(logged)[3:] == ["Module bad failed: ValueError"]
@@ -235,7 +183,7 @@ def test_a_module_that_always_fails_is_logged_at_once_and_then_rarely(seconds: l
 
 
 def test_each_module_has_its_own_reports(seconds: list[float]) -> None:
-    """An error of one module does not keep that of another out of the log."""
+    """The limit on reports is per module."""
     outputs = started(one=Script("one", [], handle=ValueError("x")), two=Script("two", [], handle=KeyError("y")))
     with capturedLogs() as logged:
         outputs.deliver(0, some("a", "b"))
@@ -243,7 +191,7 @@ def test_each_module_has_its_own_reports(seconds: list[float]) -> None:
 
 
 def test_errors_are_logged_in_the_reactors_thread() -> None:
-    """A worker asks the reactor to log, since observers of the log may be the reactor's, and asks once per report."""
+    """A worker makes one call in the reactor's thread per report: observers of the log may belong to the reactor."""
     here = Here()
     outputs = started(reactor=here, bad=Script("bad", [], handle=ValueError("x")))
     with capturedLogs():
@@ -255,7 +203,7 @@ def test_errors_are_logged_in_the_reactors_thread() -> None:
 
 
 def test_modules_start_in_order_each_after_the_one_before() -> None:
-    """A module starts when the one before is ready, even if that takes its time."""
+    """A module starts when the Deferred of the one before has fired."""
     events: list[str] = []
     ready: Deferred[None] = Deferred()
     outputs = Outputs({"a": Script("a", events, start=ready), "b": Script("b", events)}, 1)
@@ -299,7 +247,7 @@ def test_a_coroutine_is_waited_for() -> None:
 @pytest.mark.parametrize("kind", [ValueError, SystemExit])
 @pytest.mark.parametrize("by_deferred", [False, True])
 def test_a_module_that_does_not_start_stops_those_before(kind: type[BaseException], by_deferred: bool) -> None:
-    """The failure is a ModuleError with name and reason; those before it are stopped, those behind it do not start."""
+    """It raises ModuleError with name and reason; the modules before it are stopped, the later ones do not start."""
     events: list[str] = []
     ready: Deferred[None] = Deferred()
     error = kind("no such file")
@@ -311,17 +259,17 @@ def test_a_module_that_does_not_start_stops_those_before(kind: type[BaseExceptio
         ready.errback(error)
     results: list[Any] = []
     start.addErrback(results.append)
-    assert results, "it waits"
+    assert results, "the coroutine waits"
     assert results[0].type is ModuleError
     text = f"c: did not start: {kind.__name__}: no such file"
-    # Where it was raised is where to mend it; where a Deferred was waited for is not.
+    # The text names the line that raised, but not the line that awaited a Deferred.
     assert re.fullmatch(text + ("" if by_deferred else r" \(.*scripted_module\.py:\d+\)"), results[0].getErrorMessage())
     assert events == ["a start", "b start", "c start", "b stop", "a stop"]
     assert outputs.started == []
 
 
 def test_a_missing_package_is_named() -> None:
-    """A module that imports what is not installed says which package it needs."""
+    """The error of a module that imports a missing package names the package."""
 
     @implementer(IOutputModule)
     class Needy(RecordingModule):
@@ -332,8 +280,8 @@ def test_a_missing_package_is_named() -> None:
         started(needy=Needy())
 
 
-def test_a_package_that_is_there_is_not_called_missing() -> None:
-    """Where the package is installed and only the name in it is not there, the text says what Python says."""
+def test_a_missing_name_in_a_package() -> None:
+    """If the package is installed and only lacks the name, the text is that of Python."""
 
     @implementer(IOutputModule)
     class Old(RecordingModule):
@@ -345,7 +293,7 @@ def test_a_package_that_is_there_is_not_called_missing() -> None:
 
 
 def test_the_reason_is_one_line() -> None:
-    """A reason of several lines is told on one, and one that cannot be read does not hide the failure."""
+    """A reason of several lines becomes one line, and an exception without a readable text is named by its class."""
 
     class Mute(Exception):
         def __str__(self) -> str:
@@ -361,12 +309,12 @@ def test_the_reason_is_one_line() -> None:
 
 
 def test_only_reloadable_modules_are_reloaded() -> None:
-    """Modules that provide IReloadable are asked to reopen their files, and no others."""
+    """``reload`` is called only for modules that provide IReloadable."""
     events: list[str] = []
 
     class Pretender(RecordingModule):
         def reload(self) -> None:
-            events.append("it does not say that it is reloadable")
+            events.append("called without IReloadable")
 
     outputs = started(plain=RecordingModule(), pretender=Pretender(), a=Script("a", events), b=Script("b", events))
     outputs.reload()
@@ -374,8 +322,8 @@ def test_only_reloadable_modules_are_reloaded() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), SystemExit(1)], ids=repr)
-def test_what_reload_raises_is_logged_and_counted(error: BaseException) -> None:
-    """A module that cannot reload keeps no other from it, and goes on getting messages."""
+def test_an_exception_of_reload(error: BaseException) -> None:
+    """It is logged and counted; the other modules are reloaded, and the module still gets messages."""
     events: list[str] = []
     outputs = started(a=Script("a", events, reload=error), b=Script("b", events))
     with capturedLogs() as logged:
@@ -390,7 +338,7 @@ def test_what_reload_raises_is_logged_and_counted(error: BaseException) -> None:
 
 
 def test_modules_stop_in_reverse_each_after_the_one_before() -> None:
-    """The last one started stops first, and each is waited for."""
+    """The module started last stops first, and each stop is awaited."""
     events: list[str] = []
     closed: Deferred[None] = Deferred()
     outputs = started(a=Script("a", events), b=Script("b", events, stop=closed), c=Script("c", events))
@@ -405,8 +353,8 @@ def test_modules_stop_in_reverse_each_after_the_one_before() -> None:
 
 @pytest.mark.parametrize("error", [OSError("disk full"), SystemExit(1)], ids=repr)
 @pytest.mark.parametrize("by_deferred", [False, True])
-def test_what_stop_raises_is_logged(error: BaseException, by_deferred: bool) -> None:
-    """A module that fails to stop is logged by name, and the others are stopped all the same."""
+def test_an_exception_of_stop(error: BaseException, by_deferred: bool) -> None:
+    """It is logged with the module's name, and the other modules are stopped."""
     events: list[str] = []
     closed: Deferred[None] = Deferred()
     outputs = started(a=Script("a", events), b=Script("b", events, stop=closed if by_deferred else error))
@@ -423,10 +371,10 @@ def test_what_stop_raises_is_logged(error: BaseException, by_deferred: bool) -> 
 
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_a_module_that_never_stops_is_named(stubborn: bool) -> None:
-    """When its time is over its Deferred is cancelled, it is named, and the others are stopped, heed it or not."""
+    """After the time limit its Deferred is cancelled, it is logged, and the others are stopped, in any case."""
     events: list[str] = []
     cancelled: list[object] = []
-    # One that is not fired by its canceller fails; one that is not heeded waits on.
+    # A Deferred that its canceller does not fire fails; the stubborn one waits on.
     forever: Deferred[None] = Deferred(cancelled.append)
     if stubborn:
         forever.addErrback(lambda failure: Deferred())
@@ -441,13 +389,13 @@ def test_a_module_that_never_stops_is_named(stubborn: bool) -> None:
     assert cancelled == [forever]
     assert events[3:] == ["c stop", "b stop", "a stop"]
     assert [formatEvent(event) for event in logged] == [
-        "Module b has not stopped within 30 seconds (--stop-timeout); the stop goes on without it"
+        "Module b has not stopped within 30 seconds (--stop-timeout); the stop continues without it"
     ]
     assert clock.getDelayedCalls() == []
 
 
 def test_modules_can_be_started_again() -> None:
-    """After a stop everything can start anew, with counters at zero."""
+    """After a stop the modules can start again, with counters at zero."""
     module = RecordingModule()
     outputs = started(module=module)
     outputs.deliver(0, some("a"))
@@ -459,7 +407,7 @@ def test_modules_can_be_started_again() -> None:
 
 
 def test_stopping_twice_stops_once() -> None:
-    """A module is stopped once, however often it is asked."""
+    """A second stop does nothing."""
     events: list[str] = []
     outputs = started(a=Script("a", events, stop=succeed(None)))
     done(outputs.stop())
@@ -467,11 +415,11 @@ def test_stopping_twice_stops_once() -> None:
     assert events == ["a start", "a stop"]
 
 
-# What it costs.
+# Time.
 
 
 def test_the_time_that_a_module_takes(seconds: list[float]) -> None:
-    """Per worker: how many batches and messages a module was handed, and how long it had them, errors or not."""
+    """Each worker counts a module's batches, messages and seconds, with or without exceptions."""
 
     class Slow(Batches):
         def handle_batch(self, worker: int, messages: list[Message]) -> None:

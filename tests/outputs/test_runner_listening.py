@@ -1,4 +1,4 @@
-"""Modules that want to know where messages come from."""
+"""Modules that provide IListening."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ WHERE = [("192.0.2.1", 1514)]
 
 @implementer(IOutputModule, IListening)
 class Listening:
-    """A module that is told, and answers what a test wants."""
+    """A module that keeps the addresses, and returns or raises the given answer."""
 
     def __init__(self, answer: Any = None) -> None:
         self.answer = answer
-        self.told: list[Sequence[tuple[str, int]]] = []
+        self.addresses: list[Sequence[tuple[str, int]]] = []
 
     def start(self, worker_count: int) -> None: ...
     def handle(self, worker: int, message: Message) -> None: ...
     def stop(self) -> None: ...
 
     def listening(self, addresses: Sequence[tuple[str, int]]) -> Any:
-        self.told.append(addresses)
+        self.addresses.append(addresses)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-def told(**modules: Any) -> Deferred[None]:
-    """Start the modules, and tell them."""
+def listening(**modules: Any) -> Deferred[None]:
+    """Start the modules, and call ``listening``."""
     outputs = Outputs(modules, 1)
     reactor: Any = None
     started = Deferred.fromCoroutine(outputs.start(reactor))
@@ -46,21 +46,21 @@ def told(**modules: Any) -> Deferred[None]:
     return Deferred.fromCoroutine(outputs.listening(WHERE))
 
 
-def test_who_is_told() -> None:
-    """Modules that ask for it are told, one after the other, each when the one before is done; others are not."""
+def test_listening_modules_are_called_in_order() -> None:
+    """Modules with IListening are called one after the other, each when the one before is done."""
     until: Deferred[None] = Deferred()
     first, second = Listening(until), Listening()
-    done = told(first=first, other=RecordingModule(), second=second)
-    assert (first.told, second.told) == ([WHERE], [])
+    done = listening(first=first, other=RecordingModule(), second=second)
+    assert (first.addresses, second.addresses) == ([WHERE], [])
     until.callback(None)
     assert done.called
-    assert second.told == [WHERE]
+    assert second.addresses == [WHERE]
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), fail(OSError("no route"))])
-def test_who_does_not_agree(error: Any) -> None:
-    """What such a module raises, at once or later, is an error that names the module."""
-    done = told(first=Listening(error))
+def test_a_module_that_fails(error: Any) -> None:
+    """An exception, at once or later, becomes a ModuleError that names the module."""
+    done = listening(first=Listening(error))
     caught: list[Any] = []
     done.addErrback(caught.append)
     assert caught[0].check(ModuleError)

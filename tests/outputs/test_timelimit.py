@@ -1,4 +1,4 @@
-"""A module that blocks the reactor's thread: named, interrupted where that may be, and the process ended if not."""
+"""A module that blocks the reactor's thread is named in the log."""
 
 from __future__ import annotations
 
@@ -10,155 +10,94 @@ import pytest
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from netconsd.outputs.runner import Outputs
-from netconsd.outputs.timelimit import TimeLimit, TimeLimitExceeded
-from tests.outputs.test_runner import HERE, done
+from netconsd.outputs.timelimit import TimeLimit
+from tests.support.outputs import HERE, done
 from tests.support.scripted_lane import PATIENCE
 from tests.support.scripted_module import Script
 
 
 @pytest.fixture
 def events() -> Iterator[Sequence[LogEvent]]:
-    """What is logged."""
+    """The events logged so far."""
     with capturedLogs() as captured:
         yield captured
 
 
-def told(events: Sequence[LogEvent]) -> list[str]:
-    """Level and text of each event."""
-    return [f"{event['log_level'].name}: {formatEvent(event)}" for event in events]
-
-
 class Blocks:
-    """A call that blocks until it is released, and is then interrupted as by a signal, if it is overdue."""
+    """A call that blocks until the log has the error about it."""
 
-    def __init__(self) -> None:
-        self.release = threading.Event()
-        self.timelimit: Any = None
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._logged = threading.Event()
+        monkeypatch.setattr("netconsd.outputs.timelimit.Logger.error", self._error)
+        self.texts: list[str] = []
+
+    def _error(self, text: str, **values: object) -> None:
+        self.texts.append(text.format_map(values))
+        self._logged.set()
 
     def __call__(self) -> Any:
-        assert self.release.wait(PATIENCE)
-        if self.timelimit is not None:
-            self.timelimit.interrupted()
+        assert self._logged.wait(PATIENCE)
         return "returned"
 
 
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> Blocks:
+    """A call that blocks."""
+    monkeypatch.setattr("netconsd.outputs.runner.LEAST_SECONDS", 0.0)
+    return Blocks(monkeypatch)
+
+
 def test_a_call_that_returns_in_time(events: Sequence[LogEvent]) -> None:
-    """What it returns or raises comes through, nothing is logged, and no thread stays."""
+    """Its result or exception is passed on, nothing is logged, and no thread remains."""
     timelimit = TimeLimit(PATIENCE)
     before = threading.active_count()
     assert timelimit.call("a", lambda: 7) == 7
     with pytest.raises(KeyError):
         timelimit.call("a", lambda: {"x": 1}["y"])
     assert threading.active_count() == before
-    assert told(events) == []
+    assert [formatEvent(event) for event in events] == []
 
 
-def test_one_that_blocks_is_named(events: Sequence[LogEvent]) -> None:
-    """While it blocks, the log says which it is; nothing else happens, and what it returns in the end is returned."""
-    blocks = Blocks()
-    timelimit = TimeLimit(0.0, interrupt=blocks.release.set)
-    assert timelimit.call("Module a: stop()", blocks) == "returned"
-    named = "Module a: stop() has not returned within 0 seconds (--stop-timeout), and all else waits for it"
-    assert told(events) == [f"error: {named}"]
+def test_a_call_that_blocks(blocks: Blocks) -> None:
+    """It is logged while it blocks, and its result is passed on."""
+    assert TimeLimit(0.0).call("Module a: stop()", blocks) == "returned"
+    (text,) = blocks.texts
+    assert text == (
+        "Module a: stop() has not returned within 0 seconds (--stop-timeout) and blocks the whole daemon; "
+        "a second SIGTERM ends it"
+    )
 
 
-def test_one_that_blocks_is_interrupted() -> None:
-    """The handler of the signal raises in the call, if it is overdue."""
-    blocks = Blocks()
-    blocks.timelimit = timelimit = TimeLimit(0.0, interrupt=blocks.release.set)
-    with pytest.raises(TimeLimitExceeded, match=r"^a has not returned within 0 seconds \(--stop-timeout\)$"):
-        timelimit.call("a", blocks)
-    # The signal may come twice, or late.
-    timelimit.interrupted()
-
-
-def test_nothing_else_is_interrupted() -> None:
-    """A signal that comes when there is no call, or one that has time left, does nothing."""
-    timelimit = TimeLimit(PATIENCE)
-    timelimit.interrupted()
-    assert timelimit.call("a", timelimit.interrupted) is None
-
-
-def test_what_cannot_be_interrupted_ends_the_process(events: Sequence[LogEvent]) -> None:
-    """If the interruption did not help, the log says so, and the process is ended."""
-    blocks = Blocks()
-    timelimit = TimeLimit(0.0, interrupt=lambda: None, end=blocks.release.set)
-    assert timelimit.call("a", blocks, last=True) == "returned"
-    assert told(events)[1:] == [
-        "critical: a could not be interrupted, so the process ends, and no other module is stopped"
-    ]
-
-
-def test_only_a_stop_ends_the_process(events: Sequence[LogEvent]) -> None:
-    """For a call that is not the last thing, nothing is ended."""
-    ended: list[str] = []
-    blocks = Blocks()
-    timelimit = TimeLimit(0.0, interrupt=blocks.release.set, end=lambda: ended.append("end"))
-    timelimit.call("a", blocks)
-    assert ended == []
-    assert len(told(events)) == 1
-
-
-def test_one_that_returns_after_all_does_not_end_the_process() -> None:
-    """A call that the interruption brings back is not the end of the process."""
-    ended: list[str] = []
-    blocks = Blocks()
-    timelimit = TimeLimit(0.2, interrupt=blocks.release.set, end=lambda: ended.append("end"))
-    timelimit.call("a", blocks, last=True)
-    assert ended == []
-
-
-def test_a_stop_that_blocks(events: Sequence[LogEvent]) -> None:
-    """A module whose stop is interrupted is named, and those behind it are stopped."""
-    blocks = Blocks()
-    blocks.timelimit = timelimit = TimeLimit(0.0, interrupt=blocks.release.set)
+def test_a_stop_that_blocks(blocks: Blocks) -> None:
+    """A module that blocks in ``stop`` is logged, the first part of a coroutine included; the others are stopped."""
     happened: list[str] = []
-    first, second = Script("first", happened), Script("second", happened)
-    second.stop = blocks  # type: ignore[method-assign]
-    outputs = Outputs({"first": first, "second": second}, 1, 30.0, timelimit)
-    done(outputs.start(HERE))
-    done(outputs.stop())
-    assert happened == ["first start", "second start", "first stop"]
-    named = "Module second: stop() has not returned within 0 seconds (--stop-timeout), and all else waits for it"
-    gone_on = f"{named.partition(',')[0]}; the stop goes on without it"
-    assert told(events)[:2] == [f"error: {named}", f"warn: {gone_on}"]
-
-
-def test_a_coroutine_that_blocks(events: Sequence[LogEvent]) -> None:
-    """What a stop that is a coroutine does at once is watched as well."""
-    blocks = Blocks()
-    blocks.timelimit = timelimit = TimeLimit(0.0, interrupt=blocks.release.set)
 
     async def stop() -> None:
         blocks()
 
-    module = Script("module", [])
-    module.stop = stop  # type: ignore[method-assign]
-    outputs = Outputs({"module": module}, 1, 30.0, timelimit)
+    first, second = Script("first", happened), Script("second", happened)
+    second.stop = stop  # type: ignore[method-assign]
+    outputs = Outputs({"first": first, "second": second}, 1, 0.0)
     done(outputs.start(HERE))
     done(outputs.stop())
-    assert told(events)[0].startswith("error: Module module: stop() has not returned within 0 seconds")
-    assert told(events)[1].endswith("; the stop goes on without it")
+    assert happened == ["first start", "second start", "first stop"]
+    assert blocks.texts[0].startswith("Module second: stop() has not returned")
 
 
-def test_a_reload_that_blocks(events: Sequence[LogEvent]) -> None:
-    """A module whose reload is interrupted is named, that is an error of it, and the next one is reloaded."""
-    blocks = Blocks()
-    blocks.timelimit = timelimit = TimeLimit(0.0, interrupt=blocks.release.set)
+def test_a_reload_that_blocks(blocks: Blocks) -> None:
+    """A module that blocks in ``reload`` is logged, and the next one is reloaded."""
     happened: list[str] = []
     first, second = Script("first", happened), Script("second", happened)
     first.reload = blocks  # type: ignore[method-assign]
-    outputs = Outputs({"first": first, "second": second}, 1, 30.0, timelimit)
+    outputs = Outputs({"first": first, "second": second}, 1, 0.0)
     done(outputs.start(HERE))
     outputs.reload()
     assert happened[2:] == ["second reload"]
-    assert [output.reload_errors for output in outputs.started] == [1, 0]
-    assert told(events)[0].startswith("error: Module first: reload() has not returned within 0 seconds")
-    assert told(events)[1] == "critical: Module first failed"
+    assert blocks.texts[0].startswith("Module first: reload() has not returned")
 
 
-def test_without_a_thread_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no more threads, a module is stopped all the same."""
+def test_without_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system has no more threads, a module is stopped without a watch."""
 
     def fail(thread: object) -> None:
         raise RuntimeError("can't start new thread")

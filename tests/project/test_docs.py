@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from netconsd.daemon.config import OPTIONS, configure
+from netconsd.daemon.config import configure
 from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
-from netconsd.settings import Settings
+from netconsd.settings import OPTIONS, Settings
 from netconsd.testing import extended, extended_message, fragments, source
 
 DOCS = Path(__file__).parents[2] / "docs"

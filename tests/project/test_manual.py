@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netconsd.cli import COMMANDS
+from netconsd.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/man").glob("*.rst"))

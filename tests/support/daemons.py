@@ -1,15 +1,21 @@
-"""The daemon's collaborators as tests have them: a receiver, a reactor, what is logged, and a module."""
+"""Fakes of the daemon's collaborators, its log, and a module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import gc
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from netconsd.settings import Settings
+from netconsd.protocol.counters import WorkerCounters
+from netconsd.receive.lanes import Lane
+from netconsd.service import NetconsdService
 
 Logged = Callable[[], list[str]]
 
@@ -40,18 +46,20 @@ class Output:
 """
 
 
-class FakeReceiver:
-    """Stands for the service; tests decide how its start ends."""
+class FakeService(NetconsdService):
+    """A service that does nothing; tests decide how its start and stop end."""
 
-    def __init__(self, modules: Mapping[str, Any] | None = None, settings: Settings | None = None) -> None:
-        self.modules = modules
-        self.settings = settings
+    def __init__(self) -> None:
+        super().__init__({})
         self.calls: list[str] = []
-        self.started: Deferred[None] = Deferred()
         self.stopped: Deferred[None] = Deferred()
         self.bind_error: Exception | None = None
         self.start_error: Exception | None = None
-        self.lanes: list[Any] = []
+        self.fake_lanes: list[Any] = []
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        return self.fake_lanes
 
     def privilegedStartService(self) -> None:
         self.calls.append("bind")
@@ -70,19 +78,45 @@ class FakeReceiver:
     def reload(self) -> None:
         self.calls.append("reload")
 
+    def log_totals(self) -> None:
+        self.calls.append("totals")
+
+
+@dataclass
+class FakeLane:
+    """A worker with the attributes that a watchdog reads."""
+
+    number: int = 0
+    running: bool = True
+    backlog: int = 0
+    waiting: int = 0
+    senders: int = 0
+    counters: WorkerCounters = field(default_factory=WorkerCounters)
+
 
 class FakeReactor:
-    """Keeps what other threads and signals want to be called."""
+    """Keeps the calls of other threads, of signal handlers and of the end until the test makes them."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
-        self.stopped = False
+        self.signals: list[int] = []
+        self.at_end: list[Any] = []
+        self.running = self.stopped = False
 
     def callFromThread(self, function: Any, *arguments: Any) -> None:  # noqa: N802
         self.calls.append((function, arguments))
 
     def callWhenRunning(self, function: Any) -> None:  # noqa: N802
-        """It never runs by itself."""
+        self.calls.append((function, ()))
+
+    def addSystemEventTrigger(self, phase: str, event: str, function: Any) -> None:  # noqa: N802
+        assert (phase, event) == ("after", "shutdown")
+        self.at_end.append(function)
+
+    def sigInt(self, number: int) -> None:  # noqa: N802
+        self.signals.append(number)
+
+    sigTerm = sigInt  # noqa: N815
 
     def turn(self) -> None:
         while self.calls:
@@ -94,8 +128,23 @@ class FakeReactor:
 
 
 @contextmanager
+def process_settings() -> Iterator[None]:
+    """Restore the handlers of signals, the collector's thresholds and the switch interval."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in numbers]
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
 def daemon_log() -> Iterator[Logged]:
-    """The texts that netconsd logs meanwhile, with their levels."""
+    """Yield a function that returns netconsd's log lines since, with their levels."""
     with capturedLogs() as events:
         yield lambda: [
             f"{event['log_level'].name}: {formatEvent(event)}"

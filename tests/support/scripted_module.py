@@ -1,4 +1,4 @@
-"""A module that a test tells what to do."""
+"""A module with given results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from netconsd.protocol.message import Message
 
 @implementer(IOutputModule, IReloadable)
 class Script:
-    """A module that writes down what is called, and raises or returns what it is told."""
+    """A module that notes its calls, and raises or returns the given outcome of each."""
 
     def __init__(self, name: str, events: list[str], **outcomes: Any) -> None:
         self.name = name
         self.events = events
         self.outcomes = outcomes
 
-    def _do(self, what: str) -> Any:
-        self.events.append(f"{self.name} {what}")
-        outcome = self.outcomes.get(what)
+    def _do(self, call: str) -> Any:
+        self.events.append(f"{self.name} {call}")
+        outcome = self.outcomes.get(call)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

@@ -1,4 +1,4 @@
-"""Makes ``twistd netconsd`` known: read by every twistd on the machine, so it imports nothing of netconsd."""
+"""Registers ``twistd netconsd``. Every twistd on the machine reads this file, so it imports nothing of netconsd."""
 
 from __future__ import annotations
 

@@ -1,0 +1,57 @@
+"""The ``netconsd`` command: the daemon in the foreground, and the tools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import netconsd
+from netconsd.build import KIND
+from netconsd.daemon.stdout import put
+
+__all__ = ["COMMANDS", "main"]
+
+#: The sub-commands in the order of ``netconsd --help``. The tools of the C daemon are programs here as well.
+COMMANDS = {
+    "run": "receive messages: the daemon, in the foreground (also if only options are given)",
+    "check": "print the settings that the daemon would have, or all errors; nothing is started",
+    "modules": "list output modules, their settings, and the settings that they lack",
+    "client": "print the shell script that lets a machine send its kernel log",
+    "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
+    "gen": "one machine's messages, with gaps, restarts and continuations on request (netcons-gen)",
+    "nctx": "send this machine's kernel log from user space, and repeat lost records",
+    "ncrx": "print the messages that arrive at a port, in order, and request lost records from the senders",
+}
+
+#: The exit status after Ctrl-C, as shells define it: 128 plus the number of SIGINT.
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command, or the daemon if the first argument is none.
+
+    :param arguments: by default those of the process.
+    :returns: the exit status.
+    """
+    remaining = list(sys.argv[1:] if arguments is None else arguments)
+    if not remaining or remaining[0] in ("-h", "--help"):
+        put(_help(), "netconsd")
+        return 0 if remaining else 2
+    if remaining[0] == "--version":
+        put(f"netconsd {netconsd.__version__} ({KIND})", "netconsd")
+        return 0
+    name = remaining.pop(0) if remaining[0] in COMMANDS else "run"
+    try:
+        status: int = import_module(f"netconsd.cli.{name}").main(remaining, f"netconsd {name}")
+    except KeyboardInterrupt:
+        # While the options are read or modules are imported, nothing runs that has to be stopped in order.
+        return INTERRUPTED
+    return status
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
+    last = "netconsd COMMAND --help lists the options of a command."
+    return "\n".join(["usage: netconsd [COMMAND] [OPTION ...]", "", "Commands:", *lines, "", last])
