@@ -90,10 +90,14 @@ def extended_message(
     """A message as modules get it; ``fields`` are those of :func:`extended`."""
     message = decode(extended(text, **fields), source(address, port), received_at)
     assert isinstance(message, ExtendedMessage)
-    _, state = message.__reduce__()
-    marks = replayed, emergency, incomplete, seq_reset, out_of_order, missing, -1 if lost is None else lost
-    state = (*state[: -len(marks)], *marks)
-    return ExtendedMessage(*state)
+    message._seq_reset = seq_reset
+    message._out_of_order = out_of_order
+    message._incomplete = incomplete
+    message._replayed = replayed
+    message._emergency = emergency
+    message._missing = missing
+    message._lost = -1 if lost is None else lost
+    return message
 
 
 def legacy_message(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from netconsd.logger.lines import log_lines
 from netconsd.protocol.counters import WorkerCounters
+from netconsd.protocol.decode import decode
+from netconsd.protocol.message import ExtendedMessage
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.translation import PART
 from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
@@ -123,8 +125,9 @@ def test_netconsd_line_legacy() -> None:
 
 def test_netconsd_line_is_safe() -> None:
     """Not even a body that no kernel would send brings a control character into the line."""
-    message = extended_message("x")
-    assert netconsd_line(message.with_body(b"\x1b[2J\x9b\rforged\0\n", False)).endswith(" \\x1b[2J\\x9b\\x0dforged")
+    message = decode(b"6,1,2,-;\x1b[2J\x9b\rforged\0\n", source(), 0.0)
+    assert isinstance(message, ExtendedMessage)
+    assert netconsd_line(message).endswith(" \\x1b[2J\\x9b\\x0dforged")
 
 
 def test_log_lines() -> None:

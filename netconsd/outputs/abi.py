@@ -46,9 +46,6 @@ BODY_MAX = 8191
 DATAGRAM_MAX = 1023
 VERSION_SIZE = 64
 
-# Among what makes an extended message; where that is compiled, it has no attribute.
-_RELEASE = 8
-
 
 class NcrxList(Structure):
     """``struct ncrx_list``."""
@@ -173,8 +170,8 @@ def _record(message: ExtendedMessage, body: bytes, to_monotonic: float) -> NcrxM
     record.ncfrag_left = message.incomplete
     record.rx_at_mono = _milliseconds(message.received_at + to_monotonic)
     record.rx_at_real = _milliseconds(message.received_at)
-    # That of the header: of the one in the sysdata, modules of the C daemon know nothing but as a line of the dict.
-    record.version = (message._state()[_RELEASE] or b"")[: VERSION_SIZE - 1]
+    # The release of the header. The one of the sysdata is a line of the dict, as in the C daemon.
+    record.version = (message._release or b"")[: VERSION_SIZE - 1]
     record.node.next = record.node.prev = addressof(record) + NcrxMsg.node.offset
     return record
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,17 +57,11 @@ def test_the_twins_are_what_they_are_meant_to_be() -> None:
 
 
 def test_constants_are_the_same() -> None:
-    """The public numbers of the hot files are there, and the same, in both builds."""
+    """The public constants that a hot file defines are attributes of both builds, with equal values."""
     for name in HOT:
-        public = {
-            key: each
-            for key, each in vars(getattr(plain, name.split(".")[1])).items()
-            if key.isupper() and key[0] != "_"
-        }
-        found = vars(getattr(compiled, name.split(".")[1]))
-        assert {key: found[key] for key in public if isinstance(public[key], (int, float, str, bytes, tuple))} == {
-            key: each for key, each in public.items() if isinstance(each, (int, float, str, bytes, tuple))
-        }
+        ours, theirs = getattr(compiled, name.split(".")[1]), getattr(plain, name.split(".")[1])
+        defined = re.findall(r"^([A-Z][A-Z_]+)\b.* = ", Path(theirs.__file__).read_text(encoding="utf-8"), re.MULTILINE)
+        assert {key: vars(ours)[key] for key in defined} == {key: vars(theirs)[key] for key in defined}, name
 
 
 @given(st.one_of(datagrams, test_conservation.datagrams, st.sampled_from(LEGACY)))
@@ -82,14 +78,14 @@ def test_datagrams_are_read_alike(datagram: bytes) -> None:
 @examples(500)
 def test_bodies_and_lines_are_read_alike(raw: bytes) -> None:
     """Any body of a message, and any line of text, shows the same in both builds."""
+    header = 6, 1, 2, False, None, None, -1, False, False
     extended = [
-        build.message.ExtendedMessage(build.message.Source.from_key(KEY), 1.5, raw, 6, 1, 2, False, None, None, -1)
+        build.message.ExtendedMessage(build.message.Source.from_key(KEY), 1.5, raw, *header)
         for build in (compiled, plain)
     ]
     legacy = [build.message.LegacyMessage(build.message.Source.from_key(KEY), 1.5, raw) for build in (compiled, plain)]
     for ours, theirs in (extended, legacy):
         assert views(ours) == views(theirs)
-    assert value(extended[0].with_body(raw, True)) == value(extended[1].with_body(raw, True))
 
 
 @given(
