@@ -1,3 +1,4 @@
+# Per datagram with release and sysdata: 0.14 us of CPU compiled, 5.0 us in plain Python.
 cimport cython
 
 from netconsd.protocol cimport octets
@@ -5,7 +6,7 @@ from netconsd.protocol.body cimport msgid_of
 from netconsd.protocol.message cimport ExtendedMessage, Source
 
 cdef Py_ssize_t RELEASE_LIMIT, TOTAL_LIMIT, _U64_DIGITS
-cdef unsigned long long PREFIX_LIMIT
+cdef unsigned long long PREFIX_LIMIT, _U64_LIMIT, _LEAST_OF_20_DIGITS
 cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _SLASH, _EQUALS, _ONE, _FIRST_VISIBLE, _LAST_VISIBLE
 cdef _Keys _NO_KEYS
 cdef bytes _CALLER, _NCFRAG, _NCEMG
@@ -52,7 +53,7 @@ cpdef decode(bytes datagram, Source source, double received_at)
     seq="unsigned long long",
     ts_usec="unsigned long long",
 )
-cdef inline (Py_ssize_t, int, unsigned long long, unsigned long long, Py_ssize_t, Py_ssize_t, bint) _find_header(bytes datagram) noexcept
+cdef (Py_ssize_t, int, unsigned long long, unsigned long long, Py_ssize_t, Py_ssize_t, bint) _find_header(bytes datagram) noexcept
 
 @cython.locals(
     prefix=int,
@@ -66,7 +67,9 @@ cdef inline (Py_ssize_t, int, unsigned long long, unsigned long long, Py_ssize_t
     digit=int,
     digits=Py_ssize_t,
 )
-cdef inline (Py_ssize_t, int, unsigned long long, unsigned long long) _numbers_at(bytes datagram, Py_ssize_t start) noexcept
+cdef (Py_ssize_t, int, unsigned long long, unsigned long long) _numbers_at(bytes datagram, Py_ssize_t start) noexcept
+
+cdef bint _is_u64(int first_digit, unsigned long long number) noexcept
 
 @cython.locals(length=Py_ssize_t, flag=int)
 cdef bint _is_flag(bytes datagram, Py_ssize_t index)
@@ -83,7 +86,7 @@ cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 cdef _Keys _read_keys(bytes text)
 
 @cython.locals(after=Py_ssize_t)
-cdef inline bint _is_key(bytes text, Py_ssize_t start, Py_ssize_t end, bytes key)
+cdef bint _is_key(bytes text, Py_ssize_t start, Py_ssize_t end, bytes key)
 
 @cython.locals(number=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef Py_ssize_t _short_decimal(bytes text, Py_ssize_t start, Py_ssize_t end) except -2

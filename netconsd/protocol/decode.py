@@ -34,7 +34,8 @@ TOTAL_LIMIT = 128 * 1024
 globals().update(RELEASE_LIMIT=RELEASE_LIMIT, TOTAL_LIMIT=TOTAL_LIMIT)
 
 _U64_DIGITS = 20
-_U64_LIMIT = b"18446744073709551615"
+_U64_LIMIT = 2**64 - 1
+_LEAST_OF_20_DIGITS = 10**19
 _COMMA = ord(",")
 _SEMICOLON = ord(";")
 _ZERO = ord("0")
@@ -80,7 +81,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
     flag_at, prefix, seq, ts_usec, release_at, release_end, replayed = _find_header(datagram)
     if flag_at < 0:
         return None
-    # Compiled, a C pointer, from which slices are cut at half the cost.
+    # In C, a slice of a pointer costs half as much as a slice of a bytes object.
     datagram_c = datagram
     length = len(datagram)
     flag = datagram[flag_at]
@@ -154,7 +155,7 @@ def _find_header(datagram: bytes) -> tuple[int, int, int, int, int, int, bool]:
 
 
 def _numbers_at(datagram: bytes, start: int) -> tuple[int, int, int, int]:
-    """Return (index behind the last comma, prefix, seq, ts_usec), read from ``start``; -1 if they are not there."""
+    """Return (index after the last comma, prefix, seq, ts_usec), read from ``start``; index -1 if rule 1 or 2 fails."""
     prefix = 0
     seq = 0
     number = 0
@@ -163,7 +164,7 @@ def _numbers_at(datagram: bytes, start: int) -> tuple[int, int, int, int]:
     for field in range(3):
         number = 0
         first = index
-        # One digit more than fits shows that it does not fit; a datagram of 65,000 digits costs no more.
+        # One digit more than fits is enough to reject a number, even one of 65,000 digits.
         last = min(first + _U64_DIGITS + 1, length)
         while index < last:
             digit = datagram[index] - _ZERO
@@ -174,7 +175,7 @@ def _numbers_at(datagram: bytes, start: int) -> tuple[int, int, int, int]:
         digits = index - first
         if digits == 0 or digits > _U64_DIGITS or index == length or datagram[index] != _COMMA:
             return -1, 0, 0, 0
-        if digits == _U64_DIGITS and datagram[first:index] > _U64_LIMIT:
+        if digits == _U64_DIGITS and not _is_u64(datagram[first], number):
             return -1, 0, 0, 0
         if field == 0:
             if number > PREFIX_LIMIT:
@@ -186,8 +187,13 @@ def _numbers_at(datagram: bytes, start: int) -> tuple[int, int, int, int]:
     return index, prefix, seq, number
 
 
+def _is_u64(first_digit: int, number: int) -> bool:
+    """Whether 20 digits fit 64 bits. In C, a number from 2^64 to 2 * 10^19 wraps to less than 10^19."""
+    return first_digit == _ZERO or (first_digit == _ONE and _LEAST_OF_20_DIGITS <= number <= _U64_LIMIT)
+
+
 def _is_flag(datagram: bytes, index: int) -> bool:
-    """Rule 3."""
+    """Whether there is a flag at this index (rule 3)."""
     length = len(datagram)
     if index >= length:
         return False
@@ -202,7 +208,7 @@ def _is_flag(datagram: bytes, index: int) -> bool:
 
 
 def _end_of_release(datagram: bytes, start: int) -> int:
-    """The index of the comma that ends this part of a release; more than the limit away if it cannot be one."""
+    """Return the index of the comma that ends this part of a release; beyond the limit if there is none."""
     end = min(len(datagram), start + RELEASE_LIMIT + 1)
     index = start
     while index < end:
@@ -233,7 +239,7 @@ def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
 
 
 class _Keys:
-    """The keys of a header; a total of 0 where it is not a fragment."""
+    """The keys of a header; a total of 0 if the datagram is not a fragment."""
 
     __slots__ = ("caller", "emergency", "ncemg", "offset", "total")
 
@@ -249,7 +255,10 @@ _NO_KEYS = _Keys()
 
 
 def _read_keys(text: bytes) -> _Keys:
-    """Rule 5."""
+    """Read all keys.
+
+    :raises Malformed: by rule 5.
+    """
     keys = _Keys()
     length = len(text)
     at = 0
@@ -281,13 +290,13 @@ def _read_keys(text: bytes) -> _Keys:
 
 
 def _is_key(text: bytes, start: int, end: int, key: bytes) -> bool:
-    """Whether the item between two indices has this key, with a value or without."""
+    """Whether the item between two indices has this key, with or without a value."""
     after = start + len(key)
     return text.startswith(key, start) and (after == end or (after < end and text[after] == _EQUALS))
 
 
 def _short_decimal(text: bytes, start: int, end: int) -> int:
-    """The number between two indices; -1 if it is none, or longer than any total that is accepted."""
+    """Return the number between two indices; -1 if it is not decimal, or has more digits than any accepted total."""
     if end <= start or end - start > 7:
         return -1
     number = 0

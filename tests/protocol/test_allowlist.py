@@ -63,5 +63,5 @@ def test_the_list_is_bounded() -> None:
     """What a stranger's datagram is compared with is bounded, and the text says what to do."""
     fits = tuple(f"10.0.{number}.0/24" for number in range(NETWORKS_LIMIT))
     assert Settings(allow=fits).allow == fits
-    with pytest.raises(ConfigError, match=r"^allow: 257 networks are more than 256; take larger ones$"):
+    with pytest.raises(ConfigError, match=r"^allow: 257 networks are more than 256; use larger ones$"):
         Settings(allow=(*fits, "192.0.2.1"))

@@ -9,9 +9,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from netconsd.protocol.body import (
+    CACHED_BODIES,
+    CACHED_BYTES,
     MSGID_LIMIT,
-    REMEMBERED,
-    REMEMBERED_BYTES,
     TASKNAME_LIMIT,
     Body,
     msgid_of,
@@ -262,16 +262,16 @@ def test_what_machines_say_again_is_read_once() -> None:
 
 
 def test_what_is_remembered_of_bodies_is_bounded() -> None:
-    """After REMEMBERED others a body is read anew, and one of more than REMEMBERED_BYTES is not remembered."""
+    """After CACHED_BODIES others a body is read anew, and one of more than CACHED_BYTES is not remembered."""
     first = parse(tail(-1))
-    for number in range(REMEMBERED - 1):
+    for number in range(CACHED_BODIES - 1):
         parse(tail(number))
     assert parse(tail(-1)) is first
-    for number in range(REMEMBERED):
-        parse(tail(REMEMBERED + number))
+    for number in range(CACHED_BODIES):
+        parse(tail(CACHED_BODIES + number))
     assert parse(tail(-1)) is not first
     assert parse(tail(-1)) == first
-    for size, remembered in ((REMEMBERED_BYTES, True), (REMEMBERED_BYTES + 1, False)):
+    for size, remembered in ((CACHED_BYTES, True), (CACHED_BYTES + 1, False)):
         body = b"text\n key=" + b"x" * (size - len(" key=\n")) + b"\n"
         assert (parse(body) is parse(body)) is remembered
 
