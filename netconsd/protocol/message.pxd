@@ -1,4 +1,4 @@
-# Per message: building it takes 0.9 us of CPU in plain Python; compiled, decoding a whole datagram with a short header
+# Per message: building it takes 0.5 us of CPU in plain Python; compiled, decoding a whole datagram with a short header
 # takes 0.09 us. A message takes 152 bytes instead of 184 and its numbers, and is not tracked by the garbage collector.
 cimport cython
 

@@ -1,0 +1,14 @@
+"""A count with its noun, for log lines and error texts."""
+
+from __future__ import annotations
+
+__all__ = ["plural"]
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Return ``1 message`` or ``2 messages``.
+
+    :param noun: the noun in the singular.
+    :param nouns: its plural, if that is not the singular and an ``s``.
+    """
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
