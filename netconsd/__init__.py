@@ -1,7 +1,7 @@
 """netconsd receives kernel logs that Linux machines send with netconsole.
 
-The light public names are here; the service is :mod:`netconsd.service`, the plain protocol
-:mod:`netconsd.receive.listener`. Importing this package never imports a reactor.
+This package exports the interfaces of output modules and the message classes. :mod:`netconsd.service` has the service,
+:mod:`netconsd.embedding` its parts. Importing this package never imports a reactor.
 """
 
 from netconsd.interfaces import (

@@ -1,10 +1,10 @@
-"""Which build of netconsd this is."""
+"""The build of netconsd: compiled or plain Python."""
 
 from __future__ import annotations
 
-from netconsd.protocol import decode as wire
+from netconsd.protocol import decode
 
-#: Whether the hot files are compiled: all of them, or none (setup.py sees to that).
-COMPILED = not str(wire.__file__).endswith(".py")
-#: The same in words.
+#: True if the hot files are compiled; setup.py compiles all of them or none.
+COMPILED = not str(decode.__file__).endswith(".py")
+#: The build for --version and the log.
 KIND = "compiled" if COMPILED else "plain Python"

@@ -1,7 +1,7 @@
 """The message classes: immutable values that modules receive.
 
-Two threads can share a message, and a program can keep, compare, hash and pickle it. Importing this module loads
-nothing but the pure parser.
+Threads can share a message, and a program can keep, compare, hash and pickle it. Importing this module loads only the
+parser.
 """
 
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source

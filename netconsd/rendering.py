@@ -1,8 +1,8 @@
-"""Messages as lines for people: what the shipped outputs write, for other modules to use.
+"""Renders messages as lines for people. The shipped outputs use these functions, and other modules can.
 
-All that comes from the network is untrusted, down to the release and the caller. What these functions return holds
-nothing that a terminal, a log line or a file acts upon; whoever writes ``message.text`` without them has to see to
-that by other means.
+All data from the network is untrusted, even the release and the caller. The lines of these functions contain no
+control characters, so that they are safe for terminals, logs and files. ``message.text`` itself can contain any
+character.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from netconsd.protocol.translation import Characters
 __all__ = ["LEVELS", "LEVEL_COLUMN", "marks", "netconsd_line", "printable", "uptime"]
 
 LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
-"""The log levels in words, by number: those that ``dmesg --decode`` uses, at most six letters."""
+"""The names of the log levels, by number, as in ``dmesg --decode``; at most six letters."""
 
 LEVEL_COLUMN: Final[dict[int | None, str]] = {None: "-     ", **dict(enumerate(f"{word:<6}" for word in LEVELS))}
-"""The levels in a column of six; ``-`` for a sender that did not say."""
+"""The names of the levels, padded to six characters; ``-`` for no level."""
 
 
 def printable(text: str) -> str:
-    """Return the text as one line that holds nothing but printable characters.
+    """Return the text as one line of printable characters.
 
-    What could move a cursor, change a colour, end a line or turn the direction of writing is shown as an escape,
-    ``\\x1b`` or ``\\u202e``: all that :meth:`str.isprintable` refuses, which is control and format characters,
-    line and paragraph separators, lone surrogates, spaces other than the common one, and what Unicode has not
-    assigned. A tab becomes spaces up to the next eighth column. A backslash stays as it is, so the way back is not
-    unique. The result can be encoded in UTF-8, and is at most ten times as long.
+    Characters that can move a cursor, change a colour, end a line or change the direction of text become escapes,
+    ``\\x1b`` or ``\\u202e``. These are the characters that :meth:`str.isprintable` rejects: control and format
+    characters, line and paragraph separators, lone surrogates, spaces other than U+0020, and unassigned characters. A
+    tab becomes spaces up to the next eighth column. A backslash stays, so that the text cannot be restored from the
+    line. The line can be encoded in UTF-8, and has at most ten times the text's length.
     """
     if text.isprintable():
         return text
@@ -51,9 +51,9 @@ _VISIBLE: Final = Characters(_visible)
 
 
 def uptime(ts_usec: int | None) -> str:
-    """Return the time since the sender booted as the kernel prints it, ``[   12.345678]``.
+    """Format the time since the sender booted like the kernel, ``[   12.345678]``, or ``[           -]`` for none.
 
-    14 characters, more from the 100,000th second on; ``[           -]`` for a sender that did not say.
+    The result has 14 characters, and more from the 100,000th second on.
     """
     if ts_usec is None:
         return "[           -]"
@@ -65,37 +65,37 @@ def uptime(ts_usec: int | None) -> str:
 
 
 def marks(message: Message) -> str:
-    """Return what a person should know before reading the text, each part ended by a space; mostly nothing.
+    """Return the marks of a message, each followed by a space; empty for most messages.
 
-    - ``[start]``: the first message of a sender, or the sender restarted: its sequence numbers begin anew;
-    - ``[3 lost before]``: that many messages were lost just before this one;
-    - ``[again]``: the sender says that it sent this message before;
-    - ``[late]``: out of order, it came after its place had been given up;
-    - ``[incomplete]``: fragments of it were lost, the text says where.
+    - ``[start]``: the sender's first message, or its first after a restart: the sequence starts again;
+    - ``[3 lost before]``: 3 messages were lost just before this one;
+    - ``[again]``: the sender marked the message as sent before;
+    - ``[late]``: out of order, later messages were delivered before it;
+    - ``[incomplete]``: fragments were lost; the text shows the places.
     """
     if not isinstance(message, ExtendedMessage):
         return ""
-    found = "[start] " if message.seq_reset else ""
+    shown = "[start] " if message.seq_reset else ""
     if message.lost:
-        found += f"[{message.lost} lost before] "
+        shown += f"[{message.lost} lost before] "
     if message.replayed:
-        found += "[again] "
+        shown += "[again] "
     if message.out_of_order:
-        found += "[late] "
+        shown += "[late] "
     if message.incomplete:
-        found += "[incomplete] "
-    return found
+        shown += "[incomplete] "
+    return shown
 
 
 def netconsd_line(message: Message) -> str:
-    """Return the message as the printer of the C netconsd prints it, made :func:`printable`, without a newline.
+    """Return the line that the printer of the C netconsd prints, made :func:`printable`, without a newline.
 
-    The address stands in 40 columns, IPv4 as ``::ffff:192.0.2.7``. An extended message follows as its release,
-    sequence number, time since boot in microseconds, facility, level, marks and its text, still escaped; a legacy one
-    as the line that came.
+    The address has 40 columns, with IPv4 as ``::ffff:192.0.2.7``. For an extended message, the release, sequence
+    number, time since boot in microseconds, facility, level, marks and the text, still escaped, follow; for a legacy
+    message, the received line.
     """
     address = inet_ntop(AF_INET6, message.source.packed)
-    # The text ends at the first newline; a NUL can stand in its place (docs/wire section 4).
+    # The text ends at the first newline, or at a NUL in its place (docs/wire section 4).
     if not isinstance(message, ExtendedMessage):
         text = readable(message.raw.removesuffix(b"\n").rstrip(b"\0"))
         return printable(f"{address:>40}: {text}")

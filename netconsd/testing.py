@@ -1,7 +1,6 @@
-"""What authors of modules and embedding programs need in their tests: a module that records, datagrams, messages.
+"""Test helpers for output modules and embedding programs: messages, datagrams, and a module that records its calls.
 
-The datagrams are built as kernels build them (:mod:`netconsd.protocol.encode`), so that a test can say what a machine
-logged and see what an output makes of it.
+The datagrams are built as kernels build them (:mod:`netconsd.protocol.encode`).
 """
 
 from __future__ import annotations
@@ -33,27 +32,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Call:
-    """One call of ``handle``."""
+    """One call of a module's ``handle``."""
 
     worker: int
-    #: ``threading.get_ident()`` of the thread that called.
+    #: ``threading.get_ident()`` of the calling thread.
     thread: int
     message: Message
 
 
 @implementer(IOutputModule)
 class RecordingModule:
-    """An output module that keeps what it gets. Lists are appended to by the workers' threads."""
+    """An output module that keeps its messages. The workers' threads append to its lists."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        #: What ``start`` was called with; None before.
+        #: The argument of ``start``; None before the start.
         self.worker_count: int | None = None
         self.stopped = False
 
     @property
     def messages(self) -> list[Message]:
-        """The messages of all calls so far."""
+        """The messages of all calls until now."""
         return [call.message for call in self.calls]
 
     def start(self, worker_count: int) -> None:
@@ -67,7 +66,7 @@ class RecordingModule:
 
 
 def source(address: str = "192.0.2.1", port: int = 6665) -> Source:
-    """A sender."""
+    """Return a sender."""
     packed = ip_address(address).packed
     return Source(packed if len(packed) == 16 else MAPPED_IPV4 + packed, port)
 
@@ -87,17 +86,24 @@ def extended_message(
     lost: int | None = None,
     **fields: Any,
 ) -> ExtendedMessage:
-    """A message as modules get it; ``fields`` are those of :func:`extended`."""
+    """Return a message as output modules receive it.
+
+    :param fields: the parameters of :func:`extended`; the named parameters are the marks of the message.
+    """
     message = decode(extended(text, **fields), source(address, port), received_at)
     assert isinstance(message, ExtendedMessage)
-    _, state = message.__reduce__()
-    marks = replayed, emergency, incomplete, seq_reset, out_of_order, missing, -1 if lost is None else lost
-    state = (*state[: -len(marks)], *marks)
-    return ExtendedMessage(*state)
+    message._seq_reset = seq_reset
+    message._out_of_order = out_of_order
+    message._incomplete = incomplete
+    message._replayed = replayed
+    message._emergency = emergency
+    message._missing = missing
+    message._lost = -1 if lost is None else lost
+    return message
 
 
 def legacy_message(
     line: str | bytes, *, address: str = "192.0.2.1", port: int = 6665, received_at: float = 0.0
 ) -> LegacyMessage:
-    """A message as modules get it, from a line with or without its newline."""
+    """Return a message as output modules receive it, from a line with or without its newline."""
     return LegacyMessage(source(address, port), received_at, octets(line).removesuffix(b"\n") + b"\n")

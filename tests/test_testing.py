@@ -1,4 +1,4 @@
-"""What netconsd.testing builds is what kernels send, and what the parsing rooms read back."""
+"""netconsd.testing builds datagrams as kernels do, and messages as the protocol room decodes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netconsd.interfaces import IOutputModule
 from netconsd.protocol.body import readable
 from netconsd.protocol.decode import Fragment, decode
 from netconsd.protocol.legacy import split
-from netconsd.protocol.message import LegacyMessage, Message, Source
+from netconsd.protocol.message import LegacyMessage, Message
 from netconsd.protocol.reassembly import Reassembly
 from netconsd.testing import (
     RecordingModule,
@@ -38,7 +38,7 @@ def test_recording_module_is_one() -> None:
 
 
 def test_recording_module_records() -> None:
-    """It keeps the messages in order, which worker and thread brought each, and how it was started and stopped."""
+    """It records the messages in order, with worker and thread, and its start and stop."""
     module = RecordingModule()
     assert (module.worker_count, module.stopped, module.calls, module.messages) == (None, False, [], [])
     module.start(2)
@@ -78,7 +78,7 @@ def test_recording_module_records() -> None:
     ],
 )
 def test_legacy(datagram: bytes, same_as: bytes) -> None:
-    """A legacy datagram is what a kernel prints on a console, the prefix on each line."""
+    """A legacy datagram is the kernel's console text, with the prefix on each line."""
     assert datagram == same_as
 
 
@@ -96,7 +96,7 @@ _line = st.text(st.characters(codec="utf-8", exclude_characters="\n<["), max_siz
 def test_legacy_round_trip(
     lines: list[str], ts_usec: int | None, level: int | None, facility: int, caller: str | None
 ) -> None:
-    """What is put into a legacy datagram comes out of it, line by line."""
+    """All fields of a legacy datagram are decoded, line by line."""
     datagram = legacy("\n".join(lines), ts_usec=ts_usec, level=level, facility=facility, caller=caller)
     assume(is_text(datagram))
     messages: list[LegacyMessage] = []
@@ -149,7 +149,7 @@ def test_legacy_round_trip(
     ],
 )
 def test_extended(number: int, fields: dict[str, Any]) -> None:
-    """An extended datagram is, byte for byte, what a kernel sends."""
+    """An extended datagram is, byte for byte, a real kernel's."""
     assert extended(**fields) == EXTENDED[number]
 
 
@@ -160,7 +160,7 @@ def test_extended_dictionary_and_flag() -> None:
 
 
 def test_escape() -> None:
-    r"""Bytes below 0x20, from 0x7f up, and the backslash are sent as ``\xNN``, in lower case; others as they are."""
+    r"""Bytes below 0x20, from 0x7f up, and the backslash become ``\xNN``, in lower case; others stay."""
     printable = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
     assert escape(printable) == printable
     assert escape(b"\0\n\x1f\x7f\x80\xff\\") == rb"\x00\x0a\x1f\x7f\x80\xff\x5c"
@@ -187,7 +187,7 @@ def test_extended_round_trip(
     release: str | None,
     caller: str | None,
 ) -> None:
-    """What is put into an extended datagram comes out of it."""
+    """All fields of an extended datagram are decoded."""
     message = read(
         extended(
             text, seq=seq, ts_usec=ts_usec, level=level, facility=facility, flag=flag, release=release, caller=caller
@@ -201,8 +201,8 @@ def test_extended_round_trip(
 # Fragments.
 
 
-def put_together(datagrams: list[bytes]) -> Message:
-    """The message that fragments make."""
+def reassembled(datagrams: list[bytes]) -> Message:
+    """Return the message of these fragments."""
     pieces = [piece(datagram) for datagram in datagrams]
     reassembly = Reassembly(pieces[0], 0.0)
     for part in pieces:
@@ -212,7 +212,7 @@ def put_together(datagrams: list[bytes]) -> Message:
 
 
 def test_fragments_of_a_real_message() -> None:
-    """A body of 986 bytes is cut as a real kernel cut it: into 966 bytes and 20."""
+    """A body of 986 bytes is split as by a real kernel: into 966 bytes and 20."""
     datagram = b"4,1509,12767657146,-;" + b"a" * 966 + b"b" * 20
     assert fragments(datagram) == [
         b"4,1509,12767657146,-,ncfrag=0/986;" + b"a" * 966,
@@ -221,25 +221,25 @@ def test_fragments_of_a_real_message() -> None:
 
 
 @pytest.mark.parametrize("excess", [-1, 0])
-def test_what_fits_is_not_cut(excess: int) -> None:
-    """A datagram of up to 1000 bytes is sent as it is, also a legacy one."""
+def test_short_datagrams_are_not_split(excess: int) -> None:
+    """A datagram of up to 1000 bytes is not split, even a legacy datagram."""
     header = len(extended(""))
     for datagram in (extended("x" * (1000 - header + excess)), legacy("x" * (999 + excess))):
         assert fragments(datagram) == [datagram]
 
 
-def test_what_does_not_fit_is_cut() -> None:
-    """With one byte more it is cut, its total below 1000 bytes; all datagrams but the last are full."""
+def test_long_datagrams_are_split() -> None:
+    """A datagram of 1001 bytes is split; all fragments but the last are full."""
     datagram = extended("x" * (1001 - len(extended(""))))
     first, second = fragments(datagram)
     assert (len(first), piece(first).total) == (1000, 987)
-    assert put_together([second, first]).raw == read(datagram).raw
+    assert reassembled([second, first]).raw == read(datagram).raw
 
 
 @examples(100)
 @given(st.binary(min_size=1, max_size=300), st.integers(80, 400))
 def test_fragments_round_trip(text: bytes, size: int) -> None:
-    """Fragments of any size make the message again, header and all; each is as long as it may be but the last."""
+    """Fragments of any size reassemble to the message, header included; all but the last have the full size."""
     datagram = extended(text, seq=2**64 - 1, release="6.4.0", caller="T1", userdata={"a": "b" * 100}, msgid=17)
     pieces = fragments(datagram, size)
     if len(datagram) <= size:
@@ -247,11 +247,11 @@ def test_fragments_round_trip(text: bytes, size: int) -> None:
         return
     assert all(len(part) == size for part in pieces[:-1])
     assert 0 < len(pieces[-1]) <= size
-    assert put_together(pieces) == read(datagram)
+    assert reassembled(pieces) == read(datagram)
 
 
-def test_fragments_that_cannot_be() -> None:
-    """A size that leaves no room behind the header, or text without a header, is an error rather than no datagram."""
+def test_fragments_errors() -> None:
+    """A size without room after the header, or a text without a header, is an error."""
     head = len(b"6,1,1000000,-,ncfrag=0/101;")
     for size in (1, 20, head - 1, head):
         with pytest.raises(ValueError, match="no room"):
@@ -263,30 +263,18 @@ def test_fragments_that_cannot_be() -> None:
 # Messages.
 
 
-def test_source() -> None:
-    """A source is made from an address of either family."""
-    assert source() == Source(bytes(10) + b"\xff\xff\xc0\x00\x02\x01", 6665)
-    assert source("2001:db8::7", 514) == Source(bytes.fromhex("20010db8000000000000000000000007"), 514)
-    with pytest.raises(ValueError, match="nonsense"):
-        source("nonsense")
-
-
-def test_extended_message_is_what_is_decoded() -> None:
-    """A built message equals the decoded one, but for the marks that it was asked for."""
+def test_extended_message_equals_the_decoded_message() -> None:
+    """A built message equals the decoded message."""
     fields: dict[str, Any] = {"seq": 7, "release": "6.4.0", "userdata": {"a": "b"}, "cpu": 1, "msgid": 17}
     decoded = decode(extended("x", **fields), source("2001:db8::7", 514), 1.5)
     assert not isinstance(decoded, Fragment)
     built = extended_message("x", address="2001:db8::7", port=514, received_at=1.5, **fields)
     assert built == decoded
-    marked = extended_message("x", seq_reset=True, missing=3, lost=2)
-    assert (marked.seq_reset, marked.missing, marked.lost, marked.out_of_order, marked.incomplete) == (
-        (True, 3, 2, False, False)
-    )
 
 
 @pytest.mark.parametrize("mark", ["seq_reset", "out_of_order", "incomplete", "replayed", "emergency"])
 def test_extended_message_marks(mark: str) -> None:
-    """Each mark is set by itself."""
+    """Each mark is set by its own parameter."""
     only: dict[str, Any] = {mark: True}
     message = extended_message("x", **only)
     marks = ["seq_reset", "out_of_order", "incomplete", "replayed", "emergency"]
@@ -296,7 +284,7 @@ def test_extended_message_marks(mark: str) -> None:
 
 @pytest.mark.parametrize("line", ["<6>[   12.345678] foo", "<6>[   12.345678] foo\n", b"<6>[   12.345678] foo"])
 def test_legacy_message(line: str | bytes) -> None:
-    """A legacy message is made from a line, with or without its newline."""
+    """A legacy message is built from a line, with or without its newline."""
     message = legacy_message(line, address="2001:db8::7", port=514, received_at=1.5)
     assert (message.text, message.level, message.ts_usec, message.received_at) == ("foo", 6, 12345678, 1.5)
     assert message.raw == b"<6>[   12.345678] foo\n"

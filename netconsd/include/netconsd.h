@@ -1,8 +1,8 @@
 /*
- * What a compiled output module gets from netconsd: docs/native of netconsd says how to write one.
+ * The interface of compiled output modules; docs/native of netconsd describes how to write one.
  *
- * The layout is that of the C daemon of the same name, private fields included, so that modules compiled for it go on
- * working. The static assertions at the end hold it fast where long has 64 bits.
+ * The layout is that of the C daemon of the same name, private fields included, so that modules compiled for the C
+ * daemon work unchanged. Static assertions at the end check the layout if long has 64 bits.
  */
 #ifndef NETCONSD_H
 #define NETCONSD_H
@@ -18,8 +18,8 @@ extern "C" {
 #endif
 
 /*
- * The most that a module gets, in bytes without the final NUL: a body (text and dictionary together), and a legacy
- * datagram. What is longer is cut there. Modules with buffers of these sizes were safe with the C daemon.
+ * The longest body (text and dictionary together) and legacy datagram, in bytes without the final NUL. Longer ones are
+ * truncated. These are the C daemon's sizes, so that modules with buffers of these sizes are safe.
  */
 #define NETCONSD_BODY_MAX 8191
 #define NETCONSD_DATAGRAM_MAX 1023
@@ -32,30 +32,30 @@ struct ncrx_list {
 
 /* A record of the extended format. */
 struct ncrx_msg {
-	uint64_t seq;           /* the record's number since the sender booted */
-	uint64_t ts_usec;       /* microseconds since then, by the sender's clock */
+	uint64_t seq;           /* the record's sequence number since the sender booted */
+	uint64_t ts_usec;       /* microseconds since the sender booted, by its clock */
 	char *text;             /* escaped as it was sent, without its newline, NUL-terminated */
-	char *dict;             /* the lines behind the text as they were sent; NULL if no newline ended the text */
+	char *dict;             /* the lines after the text as they were sent; NULL if the text ended without a newline */
 	int text_len;           /* bytes before the NUL */
 	int dict_len;
 	uint8_t facility;
 	uint8_t level;
 	unsigned cont_start : 1; /* never set by netconsd */
-	unsigned cont : 1;       /* it continues an earlier record */
-	unsigned oos : 1;        /* later records were handed out before it */
-	unsigned seq_reset : 1;  /* the sender's counting starts anew here */
+	unsigned cont : 1;       /* the record continues an earlier record */
+	unsigned oos : 1;        /* later records were delivered before this record */
+	unsigned seq_reset : 1;  /* the sender's sequence starts again here */
 
-	/* Private to the C daemon; filled in, but not to be relied on. */
-	struct ncrx_list node;  /* a list of itself alone */
-	uint64_t rx_at_mono;    /* when its first datagram came: milliseconds of the monotonic clock */
+	/* Private to the C daemon; filled in, but do not rely on them. */
+	struct ncrx_list node;  /* a list with only this record */
+	uint64_t rx_at_mono;    /* time of its first datagram: milliseconds of the monotonic clock */
 	uint64_t rx_at_real;    /* the same, in milliseconds of Unix time */
 	int ncfrag_off;         /* 0 */
 	int ncfrag_len;         /* 0 */
-	int ncfrag_left;        /* 0, or 1 if parts of it were lost; the text says where, and how many bytes */
+	int ncfrag_left;        /* 0, or 1 if fragments were lost; the text shows the places and sizes */
 
 	char version[NETCONSD_VERSION_SIZE]; /* the kernel's release, if the header had it; NUL-terminated */
-	unsigned emg : 1;       /* the sender sends it again, because nobody had answered */
-	char buf[];             /* what text and dict point into */
+	unsigned emg : 1;       /* the sender sent the record again, because it had no answer */
+	char buf[];             /* the bytes of text and dict */
 };
 
 /* A datagram of the legacy format. */
@@ -63,22 +63,22 @@ struct msg_buf {
 	struct msg_buf *next;   /* NULL */
 	struct iovec iovec;     /* the text: buf, and rcv_bytes */
 	struct sockaddr_in6 src; /* the sender; IPv4 as ::ffff:a.b.c.d */
-	uint64_t rcv_time;      /* when it came: milliseconds of Unix time */
-	int rcv_flags;          /* 0, or MSG_TRUNC if it was longer and has been cut */
-	int rcv_bytes;          /* bytes before the final NUL; there can be others among them */
+	uint64_t rcv_time;      /* time of receipt: milliseconds of Unix time */
+	int rcv_flags;          /* 0, or MSG_TRUNC if the datagram was truncated */
+	int rcv_bytes;          /* bytes before the final NUL; they can include other NULs */
 	char buf[];
 };
 
-/* Called once before the first message, with the number of workers. Anything but 0 stops the start. May be missing. */
+/* Optional. Called once before the first message, with the number of workers. The start fails unless it returns 0. */
 int netconsd_output_init(int workers);
 
 /*
- * Called for each message, by different workers at once; `worker` counts from 0. One of buf and msg is NULL. All that
- * the pointers lead to is the module's own, to read and to change in place, until it returns.
+ * Called for each message, by different workers at the same time; `worker` counts from 0. One of buf and msg is NULL.
+ * The module can read and change the structures and texts until it returns.
  */
 void netconsd_output_handler(int worker, struct in6_addr *src, struct msg_buf *buf, struct ncrx_msg *msg);
 
-/* Called once after the last message. May be missing. */
+/* Optional. Called once after the last message. */
 void netconsd_output_exit(void);
 
 #ifdef __cplusplus

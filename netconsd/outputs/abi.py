@@ -1,6 +1,6 @@
-"""The structures that compiled modules get (netconsd/include/netconsd.h), and handing messages over in them.
+"""Calls compiled modules in plain Python, with the structures of netconsd/include/netconsd.h.
 
-What :func:`hand_over` does here in plain Python, ``_native.pyx`` does compiled.
+``_native.pyx`` is the compiled :func:`hand_over`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,11 @@ __all__ = [
     "hand_over",
 ]
 
-# What the C daemon received into, and the longest body that it put together, without the final NUL. A module that was
-# compiled for it may copy texts into buffers of these sizes: 64 KiB from a stranger would overflow them.
+# The C daemon's receive buffer and its longest reassembled body, without the final NUL. Modules that were compiled for
+# the C daemon may copy texts into buffers of these sizes, which 64 KiB from a sender would overflow.
 BODY_MAX = 8191
 DATAGRAM_MAX = 1023
 VERSION_SIZE = 64
-
-# Among what makes an extended message; where that is compiled, it has no attribute.
-_RELEASE = 8
 
 
 class NcrxList(Structure):
@@ -57,10 +54,10 @@ class NcrxList(Structure):
 
 
 class NcrxMsg(Structure):
-    """``struct ncrx_msg``: what the text and the rest of the body need follows from ``buf`` on."""
+    """``struct ncrx_msg``; the bytes of text and dict follow from ``buf`` on."""
 
-    # The flags share a unit of 32 bits with facility and level, as compilers lay it out; ctypes does so since Python
-    # 3.13 only, but bit fields of eight bits always come out in the same byte.
+    # Compilers put the flags into one unit of 32 bits with facility and level. ctypes does so only since Python 3.13,
+    # but puts bit fields of eight bits into the same byte in every version.
     _fields_ = [
         ("seq", c_uint64),
         ("ts_usec", c_uint64),
@@ -111,7 +108,7 @@ class SockaddrIn6(Structure):
 
 
 class MsgBuf(Structure):
-    """``struct msg_buf``: the text follows from ``buf`` on."""
+    """``struct msg_buf``; the text follows from ``buf`` on."""
 
     _fields_ = [
         ("next", c_void_p),
@@ -128,13 +125,13 @@ _HANDLER = CFUNCTYPE(None, c_int, POINTER(In6Addr), POINTER(MsgBuf), POINTER(Ncr
 
 
 def hand_over(handler: int, worker: int, messages: list[Message], to_monotonic: float) -> int:
-    """Call a compiled module's handler for each message, in order; say how many had to be cut.
+    """Call a compiled module's handler for each message, in order; return the number of truncated messages.
 
-    The GIL is released while the handler runs. What the handler gets is there until it returns.
+    The GIL is released while the handler runs. The structures are valid until the handler returns.
 
     :param handler: the address of ``netconsd_output_handler``.
-    :param messages: extended messages, and legacy ones, mostly datagrams, which go as a ``msg_buf``.
-    :param to_monotonic: what to add to Unix time, in seconds, for the monotonic clock's.
+    :param messages: extended messages, and legacy datagrams or lines, which are passed as a ``msg_buf``.
+    :param to_monotonic: the seconds to add to Unix time for monotonic time.
     """
     function = _HANDLER(handler)
     cut = 0
@@ -153,7 +150,7 @@ def hand_over(handler: int, worker: int, messages: list[Message], to_monotonic: 
 def _record(message: ExtendedMessage, body: bytes, to_monotonic: float) -> NcrxMsg:
     record = NcrxMsg.from_buffer(bytearray(sizeof(NcrxMsg) + len(body) + 1))
     text = addressof(record) + NcrxMsg.buf.offset
-    # The NUL behind it is there already.
+    # The byte after the text is 0 already.
     memmove(text, body, len(body))
     newline = body.find(b"\n")
     record.text = text
@@ -173,8 +170,8 @@ def _record(message: ExtendedMessage, body: bytes, to_monotonic: float) -> NcrxM
     record.ncfrag_left = message.incomplete
     record.rx_at_mono = _milliseconds(message.received_at + to_monotonic)
     record.rx_at_real = _milliseconds(message.received_at)
-    # That of the header: of the one in the sysdata, modules of the C daemon know nothing but as a line of the dict.
-    record.version = (message._state()[_RELEASE] or b"")[: VERSION_SIZE - 1]
+    # The release of the header. The one of the sysdata is a line of the dict, as in the C daemon.
+    record.version = (message._release or b"")[: VERSION_SIZE - 1]
     record.node.next = record.node.prev = addressof(record) + NcrxMsg.node.offset
     return record
 
@@ -196,5 +193,5 @@ def _datagram(message: Message) -> MsgBuf:
 
 
 def _milliseconds(seconds: float) -> int:
-    # A clock before 1970, or none at all, in a message that somebody made.
+    # A message can have a time before 1970, or a time that is not a number.
     return int(seconds * 1000) if isfinite(seconds) and 0 <= seconds < 1e15 else 0

@@ -1,4 +1,4 @@
-"""Output modules compiled for the C daemon: a ``.so`` file as an output module (docs/native)."""
+"""Makes a ``.so`` file that was compiled for the C daemon an output module (docs/native)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zope.interface import implementer
 from netconsd.interfaces import IBatchOutputModule, ITakesLegacyDatagrams
 from netconsd.outputs.modulefile import FileError
 from netconsd.protocol.message import Message
+from netconsd.protocol.plural import plural
 
 __all__ = ["INCLUDE", "NativeModule", "NoHandler"]
 
@@ -22,22 +23,22 @@ try:
 except ImportError:  # plain Python
     from netconsd.outputs.abi import hand_over
 
-#: The directory of ``netconsd.h``, for those who compile a module.
+#: The directory of ``netconsd.h``, for compiling a module.
 INCLUDE: Final = Path(__file__).parents[1] / "include"
 
 _INIT, _HANDLER, _EXIT = "netconsd_output_init", "netconsd_output_handler", "netconsd_output_exit"
 
 
 class NoHandler(FileError):
-    """A shared object that is no output module."""
+    """A shared object without the handler of an output module."""
 
 
 @implementer(IBatchOutputModule, ITakesLegacyDatagrams)
 class NativeModule:
-    """One shared object, loaded for as long as the process lives.
+    """One shared object, loaded until the process ends.
 
-    It has the symbol ``netconsd_output_handler``; ``netconsd_output_init`` and ``netconsd_output_exit`` are called if
-    they are there, as by the C daemon. A fault in it is a fault of this process.
+    ``netconsd_output_handler`` is required; ``netconsd_output_init`` and ``netconsd_output_exit`` are optional, as in
+    the C daemon. A crash in the module ends this process.
     """
 
     def __init__(
@@ -49,21 +50,21 @@ class NativeModule:
         hand_over: Callable[[int, int, list[Message], float], int] = hand_over,
     ) -> None:
         """
-        :param path: absolute; a name without a slash would be looked for among the system's libraries.
+        :param path: absolute; the linker would search the system's libraries for a name without a slash.
         :param wall: Unix time in seconds.
-        :param hand_over: by default the compiled one, if there is one.
-        :raises FileError: if it cannot be loaded; :exc:`NoHandler` if it is not an output module.
+        :param hand_over: by default the compiled function, if the build has it.
+        :raises FileError: if the file cannot be loaded; :exc:`NoHandler` if it is not an output module.
         """
         try:
-            # With all its symbols resolved, and those of two modules kept apart.
+            # Resolves all symbols now, and keeps the symbols of two modules separate.
             self._library = ctypes.CDLL(str(path))
         except OSError as error:
             reason = str(error).removeprefix(f"{path}: ")
             raise FileError(f"{path}: cannot be loaded: {reason}") from error
         handler = self._function(_HANDLER)
         if handler is None:
-            raise NoHandler(f"{path}: no output module: it has no function {_HANDLER} (docs/native)")
-        #: Where it was loaded from.
+            raise NoHandler(f"{path}: not an output module: it has no function {_HANDLER} (docs/native)")
+        #: The file.
         self.path = path
         self._handler = ctypes.cast(handler, ctypes.c_void_p).value or 0
         self._init = self._function(_INIT)
@@ -71,9 +72,9 @@ class NativeModule:
         self._wall = wall
         self._monotonic = monotonic
         self._hand_over = hand_over
-        # Per worker, written by its thread only: whether it is in the handler, and how many messages were cut for it.
+        # Per worker, written only by its thread: whether it is in the handler, and its number of truncated messages.
         self._inside: list[bool] = []
-        self._cut: list[int] = []
+        self._truncated: list[int] = []
         self._log = Logger("netconsd")
 
     def _function(self, name: str) -> Any:
@@ -82,44 +83,44 @@ class NativeModule:
     def start(self, worker_count: int) -> None:
         """Call ``netconsd_output_init``.
 
-        :raises FileError: if that returns anything but 0.
+        :raises FileError: if the function does not return 0.
         """
         self._inside = [False] * worker_count
-        self._cut = [0] * worker_count
+        self._truncated = [0] * worker_count
         status = self._init(worker_count) if self._init is not None else 0
         if status:
             raise FileError(f"{self.path}: did not start: its {_INIT} returned {status}, not 0")
 
     def handle_batch(self, worker: int, messages: list[Message]) -> None:
-        """Call ``netconsd_output_handler`` for each message; meanwhile other threads run."""
+        """Call ``netconsd_output_handler`` for each message; other threads run meanwhile."""
         self._inside[worker] = True
         try:
             to_monotonic = self._monotonic() - self._wall()
-            self._cut[worker] += self._hand_over(self._handler, worker, messages, to_monotonic)
+            self._truncated[worker] += self._hand_over(self._handler, worker, messages, to_monotonic)
         finally:
             self._inside[worker] = False
 
     @property
-    def cut(self) -> int:
-        """How many messages, since the start, were longer than compiled modules take."""
-        return sum(self._cut)
+    def truncated(self) -> int:
+        """The number of messages since the start that were truncated to the size that compiled modules expect."""
+        return sum(self._truncated)
 
     def stop(self) -> None:
-        """Call ``netconsd_output_exit``, and write out what the module printed.
+        """Call ``netconsd_output_exit``, and flush the module's printed output.
 
-        :raises RuntimeError: if a worker is still in the handler; then neither is done, because what the handler uses
-            would be freed under it.
+        :raises RuntimeError: if a worker is still in the handler. Then neither is done, because exit frees memory that
+            the handler uses.
         """
         inside = [str(worker) for worker, busy in enumerate(self._inside) if busy]
         if inside:
-            raise RuntimeError(f"{_EXIT} is not called: worker {', '.join(inside)} has not come back from {_HANDLER}")
+            raise RuntimeError(f"{_EXIT} is not called: worker {', '.join(inside)} is still in {_HANDLER}")
         if self._exit is not None:
             self._exit()
-        # Of the C library: a process that is ended by a signal, as twistd ends itself, would lose what is in there.
+        # The C library's buffers would be lost, because twistd ends the process with a signal.
         ctypes.CDLL(None).fflush(None)
-        if self.cut:
+        if self.truncated:
             self._log.warn(
-                "{path}: {count} messages were longer than compiled modules take, and were cut (docs/native)",
+                "{path}: truncated {messages} to the size that compiled modules expect (docs/native)",
                 path=self.path,
-                count=self.cut,
+                messages=plural(self.truncated, "message"),
             )

@@ -1,4 +1,4 @@
-"""Which senders are let in: those of the networks of ``--allow``. Pure."""
+"""The networks of ``--allow``. Datagrams of all other addresses are dropped. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ipaddress import IPv4Network, IPv6Network
 
 __all__ = ["EVERYONE", "NETWORKS_LIMIT", "AllowList", "read_network"]
 
-# A datagram from a stranger is compared with each network. A stranger can send hundreds of thousands per second; the
-# compiled reader compares some hundred networks in half a microsecond.
+# Each datagram from an address that is not allowed is compared with every network, hundreds of thousands of times per
+# second in a flood. The compiled reader compares about a hundred networks in half a microsecond.
 NETWORKS_LIMIT = 256
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def read_network(text: str) -> IPv4Network | IPv6Network:
-    """Read ``192.0.2.0/24``, ``2001:db8::/32``, or an address, which is a network of one.
+    """Parse ``192.0.2.0/24``, ``2001:db8::/32``, or an address, which is a network of one address.
 
-    A part of ::ffff:0:0/96 is the network of IPv4 that it stands for.
+    A network within ::ffff:0:0/96 becomes the IPv4 network that it maps.
 
-    :raises ValueError: if it is none, with a text for the user.
+    :raises ValueError: for any other text; the message is for the user.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
@@ -35,25 +35,25 @@ def read_network(text: str) -> IPv4Network | IPv6Network:
 
 
 class AllowList:
-    """Networks that senders may be in; without any, everybody may send.
+    """The networks whose senders are allowed; an empty list allows all senders.
 
-    A network of IPv6 has no address of IPv4 in it, not even ``::/0``.
+    An IPv6 network contains no IPv4 addresses, not even ``::/0`` does.
     """
 
     __slots__ = ("networks",)
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """
-        :param networks: each as :func:`read_network` takes it.
-        :raises ValueError: if one is not as it should be, or there are more than :data:`NETWORKS_LIMIT`.
+        :param networks: texts for :func:`read_network`.
+        :raises ValueError: for an invalid network, or for more than :data:`NETWORKS_LIMIT`.
         """
-        #: First address and mask of each, 16 bytes each, IPv4 as in :attr:`netconsd.protocol.message.Source.packed`.
+        #: First address and mask of each network, 16 bytes each, as in :attr:`netconsd.protocol.message.Source.packed`.
         self.networks = tuple(_packed(read_network(text)) for text in networks)
         if len(self.networks) > NETWORKS_LIMIT:
-            raise ValueError(f"{len(self.networks)} networks are more than {NETWORKS_LIMIT}; take larger ones")
+            raise ValueError(f"{len(self.networks)} networks are more than {NETWORKS_LIMIT}; use larger ones")
 
     def admits(self, address: bytes) -> bool:
-        """Whether a sender with this address (16 bytes) is let in."""
+        """Whether senders with this address (16 bytes) are allowed."""
         if not self.networks:
             return True
         number = int.from_bytes(address, "big")
@@ -64,7 +64,7 @@ class AllowList:
         )
 
 
-#: The list that lets everybody in.
+#: The list that allows all senders.
 EVERYONE = AllowList()
 
 

@@ -1,17 +1,16 @@
-"""The body of an extended message: what stands behind the header (docs/wire section 4).
+"""Parses the body of an extended message, which follows the header (docs/wire section 4).
 
 Rules, in the order in which they are applied:
 
-1. The text ends at the first newline; a missing newline, or a NUL in its place, ends it as well.
-2. Lines of the form `` SUBSYSTEM=...`` and `` DEVICE=...`` directly behind the text are the dictionary, escaped as the
-   text is.
-3. The sysdata is read from the end, backwards: msgid, release, taskname, cpu, each optional. A task name is up to 15
-   bytes of anybody's choice, newlines included, so the *earliest* `` taskname=`` within reach starts it: what looks
-   like a line behind it is part of the name.
-4. Everything between is userdata, raw. A line that does not start with a space, or holds no ``=``, continues the value
-   before it.
+1. The text ends at the first newline, or at the end of the body, where a NUL can stand in place of the newline.
+2. The lines `` SUBSYSTEM=...`` and `` DEVICE=...`` directly after the text are the dictionary, escaped like the text.
+3. The sysdata is read backwards from the end: msgid, release, taskname, cpu, each optional. Any process on the sender
+   can choose a task name of up to 15 bytes, newlines included. Therefore the *earliest* `` taskname=`` within reach
+   starts the task name: lines after it that look like sysdata are part of the name.
+4. Everything between is userdata, not escaped. A line that does not start with a space, or has no ``=``, continues the
+   value before it.
 
-Every function here takes any bytes and raises nothing.
+The functions accept any bytes and raise nothing.
 """
 
 from __future__ import annotations
@@ -29,27 +28,27 @@ from netconsd.protocol.translation import Characters
 TASKNAME_LIMIT = 15
 # msgid is a u32.
 MSGID_LIMIT = 0xFFFFFFFF
-# A decimal u32 has at most ten digits; a longer run is no number of ours (and int() of thousands of digits is slow).
-DECIMAL_LIMIT = 10
+# Compiled, this is a C variable, which is an attribute of the module only if put there.
+globals().update(MSGID_LIMIT=MSGID_LIMIT)
+# A u32 has at most ten digits; a longer run is not a number, and int() of thousands of digits is slow.
+_U32_DIGITS = 10
 
-_NEWLINE = 0x0A
-_NUL = 0x00
-_ZERO = 0x30
-_BACKSLASH = 0x5C
-_MSGID_LIMIT = MSGID_LIMIT
-_DECIMAL_LIMIT = DECIMAL_LIMIT
+_NEWLINE = ord("\n")
+_NUL = 0
+_ZERO = ord("0")
+_BACKSLASH = ord("\\")
 _MSGID = b"\n msgid="
-# By the two digits of an escape, of either case: a table, because a stranger can send one in every four bytes.
+# From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
 _DIGITS = b"0123456789abcdefABCDEF"
 _OCTETS = {bytes((high, low)): bytes((int(chr(high) + chr(low), 16),)) for high in _DIGITS for low in _DIGITS}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# By the number of a character: surrogates stand for bytes (PEP 383), all others for themselves.
+# From a character's number to an escape for surrogates that stand for bytes (PEP 383), to the character for others.
 _NO_UTF8 = Characters(lambda code: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else chr(code))
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
 
 class Body(NamedTuple):
-    """What the lines behind the text say, read-only; ``None`` where they do not."""
+    """The dictionary, userdata and sysdata of a body, read-only; ``None`` for absent sysdata."""
 
     dictionary: Mapping[str, str]
     userdata: Mapping[str, str]
@@ -59,17 +58,17 @@ class Body(NamedTuple):
 
 
 def readable(data: bytes) -> str:
-    """Decode what should be UTF-8; a byte that is not becomes a visible ``\\xNN``."""
+    """Decode UTF-8; a byte that is not UTF-8 becomes a visible ``\\xNN``."""
     return _shown(data.decode("utf-8", "surrogateescape"))
 
 
 def _shown(text: str) -> str:
-    """Show the bytes that were no UTF-8, each a surrogate by now."""
+    """Replace surrogates, which stand for bytes that are not UTF-8, by escapes."""
     return text if text.isascii() or not _SURROGATE.search(text) else _NO_UTF8.show(text)
 
 
 def unescape(data: bytes) -> bytes:
-    """Undo the kernel's escapes, once; an escape that was cut short stays as it is."""
+    """Undo the kernel's escapes, once; a truncated escape stays."""
     if b"\\" not in data:
         return data
     first, *rest = data.split(b"\\x")
@@ -86,8 +85,8 @@ def unescape(data: bytes) -> bytes:
 
 
 def text_of(body: bytes) -> str:
-    """The text (rule 1), unescaped and decoded."""
-    text = body
+    """Return the text (rule 1), unescaped and decoded."""
+    body_c = body
     end = octets.find(body, _NEWLINE, 0)
     if end < 0:
         end = len(body)
@@ -95,12 +94,12 @@ def text_of(body: bytes) -> str:
             end -= 1
     escape = octets.find(body, _BACKSLASH, 0)
     if escape < 0 or escape > end:
-        return _shown(text[0:end].decode("utf-8", "surrogateescape"))
-    return readable(unescape(text[0:end]))
+        return _shown(body_c[0:end].decode("utf-8", "surrogateescape"))
+    return readable(unescape(body_c[0:end]))
 
 
 def msgid_of(body: bytes) -> int:
-    """The msgid in the last line of the body, or -1."""
+    """Return the msgid in the last line of the body, or -1."""
     index = _msgid_at(body)
     if index < 0:
         return -1
@@ -111,11 +110,11 @@ def msgid_of(body: bytes) -> int:
             break
         msgid = msgid * 10 + octet
         index += 1
-    return msgid if msgid <= _MSGID_LIMIT else -1
+    return msgid if msgid <= MSGID_LIMIT else -1
 
 
 def _msgid_at(body: bytes) -> int:
-    """Where the digits of the msgid begin, or -1."""
+    """Return the index of the msgid's first digit, or -1."""
     end = len(body)
     if end and (body[end - 1] == _NEWLINE or body[end - 1] == _NUL):
         end -= 1
@@ -125,27 +124,26 @@ def _msgid_at(body: bytes) -> int:
         if octet < 0 or octet > 9:
             break
         start -= 1
-    if start == end or end - start > _DECIMAL_LIMIT or start < 8 or not body.startswith(_MSGID, start - 8):
+    if start == end or end - start > _U32_DIGITS or start < 8 or not body.startswith(_MSGID, start - 8):
         return -1
     return start
 
 
 def parse(body: bytes) -> Body:
-    """Everything behind the text but the msgid. Bodies that say the same share what is returned."""
-    lines = body
+    """Parse everything after the text except the msgid. Equal bytes may return the same object."""
+    body_c = body
     start = octets.find(body, _NEWLINE, 0) + 1
     if start == 0:
         return _NOTHING
     end = len(body)
     if msgid_of(body) >= 0:
         end = _msgid_at(body) - len(b" msgid=")
-    tail = lines[start:end]
-    return _parse_remembered(tail) if len(tail) <= REMEMBERED_BYTES else _parse(tail)
+    tail = body_c[start:end]
+    return _parse_cached(tail) if len(tail) <= CACHED_BYTES else _parse(tail)
 
 
 def _parse(tail: bytes) -> Body:
-    """The lines between the text and the msgid."""
-    # The last newline may be missing, or be a NUL.
+    """Parse the lines between the text and the msgid. The last can end with a newline, a NUL, or nothing."""
     tail = tail[:-1] if tail.endswith((b"\n", b"\0")) else tail
     lines = tail.split(b"\n") if tail else []
     start = 0
@@ -176,25 +174,24 @@ def _parse(tail: bytes) -> Body:
     return Body(MappingProxyType(dictionary), MappingProxyType(userdata), cpu, taskname, release)
 
 
-# A machine says the same in these lines again and again. A stranger can say anything, so what is remembered is bounded,
-# to some 5 MB.
-REMEMBERED = 2048
-REMEMBERED_BYTES = 1024
-_parse_remembered = lru_cache(maxsize=REMEMBERED)(_parse)
+# Most senders repeat these lines in every message. The cache is bounded to about 5 MB, because a sender can vary them.
+CACHED_BODIES = 2048
+CACHED_BYTES = 1024
+_parse_cached = lru_cache(maxsize=CACHED_BODIES)(_parse)
 _NOTHING = Body(MappingProxyType({}), MappingProxyType({}), None, None, None)
 
 
 def _number(line: bytes, key: bytes) -> int | None:
     digits = line[len(key) :]
-    if not line.startswith(key) or not digits.isdigit() or len(digits) > DECIMAL_LIMIT:
+    if not line.startswith(key) or not digits.isdigit() or len(digits) > _U32_DIGITS:
         return None
     number = int(digits)
     return number if number <= MSGID_LIMIT else None
 
 
 def _taskname_start(lines: list[bytes], start: int, end: int) -> int:
-    """The first of the lines from ``start`` to ``end`` that can begin the task name; ``end`` if there is none."""
-    found = end
+    """Return the index of the first line from ``start`` on that can begin the task name; ``end`` for none."""
+    first = end
     length = -1 - len(b" taskname=")
     index = end
     while index > start:
@@ -203,8 +200,8 @@ def _taskname_start(lines: list[bytes], start: int, end: int) -> int:
         if length > TASKNAME_LIMIT:
             break
         if lines[index].startswith(b" taskname="):
-            found = index
-    return found
+            first = index
+    return first
 
 
 def _userdata(lines: list[bytes]) -> dict[str, str]:

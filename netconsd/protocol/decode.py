@@ -1,22 +1,22 @@
-"""One datagram to a message, a fragment of one, or legacy text (docs/wire sections 2, 3 and 5).
+"""One datagram to a message, a fragment of a message, or legacy text (docs/wire sections 2, 3 and 5).
 
     [release,]prefix,seq,ts_usec,flag[,key=value]*;body
 
 Rules:
 
-1. The header is found at the first comma-separated field from which four in a row are decimal, decimal, decimal and a
-   flag; what stands before is the release. It ends at the first ``;``.
-2. prefix is at most 2047, seq and ts_usec fit 64 bits unsigned, the release has 1 to 64 visible ASCII characters,
-   of which the first is no comma.
-   A "header" beyond these bounds is not one.
-3. The flag starts with ``-``, ``c`` or ``+``; the last two continue an earlier record. Any other single character that
-   is not a digit is taken for a flag that we do not know yet, and treated as ``-``.
+1. The header begins at the first comma-separated field from which four in a row are decimal, decimal, decimal and a
+   flag; everything before it is the release. The header ends at the first ``;``.
+2. prefix is at most 2047; seq and ts_usec fit 64 bits unsigned; the release has 1 to 64 visible ASCII characters, and
+   its first character is not a comma. A header beyond these bounds is legacy text.
+3. The flag starts with ``-``, ``c`` or ``+``; ``c`` and ``+`` continue an earlier record. Any other single visible
+   character that is not a digit is accepted as an unknown flag and treated as ``-``.
 4. The notice that a message is a replay can stand before the header or between release and header.
 5. ``caller``, ``ncfrag`` and ``ncemg`` are read, other keys are ignored. A header that repeats ``ncfrag`` or ``ncemg``,
-   or whose ``ncfrag`` makes no sense, is malformed.
-6. What is not extended is legacy text.
+   or has an invalid ``ncfrag``, is malformed.
+6. A datagram without a header is legacy text.
 
-Whatever bytes arrive, :func:`decode` raises :class:`Malformed` or nothing.
+:func:`decode` finds the header (rules 1 to 4), reads the keys (rule 5), and builds the message. It raises
+:class:`Malformed` or nothing, for any bytes.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ from netconsd.protocol.message import PREFIX_LIMIT, ExtendedMessage, Source
 REPLAY_NOTICE = b"** replaying previous printk message **\n"
 # The kernel's utsname has 64 characters, plus a final NUL.
 RELEASE_LIMIT = 64
-# docs/wire section 5: today's largest message is about 67 kB.
+# docs/wire section 5: the largest message of today's kernels is about 67 kB.
 TOTAL_LIMIT = 128 * 1024
-_TOTAL_LIMIT = TOTAL_LIMIT
+# Compiled, these are C variables, which are attributes of the module only if put there.
+globals().update(RELEASE_LIMIT=RELEASE_LIMIT, TOTAL_LIMIT=TOTAL_LIMIT)
 
 _U64_DIGITS = 20
-_U64_LIMIT = b"18446744073709551615"
-_COMMA = 0x2C
-_SEMICOLON = 0x3B
-_ZERO = 0x30
-_MINUS = 0x2D
-_PLUS = 0x2B
-_STAR = 0x2A
-_C = 0x63
-_T = 0x54
-_UPPER_C = 0x43
-_SLASH = 0x2F
-_EQUALS = 0x3D
-_ONE = 0x31
+_U64_LIMIT = 2**64 - 1
+_LEAST_OF_20_DIGITS = 10**19
+_COMMA = ord(",")
+_SEMICOLON = ord(";")
+_ZERO = ord("0")
+_MINUS = ord("-")
+_PLUS = ord("+")
+_STAR = ord("*")
+_C = ord("c")
+_T = ord("T")
+_UPPER_C = ord("C")
+_SLASH = ord("/")
+_EQUALS = ord("=")
+_ONE = ord("1")
 _CALLER = b"caller="
 _NCFRAG = b"ncfrag"
 _NCEMG = b"ncemg"
-_PREFIX_LIMIT = PREFIX_LIMIT
 _FIRST_VISIBLE = 0x21
 _LAST_VISIBLE = 0x7E
 
 
 class Malformed(ValueError):
-    """A datagram has an extended header that contradicts itself; read it as text."""
+    """A datagram's extended header contradicts itself; the datagram is legacy text."""
 
 
 class Fragment:
@@ -64,112 +65,57 @@ class Fragment:
     __slots__ = ("offset", "piece", "total")
 
     def __init__(self, piece: ExtendedMessage, offset: int, total: int) -> None:
-        #: The header, and as ``raw`` the bytes of this piece; never empty.
+        #: The header, with this fragment's bytes as ``raw``; never empty.
         self.piece = piece
-        #: Where the piece belongs in the body, in bytes; it ends at ``total`` at the latest.
+        #: The fragment's place in the body, in bytes; it ends at ``total`` at the latest.
         self.offset = offset
-        #: How many bytes the body has; at most :data:`TOTAL_LIMIT`.
+        #: The size of the body in bytes; at most :data:`TOTAL_LIMIT`.
         self.total = total
 
 
 def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage | Fragment | None:
-    """Read an extended datagram; ``None`` if it is legacy text.
+    """Read an extended datagram; return ``None`` for legacy text.
 
     :raises Malformed: by rule 5.
     """
-    # What is cut out of this is cut in C, where there is C.
-    text = datagram
+    flag_at, prefix, seq, ts_usec, release_at, release_end, replayed = _find_header(datagram)
+    if flag_at < 0:
+        return None
+    # In C, a slice of a pointer costs half as much as a slice of a bytes object.
+    datagram_c = datagram
     length = len(datagram)
-    start = 0
-    replayed = False
-    if length and datagram[0] == _STAR and datagram.startswith(REPLAY_NOTICE):
-        start = len(REPLAY_NOTICE)
-        replayed = True
-    release_at = start
-    release_end = start
-    prefix = 0
-    seq = 0
-    value = 0
-    while True:
-        # Are there three numbers and a flag from `start` on?
-        index = start
-        field = 0
-        while field < 3:
-            value = 0
-            first = index
-            # One digit more than fits shows that it does not fit; a datagram of 65,000 digits costs no more.
-            last = min(first + _U64_DIGITS + 1, length)
-            while index < last:
-                digit = datagram[index] - _ZERO
-                if digit < 0 or digit > 9:
-                    break
-                value = value * 10 + digit
-                index += 1
-            digits = index - first
-            if digits == 0 or digits > _U64_DIGITS or index == length or datagram[index] != _COMMA:
-                break
-            if digits == _U64_DIGITS and datagram[first:index] > _U64_LIMIT:
-                break
-            if field == 0:
-                if value > _PREFIX_LIMIT:
-                    break
-                prefix = value
-            elif field == 1:
-                seq = value
-            field += 1
-            index += 1
-        if field == 3 and _is_flag(datagram, index):
-            break
-        # If not, the field is the release, or a part of it; behind the notice it cannot be that any more.
-        if start > release_end + 1:
-            return None
-        release_end = _end_of_release(datagram, start)
-        if release_end == release_at or release_end - release_at > RELEASE_LIMIT:
-            return None
-        start = release_end + 1
-        if datagram.startswith(REPLAY_NOTICE, start):
-            if replayed:
-                return None
-            start += len(REPLAY_NOTICE)
-            replayed = True
-
-    flag = datagram[index]
+    flag = datagram[flag_at]
+    index = flag_at
     while index < length and datagram[index] != _COMMA and datagram[index] != _SEMICOLON:
         index += 1
     keys = _NO_KEYS
     caller = None
     if index < length and datagram[index] == _COMMA:
-        end = octets.find(datagram, _SEMICOLON, index)
-        if end < 0:
+        first = index + 1
+        index = octets.find(datagram, _SEMICOLON, first)
+        if index < 0:
             return None
-        caller = _only_caller(datagram, index + 1, end)
+        caller = _only_caller(datagram, first, index)
         if caller is None:
-            keys = _read_keys(text[index + 1 : end])
+            keys = _read_keys(datagram_c[first:index])
             caller = keys.caller
-        index = end
     if index == length:
         return None
-    body = text[index + 1 : length]
+    body = datagram_c[index + 1 : length]
     message = ExtendedMessage.__new__(ExtendedMessage)
-    message._fill(
-        source,
-        received_at,
-        body,
-        prefix,
-        seq,
-        value,
-        flag == _C or flag == _PLUS,
-        caller,
-        text[release_at:release_end] if release_end > release_at else None,
-        -1 if keys.total else msgid_of(body),
-        replayed,
-        keys.emergency,
-        False,
-        False,
-        False,
-        0,
-        -1,
-    )
+    message._set_defaults()
+    message._source = source
+    message._received_at = received_at
+    message._raw = body
+    message._prefix = prefix
+    message._seq = seq
+    message._ts_usec = ts_usec
+    message._continuation = flag == _C or flag == _PLUS
+    message._caller = caller
+    message._release = datagram_c[release_at:release_end] if release_end > release_at else None
+    message._msgid = -1 if keys.total else msgid_of(body)
+    message._replayed = replayed
+    message._emergency = keys.emergency
     if not keys.total:
         return message
     if not body or keys.offset + len(body) > keys.total:
@@ -177,8 +123,77 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
     return Fragment(message, keys.offset, keys.total)
 
 
+def _find_header(datagram: bytes) -> tuple[int, int, int, int, int, int, bool]:
+    """Return (index of the flag, prefix, seq, ts_usec, start of the release, its end, replayed).
+
+    The index is -1 if there is no header (rules 1, 2 and 4).
+    """
+    start = 0
+    replayed = False
+    if datagram and datagram[0] == _STAR and datagram.startswith(REPLAY_NOTICE):
+        start = len(REPLAY_NOTICE)
+        replayed = True
+    release_at = start
+    release_end = start
+    while True:
+        flag_at, prefix, seq, ts_usec = _numbers_at(datagram, start)
+        if flag_at >= 0 and _is_flag(datagram, flag_at):
+            return flag_at, prefix, seq, ts_usec, release_at, release_end, replayed
+        # The field is the release, or a part of it, unless the notice stands before it.
+        if start > release_end + 1:
+            break
+        release_end = _end_of_release(datagram, start)
+        if release_end == release_at or release_end - release_at > RELEASE_LIMIT:
+            break
+        start = release_end + 1
+        if datagram.startswith(REPLAY_NOTICE, start):
+            if replayed:
+                break
+            start += len(REPLAY_NOTICE)
+            replayed = True
+    return -1, 0, 0, 0, 0, 0, False
+
+
+def _numbers_at(datagram: bytes, start: int) -> tuple[int, int, int, int]:
+    """Return (index after the last comma, prefix, seq, ts_usec), read from ``start``; index -1 if rule 1 or 2 fails."""
+    prefix = 0
+    seq = 0
+    number = 0
+    length = len(datagram)
+    index = start
+    for field in range(3):
+        number = 0
+        first = index
+        # One digit more than fits is enough to reject a number, even one of 65,000 digits.
+        last = min(first + _U64_DIGITS + 1, length)
+        while index < last:
+            digit = datagram[index] - _ZERO
+            if digit < 0 or digit > 9:
+                break
+            number = number * 10 + digit
+            index += 1
+        digits = index - first
+        if digits == 0 or digits > _U64_DIGITS or index == length or datagram[index] != _COMMA:
+            return -1, 0, 0, 0
+        if digits == _U64_DIGITS and not _is_u64(datagram[first], number):
+            return -1, 0, 0, 0
+        if field == 0:
+            if number > PREFIX_LIMIT:
+                return -1, 0, 0, 0
+            prefix = number
+        elif field == 1:
+            seq = number
+        index += 1
+    return index, prefix, seq, number
+
+
+def _is_u64(first_digit: int, number: int) -> bool:
+    """Whether 20 digits fit 64 bits. In C, a number from 2^64 to 2 * 10^19 wraps to less than 10^19."""
+    return first_digit == _ZERO or (first_digit == _ONE and _LEAST_OF_20_DIGITS <= number <= _U64_LIMIT)
+
+
 def _is_flag(datagram: bytes, index: int) -> bool:
-    """Rule 3."""
+    """Whether there is a flag at this index (rule 3)."""
     length = len(datagram)
     if index >= length:
         return False
@@ -193,7 +208,7 @@ def _is_flag(datagram: bytes, index: int) -> bool:
 
 
 def _end_of_release(datagram: bytes, start: int) -> int:
-    """The index of the comma that ends this part of a release; more than the limit away if it cannot be one."""
+    """Return the index of the comma that ends this part of a release; beyond the limit if there is none."""
     end = min(len(datagram), start + RELEASE_LIMIT + 1)
     index = start
     while index < end:
@@ -207,8 +222,8 @@ def _end_of_release(datagram: bytes, start: int) -> int:
 
 
 def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
-    """The caller, if it is the only key between two indices, as it mostly is."""
-    text = datagram
+    """Return the caller if it is the only key between two indices, as in most headers with keys."""
+    datagram_c = datagram
     first = start + 7
     if end - first < 2 or end - first > _U64_DIGITS or not datagram.startswith(_CALLER, start):
         return None
@@ -220,11 +235,11 @@ def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
         if digit < 0 or digit > 9:
             return None
         index += 1
-    return text[first:end]
+    return datagram_c[first:end]
 
 
 class _Keys:
-    """The keys of a header; a total of 0 where it is not a fragment."""
+    """The keys of a header; a total of 0 if the datagram is not a fragment."""
 
     __slots__ = ("caller", "emergency", "ncemg", "offset", "total")
 
@@ -240,7 +255,10 @@ _NO_KEYS = _Keys()
 
 
 def _read_keys(text: bytes) -> _Keys:
-    """Rule 5."""
+    """Read all keys.
+
+    :raises Malformed: by rule 5.
+    """
     keys = _Keys()
     length = len(text)
     at = 0
@@ -256,7 +274,7 @@ def _read_keys(text: bytes) -> _Keys:
             keys.total = _short_decimal(text, slash + 1, end)
             if keys.offset < 0 or keys.total < 0:
                 raise Malformed("an ncfrag that is not OFFSET/TOTAL")
-            if keys.total == 0 or keys.total > _TOTAL_LIMIT:
+            if keys.total == 0 or keys.total > TOTAL_LIMIT:
                 raise Malformed(f"the total of a fragmented message is not from 1 to {TOTAL_LIMIT}")
         elif _is_key(text, at, end, _NCEMG):
             if keys.ncemg:
@@ -272,13 +290,13 @@ def _read_keys(text: bytes) -> _Keys:
 
 
 def _is_key(text: bytes, start: int, end: int, key: bytes) -> bool:
-    """Whether the item between two indices has this key, with a value or without."""
+    """Whether the item between two indices has this key, with or without a value."""
     after = start + len(key)
     return text.startswith(key, start) and (after == end or (after < end and text[after] == _EQUALS))
 
 
 def _short_decimal(text: bytes, start: int, end: int) -> int:
-    """The number between two indices; -1 if it is none, or longer than any total that is accepted."""
+    """Return the number between two indices; -1 if it is not decimal, or has more digits than any accepted total."""
     if end <= start or end - start > 7:
         return -1
     number = 0

@@ -1,4 +1,4 @@
-"""Datagrams as kernels build them (docs/wire sections 2 to 5), for tests and for the tools that send some."""
+"""Builds datagrams as kernels do (docs/wire sections 2 to 5), for tests and for the tools that send datagrams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def legacy(
     facility: int = 0,
     caller: str | None = None,
 ) -> bytes:
-    """A legacy datagram with one record; each line of ``text`` has the prefix, as from a kernel."""
+    """Return a legacy datagram with one record; each line of ``text`` has the prefix, as from a kernel."""
     prefix = b""
     if level is not None:
         prefix += b"<%d>" % (facility << 3 | level)
@@ -46,7 +46,7 @@ def extended(
     sysrelease: str | None = None,
     msgid: int | None = None,
 ) -> bytes:
-    """An extended datagram; :func:`fragments` cuts it as a kernel does, if it is too long for one.
+    """Return an extended datagram of any length; :func:`fragments` splits it as a kernel does.
 
     :param release: the release in the header (``netconsole=+r...``); ``sysrelease`` is the one in the body.
     """
@@ -61,14 +61,17 @@ def extended(
     for key, value in (userdata or {}).items():
         body += b" %b=%b\n" % (octets(key), octets(value))
     sysdata = {"cpu": cpu, "taskname": taskname, "release": sysrelease, "msgid": msgid}
-    for key, given in sysdata.items():
-        if given is not None:
-            body += b" %b=%b\n" % (key.encode(), octets(str(given)))
+    for key, datum in sysdata.items():
+        if datum is not None:
+            body += b" %b=%b\n" % (key.encode(), octets(str(datum)))
     return header.encode() + b";" + body
 
 
 def fragments(datagram: bytes, size: int = CHUNK) -> list[bytes]:
-    """The datagrams of at most ``size`` bytes that an extended one is sent as; itself alone if it fits."""
+    """Split an extended datagram into fragments of at most ``size`` bytes. A datagram that fits is returned alone.
+
+    :raises ValueError: for a longer datagram without a header, or if the header leaves no room for the body.
+    """
     if len(datagram) <= size:
         return [datagram]
     header, semicolon, body = datagram.partition(b";")
@@ -80,19 +83,19 @@ def fragments(datagram: bytes, size: int = CHUNK) -> list[bytes]:
         head = b"%b,ncfrag=%d/%d;" % (header, offset, len(body))
         room = size - len(head)
         if room < 1:
-            raise ValueError(f"no room for a body in {size} bytes behind a header of {len(head)}")
+            raise ValueError(f"no room for a body in {size} bytes after a header of {len(head)}")
         pieces.append(head + body[offset : offset + room])
         offset += room
     return pieces
 
 
 def escape(data: bytes) -> bytes:
-    """Escape as the kernel does: below 0x20, from 0x7f up, and the backslash."""
+    """Escape bytes below 0x20, from 0x7f up, and the backslash, as the kernel does."""
     return b"".join(
         b"\\x%02x" % octet if octet < 0x20 or octet >= 0x7F or octet == 0x5C else bytes((octet,)) for octet in data
     )
 
 
 def octets(text: str | bytes) -> bytes:
-    """A text in UTF-8; bytes as they are."""
+    """Return a text in UTF-8, and bytes unchanged."""
     return text.encode() if isinstance(text, str) else text

@@ -1,10 +1,10 @@
-"""What the outputs get: immutable values that can be kept, compared, hashed, pickled and shared between threads.
+"""The messages that output modules receive: values that can be kept, compared, hashed, pickled and shared by threads.
 
-What costs something to compute (decoded text, dictionary, userdata) is computed when it is first asked for. Two threads
-that ask at once may both compute it; they get equal values.
+Decoded text, dictionary and userdata are computed on first access. Two threads with the first access at the same time
+may both compute them; they get equal values.
 
-A message is finished by the stream it came through (:mod:`netconsd.protocol.stream`), which sets the marks that only
-order can tell; from the moment it leaves that stream it never changes.
+The decoder (:mod:`netconsd.protocol.decode`) fills in the header, the sender's stream (:mod:`netconsd.protocol.stream`)
+the marks. A message does not change after it has left the stream.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["ExtendedMessage", "LegacyDatagram", "LegacyMessage", "Message", "Sou
 
 MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
-# "<N>" with console_msg_format=syslog, "[   12.345678]" with printk.time=1, "[  T123]" with CONFIG_PRINTK_CALLER; a
-# space follows the brackets only (docs/wire section 2). The digits are bounded so that ts_usec fits 64 bits.
+# "<N>" with console_msg_format=syslog, "[   12.345678]" with printk.time=1, "[  T123]" with CONFIG_PRINTK_CALLER; only
+# the brackets are followed by a space (docs/wire section 2). The digits are bounded so that ts_usec fits 64 bits.
 _LEGACY_PREFIX = re.compile(
     rb"(?:<(?P<prefix>[0-9]{1,4})>)?"
     rb"(?:\[ *(?P<seconds>[0-9]{1,13})\.(?P<micros>[0-9]{6})\])?"
     rb"(?:\[ *(?P<caller>[TC][0-9]{1,10})\])?"
 )
-# facility * 8 + level, where the facility has eight bits.
+# facility * 8 + level, with a facility of eight bits.
 PREFIX_LIMIT = 2047
 
 
@@ -46,7 +46,7 @@ class Source:
 
     @classmethod
     def from_key(cls, key: bytes) -> Source:
-        """The sender with this :attr:`key`."""
+        """Return the sender with this :attr:`key`."""
         return source_of(key)
 
     @property
@@ -56,12 +56,12 @@ class Source:
 
     @property
     def port(self) -> int:
-        """The UDP port that the sender sends from."""
+        """The sender's UDP port."""
         return int.from_bytes(self._key[16:], "big")
 
     @property
     def address(self) -> str:
-        """The address as people write it: ``192.0.2.7`` or ``2001:db8::7``."""
+        """The address in its usual notation: ``192.0.2.7`` or ``2001:db8::7``."""
         if self._address is None:
             packed = self._key[:16]
             if packed.startswith(MAPPED_IPV4):
@@ -72,7 +72,7 @@ class Source:
 
     @property
     def key(self) -> bytes:
-        """The 16 bytes of the address and the two of the port, in network order: what senders are told apart by."""
+        """The 16 bytes of the address and the 2 of the port, in network order; different for different senders."""
         return self._key
 
     def __eq__(self, other: object) -> bool:
@@ -89,7 +89,7 @@ class Source:
 
 
 def source_of(key: bytes) -> Source:
-    """As :meth:`Source.from_key`. The key is kept, not copied: a million senders have theirs once in memory."""
+    """Return the same as :meth:`Source.from_key`, and keep the key itself: a million senders cost no second copy."""
     source = Source.__new__(Source)
     source._key = key
     source._address = None
@@ -97,7 +97,7 @@ def source_of(key: bytes) -> Source:
 
 
 class Message:
-    """What every message has, of either format."""
+    """The fields of a message of either format."""
 
     __slots__ = ("_raw", "_received_at", "_source", "_text")
 
@@ -109,46 +109,46 @@ class Message:
 
     @property
     def source(self) -> Source:
-        """Who sent it; the same object for all messages of a sender, as long as the sender is remembered."""
+        """The sender. All messages of a sender share this object until the sender expires."""
         return self._source
 
     @property
     def received_at(self) -> float:
-        """When it was received: Unix time in seconds, of the datagram that began it."""
+        """Unix time in seconds at which the message's first datagram was received."""
         return self._received_at
 
     @property
     def raw(self) -> bytes:
-        """The bytes it came from: the body, put together from its fragments (extended), or the line (legacy)."""
+        """The received bytes: the body, reassembled from its fragments (extended), or the line (legacy)."""
         return self._raw
 
     @property
     def text(self) -> str:
-        """The text, decoded, without the final newline. It can hold any character: show it through ``printable``."""
+        """The decoded text without the final newline. It can contain any character; ``printable`` escapes controls."""
         raise NotImplementedError
 
     @property
     def level(self) -> int | None:
-        """The log level, 0 (emergency) to 7 (debug); ``None`` if the sender did not say (legacy)."""
+        """The log level, 0 (emergency) to 7 (debug); ``None`` if not sent (legacy)."""
         return None
 
     @property
     def facility(self) -> int | None:
-        """The facility, 0 (kernel) to 255; ``None`` if the sender did not say (legacy)."""
+        """The facility, 0 (kernel) to 255; ``None`` if not sent (legacy)."""
         return None
 
     @property
     def ts_usec(self) -> int | None:
-        """Microseconds since the sender booted, by its clock; ``None`` if it did not say (legacy)."""
+        """Microseconds since the sender booted, by the sender's clock; ``None`` if not sent (legacy)."""
         return None
 
     @property
     def caller(self) -> str | None:
-        """Who logged it: ``T`` and a thread's number or ``C`` and a processor's; ``None`` if the sender did not say."""
+        """The thread (``T`` and a number) or processor (``C`` and a number) that logged; ``None`` if not sent."""
         return None
 
     def _state(self) -> tuple[Any, ...]:
-        """The arguments of the constructor that makes an equal message."""
+        """Return the arguments of the constructor for an equal message."""
         return self._source, self._received_at, self._raw
 
     def __eq__(self, other: object) -> bool:
@@ -162,7 +162,7 @@ class Message:
 
 
 class LegacyMessage(Message):
-    """One line of console text (docs/wire section 2); more than one only where a datagram was nearly all newlines."""
+    """One line of console text (docs/wire section 2); several only from a datagram that is nearly all newlines."""
 
     __slots__ = ("_fields",)
 
@@ -171,7 +171,7 @@ class LegacyMessage(Message):
         self._fields: tuple[int | None, int | None, str | None, str] | None = None
 
     def _parsed(self) -> tuple[int | None, int | None, str | None, str]:
-        """(facility * 8 + level, ts_usec, caller, text), read from the line when first asked for."""
+        """Return (facility * 8 + level, ts_usec, caller, text), parsed on the first call."""
         if self._fields is None:
             line = self._raw.removesuffix(b"\n")
             match = _LEGACY_PREFIX.match(line)
@@ -193,7 +193,7 @@ class LegacyMessage(Message):
 
     @property
     def text(self) -> str:
-        """The line without its newline and without what stands in front: ``<N>``, time stamp and caller."""
+        """The line without its newline and without the prefix (``<N>``, timestamp and caller)."""
         return self._parsed()[3]
 
     @property
@@ -219,130 +219,78 @@ class LegacyMessage(Message):
 
 
 class LegacyDatagram(Message):
-    """Legacy text as it arrived, whole: perhaps several lines, perhaps a part of one; never empty.
+    """A whole datagram of legacy text: one line, several lines or a part of a line; never empty.
 
-    Only for modules that provide :class:`netconsd.interfaces.ITakesLegacyDatagrams`. What a line says of itself, its
-    :class:`LegacyMessage` knows: level, facility, ts_usec and caller are ``None`` here.
+    Only modules that provide :class:`netconsd.interfaces.ITakesLegacyDatagrams` receive it. Level, facility, ts_usec
+    and caller are ``None`` here; the :class:`LegacyMessage` of each line has them.
     """
 
     __slots__ = ()
 
     @property
     def text(self) -> str:
-        """All of it, decoded, without the final newline."""
+        """The decoded text without the final newline."""
         return readable(self._raw.removesuffix(b"\n"))
 
     def __repr__(self) -> str:
         return f"<LegacyDatagram from {self._source.address}: {self._raw!r}>"
 
 
+# The fields of an extended message, in the order of the constructor and of pickles. A new field is added here, with its
+# type in the class and in the .pxd. The decoder sets a field of the header, the stream a mark (default: _set_defaults).
+_HEADER = (
+    *("_source", "_received_at", "_raw", "_prefix", "_seq", "_ts_usec", "_continuation", "_caller", "_release"),
+    *("_msgid", "_replayed", "_emergency"),
+)
+_MARKS = ("_incomplete", "_seq_reset", "_out_of_order", "_missing", "_lost")
+FIELDS = _HEADER + _MARKS
+
+
 class ExtendedMessage(Message):
     """One record with its metadata (docs/wire sections 3 and 4)."""
 
-    __slots__ = (
-        "_body",
-        "_caller",
-        "_continuation",
-        "_emergency",
-        "_incomplete",
-        "_lost",
-        "_missing",
-        "_msgid",
-        "_out_of_order",
-        "_prefix",
-        "_release",
-        "_replayed",
-        "_seq",
-        "_seq_reset",
-        "_ts_usec",
-    )
+    __slots__ = tuple(sorted({"_body", *FIELDS} - set(Message.__slots__)))
 
-    def __init__(
-        self,
-        source: Source,
-        received_at: float,
-        raw: bytes,
-        prefix: int,
-        seq: int,
-        ts_usec: int,
-        continuation: bool,
-        caller: bytes | None,
-        release: bytes | None,
-        msgid: int,
-        replayed: bool = False,
-        emergency: bool = False,
-        incomplete: bool = False,
-        seq_reset: bool = False,
-        out_of_order: bool = False,
-        missing: int = 0,
-        lost: int = -1,
-    ) -> None:
-        """Made by :mod:`netconsd.protocol.decode`, and by :mod:`netconsd.testing` for tests.
+    _prefix: int  # facility * 8 + level
+    _seq: int
+    _ts_usec: int
+    _continuation: bool
+    _caller: bytes | None
+    _release: bytes | None  # of the header
+    _msgid: int  # -1 for none
+    _replayed: bool
+    _emergency: bool
+    _incomplete: bool
+    _seq_reset: bool
+    _out_of_order: bool
+    _missing: int
+    _lost: int  # -1 for unknown
 
-        :param prefix: facility * 8 + level.
-        :param msgid: -1 where there is none.
-        :param lost: -1 where it is unknown.
+    def __init__(self, *fields: Any) -> None:
+        """For pickles and tests (:func:`netconsd.testing.extended_message`); the decoder fills in a message directly.
+
+        :param fields: the values of :data:`FIELDS`, of which the marks can be omitted.
         """
-        self._fill(
-            source,
-            received_at,
-            raw,
-            prefix,
-            seq,
-            ts_usec,
-            continuation,
-            caller,
-            release,
-            msgid,
-            replayed,
-            emergency,
-            incomplete,
-            seq_reset,
-            out_of_order,
-            missing,
-            lost,
-        )
+        self._set_defaults()
+        for name, field in zip(FIELDS, fields, strict=False):
+            setattr(self, name, field)
 
-    def _fill(
-        self,
-        source: Source,
-        received_at: float,
-        raw: bytes,
-        prefix: int,
-        seq: int,
-        ts_usec: int,
-        continuation: bool,
-        caller: bytes | None,
-        release: bytes | None,
-        msgid: int,
-        replayed: bool,
-        emergency: bool,
-        incomplete: bool,
-        seq_reset: bool,
-        out_of_order: bool,
-        missing: int,
-        lost: int,
-    ) -> None:
-        # Compiled, a call of this costs a fifth of a call of the class, which takes its arguments in a tuple.
-        self._source = source
-        self._received_at = received_at
-        self._raw = raw
+    def _set_defaults(self) -> None:
+        """Set everything but the header."""
         self._text = None
         self._body: Body | None = None
-        self._prefix = prefix
-        self._seq = seq
-        self._ts_usec = ts_usec
-        self._continuation = continuation
-        self._caller = caller
-        self._release = release
-        self._msgid = msgid
-        self._replayed = replayed
-        self._emergency = emergency
+        self._incomplete = False
+        self._seq_reset = False
+        self._out_of_order = False
+        self._missing = 0
+        self._lost = -1
+
+    def _reassembled(self, body: bytes, incomplete: bool) -> ExtendedMessage:
+        """Turn the first fragment into the whole message, and return it. Before, it has no msgid."""
+        self._raw = body
+        self._msgid = msgid_of(body)
         self._incomplete = incomplete
-        self._seq_reset = seq_reset
-        self._out_of_order = out_of_order
-        self._missing = missing
-        self._lost = lost
+        return self
 
     def _parsed(self) -> Body:
         if self._body is None:
@@ -351,7 +299,7 @@ class ExtendedMessage(Message):
 
     @property
     def text(self) -> str:
-        """The text, unescaped and decoded; several lines if the record had several."""
+        """The unescaped, decoded text; several lines if the record had several."""
         if self._text is None:
             self._text = text_of(self._raw)
         return self._text
@@ -374,17 +322,17 @@ class ExtendedMessage(Message):
 
     @property
     def seq(self) -> int:
-        """The record's number since the sender booted; records that were never sent use up numbers, too."""
+        """The record's sequence number since the sender booted. Records that were never sent have numbers as well."""
         return self._seq
 
     @property
     def release(self) -> str | None:
-        """The kernel's release, from the header or else from the sysdata; ``None`` if the sender did not say."""
+        """The kernel's release, from the header or else from the sysdata; ``None`` if not sent."""
         return self._parsed().release if self._release is None else readable(self._release)
 
     @property
     def continuation(self) -> bool:
-        """Whether the record continues an earlier one."""
+        """True if the record continues an earlier record."""
         return self._continuation
 
     @property
@@ -394,103 +342,61 @@ class ExtendedMessage(Message):
 
     @property
     def userdata(self) -> Mapping[str, str]:
-        """What the sender's administrator attached to every message; read-only."""
+        """The keys and values that the sender's administrator attached to every message; read-only."""
         return self._parsed().userdata
 
     @property
     def cpu(self) -> int | None:
-        """The processor that logged it, if the sender says so. Untrusted, as is all that follows the text."""
+        """The processor that logged the message; ``None`` if not sent. Untrusted, like everything after the text."""
         return self._parsed().cpu
 
     @property
     def taskname(self) -> str | None:
-        """The name of the task that logged it: up to 15 bytes that any process on the sender can choose."""
+        """The name of the task that logged the message: up to 15 bytes that any process on the sender can choose."""
         return self._parsed().taskname
 
     @property
     def msgid(self) -> int | None:
-        """The sender's count of messages to this target, modulo 2^32; a gap is loss. ``None`` if it does not count."""
+        """The sender's count of messages to this target, modulo 2^32; a gap is loss. ``None`` if not sent."""
         return None if self._msgid < 0 else self._msgid
 
     @property
     def seq_reset(self) -> bool:
-        """Whether counting starts anew here: the first message of a sender, a reboot, or a buffer sent again."""
+        """True if the sequence starts again here: the sender's first message, a reboot, or a buffer sent again."""
         return self._seq_reset
 
     @property
     def out_of_order(self) -> bool:
-        """Whether it came after its place had been given up: later messages were handed out before it."""
+        """True if messages with higher sequence numbers were delivered before this one."""
         return self._out_of_order
 
     @property
     def incomplete(self) -> bool:
-        """Whether fragments of it were lost; the text shows where, as ``[netconsd: 966 bytes lost]``."""
+        """True if fragments were lost; the text shows the places as ``[netconsd: 966 bytes lost]``."""
         return self._incomplete
 
     @property
     def replayed(self) -> bool:
-        """Whether the sender said that it had sent this message before (in an emergency)."""
+        """True if the sender marked the message as sent before (in an emergency)."""
         return self._replayed
 
     @property
     def emergency(self) -> bool:
-        """Whether a user-space sender, unanswered for long, sent this message again (docs/wire section 7)."""
+        """True if a user-space sender sent the message again after a long time without answer (docs/wire section 7)."""
         return self._emergency
 
     @property
     def missing(self) -> int:
-        """How many sequence numbers were not seen just before this message: suppressed by the sender, or lost."""
+        """The number of records just before this one that were not received: suppressed by the sender, or lost."""
         return self._missing
 
     @property
     def lost(self) -> int | None:
-        """How many messages were lost just before this one, by msgid; ``None`` if that is unknown."""
+        """The number of messages lost just before this one, by msgid; ``None`` if unknown."""
         return None if self._lost < 0 else self._lost
 
-    def with_body(self, body: bytes, incomplete: bool) -> ExtendedMessage:
-        """The message with this header and this body: the one that the fragments came from."""
-        message = ExtendedMessage.__new__(ExtendedMessage)
-        message._fill(
-            self._source,
-            self._received_at,
-            body,
-            self._prefix,
-            self._seq,
-            self._ts_usec,
-            self._continuation,
-            self._caller,
-            self._release,
-            msgid_of(body),
-            self._replayed,
-            self._emergency,
-            incomplete,
-            False,
-            False,
-            0,
-            -1,
-        )
-        return message
-
     def _state(self) -> tuple[Any, ...]:
-        return (
-            self._source,
-            self._received_at,
-            self._raw,
-            self._prefix,
-            self._seq,
-            self._ts_usec,
-            self._continuation,
-            self._caller,
-            self._release,
-            self._msgid,
-            self._replayed,
-            self._emergency,
-            self._incomplete,
-            self._seq_reset,
-            self._out_of_order,
-            self._missing,
-            self._lost,
-        )
+        return tuple([getattr(self, name) for name in FIELDS])
 
     def __repr__(self) -> str:
         return f"<ExtendedMessage {self._seq} from {self._source.address}: {self._raw!r}>"

@@ -1,4 +1,4 @@
-"""Small steps that the compiled build takes in C (octets.pxd), where Python would make an object for each."""
+"""Small functions that the compiled build has in C (octets.pxd), to save a Python object per call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
 
 
 def find(octets: bytes, octet: int, start: int) -> int:
-    """The index of the first octet of this value from ``start`` on, -1 if there is none; ``start`` is within bounds."""
+    """Return the index of the first such byte from ``start`` on, or -1; ``start`` is within bounds."""
     return octets.find(octet, start)
 
 
@@ -22,12 +22,12 @@ def plain_line(octets: bytes) -> int:
 
 
 def seconds(usec: int) -> bytes:
-    """Microseconds, up to 64 bits, as seconds in at least five columns: ``   12.345678``."""
+    """Format microseconds, up to 64 bits, as seconds in at least five columns: ``   12.345678``."""
     return b"%5d.%06d" % (usec // 1000000, usec % 1000000)
 
 
 def stamp_at(stamps: array[int], index: int) -> int:
-    """One element of an ``array("Q")``; the index is within bounds."""
+    """Return one element of an ``array("Q")``; the index is within bounds."""
     return stamps[index]
 
 

@@ -1,4 +1,4 @@
-"""What characters are shown as, found out once for each: a stranger can send a hundred thousand in a message."""
+"""A bounded cache from character to escape, for :meth:`str.translate`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 __all__ = ["CHARACTERS_LIMIT", "Characters"]
 
-# Most that are sent come again. There are a million more, and each entry takes some 200 bytes.
+# More than the characters in common use. Unicode has a million, and an entry takes about 200 bytes.
 CHARACTERS_LIMIT = 16_384
-# str.translate makes room for one character more at a time, and where that is a copy (with the sanitizers, or another
-# allocator) a text of 64 KiB takes ten seconds. So it gets a text in parts of so many characters.
+# str.translate grows its result by one character at a time. If growing copies (with the sanitizers, or another
+# allocator), a text of 64 KiB takes ten seconds; therefore texts are translated in parts of this many characters.
 PART = 1024
 
 
 class Characters(dict[int, str]):
-    """A table by the numbers of characters. For all threads; beyond :data:`CHARACTERS_LIMIT` it remembers no more."""
+    """Maps a character's number to its replacement. Safe in all threads; at most :data:`CHARACTERS_LIMIT` entries."""
 
     def __init__(self, shown: Callable[[int], str]) -> None:
         """
-        :param shown: what a character, given by its number, is shown as.
+        :param shown: returns the replacement of a character, given by its number.
         """
         super().__init__()
         self._shown = shown
@@ -30,7 +30,7 @@ class Characters(dict[int, str]):
         return shown
 
     def show(self, text: str) -> str:
-        """The text, each character as it is shown."""
+        """Return the text with each character replaced."""
         if len(text) <= PART:
             return text.translate(self)
         return "".join([text[at : at + PART].translate(self) for at in range(0, len(text), PART)])

@@ -1,7 +1,7 @@
 """Fuzz one target, guided by coverage: ``python -m tests.fuzz TARGET [options of libFuzzer] [directories of corpus]``.
 
-Needs atheris (``pip install -e '.[fuzz]'``). The branches that count are those of the hot files in plain Python, from
-which the compiled ones are made; where netconsd is compiled, these get the same bytes and have to do the same.
+Needs atheris (``pip install -e '.[fuzz]'``). The coverage is that of the hot files in plain Python; a compiled build
+gets the same bytes and must return the same.
 ``.ci/fuzz`` runs it with the compiled files built with sanitizers.
 """
 
@@ -19,7 +19,7 @@ from tests.support.plain_build import PlainBuild
 
 
 def main(arguments: list[str]) -> None:
-    """Fuzz until libFuzzer ends it: at a failure, or at what its options say."""
+    """Fuzz until libFuzzer ends: at a failure, or at a limit of its options."""
     if len(arguments) < 2 or arguments[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz {{{','.join(TARGETS)}}} [-max_total_time=60] [DIRECTORY...]")
     plain = PlainBuild(*OTHERS, loader=lambda name, path: AtherisSourceFileLoader(name, path, True))

@@ -1,8 +1,8 @@
-"""What is fuzzed: each target takes any bytes, and raises if a build does what it must not, or two builds differ.
+"""The targets of fuzzing: each takes any bytes, and raises if a build violates a rule or two builds differ.
 
-``python -m tests.fuzz`` finds bytes for them; tests/protocol/test_corpus.py tries those in tests/corpus with every run
-of the tests. Those of :func:`streams` and :func:`reliable` are steps, parted by :data:`STEP`: an octet that says what
-to do, and a datagram.
+``python -m tests.fuzz`` searches for such bytes; tests/protocol/test_corpus.py runs the inputs in tests/corpus.
+The inputs of :func:`streams` and :func:`reliable` are steps, separated by :data:`STEP`: a byte with the action, and a
+datagram.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.support.compare_builds import value, views
 
-#: No kernel sends this octet, so that what is found can be read.
+#: A byte that no kernel sends, so that inputs are readable.
 STEP = b"\xfe"
 PAUSES = (0.0, 0.0, 0.01, 0.1, 0.2, 0.3, 1.0, 11.0)
-#: What :func:`steps` gives at most: more show nothing new, and take their time.
+#: The most steps of an input: more take time without new coverage.
 STEPS_LIMIT = 60
 
 Builds = list[Any]
@@ -24,14 +24,14 @@ Target = Callable[[bytes], None]
 
 
 def steps(data: bytes) -> Iterator[tuple[int, float, int, bytes]]:
-    """Two bits, a pause in seconds, three bits, and the datagram, of each step."""
+    """Yield two bits, a pause in seconds, three bits, and the datagram, for each step."""
     for step in data.split(STEP)[:STEPS_LIMIT]:
         if step:
             yield step[0] & 3, PAUSES[step[0] >> 2 & 7], step[0] >> 5, step[1:]
 
 
 def same(results: list[Any]) -> Any:
-    """The result of all builds.
+    """Return the result of all builds.
 
     :raises AssertionError: if they differ.
     """
@@ -40,22 +40,22 @@ def same(results: list[Any]) -> Any:
 
 
 def wire(builds: Builds) -> Target:
-    """A datagram: nothing but ``Malformed`` is raised, all that is read is within its bounds, and can be shown."""
+    """A datagram: only ``Malformed`` is raised, every field is within its bounds, and every view works."""
 
     def read(build: Any, data: bytes) -> Any:
         try:
-            found = build.decode.decode(data, build.message.Source(bytes(16), 6665), 12.5)
+            decoded = build.decode.decode(data, build.message.Source(bytes(16), 6665), 12.5)
         except build.decode.Malformed as error:
             return str(error)
-        if found is None:
+        if decoded is None:
             return views(build.message.LegacyMessage(build.message.Source(bytes(16), 6665), 12.5, data))
-        message = getattr(found, "piece", found)
+        message = getattr(decoded, "piece", decoded)
         assert 0 <= message.level <= 7 and 0 <= message.facility <= 255
         assert 0 <= message.seq < 2**64 and 0 <= message.ts_usec < 2**64
         assert message.msgid is None or 0 <= message.msgid < 2**32
-        if message is not found:
-            assert 0 < len(message.raw) <= found.total - found.offset <= build.decode.TOTAL_LIMIT
-        return value(found), views(message)
+        if message is not decoded:
+            assert 0 < len(message.raw) <= decoded.total - decoded.offset <= build.decode.TOTAL_LIMIT
+        return value(decoded), views(message)
 
     def target(data: bytes) -> None:
         same([read(build, data) for build in builds])
@@ -64,7 +64,7 @@ def wire(builds: Builds) -> Target:
 
 
 class Senders:
-    """The table of one build, with bounds that are soon reached."""
+    """The table of one build, with low bounds."""
 
     def __init__(self, build: Any, legacy_datagrams: bool = True) -> None:
         self.keys = [build.message.Source(bytes(15) + bytes([number]), 6665).key for number in range(4)]
@@ -82,7 +82,7 @@ class Senders:
         self.fed = 0
 
     def feed(self, sender: int, datagrams: list[bytes], now: float) -> list[Any]:
-        """What comes out until this time, and of these datagrams."""
+        """Return the messages up to this time and of these datagrams."""
         out = []
         while self.table.next_deadline() < now:
             out += self.table.advance(self.table.next_deadline())
@@ -94,14 +94,14 @@ class Senders:
         return out
 
     def state(self) -> Any:
-        """What can be seen at rest."""
+        """Return the visible state."""
         acks = [self.table.acknowledgement(key) for key in self.keys]
         assert all(ack is None or len(ack) <= self.build.acknowledgement.ACK_BYTES for ack in acks)
         counters = self.build.counters.total([self.counters])
         return counters, len(self.table), self.table.held_bytes, self.table.next_deadline(), acks
 
     def end(self) -> list[Any]:
-        """What waits; and then everything is accounted for."""
+        """Return the held messages, and check the sums of the counters."""
         out: list[Any] = self.table.flush()
         inconsistencies = self.build.counters.inconsistencies
         assert inconsistencies(self.build.counters.total([self.counters])) == []
@@ -112,8 +112,8 @@ class Senders:
 
 
 def streams(builds: Builds) -> Target:
-    """Four senders, whose datagrams come whole, in pieces in whatever order, and twice: every step does the same in
-    each build, and in the end each datagram has one fate, and each message one origin."""
+    """Four senders, whose datagrams arrive whole, in fragments, in any order, and twice: every step does the same in
+    each build; in the end each datagram has one outcome, and each message one origin."""
 
     def target(data: bytes) -> None:
         tables = [Senders(build) for build in builds]
@@ -132,7 +132,7 @@ def streams(builds: Builds) -> Target:
 
 
 def in_pieces(build: Any, way: int, datagram: bytes) -> list[bytes]:
-    """The datagrams that one becomes by these three bits."""
+    """Return the datagrams of one datagram, by three bits: fragmented, twice, reversed."""
     pieces = [datagram]
     if way & 4:
         try:
@@ -151,8 +151,7 @@ def _messages(out: Any) -> int:
 
 
 def reliable(builds: Builds) -> Target:
-    """Records and acknowledgements: no number of records, no acknowledgement and no time makes the sender keep more
-    than it may, or send what is none of its records."""
+    """Records and acknowledgements: the sender never keeps more records than its limit, and sends only its records."""
 
     def run(build: Any, data: bytes) -> Any:
         sender = build.reliable.ReliableSender(slots=8)
@@ -163,14 +162,14 @@ def reliable(builds: Builds) -> Target:
             if kind == 0:
                 sender.acknowledge(datagram, now)
             elif kind == 1:
-                # Forged ones have to guess at numbers; here they are near.
+                # Forged acknowledgements must guess the numbers; these are near.
                 sender.acknowledge(b"ncrx%d %d" % (way, max(0, way - 2)), now)
             else:
                 sender.add(datagram if kind == 2 else b"6,%d,%d,-;%b" % (way, way, datagram))
-            found = build.reliable.read_acknowledgement(datagram)
-            assert found is None or all(0 <= number < 2**64 for number in [found[0], *found[1]])
+            numbers = build.reliable.read_acknowledgement(datagram)
+            assert numbers is None or all(0 <= number < 2**64 for number in [numbers[0], *numbers[1]])
             out = sender.take(now)
-            # All under way once more, and a probe.
+            # All unacknowledged records again, and a probe.
             assert len(sender) <= 8 and len(out) <= 32 * (8 + 1)
             for each in out:
                 assert build.decode.decode(each, build.message.Source(bytes(16), 0), 0.0) is not None
@@ -185,8 +184,8 @@ def reliable(builds: Builds) -> Target:
 
 
 def native(builds: Builds) -> Target:
-    """What compiled modules get of any messages: every text ends within its buffer, and each build hands over the same,
-    in Python and in C."""
+    """Compiled modules, called with any messages: every text ends within its buffer, and each build passes the same
+    fields, in Python and in C."""
     ways = [(build, build.abi.hand_over) for build in builds]
     try:
         from netconsd.outputs._native import hand_over
@@ -216,17 +215,17 @@ def native(builds: Builds) -> Target:
         now = 1.0
         for sender, pause, way, datagram in steps(data):
             now += pause
-            # What is longer than modules take, too.
+            # Sometimes longer than compiled modules expect.
             messages += senders.feed(sender, in_pieces(build, way, datagram * (40 if way == 3 else 1)), now)
         messages += senders.end()
         messages = [message for message in messages if type(message).__name__ != "LegacyMessage"]
-        cut = hand_over(address, 1, messages, 100.0)
+        truncated = hand_over(address, 1, messages, 100.0)
         assert len(got) == len(messages)
         for _, _, text, rest, *_ in got:
-            behind = rest if isinstance(rest, bytes) else b"\0"
-            assert text.endswith(b"\0") and behind.endswith(b"\0")
-            assert len(text) + len(behind) <= abi.BODY_MAX + 2
-        return got, cut
+            rest_or_nul = rest if isinstance(rest, bytes) else b"\0"
+            assert text.endswith(b"\0") and rest_or_nul.endswith(b"\0")
+            assert len(text) + len(rest_or_nul) <= abi.BODY_MAX + 2
+        return got, truncated
 
     def target(data: bytes) -> None:
         same([run(build, hand_over, data) for build, hand_over in ways])
@@ -245,5 +244,5 @@ TARGETS: dict[str, Callable[[Builds], Target]] = {
     "reliable": reliable,
     "native": native,
 }
-#: What the targets use besides the hot files.
+#: The modules that the targets use in addition to the hot files.
 OTHERS = ("outputs.abi", "protocol.encode", "send.reliable")

@@ -1,4 +1,4 @@
-"""What compiled modules get: every field, in C and in Rust, from both builds; and what they may do with it."""
+"""The structures that compiled modules receive: every field, in C and in Rust, from both builds."""
 
 from __future__ import annotations
 
@@ -35,40 +35,40 @@ if COMPILED:
     HAND_OVERS["compiled"] = hand_over
 
 both_builds = pytest.mark.parametrize("way", list(HAND_OVERS))
-# Unix time of all messages here, and what the monotonic clock shows then.
+# Unix time of all messages here, and the monotonic time at that moment.
 RECEIVED_AT = 1_700_000_000.75
 UPTIME = 5000.0
-# What a release is made of.
+# The characters of a release.
 VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for what is compiled."""
+    """A directory for compiled modules."""
     return tmp_path_factory.mktemp("native")
 
 
 @pytest.fixture(scope="module")
 def fields(libraries: Path) -> Path:
-    """A module that writes down every field."""
+    """A module that records every field."""
     return compiled(SOURCES / "fields.c", libraries)
 
 
 @pytest.fixture(scope="module")
 def rust_fields(libraries: Path) -> Path:
-    """The same in Rust."""
+    """The same module in Rust."""
     return compiled_rust(SOURCES / "fields.rs", libraries)
 
 
 def started(path: Path, way: str = "plain", workers: int = 2) -> NativeModule:
-    """A module, started, whose clocks stand still."""
+    """Return a started module with constant clocks."""
     module = NativeModule(path, wall=lambda: RECEIVED_AT, monotonic=lambda: UPTIME, hand_over=HAND_OVERS[way])
     module.start(workers)
     return module
 
 
 def seen(module: NativeModule, messages: list[Message], worker: int = 1) -> list[dict[str, str]]:
-    """What the module saw of some messages, field by field."""
+    """Pass messages to the module, and return the recorded fields of each."""
     text_of(module, "fields_taken")
     module.handle_batch(worker, messages)
     lines = text_of(module, "fields_taken").splitlines()
@@ -76,7 +76,7 @@ def seen(module: NativeModule, messages: list[Message], worker: int = 1) -> list
 
 
 def received(*datagrams: bytes, address: str = "192.0.2.1", port: int = 6665) -> list[Message]:
-    """What is made of datagrams, as a module like these gets it."""
+    """Return the messages of datagrams that a compiled module receives."""
     table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=0, age=0, legacy_datagrams=True)
     sender = source(address, port)
     messages = table.feed([sender.key] * len(datagrams), list(datagrams), RECEIVED_AT, 1.0) + table.flush()
@@ -84,12 +84,12 @@ def received(*datagrams: bytes, address: str = "192.0.2.1", port: int = 6665) ->
 
 
 def text(value: bytes, at: int = 0) -> str:
-    """A text as the module writes it down: where it begins, its length, and its bytes with the final NUL."""
+    """Return a text as the module records it: offset, length, and the bytes with the final NUL."""
     return f"{at},{len(value)},{value.hex()}00"
 
 
 def expected(**different: object) -> dict[str, str]:
-    """The fields of a record that says nothing special, but for these."""
+    """Return the fields of a plain record, with some of them different."""
     values: dict[str, object] = {
         "worker": 1,
         "src": source("192.0.2.1").packed.hex(),
@@ -115,7 +115,7 @@ def expected(**different: object) -> dict[str, str]:
 
 
 def version(release: bytes) -> str:
-    """The field of 64 bytes."""
+    """Return the field of 64 bytes."""
     return release.ljust(64, b"\0").hex()
 
 
@@ -135,7 +135,7 @@ RECORDS: dict[str, tuple[Message, dict[str, object]]] = {
         extended_message("t\t\xe9\\", received_at=RECEIVED_AT),
         {"text": text(rb"t\x09\xc3\xa9\x5c"), "dict": "18,0,00"},
     ),
-    "all that follows the text": (
+    "lines after the text": (
         received(b"6,1,1000000,-;hello\n" + DICT)[0],
         {"dict": text(DICT, 6), "seq_reset": 1},
     ),
@@ -189,15 +189,15 @@ RECORDS: dict[str, tuple[Message, dict[str, object]]] = {
 
 
 @both_builds
-@pytest.mark.parametrize("what", list(RECORDS))
-def test_every_field_of_a_record(fields: Path, way: str, what: str) -> None:
-    """A record arrives with every field as the C daemon fills it, private ones included; texts end in NUL."""
-    message, different = RECORDS[what]
+@pytest.mark.parametrize("case", list(RECORDS))
+def test_every_field_of_a_record(fields: Path, way: str, case: str) -> None:
+    """Every field of a record is filled as in the C daemon, private fields included; texts end in NUL."""
+    message, different = RECORDS[case]
     assert seen(started(fields, way), [message]) == [expected(**different)]
 
 
 def datagram(value: bytes, **different: object) -> dict[str, str]:
-    """The fields of a legacy datagram."""
+    """Return the fields of a legacy datagram."""
     values: dict[str, object] = {
         "worker": 1,
         "src": source("192.0.2.1").packed.hex(),
@@ -225,7 +225,7 @@ def datagram(value: bytes, **different: object) -> dict[str, str]:
     ids=["lines", "part", "bytes", "longest"],
 )
 def test_every_field_of_a_legacy_datagram(fields: Path, way: str, value: bytes) -> None:
-    """A legacy datagram arrives whole, whatever bytes are in it, with a NUL behind it."""
+    """A legacy datagram of any bytes is passed whole, followed by a NUL."""
     assert seen(started(fields, way), received(value)) == [datagram(value)]
     address = source("2001:db8::7").packed.hex()
     (ipv6,) = seen(started(fields, way), received(value, address="2001:db8::7", port=0xABCD))
@@ -233,36 +233,35 @@ def test_every_field_of_a_legacy_datagram(fields: Path, way: str, value: bytes) 
 
 
 @both_builds
-def test_a_line_is_a_datagram_to_who_gets_no_datagrams(fields: Path, way: str) -> None:
-    """Where a program hands over lines, each is a msg_buf of its own."""
+def test_a_line_is_passed_as_a_datagram(fields: Path, way: str) -> None:
+    """A legacy line is a msg_buf of its own."""
     line = legacy_message("hello", received_at=RECEIVED_AT)
     assert seen(started(fields, way), [line]) == [datagram(b"hello\n")]
 
 
 @both_builds
-def test_longer_texts_are_cut_and_counted(fields: Path, way: str) -> None:
-    """A stranger cannot send a module of the C daemon more than that would have: the rest is cut, and the log says how
-    often; what just fits is not."""
+def test_longer_texts_are_truncated_and_counted(fields: Path, way: str) -> None:
+    """A text longer than the C daemon's buffer is truncated and counted; a text of that length is not."""
     module = started(fields, way)
-    at_most, more = (
+    longest, longer = (
         received(*fragments(extended("x" * size, userdata={"k": "v"})))[0]
         for size in (abi.BODY_MAX - 6, abi.BODY_MAX - 5)
     )
-    whole, cut = seen(module, [at_most, more])
+    whole, cut = seen(module, [longest, longer])
     assert whole["dict"] == text(b" k=v\n", abi.BODY_MAX - 5)
     assert cut["dict"] == text(b" k=v", abi.BODY_MAX - 4)
-    assert module.cut == 1
+    assert module.truncated == 1
     (long,) = seen(module, [LegacyDatagram(source(), RECEIVED_AT, b"y" * 65507)])
     assert long == datagram(b"y" * abi.DATAGRAM_MAX, flags="trunc")
     assert seen(module, [LegacyDatagram(source(), RECEIVED_AT, b"y" * abi.DATAGRAM_MAX)])[0]["flags"] == "0"
-    # Behind a NUL there is nothing for a module that reads strings.
+    # Bytes after a NUL do not count, because modules read strings.
     seen(module, [extended_message(b"", userdata={"k": b"\0" + b"z" * abi.BODY_MAX})])
-    assert module.cut == 2
+    assert module.truncated == 2
 
 
 @both_builds
-def test_batches_of_all_kinds_come_in_order(fields: Path, way: str) -> None:
-    """A batch of any size, short messages and long ones of both kinds, arrives complete and in order."""
+def test_batches_are_complete_and_in_order(fields: Path, way: str) -> None:
+    """A batch of any size, with short and long messages of both formats, is passed completely and in order."""
     module = started(fields, way)
     batch: list[Message] = []
     for seq in range(300):
@@ -276,9 +275,9 @@ def test_batches_of_all_kinds_come_in_order(fields: Path, way: str) -> None:
     assert seen(module, []) == []
 
 
-@pytest.mark.skipif(not COMPILED, reason="only compiled code copies many messages at a time")
-def test_what_is_copied_at_a_time_is_bounded() -> None:
-    """A batch is copied at once, but however long it is, no more than ARENA_BYTES of it; one message always is."""
+@pytest.mark.skipif(not COMPILED, reason="only the compiled build copies many messages at a time")
+def test_copies_are_bounded() -> None:
+    """Messages are copied in parts of at most ARENA_BYTES, whatever the size of the batch."""
     runs: list[list[int]] = []
     room = (ctypes.sizeof(abi.NcrxMsg) + 8000 + 1 + 1 + 15) // 16 * 16
 
@@ -299,19 +298,19 @@ def test_what_is_copied_at_a_time_is_bounded() -> None:
 
 @both_builds
 def test_other_threads_run_while_the_handler_does(libraries: Path, way: str) -> None:
-    """The GIL is released: this thread reads that the handler was called, and lets it return."""
+    """The GIL is released: this thread runs while the handler waits for it."""
     module = started(compiled(SOURCES / "gate.c", libraries), way)
-    (says, told), (waits, tell) = os.pipe(), os.pipe()
+    (called, call), (wait, release) = os.pipe(), os.pipe()
     library = ctypes.CDLL(str(module.path))
-    for name, value in (("gate_says", told), ("gate_waits", waits), ("gate_opened", 0)):
+    for name, value in (("gate_says", call), ("gate_waits", wait), ("gate_opened", 0)):
         ctypes.c_int.in_dll(library, name).value = value
     thread = threading.Thread(target=module.handle_batch, args=(0, [extended_message("a"), extended_message("b")]))
     thread.start()
     for _ in range(2):
-        assert os.read(says, 1) == b"!"
-        os.write(tell, b".")
+        assert os.read(called, 1) == b"!"
+        os.write(release, b".")
     thread.join(30)
-    for descriptor in (says, told, waits, tell):
+    for descriptor in (called, call, wait, release):
         os.close(descriptor)
     assert ctypes.c_int.in_dll(library, "gate_opened").value == 2
 
@@ -319,12 +318,12 @@ def test_other_threads_run_while_the_handler_does(libraries: Path, way: str) -> 
 @needs_rustc
 @both_builds
 def test_rust_sees_the_same(fields: Path, rust_fields: Path, way: str) -> None:
-    """A module in Rust, which knows nothing of our header, reads the same from every message as the one in C."""
+    """A module in Rust, built without netconsd.h, reads the same fields as the module in C."""
     messages = [message for message, _ in RECORDS.values()]
     messages += received(legacy("one\ntwo"), b"\0\xff", b"z" * 2000)
-    found = seen(started(rust_fields, way), messages)
-    assert found == seen(started(fields, way), messages)
-    assert len(found) == len(messages)
+    rust = seen(started(rust_fields, way), messages)
+    assert rust == seen(started(fields, way), messages)
+    assert len(rust) == len(messages)
 
 
 @pytest.mark.skipif(not COMPILED, reason="this build is plain Python: there is nothing to compare it with")
@@ -352,16 +351,15 @@ def test_rust_sees_the_same(fields: Path, rust_fields: Path, way: str) -> None:
 )
 @examples(300)
 def test_both_builds_hand_over_the_same(fields: Path, messages: list[Message]) -> None:
-    """Whatever a message says, a module reads the same in both builds."""
+    """A module reads the same fields of any message in both builds."""
     plain, quick = started(fields, "plain"), started(fields, "compiled")
     assert seen(plain, messages) == seen(quick, messages)
-    assert plain.cut == quick.cut
+    assert plain.truncated == quick.truncated
 
 
 @both_builds
-def test_a_module_may_change_what_it_gets(libraries: Path, fields: Path, way: str, capfd: Any) -> None:
-    """What a module does to its texts and structures, up to the last byte, neither the next message of the batch nor
-    another module sees."""
+def test_a_module_may_change_its_structures(libraries: Path, fields: Path, way: str, capfd: Any) -> None:
+    """A module can change its texts and structures, up to the last byte, which no other message or module sees."""
     shout, other = started(compiled(SOURCES / "shout.c", libraries), way), started(fields, way)
     batch = received(b"6,1,1000000,-;hello\n k=v\n", b"6,2,1000000,-;hello\n k=v\n", b"some text\n")
     shout.handle_batch(0, batch)
@@ -397,23 +395,23 @@ STRUCTURES = {
 BITS = {"cont_start", "cont", "oos", "seq_reset", "emg"}
 
 
-def test_structures_are_those_of_the_compiler(tmp_path: Path) -> None:
-    """Every field of every structure lies where the C compiler puts it, and is as long; the bounds are the header's."""
-    lines, wanted = [], []
+def test_structures_have_the_compilers_layout(tmp_path: Path) -> None:
+    """Every field of every structure has the C compiler's offset and size; the bounds are those of the header."""
+    lines, layout = [], []
     for name, structure in STRUCTURES.items():
         lines.append(f'printf("{name} %zu\\n", sizeof(struct {name}));')
-        wanted.append(f"{name} {ctypes.sizeof(structure)}")
+        layout.append(f"{name} {ctypes.sizeof(structure)}")
         for field in [field[0] for field in structure._fields_ if field[0] not in BITS]:
             descriptor = getattr(structure, field)
             lines.append(f'printf("{name}.{field} %zu\\n", offsetof(struct {name}, {field}));')
-            wanted.append(f"{name}.{field} {descriptor.offset}")
+            layout.append(f"{name}.{field} {descriptor.offset}")
             if field != "buf":
                 lines.append(f'printf("{name}.{field} %zu\\n", sizeof(((struct {name} *)0)->{field}));')
-                wanted.append(f"{name}.{field} {descriptor.size}")
-    wanted += [f"{name} {getattr(abi, name)}" for name in ("BODY_MAX", "DATAGRAM_MAX", "VERSION_SIZE")]
+                layout.append(f"{name}.{field} {descriptor.size}")
+    layout += [f"{name} {getattr(abi, name)}" for name in ("BODY_MAX", "DATAGRAM_MAX", "VERSION_SIZE")]
     source_file, program = tmp_path / "layout.c", tmp_path / "layout"
     source_file.write_text(LAYOUT % "\n".join(lines))
     assert CC is not None
     subprocess.run([CC, f"-I{INCLUDE}", source_file, "-o", program], check=True, timeout=50)
     printed = subprocess.run([program], capture_output=True, text=True, check=True, timeout=50).stdout
-    assert printed.splitlines() == wanted
+    assert printed.splitlines() == layout

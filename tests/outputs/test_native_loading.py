@@ -1,4 +1,4 @@
-"""Compiled modules: found, loaded, started and stopped, and what is said of those that cannot be."""
+"""Compiled modules: finding, loading, starting, stopping, and the errors."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def library(directory: Path, name: str, code: str = HANDLER) -> Path:
 
 @pytest.fixture(scope="module")
 def lifecycle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A module that writes down its calls, and refuses to start with 3 workers."""
+    """A module that records its calls, and does not start with 3 workers."""
     return compiled(SOURCES / "lifecycle.c", tmp_path_factory.mktemp("lifecycle"), "-DREFUSE=3")
 
 
 # The loader.
 
 
-def test_a_file_is_loaded_and_called_like_its_stem(tmp_path: Path) -> None:
-    """A .so file that was asked for is a module of the name of the file."""
+def test_a_module_has_the_name_of_its_file(tmp_path: Path) -> None:
+    """A .so file is loaded as a batch module with the name of the file, and receives legacy datagrams."""
     path = library(tmp_path, "plain")
     (loaded,) = load([path], {}).loaded
     assert (loaded.name, loaded.path) == ("plain", path)
@@ -50,33 +50,33 @@ def test_a_file_is_loaded_and_called_like_its_stem(tmp_path: Path) -> None:
 
 
 def test_a_relative_path_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``x.so`` without a slash is the file here, and not one among the system's libraries."""
+    """``x.so`` without a slash is a file of the working directory, not one of the system's libraries."""
     library(tmp_path, "libm")
     monkeypatch.chdir(tmp_path)
     assert names(load(["libm.so"], {})) == ["libm"]
 
 
 def test_a_directory_gives_its_compiled_modules(tmp_path: Path) -> None:
-    """From a directory, compiled modules start beside those in Python; a library that is no module is listed."""
+    """A directory gives compiled modules and modules in Python; other libraries are skipped with the reason."""
     library(tmp_path, "b")
     library(tmp_path, "library", "int something_else;\n")
     (tmp_path / "a.py").write_text(PLAIN)
     selection = load([tmp_path], {})
     assert names(selection) == ["a", "b"]
     assert skipped(selection) == {
-        "library": "no output module: it has no function netconsd_output_handler (docs/native)"
+        "library": "not an output module: it has no function netconsd_output_handler (docs/native)"
     }
 
 
 def test_a_library_that_is_no_module(tmp_path: Path) -> None:
-    """A shared object without a handler that was asked for is refused, and the text says what it lacks."""
+    """A shared object without a handler is an error if it was named itself."""
     path = library(tmp_path, "x", "int netconsd_output_init(int workers) { return workers; }\n")
-    assert refusal(path) == f"{path}: no output module: it has no function netconsd_output_handler (docs/native)"
+    assert refusal(path).startswith(f"{path}: not an output module")
 
 
 def test_a_file_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """A file that is no shared object, one for another machine, and one that lacks a symbol, are told with the reason;
-    together with all else that is wrong."""
+    """A file that is not a shared object, is for another machine, or lacks a symbol, is an error with the linker's
+    reason; one error lists all failures."""
     empty, text_file, other = tmp_path / "empty.so", tmp_path / "text.so", tmp_path / "other.so"
     empty.write_bytes(b"")
     text_file.write_text("x" * 5000)
@@ -93,10 +93,10 @@ def test_a_file_that_cannot_be_loaded(tmp_path: Path) -> None:
 
 
 def test_settings_for_a_compiled_module(tmp_path: Path) -> None:
-    """A compiled module takes no settings: each that is given for it is an error that says so, and where it stands."""
+    """A compiled module takes no settings: each setting is an error with its place in the configuration."""
     path = library(tmp_path, "x")
-    told = refusal(path, settings={"x": {"file": toml("f"), "n": text("1")}})
-    assert told.splitlines()[1:] == [
+    error = refusal(path, settings={"x": {"file": toml("f"), "n": text("1")}})
+    assert error.splitlines()[1:] == [
         '  - netconsd.toml:3: [module.x] y: module x has no setting "file": compiled modules (x.so) have none',
         '  - --set x.y: module x has no setting "n": compiled modules (x.so) have none',
     ]
@@ -104,7 +104,7 @@ def test_settings_for_a_compiled_module(tmp_path: Path) -> None:
 
 
 def test_two_of_the_same_name(tmp_path: Path) -> None:
-    """A compiled module and a file in Python of the same name cannot be told apart, and that is said."""
+    """A compiled module and a Python file of the same name are an error."""
     path = library(tmp_path, "x")
     (tmp_path / "x.py").write_text(PLAIN)
     assert refusal(tmp_path) == (f'two modules have the name "x": {tmp_path}/x.py and {path}; rename one of the files')
@@ -114,8 +114,8 @@ def test_two_of_the_same_name(tmp_path: Path) -> None:
 
 
 def test_init_handler_exit(lifecycle: Path) -> None:
-    """Init is called once with the number of workers, the handler for each message, exit once at the end; and all of
-    it again, if the service is started again."""
+    """Init is called once with the number of workers, the handler for each message, exit once at the end; and again
+    when the service starts again."""
     module = NativeModule(lifecycle)
     before = text_of(module, "calls_so_far")
     for _ in range(2):
@@ -126,7 +126,7 @@ def test_init_handler_exit(lifecycle: Path) -> None:
 
 
 def test_init_and_exit_may_be_missing(tmp_path: Path) -> None:
-    """A module that has a handler only starts, is called, and stops."""
+    """A module with only a handler starts, is called, and stops."""
     outputs = started(1, x=NativeModule(library(tmp_path, "x")))
     outputs.deliver(0, [extended_message("a")])
     assert [(counters.messages, counters.errors) for counters in outputs.started[0].counters] == [(1, 0)]
@@ -134,8 +134,8 @@ def test_init_and_exit_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_an_init_that_refuses(lifecycle: Path) -> None:
-    """An init that does not return 0 stops the start with one line; modules before it are stopped, and its own exit is
-    not called."""
+    """An init that does not return 0 fails the start with one line; modules that were started are stopped, and the
+    module's own exit is not called."""
     first = RecordingModule()
     module = NativeModule(lifecycle)
     with pytest.raises(ModuleError) as caught:
@@ -146,7 +146,7 @@ def test_an_init_that_refuses(lifecycle: Path) -> None:
 
 
 def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
-    """Several modules at once: each gets all, and symbols of the same name are each module's own."""
+    """Each of several modules receives all messages, and symbols of the same name stay separate."""
     modules = [NativeModule(compiled(SOURCES / "lifecycle.c", tmp_path, name=name)) for name in ("one", "two")]
     recording = RecordingModule()
     outputs = started(1, one=modules[0], two=modules[1], recording=recording)
@@ -156,9 +156,9 @@ def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
     assert [message.text for message in recording.messages] == ["a"]
 
 
-def test_a_worker_in_the_handler_is_not_cut_short(lifecycle: Path) -> None:
-    """While a worker has not come back from the handler, exit is not called, since that frees what the handler uses:
-    it is logged which worker; other threads run meanwhile."""
+def test_exit_is_not_called_while_a_worker_is_in_the_handler(lifecycle: Path) -> None:
+    """Exit, which frees memory that the handler uses, is not called while a worker is in the handler; the log names the
+    worker."""
     entered, leave = threading.Event(), threading.Event()
 
     def hangs(handler: int, worker: int, messages: list[Message], to_monotonic: float) -> int:
@@ -177,23 +177,23 @@ def test_a_worker_in_the_handler_is_not_cut_short(lifecycle: Path) -> None:
     leave.set()
     thread.join(30)
     assert failures(logged) == ["Module x failed to stop: RuntimeError"]
-    assert "worker 1 has not come back from netconsd_output_handler" in str(logged[0]["log_failure"].value)
+    assert "worker 1 is still in netconsd_output_handler" in str(logged[0]["log_failure"].value)
     assert text_of(module, "calls_so_far") == before
 
 
-def test_how_many_were_cut_is_said_at_the_end(tmp_path: Path) -> None:
-    """The log says at the end how many messages were too long for a compiled module; nothing, if none was."""
+@pytest.mark.parametrize(("size", "warnings"), [(10, 0), (9000, 1)])
+def test_truncated_messages_are_logged_at_the_stop(tmp_path: Path, size: int, warnings: int) -> None:
+    """The log has the number of messages that were too long for a compiled module, if there were any."""
     path = library(tmp_path, "x")
-    for size, told in ((10, []), (9000, [f"{path}: 1 messages were longer than compiled modules take, and were cut"])):
-        outputs = started(1, x=NativeModule(path))
-        outputs.deliver(0, [extended_message("x" * size)])
-        with capturedLogs() as logged:
-            done(outputs.stop())
-        assert [formatEvent(event).partition(" (")[0] for event in logged] == told
+    outputs = started(1, x=NativeModule(path))
+    outputs.deliver(0, [extended_message("x" * size)])
+    with capturedLogs() as logged:
+        done(outputs.stop())
+    assert [formatEvent(event).partition(" to ")[0] for event in logged] == [f"{path}: truncated 1 message"] * warnings
 
 
-def test_it_is_told_that_it_takes_datagrams(tmp_path: Path) -> None:
-    """A service with a compiled module has its workers hand out legacy text by the datagram."""
+def test_workers_deliver_legacy_datagrams(tmp_path: Path) -> None:
+    """With a compiled module, workers deliver legacy text in whole datagrams as well."""
     outputs = started(1, HERE, x=NativeModule(library(tmp_path, "x")))
     assert outputs.legacy_datagrams
     done(outputs.stop())

@@ -1,4 +1,4 @@
-"""Compiled modules in twistd netconsd as a process: from the socket to what they print."""
+"""Compiled modules in a twistd netconsd process: from the socket to their output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import command, environment, failed, twistd
 
 pytestmark = needs_cc
 
-# Says when the second record is here, after the compiled modules, which stand before it.
+# Prints each message after the compiled modules, which are before it.
 PYTHON = """
 from zope.interface import moduleProvides
 from netconsd.interfaces import IOutputModule
@@ -25,12 +25,12 @@ def stop(): ...
 
 
 def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
-    """Datagrams of both formats reach two compiled modules and one in Python, each as it expects them; what the former
-    printed is out when the process has been ended by SIGTERM."""
+    """Datagrams of both formats reach two compiled modules and one in Python, each in its form; the output of the
+    compiled modules is complete after SIGTERM."""
     lines = compiled(EXAMPLES / "lines.c", tmp_path)
     shout = compiled(SOURCES / "shout.c", tmp_path)
     (tmp_path / "python.py").write_text(PYTHON)
-    # Python would tell the C library not to buffer either.
+    # With PYTHONUNBUFFERED, Python turns off the C library's buffers as well.
     buffered = {key: value for key, value in environment().items() if key != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
         command("-n", "netconsd", "-w1", "-u0", "-a127.0.0.1", "--modules", shout, lines, "python.py"),
@@ -42,16 +42,16 @@ def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
     ) as process:
         try:
             assert process.stdout is not None
-            said = []
+            output = []
             sender = 0
             for line in process.stdout:
-                said.append(line)
+                output.append(line)
                 if "listens on" in line:
                     port = int(line.partition("UDP port ")[2].partition(";")[0])
                     sender = send(port, b"one\ntwo\n", b"6.12.1,6,1,5140900,-;caf\\xc3\\xa9\n DEVICE=c1:3\n")
                 if "python: café" in line:
                     process.send_signal(signal.SIGTERM)
-            assert sender, "".join(said)
+            assert sender, "".join(output)
         finally:
             process.kill()
     for line in (
@@ -65,14 +65,14 @@ def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
         " DEVICE=c1:3\n",
         "the end\n",
     ):
-        assert said.count(line) == 1, (line, said)
-    # What Python prints, twistd logs.
-    assert [line.rpartition("#info] python: ")[2] for line in said if "#info] python: " in line] == [
+        assert output.count(line) == 1, (line, output)
+    # twistd logs the output of modules in Python.
+    assert [line.rpartition("#info] python: ")[2] for line in output if "#info] python: " in line] == [
         "one\n",
         "two\n",
         "café\n",
     ]
-    assert "Traceback" not in "".join(said)
+    assert "Traceback" not in "".join(output)
 
 
 def send(port: int, *datagrams: bytes) -> int:
@@ -84,12 +84,8 @@ def send(port: int, *datagrams: bytes) -> int:
         return int(sender.getsockname()[1])
 
 
-def test_what_cannot_start_ends_the_process(tmp_path: Path) -> None:
-    """A compiled module that refuses, and one that lacks its handler, end the start with one line and status 1."""
+def test_a_module_that_fails_to_start_ends_the_process(tmp_path: Path) -> None:
+    """An init that does not return 0 ends the start with one line and status 1."""
     refusing = compiled(SOURCES / "lifecycle.c", tmp_path, "-DREFUSE=2", name="refusing")
-    told = failed(twistd(tmp_path, "-n", "netconsd", "-u0", "-a127.0.0.1", refusing), tmp_path)
-    assert told == f"netconsd: {refusing}: did not start: its netconsd_output_init returned 7, not 0\n"
-    (tmp_path / "empty.c").write_text("int nothing;\n")
-    empty = compiled(tmp_path / "empty.c", tmp_path)
-    told = failed(twistd(tmp_path, "-n", "netconsd", "-u0", "-a127.0.0.1", empty), tmp_path)
-    assert told == f"netconsd: {empty}: no output module: it has no function netconsd_output_handler (docs/native)\n"
+    error = failed(twistd(tmp_path, "-n", "netconsd", "-u0", "-a127.0.0.1", refusing), tmp_path)
+    assert error == f"netconsd: {refusing}: did not start: its netconsd_output_init returned 7, not 0\n"

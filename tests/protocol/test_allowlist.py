@@ -1,4 +1,4 @@
-"""Who is let in: exactly the addresses of the networks."""
+"""--allow admits exactly the addresses of its networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ networks = st.one_of(
 
 @given(st.lists(networks, min_size=1, max_size=5), st.data())
 def test_exactly_the_addresses_of_the_networks(allowed: list[ipaddress.IPv4Network], data: st.DataObject) -> None:
-    """An address is let in if the library of Python says that it is in one of the networks, and only then."""
+    """An address is admitted if and only if it is in one of the networks, according to Python's library."""
     near = [network[index] for network in allowed for index in (0, -1)]
     address = data.draw(st.one_of(ipv4, ipv6, st.sampled_from(near)))
     expected = any(address in network for network in allowed)
@@ -31,8 +31,8 @@ def test_exactly_the_addresses_of_the_networks(allowed: list[ipaddress.IPv4Netwo
     assert AllowList(map(str, allowed)).admits(source(str(address)).packed) is expected
 
 
-def test_without_networks_everybody_may_send() -> None:
-    """No list is no limit."""
+def test_an_empty_list_admits_all() -> None:
+    """An empty list admits all senders."""
     assert EVERYONE.admits(source("192.0.2.1").packed)
     assert EVERYONE.admits(source("2001:db8::1").packed)
 
@@ -47,21 +47,21 @@ def test_without_networks_everybody_may_send() -> None:
         ("2001:db8::", "2001:db8::/128"),
     ],
 )
-def test_what_is_a_network(text: str, network: str) -> None:
-    """An address is a network of one; IPv4 within IPv6 is IPv4."""
+def test_networks(text: str, network: str) -> None:
+    """An address is a network of one address; IPv4 within IPv6 is IPv4."""
     assert str(read_network(text)) == network
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "192.0.2", "192.0.2.0/33", "fe80::1%eth0", "192.0.2.1/24", "::1/64"])
-def test_what_is_no_network(text: str) -> None:
-    """A name, a part, an interface, or an address with a mask that it does not fit is told, with what was said."""
+def test_not_a_network(text: str) -> None:
+    """A name, an incomplete address, an interface or a wrong mask is an error that quotes the text."""
     with pytest.raises(ValueError, match=f"^{text!r} "):
         read_network(text)
 
 
 def test_the_list_is_bounded() -> None:
-    """What a stranger's datagram is compared with is bounded, and the text says what to do."""
+    """More than NETWORKS_LIMIT networks are an error."""
     fits = tuple(f"10.0.{number}.0/24" for number in range(NETWORKS_LIMIT))
     assert Settings(allow=fits).allow == fits
-    with pytest.raises(ConfigError, match=r"^allow: 257 networks are more than 256; take larger ones$"):
+    with pytest.raises(ConfigError, match=r"^allow: 257 networks are more than 256; use larger ones$"):
         Settings(allow=(*fits, "192.0.2.1"))

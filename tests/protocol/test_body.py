@@ -1,17 +1,17 @@
-"""The body of an extended message: text, dictionary and userdata, and all of it together (docs/wire section 4)."""
+"""The body of an extended message: text, dictionary and userdata, and round trips (docs/wire section 4)."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from netconsd.protocol.body import (
+    CACHED_BODIES,
+    CACHED_BYTES,
     MSGID_LIMIT,
-    REMEMBERED,
-    REMEMBERED_BYTES,
     TASKNAME_LIMIT,
     Body,
     msgid_of,
@@ -27,7 +27,7 @@ NOTHING = Body({}, {}, None, None, None)
 
 
 def body_of(datagram: bytes) -> bytes:
-    """What stands behind the header."""
+    """Return the bytes after the header."""
     return datagram.partition(b";")[2]
 
 
@@ -53,7 +53,7 @@ def body_of(datagram: bytes) -> bytes:
     ],
 )
 def test_text_ends_at_the_first_newline(body: bytes, text: str) -> None:
-    """The text ends at the first newline, or where the body ends, with or without a NUL."""
+    """The text ends at the first newline, or at the end of the body, with or without a NUL."""
     assert text_of(body) == text
 
 
@@ -78,7 +78,7 @@ def test_text_ends_at_the_first_newline(body: bytes, text: str) -> None:
     ],
 )
 def test_text_is_unescaped_once_then_decoded(sent: bytes, text: str) -> None:
-    r"""Each ``\xNN`` becomes a byte, once; then bytes become UTF-8; what is neither, or is cut short, stays visible."""
+    r"""Each ``\xNN`` becomes a byte, once; then UTF-8 is decoded; other bytes and truncated escapes stay visible."""
     for end in (b"\n", b"", b"\0"):
         assert text_of(sent + end) == text
 
@@ -92,17 +92,9 @@ def test_newline_inside_a_record() -> None:
 @examples(200)
 @given(st.binary(max_size=60))
 def test_unescape_undoes_escape(data: bytes) -> None:
-    """Whatever bytes the kernel escapes, unescaping gives them back."""
+    """Unescaping restores any bytes that the kernel escaped."""
     assert unescape(escape(data)) == data
     assert text_of(escape(data) + b"\n") == readable(data)
-
-
-@examples(100)
-@example(b"\xed\xa0\x80")
-@given(st.binary(max_size=60))
-def test_readable_can_be_written(data: bytes) -> None:
-    """What became readable can be encoded: no byte leaves a lone surrogate behind."""
-    assert readable(data).encode().decode() == readable(data)
 
 
 # The dictionary (rule 2).
@@ -110,7 +102,7 @@ def test_readable_can_be_written(data: bytes) -> None:
 
 @pytest.mark.parametrize("device", ["b8:0", "c127:3", "n8", "+sound:card0"])
 def test_dictionary(device: str) -> None:
-    """SUBSYSTEM and DEVICE directly behind the text are the dictionary, with devices of every kind."""
+    """SUBSYSTEM and DEVICE directly after the text are the dictionary, for devices of every kind."""
     body = b"text\n SUBSYSTEM=usb\n DEVICE=%b\n role=web\n cpu=3\n" % device.encode()
     expected = Body({"SUBSYSTEM": "usb", "DEVICE": device}, {"role": "web"}, 3, None, None)
     assert parse(body) == expected
@@ -131,15 +123,15 @@ def test_dictionary(device: str) -> None:
         (b"SUBSYSTEM=usb\n", {}, {}),
     ],
 )
-def test_dictionary_is_directly_behind_the_text(
+def test_dictionary_is_directly_after_the_text(
     lines: bytes, dictionary: dict[str, str], userdata: dict[str, str]
 ) -> None:
-    """Each of the two keys counts once, and only where the kernel puts it; what comes later is userdata."""
+    """Each of the two keys counts once, directly after the text; later lines are userdata."""
     assert parse(b"text\n" + lines) == NOTHING._replace(dictionary=dictionary, userdata=userdata)
 
 
 def test_dictionary_is_escaped_and_userdata_is_not() -> None:
-    r"""A ``\xNN`` in the dictionary is a byte, in the userdata and the sysdata it is four characters."""
+    r"""A ``\xNN`` is one byte in the dictionary, and four characters in userdata and sysdata."""
     assert parse(
         rb"text" + b"\n" + rb" DEVICE=+\xc3\xa9\x0a\x5cx41" + b"\n" + rb" a=\x41" + b"\n" + rb" taskname=\x42"
     ) == (Body({"DEVICE": "+é\n\\x41"}, {"a": r"\x41"}, None, r"\x42", None))
@@ -174,21 +166,21 @@ def test_userdata(lines: bytes, userdata: dict[str, str]) -> None:
 
 
 def test_largest_userdata() -> None:
-    """256 items of 53 and 199 bytes, the most that a kernel sends, are all there."""
+    """256 items of 53 and 199 bytes, the most that a kernel sends, are parsed."""
     userdata = {f"{number:053}": "v" * 199 for number in range(256)}
     assert parse(body_of(extended("text", userdata=userdata, msgid=1))) == NOTHING._replace(userdata=userdata)
 
 
 @pytest.mark.parametrize("lines", [b"\n" * 131_000, b" a=1\n" * 26_000, b"x" * 131_000, b" taskname=" * 13_000])
 def test_many_lines(lines: bytes) -> None:
-    """128 KiB of the shortest lines, and of one long line, cost no more than a moment."""
+    """128 KiB of the shortest lines, or of one long line, are parsed in a moment."""
     body = b"text\n a=1\n" + lines
     assert parse(body).cpu is None
     assert text_of(body) == "text"
     assert msgid_of(body) == -1
 
 
-# All of it together.
+# Round trips and any bytes.
 
 _words = st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), max_size=12)
 _keys = st.text(st.characters(codec="utf-8", exclude_characters="\0\n="), min_size=1, max_size=8).filter(
@@ -220,7 +212,7 @@ def test_round_trip(
     sysrelease: str | None,
     msgid: int | None,
 ) -> None:
-    """What a kernel puts into a body comes out of it, field by field."""
+    """Every field that a kernel puts into a body is parsed."""
     assume(taskname is None or len(taskname.encode()) <= TASKNAME_LIMIT)
     body = body_of(
         extended(
@@ -241,7 +233,7 @@ def test_round_trip(
 @examples(300)
 @given(bodies)
 def test_any_bytes(body: bytes) -> None:
-    """Whatever the bytes, nothing is raised, and every field is in its bounds."""
+    """Parsing any bytes raises nothing, and every field is within its bounds."""
     parsed = parse(body)
     assert set(parsed.dictionary) <= {"SUBSYSTEM", "DEVICE"}
     assert parsed.cpu is None or 0 <= parsed.cpu <= MSGID_LIMIT
@@ -251,29 +243,29 @@ def test_any_bytes(body: bytes) -> None:
         assert text.encode().decode() == text
 
 
-def tail(number: int) -> bytes:
-    """A body that no other number has."""
+def distinct_body(number: int) -> bytes:
+    """Return a body that differs from those of all other numbers."""
     return b"text\n key=%d\n msgid=%d\n" % (number, number)
 
 
-def test_what_machines_say_again_is_read_once() -> None:
-    """Bodies that differ in text and msgid only share what is read from the rest."""
+def test_equal_lines_are_parsed_once() -> None:
+    """Bodies that differ only in text and msgid share the parsed lines."""
     assert parse(b"one\n rack=r17\n cpu=1\n msgid=1\n") is parse(b"two\n rack=r17\n cpu=1\n msgid=22\n")
 
 
-def test_what_is_remembered_of_bodies_is_bounded() -> None:
-    """After REMEMBERED others a body is read anew, and one of more than REMEMBERED_BYTES is not remembered."""
-    first = parse(tail(-1))
-    for number in range(REMEMBERED - 1):
-        parse(tail(number))
-    assert parse(tail(-1)) is first
-    for number in range(REMEMBERED):
-        parse(tail(REMEMBERED + number))
-    assert parse(tail(-1)) is not first
-    assert parse(tail(-1)) == first
-    for size, remembered in ((REMEMBERED_BYTES, True), (REMEMBERED_BYTES + 1, False)):
+def test_the_cache_is_bounded() -> None:
+    """The cache has CACHED_BODIES entries, and no body of more than CACHED_BYTES."""
+    first = parse(distinct_body(-1))
+    for number in range(CACHED_BODIES - 1):
+        parse(distinct_body(number))
+    assert parse(distinct_body(-1)) is first
+    for number in range(CACHED_BODIES):
+        parse(distinct_body(CACHED_BODIES + number))
+    assert parse(distinct_body(-1)) is not first
+    assert parse(distinct_body(-1)) == first
+    for size, cached in ((CACHED_BYTES, True), (CACHED_BYTES + 1, False)):
         body = b"text\n key=" + b"x" * (size - len(" key=\n")) + b"\n"
-        assert (parse(body) is parse(body)) is remembered
+        assert (parse(body) is parse(body)) is cached
 
 
 @given(
@@ -285,8 +277,8 @@ def test_what_is_remembered_of_bodies_is_bounded() -> None:
         ),
     )
 )
-def test_what_is_no_utf8_is_shown_byte_by_byte(data: bytes) -> None:
-    """As Python itself shows it with "backslashreplace"; all else is UTF-8."""
+def test_bytes_that_are_not_utf8_become_escapes(data: bytes) -> None:
+    """Bytes that are not UTF-8 are decoded as with Python's ``backslashreplace``."""
     assert readable(data) == data.decode("utf-8", "backslashreplace")
 
 
@@ -295,7 +287,7 @@ def test_what_is_no_utf8_is_shown_byte_by_byte(data: bytes) -> None:
         b"".join
     )
 )
-def test_unescape_undoes_nothing_else(data: bytes) -> None:
+def test_only_escapes_are_unescaped(data: bytes) -> None:
     """Only a backslash, an x and two hexadecimal digits are an escape, once."""
     expected = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda match: bytes((int(match[1], 16),)), data)
     assert unescape(data) == expected

@@ -1,4 +1,4 @@
-"""What fuzzing has come upon, replayed with every run of the tests, in whatever builds there are."""
+"""The inputs that fuzzing found, replayed with every run of the tests, in every available build."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BUILDS = [AsImported(), PlainBuild(*OTHERS)] if COMPILED else [AsImported()]
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_corpus(name: str) -> None:
-    """Nothing in the corpus makes a build do what it must not, or the builds differ; and there is a corpus."""
+    """No input of the corpus violates a target's rules or makes the builds differ, and the corpus is not empty."""
     target = TARGETS[name](BUILDS)
     files = sorted((CORPUS / name).iterdir())
     assert len(files) >= 10

@@ -1,4 +1,4 @@
-"""Where the header of an extended datagram is, and what its numbers and its flag say (docs/wire section 3)."""
+"""The place of the header in an extended datagram, its numbers and its flag (docs/wire section 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ U64_MAX = 2**64 - 1
 
 @pytest.mark.parametrize("datagram", LEGACY)
 def test_legacy(datagram: bytes) -> None:
-    """Console text is not taken for an extended message."""
+    """Console text is legacy text."""
     assert is_text(datagram)
 
 
@@ -44,7 +44,7 @@ def test_legacy(datagram: bytes) -> None:
     ],
 )
 def test_extended(number: int, release: str | None, prefix: int, seq: int, ts_usec: int, text: str) -> None:
-    """Every field of the header is read, and the text behind it."""
+    """Every field of the header and the text are decoded."""
     message = read(EXTENDED[number])
     assert (message.release, message.facility << 3 | message.level) == (release, prefix)
     assert (message.seq, message.ts_usec, message.text) == (seq, ts_usec, text)
@@ -57,7 +57,7 @@ def test_extended(number: int, release: str | None, prefix: int, seq: int, ts_us
 
 
 def test_extended_has_userdata_and_sysdata() -> None:
-    """Userdata and sysdata of whole datagrams are read; a task name forges no processor."""
+    """Userdata and sysdata of whole datagrams are decoded; a task name forges no processor."""
     guest, full, forged = (read(EXTENDED[number]) for number in (7, 8, 9))
     assert guest.userdata == {"rack": "r17 b", "role": "web"}
     assert (full.userdata, full.cpu, full.taskname, full.msgid) == ({"rack": "r17 b"}, 0, "kworker/0:1", 2)
@@ -65,7 +65,7 @@ def test_extended_has_userdata_and_sysdata() -> None:
 
 
 def test_extended_fragments() -> None:
-    """The fragments of a real message are read: where each belongs, of how many bytes."""
+    """Offset, total and bytes of a real message's fragments are decoded."""
     first = piece(b"4,1509,12767657146,-,ncfrag=0/986;" + b"a" * 966)
     last = piece(b"4,1509,12767657146,-,ncfrag=966/986;" + b"b" * 20)
     assert (first.offset, first.total, first.piece.raw) == (0, 986, b"a" * 966)
@@ -79,14 +79,14 @@ def test_extended_fragments() -> None:
 
 @pytest.mark.parametrize("prefix", [0, 6, 7, 8, 15, 30, 191, 2040, 2047])
 def test_prefix(prefix: int) -> None:
-    """The prefix is facility * 8 + level, with eight bits of facility."""
+    """The prefix is facility * 8 + level, with a facility of eight bits."""
     message = read(b"%d,1,2,-;x\n" % prefix)
     assert (message.facility, message.level) == divmod(prefix, 8)
 
 
 @pytest.mark.parametrize("prefix", [2048, 9999, 2**32, 2**64, 2**64 + 6, 2**72])
 def test_prefix_out_of_bounds(prefix: int) -> None:
-    """A prefix above 2047 is none: without another one behind it there is no header, else it is the release."""
+    """A number above 2047 is not a prefix; with a prefix after it, it is the release."""
     assert is_text(b"%d,1,2,-;x\n" % prefix)
     message = read(b"%d,6,1,2,-;x\n" % prefix)
     assert (message.release, message.level, message.seq) == (str(prefix), 6, 1)
@@ -94,20 +94,20 @@ def test_prefix_out_of_bounds(prefix: int) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 2, U64_MAX])
 def test_u64(number: int) -> None:
-    """The number and the time stamp have 64 bits."""
+    """Sequence number and timestamp have 64 bits."""
     assert read(b"6,%d,2,-;x\n" % number).seq == number
     assert read(b"6,1,%d,-;x\n" % number).ts_usec == number
 
 
 @pytest.mark.parametrize("number", [2**64, 2**64 + 6, 10**20 - 1, 10**20, 2**65, 10**40])
 def test_beyond_u64(number: int) -> None:
-    """What does not fit 64 bits is no number, however it would wrap around."""
+    """A number that does not fit 64 bits is rejected, even if it wraps to a small number."""
     assert is_text(b"6,%d,2,-;x\n" % number)
     assert is_text(b"6,1,%d,-;x\n" % number)
 
 
 def test_leading_zeros() -> None:
-    """Leading zeros are allowed, up to twenty digits in all."""
+    """Leading zeros are accepted, up to 20 digits in all."""
     message = read(b"%020d,%020d,%020d,-;x\n" % (30, 340, 5))
     assert (message.facility, message.level, message.seq, message.ts_usec) == (3, 6, 340, 5)
     for place in range(3):
@@ -142,7 +142,7 @@ def test_not_decimal(number: bytes) -> None:
     ],
 )
 def test_long_datagrams(datagram: bytes) -> None:
-    """A datagram of the greatest length that looks like the beginning of a header is text, in a moment."""
+    """A datagram of maximal length that looks like the beginning of a header is legacy text, in a moment."""
     assert is_text(datagram)
 
 
@@ -153,11 +153,11 @@ def test_long_keys(key: bytes) -> None:
         decode(b"6,1,2,-," + key + b";x\n", SENDER, 0.0)
 
 
-# Where the header is (rules 1 and 2).
+# The place of the header (rules 1 and 2).
 
 
 @pytest.mark.parametrize(
-    ("release", "same"),
+    ("release", "accepted"),
     [
         (b"6.4.0", True),
         (b"6.12.107+deb13-amd64", True),
@@ -183,10 +183,10 @@ def test_long_keys(key: bytes) -> None:
         (b"a;b", False),
     ],
 )
-def test_release(release: bytes, same: bool) -> None:
-    """What stands before the header is the release if it is 1 to 64 visible ASCII characters; else all is text."""
+def test_release(release: bytes, accepted: bool) -> None:
+    """1 to 64 visible ASCII characters before the header are the release; other bytes make the datagram legacy text."""
     datagram = release + b",6,444,501151268,-;x\n"
-    if same:
+    if accepted:
         message = read(datagram)
         assert (message.release, message.level, message.seq, message.ts_usec) == (release.decode(), 6, 444, 501151268)
     else:
@@ -194,7 +194,7 @@ def test_release(release: bytes, same: bool) -> None:
 
 
 def test_first_four_fields_in_a_row() -> None:
-    """Of several places where the header could begin, the first counts."""
+    """The first of several possible places is the header's."""
     message = read(b"1,2,3,4,5,-;x\n")
     assert (message.release, message.level, message.seq, message.ts_usec) == ("1,2", 3, 4, 5)
     message = read(b"1,2,3,c,1,2,3,-;x\n")
@@ -231,13 +231,13 @@ def test_first_four_fields_in_a_row() -> None:
     ],
 )
 def test_text(datagram: bytes) -> None:
-    """What has no header is legacy text: no four fields, or no semicolon behind them."""
+    """Without four fields in a row, or a semicolon after them, a datagram is legacy text."""
     assert is_text(datagram)
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b";", b"a;b;c\n", b"6,1,2,-;x\n", b"\0", NOTICE])
 def test_header_ends_at_the_first_semicolon(body: bytes) -> None:
-    """Whatever stands behind the first semicolon is the body."""
+    """Everything after the first semicolon is the body."""
     for header in (b"6,1,2,-;", b"6,1,2,-,caller=T1;", b"7.0.0,6,1,2,c,x=y;"):
         assert read(header + body).raw == body
 
@@ -251,7 +251,7 @@ def test_header_ends_at_the_first_semicolon(body: bytes) -> None:
     + [(bytes((octet,)), False) for octet in b"!*:CZz~"],
 )
 def test_flag(flag: bytes, continuation: bool) -> None:
-    """``c`` and ``+`` continue an earlier record; ``-``, and any single character that is unknown, does not."""
+    """``c`` and ``+`` continue an earlier record; ``-`` and any single unknown character do not."""
     for end in (b";x\n", b",caller=T1;x\n"):
         message = read(b"6,1,2," + flag + end)
         assert (message.continuation, message.text, message.seq) == (continuation, "x", 1)
@@ -259,6 +259,6 @@ def test_flag(flag: bytes, continuation: bool) -> None:
 
 @pytest.mark.parametrize("flag", [b"", b"0", b"9", b" ", b"\n", b"\0", b"\x7f", b"\x80", b"xy", b"C5", b"00", b"x\n"])
 def test_no_flag(flag: bytes) -> None:
-    """Digits, what is not visible, and words are no flags."""
+    """Digits, invisible characters and words are not flags."""
     assert is_text(b"6,1,2," + flag + b";x\n")
     assert is_text(b"6,1,2," + flag + b",x=y;x\n")

@@ -1,4 +1,4 @@
-"""What a line of console text says: level, facility, time stamp, caller and text (docs/wire section 2)."""
+"""The prefix and text of a console line (docs/wire section 2)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ SENDER = source("192.0.2.7", 6665)
     ],
 )
 def test_legacy_line(line: bytes, prefix: int | None, ts_usec: int | None, caller: str | None, text: str) -> None:
-    """``<N>``, time stamp and caller are read where they are, and the text is what stands behind them, unescaped."""
+    """``<N>``, timestamp and caller are parsed; the text is everything after them, not unescaped."""
     for raw in (line, line + b"\n"):
         message = LegacyMessage(SENDER, 1.5, raw)
         level_and_facility = (None, None) if prefix is None else (prefix & 7, prefix >> 3)
@@ -78,8 +78,8 @@ def test_legacy_line(line: bytes, prefix: int | None, ts_usec: int | None, calle
 
 
 @pytest.mark.parametrize("digits", [14, 20, 21, 65_000])
-def test_legacy_time_stamp_beyond_u64(digits: int) -> None:
-    """A time stamp that would not fit 64 bits of microseconds is text, and so is an endless one."""
+def test_legacy_timestamp_beyond_u64(digits: int) -> None:
+    """A timestamp beyond 64 bits of microseconds is text."""
     line = "[" + "9" * digits + ".999999] foo"
     message = legacy_message(line)
     assert (message.ts_usec, message.text) == (None, line)
@@ -87,11 +87,11 @@ def test_legacy_time_stamp_beyond_u64(digits: int) -> None:
 
 @pytest.mark.parametrize("line", ["<" + "1" * 65_000, "[" + " " * 65_000, "[T" + "1" * 65_000 + "]", "[" * 65_000])
 def test_long_legacy_lines(line: str) -> None:
-    """A line of the greatest length that begins like a prefix is text, in a moment."""
+    """A line of maximal length that begins like a prefix is text, in a moment."""
     assert legacy_message(line).text == line
 
 
 def test_legacy_text_without_its_newline() -> None:
-    """Only one final newline is taken away; others, and a carriage return, stay."""
+    """Only one final newline is removed from the text."""
     assert LegacyMessage(SENDER, 0.0, b"foo\r\n").text == "foo\r"
     assert LegacyMessage(SENDER, 0.0, b"foo\n\n").text == "foo\n"

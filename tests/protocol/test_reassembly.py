@@ -53,10 +53,10 @@ def with_notes(octets: list[int | None]) -> bytes:
 
 
 def test_documented_example() -> None:
-    """The two fragments of the kernel's documentation are its message, in either order."""
-    first = piece(b"6,416,1758426,-,ncfrag=0/31;the first chunk,")
-    second = piece(b"6,416,1758426,-,ncfrag=16/31; the 2nd chunk.")
-    for one, other in ((first, second), (second, first)):
+    """The two pieces of the kernel's documentation make its message, in either order."""
+    datagrams = b"6,416,1758426,-,ncfrag=0/31;the first chunk,", b"6,416,1758426,-,ncfrag=16/31; the 2nd chunk."
+    for order in (datagrams, datagrams[::-1]):
+        one, other = map(piece, order)
         reassembly = Reassembly(one, 5.0)
         assert reassembly.add(one.offset, one.piece.raw)
         assert (reassembly.got, reassembly.complete) == (len(one.piece.raw), False)

@@ -14,10 +14,10 @@ SYSDATA = [b" cpu=3\n", b" taskname=kworker/0:1\n", b" release=7.2.13+deb14-amd6
 @pytest.mark.parametrize("userdata", [{}, {"rack": "r17 b"}])
 @pytest.mark.parametrize("present", range(16))
 def test_sysdata_each_optional(present: int, userdata: dict[str, str]) -> None:
-    """Any of cpu, taskname, release and msgid can be missing; the others, and the userdata, are read all the same."""
+    """Each of cpu, taskname, release and msgid is optional; the others and the userdata are parsed without it."""
     has = [bool(present >> bit & 1) for bit in range(4)]
     body = b"text\n" + b" rack=r17 b\n" * len(userdata)
-    body += b"".join(line for line, is_there in zip(SYSDATA, has, strict=True) if is_there)
+    body += b"".join(line for line, sent in zip(SYSDATA, has, strict=True) if sent)
     expected = Body(
         {},
         userdata,
@@ -41,12 +41,12 @@ def test_sysdata_each_optional(present: int, userdata: dict[str, str]) -> None:
     ],
 )
 def test_sysdata_is_read_from_the_end(lines: bytes, userdata: dict[str, str]) -> None:
-    """A key of the sysdata that is not at the end, or stands there a second time, is userdata."""
+    """A sysdata key that is not at the end, or is repeated, is userdata."""
     assert parse(b"text\n" + lines) == NOTHING._replace(userdata=userdata)
 
 
 def test_sysdata_out_of_order() -> None:
-    """What stands behind its place is not sysdata: the order is cpu, taskname, release, msgid."""
+    """A line after its place is not sysdata: the order is cpu, taskname, release, msgid."""
     assert parse(b"text\n release=7.2\n cpu=3\n") == NOTHING._replace(cpu=3, userdata={"release": "7.2"})
     assert parse(b"text\n msgid=1\n cpu=3\n") == NOTHING._replace(cpu=3, userdata={"msgid": "1"})
     assert parse(b"text\n msgid=1\n release=7\n") == NOTHING._replace(release="7", userdata={"msgid": "1"})
@@ -104,7 +104,7 @@ def test_no_msgid(body: bytes) -> None:
     assert msgid_of(body) == -1
 
 
-# The task name, which anybody on the sender can choose.
+# The task name, which any process on the sender can choose.
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_no_msgid(body: bytes) -> None:
 )
 @pytest.mark.parametrize("userdata", [{}, {"rack": "r17 b"}])
 def test_taskname_forges_nothing(name: str, userdata: dict[str, str]) -> None:
-    """Whatever lines a task name of up to 15 bytes pretends to hold, they are part of it, and of nothing else."""
+    """All lines of a task name of up to 15 bytes are part of the task name, whatever they look like."""
     assert len(name.encode()) <= TASKNAME_LIMIT
     body = extended("x", userdata=userdata, cpu=1, taskname=name, sysrelease="7.2.13", msgid=8).partition(b";")[2]
     assert parse(body) == Body({}, userdata, 1, name, "7.2.13")
@@ -143,7 +143,7 @@ def test_taskname_forges_nothing(name: str, userdata: dict[str, str]) -> None:
 
 
 def test_taskname_of_sixteen_bytes() -> None:
-    """No kernel sends more than 15 bytes, so a line with more is no task name and swallows no line behind it."""
+    """A line with more than 15 bytes is not a task name, because no kernel sends it, and includes no further line."""
     assert parse(b"x\n taskname=0123456789abcde\n").taskname == "0123456789abcde"
     assert parse(b"x\n taskname=0123456789abcdef\n") == NOTHING._replace(userdata={"taskname": "0123456789abcdef"})
     forged = parse(b"x\n cpu=1\n taskname=12345678\n cpu=9\n msgid=8\n")
@@ -154,20 +154,20 @@ def test_taskname_of_sixteen_bytes() -> None:
 
 
 def test_taskname_counts_bytes() -> None:
-    """The 15 are bytes as sent: a task name that is not UTF-8 is shown in more characters."""
+    """The 15 bytes are counted as sent; a task name that is not UTF-8 is shown in more characters."""
     assert parse(b"x\n taskname=" + b"\xff" * 15 + b"\n").taskname == "\\xff" * 15
     assert parse(b"x\n taskname=" + b"\xff" * 16 + b"\n").taskname is None
 
 
 def test_earliest_taskname_within_reach() -> None:
-    """Of several lines that could begin the task name the earliest does; one out of reach is userdata."""
+    """The earliest of several lines that could begin the task name begins it; a line out of reach is userdata."""
     assert parse(b"x\n taskname=a\n taskname=b\n").taskname == "a\n taskname=b"
     far = parse(b"x\n taskname=abcde\n taskname=b\n")
     assert (far.userdata, far.taskname) == ({"taskname": "abcde"}, "b")
 
 
 def test_dictionary_is_no_sysdata() -> None:
-    """Dictionary lines are not looked at again for sysdata, and a task name does not make one."""
+    """Dictionary lines are not sysdata, and lines of a task name are not the dictionary."""
     assert parse(b"x\n DEVICE=n8\n").taskname is None
     forged = parse(b"x\n taskname=a\n DEVICE=n8\n")
     assert (forged.dictionary, forged.taskname) == ({}, "a\n DEVICE=n8")

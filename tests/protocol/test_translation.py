@@ -1,4 +1,4 @@
-"""The table of characters: asked once for each, and bounded."""
+"""The cache from character to escape."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pytest
 from netconsd.protocol.translation import CHARACTERS_LIMIT, PART, Characters
 
 
-def test_a_character_is_found_out_once() -> None:
-    """What it is shown as is remembered; strings are translated as they are by any table."""
-    asked: list[int] = []
+def test_a_replacement_is_computed_once() -> None:
+    """Each character's replacement is computed once."""
+    computed: list[int] = []
 
     def shown(code: int) -> str:
-        asked.append(code)
+        computed.append(code)
         return f"<{code}>"
 
     table = Characters(shown)
     assert table.show("abba") == "<97><98><98><97>"
     assert table.show("ab") == "<97><98>"
-    assert asked == [97, 98]
+    assert computed == [97, 98]
 
 
 def test_the_table_is_bounded() -> None:
-    """However many characters come, so many are remembered; the others are shown all the same."""
+    """The cache has at most CHARACTERS_LIMIT entries; other characters are replaced all the same."""
     table = Characters(chr)
     text = "".join(map(chr, range(0x10000, 0x10000 + 2 * CHARACTERS_LIMIT)))
     assert table.show(text) == text
@@ -34,15 +34,15 @@ def test_the_table_is_bounded() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 10 * PART + 1])
 def test_a_long_text_is_shown_whole(length: int) -> None:
-    """A text is shown in parts, none of them long, and nothing is missing where they meet."""
+    """A text is replaced completely, in parts of at most PART characters."""
 
     class Text(str):
-        """A text that says how long its parts are."""
+        """A text that records the length of its slices."""
 
         __slots__ = ()
 
-        def __getitem__(self, which: Any) -> Any:
-            part = super().__getitem__(which)
+        def __getitem__(self, key: Any) -> Any:
+            part = super().__getitem__(key)
             sizes.append(len(part))
             return part
 

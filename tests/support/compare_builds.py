@@ -1,4 +1,4 @@
-"""Builds side by side, and what they make of something as values that can be compared."""
+"""Builds side by side, and their results as values that can be compared."""
 
 from __future__ import annotations
 
@@ -7,41 +7,32 @@ from typing import Any
 
 from tests.support.plain_build import full_name
 
-# What a message of each kind shows.
-VIEWS: dict[str, tuple[str, ...]] = {
-    "LegacyMessage": ("source", "received_at", "raw", "text", "level", "facility", "ts_usec", "caller"),
-}
-VIEWS["LegacyDatagram"] = VIEWS["LegacyMessage"]
-VIEWS["ExtendedMessage"] = (
-    *VIEWS["LegacyMessage"],
-    *("seq", "release", "continuation", "dictionary", "userdata", "cpu", "taskname", "msgid", "seq_reset"),
-    *("out_of_order", "incomplete", "replayed", "emergency", "missing", "lost"),
-)
+_PICKLED = ("Source", "LegacyMessage", "LegacyDatagram", "ExtendedMessage")
 
 
 class AsImported:
-    """The modules as everybody else imports them, as attributes by their short names: compiled, where they are."""
+    """The modules of the installed build (compiled, if it is), as attributes by their short names."""
 
     def __getattr__(self, name: str) -> Any:
         return importlib.import_module(full_name(name))
 
 
 def value(thing: Any) -> Any:
-    """Something that is equal, type by type, for what is equal in both builds; nothing of either is in it."""
+    """Return a value without a class of either build; equal, type by type, if the two builds made equal things."""
     name = type(thing).__name__
-    if name in VIEWS or name == "Source":
+    if name in _PICKLED:
         kind, arguments = thing.__reduce__()
         return name, kind.__name__, value(arguments)
     if name == "Fragment":
         return name, value(thing.piece), thing.offset, thing.total
     if isinstance(thing, (tuple, list)):
-        return name, [value(each) for each in thing]
+        return name, [value(item) for item in thing]
     if hasattr(thing, "items"):
-        return name, [(key, value(each)) for key, each in thing.items()]
+        return name, [(key, value(item)) for key, item in thing.items()]
     return name, thing
 
 
 def views(message: Any) -> dict[str, Any]:
-    """All that a message shows."""
-    shown = {name: value(getattr(message, name)) for name in VIEWS[type(message).__name__]}
+    """Return the values of all public attributes of a message, its repr and its hash."""
+    shown = {name: value(getattr(message, name)) for name in dir(message) if not name.startswith("_")}
     return {**shown, "repr": repr(message), "hash": hash(message)}

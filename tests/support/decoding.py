@@ -1,4 +1,4 @@
-"""Datagrams decoded to what a test expects them to be."""
+"""Decoders that assert the kind of a datagram."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ SENDER = source()
 
 
 def read(datagram: bytes) -> ExtendedMessage:
-    """Decode what is a whole extended message."""
+    """Decode a whole extended message."""
     message = decode(datagram, SENDER, 12.5)
     assert isinstance(message, ExtendedMessage)
     return message
 
 
 def piece(datagram: bytes) -> Fragment:
-    """Decode what is a fragment."""
+    """Decode a fragment."""
     fragment = decode(datagram, SENDER, 12.5)
     assert isinstance(fragment, Fragment)
     return fragment
 
 
 def is_text(datagram: bytes) -> bool:
-    """Whether it is legacy text."""
+    """Return true for legacy text."""
     return decode(datagram, SENDER, 12.5) is None

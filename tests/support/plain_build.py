@@ -1,4 +1,4 @@
-"""The hot files in plain Python, loaded beside the compiled ones."""
+"""The hot files in plain Python, loaded in addition to the compiled files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import netconsd
 
 PACKAGE = Path(netconsd.__file__).parent
-#: The files that are compiled, where there is a compiler. The others' types are compiled into those that use them.
+#: The modules that are compiled. The two .pxd files without a module are compiled into the modules that use them.
 HOT = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.pxd")
@@ -25,7 +25,7 @@ HOT = sorted(
 
 
 def full_name(name: str) -> str:
-    """The dotted name of the module in a room that has this file name."""
+    """Return the dotted name of the module with this file name in one of the rooms."""
     files = [
         file for suffix in ("py", "pyx") for file in PACKAGE.glob(f"*/{name}.{suffix}") if file.parent.name != "cli"
     ]
@@ -34,18 +34,18 @@ def full_name(name: str) -> str:
 
 
 class PlainBuild:
-    """A second set of the hot modules, from the ``.py`` files; its modules are attributes, by their short names.
+    """A second set of the hot modules, from the ``.py`` files, as attributes by their short names.
 
-    They know only each other, and what else of netconsd they import, plain as well. To pickle what is made of them,
-    :meth:`in_place` has to be entered, because they have the names of those that they are twins of.
+    They and their imports from netconsd are all in plain Python. Their names are those of the compiled modules, so that
+    pickling their objects needs :meth:`in_place`.
     """
 
     def __init__(self, *others: str, loader: Callable[[str, str], SourceFileLoader] = SourceFileLoader) -> None:
         """
-        :param others: more modules, which are not compiled themselves, but use those that are.
-        :param loader: called with name and path; what loads the sources.
+        :param others: further modules that import the compiled modules.
+        :param loader: called with name and path; returns the loader of the source.
         """
-        # Nothing that is compiled can be imported from this package.
+        # A package without a path, so that no compiled module can be imported from it.
         package = ModuleType("netconsd")
         package.__path__ = []
         self._modules = {"netconsd": package}
@@ -64,7 +64,7 @@ class PlainBuild:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """While this lasts, an import of netconsd finds these modules, and no others."""
+        """Within this context, an import of netconsd finds only these modules."""
         others = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_ours(name)}
         sys.modules.update(self._modules)
         try:
@@ -76,7 +76,7 @@ class PlainBuild:
 
 
 class _SourcesOnly(MetaPathFinder):
-    """Finds the ``.py`` file of a module of netconsd, where everybody else finds the compiled one."""
+    """Finds the ``.py`` file of a module of netconsd instead of the compiled file."""
 
     def __init__(self, loader: Callable[[str, str], SourceFileLoader]) -> None:
         self._loader = loader

@@ -1,4 +1,4 @@
-"""What the property tests of the parsing rooms are fed with: datagrams as kernels send them, and damaged ones."""
+"""Strategies for the property tests of the parsing room: datagrams of kernels, damaged datagrams, and any bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _PIECES = [
 
 @st.composite
 def _damaged(draw: st.DrawFn) -> bytes:
-    """A real datagram in which a few places are cut out, overwritten, repeated or filled with something else."""
+    """Draw a real datagram with a few parts removed, replaced or repeated."""
     datagram = draw(st.sampled_from(LEGACY + EXTENDED + FRAGMENTS))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(datagram)))
@@ -89,16 +89,16 @@ _composed = st.tuples(
     st.lists(st.sampled_from(_PIECES), max_size=5).map(b"".join),
 ).map(b"".join)
 
-#: Bytes made of what headers and bodies are made of.
+#: Bytes composed of parts of headers and bodies.
 plausible = st.one_of(_composed, st.lists(st.sampled_from(_PIECES), max_size=14).map(b"".join))
 damaged = _damaged()
-#: Anything that could arrive.
+#: Any datagram.
 datagrams = st.one_of(plausible, damaged, st.binary(max_size=200))
-#: Bodies of extended messages: any bytes, and such that look like bodies.
+#: Bodies of extended messages: any bytes, and bytes that look like bodies.
 bodies = st.one_of(plausible, damaged.map(lambda datagram: datagram.partition(b";")[2]), st.binary(max_size=200))
 numbers = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**32, 2**63, 2**64 - 2, 2**64 - 1]))
 
 
 def examples(count: int) -> settings:
-    """How often a property is tried. No deadline: how fast the machine is proves nothing here."""
+    """Return settings with this number of examples, without a deadline, because the machine can be slow."""
     return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
