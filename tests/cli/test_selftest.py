@@ -58,7 +58,7 @@ def test_success(tmp_path: Path, arguments: tuple[str, ...]) -> None:
                 lines = []
                 for line in process.stdout:
                     lines.append(line)
-                    if "selftest: 4 messages over IPv4 came through intact in " in line:
+                    if "selftest: 4 messages over IPv4 arrived intact in " in line:
                         break
                 else:
                     pytest.fail("".join(lines))

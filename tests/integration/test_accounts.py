@@ -47,7 +47,7 @@ async def test_inconsistent_counters_are_logged_errors(logged_errors: LoggedErro
         with patch.object(service.lanes[0], "put"):
             send(service.port, b"text")
             run_of(service).readers[0].drain()
-    assert [event["discrepancy"] for event in logged_errors.flush()] == [
+    assert [event["inconsistency"] for event in logged_errors.flush()] == [
         (
             "received 1 is not dropped_bad_address + dropped_not_allowed + "
             "dropped_read_error + queued + dropped_queue_full 0"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from netconsd.logger.lines import log_lines
-from netconsd.testing import extended_message
+from netconsd.message import ExtendedMessage
+from netconsd.protocol.decode import decode
+from netconsd.testing import extended_message, source
 
 
 def test_every_byte_at_every_place() -> None:
@@ -12,7 +14,8 @@ def test_every_byte_at_every_place() -> None:
         for byte in (0x1B, 0x5C, 0x7F, 0x80, 0xFF):
             text = bytearray(b"a" * 40)
             text[place] = byte
-            message = extended_message("x").with_body(bytes(text) + b"\n userdata\xff=\\x41\n", False)
+            message = decode(b"6,1,1000000,-;" + bytes(text) + b"\n userdata\xff=\\x41\n", source(), 1.5e9)
+            assert isinstance(message, ExtendedMessage)
             line = log_lines([message])
             shown = b"\\" if byte == 0x5C else b"\\x%02x" % byte
             assert line.endswith(b" info   " + bytes(text).replace(bytes([byte]), shown) + b"\n")

@@ -221,7 +221,9 @@ def test_daemon_log() -> None:
     """The totals, the notable counters and the sums of the workers' counters are read from the daemon's log."""
     log = (
         "Worker 0: 5 messages from 1 sender; datagrams 6, missing 1\nWorker 1: 5 messages from 2 senders; datagrams 6\n"
-        "In all: 13 datagrams received, 10 messages from 3 senders\nOf note: dropped_queue_full 1, missing 1\n"
+        "Total: 13 datagrams received, 10 messages from 3 senders\n"
+        "2026-11-28T01:02:03+0000 [netconsd#info] 1 datagram dropped because the queue was full (dropped_queue_full)\n"
+        "2026-11-28T01:02:03+0000 [netconsd#info] 1 sequence number not seen (missing)\n"
     )
     notes = {"dropped_queue_full": 1, "missing": 1}
     assert daemon_log.totals(log) == daemon_log.Totals(13, 10, 3, notes, {"datagrams": 12, "missing": 1})
