@@ -30,7 +30,7 @@ class Counter(NamedTuple):
     notable: bool = False
 
 
-#: What the reactor's thread counts of one listener.
+#: The counters of one listener, added to by the reactor's thread.
 LISTENER_COUNTERS = (
     Counter("datagrams", "Datagrams received.", "received_datagrams"),
     Counter("octets", "Bytes in the datagrams received.", "received_bytes"),
@@ -68,7 +68,7 @@ LISTENER_COUNTERS = (
     Counter("read_errors", "Failed reads of the socket; the reason is in the log.", "read_errors", notable=True),
 )
 
-#: What the reactor's thread counts of the queue of one worker.
+#: The counters of the queue of one worker, added to by the reactor's thread.
 QUEUE_COUNTERS = (
     Counter("queued", "Datagrams put into the queue of a worker.", "queued_datagrams"),
     Counter(
@@ -84,7 +84,7 @@ QUEUE_COUNTERS = (
     ),
 )
 
-#: What one worker counts.
+#: The counters of one worker.
 WORKER_COUNTERS = (
     Counter("datagrams", "Datagrams that a worker took from its queue.", "worker_datagrams", per_sender=True),
     Counter("octets", "Bytes in the datagrams that a worker took from its queue.", "worker_bytes", per_sender=True),
@@ -177,7 +177,7 @@ WORKER_COUNTERS = (
     Counter("senders_evicted", "Senders forgotten because --max-sources was reached.", "senders_evicted", notable=True),
 )
 
-#: What one worker counts of acknowledgements; in snapshots the names begin with ``acks_``.
+#: The counters of one worker's acknowledgements; in snapshots the names begin with ``acks_``.
 ACK_COUNTERS = (
     Counter("sent", "Acknowledgements sent.", "acks_sent", notable=True),
     Counter("failed", "Acknowledgements that the system refused to send.", "acks_failed", notable=True),
@@ -298,15 +298,15 @@ class SenderCounters:
 def total(counters: Iterable[WorkerCounters]) -> dict[str, int]:
     """The sums over several workers, by the names of the counters."""
     counters = list(counters)
-    return {name: sum(getattr(each, name) for each in counters) for name in COUNTERS}
+    return {name: sum(getattr(worker, name) for worker in counters) for name in COUNTERS}
 
 
 def inconsistencies(counters: Mapping[str, int]) -> list[str]:
-    """The sums that do not hold for a :class:`WorkerCounters` whose streams hold nothing, a line for each."""
+    """One line for each sum of a :class:`WorkerCounters` that does not hold; to be called when nothing is held."""
     return sum_mismatch("datagrams", counters, DATAGRAM_OUTCOMES) + sum_mismatch("messages", counters, MESSAGE_KINDS)
 
 
 def sum_mismatch(name: str, counters: Mapping[str, int], parts: Sequence[str]) -> list[str]:
-    """One line if a counter is not the sum of others, else none."""
-    others = sum(counters[part] for part in parts)
-    return [] if counters[name] == others else [f"{name} {counters[name]} is not {' + '.join(parts)} {others}"]
+    """One line if a counter is not the sum of its parts, else none."""
+    expected = sum(counters[part] for part in parts)
+    return [] if counters[name] == expected else [f"{name} {counters[name]} is not {' + '.join(parts)} {expected}"]

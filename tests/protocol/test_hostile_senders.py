@@ -181,28 +181,6 @@ def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
         assert seqs(out, key) == list(range(1, 101))
 
 
-def test_the_held_messages_of_an_evicted_sender_are_marked() -> None:
-    """An eviction delivers an incomplete message, marked, a message behind a gap with ``missing``, and an unfinished
-    line; the sender's next message is a reset."""
-    lane = Lane(limit=2)
-    lane.feed((REAL, extended("first", seq=1)))
-    lane.feed((REAL, fragments(extended("long " * 500, seq=7))[0]), (REAL, extended("held", seq=9)), (REAL, b"half a"))
-    lane.now += 0.01
-    assert lane.feed((HOSTILE, b"x\n"))
-    lane.now += 0.01
-    out = [message for message in lane.feed((forged(1), b"x\n")) if message.source.key == REAL]
-    line, reassembled, held = out
-    assert line.text == "half a"
-    assert isinstance(reassembled, ExtendedMessage)
-    assert isinstance(held, ExtendedMessage)
-    assert (reassembled.seq, reassembled.incomplete, reassembled.missing) == (7, True, 5)
-    assert "bytes lost]" in reassembled.text
-    assert (held.seq, held.missing) == (9, 1)
-    (message,) = lane.feed((REAL, extended("again", seq=10)))[-1:]
-    assert isinstance(message, ExtendedMessage)
-    assert message.seq_reset
-
-
 @attacks
 def test_the_held_bytes_are_bounded(attack: Callable[[int], bytes]) -> None:
     """During an attack from 100 addresses, the held bytes of a lane stay within their bound, and so does the memory."""

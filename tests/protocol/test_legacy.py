@@ -87,19 +87,6 @@ def test_unfinished_line() -> None:
     assert (pending.line(), pending.size, pending.started_at, pending.deadline) == (b"two, still two", 14, 0.0, 100.0)
 
 
-def test_received_with_the_first_byte() -> None:
-    """The time of a line is that of its first byte."""
-    lines, pending = feed(b"a", b"b", b"c\nd\ne", b"f\n", b"g\nh")
-    assert [(line.raw, line.received_at) for line in lines] == [
-        (b"abc\n", 0.0),
-        (b"d\n", 2.0),
-        (b"ef\n", 2.0),
-        (b"g\n", 4.0),
-    ]
-    assert pending is not None
-    assert (pending.started_at, pending.deadline) == (4.0, 104.0)
-
-
 def test_lines_are_appended() -> None:
     """Lines are appended to the caller's list."""
     lines = [LegacyMessage(SENDER, 0.0, b"zero\n")]

@@ -49,29 +49,6 @@ def test_empty() -> None:
     assert buffer.deadline == inf
 
 
-def test_lowest_first() -> None:
-    """Messages are removed in the order of their seqs, in whatever order they were added."""
-    buffer = filled((5, 1.0), (2**64 - 1, 2.0), (0, 3.0), (7, 0.5))
-    order = []
-    while buffer.count():
-        lowest = buffer.lowest()
-        assert buffer.pop() is lowest
-        order.append(lowest.seq)
-    assert order == [0, 5, 7, 2**64 - 1]
-    assert buffer.cost == BUFFER_OVERHEAD
-
-
-def test_get() -> None:
-    """``get`` returns a held message, and ``None`` for one that was removed or never added."""
-    buffer = ReorderBuffer()
-    five = message(5)
-    buffer.add(five, 1.0)
-    assert buffer.get(5) is five
-    assert buffer.get(4) is None
-    assert buffer.pop() is five
-    assert buffer.get(5) is None
-
-
 def test_expire() -> None:
     """``expire`` returns the highest expired seq and sets the next deadline."""
     buffer = filled((5, 1.0), (9, 1.5), (3, 2.0), (7, 4.0))
@@ -95,13 +72,6 @@ def test_slack() -> None:
 def test_seq_0_expires() -> None:
     """Seq 0 is returned as expired, and differs from -1, none."""
     assert filled((0, 1.0)).expire(1.0) == 0
-
-
-def test_expire_removes_nothing() -> None:
-    """Expired messages stay in the buffer until they are removed."""
-    buffer = filled((5, 1.0), (3, 2.0))
-    buffer.expire(5.0)
-    assert (buffer.count(), buffer.lowest().seq) == (2, 3)
 
 
 def test_deadline_after_pop() -> None:
