@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.logger import hostnames
 from netconsd.logger.hostnames import LOOKUPS_LIMIT, RETRY, DnsName, HostsError, NameCache, parse_hosts
 from netconsd.logger.names import SenderNames
 from netconsd.logger.template import HOST_LIMIT, host_name
@@ -181,11 +180,6 @@ def test_lookups_are_bounded() -> None:
     assert names.name(flood[-1], 0.0) == flood[-1]
     assert lookups.addresses[LOOKUPS_LIMIT:] == [flood[-1]]
     assert names.name(flood[0], 0.0) == "web1"
-
-
-def test_bounds() -> None:
-    """All workers together cache 65,536 addresses, and each has 128 pending lookups at most."""
-    assert (hostnames.CACHE_LIMIT, LOOKUPS_LIMIT) == (65536, 128)
 
 
 @pytest.mark.parametrize(

@@ -118,20 +118,10 @@ def test_unknown_fields(output: Output) -> None:
     assert shown(output, message) == ["11-22 14:04:05.123 192.0.2.7         [           -] -      U-Boot 2024.01"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "mark"),
-    [
-        ({"lost": 3}, "[3 lost before] "),
-        ({"lost": 0}, ""),
-        ({"seq_reset": True}, "[start] "),
-        ({"out_of_order": True}, "[late] "),
-        ({"incomplete": True}, "[incomplete] "),
-    ],
-)
-def test_marks(output: Output, fields: dict[str, Any], mark: str) -> None:
+def test_marks(output: Output) -> None:
     """Marks are directly before the text."""
-    (line,) = shown(output, extended_message("text", **fields))
-    assert line.endswith(f" info   {mark}text")
+    (line,) = shown(output, extended_message("text", lost=3))
+    assert line.endswith(" info   [3 lost before] text")
 
 
 def test_columns(output: Output) -> None:
