@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -39,8 +40,9 @@ __all__ = ["Daemon", "StartError"]
 GC_THRESHOLDS = (10_000, 100, 100)
 # Seconds. After each read the reader waits this long for Python's lock if a worker is busy; the default is 5 ms.
 SWITCH_INTERVAL = 0.001
-# Seconds that the totals may take after a second signal. A module may hold a lock that they need.
-TOTALS_SECONDS = 1.0
+# Seconds for the totals, and for flushing the output, before the process exits. A module that hangs may hold a lock
+# that the totals need, and nobody may read the output.
+LAST_SECONDS = 1.0
 
 
 class StartError(SystemExit, Exception):
@@ -181,12 +183,7 @@ class Daemon(Service):
 
     def _abort(self, number: signal.Signals) -> None:
         """End the process after the totals, in the handler of a second signal."""
-        thread = threading.Thread(target=self._log_end, args=(number,), daemon=True)
-        # No more threads: the process ends without the totals.
-        with suppress(RuntimeError):
-            thread.start()
-            thread.join(TOTALS_SECONDS)
-        self._exit()
+        self._exit(partial(self._log_end, number))
 
     def _log_end(self, number: signal.Signals) -> None:
         self._log.critical("{name}: a second signal ends netconsd before its stop is complete", name=number.name)
@@ -236,17 +233,28 @@ class Daemon(Service):
         print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
         return StartError(text)
 
-    def _exit(self) -> None:
-        """End the process with status 1, as a start that fails and a second signal do."""
+    def _exit(self, last: Callable[[], object] = lambda: None) -> None:
+        """End the process with status 1, as a start that fails and a second signal do.
+
+        :param last: called before, in another thread.
+        """
+        thread = threading.Thread(target=_finish, args=(last,), daemon=True)
+        # RuntimeError: the system has no more threads.
+        with suppress(RuntimeError):
+            thread.start()
+            thread.join(LAST_SECONDS)
         if self._pidfile:
             with suppress(OSError):
                 os.unlink(self._pidfile)
-        for stream in (sys.__stdout__, sys.__stderr__):
-            # RuntimeError: the signal interrupted a write to the same stream.
-            with suppress(OSError, ValueError, RuntimeError):
-                if stream is not None:
-                    stream.flush()
         os._exit(1)
+
+
+def _finish(last: Callable[[], object]) -> None:
+    last()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
 
 
 def _with_option(text: str) -> str:

