@@ -36,7 +36,7 @@ class Line:
 
     name: str
     about: str
-    octets: int
+    bytes: int
 
 
 def bounds(settings: Settings, build: Build = "compiled") -> list[Line]:

@@ -83,14 +83,14 @@ def main(arguments: list[str]) -> int:
     if options.defaults:
         reached = DEFAULTS_REACHED
     lines = [line for line in bounds.bounds(settings, options.build) if not names or line.name in names]
-    limit = sum(line.octets for line in lines)
+    limit = sum(line.bytes for line in lines)
     if limit + bounds.kernel_bound(settings) > _available():
         raise receivers.ReceiverError(f"this machine lacks the {limit / 1e6:.0f} MB that the daemon may use")
     with tempfile.TemporaryDirectory(prefix="netconsd-overload-") as name:
         run = Run(Path(name), settings, Pressure(kinds), options)
         run.all()
     for line in lines:
-        print(f"{line.octets / 1e6:8.1f} MB at most: {line.about}")
+        print(f"{line.bytes / 1e6:8.1f} MB at most: {line.about}")
     peaks = ", ".join(f"{(part.memory - run.idle) / 1e6:.1f}" for part in run.peaks)
     counted = ", ".join(f"{name} {run.totals.notes.get(name, 0)}" for name in ("dropped_by_kernel", *REACHED))
     print(f"{run.sent} datagrams; {counted}")

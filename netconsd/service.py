@@ -209,7 +209,7 @@ class NetconsdService(Service):
 
     @property
     def receiving(self) -> bool:
-        """Whether the start is complete and no stop has begun."""
+        """True if the start is complete and no stop has begun."""
         return self._phase is _Phase.RECEIVING
 
     @property

@@ -24,8 +24,8 @@ class StopSignals:
     def __init__(self, stop: Callable[[signal.Signals], object], abort: Callable[[signal.Signals], object]) -> None:
         """
         :param stop: called once, with the first signal, when the reactor runs.
-        :param abort: called with each later signal. Both are called in the signal's handler, between any two
-            instructions of the main thread.
+        :param abort: called once, with the second signal; further ones are ignored. Both are called in the handler of
+            the signal, between any two instructions of the main thread.
         """
         self._stop = stop
         self._abort = abort
@@ -55,6 +55,9 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._first is not None:
+            # Further signals would call abort within abort, once for each.
+            for other in self._numbers:
+                signal.signal(other, signal.SIG_IGN)
             self._abort(signal.Signals(number))
             return
         self._first = signal.Signals(number)

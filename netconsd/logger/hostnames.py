@@ -63,7 +63,7 @@ class DnsName(NamedTuple):
     name: str | None
     """The name, verified and safe (:func:`netconsd.logger.template.host_name`); None if the address has none."""
     seconds: float
-    """How long the answer is valid."""
+    """Seconds for which the answer is valid."""
 
 
 class _Entry:

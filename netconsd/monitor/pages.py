@@ -46,7 +46,7 @@ class Watched(Protocol):
 
     @property
     def receiving(self) -> bool:
-        """Whether messages are received."""
+        """True while messages are received."""
 
     def snapshot(self) -> Snapshot:
         """All counters."""

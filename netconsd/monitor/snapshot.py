@@ -179,8 +179,8 @@ class Snapshot:
     def _byte_mismatch(self) -> list[str]:
         dropped = ("dropped_bytes", "dropped_queue_full_bytes", "dropped_error_bytes")
         sizes = {part: self.total(part) for part in dropped}
-        sizes["bytes received"] = sum(listener.counters["octets"] for listener in self.listeners)
-        sizes["bytes processed"] = sum(worker.counters["octets"] for worker in self.workers)
+        sizes["bytes received"] = sum(listener.counters["bytes"] for listener in self.listeners)
+        sizes["bytes processed"] = sum(worker.counters["bytes"] for worker in self.workers)
         return sum_mismatch("bytes received", sizes, (*dropped, "bytes processed"))
 
 

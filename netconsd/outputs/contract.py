@@ -49,7 +49,7 @@ def _disagreement(declared: Any, module: Any) -> str | None:
 
 
 def _accepts(method: Any, count: int) -> bool:
-    """Whether a method can be called with ``count`` positional arguments."""
+    """True if a method can be called with ``count`` positional arguments."""
     try:
         signature = inspect.signature(method)
     except ValueError:

@@ -98,7 +98,7 @@ def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str
 
 
 def is_bare_name(spec: str, base: Path) -> bool:
-    """Whether a specification is the name of a shipped module: no slash, no suffix, and no such file in ``base``."""
+    """True if a specification is the name of a shipped module: no slash, no suffix, and no such file in ``base``."""
     # Unlike this function, Path.exists raises PermissionError for some paths.
     return "/" not in spec and not spec.endswith((".py", ".so")) and not os.path.exists(base / spec)
 

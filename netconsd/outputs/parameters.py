@@ -29,7 +29,7 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether the module cannot be created without a value for the setting."""
+        """True if the module cannot be created without a value for the setting."""
         return self.default is inspect.Parameter.empty
 
     def __str__(self) -> str:

@@ -53,7 +53,7 @@ class AllowList:
             raise ValueError(f"{len(self.networks)} networks are more than {NETWORKS_LIMIT}; use larger ones")
 
     def admits(self, address: bytes) -> bool:
-        """Whether senders with this address (16 bytes) are allowed."""
+        """True if senders with this address (16 bytes) are allowed."""
         if not self.networks:
             return True
         number = int.from_bytes(address, "big")

@@ -33,7 +33,7 @@ class Counter(NamedTuple):
 #: The counters of one listener, added to by the reactor's thread.
 LISTENER_COUNTERS = (
     Counter("datagrams", "Datagrams received.", "received_datagrams"),
-    Counter("octets", "Bytes in the datagrams received.", "received_bytes"),
+    Counter("bytes", "Bytes in the datagrams received.", "received_bytes"),
     Counter(
         "dropped_by_kernel",
         "Datagrams dropped by the kernel: the receive buffer was full, or a checksum was wrong.",
@@ -87,7 +87,7 @@ QUEUE_COUNTERS = (
 #: The counters of one worker.
 WORKER_COUNTERS = (
     Counter("datagrams", "Datagrams that a worker took from its queue.", "worker_datagrams", per_sender=True),
-    Counter("octets", "Bytes in the datagrams that a worker took from its queue.", "worker_bytes", per_sender=True),
+    Counter("bytes", "Bytes in the datagrams that a worker took from its queue.", "worker_bytes", per_sender=True),
     # The outcome of a datagram: exactly one of these (DATAGRAM_OUTCOMES).
     Counter("whole", "Datagrams that were an extended message in one piece.", "whole_datagrams"),
     Counter("fragments", "Datagrams that were a new part of an extended message.", "fragment_datagrams"),
@@ -201,7 +201,7 @@ class WorkerCounters:
 
     def __init__(self) -> None:
         self.datagrams = 0
-        self.octets = 0
+        self.bytes = 0
         self.whole = 0
         self.fragments = 0
         self.legacy = 0
@@ -250,7 +250,7 @@ class ListenerCounters:
     """The counters of :data:`LISTENER_COUNTERS`."""
 
     datagrams: int = 0
-    octets: int = 0
+    bytes: int = 0
     dropped_by_kernel: int = 0
     truncated: int = 0
     dropped_bad_address: int = 0
@@ -282,7 +282,7 @@ class SenderCounters:
     address: str
     port: int
     datagrams: int
-    octets: int
+    bytes: int
     dropped_duplicate: int
     dropped_over_rate: int
     messages: int

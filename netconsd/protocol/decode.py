@@ -188,12 +188,12 @@ def _numbers_at(datagram: bytes, start: int) -> tuple[int, int, int, int]:
 
 
 def _is_u64(first_digit: int, number: int) -> bool:
-    """Whether 20 digits fit 64 bits. In C, a number from 2^64 to 2 * 10^19 wraps to less than 10^19."""
+    """True if 20 digits fit 64 bits. In C, a number from 2^64 to 2 * 10^19 wraps to less than 10^19."""
     return first_digit == _ZERO or (first_digit == _ONE and _LEAST_OF_20_DIGITS <= number <= _U64_LIMIT)
 
 
 def _is_flag(datagram: bytes, index: int) -> bool:
-    """Whether there is a flag at this index (rule 3)."""
+    """True if there is a flag at this index (rule 3)."""
     length = len(datagram)
     if index >= length:
         return False
@@ -290,7 +290,7 @@ def _read_keys(text: bytes) -> _Keys:
 
 
 def _is_key(text: bytes, start: int, end: int, key: bytes) -> bool:
-    """Whether the item between two indices has this key, with or without a value."""
+    """True if the item between two indices has this key, with or without a value."""
     after = start + len(key)
     return text.startswith(key, start) and (after == end or (after < end and text[after] == _EQUALS))
 

@@ -63,7 +63,7 @@ class ReorderBuffer:
         return len(self._messages) - self._first
 
     def is_over_limit(self) -> bool:
-        """Whether the messages are more than :data:`HELD_LIMIT`, or larger than :data:`HELD_BYTES_LIMIT`."""
+        """True if the messages are more than :data:`HELD_LIMIT`, or larger than :data:`HELD_BYTES_LIMIT`."""
         return len(self._messages) - self._first > HELD_LIMIT or self.cost > HELD_BYTES_LIMIT
 
     def add(self, message: ExtendedMessage, deadline: float) -> None:

@@ -23,7 +23,7 @@ cdef class Stream:
     cdef readonly Py_ssize_t cost
     cdef public double scheduled_at
     cdef public double theoretical_arrival
-    cdef public long long datagrams, octets
+    cdef public long long datagrams, bytes
     cdef readonly long long messages, resets, lost
     cdef readonly unsigned long long missing
     cdef readonly RareCounters rare_counters

@@ -77,7 +77,7 @@ class Stream:
     __slots__ = (
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
-        *("octets", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
+        *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
         "window",
     )
 
@@ -105,7 +105,7 @@ class Stream:
         # This sender's counters (SENDER_COUNTERS), each worth a word for each of a million senders; the others are in
         # rare_counters.
         self.datagrams = 0
-        self.octets = 0
+        self.bytes = 0
         self.messages = 0
         #: 0 until the first record.
         self.resets = 0
@@ -130,9 +130,9 @@ class Stream:
         """Process one datagram; append the messages that can be delivered now."""
         counters = self._counters
         counters.datagrams += 1
-        counters.octets += len(datagram)
+        counters.bytes += len(datagram)
         self.datagrams += 1
-        self.octets += len(datagram)
+        self.bytes += len(datagram)
         self.last_seen = now
         decoded: ExtendedMessage | Fragment | None = None
         try:
@@ -327,7 +327,7 @@ class Stream:
         rare.dropped_duplicate += 1
 
     def _is_received(self, seq: int, ts_usec: int) -> bool:
-        """Whether a record is held or was delivered recently (rule 3)."""
+        """True if a record is held or was delivered recently (rule 3)."""
         if not self.resets:
             return False
         if seq <= self.last_seq:
@@ -336,7 +336,7 @@ class Stream:
         return same_seq is not None and same_seq._ts_usec == ts_usec
 
     def _may_be_late(self, message: ExtendedMessage) -> bool:
-        """Whether the timestamp of a record behind the last allows that both are of one boot.
+        """True if the timestamp of a record behind the last allows that both are of one boot.
 
         A sender of the reliable variant keeps its records, and may re-send one after any time (docs/wire section 7).
         """
@@ -467,7 +467,7 @@ class Stream:
 
 
 def _is_rebooted(ts_usec: int, before: int) -> bool:
-    """Whether a timestamp is so much earlier than the one before it that the machine was rebooted between them."""
+    """True if a timestamp is so much earlier than the one before it that the machine was rebooted between them."""
     return before > REBOOT_USEC and ts_usec < before - REBOOT_USEC
 
 

@@ -208,7 +208,7 @@ class SourceTable:
         return stream
 
     def _is_over_rate(self, stream: Stream, now: float) -> bool:
-        """Whether one more datagram exceeds the sender's rate; if not, the datagram is charged to it.
+        """True if one more datagram exceeds the sender's rate; if not, the datagram is charged to it.
 
         The generic cell rate algorithm (GCRA): a token bucket in one number, the theoretical arrival time.
         """
@@ -221,12 +221,12 @@ class SourceTable:
     def _drop_over_rate(self, stream: Stream, datagram: bytes, now: float) -> None:
         """Count a datagram without decoding it."""
         self._counters.datagrams += 1
-        self._counters.octets += len(datagram)
+        self._counters.bytes += len(datagram)
         self._counters.dropped_over_rate += 1
         rare = stream.rare()
         rare.dropped_over_rate += 1
         stream.datagrams += 1
-        stream.octets += len(datagram)
+        stream.bytes += len(datagram)
         stream.last_seen = now
 
     def _remove_first(self, out: list[Message]) -> None:

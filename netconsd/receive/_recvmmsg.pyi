@@ -5,7 +5,7 @@ from netconsd.protocol.allowlist import AllowList
 class Receiver:
     slots: int
     datagrams: int
-    octets: int
+    received_bytes: int
     truncated: int
     dropped_bad_address: int
     dropped_not_allowed: int

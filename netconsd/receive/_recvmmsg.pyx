@@ -93,7 +93,7 @@ cdef class Receiver:
     # All counters count from the start.
     #: Datagrams that the kernel handed over, and their bytes.
     cdef readonly long long datagrams
-    cdef readonly long long octets
+    cdef readonly long long received_bytes
     #: Datagrams that were larger than a slot. (No UDP datagram is.)
     cdef readonly long long truncated
     #: Datagrams dropped because their address is neither IPv4 nor IPv6.
@@ -198,7 +198,7 @@ cdef class Receiver:
         for slot in range(count):
             octets += self.headers[slot].msg_len
         self.datagrams += count
-        self.octets += octets
+        self.received_bytes += octets
         try:
             return self.sort(count)
         except Exception:

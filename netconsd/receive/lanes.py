@@ -225,7 +225,7 @@ class Lane:
             self.acks.finish()
 
     def _process(self, batch: _Batch) -> None:
-        datagrams, octets = self.counters.datagrams, self.counters.octets
+        datagrams, octets = self.counters.datagrams, self.counters.bytes
         try:
             self._feed(batch)
             if self.acks is not None:
@@ -257,7 +257,7 @@ class Lane:
         counters = self.counters
         done = sum(getattr(counters, outcome) for outcome in DATAGRAM_OUTCOMES) - datagrams
         counters.datagrams = datagrams + done
-        counters.octets = octets + sum(map(len, batch.datagrams[:done]))
+        counters.bytes = octets + sum(map(len, batch.datagrams[:done]))
         counters.dropped_error += len(batch.datagrams) - done
         counters.dropped_error_bytes += sum(map(len, batch.datagrams[done:]))
 

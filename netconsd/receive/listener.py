@@ -78,7 +78,7 @@ class NetconsoleListener(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         counters = self.counters
         counters.datagrams += 1
-        counters.octets += len(datagram)
+        counters.bytes += len(datagram)
         if len(datagram) >= self._max_size:
             counters.truncated += 1
         host, port = addr[:2]

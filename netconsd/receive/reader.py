@@ -178,7 +178,7 @@ class BatchReader:
                     self._put(lane, senders, datagrams, received_at, now)
         counters = self.counters
         counters.datagrams = receiver.datagrams
-        counters.octets = receiver.octets
+        counters.bytes = receiver.received_bytes
         counters.truncated = receiver.truncated
         counters.dropped_bad_address = receiver.dropped_bad_address
         counters.dropped_not_allowed = receiver.dropped_not_allowed

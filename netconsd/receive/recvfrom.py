@@ -24,7 +24,15 @@ class Receiver:
 
     __slots__ = (
         *("_addresses", "_allowed", "_error", "_lanes", "_socket", "datagrams", "dropped_bad_address"),
-        *("dropped_bytes", "dropped_not_allowed", "dropped_read_error", "large", "octets", "slots", "truncated"),
+        *(
+            "dropped_bytes",
+            "dropped_not_allowed",
+            "dropped_read_error",
+            "large",
+            "received_bytes",
+            "slots",
+            "truncated",
+        ),
     )
 
     def __init__(
@@ -46,7 +54,7 @@ class Receiver:
         # All counters count from the start.
         #: Datagrams that the kernel handed over, and their bytes.
         self.datagrams = 0
-        self.octets = 0
+        self.received_bytes = 0
         #: Datagrams that were truncated. (No UDP datagram is large enough.)
         self.truncated = 0
         #: Datagrams dropped because their address cannot be parsed.
@@ -73,7 +81,7 @@ class Receiver:
         received = self._read()
         octets = sum([len(datagram) for datagram, _ in received])
         self.datagrams += len(received)
-        self.octets += octets
+        self.received_bytes += octets
         try:
             return self._sort(received, octets)
         except Exception:

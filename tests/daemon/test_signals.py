@@ -33,13 +33,27 @@ def calls() -> Iterator[Calls]:
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_the_first_stops_and_others_abort(calls: Calls, number: signal.Signals) -> None:
-    """While the reactor runs, the first signal stops once, and each later signal of either kind aborts."""
+def test_the_first_stops_and_the_second_aborts(calls: Calls, number: signal.Signals) -> None:
+    """While the reactor runs, the first signal stops and the second one of either kind aborts, both once."""
     calls.signals().reactor_runs()
     for each in (number, *BOTH):
         signal.raise_signal(each)
     assert calls.stops == [number]
-    assert calls.aborts == BOTH
+    assert calls.aborts == [signal.SIGINT]
+
+
+def test_signals_during_the_abort_are_ignored(calls: Calls) -> None:
+    """A signal while the process logs its totals does not abort within the abort."""
+
+    def abort(number: signal.Signals) -> None:
+        calls.aborts.append(number)
+        if len(calls.aborts) < 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    StopSignals(calls.stops.append, abort).reactor_runs()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert calls.aborts == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize("number", BOTH)

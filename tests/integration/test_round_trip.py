@@ -64,7 +64,7 @@ async def test_counters(format: str, faults: list[str]) -> None:
     assert counters["not received"] == 0
     assert counters["received"] == counters["datagrams"] == sent["datagrams"]
     assert sent["datagrams"] == MESSAGES * pieces - done["lost"] + done["duplicated"]
-    assert counters["octets"] == sent["octets"]
+    assert counters["bytes"] == sent["octets"]
     # Late messages were counted as missing, and as lost, before.
     late = counters["late"] if format != "legacy" else 0
     actual = {name: counters.get(name, 0) for name in expected} | {"senders": counters["senders_new"]}

@@ -295,7 +295,9 @@ async def test_reads_that_fail(logged_errors: LoggedErrors) -> None:
 class Invented:
     """A receiver of invented datagrams, for one worker."""
 
-    datagrams = octets = truncated = dropped_bad_address = dropped_not_allowed = dropped_read_error = dropped_bytes = 0
+    datagrams = received_bytes = truncated = dropped_bad_address = dropped_not_allowed = dropped_read_error = (
+        dropped_bytes
+    ) = 0
     large = False
     slots = 1
 
@@ -305,7 +307,7 @@ class Invented:
     def give(self, *datagrams: bytes) -> Any:
         """Count datagrams, and return the result of ``receive``."""
         self.datagrams += len(datagrams)
-        self.octets += sum(map(len, datagrams))
+        self.received_bytes += sum(map(len, datagrams))
         return [([source().key] * len(datagrams), list(datagrams))]
 
 

@@ -133,7 +133,7 @@ def test_totals_name_every_counter() -> None:
         (module(0, 3), module(1, 4, errors=1)),
     )
     listener, worker, idle, printer, total, *notable = totals(snapshot)
-    assert listener.startswith("Listener 0: 100 datagrams; octets 101, dropped_by_kernel 102, ")
+    assert listener.startswith("Listener 0: 100 datagrams; bytes 101, dropped_by_kernel 102, ")
     assert worker.startswith(f"Worker 0: {WORKER['messages']} messages from {WORKER['senders_new']} senders; ")
     assert idle == "Worker 1: 0 messages from 0 senders"
     assert printer == "Module printer: 7 messages in 4 batches, 0.500 seconds; errors 1"

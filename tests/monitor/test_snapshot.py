@@ -48,7 +48,7 @@ class Daemon:
 
     def receive(self, batch: Sequence[tuple[int, bytes]], now: float = 0.0) -> None:
         self.reader.counters.datagrams += len(batch)
-        self.reader.counters.octets += sum(len(datagram) for _, datagram in batch)
+        self.reader.counters.bytes += sum(len(datagram) for _, datagram in batch)
         self.lane.put([KEYS[number] for number, _ in batch], [datagram for _, datagram in batch], 0.0, now)
 
     def take(self, now: float = 0.0) -> Snapshot:
@@ -114,7 +114,7 @@ def drained() -> Daemon:
         ),
         ("dropped_error", ["worker 0: queued 2 is not datagrams + dropped_error 3"]),
         (
-            "octets",
+            "bytes",
             [
                 (
                     "bytes received 32 is not dropped_bytes + dropped_queue_full_bytes + "
@@ -157,7 +157,7 @@ def test_datagrams_that_a_listener_drops_are_in_the_sums(outcome: str) -> None:
     """A datagram that no worker gets is counted under one of three reasons, with its bytes."""
     daemon = drained()
     daemon.reader.counters.datagrams += 1
-    daemon.reader.counters.octets += 9
+    daemon.reader.counters.bytes += 9
     setattr(daemon.reader.counters, outcome, 1)
     daemon.reader.counters.dropped_bytes += 9
     assert daemon.take().inconsistencies() == []

@@ -205,8 +205,8 @@ def test_bound_in_the_docs() -> None:
     for build in bounds.SENDER_BYTES:
         lines = bounds.bounds(Settings(), build)
         for line in lines:
-            assert f"{line.octets / bounds.MIB:.0f} MiB" in text, line
-        assert f"{sum(line.octets for line in lines) / bounds.MIB:.0f} MiB" in text
+            assert f"{line.bytes / bounds.MIB:.0f} MiB" in text, line
+        assert f"{sum(line.bytes for line in lines) / bounds.MIB:.0f} MiB" in text
 
 
 def test_verdict(capsys: pytest.CaptureFixture[str]) -> None:

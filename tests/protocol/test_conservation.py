@@ -76,7 +76,7 @@ def test_any_datagrams_are_counted(
     out += senders.flush()
     assert senders.held_bytes == 0
     assert counters.datagrams == sum(len(batch) for _, batch in arrivals)
-    assert counters.octets == sum(len(datagram) for _, batch in arrivals for _, datagram in batch)
+    assert counters.bytes == sum(len(datagram) for _, batch in arrivals for _, datagram in batch)
     assert counters.senders_new == counters.senders_expired + counters.senders_evicted + len(senders)
     whole = [message for message in out if isinstance(message, LegacyDatagram)]
     assert len(whole) == (counters.legacy if legacy_datagrams else 0)

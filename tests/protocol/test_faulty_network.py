@@ -135,7 +135,7 @@ def test_undamaged_datagrams_are_delivered(faults: Faults, seed: int, messages: 
         if arrivals:
             counters = own.senders[sender]
             assert counters.datagrams == own.counters.datagrams == len(arrivals)
-            assert counters.octets == own.counters.octets == sum(len(arrival.datagram) for arrival in arrivals)
+            assert counters.bytes == own.counters.bytes == sum(len(arrival.datagram) for arrival in arrivals)
         assert own.counters.messages == len(own.messages)
         if len(template) > 1:
             continue
@@ -206,7 +206,7 @@ def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) 
     lanes = workers.lanes
     for arrival in traffic.arrivals:
         listener.datagrams += 1
-        listener.octets += len(arrival.datagram)
+        listener.bytes += len(arrival.datagram)
         key = KEYS[arrival.sender]
         workers.lane_for(key[:16]).put([key], [arrival.datagram], 5.0, arrival.at)
     for lane in lanes:

@@ -321,7 +321,7 @@ def test_a_limited_sender_does_not_affect_others() -> None:
     assert harness.counters.dropped_over_rate == 1000 - 10 * round(BURST_SECONDS) - 9
     assert harness.counters.senders_evicted == 0
     limited_sender, other = harness.table.top(2, "datagrams")
-    assert (limited_sender.datagrams, limited_sender.octets, limited_sender.last_seen) == (1000, 6000, harness.now)
+    assert (limited_sender.datagrams, limited_sender.bytes, limited_sender.last_seen) == (1000, 6000, harness.now)
     assert (other.datagrams, other.messages) == (10, 10)
 
 
@@ -340,7 +340,7 @@ def test_the_top_list() -> None:
     harness.advance(1.0)
     harness.feed(*((2, b"a line\n"),) * 5, (3, b"x"))
     busiest, second = harness.table.top(2, "datagrams")
-    assert (busiest.address, busiest.datagrams, busiest.octets, busiest.messages) == ("10.0.0.2", 5, 35, 5)
+    assert (busiest.address, busiest.datagrams, busiest.bytes, busiest.messages) == ("10.0.0.2", 5, 35, 5)
     assert busiest.last_seen == harness.now
     assert (second.address, second.port, second.datagrams, second.messages) == ("10.0.0.1", 6665, 3, 3)
     assert (second.missing, second.lost) == (2, 2)
@@ -386,7 +386,7 @@ def test_the_counters_of_one_sender() -> None:
     harness.feed(*((1, b"too much\n"),) * 7)
     (sender,) = harness.table.top(1, "dropped_duplicate")
     assert sender.address == "10.0.0.1"
-    assert {name: getattr(sender, name) for name in SENDER_COUNTERS if name != "octets"} == {
+    assert {name: getattr(sender, name) for name in SENDER_COUNTERS if name != "bytes"} == {
         "datagrams": 15,
         "dropped_duplicate": 1,
         "dropped_over_rate": 4,

@@ -243,7 +243,7 @@ def test_datagrams_and_bytes_are_counted() -> None:
     rig = Rig()
     for datagram in (b"", b"abc", b"x" * 65507):
         rig.receive(datagram)
-    assert (rig.listener.counters.datagrams, rig.listener.counters.octets) == (3, 65510)
+    assert (rig.listener.counters.datagrams, rig.listener.counters.bytes) == (3, 65510)
     assert rig.listener.counters.truncated == 0
 
 

@@ -55,7 +55,7 @@ class ScriptedReceiver:
         self.script = script
         self.reads = 0
         self.number = 0
-        self.octets = 0
+        self.received_bytes = 0
         self.truncated = 0
         self.dropped_bad_address = 0
         self.dropped_not_allowed = 0
@@ -77,7 +77,7 @@ class ScriptedReceiver:
             senders.append(b"sender")
             datagrams.append(b"%d" % self.number)
             self.number += 1
-            self.octets += 10
+            self.received_bytes += 10
         return by_lane
 
 
@@ -359,7 +359,7 @@ def test_counters(make_rig: Any) -> None:
     counters = rig.reader.counters
     assert (
         counters.datagrams,
-        counters.octets,
+        counters.bytes,
         counters.dropped_bad_address,
         counters.dropped_not_allowed,
         counters.truncated,
@@ -392,7 +392,7 @@ def test_drops_by_the_kernel_are_counted_at_the_stop(receiver: Any) -> None:
     assert reader.counters.dropped_by_kernel > 0
     assert reader.counters.datagrams > 0
     assert reader.counters.datagrams + reader.counters.dropped_by_kernel == 50
-    assert reader.counters.octets == 900 * reader.counters.datagrams
+    assert reader.counters.bytes == 900 * reader.counters.datagrams
 
 
 def test_drops_by_the_kernel_are_counted_while_the_reader_runs(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_a_batch_that_cannot_be_sorted_is_counted(make: Any, here: Socket) -> No
         # The allocation failed before the datagrams were read.
         make(here.bound, 4, 1, 2).receive()
     assert receiver.dropped_read_error == receiver.datagrams == 3
-    assert receiver.dropped_bytes == receiver.octets == 3900
+    assert receiver.dropped_bytes == receiver.received_bytes == 3900
     sender.send(b"4")
     assert together(receiver.receive()) == [(key_of(sender), b"4")]
 
@@ -64,7 +64,7 @@ for sent, errors in json.loads(sys.argv[2]):
         results.append([datagram.decode() for _, datagrams in receiver.receive() for datagram in datagrams])
     except OSError as error:
         results.append(error.errno)
-print(json.dumps([results, receiver.datagrams, receiver.octets, receiver.dropped_read_error]))
+print(json.dumps([results, receiver.datagrams, receiver.received_bytes, receiver.dropped_read_error]))
 """
 
 

@@ -88,7 +88,7 @@ def test_datagrams_of_every_size_are_whole(make: Any, here: Socket, size: int) -
         sender.send(datagram)
         assert together(receiver.receive()) == [(key_of(sender), datagram)]
         assert receiver.large == (size >= PLACE_BYTES)
-    assert (receiver.octets, receiver.truncated, receiver.dropped_bad_address) == (2 * size, 0, 0)
+    assert (receiver.received_bytes, receiver.truncated, receiver.dropped_bad_address) == (2 * size, 0, 0)
 
 
 @needs_ipv6
@@ -158,7 +158,7 @@ def test_nothing_to_read(make: Any, here: Socket) -> None:
         senders.append(b"theirs")
         datagrams.append(b"theirs")
     assert receiver.receive() == [([], [])] * 3
-    assert (receiver.octets, receiver.truncated, receiver.dropped_bad_address) == (0, 0, 0)
+    assert (receiver.received_bytes, receiver.truncated, receiver.dropped_bad_address) == (0, 0, 0)
 
 
 def test_lists_belong_to_the_caller(make: Any, here: Socket) -> None:
@@ -203,7 +203,7 @@ def test_compiled_drops_other_families() -> None:
         theirs.send(b"abc")
         theirs.send(b"de")
         assert receiver.receive() == [([], []), ([], [])]
-        assert (receiver.dropped_bad_address, receiver.octets) == (2, 5)
+        assert (receiver.dropped_bad_address, receiver.received_bytes) == (2, 5)
 
 
 class ScriptedSocket:
@@ -225,7 +225,7 @@ def test_plain_drops_an_address_that_cannot_be_parsed() -> None:
     scripted: Any = ScriptedSocket((b"abc", ("nowhere", 1)), (b"de", ("192.0.2.1", 2)), (b"f", ("::zz", 1, 0, 0)))
     receiver = PlainReceiver(scripted, 8, 1, 1)
     assert together(receiver.receive()) == [(source("192.0.2.1", 2).key, b"de")]
-    assert (receiver.dropped_bad_address, receiver.octets) == (2, 6)
+    assert (receiver.dropped_bad_address, receiver.received_bytes) == (2, 6)
 
 
 def test_plain_ignores_flow_and_scope() -> None:
@@ -240,7 +240,7 @@ def test_plain_returns_the_datagrams_before_a_failure() -> None:
     scripted: Any = ScriptedSocket((b"a", ("192.0.2.1", 2)), OSError(errno.ENOMEM, "no memory"))
     receiver = PlainReceiver(scripted, 8, 1, 1)
     assert [datagram for _, datagram in together(receiver.receive())] == [b"a"]
-    assert receiver.octets == 1
+    assert receiver.received_bytes == 1
     with pytest.raises(OSError, match="no memory"):
         receiver.receive()
     assert together(receiver.receive()) == []
@@ -274,7 +274,7 @@ def test_strangers_are_counted_and_dropped(make: Any, here: Socket) -> None:
         here.sender(address).send(address.encode())
     ((_, datagrams),) = receiver.receive()
     assert datagrams == [b"127.0.0.2", b"127.0.1.9"]
-    assert (receiver.dropped_not_allowed, receiver.dropped_bad_address, receiver.octets) == (3, 0, 5 * 9)
+    assert (receiver.dropped_not_allowed, receiver.dropped_bad_address, receiver.received_bytes) == (3, 0, 5 * 9)
 
 
 def test_strangers_evict_no_allowed_sender(make: Any, here: Socket) -> None:
