@@ -22,7 +22,7 @@ from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
-from netconsd.protocol.message import Message
+from netconsd.message import Message
 from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
 
 # Up to 115 days of uptime, and every IPv4 address. A longer address widens its column permanently.

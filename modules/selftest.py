@@ -19,7 +19,8 @@ from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IListening, IReloadable
-from netconsd.protocol.message import MAPPED_IPV4, Message, Source
+from netconsd.message import Message, Source
+from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.send.probe import ProbeMessage, discrepancies, is_last, probe_messages
 
 # The errors of a machine without IPv6, or with IPv6 disabled.

@@ -126,7 +126,8 @@ class Settings:
         default="all, IPv4 and IPv6",
     )  # fmt: skip
 
-    # Every listener has its own receive buffer: 64 with the default of 32 MiB can pin 2 GiB of the kernel's memory.
+    # Every listener has its own receive buffer, of which the kernel allows twice --rcvbuf: 64 with the default of
+    # 32 MiB can pin 4 GiB of the kernel's memory.
     listeners: int = _option(1, "sockets that share the port (SO_REUSEPORT)", "N", bounds=(1, 64), short="l")
 
     # A worker is a thread. Threads of one interpreter take turns, so more of them only help outputs that wait for a
