@@ -17,8 +17,6 @@ from netconsd.outputs.parameters import AuthorError, Parameter, bind, parameters
 from netconsd.outputs.setting_types import ModuleSetting, show
 from netconsd.settings import ConfigError
 
-__all__ = ["main"]
-
 _Settings = Mapping[str, Mapping[str, ModuleSetting]]
 
 

@@ -76,9 +76,7 @@ class Display:
     """Prints messages as lines. The words in brackets are those of the C tool, with FROM and LOST in addition."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
-        """
-        :param write: prints lines, without the last newline.
-        """
+        """:param write: prints lines, without the last newline."""
         self._write = write
         self._source: Source | None = None
 

@@ -6,8 +6,6 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["counted", "within"]
-
 
 def counted(number: int, noun: str) -> str:
     """The number with its noun, in the singular for 1: "1 message", "2 messages"."""

@@ -18,8 +18,6 @@ from netconsd.outputs.parameters import suggestion
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.settings import OPTIONS, ConfigError, Option, Settings, problem
 
-__all__ = ["Configuration", "Given", "configure"]
-
 
 class Given(NamedTuple):
     """The value of an option that does not have its default."""

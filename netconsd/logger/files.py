@@ -14,8 +14,6 @@ from netconsd.logger.lines import log_lines
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 
-__all__ = ["LogFiles"]
-
 # Read access is for the last byte: a line that an earlier write left unfinished has to be ended.
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 FILE_MODE: Final = 0o640

@@ -13,8 +13,6 @@ from netconsd.logger.patterns import Patterns, read
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 
-__all__ = ["HOSTS_LIMIT", "INTERVAL", "Filter"]
-
 #: Seconds between two lines of statistics, as in the C daemon's logger.
 INTERVAL: Final = 60.0
 #: Hosts that a worker counts in an interval, in 6 MB at most: an attacker can forge an address per datagram.

@@ -10,8 +10,6 @@ from typing import Final, NamedTuple
 from netconsd.logger.template import HOST_LIMIT, host_name
 from netconsd.rendering import printable
 
-__all__ = ["CACHE_LIMIT", "DnsName", "HostsError", "NameCache", "parse_hosts"]
-
 #: Cached addresses over all workers, some 20 MB; beyond, the least recently used one is forgotten. Each forged address
 #: takes an entry.
 CACHE_LIMIT: Final = 65536

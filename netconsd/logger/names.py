@@ -13,8 +13,6 @@ from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_
 if TYPE_CHECKING:
     from netconsd.logger.reversedns import ReverseDns, Server
 
-__all__ = ["SenderNames"]
-
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 

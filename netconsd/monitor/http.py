@@ -15,8 +15,6 @@ from twisted.web.server import Site
 from netconsd.monitor.pages import Watched, site
 from netconsd.settings import ConfigError, metrics_address
 
-__all__ = ["MonitoringPort"]
-
 # A monitor has one or two connections. An attacker who opens more must neither use up the file descriptors that modules
 # need nor block the monitor, so a connection beyond the limit ends the oldest one.
 CONNECTIONS_LIMIT = 32
@@ -26,9 +24,7 @@ class MonitoringPort:
     """The port: bound by the constructor, open from ``start`` to ``stop``."""
 
     def __init__(self, watched: Watched) -> None:
-        """
-        :raises ConfigError: if the address cannot be bound, or prometheus_client is not installed.
-        """
+        """:raises ConfigError: if the address cannot be bound, or prometheus_client is not installed."""
         self._connections = _Connections(_site_or_error(watched))
         self._socket = _bind(watched.settings.metrics or "")
         self._port: IListeningPort | None = None

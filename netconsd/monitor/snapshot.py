@@ -26,16 +26,6 @@ from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.receive.reader import BatchReader
 
-__all__ = [
-    "MODULE_COUNTERS",
-    "WORKER_ROWS",
-    "ListenerSnapshot",
-    "ModuleSnapshot",
-    "Snapshot",
-    "WorkerSnapshot",
-    "take",
-]
-
 #: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, and of its acknowledgements.
 WORKER_ROWS = (
     *WORKER_COUNTERS,

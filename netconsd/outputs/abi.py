@@ -27,19 +27,6 @@ from socket import AF_INET6, MSG_TRUNC, htons
 
 from netconsd.protocol.message import ExtendedMessage, Message
 
-__all__ = [
-    "BODY_MAX",
-    "DATAGRAM_MAX",
-    "VERSION_SIZE",
-    "In6Addr",
-    "Iovec",
-    "MsgBuf",
-    "NcrxList",
-    "NcrxMsg",
-    "SockaddrIn6",
-    "hand_over",
-]
-
 # The C daemon's receive buffer and its longest reassembled body, without the final NUL. Modules that were compiled for
 # the C daemon may copy texts into buffers of these sizes, which 64 KiB from a sender would overflow.
 BODY_MAX = 8191

@@ -79,9 +79,7 @@ class ReliableSender:
     """The records of one machine, and which of them one receiver has acknowledged. Times are monotonic seconds."""
 
     def __init__(self, slots: int = SLOTS) -> None:
-        """
-        :param slots: number of records that are kept; one more drops the oldest, which is counted.
-        """
+        """:param slots: number of records that are kept; one more drops the oldest, which is counted."""
         #: Records dropped before they were acknowledged, and records that :meth:`add` refused.
         self.dropped = 0
         self.refused = 0
