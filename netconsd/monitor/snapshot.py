@@ -175,10 +175,7 @@ class Snapshot:
 
 
 def take(
-    readers: Sequence[BatchReader],
-    lanes: Sequence[Lane],
-    outputs: Sequence[RunningModule],
-    now: float | None = None,
+    readers: Sequence[BatchReader], lanes: Sequence[Lane], outputs: Sequence[RunningModule], now: float | None = None
 ) -> Snapshot:
     """Read all counters, in the reactor's thread.
 
