@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netconsd.daemon.tomlfile import TomlFile
+from netconsd.outputs.errors import joined
 from netconsd.outputs.loader import SHIPPED, is_bare_name
 from netconsd.outputs.parameters import suggestion
 from netconsd.outputs.setting_types import ModuleSetting
@@ -89,7 +90,7 @@ def configure(
     if errors is not None:
         errors += merged.errors
     elif merged.errors:
-        raise ConfigError(_joined(merged.errors))
+        raise ConfigError(joined(merged.errors, "errors in the options"))
     return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.given)
 
 
@@ -125,12 +126,6 @@ class _Merged:
             with self.collecting():
                 valid.append(_spec(spec, base, place))
         return tuple(valid)
-
-
-def _joined(errors: list[str]) -> str:
-    if len(errors) == 1:
-        return errors[0]
-    return f"{len(errors)} errors in the options:" + "".join(f"\n  - {text}" for text in errors)
 
 
 def _read(file: TomlFile, merged: _Merged) -> None:
