@@ -32,11 +32,9 @@ class MonitoringPort:
 
     @property
     def url(self) -> str:
-        """The URL of the metrics."""
         return f"http://{f'[{self.address}]' if ':' in self.address else self.address}:{self.port}/metrics"
 
     def start(self, reactor: Any) -> None:
-        """Answer requests."""
         self._port = reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._connections)
         # The reactor has duplicated the descriptor.
         self._socket.close()
@@ -66,7 +64,6 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
         self._open: dict[ProtocolWrapper, None] = {}
 
     def logPrefix(self) -> str:
-        """The name in the reactor's log."""
         return "netconsd monitoring"
 
     def buildProtocol(self, addr: Any) -> Any:

@@ -38,8 +38,6 @@ class AllowList:
     An IPv6 network contains no IPv4 addresses, not even ``::/0`` does.
     """
 
-    __slots__ = ("networks",)
-
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """
         :param networks: texts for :func:`read_network`.

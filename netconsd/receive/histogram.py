@@ -13,8 +13,6 @@ class Histogram:
     not in ``sum`` yet.
     """
 
-    __slots__ = ("bounds", "counts", "sum")
-
     def __init__(self, bounds: Sequence[float]) -> None:
         """:param bounds: in ascending order; values above the last bound have a count of their own."""
         self.bounds = tuple(bounds)

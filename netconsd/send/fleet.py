@@ -31,8 +31,6 @@ _USERDATA = {"rack": "r17 b", "role": "web"}
 class Template:
     """The datagrams of one message, with placeholders for its numbers."""
 
-    __slots__ = ("_format", "_pieces", "only_piece")
-
     def __init__(self, format: str, size: int | None = None) -> None:
         """
         :param format: one of :data:`FORMATS`.
@@ -73,8 +71,6 @@ class Fleet:
     Message ``number`` is from the sender ``first + number % senders``. Nothing is stored per sender, so millions of
     senders cost nothing.
     """
-
-    __slots__ = ("_first", "_first_usec", "_template", "senders")
 
     def __init__(self, template: Template, senders: int, boot_usec: int, first: int = 0) -> None:
         """

@@ -43,7 +43,6 @@ class Kmsg:
         return self._fd
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self._fd)
 
     @property
