@@ -124,7 +124,9 @@ class _Merged:
         valid = []
         for spec in specs:
             with self.collecting():
-                valid.append(_spec(spec, base, place))
+                if not spec or "\0" in spec:
+                    raise ConfigError(f"{place}: {spec!r} is neither a path nor the name of a module")
+                valid.append(spec if is_bare_name(spec, base) else str(base / spec))
         return tuple(valid)
 
 
@@ -151,12 +153,6 @@ def _modules(value: object, place: str) -> list[str]:
         hint = "; settings of a module are in [module.NAME]" if isinstance(value, dict) else ""
         raise ConfigError(f'{place}: is not a list of text, such as ["printer", "./modules"]{hint}')
     return value
-
-
-def _spec(spec: str, base: Path, origin: str) -> str:
-    if not spec or "\0" in spec:
-        raise ConfigError(f"{origin}: {spec!r} is neither a path nor the name of a module")
-    return spec if is_bare_name(spec, base) else str(base / spec)
 
 
 def _module_settings(value: object, file: TomlFile, merged: _Merged) -> None:

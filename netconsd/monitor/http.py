@@ -25,7 +25,13 @@ class MonitoringPort:
 
     def __init__(self, watched: Watched) -> None:
         """:raises ConfigError: if the address cannot be bound, or prometheus_client is not installed."""
-        self._connections = _Connections(_site_or_error(watched))
+        try:
+            self._connections = _Connections(site(watched))
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            raise ConfigError(
+                f"metrics: needs the Python package {package}, which is not installed; pip install 'netconsd[metrics]'"
+            ) from error
         self._socket = _bind(watched.settings.metrics or "")
         self._port: IListeningPort | None = None
         self.address, self.port = self._socket.getsockname()[:2]
@@ -93,16 +99,6 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
             for protocol in list(self.protocols):
                 protocol.transport.abortConnection()
             await self._empty
-
-
-def _site_or_error(watched: Watched) -> Site:
-    try:
-        return site(watched)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        raise ConfigError(
-            f"metrics: needs the Python package {package}, which is not installed; pip install 'netconsd[metrics]'"
-        ) from error
 
 
 def _bind(metrics: str) -> socket.socket:

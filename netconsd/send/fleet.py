@@ -46,7 +46,8 @@ class Template:
             smallest, largest = CHUNK + 1, LARGEST
         if not smallest <= size <= largest:
             raise ValueError(f"{size} is not between {smallest} and {largest} bytes, the limits of the format {format}")
-        whole = _build(format, _text(size - len(_build(format, ""))))
+        room = size - len(_build(format, ""))
+        whole = _build(format, (_TEXT * (room // len(_TEXT) + 1))[:room])
         self._format = format
         self._pieces = [_with_placeholders(piece) for piece in fragments(whole)]
         #: The only datagram, if its placeholders are seq and timestamp, in this order; otherwise None.
@@ -127,10 +128,6 @@ def _build(format: str, text: str) -> bytes:
         sysrelease=_RELEASE if has_sysdata else None,
         msgid=_MSGID if has_sysdata else None,
     )
-
-
-def _text(size: int) -> str:
-    return (_TEXT * (size // len(_TEXT) + 1))[:size]
 
 
 def _with_placeholders(datagram: bytes) -> bytes:
