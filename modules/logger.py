@@ -95,11 +95,6 @@ class Logger:
         self.reactor: Any = None
 
     @property
-    def dropped_by_pattern(self) -> int:
-        """Lines that matched a pattern since the start; any thread."""
-        return self._filter.dropped if self._filter else 0
-
-    @property
     def dropped_by_error(self) -> int:
         """Lines that could not be written since the start; any thread."""
         return sum(files.dropped for files in self._files)

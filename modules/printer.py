@@ -41,10 +41,7 @@ class Printer:
     """Writes each batch in one system call. A write error is raised, and the daemon counts the messages."""
 
     def __init__(
-        self,
-        *,
-        format: Literal["person", "netconsd"] = "person",
-        color: Literal["auto", "always", "never"] = "auto",
+        self, *, format: Literal["person", "netconsd"] = "person", color: Literal["auto", "always", "never"] = "auto"
     ) -> None:
         """
         :param format: ``person``, or ``netconsd`` for the lines of the C daemon's printer.

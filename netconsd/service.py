@@ -75,9 +75,7 @@ class Running:
         receiver: Callable[[socket.socket, int, int, int, AllowList], Any],
         reactor: Any,
     ) -> None:
-        """
-        :param sockets: acknowledgements are sent from the first one, whose port the senders know.
-        """
+        """:param sockets: acknowledgements are sent from the first one, whose port the senders know."""
         self.readers: list[BatchReader] = []
         self.totals_logged = False
         self._settings = settings

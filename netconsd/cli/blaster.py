@@ -13,18 +13,13 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import IO, Any
 
-from netconsd.cli.numbers import counted, within
+from netconsd.cli.numbers import within
 from netconsd.daemon.stdout import put
+from netconsd.protocol.plural import plural
 from netconsd.send.blast import Blast
 from netconsd.send.fleet import FORMATS, Fleet, Template
 from netconsd.send.link import Link, LinkCounters, expected_counters
-from netconsd.send.source_addresses import (
-    BITS_LIMIT,
-    AddressError,
-    SourceAddresses,
-    Target,
-    open_source_addresses,
-)
+from netconsd.send.source_addresses import BITS_LIMIT, AddressError, SourceAddresses, Target, open_source_addresses
 
 DEFAULT_BITS = 16
 #: The limit of the C daemon's generator: 256 threads.
@@ -59,7 +54,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsblaster") -
         for number in range(1 << options.threads):
             opened.append(open_source_addresses(options.target, options.source, bits))
             blasts.append(_blast(options, number, bits, template, opened[-1], stop))
-        seconds = _run(blasts, stop, sys.stderr if _shows_progress(options) else None)
+        shows_progress = sys.stderr.isatty() if options.progress is None else options.progress
+        seconds = _run(blasts, stop, sys.stderr if shows_progress else None)
     except AddressError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
@@ -68,7 +64,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsblaster") -
             source_addresses.close()
     for blast in blasts:
         if blast.error is not None:
-            print(f"{prog}: {_error_text(blast.error, options.target)}", file=sys.stderr)
+            name = options.target.name
+            reason = f"{blast.error.strerror} (ip route get {name} shows the kernel's route)"
+            print(f"{prog}: -d {name}: {reason}", file=sys.stderr)
             return 1
     result = _result(blasts, options, seconds)
     put(json.dumps(result) if options.json else _summary(result), prog)
@@ -161,14 +159,6 @@ def _run(blasts: list[Blast], stop: threading.Event, progress: IO[str] | None) -
     return time.monotonic() - start
 
 
-def _shows_progress(options: argparse.Namespace) -> bool:
-    return bool(sys.stderr.isatty() if options.progress is None else options.progress)
-
-
-def _error_text(error: OSError, target: Target) -> str:
-    return f"-d {target.name}: {error.strerror} (ip route get {target.name} shows the kernel's route)"
-
-
 def _result(blasts: list[Blast], options: argparse.Namespace, seconds: float) -> dict[str, Any]:
     """The summary, as ``--json`` prints it."""
     counters = LinkCounters()
@@ -189,21 +179,16 @@ def _result(blasts: list[Blast], options: argparse.Namespace, seconds: float) ->
 
 
 def _summary(result: dict[str, Any]) -> str:
-    """The summary in words."""
     sent, faults, counters = result["sent"], result["faults"], dict(result["netconsd"])
     # The seconds are rounded to three decimals.
     rate = sent["datagrams"] / max(result["seconds"], 0.001)
-    totals = ", ".join(counted(counters.pop(name), name[:-1]) for name in ("datagrams", "messages", "senders"))
+    totals = ", ".join(plural(counters.pop(name), name[:-1]) for name in ("datagrams", "messages", "senders"))
     others = "".join(f", {name} {count}" for name, count in counters.items() if count)
     return (
-        f"Sent {counted(sent['datagrams'], 'datagram')} ({counted(sent['octets'], 'byte')}) of "
-        f"{counted(sent['messages'], 'message')} from {counted(sent['senders'], 'sender')} in "
+        f"Sent {plural(sent['datagrams'], 'datagram')} ({plural(sent['octets'], 'byte')}) of "
+        f"{plural(sent['messages'], 'message')} from {plural(sent['senders'], 'sender')} in "
         f"{result['seconds']:.1f} s: {rate:.0f}/s\n"
         f"Faults: {faults['lost']} lost, {faults['duplicated']} sent twice, {faults['reordered']} reordered; repeat "
         f"them with --seed {result['seed']}\n"
         f"If all of it arrives, netconsd counts: {totals}{others}"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

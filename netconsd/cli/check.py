@@ -16,8 +16,6 @@ from netconsd.outputs.setting_types import show
 from netconsd.settings import OPTIONS
 from netconsd.tap import Options
 
-__all__ = ["main"]
-
 
 class _Options(Options):
     """The daemon's options, whose errors are kept, so that the modules can be checked as well."""

@@ -14,8 +14,6 @@ from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, targ
 from netconsd.cli.numbers import within
 from netconsd.daemon.stdout import put
 
-__all__ = ["main"]
-
 #: The files of the script, in order; the last one calls the functions of the others.
 PARTS = ("client", "client-way", "client-netconsole", "client-boot", "client-main")
 #: Ends the stored copy of the script. No earlier line can equal it, because every value that a user chooses follows a

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 
-__all__ = ["SYSDATA", "interface_name", "system_data", "target_name", "userdata"]
-
 #: The fields that the kernel can add to a message, by the names of their files (NAME_enabled).
 SYSDATA = ("cpu_nr", "taskname", "release", "msgid")
 #: Keys that userdata cannot have: names of the kernel's files, or keys of sysdata (docs/wire section 4).

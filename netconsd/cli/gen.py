@@ -196,7 +196,3 @@ def _pair(text: str) -> tuple[str, str]:
 def _progress_line(step: Step, last: int | None) -> str:
     numbers = f"seq {step.seq}" if last is None else f"seq {last} -> {step.seq}"
     return numbers + (f", {step.event}" if step.event else "") + (", continuation" if step.continuation else "")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

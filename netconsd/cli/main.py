@@ -10,8 +10,6 @@ import netconsd
 from netconsd.build import KIND
 from netconsd.daemon.stdout import put
 
-__all__ = ["COMMANDS", "main"]
-
 #: The sub-commands in the order of ``netconsd --help``. The tools of the C daemon are programs here as well.
 COMMANDS = {
     "run": "receive messages: the daemon, in the foreground (also if only options are given)",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from netconsd.daemon.config import configure
 from netconsd.daemon.stdout import put
@@ -16,8 +17,6 @@ from netconsd.outputs.native import NativeModule, NoHandler
 from netconsd.outputs.parameters import AuthorError, Parameter, bind, parameters
 from netconsd.outputs.setting_types import ModuleSetting, show
 from netconsd.settings import ConfigError
-
-__all__ = ["main"]
 
 _Settings = Mapping[str, Mapping[str, ModuleSetting]]
 
@@ -33,17 +32,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules")
         description="List output modules with their settings, and the settings that they lack. Files are imported, but "
         "no module is started. Without a MODULE, the shipped modules are listed.",
     )
-    parser.add_argument("modules", metavar="MODULE", nargs="*", help="a file, a directory, or a bare name")
-    parser.add_argument(
-        "--config", metavar="FILE", help="list the modules of this configuration file, with its settings"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="NAME.KEY=VALUE",
-        action="append",
-        default=[],
-        help="a setting, as for the daemon; may be given several times",
-    )
+    add = parser.add_argument
+    add("modules", metavar="MODULE", nargs="*", help="a file, a directory, or a bare name")
+    add("--config", metavar="FILE", help="list the modules of this configuration file, with its settings")
+    text = "a setting, as for the daemon; may be given several times"
+    add("--set", metavar="NAME.KEY=VALUE", action="append", default=[], help=text)
     options = parser.parse_args(arguments)
     try:
         configuration = configure({}, modules=options.modules, sets=options.set, config=options.config)
@@ -61,12 +54,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules")
     return 0 if all(entry.valid for entry in entries) else 1
 
 
-class _Entry:
+class _Entry(NamedTuple):
     """The lines about one module."""
 
-    def __init__(self, valid: bool, lines: list[str]) -> None:
-        self.valid = valid
-        self.lines = lines
+    valid: bool
+    lines: list[str]
 
 
 def _in_file(path: Path, named: bool, settings: _Settings) -> list[_Entry]:

@@ -13,11 +13,11 @@ from contextlib import closing
 from functools import partial
 from io import TextIOWrapper
 
-from netconsd.cli.numbers import counted
 from netconsd.daemon.stdout import put
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import ExtendedMessage, Message, Source
+from netconsd.protocol.plural import plural
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import SourceTable
 from netconsd.receive.recvfrom import Receiver
@@ -76,9 +76,7 @@ class Display:
     """Prints messages as lines. The words in brackets are those of the C tool, with FROM and LOST in addition."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
-        """
-        :param write: prints lines, without the last newline.
-        """
+        """:param write: prints lines, without the last newline."""
         self._write = write
         self._source: Source | None = None
 
@@ -104,9 +102,9 @@ def _lines(message: Message) -> list[str]:
     if message.seq_reset:
         lines.append(_line("SEQ RESET", f"seq={message.seq}"))
     if message.missing:
-        lines.append(_line("SEQ SKIPPED", f"{counted(message.missing, 'message')} skipped"))
+        lines.append(_line("SEQ SKIPPED", f"{plural(message.missing, 'message')} skipped"))
     if message.lost:
-        lines.append(_line("LOST", f"{counted(message.lost, 'message')} lost, by msgid"))
+        lines.append(_line("LOST", f"{plural(message.lost, 'message')} lost, by msgid"))
     return [*lines, f"{uptime(message.ts_usec)} {text}"]
 
 

@@ -47,7 +47,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "nctx") -> int:
         print(f"{prog}: {text}", file=sys.stderr, flush=True)
 
     try:
-        family, address = _resolve(options.address, options.port)
+        resolved = socket.getaddrinfo(
+            options.address, options.port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+        )
+        family, _, _, _, address = resolved[0]
         kmsg = Kmsg(options.kmsg)
     except OSError as error:
         report(_error_text(error, options))
@@ -187,11 +190,6 @@ def _wait(sources: list[Any], timeout: float | None) -> list[Any]:
 def _same(one: Address, other: Address) -> bool:
     """True if two addresses have the same port and the same host, ignoring the interface."""
     return bool(one[1] == other[1] and one[0].partition("%")[0] == other[0].partition("%")[0])
-
-
-def _resolve(address: str, port: int) -> tuple[socket.AddressFamily, Address]:
-    resolved = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
-    return resolved[0][0], resolved[0][4]
 
 
 def _error_text(error: OSError, options: argparse.Namespace) -> str:

@@ -1,17 +1,10 @@
-"""Numbers as options of the tools, with bounds and error texts for the user; and numbers with their nouns in texts."""
+"""Numbers as options of the tools, with bounds and error texts for the user."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
-
-__all__ = ["counted", "within"]
-
-
-def counted(number: int, noun: str) -> str:
-    """The number with its noun, in the singular for 1: "1 message", "2 messages"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def within(kind: type[int | float], least: float, most: float = float("inf")) -> Callable[[str], Any]:

@@ -9,8 +9,6 @@ from typing import Any
 
 from netconsd.tap import Options, makeService
 
-__all__ = ["main"]
-
 
 class _Options(Options):
     """The daemon's options, with the texts of this command."""

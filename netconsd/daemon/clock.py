@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-__all__ = ["use_monotonic_clock"]
-
 
 def use_monotonic_clock(reactor: Any) -> None:
     """Make a reactor use the monotonic clock for its timers; call it before any timer is set.

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netconsd.daemon.tomlfile import TomlFile
+from netconsd.outputs.errors import joined
 from netconsd.outputs.loader import SHIPPED, is_bare_name
 from netconsd.outputs.parameters import suggestion
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.settings import OPTIONS, ConfigError, Option, Settings, problem
-
-__all__ = ["Configuration", "Given", "configure"]
 
 
 class Given(NamedTuple):
@@ -91,7 +90,7 @@ def configure(
     if errors is not None:
         errors += merged.errors
     elif merged.errors:
-        raise ConfigError(_joined(merged.errors))
+        raise ConfigError(joined(merged.errors, "errors in the options"))
     return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.given)
 
 
@@ -125,14 +124,10 @@ class _Merged:
         valid = []
         for spec in specs:
             with self.collecting():
-                valid.append(_spec(spec, base, place))
+                if not spec or "\0" in spec:
+                    raise ConfigError(f"{place}: {spec!r} is neither a path nor the name of a module")
+                valid.append(spec if is_bare_name(spec, base) else str(base / spec))
         return tuple(valid)
-
-
-def _joined(errors: list[str]) -> str:
-    if len(errors) == 1:
-        return errors[0]
-    return f"{len(errors)} errors in the options:" + "".join(f"\n  - {text}" for text in errors)
 
 
 def _read(file: TomlFile, merged: _Merged) -> None:
@@ -158,12 +153,6 @@ def _modules(value: object, place: str) -> list[str]:
         hint = "; settings of a module are in [module.NAME]" if isinstance(value, dict) else ""
         raise ConfigError(f'{place}: is not a list of text, such as ["printer", "./modules"]{hint}')
     return value
-
-
-def _spec(spec: str, base: Path, origin: str) -> str:
-    if not spec or "\0" in spec:
-        raise ConfigError(f"{origin}: {spec!r} is neither a path nor the name of a module")
-    return spec if is_bare_name(spec, base) else str(base / spec)
 
 
 def _module_settings(value: object, file: TomlFile, merged: _Merged) -> None:

@@ -32,8 +32,6 @@ from netconsd.outputs.loader import ModuleError
 from netconsd.service import NetconsdService
 from netconsd.settings import OPTIONS, ConfigError
 
-__all__ = ["Daemon", "StartError"]
-
 # None of our objects is part of a reference cycle, and the tables of a fleet are large: with Python's defaults (700,
 # 10, 10) the collector took a third of the time with a million senders. Cycles made by modules are collected after ten
 # thousand of them, and the old generation later than usual.

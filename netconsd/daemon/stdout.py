@@ -7,8 +7,6 @@ import os
 import sys
 from contextlib import suppress
 
-__all__ = ["forget_stdout", "put"]
-
 
 def put(text: str | bytes, prog: str) -> None:
     """Write a text and a newline, or bytes, to standard output at once.

@@ -19,8 +19,6 @@ from netconsd.protocol.plural import plural
 from netconsd.receive.sockets import bind, describe, enlarge_rcvbuf, meminfo
 from netconsd.settings import ConfigError, Settings
 
-__all__ = ["Notifier", "listening_sockets", "passed_sockets"]
-
 # The first passed descriptor (sd_listen_fds(3)).
 FIRST_FD = 3
 # As many as --listeners allows. The bound keeps a wrong value in the environment from opening thousands of descriptors.

@@ -9,8 +9,6 @@ from typing import Any
 
 from netconsd.settings import ConfigError
 
-__all__ = ["TomlFile"]
-
 
 class TomlFile:
     """A parsed file.

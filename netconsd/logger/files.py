@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from errno import EMFILE, ENFILE
 from typing import Final
 
@@ -13,8 +14,6 @@ from twisted.logger import Logger
 from netconsd.logger.lines import log_lines
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
-
-__all__ = ["LogFiles"]
 
 # Read access is for the last byte: a line that an earlier write left unfinished has to be ended.
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -29,23 +28,21 @@ CHECK_SECONDS: Final = 1.0
 log = Logger("netconsd.logger")
 
 
+@dataclass
 class _Failure:
     """Repeated failures of one action with one errno."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.dropped = 0
-        self.last = 0.0
+    text: str
+    dropped: int = 0
+    last: float = 0.0
 
 
+@dataclass(slots=True)
 class _File:
     """An open file."""
 
-    __slots__ = ("checked", "fd")
-
-    def __init__(self, fd: int, checked: float) -> None:
-        self.fd = fd
-        self.checked = checked
+    fd: int
+    checked: float
 
 
 class LogFiles:

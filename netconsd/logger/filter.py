@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +14,6 @@ from netconsd.logger.patterns import Patterns, read
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 
-__all__ = ["HOSTS_LIMIT", "INTERVAL", "Filter"]
-
 #: Seconds between two lines of statistics, as in the C daemon's logger.
 INTERVAL: Final = 60.0
 #: Hosts that a worker counts in an interval, in 6 MB at most: an attacker can forge an address per datagram.
@@ -23,18 +22,16 @@ HOSTS_LIMIT: Final = 65536
 log = Logger("netconsd.logger")
 
 
+@dataclass(slots=True)
 class _Counts:
     """The counts of one worker. Its thread adds, any thread reads, the reactor's thread replaces ``hosts``."""
 
-    __slots__ = ("dropped", "hosts", "received")
-
-    def __init__(self) -> None:
-        #: Messages, including the dropped ones; 0 without statistics.
-        self.received = 0
-        #: Messages that matched a pattern.
-        self.dropped = 0
-        #: The addresses of the senders of the current interval, 16 bytes each.
-        self.hosts: set[bytes] = set()
+    #: Messages, including the dropped ones; 0 without statistics.
+    received: int = 0
+    #: Messages that matched a pattern.
+    dropped: int = 0
+    #: The addresses of the senders of the current interval, 16 bytes each.
+    hosts: set[bytes] = field(default_factory=set)
 
 
 class Filter:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple
 
 from netconsd.logger.template import HOST_LIMIT, host_name
 from netconsd.rendering import printable
-
-__all__ = ["CACHE_LIMIT", "DnsName", "HostsError", "NameCache", "parse_hosts"]
 
 #: Cached addresses over all workers, some 20 MB; beyond, the least recently used one is forgotten. Each forged address
 #: takes an entry.
@@ -66,14 +65,12 @@ class DnsName(NamedTuple):
     """Seconds for which the answer is valid."""
 
 
+@dataclass(slots=True)
 class _Entry:
-    __slots__ = ("due", "name", "pending")
-
-    def __init__(self, due: float) -> None:
-        self.name: str | None = None
-        #: When the next lookup is due.
-        self.due = due
-        self.pending = True
+    #: When the next lookup is due.
+    due: float
+    name: str | None = None
+    pending: bool = True
 
 
 class NameCache:
@@ -93,9 +90,6 @@ class NameCache:
         self._entries: dict[str, _Entry] = {}
         self._pending = 0
         self._answers: deque[tuple[str, DnsName | None]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def answered(self, address: str, answer: DnsName | None) -> None:
         """Store the answer for :meth:`begin`; None if no server answered. Any thread."""

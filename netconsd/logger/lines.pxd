@@ -9,12 +9,7 @@ from netconsd.protocol.message cimport ExtendedMessage, Message, Source
 cdef list _LEVELS
 
 @cython.locals(
-    extended=ExtendedMessage,
-    parts=list,
-    text="const char *",
-    when=bytes,
-    received_at=double,
-    end=Py_ssize_t,
+    extended=ExtendedMessage, parts=list, text="const char *", when=bytes, received_at=double, end=Py_ssize_t
 )
 cpdef bytes log_lines(messages)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,8 +11,6 @@ from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_
 
 if TYPE_CHECKING:
     from netconsd.logger.reversedns import ReverseDns, Server
-
-__all__ = ["SenderNames"]
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -62,19 +59,8 @@ class SenderNames:
             self._dns.servers = self._servers()
 
     def stop(self) -> None:
-        """Cancel all lookups."""
         if self._dns is not None:
             self._dns.stop()
-
-    @property
-    def servers(self) -> Sequence[Server]:
-        """The DNS servers; empty before the start and without DNS."""
-        return self._dns.servers if self._dns is not None else ()
-
-    @property
-    def cached(self) -> int:
-        """The number of addresses in the caches; any thread."""
-        return sum(map(len, self._caches))
 
     def begin(self, worker: int, now: float) -> None:
         """Use the answers that arrived since the last batch."""

@@ -17,8 +17,6 @@ from typing import Any, Final
 
 from netconsd.protocol.message import Message
 
-__all__ = ["Patterns", "PatternsError", "parse", "read"]
-
 # Bytes of the automaton of all patterns, which RE2 builds from the lines that it matches. A sender can fill it. RE2's
 # default of 8 MiB is full with about a thousand patterns.
 MAX_MEMORY: Final = 64 * 1024 * 1024

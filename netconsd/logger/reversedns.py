@@ -21,8 +21,6 @@ from zope.interface import implementer
 from netconsd.logger.hostnames import DnsName
 from netconsd.logger.template import host_name
 
-__all__ = ["ReverseDns", "nameservers"]
-
 # Seconds to wait for each server, in the first and in the second round.
 ROUNDS: Final = (2.0, 4.0)
 # Lookups at a time, each with one socket; further ones are queued. The pending lookups of all workers together

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["ADDRESS", "HOST", "HOST_LIMIT", "PORT", "checked_template", "host_name"]
-
 ADDRESS: Final = "{address}"
 HOST: Final = "{host}"
 PORT: Final = "{port}"

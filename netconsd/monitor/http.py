@@ -15,8 +15,6 @@ from twisted.web.server import Site
 from netconsd.monitor.pages import Watched, site
 from netconsd.settings import ConfigError, metrics_address
 
-__all__ = ["MonitoringPort"]
-
 # A monitor has one or two connections. An attacker who opens more must neither use up the file descriptors that modules
 # need nor block the monitor, so a connection beyond the limit ends the oldest one.
 CONNECTIONS_LIMIT = 32
@@ -26,21 +24,23 @@ class MonitoringPort:
     """The port: bound by the constructor, open from ``start`` to ``stop``."""
 
     def __init__(self, watched: Watched) -> None:
-        """
-        :raises ConfigError: if the address cannot be bound, or prometheus_client is not installed.
-        """
-        self._connections = _Connections(_site_or_error(watched))
+        """:raises ConfigError: if the address cannot be bound, or prometheus_client is not installed."""
+        try:
+            self._connections = _Connections(site(watched))
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            raise ConfigError(
+                f"metrics: needs the Python package {package}, which is not installed; pip install 'netconsd[metrics]'"
+            ) from error
         self._socket = _bind(watched.settings.metrics or "")
         self._port: IListeningPort | None = None
         self.address, self.port = self._socket.getsockname()[:2]
 
     @property
     def url(self) -> str:
-        """The URL of the metrics."""
         return f"http://{f'[{self.address}]' if ':' in self.address else self.address}:{self.port}/metrics"
 
     def start(self, reactor: Any) -> None:
-        """Answer requests."""
         self._port = reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, self._connections)
         # The reactor has duplicated the descriptor.
         self._socket.close()
@@ -70,7 +70,6 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
         self._open: dict[ProtocolWrapper, None] = {}
 
     def logPrefix(self) -> str:
-        """The name in the reactor's log."""
         return "netconsd monitoring"
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -100,16 +99,6 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
             for protocol in list(self.protocols):
                 protocol.transport.abortConnection()
             await self._empty
-
-
-def _site_or_error(watched: Watched) -> Site:
-    try:
-        return site(watched)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        raise ConfigError(
-            f"metrics: needs the Python package {package}, which is not installed; pip install 'netconsd[metrics]'"
-        ) from error
 
 
 def _bind(metrics: str) -> socket.socket:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane
 
-__all__ = ["Liveness", "status"]
-
 
 class Liveness:
     """Remembers when each worker last made progress."""

@@ -19,8 +19,6 @@ from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
 from netconsd.protocol.plural import plural
 from netconsd.settings import Settings
 
-__all__ = ["QUIET_SECONDS", "SUMS", "DropLog", "log_end", "log_failures", "log_start", "totals"]
-
 # An overload must not fill the log, so it is logged once per interval; after an interval without drops it is over.
 QUIET_SECONDS = 60.0
 

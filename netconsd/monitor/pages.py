@@ -23,8 +23,6 @@ from netconsd.monitor.top_senders import TOP_LIMIT, TopList
 from netconsd.protocol.counters import SENDER_COUNTERS
 from netconsd.settings import Settings
 
-__all__ = ["Watched", "site"]
-
 # Seconds until an idle connection is closed. Prometheus sends a request every 15 or 60 seconds.
 IDLE_SECONDS = 120
 # Bytes of a request's body. No page reads a body, and Twisted would write a long one to the disk.

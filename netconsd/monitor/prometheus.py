@@ -29,8 +29,6 @@ from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
 
-__all__ = ["Process", "SnapshotCollector", "registry"]
-
 
 class _Shown(NamedTuple):
     """A metric that is no counter: the attribute of a part of the snapshot, its metric, and its help."""

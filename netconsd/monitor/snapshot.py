@@ -26,16 +26,6 @@ from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.receive.reader import BatchReader
 
-__all__ = [
-    "MODULE_COUNTERS",
-    "WORKER_ROWS",
-    "ListenerSnapshot",
-    "ModuleSnapshot",
-    "Snapshot",
-    "WorkerSnapshot",
-    "take",
-]
-
 #: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, and of its acknowledgements.
 WORKER_ROWS = (
     *WORKER_COUNTERS,
@@ -163,7 +153,9 @@ class Snapshot:
         for worker in idle:
             lines += [f"worker {worker.number}: {text}" for text in worker.inconsistencies()]
             for module in self._modules_of(worker):
-                expected = _expected_messages(worker, module)
+                expected = worker.counters["messages"]
+                if module.takes_datagrams:
+                    expected = sum(worker.counters[kind] for kind in ("whole", "reassembled", "legacy"))
                 if module.messages != expected:
                     lines.append(
                         f"worker {worker.number}, module {module.name}: {module.messages} messages of {expected}"
@@ -185,10 +177,7 @@ class Snapshot:
 
 
 def take(
-    readers: Sequence[BatchReader],
-    lanes: Sequence[Lane],
-    outputs: Sequence[RunningModule],
-    now: float | None = None,
+    readers: Sequence[BatchReader], lanes: Sequence[Lane], outputs: Sequence[RunningModule], now: float | None = None
 ) -> Snapshot:
     """Read all counters, in the reactor's thread.
 
@@ -230,10 +219,3 @@ def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSna
                 busy_seconds=max(0.0, now - called_at) if called_at else 0.0,
                 lost=output.lost(worker),
             )
-
-
-def _expected_messages(worker: WorkerSnapshot, module: ModuleSnapshot) -> int:
-    counters = worker.counters
-    if module.takes_datagrams:
-        return counters["whole"] + counters["reassembled"] + counters["legacy"]
-    return counters["messages"]

@@ -6,7 +6,7 @@ anyway, and no further memory per sender.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from operator import attrgetter
@@ -15,7 +15,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters
-from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import Lane
 
 # Senders in a list. It is for people, and its length must not depend on the number of senders.
@@ -84,9 +83,5 @@ class TopSenders:
                 answers[lane.number] = senders
                 answered.callback(None)
 
-        lane.ask(_question(by, lambda senders: self._reactor.callFromThread(answer, senders)))
+        lane.ask(lambda table: self._reactor.callFromThread(answer, table.top(TOP_LIMIT, by)))
         return answered.addTimeout(ANSWER_SECONDS, self._reactor)
-
-
-def _question(by: str, reply: Callable[[list[SenderCounters]], object]) -> Callable[[SourceTable], object]:
-    return lambda table: reply(table.top(TOP_LIMIT, by))

@@ -5,40 +5,11 @@
 
 from __future__ import annotations
 
-from ctypes import (
-    CFUNCTYPE,
-    POINTER,
-    Structure,
-    addressof,
-    byref,
-    c_char,
-    c_int,
-    c_size_t,
-    c_uint8,
-    c_uint16,
-    c_uint32,
-    c_uint64,
-    c_void_p,
-    memmove,
-    sizeof,
-)
+import ctypes
 from math import isfinite
 from socket import AF_INET6, MSG_TRUNC, htons
 
 from netconsd.protocol.message import ExtendedMessage, Message
-
-__all__ = [
-    "BODY_MAX",
-    "DATAGRAM_MAX",
-    "VERSION_SIZE",
-    "In6Addr",
-    "Iovec",
-    "MsgBuf",
-    "NcrxList",
-    "NcrxMsg",
-    "SockaddrIn6",
-    "hand_over",
-]
 
 # The C daemon's receive buffer and its longest reassembled body, without the final NUL. Modules that were compiled for
 # the C daemon may copy texts into buffers of these sizes, which 64 KiB from a sender would overflow.
@@ -47,81 +18,83 @@ DATAGRAM_MAX = 1023
 VERSION_SIZE = 64
 
 
-class NcrxList(Structure):
+class NcrxList(ctypes.Structure):
     """``struct ncrx_list``."""
 
-    _fields_ = [("next", c_void_p), ("prev", c_void_p)]
+    _fields_ = [("next", ctypes.c_void_p), ("prev", ctypes.c_void_p)]
 
 
-class NcrxMsg(Structure):
+class NcrxMsg(ctypes.Structure):
     """``struct ncrx_msg``; the bytes of text and dict follow from ``buf`` on."""
 
     # Compilers put the flags into one unit of 32 bits with facility and level. ctypes does so only since Python 3.13,
     # but puts bit fields of eight bits into the same byte in every version.
     _fields_ = [
-        ("seq", c_uint64),
-        ("ts_usec", c_uint64),
-        ("text", c_void_p),
-        ("dict", c_void_p),
-        ("text_len", c_int),
-        ("dict_len", c_int),
-        ("facility", c_uint8),
-        ("level", c_uint8),
-        ("cont_start", c_uint8, 1),
-        ("cont", c_uint8, 1),
-        ("oos", c_uint8, 1),
-        ("seq_reset", c_uint8, 1),
+        ("seq", ctypes.c_uint64),
+        ("ts_usec", ctypes.c_uint64),
+        ("text", ctypes.c_void_p),
+        ("dict", ctypes.c_void_p),
+        ("text_len", ctypes.c_int),
+        ("dict_len", ctypes.c_int),
+        ("facility", ctypes.c_uint8),
+        ("level", ctypes.c_uint8),
+        ("cont_start", ctypes.c_uint8, 1),
+        ("cont", ctypes.c_uint8, 1),
+        ("oos", ctypes.c_uint8, 1),
+        ("seq_reset", ctypes.c_uint8, 1),
         ("node", NcrxList),
-        ("rx_at_mono", c_uint64),
-        ("rx_at_real", c_uint64),
-        ("ncfrag_off", c_int),
-        ("ncfrag_len", c_int),
-        ("ncfrag_left", c_int),
-        ("version", c_char * VERSION_SIZE),
-        ("emg", c_uint8, 1),
-        ("buf", c_char * 0),
+        ("rx_at_mono", ctypes.c_uint64),
+        ("rx_at_real", ctypes.c_uint64),
+        ("ncfrag_off", ctypes.c_int),
+        ("ncfrag_len", ctypes.c_int),
+        ("ncfrag_left", ctypes.c_int),
+        ("version", ctypes.c_char * VERSION_SIZE),
+        ("emg", ctypes.c_uint8, 1),
+        ("buf", ctypes.c_char * 0),
     ]
 
 
-class Iovec(Structure):
+class Iovec(ctypes.Structure):
     """``struct iovec``."""
 
-    _fields_ = [("iov_base", c_void_p), ("iov_len", c_size_t)]
+    _fields_ = [("iov_base", ctypes.c_void_p), ("iov_len", ctypes.c_size_t)]
 
 
-class In6Addr(Structure):
+class In6Addr(ctypes.Structure):
     """``struct in6_addr``."""
 
-    _fields_ = [("s6_addr", c_uint8 * 16)]
+    _fields_ = [("s6_addr", ctypes.c_uint8 * 16)]
 
 
-class SockaddrIn6(Structure):
+class SockaddrIn6(ctypes.Structure):
     """``struct sockaddr_in6``; the port in network order."""
 
     _fields_ = [
-        ("sin6_family", c_uint16),
-        ("sin6_port", c_uint16),
-        ("sin6_flowinfo", c_uint32),
+        ("sin6_family", ctypes.c_uint16),
+        ("sin6_port", ctypes.c_uint16),
+        ("sin6_flowinfo", ctypes.c_uint32),
         ("sin6_addr", In6Addr),
-        ("sin6_scope_id", c_uint32),
+        ("sin6_scope_id", ctypes.c_uint32),
     ]
 
 
-class MsgBuf(Structure):
+class MsgBuf(ctypes.Structure):
     """``struct msg_buf``; the text follows from ``buf`` on."""
 
     _fields_ = [
-        ("next", c_void_p),
+        ("next", ctypes.c_void_p),
         ("iovec", Iovec),
         ("src", SockaddrIn6),
-        ("rcv_time", c_uint64),
-        ("rcv_flags", c_int),
-        ("rcv_bytes", c_int),
-        ("buf", c_char * 0),
+        ("rcv_time", ctypes.c_uint64),
+        ("rcv_flags", ctypes.c_int),
+        ("rcv_bytes", ctypes.c_int),
+        ("buf", ctypes.c_char * 0),
     ]
 
 
-_HANDLER = CFUNCTYPE(None, c_int, POINTER(In6Addr), POINTER(MsgBuf), POINTER(NcrxMsg))
+_HANDLER = ctypes.CFUNCTYPE(
+    None, ctypes.c_int, ctypes.POINTER(In6Addr), ctypes.POINTER(MsgBuf), ctypes.POINTER(NcrxMsg)
+)
 
 
 def hand_over(handler: int, worker: int, messages: list[Message], to_monotonic: float) -> int:
@@ -140,23 +113,23 @@ def hand_over(handler: int, worker: int, messages: list[Message], to_monotonic: 
         if isinstance(message, ExtendedMessage):
             body = message.raw.partition(b"\0")[0]
             cut += len(body) > BODY_MAX
-            function(worker, byref(source), None, byref(_record(message, body[:BODY_MAX], to_monotonic)))
+            function(worker, ctypes.byref(source), None, ctypes.byref(_record(message, body[:BODY_MAX], to_monotonic)))
         else:
             cut += len(message.raw) > DATAGRAM_MAX
-            function(worker, byref(source), byref(_datagram(message)), None)
+            function(worker, ctypes.byref(source), ctypes.byref(_datagram(message)), None)
     return cut
 
 
 def _record(message: ExtendedMessage, body: bytes, to_monotonic: float) -> NcrxMsg:
-    record = NcrxMsg.from_buffer(bytearray(sizeof(NcrxMsg) + len(body) + 1))
-    text = addressof(record) + NcrxMsg.buf.offset
+    record = NcrxMsg.from_buffer(bytearray(ctypes.sizeof(NcrxMsg) + len(body) + 1))
+    text = ctypes.addressof(record) + NcrxMsg.buf.offset
     # The byte after the text is 0 already.
-    memmove(text, body, len(body))
+    ctypes.memmove(text, body, len(body))
     newline = body.find(b"\n")
     record.text = text
     record.text_len = len(body) if newline < 0 else newline
     if newline >= 0:
-        memmove(text + newline, b"\0", 1)
+        ctypes.memmove(text + newline, b"\0", 1)
         record.dict = text + newline + 1
         record.dict_len = len(body) - newline - 1
     record.seq = message.seq
@@ -172,15 +145,15 @@ def _record(message: ExtendedMessage, body: bytes, to_monotonic: float) -> NcrxM
     record.rx_at_real = _milliseconds(message.received_at)
     # The release of the header. The one of the sysdata is a line of the dict, as in the C daemon.
     record.version = (message._release or b"")[: VERSION_SIZE - 1]
-    record.node.next = record.node.prev = addressof(record) + NcrxMsg.node.offset
+    record.node.next = record.node.prev = ctypes.addressof(record) + NcrxMsg.node.offset
     return record
 
 
 def _datagram(message: Message) -> MsgBuf:
     text = message.raw[:DATAGRAM_MAX]
-    datagram = MsgBuf.from_buffer(bytearray(sizeof(MsgBuf) + len(text) + 1))
-    at = addressof(datagram) + MsgBuf.buf.offset
-    memmove(at, text, len(text))
+    datagram = MsgBuf.from_buffer(bytearray(ctypes.sizeof(MsgBuf) + len(text) + 1))
+    at = ctypes.addressof(datagram) + MsgBuf.buf.offset
+    ctypes.memmove(at, text, len(text))
     datagram.iovec.iov_base = at
     datagram.iovec.iov_len = len(text)
     datagram.src.sin6_family = AF_INET6

@@ -1,4 +1,4 @@
-"""Exceptions of modules as text that is safe in a log and on a terminal."""
+"""Exceptions of modules as text that is safe in a log and on a terminal, and lists of errors."""
 
 from __future__ import annotations
 
@@ -40,3 +40,10 @@ def place(path: str, error: BaseException) -> str:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return f"{path}:{line}" if line else path
+
+
+def joined(errors: list[str], heading: str) -> str:
+    """A single error as it is; several as a list under their number and the heading."""
+    if len(errors) == 1:
+        return errors[0]
+    return f"{len(errors)} {heading}:" + "".join(f"\n  - {text}" for text in errors)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from netconsd.outputs.errors import joined
 from netconsd.outputs.modulefile import FileError, FoundModule, forget, import_file, make, outputs_in
 from netconsd.outputs.native import NativeModule, NoHandler
 from netconsd.outputs.parameters import AuthorError, bind, parameters, suggestion
@@ -90,7 +91,7 @@ def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str
         if outcome.imported is not None and (failures or not outcome.loaded):
             forget(outcome.imported)
     if failures:
-        raise ModuleError(_combined(failures))
+        raise ModuleError(joined(failures, "things are wrong with the output modules"))
     return Selection(
         tuple(loaded for outcome in outcomes for loaded in outcome.loaded),
         tuple(skipped for outcome in outcomes for skipped in outcome.skipped),
@@ -241,9 +242,3 @@ def _unknown(outcomes: list[_Outcome], settings: _Settings, spare: Collection[st
         others = f", only {', '.join(known)}" if known else " because no modules are loaded; load it with --modules"
         texts.append(f'{origin}: no module "{name}" was found{others}{hint}')
     return texts
-
-
-def _combined(failures: list[str]) -> str:
-    if len(failures) == 1:
-        return failures[0]
-    return f"{len(failures)} things are wrong with the output modules:" + "".join(f"\n  - {text}" for text in failures)

@@ -16,8 +16,6 @@ from netconsd.outputs.modulefile import FileError
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 
-__all__ = ["INCLUDE", "NativeModule", "NoHandler"]
-
 try:
     from netconsd.outputs._native import hand_over
 except ImportError:  # plain Python

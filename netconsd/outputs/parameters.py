@@ -90,9 +90,11 @@ def bind(
             arguments[name] = convert(by_name[name].annotation, setting)
         except ValueError as error:
             errors.append(f"{setting.origin}: {error}")
+    # TOML quotes a key that has a dot.
+    key = show(module) if "." in module else module
     errors += [
         f'module {module} needs the setting "{parameter.name}" ({parameter.kind}): '
-        f"--set {module}.{parameter.name}=... or [module.{_key(module)}] {parameter.name} = ..."
+        f"--set {module}.{parameter.name}=... or [module.{key}] {parameter.name} = ..."
         for parameter in settings
         if parameter.required and parameter.name not in values
     ]
@@ -103,11 +105,6 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
     """``; did you mean "..."?`` with the known name most similar to ``name``; empty if none is similar."""
     close = get_close_matches(name, list(known), n=1)
     return f'; did you mean "{close[0]}"?' if close else ""
-
-
-def _key(module: str) -> str:
-    """A module's name as a TOML key, quoted if it has a dot."""
-    return show(module) if "." in module else module
 
 
 def _listing(settings: list[Parameter], name: str) -> str:

@@ -117,12 +117,7 @@ class RunningModule:
 class Outputs:
     """The modules of a daemon. All methods except ``deliver`` are for the reactor's thread."""
 
-    def __init__(
-        self,
-        modules: Mapping[str, Any],
-        worker_count: int,
-        stop_timeout: float = 30.0,
-    ) -> None:
+    def __init__(self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0) -> None:
         """
         :param modules: by the name for logs and counters.
         :param stop_timeout: seconds that the Deferred of a module's ``stop`` may take. A ``stop`` or ``reload`` that

@@ -33,13 +33,7 @@ class ModuleSetting:
     """False if the value is text from the command line."""
 
 
-_WORDS: Final[dict[Any, str]] = {
-    str: "text",
-    int: "whole number",
-    float: "number",
-    bool: "true or false",
-    Path: "path",
-}
+_WORDS: Final[dict[Any, str]] = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 

@@ -12,8 +12,6 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-__all__ = ["LEAST_SECONDS", "TimeLimit"]
-
 # With --stop-timeout 0 the stop waits for no Deferred and no worker; but closing a file may take a moment and is no
 # reason for an error in the log.
 LEAST_SECONDS = 1.0
@@ -25,9 +23,7 @@ class TimeLimit:
     """Watches calls of one thread, one call at a time."""
 
     def __init__(self, seconds: float) -> None:
-        """
-        :param seconds: the duration of a call after which it is logged.
-        """
+        """:param seconds: the duration of a call after which it is logged."""
         self._seconds = seconds
         self._log = Logger("netconsd")
 

@@ -6,8 +6,6 @@ import ipaddress
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 
-__all__ = ["EVERYONE", "NETWORKS_LIMIT", "AllowList", "read_network"]
-
 # Each datagram from an address that is not allowed is compared with every network, hundreds of thousands of times per
 # second in a flood. The compiled reader compares about a hundred networks in half a microsecond.
 NETWORKS_LIMIT = 256
@@ -39,8 +37,6 @@ class AllowList:
 
     An IPv6 network contains no IPv4 addresses, not even ``::/0`` does.
     """
-
-    __slots__ = ("networks",)
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """

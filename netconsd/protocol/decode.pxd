@@ -24,48 +24,21 @@ cdef class _Keys:
     cdef Py_ssize_t total
 
 @cython.locals(
-    datagram_c="const char *",
-    flag_at=Py_ssize_t,
-    prefix=int,
-    seq="unsigned long long",
-    ts_usec="unsigned long long",
-    release_at=Py_ssize_t,
-    release_end=Py_ssize_t,
-    replayed=bint,
-    length=Py_ssize_t,
-    first=Py_ssize_t,
-    index=Py_ssize_t,
-    flag=int,
-    keys=_Keys,
-    body=bytes,
-    caller=bytes,
-    message=ExtendedMessage,
+    datagram_c="const char *", flag_at=Py_ssize_t, prefix=int, seq="unsigned long long", ts_usec="unsigned long long",
+    release_at=Py_ssize_t, release_end=Py_ssize_t, replayed=bint, length=Py_ssize_t, first=Py_ssize_t, index=Py_ssize_t,
+    flag=int, keys=_Keys, body=bytes, caller=bytes, message=ExtendedMessage
 )
 cpdef decode(bytes datagram, Source source, double received_at)
 
 @cython.locals(
-    start=Py_ssize_t,
-    replayed=bint,
-    release_at=Py_ssize_t,
-    release_end=Py_ssize_t,
-    flag_at=Py_ssize_t,
-    prefix=int,
-    seq="unsigned long long",
-    ts_usec="unsigned long long",
+    start=Py_ssize_t, replayed=bint, release_at=Py_ssize_t, release_end=Py_ssize_t, flag_at=Py_ssize_t, prefix=int,
+    seq="unsigned long long", ts_usec="unsigned long long"
 )
 cdef (Py_ssize_t, int, unsigned long long, unsigned long long, Py_ssize_t, Py_ssize_t, bint) _find_header(bytes datagram) noexcept
 
 @cython.locals(
-    prefix=int,
-    seq="unsigned long long",
-    number="unsigned long long",
-    length=Py_ssize_t,
-    index=Py_ssize_t,
-    field=int,
-    first=Py_ssize_t,
-    last=Py_ssize_t,
-    digit=int,
-    digits=Py_ssize_t,
+    prefix=int, seq="unsigned long long", number="unsigned long long", length=Py_ssize_t, index=Py_ssize_t, field=int,
+    first=Py_ssize_t, last=Py_ssize_t, digit=int, digits=Py_ssize_t
 )
 cdef (Py_ssize_t, int, unsigned long long, unsigned long long) _numbers_at(bytes datagram, Py_ssize_t start) noexcept
 
@@ -80,9 +53,7 @@ cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
 @cython.locals(datagram_c="const char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
-@cython.locals(
-    keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes
-)
+@cython.locals(keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes)
 cdef _Keys _read_keys(bytes text)
 
 @cython.locals(after=Py_ssize_t)

@@ -16,8 +16,6 @@ from typing import Any
 
 from netconsd.protocol.body import Body, msgid_of, parse, readable, text_of
 
-__all__ = ["ExtendedMessage", "LegacyDatagram", "LegacyMessage", "Message", "Source"]
-
 MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
 # "<N>" with console_msg_format=syslog, "[   12.345678]" with printk.time=1, "[  T123]" with CONFIG_PRINTK_CALLER; only

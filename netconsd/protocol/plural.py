@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["plural"]
-
 
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """Return ``1 message`` or ``2 messages``.

@@ -5,8 +5,6 @@ A million senders that send in order have none of these, and need no memory for 
 
 from __future__ import annotations
 
-__all__ = ["RareCounters"]
-
 
 class RareCounters:
     """Counters of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`, all 0; allocated when the first is counted."""

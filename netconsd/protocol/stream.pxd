@@ -63,11 +63,8 @@ cdef class Stream:
 
     cdef bint _place(self, ExtendedMessage message, double deadline, list out)
     @cython.locals(
-        seq="unsigned long long",
-        ts_usec="unsigned long long",
-        remembered="unsigned long long",
-        held=ReorderBuffer,
-        same_seq=ExtendedMessage,
+        seq="unsigned long long", ts_usec="unsigned long long", remembered="unsigned long long", held=ReorderBuffer,
+        same_seq=ExtendedMessage
     )
     cdef int _classify(self, ExtendedMessage message)
     @cython.locals(rare=RareCounters)

@@ -24,9 +24,7 @@ cdef class SourceTable:
     cdef list _schedule
     cdef WorkerCounters _counters
 
-    @cython.locals(
-        stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, octets=Py_ssize_t
-    )
+    @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, octets=Py_ssize_t)
     cpdef Py_ssize_t feed_part(
         self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
     ) except -1

@@ -36,22 +36,6 @@ globals().update(BURST_SECONDS=BURST_SECONDS, OUT_LIMIT=OUT_LIMIT, OUT_OCTETS_LI
 class SourceTable:
     """The streams of a worker's senders, by :attr:`netconsd.message.Source.key`."""
 
-    __slots__ = (
-        "_age",
-        "_cost",
-        "_counters",
-        "_gc_interval",
-        "_held_limit",
-        "_interval",
-        "_legacy_datagrams",
-        "_limit",
-        "_next_gc",
-        "_reorder_time",
-        "_schedule",
-        "_streams",
-        "_ticket",
-    )
-
     def __init__(
         self,
         counters: WorkerCounters,

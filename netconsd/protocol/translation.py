@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["CHARACTERS_LIMIT", "Characters"]
-
 # More than the characters in common use. Unicode has a million, and an entry takes about 200 bytes.
 CHARACTERS_LIMIT = 16_384
 # str.translate grows its result by one character at a time. If growing copies (with the sanitizers, or another
@@ -17,9 +15,7 @@ class Characters(dict[int, str]):
     """Maps a character's number to its replacement. Safe in all threads; at most :data:`CHARACTERS_LIMIT` entries."""
 
     def __init__(self, shown: Callable[[int], str]) -> None:
-        """
-        :param shown: returns the replacement of a character, given by its number.
-        """
+        """:param shown: returns the replacement of a character, given by its number."""
         super().__init__()
         self._shown = shown
 

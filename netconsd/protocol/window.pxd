@@ -17,10 +17,7 @@ cdef class Window:
     cpdef fill(self, unsigned long long seq, unsigned long long ts_usec)
     cpdef list missing(self)
     @cython.locals(
-        old=array.array,
-        old_mask="unsigned long long",
-        capacity="unsigned long long",
-        seq="unsigned long long",
-        count="unsigned long long",
+        old=array.array, old_mask="unsigned long long", capacity="unsigned long long", seq="unsigned long long",
+        count="unsigned long long"
     )
     cdef _grow(self, unsigned long long distance)

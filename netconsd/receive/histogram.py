@@ -13,12 +13,8 @@ class Histogram:
     not in ``sum`` yet.
     """
 
-    __slots__ = ("bounds", "counts", "sum")
-
     def __init__(self, bounds: Sequence[float]) -> None:
-        """
-        :param bounds: in ascending order; values above the last bound have a count of their own.
-        """
+        """:param bounds: in ascending order; values above the last bound have a count of their own."""
         self.bounds = tuple(bounds)
         #: One count per bound, and one for the values above all bounds.
         self.counts = [0] * (len(self.bounds) + 1)

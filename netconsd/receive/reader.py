@@ -97,7 +97,6 @@ class BatchReader:
         self._resumption: Any = None
 
     def startListening(self) -> None:
-        """Start to read."""
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
@@ -130,7 +129,6 @@ class BatchReader:
         return self._socket.fileno()
 
     def logPrefix(self) -> str:
-        """The prefix in the reactor's log."""
         return "netconsd"
 
     def connectionLost(self, reason: Failure) -> None:

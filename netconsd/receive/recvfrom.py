@@ -22,19 +22,6 @@ class Receiver:
     For one thread at a time.
     """
 
-    __slots__ = (
-        *("_addresses", "_allowed", "_error", "_lanes", "_socket", "datagrams", "dropped_bad_address"),
-        *(
-            "dropped_bytes",
-            "dropped_not_allowed",
-            "dropped_read_error",
-            "large",
-            "received_bytes",
-            "slots",
-            "truncated",
-        ),
-    )
-
     def __init__(
         self, bound: socket.socket, batch: int, batches: int, lanes: int, allowed: AllowList = EVERYONE
     ) -> None:

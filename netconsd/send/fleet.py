@@ -31,8 +31,6 @@ _USERDATA = {"rack": "r17 b", "role": "web"}
 class Template:
     """The datagrams of one message, with placeholders for its numbers."""
 
-    __slots__ = ("_format", "_pieces", "only_piece")
-
     def __init__(self, format: str, size: int | None = None) -> None:
         """
         :param format: one of :data:`FORMATS`.
@@ -48,7 +46,8 @@ class Template:
             smallest, largest = CHUNK + 1, LARGEST
         if not smallest <= size <= largest:
             raise ValueError(f"{size} is not between {smallest} and {largest} bytes, the limits of the format {format}")
-        whole = _build(format, _text(size - len(_build(format, ""))))
+        room = size - len(_build(format, ""))
+        whole = _build(format, (_TEXT * (room // len(_TEXT) + 1))[:room])
         self._format = format
         self._pieces = [_with_placeholders(piece) for piece in fragments(whole)]
         #: The only datagram, if its placeholders are seq and timestamp, in this order; otherwise None.
@@ -73,8 +72,6 @@ class Fleet:
     Message ``number`` is from the sender ``first + number % senders``. Nothing is stored per sender, so millions of
     senders cost nothing.
     """
-
-    __slots__ = ("_first", "_first_usec", "_template", "senders")
 
     def __init__(self, template: Template, senders: int, boot_usec: int, first: int = 0) -> None:
         """
@@ -131,10 +128,6 @@ def _build(format: str, text: str) -> bytes:
         sysrelease=_RELEASE if has_sysdata else None,
         msgid=_MSGID if has_sysdata else None,
     )
-
-
-def _text(size: int) -> str:
-    return (_TEXT * (size // len(_TEXT) + 1))[:size]
 
 
 def _with_placeholders(datagram: bytes) -> bytes:

@@ -23,9 +23,7 @@ class Kmsg:
     """A source of records."""
 
     def __init__(self, path: str, *, read: Callable[[int, int], bytes] = os.read) -> None:
-        """
-        :raises OSError: if it cannot be opened.
-        """
+        """:raises OSError: if it cannot be opened."""
         #: Times that the kernel had overwritten records before they were read.
         self.overruns = 0
         #: True at the end of a file. The device and a named pipe do not end.
@@ -45,7 +43,6 @@ class Kmsg:
         return self._fd
 
     def close(self) -> None:
-        """Close the descriptor."""
         os.close(self._fd)
 
     @property

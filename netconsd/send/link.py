@@ -44,8 +44,6 @@ class LinkCounters:
 class Link:
     """Takes messages in order, and yields datagrams. For one thread."""
 
-    __slots__ = ("_duplicate", "_held", "_loss", "_lost_in_a_row", "_random", "_reorder", "counters", "flawless")
-
     def __init__(self, loss: float, duplicate: float, reorder: float, random: Callable[[], float]) -> None:
         """
         :param loss: the share of the datagrams that is lost, from 0 to 1; likewise ``duplicate`` and ``reorder``.

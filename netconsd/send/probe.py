@@ -10,8 +10,6 @@ from netconsd.protocol.encode import extended, fragments, legacy
 from netconsd.protocol.message import Message
 from netconsd.rendering import printable
 
-__all__ = ["PREFIX", "ProbeMessage", "discrepancies", "is_last", "probe_messages"]
-
 #: The first words of each text, for people and for patterns.
 PREFIX: Final = "netconsd selftest"
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 from netconsd.protocol.acknowledgement import ACK_BYTES
 from netconsd.protocol.decode import Malformed, decode
@@ -66,22 +67,18 @@ def read_acknowledgement(datagram: bytes) -> tuple[int, list[int]] | None:
     return (numbers[0], numbers[1:]) if max(numbers) <= _U64_MAX else None
 
 
+@dataclass(slots=True)
 class _Record:
-    __slots__ = ("data", "sent_at", "seq")
-
-    def __init__(self, seq: int, data: bytes) -> None:
-        self.seq = seq
-        self.data = data
-        self.sent_at = NEVER
+    seq: int
+    data: bytes
+    sent_at: float = NEVER
 
 
 class ReliableSender:
     """The records of one machine, and which of them one receiver has acknowledged. Times are monotonic seconds."""
 
     def __init__(self, slots: int = SLOTS) -> None:
-        """
-        :param slots: number of records that are kept; one more drops the oldest, which is counted.
-        """
+        """:param slots: number of records that are kept; one more drops the oldest, which is counted."""
         #: Records dropped before they were acknowledged, and records that :meth:`add` refused.
         self.dropped = 0
         self.refused = 0

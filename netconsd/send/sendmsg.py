@@ -17,13 +17,7 @@ class DatagramSender:
     """Sends through one socket to one destination. For one thread at a time."""
 
     def __init__(
-        self,
-        socket: socket.socket,
-        family: int,
-        address: bytes,
-        port: int,
-        scope: int = 0,
-        with_source: bool = False,
+        self, socket: socket.socket, family: int, address: bytes, port: int, scope: int = 0, with_source: bool = False
     ) -> None:
         """
         :param socket: a blocking datagram or raw socket.

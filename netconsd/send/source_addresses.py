@@ -14,16 +14,6 @@ from typing import Any
 
 from netconsd.send.packets import udp_packet
 
-__all__ = [
-    "BITS_LIMIT",
-    "LOOPBACK_BITS",
-    "AddressError",
-    "DatagramSender",
-    "SourceAddresses",
-    "Target",
-    "open_source_addresses",
-]
-
 try:
     from netconsd.send._sendmmsg import DatagramSender
 except ImportError:  # plain Python
@@ -55,9 +45,7 @@ class Target:
 
     @property
     def address(self) -> Address:
-        """
-        :raises AddressError: if it is no address.
-        """
+        """:raises AddressError: if it is no address."""
         return parse("-d", self.name)
 
     @property

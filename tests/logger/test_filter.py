@@ -32,7 +32,7 @@ def test_dropped_lines(tmp_path: Path, patterns: Path) -> None:
     """Lines that match are not written but counted, and the number is logged at the stop."""
     with logged() as texts, logging(tmp_path / "logs", ignore=patterns) as logger:
         logger.handle_batch(0, batch("one", "noise", "two", "more noise"))
-        assert logger.dropped_by_pattern == 2
+        assert logger._filter is not None and logger._filter.dropped == 2
     assert files(tmp_path / "logs") == {f"{A}.log": ["one", "two"]}
     assert texts == [f"logger: 1 pattern from {patterns}", "logger: 2 lines dropped by a pattern"]
 
@@ -54,7 +54,7 @@ def test_reload_reads_the_patterns(tmp_path: Path, patterns: Path) -> None:
         logger.reload()
         logger.handle_batch(0, batch("noise", "text"))
         logger.handle_batch(1, batch("noise", "text", address=B))
-        assert logger.dropped_by_pattern == 2
+        assert logger._filter is not None and logger._filter.dropped == 2
     assert files(tmp_path / "logs") == {f"{A}.log": ["noise"], f"{B}.log": ["noise"]}
 
 

@@ -160,10 +160,10 @@ def test_the_cache_is_bounded() -> None:
         names.answered(address, DnsName(f"host{host}", 300))
         names.begin(0.0)
         assert names.name("10.0.0.0", 0.0) == "host0"
-    assert len(names) == 10
+    assert len(names._entries) == 10
     names.answered("10.0.0.50", DnsName("late", 300))
     names.begin(0.0)
-    assert len(names) == 10
+    assert len(names._entries) == 10
 
 
 def test_lookups_are_bounded() -> None:
@@ -174,7 +174,7 @@ def test_lookups_are_bounded() -> None:
     for address in flood:
         assert names.name(address, 0.0) == address
     assert lookups.addresses == flood[:LOOKUPS_LIMIT]
-    assert len(names) == LOOKUPS_LIMIT
+    assert len(names._entries) == LOOKUPS_LIMIT
     names.answered(flood[0], DnsName("web1", 300))
     names.begin(0.0)
     assert names.name(flood[-1], 0.0) == flood[-1]
@@ -203,10 +203,10 @@ def test_reload_reads_the_servers(tmp_path: Path) -> None:
     reactor = ReadingReactor()
     names = SenderNames(None, "system", resolv_conf=resolv_conf)
     names.start(1, reactor)
-    assert names.servers == [("127.0.0.1", 53)]
+    assert names._dns is not None and names._dns.servers == [("127.0.0.1", 53)]
     resolv_conf.write_text("nameserver 192.0.2.53\n")
     names.reload()
-    assert names.servers == [("192.0.2.53", 53)]
+    assert names._dns.servers == [("192.0.2.53", 53)]
     names.stop()
 
 
@@ -218,5 +218,5 @@ def test_workers_share_the_cache_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     for worker in range(4):
         for host in range(9):
             names.name(worker, f"10.0.{worker}.{host}", 0.0)
-    assert names.cached == 8
+    assert sum(len(cache._entries) for cache in names._caches) == 8
     names.stop()
