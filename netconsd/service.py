@@ -202,8 +202,8 @@ class NetconsdService(Service):
 
     @property
     def port(self) -> int:
-        """The UDP port, while the sockets are bound; otherwise 0."""
-        return self._bound.port if self._bound else 0
+        """The UDP port from the bind of the sockets to the begin of a stop; otherwise 0."""
+        return self._bound.port if self._bound and self._phase is not _Phase.STOPPING else 0
 
     @property
     def receiving(self) -> bool:
@@ -275,7 +275,7 @@ class NetconsdService(Service):
     def log_totals(self) -> None:
         """Log the totals as they are now, unless this run has logged them: for a process that ends without a stop.
 
-        May be called in any thread.
+        For the thread of the reactor, or for another one while that is blocked.
         """
         run = self._run
         if run is not None and not run.totals_logged:
@@ -347,9 +347,9 @@ class NetconsdService(Service):
             await run.stop_workers()
             log_failures(self._log, self._outputs.started)
             self._last_snapshot = self.snapshot()
-            run.totals_logged = True
             if log_totals:
                 log_end(self._log, self._last_snapshot)
+                run.totals_logged = True
         await self._outputs.stop()
         self._run = None
         # The last part, so that the stop can be monitored.

@@ -18,6 +18,7 @@ import netconsd
 from netconsd.build import KIND
 from netconsd.daemon.config import Configuration, configure
 from netconsd.daemon.process import Daemon
+from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import put
 from netconsd.daemon.systemd import Notifier, listening_sockets
 from netconsd.outputs.loader import ModuleError, load
@@ -121,15 +122,15 @@ class Options(usage.Options):
 
     def command_line(self) -> dict[str, Any]:
         """Return the command line as the arguments of :func:`netconsd.daemon.config.configure`."""
-        given = {
+        options = {
             option.name: self[option.name] if option.value else "on"
             for option in OPTIONS.values()
             if self.get(option.name) not in (None, 0)
         }
         if self._networks:
-            given["allow"] = ",".join(self._networks)
+            options["allow"] = ",".join(self._networks)
         return {
-            "given": given,
+            "options": options,
             "modules": self._modules,
             "sets": self._sets,
             "config": self["config"],
@@ -144,10 +145,11 @@ class Options(usage.Options):
         self.configuration = configure(**self.command_line())
 
 
-def makeService(options: Options) -> IService:
+def makeService(options: Options, stop_signals: StopSignals | None = None) -> IService:
     """Load the modules and return the daemon's service.
 
     :param options: parsed ones.
+    :param stop_signals: the handlers of SIGINT and SIGTERM, if they are installed already.
     :raises SystemExit: with the text for the user, if a module cannot be loaded.
     """
     configuration = options.configuration
@@ -167,4 +169,4 @@ def makeService(options: Options) -> IService:
         log.warn("There is no output module, so messages are dropped; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
     service = NetconsdService(modules, configuration.settings, sockets=listening_sockets)
-    return Daemon(service, options.parent or {}, notifier=Notifier())
+    return Daemon(service, options.parent or {}, notifier=Notifier(), stop_signals=stop_signals)

@@ -59,12 +59,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -
 def _effective(configuration: Configuration, selection: Selection) -> list[str]:
     rows = []
     for option in OPTIONS.values():
-        given = configuration.given.get(option.name)
-        if given is None:
+        set_option = configuration.set_options.get(option.name)
+        if set_option is None:
             rows.append((option.name, option.default, "default"))
         else:
-            value = given.value if isinstance(given.value, str) else show(given.value)
-            rows.append((option.name, value, given.origin))
+            value = set_option.value if isinstance(set_option.value, str) else show(set_option.value)
+            rows.append((option.name, value, set_option.origin))
     names = max(len(name) for name, _, _ in rows)
     values = max(len(value) for _, value, _ in rows)
     lines = [f"{name:{names}}  {value:{values}}  {origin}" for name, value, origin in rows]

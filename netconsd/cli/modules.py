@@ -96,15 +96,15 @@ def _summary(source: type | ModuleType) -> str:
     return (source.__doc__ or "").strip().partition("\n")[0]
 
 
-def _of_output(output: FoundModule, summary: str, given: Mapping[str, ModuleSetting]) -> _Entry:
+def _of_output(output: FoundModule, summary: str, settings: Mapping[str, ModuleSetting]) -> _Entry:
     lines = [f"{output.name}  {output.path}"]
     if summary := summary or _summary(output.source):
         lines.append(f"    {summary}")
     try:
         declared = parameters(output.source) if isinstance(output.source, type) else []
-        lines += _settings(declared, given)
-        lacking = [parameter.name for parameter in declared if parameter.required and parameter.name not in given]
-        arguments, errors = bind(declared, given, output.name)
+        lines += _settings(declared, settings)
+        lacking = [parameter.name for parameter in declared if parameter.required and parameter.name not in settings]
+        arguments, errors = bind(declared, settings, output.name)
         if not errors:
             make(output, arguments)
     except (AuthorError, FileError) as error:
@@ -115,12 +115,12 @@ def _of_output(output: FoundModule, summary: str, given: Mapping[str, ModuleSett
     return _Entry(not errors, lines + [f"    error: {text}" for text in errors])
 
 
-def _settings(declared: Sequence[Parameter], given: Mapping[str, ModuleSetting]) -> list[str]:
+def _settings(declared: Sequence[Parameter], settings: Mapping[str, ModuleSetting]) -> list[str]:
     rows = []
     for parameter in declared:
-        if parameter.name in given:
-            left = f"{parameter.name} = {show(given[parameter.name].value)}"
-            right = f"{parameter.kind}; given by {given[parameter.name].origin}"
+        if parameter.name in settings:
+            left = f"{parameter.name} = {show(settings[parameter.name].value)}"
+            right = f"{parameter.kind}; given by {settings[parameter.name].origin}"
         elif parameter.required:
             left, right = parameter.name, f"{parameter.kind}; required"
         elif parameter.default is None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from netconsd.daemon.signals import StopSignals
 from netconsd.tap import Options, makeService
 
 
@@ -43,13 +44,15 @@ def _run(options: Options, prog: str) -> int | None:
     class Runner(UnixApplicationRunner):
         def createOrGetApplication(self) -> Any:  # noqa: N802 - Twisted's name
             application = Application("netconsd")
-            makeService(options).setServiceParent(application)
+            makeService(options, stop_signals).setServiceParent(application)
             return application
 
     process = ServerOptions()
     # --originalname: otherwise Twisted looks for a way to rename the process.
     process.parseOptions(["--nodaemon", "--pidfile=", "--originalname", "--no_save"])
     sys.argv[0] = prog
+    # Before the modules are loaded: a signal in the meantime stops the daemon in order.
+    stop_signals = StopSignals()
     runner: Any = Runner(process)  # type: ignore[no-untyped-call]
     runner.run()
     number: int | None = runner._exitSignal

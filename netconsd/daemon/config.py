@@ -20,7 +20,7 @@ from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.settings import OPTIONS, ConfigError, Option, Settings, problem
 
 
-class Given(NamedTuple):
+class SetOption(NamedTuple):
     """The value of an option that does not have its default."""
 
     value: object
@@ -40,12 +40,12 @@ class Configuration:
     spare: frozenset[str] = frozenset()
     """Names in ``module_settings`` that need no module: the file has settings for them, but the command line names
     other modules to load."""
-    given: dict[str, Given] = field(default_factory=dict, compare=False)
+    set_options: dict[str, SetOption] = field(default_factory=dict, compare=False)
     """The options that do not have their defaults, by their long names."""
 
 
 def configure(
-    given: Mapping[str, str],
+    options: Mapping[str, str],
     *,
     modules: Sequence[str] = (),
     sets: Sequence[str] = (),
@@ -56,7 +56,7 @@ def configure(
 ) -> Configuration:
     """Read the file, if one is named, and merge it with the command line and the defaults.
 
-    :param given: the options on the command line, by their long names; see :data:`netconsd.settings.OPTIONS`.
+    :param options: the options on the command line, by their long names; see :data:`netconsd.settings.OPTIONS`.
     :param modules: the values of ``--modules`` and the positional arguments; if there are any, they replace the
         file's.
     :param sets: the values of ``--set``, each ``NAME.KEY=VALUE``.
@@ -72,8 +72,8 @@ def configure(
         with merged.collecting():
             _read(TomlFile(config, cwd), merged)
     spare = frozenset(merged.module_settings) if modules else frozenset()
-    for name, text in given.items():
-        merged.option(name, _from_text(OPTIONS[name], text), Given(text, f"--{name}"), f"--{name}")
+    for name, text in options.items():
+        merged.option(name, _from_text(OPTIONS[name], text), SetOption(text, f"--{name}"), f"--{name}")
     for text in sets:
         with merged.collecting():
             name, key, setting = _set(text, cwd)
@@ -91,7 +91,7 @@ def configure(
         errors += merged.errors
     elif merged.errors:
         raise ConfigError(joined(merged.errors, "errors in the options"))
-    return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.given)
+    return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.set_options)
 
 
 class _Merged:
@@ -99,7 +99,7 @@ class _Merged:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self.given: dict[str, Given] = {}
+        self.set_options: dict[str, SetOption] = {}
         self.modules: tuple[str, ...] = ()
         self.module_settings: dict[str, dict[str, ModuleSetting]] = {}
         self.errors: list[str] = []
@@ -112,13 +112,13 @@ class _Merged:
         except ConfigError as error:
             self.errors.append(str(error))
 
-    def option(self, name: str, value: object, given: Given, place: str) -> None:
+    def option(self, name: str, value: object, origin: SetOption, place: str) -> None:
         with self.collecting():
             try:
                 self.values |= _fields(OPTIONS[name], value)
             except ValueError as error:
                 raise ConfigError(f"{place}: {error}") from None
-            self.given[name] = given
+            self.set_options[name] = origin
 
     def specs(self, specs: Sequence[str], base: Path, place: str) -> tuple[str, ...]:
         valid = []
@@ -136,7 +136,7 @@ def _read(file: TomlFile, merged: _Merged) -> None:
         place = f"{file.place(key)}: {key}"
         with merged.collecting():
             if key in OPTIONS:
-                merged.option(key, value, Given(value, file.place(key)), place)
+                merged.option(key, value, SetOption(value, file.place(key)), place)
             elif key == "modules":
                 merged.modules = merged.specs(_modules(value, place), file.directory, place)
             elif key == "module":

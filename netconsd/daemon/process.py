@@ -70,11 +70,13 @@ class Daemon(Service):
         *,
         notifier: Notifier | None = None,
         reactor: Any = None,
+        stop_signals: StopSignals | None = None,
     ) -> None:
         """
         :param process: twistd's options: whether the log is on the terminal, and the pid file.
         :param notifier: reports to the service manager; by default to none.
         :param reactor: by default the installed one, from the start of the service on.
+        :param stop_signals: the handlers of the stop signals, if they are installed already.
         """
         self._service = service
         foreground = bool(process.get("nodaemon", True))
@@ -90,6 +92,7 @@ class Daemon(Service):
         self._ready = False
         self._watchdog: LoopingCall | None = None
         self._sighup_before: Any = None
+        self._stop_signals = stop_signals
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
@@ -116,7 +119,8 @@ class Daemon(Service):
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
         # Before the service starts: a user may send a signal as soon as the log says that it runs.
-        stop_signals = StopSignals(self._stop_reactor, self._abort)
+        stop_signals = self._stop_signals = self._stop_signals or StopSignals()
+        stop_signals.attach(self._stop_reactor, self._abort)
         self._reactor.callWhenRunning(stop_signals.reactor_runs)
         self._sighup_before = signal.signal(signal.SIGHUP, self._on_sighup)
         try:
@@ -210,6 +214,10 @@ class Daemon(Service):
     def _fail(self, failure: Failure) -> None:
         """End the process because the service did not start: by an exception, or by the reactor if that runs."""
         error: Any = failure.value
+        if self._stop_signals is not None and self._stop_signals.first is not None:
+            # A signal stopped the start, which is no error; the reactor stops already.
+            self._log.info("{name} stopped the start: {error}", name=self._stop_signals.first.name, error=error)
+            return
         self._start_error = self._reported(error)
         if not self._reactor.running:
             return
@@ -228,7 +236,9 @@ class Daemon(Service):
         text = _with_option(str(error)) if isinstance(error, (ConfigError, ModuleError)) else raised(error)
         if not self._log_is_on_terminal:
             self._log.critical("{text}", text=text)
-        print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
+        # A closed pipe must not keep the process from its end.
+        with suppress(OSError, ValueError):
+            print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
         return StartError(text)
 
     def _exit(self, last: Callable[[], object] = lambda: None) -> None:

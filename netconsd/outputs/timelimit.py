@@ -1,7 +1,7 @@
 """Logs the name of a module that blocks the reactor's thread, in which modules are stopped and reloaded.
 
 While it blocks, nothing else of the daemon runs in that thread, so a thread of its own watches. It ends nothing: a
-second SIGTERM or the service manager ends the process.
+second SIGTERM ends the process, or SIGKILL (of the service manager) if the module blocks in C code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TimeLimit:
         if not returned.wait(self._seconds):
             self._log.error(
                 "{name} has not returned within {seconds:g} seconds (--stop-timeout) and blocks the whole daemon; "
-                "a second SIGTERM ends it",
+                "a second SIGTERM ends it, or SIGKILL if the module blocks in C code",
                 name=name,
                 seconds=self._seconds,
             )

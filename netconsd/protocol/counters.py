@@ -1,7 +1,8 @@
 """Counters: one table of their names and meanings, and one class for each thing that is counted.
 
 A row of the table is read by the log's totals, the metrics, the figures of single senders and docs/counters. To add a
-counter, add a row and an attribute, and count.
+counter, add a row and the attribute of the class (for a worker also in the .pxd), and count. A counter ``per_sender``
+is also an attribute of :class:`SenderCounters` and of the stream or its rare counters.
 
 Each counter has exactly one thread that adds to it (a worker's, or the reactor's). Any thread may read it, and reads a
 value that it had, with and without Python's global lock. Two counters are read a moment apart; they are exact once the
@@ -26,7 +27,7 @@ class Counter(NamedTuple):
     metric: str
     #: Counted for each sender as well (:class:`SenderCounters`).
     per_sender: bool = False
-    #: Logged once more at the end, in the line of notable counters, if it is not 0.
+    #: Logged at the end in a line of its own, if it is not 0.
     notable: bool = False
 
 

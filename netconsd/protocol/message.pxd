@@ -42,5 +42,5 @@ cdef class ExtendedMessage(Message):
     cdef public bint _seq_reset
 
     cdef void _set_defaults(self) noexcept
-    cdef ExtendedMessage _reassembled(self, bytes body, bint incomplete)
+    cdef ExtendedMessage _reassembled(self, bytes body)
     cdef _parsed(self)

@@ -283,11 +283,10 @@ class ExtendedMessage(Message):
         self._missing = 0
         self._lost = -1
 
-    def _reassembled(self, body: bytes, incomplete: bool) -> ExtendedMessage:
+    def _reassembled(self, body: bytes) -> ExtendedMessage:
         """Turn the first fragment into the whole message, and return it. Before, it has no msgid."""
         self._raw = body
         self._msgid = msgid_of(body)
-        self._incomplete = incomplete
         return self
 
     def _parsed(self) -> Body:

@@ -76,7 +76,7 @@ class Reassembly:
     def message(self) -> ExtendedMessage:
         """The message; a note with the number of bytes is in the place of missing bytes."""
         if self.complete:
-            return self.first._reassembled(b"".join(self._pieces), False)
+            return self.first._reassembled(b"".join(self._pieces))
         parts = []
         at = 0
         for offset, piece in zip(self._offsets, self._pieces, strict=True):
@@ -86,7 +86,7 @@ class Reassembly:
             at = offset + len(piece)
         if at < self.total:
             parts.append(_hole(self.total - at))
-        return self.first._reassembled(b"".join(parts), True)
+        return self.first._reassembled(b"".join(parts))
 
 
 def _hole(size: int) -> bytes:

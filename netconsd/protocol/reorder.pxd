@@ -1,5 +1,4 @@
-# CPU per held message (get, add, lowest, pop): 0.22 us compiled, 1.09 us in plain Python. Plain Python cannot read the
-# fields of a compiled message, so this file is compiled whenever protocol/message is.
+# CPU per held message (get, add, lowest, pop): 0.22 us compiled, 1.09 us in plain Python.
 cimport cython
 
 from netconsd.protocol.message cimport ExtendedMessage

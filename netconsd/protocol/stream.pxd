@@ -1,6 +1,5 @@
 # CPU per datagram in SourceTable.feed, records in order: 0.12 us compiled, 4.0 us with all hot files in plain Python.
-# Plain Python cannot read the fields of a compiled message, so this file is compiled whenever protocol/message is.
-cimport cython
+# cimport cython
 
 from netconsd.protocol.reassembly cimport Reassembly
 from netconsd.protocol.counters cimport WorkerCounters

@@ -14,7 +14,7 @@
    :data:`REBOOT_USEC` earlier than the last one although its seq is higher; or it is late by rule 4, but its timestamp
    differs from the last one by more than REBOOT_USEC. Held messages are delivered first.
 6. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
-   bytes. Rule 3 does not apply to it, so that fragments that arrive later are also delivered.
+   bytes. Its timestamp is not remembered for rule 3, so that fragments that arrive later are also delivered.
 7. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, or when an extended datagram
    arrives.
 8. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its timestamp. If
@@ -261,6 +261,7 @@ class Stream:
 
     def _place_reassembled(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
         message = reassembly.message()
+        message._incomplete = not reassembly.complete
         if not self._place(message, deadline, out):
             self._counters.dropped_superseded += 1
             return

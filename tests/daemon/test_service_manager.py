@@ -167,6 +167,77 @@ def test_signal_during_the_start(tmp_path: Path, number: int, status: int) -> No
         assert manager.process.wait(SECONDS) == status
 
 
+# Blocks while it is imported, until the other end of the pipe is opened and closed.
+SLOW_IMPORT = """
+from pathlib import Path
+from zope.interface import moduleProvides
+from netconsd.interfaces import IOutputModule
+
+moduleProvides(IOutputModule)
+Path(__file__).with_name("pipe").read_text()
+
+def start(worker_count): pass
+def handle(worker, message): pass
+def stop(): pass
+"""
+
+
+HANGING_START = """
+from twisted.internet.defer import Deferred
+from zope.interface import moduleProvides
+from netconsd.interfaces import IOutputModule
+
+moduleProvides(IOutputModule)
+
+def start(worker_count):
+    print("starting", flush=True)
+    return Deferred()
+def handle(worker, message): pass
+def stop(): pass
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
+def test_signal_while_modules_are_loaded(tmp_path: Path, number: int, status: int) -> None:
+    """A signal that arrives during the import of a module stops the daemon in order when it has started."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "slow.py").write_text(SLOW_IMPORT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netconsd", "run", "--address", "127.0.0.1", "--port", "0", "slow.py"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    with process:
+        try:
+            with (tmp_path / "pipe").open("w"):
+                process.send_signal(number)
+            output, _ = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == status
+    assert "Total: 0 datagrams received" in output
+
+
+def test_a_signal_stops_a_start_that_hangs(tmp_path: Path) -> None:
+    """SIGTERM during a start that never ends stops the daemon with status 0: it is no failed start."""
+    (tmp_path / "hangs.py").write_text(HANGING_START)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netconsd", "run", "--address", "127.0.0.1", "--port", "0", "hangs.py"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    with process:
+        try:
+            assert process.stdout is not None
+            assert any("starting" in line for line in process.stdout)
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "Traceback" not in output
+
+
 def test_second_signal_during_the_start(tmp_path: Path) -> None:
     """A second signal ends a process whose module hangs in its start, with status 1."""
     with managed(tmp_path) as manager, manager.pipe.open("w"):

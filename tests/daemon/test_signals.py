@@ -22,7 +22,9 @@ class Calls:
 
     def signals(self) -> StopSignals:
         """Install the handlers."""
-        return StopSignals(self.stops.append, self.aborts.append)
+        signals = StopSignals()
+        signals.attach(self.stops.append, self.aborts.append)
+        return signals
 
 
 @pytest.fixture
@@ -50,7 +52,9 @@ def test_signals_during_the_abort_are_ignored(calls: Calls) -> None:
         if len(calls.aborts) < 3:
             signal.raise_signal(signal.SIGTERM)
 
-    StopSignals(calls.stops.append, abort).reactor_runs()
+    signals = StopSignals()
+    signals.attach(calls.stops.append, abort)
+    signals.reactor_runs()
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
     assert calls.aborts == [signal.SIGTERM]
@@ -105,3 +109,23 @@ def test_a_signal_while_the_reactor_begins(calls: Calls, monkeypatch: pytest.Mon
     signals.reactor_runs()
     assert calls.stops == [signal.SIGTERM]
     assert calls.aborts == []
+
+
+def test_signals_while_modules_are_loaded(calls: Calls) -> None:
+    """Before the callbacks are attached, the first signal is kept, and a second one has its former effect."""
+    former: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: former.append(number))
+    signals = StopSignals()
+    signal.raise_signal(signal.SIGTERM)
+    assert (signals.first, former) == (signal.SIGTERM, [])
+    signal.raise_signal(signal.SIGTERM)
+    assert former == [signal.SIGTERM]
+
+
+def test_a_signal_before_the_callbacks_stops(calls: Calls) -> None:
+    """A signal that arrived while modules were loaded stops once the reactor runs."""
+    signals = StopSignals()
+    signal.raise_signal(signal.SIGINT)
+    signals.attach(calls.stops.append, calls.aborts.append)
+    signals.reactor_runs()
+    assert (calls.stops, calls.aborts) == ([signal.SIGINT], [])

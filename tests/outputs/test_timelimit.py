@@ -64,7 +64,7 @@ def test_a_call_that_blocks(blocks: Blocks) -> None:
     (text,) = blocks.texts
     assert text == (
         "Module a: stop() has not returned within 0 seconds (--stop-timeout) and blocks the whole daemon; "
-        "a second SIGTERM ends it"
+        "a second SIGTERM ends it, or SIGKILL if the module blocks in C code"
     )
 
 
