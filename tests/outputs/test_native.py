@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
@@ -22,7 +22,7 @@ from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message, 
 from netconsd.protocol.table import SourceTable
 from netconsd.testing import extended, extended_message, fragments, legacy, legacy_message, source
 from tests.support.compilers import CC, SOURCES, compiled, compiled_rust, needs_cc, needs_rustc, text_of
-from tests.support.strategies import bodies, examples, numbers
+from tests.support.strategies import bodies, numbers
 
 pytestmark = needs_cc
 
@@ -349,7 +349,7 @@ def test_rust_sees_the_same(fields: Path, rust_fields: Path, way: str) -> None:
         max_size=5,
     )
 )
-@examples(300)
+@settings(max_examples=300)
 def test_both_builds_hand_over_the_same(fields: Path, messages: list[Message]) -> None:
     """A module reads the same fields of any message in both builds."""
     plain, quick = started(fields, "plain"), started(fields, "compiled")

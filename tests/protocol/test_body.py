@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.body import (
@@ -21,7 +21,7 @@ from netconsd.protocol.body import (
     unescape,
 )
 from netconsd.testing import escape, extended
-from tests.support.strategies import bodies, examples
+from tests.support.strategies import bodies
 
 NOTHING = Body({}, {}, None, None, None)
 
@@ -89,7 +89,7 @@ def test_newline_inside_a_record() -> None:
     assert parse(b"one\\x0a cpu=3\n role=web\n") == NOTHING._replace(userdata={"role": "web"})
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(st.binary(max_size=60))
 def test_unescape_undoes_escape(data: bytes) -> None:
     """Unescaping restores any bytes that the kernel escaped."""
@@ -193,7 +193,7 @@ _tasknames = st.lists(
 _absent = st.none()
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(
     text=st.text(st.characters(codec="utf-8"), max_size=20),
     dictionary=st.fixed_dictionaries({}, optional={"SUBSYSTEM": _words, "DEVICE": _words}),
@@ -230,7 +230,7 @@ def test_round_trip(
     assert msgid_of(body) == (-1 if msgid is None else msgid)
 
 
-@examples(300)
+@settings(max_examples=300)
 @given(bodies)
 def test_any_bytes(body: bytes) -> None:
     """Parsing any bytes raises nothing, and every field is within its bounds."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
@@ -18,7 +18,6 @@ from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import PLACE_BYTES
 from netconsd.testing import extended, fragments, source
 from tests.support.memory import bytes_for
-from tests.support.strategies import examples
 
 REORDER_TIME = 0.2
 REAL = source("192.0.2.1").key
@@ -136,7 +135,7 @@ def test_other_senders_on_the_lane_are_unaffected(attack: Callable[[int], bytes]
         seq += 5
 
 
-@examples(150)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from(sorted(ATTACKS)), st.integers(0, 600), st.floats(0, 0.05)), min_size=1, max_size=25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.message import ExtendedMessage
@@ -19,7 +19,7 @@ from netconsd.protocol.reorder import (
 )
 from netconsd.testing import extended_message
 from tests.support.memory import bytes_for
-from tests.support.strategies import examples, numbers
+from tests.support.strategies import numbers
 
 
 def message(seq: int, text: str = "x") -> ExtendedMessage:
@@ -188,7 +188,7 @@ def test_the_limit_in_bytes() -> None:
 _deadlines = st.integers(0, 20).map(float)
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.one_of(
