@@ -61,10 +61,7 @@ def test_recording_module_records() -> None:
 @pytest.mark.parametrize(
     ("datagram", "same_as"),
     [
-        (
-            legacy("usb 1-1: new high-speed USB device number 2 using xhci_hcd", ts_usec=5123456),
-            LEGACY[0],
-        ),
+        (legacy("usb 1-1: new high-speed USB device number 2 using xhci_hcd", ts_usec=5123456), LEGACY[0]),
         (legacy("foo: bar", ts_usec=12345678, level=6), LEGACY[1]),
         (legacy("foo: bar", ts_usec=12345678, caller="T123"), LEGACY[2]),
         (legacy("line one\nline two", ts_usec=12345678), LEGACY[3]),
@@ -178,14 +175,7 @@ def test_escape() -> None:
     caller=st.none() | st.from_regex(r"\A[TC][0-9]{1,10}\Z"),
 )
 def test_extended_round_trip(
-    text: bytes,
-    seq: int,
-    ts_usec: int,
-    level: int,
-    facility: int,
-    flag: str,
-    release: str | None,
-    caller: str | None,
+    text: bytes, seq: int, ts_usec: int, level: int, facility: int, flag: str, release: str | None, caller: str | None
 ) -> None:
     """All fields of an extended datagram are decoded."""
     message = read(

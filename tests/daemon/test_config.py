@@ -26,11 +26,7 @@ def cwd(tmp_path: Path) -> Path:
 
 
 def read(
-    cwd: Path,
-    text: str = "",
-    modules: tuple[str, ...] = (),
-    sets: tuple[str, ...] = (),
-    **options: str,
+    cwd: Path, text: str = "", modules: tuple[str, ...] = (), sets: tuple[str, ...] = (), **options: str
 ) -> Configuration:
     """Configure with a file of this text."""
     (cwd / "etc/n.toml").write_text(dedent(text))
@@ -217,10 +213,7 @@ def test_any_text(name: str, text: str) -> None:
             f'2: unknown key "prot"; valid are {", ".join(OPTIONS)}, modules, module; did you mean "port"?',
         ),
         ("modules = 'a'", f"1: modules: {NO_LIST}"),
-        (
-            "[modules.printer]",
-            f"1: modules: {NO_LIST}; settings of a module are in [module.NAME]",
-        ),
+        ("[modules.printer]", f"1: modules: {NO_LIST}; settings of a module are in [module.NAME]"),
         ("modules = [1]", f"1: modules: {NO_LIST}"),
         ('modules = [""]', "1: modules: '' is neither a path nor the name of a module"),
         ("module = 1", "1: module: is not a table; settings of a module are in [module.NAME]"),

@@ -167,11 +167,7 @@ task.react(lambda reactor: defer.Deferred.fromCoroutine(main(reactor)))
 
 @pytest.mark.parametrize(
     ("name", "reactor"),
-    [
-        ("asyncioreactor", "AsyncioSelectorReactor"),
-        ("pollreactor", "PollReactor"),
-        ("selectreactor", "SelectReactor"),
-    ],
+    [("asyncioreactor", "AsyncioSelectorReactor"), ("pollreactor", "PollReactor"), ("selectreactor", "SelectReactor")],
 )
 def test_on_another_reactor(name: str, reactor: str) -> None:
     """The service and the listener receive and stop on any of Twisted's reactors."""

@@ -135,10 +135,7 @@ RECORDS: dict[str, tuple[Message, dict[str, object]]] = {
         extended_message("t\t\xe9\\", received_at=RECEIVED_AT),
         {"text": text(rb"t\x09\xc3\xa9\x5c"), "dict": "18,0,00"},
     ),
-    "lines after the text": (
-        received(b"6,1,1000000,-;hello\n" + DICT)[0],
-        {"dict": text(DICT, 6), "seq_reset": 1},
-    ),
+    "lines after the text": (received(b"6,1,1000000,-;hello\n" + DICT)[0], {"dict": text(DICT, 6), "seq_reset": 1}),
     "the highest numbers": (
         received(b"2047,18446744073709551615,18446744073709551615,-;hello\n")[0],
         {"seq": 2**64 - 1, "ts_usec": 2**64 - 1, "facility": 255, "level": 7, "seq_reset": 1},

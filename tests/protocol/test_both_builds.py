@@ -148,10 +148,7 @@ class Side:
 arrivals = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.2, 0.3, 1.0, 2.5]),
-        st.lists(
-            st.tuples(st.sampled_from(traffic.KEYS), st.one_of(traffic.datagrams, datagrams)),
-            max_size=12,
-        ),
+        st.lists(st.tuples(st.sampled_from(traffic.KEYS), st.one_of(traffic.datagrams, datagrams)), max_size=12),
     ),
     max_size=15,
 )

@@ -89,10 +89,7 @@ def test_any_datagrams_are_counted(
             assert set(message.dictionary) <= {"SUBSYSTEM", "DEVICE"}
 
 
-@given(
-    st.lists(st.integers(0, WINDOW - 1), unique=True, min_size=1),
-    st.data(),
-)
+@given(st.lists(st.integers(0, WINDOW - 1), unique=True, min_size=1), st.data())
 @settings(max_examples=150)
 def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data: st.DataObject) -> None:
     """Records in any order, with any repeats, some in fragments: each is delivered once, complete, and in order unless

@@ -38,12 +38,7 @@ def filled(*entries: tuple[int, float]) -> ReorderBuffer:
 def test_empty() -> None:
     """A new buffer is empty, has no deadline, and costs BUFFER_OVERHEAD."""
     buffer = ReorderBuffer()
-    assert (buffer.count(), buffer.cost, buffer.deadline, buffer.is_over_limit()) == (
-        0,
-        BUFFER_OVERHEAD,
-        inf,
-        False,
-    )
+    assert (buffer.count(), buffer.cost, buffer.deadline, buffer.is_over_limit()) == (0, BUFFER_OVERHEAD, inf, False)
     assert buffer.get(1) is None
     assert buffer.expire(1e9) == -1
     assert buffer.deadline == inf

@@ -19,11 +19,7 @@ def test_sysdata_each_optional(present: int, userdata: dict[str, str]) -> None:
     body = b"text\n" + b" rack=r17 b\n" * len(userdata)
     body += b"".join(line for line, sent in zip(SYSDATA, has, strict=True) if sent)
     expected = Body(
-        {},
-        userdata,
-        3 if has[0] else None,
-        "kworker/0:1" if has[1] else None,
-        "7.2.13+deb14-amd64" if has[2] else None,
+        {}, userdata, 3 if has[0] else None, "kworker/0:1" if has[1] else None, "7.2.13+deb14-amd64" if has[2] else None
     )
     for end in (body, body.removesuffix(b"\n"), body.removesuffix(b"\n") + b"\0"):
         assert parse(end) == expected

@@ -410,10 +410,7 @@ def test_a_part_of_a_batch_has_a_bound_in_bytes(datagram: bytes) -> None:
     done = parts = messages = 0
     while done < 200:
         out: list[Message] = []
-        before, done = (
-            done,
-            table.feed_part(senders, [datagram] * 200, 5.0, 0.0, done, out),
-        )
+        before, done = done, table.feed_part(senders, [datagram] * 200, 5.0, 0.0, done, out)
         assert (done - before - 1) * len(datagram) < OUT_OCTETS_LIMIT
         assert len(out) == done - before
         messages += len(out)

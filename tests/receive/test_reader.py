@@ -363,13 +363,7 @@ def test_counters(make_rig: Any) -> None:
         counters.dropped_bad_address,
         counters.dropped_not_allowed,
         counters.truncated,
-    ) == (
-        11,
-        40,
-        3,
-        4,
-        1,
-    )
+    ) == (11, 40, 3, 4, 1)
     queued = sum(len(batch[1]) for lane in rig.lanes for batch in lane.batches)
     assert counters.datagrams == counters.dropped_bad_address + counters.dropped_not_allowed + queued
 
