@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,16 +16,9 @@ from netconsd.receive.reader import Receiver
 from netconsd.settings import ConfigError
 from netconsd.testing import RecordingModule, extended
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import Log, is_free, logging, make, running
+from tests.integration.rig import Log, is_free, make, running
 from tests.support.loopback import Arrivals, send
 from tests.support.scripted_module import Script
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    """The log of the test."""
-    with logging() as result:
-        yield result
 
 
 @pytest_twisted.ensureDeferred

@@ -7,7 +7,7 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.names import dns
 
@@ -58,7 +58,6 @@ def can_be_sent(name: str) -> bool:
     return bool(decoded.name == name.encode())
 
 
-@settings(max_examples=100)
 @given(in_dns=names.filter(can_be_sent), in_hosts=names, sent=hostile_datagrams())
 def test_files_of_hosts_with_any_name(in_dns: str, in_hosts: str, sent: list[bytes]) -> None:
     """Every file is in the directory itself, with a safe name and no other address's name, and has one printable line
