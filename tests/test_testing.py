@@ -82,7 +82,6 @@ def test_legacy(datagram: bytes, same_as: bytes) -> None:
 _line = st.text(st.characters(codec="utf-8", exclude_characters="\n<["), max_size=20)
 
 
-@settings(max_examples=100)
 @given(
     lines=st.lists(_line, min_size=1, max_size=3),
     ts_usec=st.none() | st.integers(0, 10**19 - 1),
@@ -226,7 +225,6 @@ def test_long_datagrams_are_split() -> None:
     assert reassembled([second, first]).raw == read(datagram).raw
 
 
-@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=300), st.integers(80, 400))
 def test_fragments_round_trip(text: bytes, size: int) -> None:
     """Fragments of any size reassemble to the message, header included; all but the last have the full size."""

@@ -69,7 +69,6 @@ def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
         assert len(starts) == len(messages)
 
 
-@settings(max_examples=100)
 @given(sent=hostile_datagrams())
 def test_the_logger(sent: list[bytes]) -> None:
     """There is one printable line in UTF-8 per message, and the file has the name of the address."""
@@ -80,7 +79,6 @@ def test_the_logger(sent: list[bytes]) -> None:
     assert set(by_file(messages, {}, lambda sender: sender.address)) <= {"192.0.2.1"}
 
 
-@settings(max_examples=100)
 @given(sent=hostile_datagrams())
 def test_ncrx(sent: list[bytes]) -> None:
     """The tool prints printable lines only."""
@@ -121,7 +119,6 @@ def test_the_metrics(sent: list[bytes]) -> None:
     assert page(*sent) == page()
 
 
-@settings(max_examples=100)
 @given(text=hostile_bytes)
 def test_an_exception_of_a_module(text: bytes) -> None:
     """A logged exception with a hostile text is printable lines, below the event's own line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -190,44 +191,30 @@ _tasknames = st.lists(
     st.sampled_from(["a", "b c", "=", "\n", " cpu=9", "\n cpu=9", "\n taskname=", "\n x=y", "é", "\n DEVICE=n8"]),
     max_size=5,
 ).map("".join)
-_absent = st.none()
+
+
+_fields = st.fixed_dictionaries(
+    {
+        "text": st.text(st.characters(codec="utf-8"), max_size=20),
+        "dictionary": st.fixed_dictionaries({}, optional={"SUBSYSTEM": _words, "DEVICE": _words}),
+        "userdata": st.dictionaries(_keys, _words, max_size=4),
+        "cpu": st.none() | st.integers(0, MSGID_LIMIT),
+        "taskname": st.none() | _tasknames,
+        "sysrelease": st.none() | st.just("7.2.13+deb14-amd64"),
+        "msgid": st.none() | st.integers(0, MSGID_LIMIT),
+    }
+)
 
 
 @settings(max_examples=200)
-@given(
-    text=st.text(st.characters(codec="utf-8"), max_size=20),
-    dictionary=st.fixed_dictionaries({}, optional={"SUBSYSTEM": _words, "DEVICE": _words}),
-    userdata=st.dictionaries(_keys, _words, max_size=4),
-    cpu=_absent | st.integers(0, MSGID_LIMIT),
-    taskname=_absent | _tasknames,
-    sysrelease=_absent | st.just("7.2.13+deb14-amd64"),
-    msgid=_absent | st.integers(0, MSGID_LIMIT),
-)
-def test_round_trip(
-    text: str,
-    dictionary: dict[str, str],
-    userdata: dict[str, str],
-    cpu: int | None,
-    taskname: str | None,
-    sysrelease: str | None,
-    msgid: int | None,
-) -> None:
+@given(_fields)
+def test_round_trip(fields: dict[str, Any]) -> None:
     """Every field that a kernel puts into a body is parsed."""
-    assume(taskname is None or len(taskname.encode()) <= TASKNAME_LIMIT)
-    body = body_of(
-        extended(
-            text,
-            dictionary=dictionary,
-            userdata=userdata,
-            cpu=cpu,
-            taskname=taskname,
-            sysrelease=sysrelease,
-            msgid=msgid,
-        )
-    )
-    assert text_of(body) == text
-    assert parse(body) == Body(dictionary, userdata, cpu, taskname, sysrelease)
-    assert msgid_of(body) == (-1 if msgid is None else msgid)
+    assume(fields["taskname"] is None or len(fields["taskname"].encode()) <= TASKNAME_LIMIT)
+    body = body_of(extended(**fields))
+    assert text_of(body) == fields["text"]
+    assert parse(body) == Body(*(fields[name] for name in ("dictionary", "userdata", "cpu", "taskname", "sysrelease")))
+    assert msgid_of(body) == (-1 if fields["msgid"] is None else fields["msgid"])
 
 
 @settings(max_examples=300)

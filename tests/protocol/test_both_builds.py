@@ -65,7 +65,7 @@ def test_constants_are_the_same() -> None:
 
 
 @given(st.one_of(datagrams, traffic.datagrams, st.sampled_from(LEGACY)))
-@settings(max_examples=1500)
+@settings(max_examples=600)
 def test_datagrams_are_decoded_alike(datagram: bytes) -> None:
     """Any datagram is the same message, fragment, error or legacy text in both builds."""
     ours, theirs = decode(compiled, datagram), decode(plain, datagram)
@@ -155,7 +155,7 @@ arrivals = st.lists(
 
 
 @given(arrivals, st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool) -> None:
     """Both builds deliver the same messages at the same times, with the same counters, deadlines and costs, for any
     datagrams of several senders, with any pauses, and after the final flush."""
@@ -170,7 +170,7 @@ def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]],
 
 
 @given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(traffic.datagrams, datagrams)), max_size=12))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_lines_of_a_log_are_alike(arrived: list[tuple[float, bytes]]) -> None:
     """Both builds write the same bytes to a log, for any messages."""
     logs = []
@@ -191,7 +191,7 @@ msgids = st.sampled_from([0, 1, 2, 3, 2**31 - 1, 2**31, 2**31 + 1, 2**31 + 2, 2*
 
 
 @given(st.lists(st.tuples(headers, msgids, st.sampled_from([0.0, 0.01, 0.3])), max_size=60))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, float]]) -> None:
     """Both builds handle order, resets, duplicates, late and lost messages alike, for any sequence numbers and
     timestamps of 64 bits and any msgids."""
