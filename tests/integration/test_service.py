@@ -36,17 +36,6 @@ async def test_both_families_arrive() -> None:
     assert (four.level, four.userdata) == (6, {"rack": "r17"})  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
-@pytest_twisted.ensureDeferred
-async def test_an_address_of_either_family(address: str) -> None:
-    """The service listens on one address of either family."""
-    module = Arrivals()
-    async with running({"module": module}, address=address) as service:
-        send(service.port, extended("hello"), to=address)
-        await module.number(1)
-    assert [message.source.address for message in module.messages] == [address]
-
-
 @pytest_twisted.ensureDeferred
 async def test_senders_keep_their_order_and_their_thread() -> None:
     """Messages of a sender are delivered in order, in one thread, with one worker's number; all workers are used."""
@@ -86,22 +75,6 @@ async def test_a_held_message_is_delivered_in_time() -> None:
         send(service.port, extended("1", seq=1), extended("3", seq=3))
         await module.number(2)
     assert [message.missing for message in module.messages] == [0, 1]  # type: ignore[attr-defined]
-
-
-@pytest_twisted.ensureDeferred
-async def test_two_listeners_share_a_port() -> None:
-    """Two listeners share one port, and both receive and count."""
-    module = Arrivals()
-    async with running({"module": module}, listeners=2) as service:
-        # Legacy lines, since the kernel may give a port twice, and the same record would be a duplicate then.
-        for number in range(64):
-            send(service.port, legacy(str(number)))
-        await module.number(64)
-    counts = [listener.counters["datagrams"] for listener in service.snapshot().listeners]
-    assert len(counts) == 2
-    assert sum(counts) == 64
-    # The kernel spreads by a hash of addresses and ports: one in 2**63 runs puts all on one.
-    assert all(counts)
 
 
 @pytest_twisted.ensureDeferred

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
 from tests.support import traffic
-from tests.support.compare_builds import AsImported, value, views
+from tests.support.compare_builds import AsImported, small_table, value, views
 from tests.support.plain_build import HOT, PlainBuild
 from tests.support.strategies import LEGACY, bodies, datagrams, numbers
 
@@ -118,15 +118,7 @@ class Side:
 
     def __init__(self, build: Any, legacy_datagrams: bool = False) -> None:
         self.counters = build.counters.WorkerCounters()
-        self.table = build.table.SourceTable(
-            self.counters,
-            limit=3,
-            reorder_time=0.2,
-            gc_interval=1.0,
-            age=2.0,
-            held_limit=20_000,
-            legacy_datagrams=legacy_datagrams,
-        )
+        self.table = small_table(build, self.counters, legacy_datagrams)
 
     def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
         """Advance to ``now``, feed a batch, and return the messages with their times."""
