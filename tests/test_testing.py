@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
@@ -27,7 +27,7 @@ from netconsd.testing import (
     source,
 )
 from tests.support.decoding import SENDER, is_text, piece, read
-from tests.support.strategies import EXTENDED, LEGACY, examples, numbers
+from tests.support.strategies import EXTENDED, LEGACY, numbers
 
 # The recording module.
 
@@ -61,10 +61,7 @@ def test_recording_module_records() -> None:
 @pytest.mark.parametrize(
     ("datagram", "same_as"),
     [
-        (
-            legacy("usb 1-1: new high-speed USB device number 2 using xhci_hcd", ts_usec=5123456),
-            LEGACY[0],
-        ),
+        (legacy("usb 1-1: new high-speed USB device number 2 using xhci_hcd", ts_usec=5123456), LEGACY[0]),
         (legacy("foo: bar", ts_usec=12345678, level=6), LEGACY[1]),
         (legacy("foo: bar", ts_usec=12345678, caller="T123"), LEGACY[2]),
         (legacy("line one\nline two", ts_usec=12345678), LEGACY[3]),
@@ -85,7 +82,6 @@ def test_legacy(datagram: bytes, same_as: bytes) -> None:
 _line = st.text(st.characters(codec="utf-8", exclude_characters="\n<["), max_size=20)
 
 
-@examples(100)
 @given(
     lines=st.lists(_line, min_size=1, max_size=3),
     ts_usec=st.none() | st.integers(0, 10**19 - 1),
@@ -166,7 +162,7 @@ def test_escape() -> None:
     assert escape(b"\0\n\x1f\x7f\x80\xff\\") == rb"\x00\x0a\x1f\x7f\x80\xff\x5c"
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(
     text=st.binary(max_size=20),
     seq=numbers,
@@ -178,14 +174,7 @@ def test_escape() -> None:
     caller=st.none() | st.from_regex(r"\A[TC][0-9]{1,10}\Z"),
 )
 def test_extended_round_trip(
-    text: bytes,
-    seq: int,
-    ts_usec: int,
-    level: int,
-    facility: int,
-    flag: str,
-    release: str | None,
-    caller: str | None,
+    text: bytes, seq: int, ts_usec: int, level: int, facility: int, flag: str, release: str | None, caller: str | None
 ) -> None:
     """All fields of an extended datagram are decoded."""
     message = read(
@@ -236,7 +225,6 @@ def test_long_datagrams_are_split() -> None:
     assert reassembled([second, first]).raw == read(datagram).raw
 
 
-@examples(100)
 @given(st.binary(min_size=1, max_size=300), st.integers(80, 400))
 def test_fragments_round_trip(text: bytes, size: int) -> None:
     """Fragments of any size reassemble to the message, header included; all but the last have the full size."""

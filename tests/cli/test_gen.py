@@ -209,11 +209,7 @@ def test_bad_options(options: list[str], error: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("address", "error"),
-    [
-        ("here", "netcons-gen: here: "),
-        ("255.255.255.255", "netcons-gen: 255.255.255.255: "),
-    ],
+    ("address", "error"), [("here", "netcons-gen: here: "), ("255.255.255.255", "netcons-gen: 255.255.255.255: ")]
 )
 def test_address_refused(address: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An invalid address, or one that the kernel refuses, is an error of one line, and status 1."""

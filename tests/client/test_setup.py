@@ -195,10 +195,7 @@ class TestLogLevel:
         level = real.read_text().split()[0]
         assert any(f" below level {level} " in line for line in machine.run("--no-test")) == (level < "8")
 
-    @pytest.mark.parametrize(
-        ("level", "line"),
-        [("8", "<6>"), ("7", "<6>"), ("4", "<3>"), ("2", "<1>"), ("1", None)],
-    )
+    @pytest.mark.parametrize(("level", "line"), [("8", "<6>"), ("7", "<6>"), ("4", "<3>"), ("2", "<1>"), ("1", None)])
     def test_test_line(self, machine: Machine, level: str, line: str | None) -> None:
         """The test line has the lowest priority that is sent, and never level 0, which would go to all terminals."""
         machine.write("proc/sys/kernel/printk", f"{level}\t4\t1\t7\n")

@@ -47,7 +47,7 @@ def send(port: int, count: int) -> None:
 
 
 @needs_cc
-@pytest.mark.parametrize("step", [-3600, 3600, -86400 * 365])
+@pytest.mark.parametrize("step", [3600, -86400 * 365])
 def test_a_step_of_the_clock(tmp_path: Path, step: int) -> None:
     """After a step back or forth, datagrams are delivered at once, the watchdog is answered, and SIGTERM stops."""
     shim = compiled(SOURCES / "clock.c", tmp_path)
@@ -59,8 +59,7 @@ def test_a_step_of_the_clock(tmp_path: Path, step: int) -> None:
         manager.settimeout(20)
         preload = ":".join(filter(None, (os.environ.get("LD_PRELOAD"), str(shim))))
         environment = [f"LD_PRELOAD={preload}", f"STEP_FILE={file}", f"NOTIFY_SOCKET={tmp_path}/notify"]
-        daemon = Daemon(tmp_path, "-w1", "x.py", prefix=["env", *environment, "WATCHDOG_USEC=400000"])
-        try:
+        with Daemon(tmp_path, "-w1", "x.py", prefix=["env", *environment, "WATCHDOG_USEC=400000"]) as daemon:
             send(daemon.port, 200)
             daemon.line("(got 200 after 0)")
             file.write_bytes(struct.pack("q", step))
@@ -72,8 +71,6 @@ def test_a_step_of_the_clock(tmp_path: Path, step: int) -> None:
                     pass
             daemon.process.send_signal(signal.SIGTERM)
             out = daemon.end()
-        finally:
-            daemon.process.kill()
     assert daemon.process.returncode == 0
     assert re.search("Total: 600 datagrams", out)
 

@@ -6,8 +6,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,7 +15,7 @@ from typing import Any
 import pytest
 
 from netconsd.testing import extended, fragments
-from tests.support.processes import ROOT, SECONDS, Daemon
+from tests.support.processes import Daemon
 
 # Messages delivered by each worker before the signal is sent; the queue has many more by then.
 ENOUGH = 2000
@@ -78,7 +76,7 @@ def record(number: int) -> list[bytes]:
 
 
 class Load:
-    """A thread that sends the same numbers from each address as fast as it can, until ``stop``."""
+    """A thread that sends the same numbers from each address as fast as it can, until the end of the block."""
 
     def __init__(self, port: int, encode: Encoder = line, addresses: Sequence[str] = ("127.0.0.1",)) -> None:
         self._encode = encode
@@ -97,8 +95,9 @@ class Load:
                     with suppress(ConnectionRefusedError):
                         each.send(datagram)
 
-    def stop(self) -> None:
-        """End the thread."""
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None:
         self._stopped.set()
         self._thread.join()
         for each in self._sockets:
@@ -146,15 +145,10 @@ def counted(out: str, name: str) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_the_stop_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
     """Every datagram read is delivered, in order, although the queue is long and the load continues."""
-    daemon = loaded(tmp_path, "-w1")
-    load = Load(daemon.port)
-    try:
+    with loaded(tmp_path, "-w1") as daemon, Load(daemon.port):
         daemon.line("(enough)")
         daemon.process.send_signal(number)
         out = daemon.end()
-    finally:
-        load.stop()
-        daemon.process.kill()
     counts = totals(out)
     assert counts["module"] == counts["messages"] == counts["received"]
     assert counts["module"] > ENOUGH
@@ -164,40 +158,23 @@ def test_the_stop_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
 
 def test_the_stop_with_a_full_queue(tmp_path: Path) -> None:
     """Datagrams that found the queue full are counted as dropped, and all others are delivered."""
-    daemon = loaded(tmp_path, "-w1", "--queue", "3000")
-    load = Load(daemon.port)
-    try:
+    with loaded(tmp_path, "-w1", "--queue", "3000") as daemon, Load(daemon.port):
         daemon.line("(Datagrams are being)")
         daemon.process.send_signal(signal.SIGTERM)
         out = daemon.end()
-    finally:
-        load.stop()
-        daemon.process.kill()
     counts = totals(out)
     assert counts["dropped_queue_full"] > 0
     assert counts["module"] == counts["messages"] == counts["received"] - counts["dropped_queue_full"]
 
 
 def test_sighup_at_full_load(tmp_path: Path) -> None:
-    """No message is lost by reloads, nor by the start of a second daemon on the same port."""
-    daemon = loaded(tmp_path, "-w1")
-    load = Load(daemon.port)
-    try:
+    """No message is lost by reloads."""
+    with loaded(tmp_path, "-w1") as daemon, Load(daemon.port):
         for _ in range(3):
             daemon.process.send_signal(signal.SIGHUP)
             daemon.line("(reloaded)")
-        second = subprocess.run(
-            [sys.executable, "-m", "netconsd", "run", "-a127.0.0.1", "-u", str(daemon.port)],
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS,
-        )  # fmt: skip
         daemon.process.send_signal(signal.SIGTERM)
         out = daemon.end()
-    finally:
-        load.stop()
-        daemon.process.kill()
-    assert second.returncode == 1
-    assert f"--port: address 127.0.0.1, port {daemon.port} is in use already; stop the program" in second.stderr
-    assert "Traceback" not in second.stderr + second.stdout
     counts = totals(out)
     assert counts["module"] == counts["messages"] == counts["received"] - counts["dropped_queue_full"] > 0
     assert counts["reloads"] == 3
@@ -210,20 +187,16 @@ WAITING = [f"127.0.0.{number}" for number in range(11, 20)]
 def test_the_stop_of_several_workers_with_held_messages(tmp_path: Path) -> None:
     """Every datagram read is delivered or counted as dropped, in order for each sender; held messages, whole or in
     fragments, are delivered at the stop with the number of missing ones before."""
-    daemon = loaded(tmp_path, "-w3", "--reorder", "60000")
-    for address in WAITING:
-        with sender(daemon.port, address) as waiting:
-            for number in (1, 2, 3, 5, 6, 7, 8, 9):
-                for datagram in record(number):
-                    waiting.send(datagram)
-    load = Load(daemon.port, record, LOADING)
-    try:
-        before = json.loads(daemon.line(r"enough (.*)"))
-        daemon.process.send_signal(signal.SIGTERM)
-        out = daemon.end()
-    finally:
-        load.stop()
-        daemon.process.kill()
+    with loaded(tmp_path, "-w3", "--reorder", "60000") as daemon:
+        for address in WAITING:
+            with sender(daemon.port, address) as waiting:
+                for number in (1, 2, 3, 5, 6, 7, 8, 9):
+                    for datagram in record(number):
+                        waiting.send(datagram)
+        with Load(daemon.port, record, LOADING):
+            before = json.loads(daemon.line(r"enough (.*)"))
+            daemon.process.send_signal(signal.SIGTERM)
+            out = daemon.end()
     counts = totals(out)
     assert counts["module"] == counts["messages"] == counted(out, "whole") + counted(out, "reassembled")
     assert counts["received"] == counts["dropped_queue_full"] + counted(out, "whole") + counted(out, "fragments")

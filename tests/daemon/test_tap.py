@@ -121,14 +121,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["-a", "localhost"], "--address: 'localhost' is not an IPv4 or IPv6 address"),
         (["--set", "x"], "--set: 'x' is not NAME.KEY=VALUE"),
         (["--config", "gone.toml"], "--config: gone.toml: No such file or directory"),
-        (
-            ["--prot", "1"],
-            f"option --prot not recognized ({HINT})",
-        ),
-        (
-            ["--port"],
-            f"option --port requires argument ({HINT})",
-        ),
+        (["--prot", "1"], f"option --prot not recognized ({HINT})"),
+        (["--port"], f"option --port requires argument ({HINT})"),
         (
             ["-u", "x", "-w", "0"],
             (

@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.support.compare_builds import value, views
+from tests.support.compare_builds import small_table, value, views
 
 #: A byte that no kernel sends, so that inputs are readable.
 STEP = b"\xfe"
@@ -70,15 +70,7 @@ class Senders:
         self.keys = [build.message.Source(bytes(15) + bytes([number]), 6665).key for number in range(4)]
         self.build = build
         self.counters = build.counters.WorkerCounters()
-        self.table = build.table.SourceTable(
-            self.counters,
-            limit=3,
-            reorder_time=0.2,
-            gc_interval=1.0,
-            age=2.0,
-            held_limit=20_000,
-            legacy_datagrams=legacy_datagrams,
-        )
+        self.table = small_table(build, self.counters, legacy_datagrams)
         self.fed = 0
 
     def feed(self, sender: int, datagrams: list[bytes], now: float) -> list[Any]:

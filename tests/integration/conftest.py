@@ -14,6 +14,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.integration.leaks import LoggedErrors, clear_leftovers, logged_errors_of_a_test, snapshot
+from tests.integration.rig import Log, logging
 
 # Seconds. A test sets another limit with @pytest.mark.timeout(...), of which this part is for the test itself:
 # pytest-timeout cannot end a Deferred that never fires, because the reactor catches its exception.
@@ -26,6 +27,13 @@ def logged_errors() -> Iterator[LoggedErrors]:
     """The errors logged so far; a test removes expected errors with ``logged_errors.flush(SomeError)``."""
     with logged_errors_of_a_test() as errors:
         yield errors
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """The log of the test."""
+    with logging() as result:
+        yield result
 
 
 @pytest.fixture(autouse=True)

@@ -47,13 +47,8 @@ async def test_inconsistent_counters_are_logged_errors(logged_errors: LoggedErro
         with patch.object(service.lanes[0], "put"):
             send(service.port, b"text")
             run_of(service).readers[0].drain()
-    assert [event["inconsistency"] for event in logged_errors.flush()] == [
-        (
-            "received 1 is not dropped_bad_address + dropped_not_allowed + "
-            "dropped_read_error + queued + dropped_queue_full 0"
-        ),
-        "bytes received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + bytes processed 0",
-    ]
+    sums = [event["inconsistency"].partition(" is not ")[0] for event in logged_errors.flush()]
+    assert sums == ["received 1", "bytes received 4"]
 
 
 @pytest_twisted.ensureDeferred

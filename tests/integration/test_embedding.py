@@ -17,48 +17,13 @@ from twisted.logger import LogLevel
 
 from netconsd.protocol.message import Message
 from netconsd.receive.lanes import Workers
-from netconsd.receive.listener import MAX_DATAGRAM, NetconsoleListener
+from netconsd.receive.listener import NetconsoleListener
 from netconsd.settings import Settings
 from netconsd.testing import extended
-from tests.integration.rig import Log, logging, running
+from tests.integration.rig import Log, running
 from tests.support.loopback import Arrivals, send
 
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    """The log from here on."""
-    with logging() as result:
-        yield result
-
-
 ROOT = Path(__file__).parents[2]
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_listener_alone(log: Log) -> None:
-    """``NetconsoleListener`` works with ``Workers`` and any reactor's ``listenUDP``, without service or modules."""
-    from twisted.internet import reactor
-
-    listen: Any = reactor.listenUDP  # type: ignore[attr-defined]
-    got: list[Message] = []
-    enough: Deferred[None] = Deferred()
-
-    def deliver(worker: int, messages: list[Message]) -> None:
-        got.extend(messages)
-        if len(got) == 2:
-            reactor.callFromThread(enough.callback, None)  # type: ignore[attr-defined]
-
-    workers = Workers(deliver)
-    workers.start()
-    listener = NetconsoleListener(workers)
-    port = listen(0, listener, interface="127.0.0.1", maxPacketSize=MAX_DATAGRAM)
-    send(port.getHost().port, extended("one"), b"x" * 65506 + b"\n")
-    await enough
-    await port.stopListening()
-    await workers.stop()
-    assert [len(message.text) for message in got] == [3, 65506]
-    assert listener.counters.datagrams == 2
-    assert log.lines(LogLevel.warn) == []
 
 
 @pytest_twisted.ensureDeferred
@@ -167,11 +132,7 @@ task.react(lambda reactor: defer.Deferred.fromCoroutine(main(reactor)))
 
 @pytest.mark.parametrize(
     ("name", "reactor"),
-    [
-        ("asyncioreactor", "AsyncioSelectorReactor"),
-        ("pollreactor", "PollReactor"),
-        ("selectreactor", "SelectReactor"),
-    ],
+    [("asyncioreactor", "AsyncioSelectorReactor"), ("pollreactor", "PollReactor"), ("selectreactor", "SelectReactor")],
 )
 def test_on_another_reactor(name: str, reactor: str) -> None:
     """The service and the listener receive and stop on any of Twisted's reactors."""

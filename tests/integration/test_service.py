@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
-from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule
-from netconsd.protocol.message import Message
-from netconsd.receive.reader import BATCHES, Receiver
-from netconsd.receive.recvfrom import Receiver as PlainReceiver
-from netconsd.receive.sockets import MemInfo
 from netconsd.service import PAUSE_RCVBUF
 from netconsd.settings import Settings
-from netconsd.testing import RecordingModule, extended, fragments, legacy, source
+from netconsd.testing import extended, legacy
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import Log, logging, make, note, run_of, running
+from tests.integration.rig import Log, make, note, running
 from tests.support.loopback import Arrivals, needs_ipv6, send
 from tests.support.scripted_module import Script
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    """The log of the test."""
-    with logging() as result:
-        yield result
-
 
 # Reception.
 
@@ -52,17 +34,6 @@ async def test_both_families_arrive() -> None:
     assert (four.source.address, four.source.port) == ("127.0.0.1", port4)
     assert (six.source.address, six.source.port) == ("::1", port6)
     assert (four.level, four.userdata) == (6, {"rack": "r17"})  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
-@pytest_twisted.ensureDeferred
-async def test_an_address_of_either_family(address: str) -> None:
-    """The service listens on one address of either family."""
-    module = Arrivals()
-    async with running({"module": module}, address=address) as service:
-        send(service.port, extended("hello"), to=address)
-        await module.number(1)
-    assert [message.source.address for message in module.messages] == [address]
 
 
 @pytest_twisted.ensureDeferred
@@ -83,18 +54,7 @@ async def test_senders_keep_their_order_and_their_thread() -> None:
     assert threading.get_ident() not in {call.thread for call in module.calls}
 
 
-@pytest_twisted.ensureDeferred
-async def test_all_ports_of_an_address_share_a_worker() -> None:
-    """A machine that sends from several ports, for example to two targets, has one worker."""
-    module = Arrivals()
-    async with running({"module": module}, workers=8) as service:
-        ports = {send(service.port, legacy(str(number)), sender="127.1.2.3") for number in range(20)}
-        await module.number(20)
-    assert {message.source.port for message in module.messages} == ports
-    assert len({call.worker for call in module.calls}) == 1
-
-
-@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 8191, 8192, 8193, 65507])
+@pytest.mark.parametrize("size", [1, 8193, 65507])
 @pytest_twisted.ensureDeferred
 async def test_datagrams_of_any_size_arrive_whole(size: int, log: Log) -> None:
     """A datagram of any size up to UDP's largest is delivered with every byte."""
@@ -108,18 +68,6 @@ async def test_datagrams_of_any_size_arrive_whole(size: int, log: Log) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_reassembly() -> None:
-    """Fragments become one message, and pieces of a legacy line one line."""
-    module = Arrivals()
-    async with running({"module": module}) as service:
-        send(service.port, *reversed(fragments(extended("long " * 1000))))
-        await module.number(1)
-        send(service.port, b"a line in ", b"two pieces\n")
-        await module.number(2)
-    assert module.texts == ["long " * 1000, "a line in two pieces"]
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_held_message_is_delivered_in_time() -> None:
     """The worker delivers a message after a gap when the reorder time is over, without a further datagram."""
     module = Arrivals()
@@ -127,22 +75,6 @@ async def test_a_held_message_is_delivered_in_time() -> None:
         send(service.port, extended("1", seq=1), extended("3", seq=3))
         await module.number(2)
     assert [message.missing for message in module.messages] == [0, 1]  # type: ignore[attr-defined]
-
-
-@pytest_twisted.ensureDeferred
-async def test_two_listeners_share_a_port() -> None:
-    """Two listeners share one port, and both receive and count."""
-    module = Arrivals()
-    async with running({"module": module}, listeners=2) as service:
-        # Legacy lines, since the kernel may give a port twice, and the same record would be a duplicate then.
-        for number in range(64):
-            send(service.port, legacy(str(number)))
-        await module.number(64)
-    counts = [listener.counters["datagrams"] for listener in service.snapshot().listeners]
-    assert len(counts) == 2
-    assert sum(counts) == 64
-    # The kernel spreads by a hash of addresses and ports: one in 2**63 runs puts all on one.
-    assert all(counts)
 
 
 @pytest_twisted.ensureDeferred
@@ -159,28 +91,6 @@ async def test_garbage_ends_nothing() -> None:
 
 
 # Modules.
-
-
-@implementer(IBatchOutputModule)
-class Batches(RecordingModule):
-    """A module that keeps the sizes of its batches."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[int] = []
-
-    def handle_batch(self, worker: int, messages: list[Message]) -> None:
-        self.sizes.append(len(messages))
-
-
-@pytest_twisted.ensureDeferred
-async def test_batches() -> None:
-    """A batch module gets the datagrams of one read in one call, even if the read took several system calls."""
-    module = Batches()
-    async with running({"module": module}, batch=3) as service:
-        # One read, when the service stops.
-        send(service.port, *(extended(str(seq), seq=seq) for seq in range(1, 9)))
-    assert module.sizes == [8]
 
 
 @pytest_twisted.ensureDeferred
@@ -260,107 +170,3 @@ async def test_a_reader_pauses_only_with_a_large_receive_buffer(
         send(service.port, legacy("one"), legacy("two"), legacy("three"))
         await module.number(3)
     assert (pause in reactor.delays) == pauses
-
-
-class Fails:
-    """A receiver that fails five times before it receives."""
-
-    failures = 5
-
-    def __init__(self, *arguments: Any) -> None:
-        self._real = Receiver(*arguments)
-
-    def receive(self) -> Any:
-        if self.failures:
-            self.failures -= 1
-            raise OSError(errno.ENOMEM, "Cannot allocate memory")
-        return self._real.receive()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-@pytest_twisted.ensureDeferred
-async def test_reads_that_fail(logged_errors: LoggedErrors) -> None:
-    """A failing read is counted, and logged rarely; later datagrams are received."""
-    module = Arrivals()
-    async with running({"module": module}, receiver=Fails) as service:
-        send(service.port, legacy("after"))
-        await module.number(1)
-    assert service.snapshot().total("read_errors") == 5
-    # The first, second and fourth.
-    assert len(logged_errors.flush(OSError)) == 3
-
-
-class Invented:
-    """A receiver of invented datagrams, for one worker."""
-
-    datagrams = received_bytes = truncated = dropped_bad_address = dropped_not_allowed = dropped_read_error = (
-        dropped_bytes
-    ) = 0
-    large = False
-    slots = 1
-
-    def __init__(self, *arguments: Any) -> None:
-        pass
-
-    def give(self, *datagrams: bytes) -> Any:
-        """Count datagrams, and return the result of ``receive``."""
-        self.datagrams += len(datagrams)
-        self.received_bytes += sum(map(len, datagrams))
-        return [([source().key] * len(datagrams), list(datagrams))]
-
-
-class Endless(Invented):
-    """Never empty."""
-
-    slots = 8
-
-    def receive(self) -> Any:
-        return self.give(*[b"x"] * self.slots)
-
-
-class Hoard(Invented):
-    """Thirty datagrams, one per call."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self._lines = [legacy(str(number)) for number in range(30)]
-
-    def receive(self) -> Any:
-        return self.give(*[self._lines.pop(0)] if self._lines else [])
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_stop_reads_until_the_socket_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Datagrams received before the stop are delivered, even if they take several reads."""
-    monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(2**20, 2**26, 0))
-    module = Arrivals()
-    async with running({"module": module}, workers=1, receiver=Hoard):
-        pass
-    assert module.texts == [str(number) for number in range(30)]
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_stop_under_endless_load() -> None:
-    """The stop reads a bounded number of datagrams if the socket is never empty."""
-    async with running({}, receiver=Endless, workers=1, queue=64) as service:
-        pass
-    # The socket itself is empty.
-    assert service.snapshot().received == Endless.slots
-
-
-@pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
-async def test_a_flood_of_empty_datagrams(receiver: Any) -> None:
-    """A turn of the reactor reads a bounded number of datagrams, even if they are empty."""
-    from twisted.internet import reactor
-
-    async with running({}, receiver=receiver, workers=1, batch=2) as service:
-        (reader,) = run_of(service).readers
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.connect(("127.0.0.1", service.port))
-            for _ in range(100):
-                sender.send(b"")
-        assert reader.read(0.0) == 2 * BATCHES
-        await deferLater(reactor, 0)
-    assert service.snapshot().received == 100

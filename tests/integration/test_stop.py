@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 import pytest_twisted
@@ -18,16 +17,9 @@ from netconsd.protocol.message import Message
 from netconsd.service import NetconsdService
 from netconsd.testing import RecordingModule, extended, legacy
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, logging, make, note, run_of, running
+from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, make, note, run_of, running
 from tests.support.loopback import Arrivals, send
 from tests.support.scripted_module import Script
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    """The log of the test."""
-    with logging() as result:
-        yield result
 
 
 @pytest_twisted.ensureDeferred
@@ -101,20 +93,6 @@ async def test_modules_that_failed(log: Log, logged_errors: LoggedErrors) -> Non
     warnings = log.lines(LogLevel.warn)
     assert [line.partition(" call")[0] for line in warnings] == ["Module bad: 21", "Module reloads: 1"]
     assert events[-3:] == [*warnings, "bad stop"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_full_queue() -> None:
-    """A worker whose queue is full drops and counts the newest datagrams."""
-    module = Blocked()
-    async with running({"module": module}, workers=1, queue=3) as service:
-        send(service.port, legacy("0"))
-        await threads.deferToThread(module.entered.wait, PATIENCE)
-        send(service.port, *(legacy(str(number)) for number in range(1, 10)))
-        # The stop reads them; a message keeps its place in the queue until it is delivered.
-        after_turns(3, module.release.set)
-    assert module.texts == ["0", "1", "2"]
-    assert service.snapshot().total("dropped_queue_full") == 7
 
 
 @pytest_twisted.ensureDeferred

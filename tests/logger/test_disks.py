@@ -84,11 +84,8 @@ def logging(directory: Path, *prefix: str) -> Iterator[LoggerDaemon]:
     """Yield a daemon, and kill it at the end of the block."""
     (directory / "disk").mkdir()
     logger = LoggerDaemon(directory, *prefix)
-    try:
+    with logger.daemon:
         yield logger
-    finally:
-        logger.daemon.process.kill()
-        logger.daemon.process.wait()
 
 
 WHOLE = re.compile(r"20\S+Z \[[ .\d]+\] info   (?:\[start\] )?(\w+ \d+)\.+\|")

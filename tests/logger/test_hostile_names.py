@@ -15,7 +15,6 @@ from netconsd.testing import source
 from tests.support.hostile import hostile_datagrams, is_printable_lines, messages_of
 from tests.support.loggers import A, B, C, logged, logging
 from tests.support.nameserver import ReadingReactor, Record, nameserver
-from tests.support.strategies import examples
 
 SAFE = ("web1", "DB1.Example", "db1.example.", "a_b-c.example")
 #: Paths, hidden files, options of commands, other hosts' files, and texts that are no names.
@@ -59,7 +58,6 @@ def can_be_sent(name: str) -> bool:
     return bool(decoded.name == name.encode())
 
 
-@examples(100)
 @given(in_dns=names.filter(can_be_sent), in_hosts=names, sent=hostile_datagrams())
 def test_files_of_hosts_with_any_name(in_dns: str, in_hosts: str, sent: list[bytes]) -> None:
     """Every file is in the directory itself, with a safe name and no other address's name, and has one printable line

@@ -74,11 +74,7 @@ def test_not_utf8(tmp_path: Path) -> None:
 @needs_re2
 @pytest.mark.parametrize(
     ("pattern", "reason"),
-    [
-        ("a(", "missing ): a("),
-        ("x{1001}", "invalid repetition size: {1001}"),
-        ("(?<=a)b", "invalid perl operator"),
-    ],
+    [("a(", "missing ): a("), ("x{1001}", "invalid repetition size: {1001}"), ("(?<=a)b", "invalid perl operator")],
 )
 def test_patterns_that_re2_rejects(pattern: str, reason: str) -> None:
     """A pattern that RE2 rejects is an error with the number of its line and RE2's reason."""

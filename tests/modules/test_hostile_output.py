@@ -11,7 +11,7 @@ from functools import partial
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, eventAsText
@@ -30,7 +30,6 @@ from netconsd.testing import RecordingModule
 from tests.support.hostile import hostile_bytes, hostile_datagrams, is_printable_lines, messages_of
 from tests.support.loggers import ManualReactor
 from tests.support.scripted_lane import lane_with, put, run
-from tests.support.strategies import examples
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -43,7 +42,7 @@ def started(module: RecordingModule, reactor: ManualReactor) -> Outputs:
     return outputs
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(st.sampled_from(["person", "netconsd"]), st.sampled_from(["never", "always"]), hostile_datagrams())
 def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
     """The printer prints printable lines only, with its own colours, each reset before the end of its line."""
@@ -70,7 +69,6 @@ def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
         assert len(starts) == len(messages)
 
 
-@examples(100)
 @given(sent=hostile_datagrams())
 def test_the_logger(sent: list[bytes]) -> None:
     """There is one printable line in UTF-8 per message, and the file has the name of the address."""
@@ -81,7 +79,6 @@ def test_the_logger(sent: list[bytes]) -> None:
     assert set(by_file(messages, {}, lambda sender: sender.address)) <= {"192.0.2.1"}
 
 
-@examples(100)
 @given(sent=hostile_datagrams())
 def test_ncrx(sent: list[bytes]) -> None:
     """The tool prints printable lines only."""
@@ -91,7 +88,7 @@ def test_ncrx(sent: list[bytes]) -> None:
     assert not messages or is_printable_lines(out.getvalue())
 
 
-@examples(50)
+@settings(max_examples=50)
 @given(sent=hostile_datagrams())
 def test_the_selftest(sent: list[bytes]) -> None:
     """The text about an altered message is one printable line per difference."""
@@ -103,7 +100,7 @@ def test_the_selftest(sent: list[bytes]) -> None:
     assert all(line.isprintable() for line in differences)
 
 
-@examples(25)
+@settings(max_examples=25)
 @given(sent=hostile_datagrams())
 def test_the_metrics(sent: list[bytes]) -> None:
     """The metrics have the same lines with and without messages: no received byte is in them."""
@@ -122,7 +119,6 @@ def test_the_metrics(sent: list[bytes]) -> None:
     assert page(*sent) == page()
 
 
-@examples(100)
 @given(text=hostile_bytes)
 def test_an_exception_of_a_module(text: bytes) -> None:
     """A logged exception with a hostile text is printable lines, below the event's own line."""

@@ -126,10 +126,7 @@ def test_totals_name_every_counter() -> None:
     """Every counter that is not 0 is in the line of its listener or worker, and every notable sum has its own line."""
     snapshot = Snapshot(
         (ListenerSnapshot(0, LISTENER, histogram(), 0, 0),),
-        (
-            WorkerSnapshot(0, True, WORKER, 0, 0, histogram()),
-            WorkerSnapshot(1, True, IDLE_WORKER, 0, 0, histogram()),
-        ),
+        (WorkerSnapshot(0, True, WORKER, 0, 0, histogram()), WorkerSnapshot(1, True, IDLE_WORKER, 0, 0, histogram())),
         (module(0, 3), module(1, 4, errors=1)),
     )
     listener, worker, idle, printer, total, *notable = totals(snapshot)

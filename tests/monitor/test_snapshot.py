@@ -27,6 +27,11 @@ from tests.support.traffic import datagrams
 
 KEYS = [source(f"192.0.2.{number}").key for number in range(4)]
 NO_REACTOR: Any = object()
+# The texts about the sums of all listeners and workers.
+RECEIVED = (
+    "received {} is not dropped_bad_address + dropped_not_allowed + dropped_read_error + queued + dropped_queue_full {}"
+)
+BYTES = "bytes received {} is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + bytes processed {}"
 
 
 @implementer(ITakesLegacyDatagrams)
@@ -93,54 +98,12 @@ def drained() -> Daemon:
 @pytest.mark.parametrize(
     ("counter", "lines"),
     [
-        (
-            "queued",
-            [
-                (
-                    "received 2 is not dropped_bad_address + dropped_not_allowed + "
-                    "dropped_read_error + queued + dropped_queue_full 3"
-                ),
-                "worker 0: queued 3 is not datagrams + dropped_error 2",
-            ],
-        ),
-        (
-            "dropped_queue_full",
-            [
-                (
-                    "received 2 is not dropped_bad_address + dropped_not_allowed + "
-                    "dropped_read_error + queued + dropped_queue_full 3"
-                )
-            ],
-        ),
+        ("queued", [RECEIVED.format(2, 3), "worker 0: queued 3 is not datagrams + dropped_error 2"]),
+        ("dropped_queue_full", [RECEIVED.format(2, 3)]),
         ("dropped_error", ["worker 0: queued 2 is not datagrams + dropped_error 3"]),
-        (
-            "bytes",
-            [
-                (
-                    "bytes received 32 is not dropped_bytes + dropped_queue_full_bytes + "
-                    "dropped_error_bytes + bytes processed 33"
-                )
-            ],
-        ),
-        (
-            "dropped_queue_full_bytes",
-            [
-                (
-                    "bytes received 32 is not dropped_bytes + dropped_queue_full_bytes + "
-                    "dropped_error_bytes + bytes processed 33"
-                )
-            ],
-        ),
+        ("bytes", [BYTES.format(32, 33)]),
+        ("dropped_queue_full_bytes", [BYTES.format(32, 33)]),
         ("senders_new", ["worker 0: senders_new 2 is not senders_expired + senders_evicted + senders 1"]),
-        (
-            "dropped_empty",
-            [
-                (
-                    "worker 0: datagrams 2 is not whole + fragments + legacy + "
-                    "dropped_duplicate + dropped_empty + dropped_over_rate 3"
-                )
-            ],
-        ),
         ("lines", ["worker 0: messages 2 is not whole + reassembled + lines 3"]),
     ],
 )
@@ -175,7 +138,7 @@ def test_a_queue_that_is_not_empty_is_an_inconsistency() -> None:
     daemon = Daemon()
     daemon.receive([(0, b"text")])
     assert daemon.take().inconsistencies() == [
-        "bytes received 4 is not dropped_bytes + dropped_queue_full_bytes + dropped_error_bytes + bytes processed 0",
+        BYTES.format(4, 0),
         "worker 0: queued 1 is not datagrams + dropped_error 0",
         "worker 0: 1 places of its queue are in use",
     ]
@@ -188,12 +151,7 @@ def test_a_busy_worker_is_left_out_of_the_sums() -> None:
     daemon.lane.running = True
     assert daemon.take().inconsistencies() == []
     daemon.reader.counters.datagrams += 1
-    assert daemon.take().inconsistencies() == [
-        (
-            "received 2 is not dropped_bad_address + dropped_not_allowed + "
-            "dropped_read_error + queued + dropped_queue_full 1"
-        )
-    ]
+    assert daemon.take().inconsistencies() == [RECEIVED.format(2, 1)]
 
 
 def test_a_busy_module() -> None:

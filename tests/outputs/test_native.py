@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
@@ -22,7 +22,7 @@ from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message, 
 from netconsd.protocol.table import SourceTable
 from netconsd.testing import extended, extended_message, fragments, legacy, legacy_message, source
 from tests.support.compilers import CC, SOURCES, compiled, compiled_rust, needs_cc, needs_rustc, text_of
-from tests.support.strategies import bodies, examples, numbers
+from tests.support.strategies import bodies, numbers
 
 pytestmark = needs_cc
 
@@ -135,10 +135,7 @@ RECORDS: dict[str, tuple[Message, dict[str, object]]] = {
         extended_message("t\t\xe9\\", received_at=RECEIVED_AT),
         {"text": text(rb"t\x09\xc3\xa9\x5c"), "dict": "18,0,00"},
     ),
-    "lines after the text": (
-        received(b"6,1,1000000,-;hello\n" + DICT)[0],
-        {"dict": text(DICT, 6), "seq_reset": 1},
-    ),
+    "lines after the text": (received(b"6,1,1000000,-;hello\n" + DICT)[0], {"dict": text(DICT, 6), "seq_reset": 1}),
     "the highest numbers": (
         received(b"2047,18446744073709551615,18446744073709551615,-;hello\n")[0],
         {"seq": 2**64 - 1, "ts_usec": 2**64 - 1, "facility": 255, "level": 7, "seq_reset": 1},
@@ -349,7 +346,7 @@ def test_rust_sees_the_same(fields: Path, rust_fields: Path, way: str) -> None:
         max_size=5,
     )
 )
-@examples(300)
+@settings(max_examples=300)
 def test_both_builds_hand_over_the_same(fields: Path, messages: list[Message]) -> None:
     """A module reads the same fields of any message in both builds."""
     plain, quick = started(fields, "plain"), started(fields, "compiled")

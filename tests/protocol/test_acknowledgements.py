@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.reorder import HELD_LIMIT
 from netconsd.protocol.window import WINDOW
 from netconsd.testing import fragments
-from tests.support.strategies import datagrams, examples
+from tests.support.strategies import datagrams
 from tests.support.stream_harness import REORDER_TIME, Harness, marks, record, seqs
 
 
@@ -156,7 +156,7 @@ def test_a_full_stream() -> None:
 
 
 @given(st.lists(st.one_of(datagrams, st.integers(0, 200).map(record), st.just(None)), max_size=40))
-@examples(300)
+@settings(max_examples=300)
 def test_any_datagrams(arrivals: list[bytes | None]) -> None:
     """After any datagrams, an acknowledgement is well-formed, in order and within the bound."""
     harness = Harness()
@@ -174,7 +174,7 @@ def test_any_datagrams(arrivals: list[bytes | None]) -> None:
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.sets(st.integers(0, 60)))
-@examples(300)
+@settings(max_examples=300)
 def test_the_missing_seqs_are_those_not_received(numbers: list[int], pauses: set[int]) -> None:
     """Of records in any order, exactly those between the first and the highest that were not received are missing; when
     they arrive, the highest is acknowledged."""

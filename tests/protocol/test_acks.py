@@ -1,4 +1,4 @@
-"""The schedule of acknowledgements, and the lane that sends them."""
+"""The schedule of acknowledgements."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import pytest
 
 from netconsd.protocol.acks import ACK_SECONDS, RECENT_LIMIT, Acks
 from netconsd.protocol.counters import WorkerCounters
-from netconsd.protocol.message import Message
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import SourceTable
-from netconsd.receive.lanes import Lane
-from netconsd.settings import Settings
 from netconsd.testing import extended, source
-from tests.support.scripted_lane import ALICE, BOB, Delivered, SameThread, Scripted, put, records, run
+from tests.support.scripted_lane import ALICE, BOB
 
 
 class Replies:
@@ -106,58 +103,3 @@ def test_a_failed_reply_is_counted() -> None:
     replies = Replies(works=False)
     replies.feed(ALICE, 1, now=0.0)
     assert (replies.acks.counters.sent, replies.acks.counters.failed) == (0, 1)
-
-
-def lane_with_replies(deliver: object, scripted: Scripted, sent: list[tuple[bytes, bytes]]) -> Lane:
-    """A lane that appends its acknowledgements to a list."""
-
-    def reply(key: bytes, ack: bytes) -> bool:
-        sent.append((key, ack))
-        return True
-
-    assert callable(deliver)
-    settings = Settings(workers=1, gc_interval=0.0)
-    return Lane(0, deliver, settings, reply=reply, clock=lambda: scripted.now, thread=SameThread)
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
-    """The queue of all lanes made afterwards."""
-    script = Scripted()
-    monkeypatch.setattr("netconsd.receive.lanes.SimpleQueue", lambda: script)
-    return script
-
-
-def test_a_lane_acknowledges_after_delivery(scripted: Scripted) -> None:
-    """A lane acknowledges a batch after its messages were delivered, and a delayed acknowledgement when it is due."""
-    sent: list[tuple[bytes, bytes]] = []
-    seen: list[int] = []
-
-    def deliver(worker: int, messages: list[Message]) -> None:
-        seen.append(len(sent))
-
-    lane = lane_with_replies(deliver, scripted, sent)
-    put(lane, *records([1]))
-    put(lane, *records([2]))
-    scripted.put(Scripted.NOTHING)
-    run(lane)
-    assert seen == [0, 1]
-    assert sent == [(ALICE, b"ncrx1"), (ALICE, b"ncrx2")]
-    assert scripted.timeouts == [None, None, ACK_SECONDS, None]
-
-
-def test_a_lane_acknowledges_at_its_end(scripted: Scripted) -> None:
-    """A lane that stops sends the delayed acknowledgements after its held messages were delivered."""
-    sent: list[tuple[bytes, bytes]] = []
-    delivered = Delivered()
-    lane = lane_with_replies(delivered, scripted, sent)
-    put(lane, *records([1]))
-    put(lane, *records([3]))
-    run(lane)
-    assert delivered.texts == ["1", "3"]
-    assert sent == [(ALICE, b"ncrx1"), (ALICE, b"ncrx3 2")]
-
-
-def test_without_a_reply_there_are_no_acknowledgements() -> None:
-    """Without a reply function a lane has no acknowledgements."""
-    assert Lane(0, Delivered(), Settings()).acks is None

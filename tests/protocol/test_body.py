@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.body import (
@@ -21,7 +22,7 @@ from netconsd.protocol.body import (
     unescape,
 )
 from netconsd.testing import escape, extended
-from tests.support.strategies import bodies, examples
+from tests.support.strategies import bodies
 
 NOTHING = Body({}, {}, None, None, None)
 
@@ -89,7 +90,7 @@ def test_newline_inside_a_record() -> None:
     assert parse(b"one\\x0a cpu=3\n role=web\n") == NOTHING._replace(userdata={"role": "web"})
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(st.binary(max_size=60))
 def test_unescape_undoes_escape(data: bytes) -> None:
     """Unescaping restores any bytes that the kernel escaped."""
@@ -190,47 +191,33 @@ _tasknames = st.lists(
     st.sampled_from(["a", "b c", "=", "\n", " cpu=9", "\n cpu=9", "\n taskname=", "\n x=y", "é", "\n DEVICE=n8"]),
     max_size=5,
 ).map("".join)
-_absent = st.none()
 
 
-@examples(200)
-@given(
-    text=st.text(st.characters(codec="utf-8"), max_size=20),
-    dictionary=st.fixed_dictionaries({}, optional={"SUBSYSTEM": _words, "DEVICE": _words}),
-    userdata=st.dictionaries(_keys, _words, max_size=4),
-    cpu=_absent | st.integers(0, MSGID_LIMIT),
-    taskname=_absent | _tasknames,
-    sysrelease=_absent | st.just("7.2.13+deb14-amd64"),
-    msgid=_absent | st.integers(0, MSGID_LIMIT),
+_fields = st.fixed_dictionaries(
+    {
+        "text": st.text(st.characters(codec="utf-8"), max_size=20),
+        "dictionary": st.fixed_dictionaries({}, optional={"SUBSYSTEM": _words, "DEVICE": _words}),
+        "userdata": st.dictionaries(_keys, _words, max_size=4),
+        "cpu": st.none() | st.integers(0, MSGID_LIMIT),
+        "taskname": st.none() | _tasknames,
+        "sysrelease": st.none() | st.just("7.2.13+deb14-amd64"),
+        "msgid": st.none() | st.integers(0, MSGID_LIMIT),
+    }
 )
-def test_round_trip(
-    text: str,
-    dictionary: dict[str, str],
-    userdata: dict[str, str],
-    cpu: int | None,
-    taskname: str | None,
-    sysrelease: str | None,
-    msgid: int | None,
-) -> None:
+
+
+@settings(max_examples=200)
+@given(_fields)
+def test_round_trip(fields: dict[str, Any]) -> None:
     """Every field that a kernel puts into a body is parsed."""
-    assume(taskname is None or len(taskname.encode()) <= TASKNAME_LIMIT)
-    body = body_of(
-        extended(
-            text,
-            dictionary=dictionary,
-            userdata=userdata,
-            cpu=cpu,
-            taskname=taskname,
-            sysrelease=sysrelease,
-            msgid=msgid,
-        )
-    )
-    assert text_of(body) == text
-    assert parse(body) == Body(dictionary, userdata, cpu, taskname, sysrelease)
-    assert msgid_of(body) == (-1 if msgid is None else msgid)
+    assume(fields["taskname"] is None or len(fields["taskname"].encode()) <= TASKNAME_LIMIT)
+    body = body_of(extended(**fields))
+    assert text_of(body) == fields["text"]
+    assert parse(body) == Body(*(fields[name] for name in ("dictionary", "userdata", "cpu", "taskname", "sysrelease")))
+    assert msgid_of(body) == (-1 if fields["msgid"] is None else fields["msgid"])
 
 
-@examples(300)
+@settings(max_examples=300)
 @given(bodies)
 def test_any_bytes(body: bytes) -> None:
     """Parsing any bytes raises nothing, and every field is within its bounds."""

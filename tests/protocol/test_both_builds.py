@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
 from tests.support import traffic
-from tests.support.compare_builds import AsImported, value, views
+from tests.support.compare_builds import AsImported, small_table, value, views
 from tests.support.plain_build import HOT, PlainBuild
-from tests.support.strategies import LEGACY, bodies, datagrams, examples, numbers
+from tests.support.strategies import LEGACY, bodies, datagrams, numbers
 
 if not COMPILED:
     pytest.skip("this build is plain Python: there is nothing to compare it with", allow_module_level=True)
@@ -65,7 +65,7 @@ def test_constants_are_the_same() -> None:
 
 
 @given(st.one_of(datagrams, traffic.datagrams, st.sampled_from(LEGACY)))
-@examples(1500)
+@settings(max_examples=600)
 def test_datagrams_are_decoded_alike(datagram: bytes) -> None:
     """Any datagram is the same message, fragment, error or legacy text in both builds."""
     ours, theirs = decode(compiled, datagram), decode(plain, datagram)
@@ -75,7 +75,7 @@ def test_datagrams_are_decoded_alike(datagram: bytes) -> None:
 
 
 @given(st.one_of(bodies, st.binary(max_size=60)))
-@examples(500)
+@settings(max_examples=500)
 def test_bodies_and_lines_are_parsed_alike(raw: bytes) -> None:
     """Any body and any line has the same views in both builds."""
     header = 6, 1, 2, False, None, None, -1, False, False
@@ -96,7 +96,7 @@ def test_bodies_and_lines_are_parsed_alike(raw: bytes) -> None:
     ),
     st.integers(0, pickle.HIGHEST_PROTOCOL),
 )
-@examples(200)
+@settings(max_examples=200)
 def test_pickles_cross_over(fields: tuple[Any, ...], protocol: int) -> None:
     """Each build unpickles the other build's messages to equal messages, with all fields."""
     ours, theirs = (
@@ -118,15 +118,7 @@ class Side:
 
     def __init__(self, build: Any, legacy_datagrams: bool = False) -> None:
         self.counters = build.counters.WorkerCounters()
-        self.table = build.table.SourceTable(
-            self.counters,
-            limit=3,
-            reorder_time=0.2,
-            gc_interval=1.0,
-            age=2.0,
-            held_limit=20_000,
-            legacy_datagrams=legacy_datagrams,
-        )
+        self.table = small_table(build, self.counters, legacy_datagrams)
 
     def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
         """Advance to ``now``, feed a batch, and return the messages with their times."""
@@ -148,17 +140,14 @@ class Side:
 arrivals = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.0, 0.05, 0.1, 0.2, 0.3, 1.0, 2.5]),
-        st.lists(
-            st.tuples(st.sampled_from(traffic.KEYS), st.one_of(traffic.datagrams, datagrams)),
-            max_size=12,
-        ),
+        st.lists(st.tuples(st.sampled_from(traffic.KEYS), st.one_of(traffic.datagrams, datagrams)), max_size=12),
     ),
     max_size=15,
 )
 
 
 @given(arrivals, st.booleans())
-@examples(400)
+@settings(max_examples=150)
 def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool) -> None:
     """Both builds deliver the same messages at the same times, with the same counters, deadlines and costs, for any
     datagrams of several senders, with any pauses, and after the final flush."""
@@ -173,7 +162,7 @@ def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]],
 
 
 @given(st.lists(st.tuples(st.floats(0, 4e9), st.one_of(traffic.datagrams, datagrams)), max_size=12))
-@examples(400)
+@settings(max_examples=150)
 def test_lines_of_a_log_are_alike(arrived: list[tuple[float, bytes]]) -> None:
     """Both builds write the same bytes to a log, for any messages."""
     logs = []
@@ -194,7 +183,7 @@ msgids = st.sampled_from([0, 1, 2, 3, 2**31 - 1, 2**31, 2**31 + 1, 2**31 + 2, 2*
 
 
 @given(st.lists(st.tuples(headers, msgids, st.sampled_from([0.0, 0.01, 0.3])), max_size=60))
-@examples(300)
+@settings(max_examples=150)
 def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, float]]) -> None:
     """Both builds handle order, resets, duplicates, late and lost messages alike, for any sequence numbers and
     timestamps of 64 bits and any msgids."""

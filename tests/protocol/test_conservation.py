@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
@@ -55,7 +55,6 @@ batches = st.lists(
 
 
 @given(batches, st.booleans())
-@settings(max_examples=150)
 def test_any_datagrams_are_counted(
     arrivals: list[tuple[float, list[tuple[int, bytes]]]], legacy_datagrams: bool
 ) -> None:
@@ -89,11 +88,7 @@ def test_any_datagrams_are_counted(
             assert set(message.dictionary) <= {"SUBSYSTEM", "DEVICE"}
 
 
-@given(
-    st.lists(st.integers(0, WINDOW - 1), unique=True, min_size=1),
-    st.data(),
-)
-@settings(max_examples=150)
+@given(st.lists(st.integers(0, WINDOW - 1), unique=True, min_size=1), st.data())
 def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data: st.DataObject) -> None:
     """Records in any order, with any repeats, some in fragments: each is delivered once, complete, and in order unless
     it is marked as out of order."""
@@ -114,7 +109,6 @@ def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data:
 
 
 @given(st.permutations(range(1, 40)), st.sets(st.integers(1, 38)))
-@settings(max_examples=100)
 def test_records_within_the_reorder_time_are_delivered_in_order(order: list[int], lost: set[int]) -> None:
     """Records that arrive within the reorder time, in any order, are delivered in order; ``missing`` and ``lost`` of
     the message behind a gap are exact."""

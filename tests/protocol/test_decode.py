@@ -128,17 +128,9 @@ def test_not_decimal(number: bytes) -> None:
 @pytest.mark.parametrize(
     "datagram",
     [
-        b"1" * 65_000,
-        b"0" * 65_000,
-        b"6," + b"1" * 65_000,
-        b"6,1," + b"1" * 65_000 + b",-;x",
-        b"6,1,2,-,caller=T" + b"1" * 65_000,
-        b"6,1,2," + b"1" * 65_000,
-        b"," * 65_000,
-        b"1," * 32_000,
-        b"a," * 32_000,
-        NOTICE * 1600,
-        bytes(65_000),
+        *(b"1" * 65_000, b"0" * 65_000, b"6," + b"1" * 65_000, b"6,1," + b"1" * 65_000 + b",-;x"),
+        *(b"6,1,2,-,caller=T" + b"1" * 65_000, b"6,1,2," + b"1" * 65_000, b"," * 65_000, b"1," * 32_000),
+        *(b"a," * 32_000, NOTICE * 1600, bytes(65_000)),
     ],
 )
 def test_long_datagrams(datagram: bytes) -> None:
@@ -205,29 +197,9 @@ def test_first_four_fields_in_a_row() -> None:
 @pytest.mark.parametrize(
     "datagram",
     [
-        b"",
-        b";",
-        b",",
-        b",,,;",
-        b"\n",
-        b"6",
-        b"6,",
-        b"6,1,2",
-        b"6,1,2,",
-        b"6,1,2,;x",
-        b"6,1,2;x",
-        b"6,1,-;x",
-        b"6,1,2,-",
-        b"6,1,2,-,caller=T1",
-        b"6,1,2,-,ncfrag=0/0",
-        b"6,1,2,-x",
-        b" 6,1,2,-;x",
-        b"<6>6,1,2,-;x",
-        b"text; 6,1,2,-;x",
-        b"6;1,2,-;x",
-        b"hello, world; 1,2,3,-;",
-        b"\0" * 20,
-        b"\x1b[31mred\n",
+        *(b"", b";", b",", b",,,;", b"\n", b"6", b"6,", b"6,1,2", b"6,1,2,", b"6,1,2,;x", b"6,1,2;x", b"6,1,-;x"),
+        *(b"6,1,2,-", b"6,1,2,-,caller=T1", b"6,1,2,-,ncfrag=0/0", b"6,1,2,-x", b" 6,1,2,-;x", b"<6>6,1,2,-;x"),
+        *(b"text; 6,1,2,-;x", b"6;1,2,-;x", b"hello, world; 1,2,3,-;", b"\0" * 20, b"\x1b[31mred\n"),
     ],
 )
 def test_text(datagram: bytes) -> None:

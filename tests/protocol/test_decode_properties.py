@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from netconsd.protocol.decode import TOTAL_LIMIT, Fragment, Malformed, decode
 from tests.support.decoding import SENDER
-from tests.support.strategies import NOTICE, damaged, datagrams, examples, plausible
+from tests.support.strategies import NOTICE, damaged, datagrams, plausible
 
 
-@examples(600)
+@settings(max_examples=600)
 @given(datagrams)
 def test_any_datagram(datagram: bytes) -> None:
     """Decoding any bytes raises nothing but Malformed, and returns fields within the bounds of the format."""
@@ -63,7 +63,7 @@ def find(datagram: bytes) -> Fields | None:
     return None
 
 
-@examples(600)
+@settings(max_examples=600)
 @given(plausible | damaged)
 def test_header_is_found_where_the_rules_say(datagram: bytes) -> None:
     """Decoding by index finds the same header as splitting at commas."""

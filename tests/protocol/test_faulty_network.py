@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
@@ -30,7 +30,6 @@ from netconsd.testing import RecordingModule, source
 from tests.support.faulty_network import TICK, Arrival, Faults, Proxy
 from tests.support.scripted_lane import SameThread
 from tests.support.snapshots import FakeReader
-from tests.support.strategies import examples
 from tests.support.traffic import TEMPLATES, Traffic
 
 REORDER_TIME = 1 / 4
@@ -82,7 +81,7 @@ class Pipeline:
 
 
 @given(gentle, seeds, st.integers(1, MESSAGES))
-@examples(150)
+@settings(max_examples=150)
 def test_messages_are_delivered_or_counted(faults: Faults, seed: int, messages: int) -> None:
     """With loss, repeats, disorder and delays, a message is delivered if a datagram of it arrives, once if it
     is only one. Repeats and missing seqs are counted."""
@@ -124,7 +123,7 @@ def assert_seqs_add_up(delivered: list[ExtendedMessage], counters: WorkerCounter
 
 
 @given(hostile, seeds, st.integers(1, MESSAGES))
-@examples(150)
+@settings(max_examples=150)
 def test_undamaged_datagrams_are_delivered(faults: Faults, seed: int, messages: int) -> None:
     """With cut datagrams, flipped bits and wrong addresses as well, an undamaged message of one datagram is delivered
     with its seq and bytes, or counted as a duplicate of a damaged one; datagrams, bytes and messages are counted."""
@@ -152,7 +151,7 @@ def test_undamaged_datagrams_are_delivered(faults: Faults, seed: int, messages: 
 
 
 @given(hostile, seeds, st.integers(1, MESSAGES))
-@examples(150)
+@settings(max_examples=150)
 def test_senders_do_not_affect_each_other(faults: Faults, seed: int, messages: int) -> None:
     """The messages of each of many senders are those that it has alone, and so are the sums of the counters."""
     traffic = Traffic(faults, seed, messages)
@@ -189,7 +188,7 @@ class Timeline:
 
 
 @given(hostile, seeds)
-@examples(150)
+@settings(max_examples=150)
 def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) -> None:
     """With two workers and two modules, each module gets the messages that one table delivers; the counters add up."""
     traffic = Traffic(faults, seed, 8)

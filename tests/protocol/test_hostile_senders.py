@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
@@ -18,7 +18,6 @@ from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import PLACE_BYTES
 from netconsd.testing import extended, fragments, source
 from tests.support.memory import bytes_for
-from tests.support.strategies import examples
 
 REORDER_TIME = 0.2
 REAL = source("192.0.2.1").key
@@ -116,7 +115,7 @@ def test_other_senders_on_the_lane_are_unaffected(attack: Callable[[int], bytes]
     lane = Lane()
     seq = 1
     lane.feed((REAL, extended("first", seq=seq)))
-    for turn in range(20):
+    for turn in range(8):
         hostile = [(HOSTILE, attack(turn * 10 + number)) for number in range(10)]
         lane.now += 0.001
         out = lane.feed(*hostile[:5], (REAL, extended("next", seq=seq + 1)), *hostile[5:])
@@ -136,7 +135,7 @@ def test_other_senders_on_the_lane_are_unaffected(attack: Callable[[int], bytes]
         seq += 5
 
 
-@examples(150)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from(sorted(ATTACKS)), st.integers(0, 600), st.floats(0, 0.05)), min_size=1, max_size=25
@@ -164,21 +163,21 @@ def test_a_forged_address_does_not_silence_its_sender(hostile: list[tuple[str, i
 
 
 def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
-    """100 real senders that each send a message for every ten of 100,000 forged senders keep their place in a table of
+    """100 real senders that each send a message for every ten of 40,000 forged senders keep their place in a table of
     1200, and their order."""
     lane = Lane(limit=1200)
     real = [source(f"192.0.2.{number}").key for number in range(100)]
     out: list[Message] = []
-    for turn in range(1, 101):
+    for turn in range(1, 41):
         for number, key in enumerate(real):
             base = (turn * 100 + number) * 10
             lane.now += 1e-5
             out += lane.feed((key, extended("", seq=turn)), *((forged(base + offset), b"x\n") for offset in range(10)))
-    assert lane.counters.senders_evicted == 100_000 + 100 - 1200
+    assert lane.counters.senders_evicted == 40_000 + 100 - 1200
     assert len(lane.table) == 1200
     assert lane.counters.resets == 100
     for key in real:
-        assert seqs(out, key) == list(range(1, 101))
+        assert seqs(out, key) == list(range(1, 41))
 
 
 @attacks
@@ -193,7 +192,7 @@ def test_the_held_bytes_are_bounded(attack: Callable[[int], bytes]) -> None:
             datagram = attack(number)
             octets += len(datagram)
             lane.feed((forged(number % 100), datagram))
-            if octets > 6_000_000:
+            if octets > 2 * bound:
                 break
         assert lane.table.held_bytes <= bound
         return lane.table

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.legacy import LINE_LIMIT, LINES_PER_KIB, LineBuffer, split
 from netconsd.protocol.message import LegacyMessage
 from netconsd.testing import source
-from tests.support.strategies import LEGACY, examples
+from tests.support.strategies import LEGACY
 
 SENDER = source()
 
@@ -174,7 +174,7 @@ _PARTS = [b"\n", b"\n", b"[   12.345678] ", b"foo", b"\0", b"\r", b"\xc3\xa9", b
 _texts = st.lists(st.sampled_from(_PARTS), max_size=10).map(b"".join) | st.binary(max_size=60)
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(_texts, st.lists(st.integers(0, 500), max_size=8))
 def test_cutting_changes_nothing(text: bytes, places: list[int]) -> None:
     """The lines of a text are the same for all cuts into datagrams."""
@@ -191,7 +191,6 @@ def test_cutting_changes_nothing(text: bytes, places: list[int]) -> None:
     assert pending is None or (pending.size > 0 and b"\n" not in pending.line())
 
 
-@examples(100)
 @given(_texts, st.lists(st.integers(0, 500), max_size=8))
 def test_received_with_the_first_byte_for_all_cuts(text: bytes, places: list[int]) -> None:
     """For all cuts, the time of a line is that of the datagram with its first byte."""
@@ -205,7 +204,6 @@ def test_received_with_the_first_byte_for_all_cuts(text: bytes, places: list[int
     assert pending is None or (pending.started_at, pending.deadline) == (seconds[at], seconds[at] + 100.0)
 
 
-@examples(100)
 @given(st.lists(st.tuples(st.sampled_from([1, 999, 1000, 30_000, 65_507]), st.booleans()), max_size=12))
 def test_long_lines_lose_nothing(sizes: list[tuple[int, bool]]) -> None:
     """For datagrams of any size, no byte is lost, and each line has 1 to LINE_LIMIT bytes."""

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.decode import decode
 from netconsd.protocol.message import ExtendedMessage, LegacyMessage, Message, Source
 from netconsd.testing import extended_message, legacy_message, source
 from tests.support.compare_builds import views
-from tests.support.strategies import bodies, datagrams, examples, numbers
+from tests.support.strategies import bodies, datagrams, numbers
 
 SENDER = source("192.0.2.7", 6665)
 
@@ -56,7 +56,7 @@ def test_source_equality() -> None:
     assert len({SENDER, source("192.0.2.7", 6665), *others}) == 1 + len(others)
 
 
-@examples(50)
+@settings(max_examples=50)
 @given(st.binary(min_size=16, max_size=16), st.integers(0, 65535))
 def test_any_source(packed: bytes, port: int) -> None:
     """Any 16 bytes are an address, and a source survives pickling and copying."""
@@ -237,7 +237,7 @@ def access_everything(message: Message) -> None:
     assert (twin, hash(twin), views(twin)) == (message, hash(message), seen)
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(bodies, st.integers(0, 2047), numbers, numbers)
 def test_any_body(body: bytes, prefix: int, seq: int, ts_usec: int) -> None:
     """No view, repr, comparison, hash or pickle of a message raises, for any body."""
@@ -245,7 +245,7 @@ def test_any_body(body: bytes, prefix: int, seq: int, ts_usec: int) -> None:
     access_everything(message)
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(datagrams)
 def test_any_line(line: bytes) -> None:
     """No view, repr, comparison, hash or pickle of a message raises, for any line."""

@@ -6,14 +6,13 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.decode import TOTAL_LIMIT, Fragment
 from netconsd.protocol.reassembly import PIECE_OVERHEAD, PIECES_LIMIT, REASSEMBLY_OVERHEAD, Reassembly
 from netconsd.testing import extended, fragments
 from tests.support.decoding import piece, read
-from tests.support.strategies import examples
 
 Piece = tuple[int, bytes]
 
@@ -224,7 +223,7 @@ def cut_bodies(draw: st.DrawFn) -> tuple[bytes, list[Piece]]:
     return body, [(start, body[start:end]) for start, end in draw(st.permutations(spans))]
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(cut_bodies())
 def test_any_order(cut: tuple[bytes, list[Piece]]) -> None:
     """In any order, with repeats and overlaps, the pieces are the original body."""
@@ -234,7 +233,7 @@ def test_any_order(cut: tuple[bytes, list[Piece]]) -> None:
     assert reassembly.message().raw == body
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(cut_bodies(), st.data())
 def test_any_loss(cut: tuple[bytes, list[Piece]], data: st.DataObject) -> None:
     """With any pieces missing, notes with the number of bytes are exactly in place of the missing bytes."""
@@ -248,7 +247,7 @@ def test_any_loss(cut: tuple[bytes, list[Piece]], data: st.DataObject) -> None:
     assert reassembly.message().raw == with_notes(octets)
 
 
-@examples(200)
+@settings(max_examples=200)
 @given(
     st.integers(1, 40).flatmap(
         lambda total: st.tuples(

@@ -19,11 +19,7 @@ def test_sysdata_each_optional(present: int, userdata: dict[str, str]) -> None:
     body = b"text\n" + b" rack=r17 b\n" * len(userdata)
     body += b"".join(line for line, sent in zip(SYSDATA, has, strict=True) if sent)
     expected = Body(
-        {},
-        userdata,
-        3 if has[0] else None,
-        "kworker/0:1" if has[1] else None,
-        "7.2.13+deb14-amd64" if has[2] else None,
+        {}, userdata, 3 if has[0] else None, "kworker/0:1" if has[1] else None, "7.2.13+deb14-amd64" if has[2] else None
     )
     for end in (body, body.removesuffix(b"\n"), body.removesuffix(b"\n") + b"\0"):
         assert parse(end) == expected
@@ -110,27 +106,9 @@ def test_no_msgid(body: bytes) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "a",
-        "",
-        "with space",
-        "a=b",
-        "kworker/0:1",
-        "0123456789abcde",
-        "ééééééé",
-        "a\n cpu=99",
-        "12345678\n cpu=9",
-        "a\n taskname=b",
-        "\n taskname=b",
-        "abcd\n taskname=",
-        "a\n role=web",
-        "a\n release=x",
-        "a\n msgid=7",
-        "\n\n\n",
-        "a\n",
-        "\na",
-        "a\nb\nc\nd\ne\nf\ng\nh",
-        " cpu=9",
-        " msgid=1",
+        *("a", "", "with space", "a=b", "kworker/0:1", "0123456789abcde", "ééééééé", "a\n cpu=99"),
+        *("12345678\n cpu=9", "a\n taskname=b", "\n taskname=b", "abcd\n taskname=", "a\n role=web", "a\n release=x"),
+        *("a\n msgid=7", "\n\n\n", "a\n", "\na", "a\nb\nc\nd\ne\nf\ng\nh", " cpu=9", " msgid=1"),
     ],
 )
 @pytest.mark.parametrize("userdata", [{}, {"rack": "r17 b"}])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.window import ABSENT, WINDOW, Window
 from tests.support.memory import bytes_for
-from tests.support.strategies import examples
 
 U64_MAX = 2**64 - 1
 STARTS = [0, 1, 7, 8, 63, 64, 416, 2**32 - 1, 2**63, U64_MAX - 1000, U64_MAX - 64, U64_MAX - 8]
@@ -133,7 +132,7 @@ _steps = st.sampled_from([1, 1, 1, 2, 3, 7, 8, 9, 30, 63, 64, 65, 200])
 _timestamps = st.integers(0, 5) | st.sampled_from([ABSENT - 1, ABSENT])
 
 
-@examples(300)
+@settings(max_examples=300)
 @given(
     st.sampled_from(STARTS) | st.integers(0, U64_MAX),
     _timestamps,

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 
-from netconsd.protocol.counters import inconsistencies, total
 from netconsd.protocol.message import Message
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
@@ -63,19 +62,6 @@ def test_a_batch_without_a_message_makes_no_call() -> None:
     put(lane, *records([1]))
     run(lane)
     assert delivered.sizes == [1]
-
-
-def test_the_counters_add_up() -> None:
-    """Every datagram has one outcome and every message one kind, and the sums match."""
-    delivered = Delivered()
-    lane = lane_with(delivered)
-    put(lane, b"", *records([1, 1, 2, 9]), b"7,10,5,-,ncfrag=0/20;half of it,", b"two\nlines\nand a bit", b"1,2,3,-,x")
-    run(lane)
-    counters = lane.counters
-    assert counters.datagrams == lane.queue_counters.queued == 8
-    assert inconsistencies(total([counters])) == []
-    assert counters.messages == len(delivered.messages)
-    assert (counters.dropped_empty, counters.dropped_duplicate, counters.fragments, counters.whole) == (1, 1, 1, 3)
 
 
 def test_senders_are_counted() -> None:

@@ -1,4 +1,4 @@
-"""An idle lane wakes up at its deadlines only, and no exception ends a lane."""
+"""An idle lane wakes up at its deadlines only, a lane sends acknowledgements, and no exception ends a lane."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, capturedLogs
 
+from netconsd.protocol.acks import ACK_SECONDS
 from netconsd.protocol.message import Message
 from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import Lane
@@ -227,3 +228,53 @@ def test_a_bug_at_a_deadline_does_not_end_a_lane(scripted: Scripted) -> None:
         run(lane)
     assert logged_failures(events) == ["IndexError"]
     assert sorted(delivered.texts) == ["1", "3", "5"]
+
+
+# Acknowledgements.
+
+
+def lane_with_replies(deliver: object, scripted: Scripted, sent: list[tuple[bytes, bytes]]) -> Lane:
+    """A lane that appends its acknowledgements to a list."""
+
+    def reply(key: bytes, ack: bytes) -> bool:
+        sent.append((key, ack))
+        return True
+
+    assert callable(deliver)
+    settings = Settings(workers=1, gc_interval=0.0)
+    return Lane(0, deliver, settings, reply=reply, clock=lambda: scripted.now, thread=SameThread)
+
+
+def test_a_lane_acknowledges_after_delivery(scripted: Scripted) -> None:
+    """A lane acknowledges a batch after its messages were delivered, and a delayed acknowledgement when it is due."""
+    sent: list[tuple[bytes, bytes]] = []
+    seen: list[int] = []
+
+    def deliver(worker: int, messages: list[Message]) -> None:
+        seen.append(len(sent))
+
+    lane = lane_with_replies(deliver, scripted, sent)
+    put(lane, *records([1]))
+    put(lane, *records([2]))
+    scripted.put(Scripted.NOTHING)
+    run(lane)
+    assert seen == [0, 1]
+    assert sent == [(ALICE, b"ncrx1"), (ALICE, b"ncrx2")]
+    assert scripted.timeouts == [None, None, ACK_SECONDS, None]
+
+
+def test_a_lane_acknowledges_at_its_end(scripted: Scripted) -> None:
+    """A lane that stops sends the delayed acknowledgements after its held messages were delivered."""
+    sent: list[tuple[bytes, bytes]] = []
+    delivered = Delivered()
+    lane = lane_with_replies(delivered, scripted, sent)
+    put(lane, *records([1]))
+    put(lane, *records([3]))
+    run(lane)
+    assert delivered.texts == ["1", "3"]
+    assert sent == [(ALICE, b"ncrx1"), (ALICE, b"ncrx3 2")]
+
+
+def test_without_a_reply_there_are_no_acknowledgements() -> None:
+    """Without a reply function a lane has no acknowledgements."""
+    assert Lane(0, Delivered(), Settings()).acks is None

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from netconsd.protocol.counters import COUNTERS
 from netconsd.protocol.message import Message
 from netconsd.receive.lanes import Workers
 from netconsd.settings import Settings
 from netconsd.testing import legacy, source
-from tests.support.scripted_lane import PATIENCE, Delivered, lines, put, records
+from tests.support.scripted_lane import PATIENCE, Delivered, lines, put
 
 # For each address its lane out of 1, 2, 3, 4, 7 and 64.
 LANES = {
@@ -171,18 +170,3 @@ def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults() -> None:
     """Without settings there are as many lanes as in the daemon by default."""
     assert len(Workers(Delivered(), reactor=UNUSED_REACTOR).lanes) == Settings().workers
-
-
-def test_counters_are_exact_after_the_stop() -> None:
-    """The counters of the lanes can be read after the stop and are exact."""
-    mailbox: Any = Mailbox()
-    workers = Workers(Delivered(), Settings(workers=2), reactor=mailbox)
-    workers.start()
-    for number in range(10):
-        sender = source(f"192.0.2.{number}").key
-        put(workers.lane_for(sender[:16]), *records([1, 2]), sender=sender)
-    mailbox.wait_for(workers.stop())
-    sums = Counter[str]()
-    for lane in workers.lanes:
-        sums.update({name: getattr(lane.counters, name) for name in COUNTERS})
-    assert (sums["datagrams"], sums["messages"], sums["senders_new"]) == (20, 20, 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -245,21 +244,6 @@ def test_datagrams_and_bytes_are_counted() -> None:
         rig.receive(datagram)
     assert (rig.listener.counters.datagrams, rig.listener.counters.bytes) == (3, 65510)
     assert rig.listener.counters.truncated == 0
-
-
-def test_every_datagram_ends_in_a_counter() -> None:
-    """Every received datagram is counted as bad address, queued or queue full."""
-    workers = Workers(lambda worker, messages: None, Settings(workers=2, queue=7), reactor=UNUSED_REACTOR)
-    rig = Rig(workers=workers, batch=4)
-    for number in range(40):
-        rig.receive(b"x", f"192.0.2.{number}" if number % 10 else "nonsense")
-    rig.clock.advance(0)
-    sums = Counter[str]()
-    for lane in workers.lanes:
-        sums.update(queued=lane.queue_counters.queued, dropped_queue_full=lane.queue_counters.dropped_queue_full)
-    assert rig.listener.counters.dropped_bad_address == 4
-    assert sums["queued"] == 14
-    assert sums["dropped_queue_full"] == 22
 
 
 # The size of datagrams.

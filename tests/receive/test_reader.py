@@ -123,6 +123,10 @@ class Rig:
         """Whether the reader is in a pause."""
         return not self.reactor.readers and len(self.reactor.getDelayedCalls()) == 1
 
+    def counted(self, *names: str) -> tuple[int, ...]:
+        """The counters of the reader with these names."""
+        return tuple(getattr(self.reader.counters, name) for name in names)
+
     def wake(self) -> None:
         """As the reactor does when the socket is readable."""
         assert self.reactor.readers == [self.reader]
@@ -315,13 +319,8 @@ def test_a_batch_that_cannot_be_queued_is_counted(make_rig: Any) -> None:
     with capturedLogs() as events:
         assert rig.reader.read(0.0) == 4
     assert "log_failure" in events[0]
-    counters = rig.reader.counters
-    assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes, counters.read_errors) == (
-        4,
-        2,
-        2,
-        1,
-    )
+    names = ("datagrams", "dropped_read_error", "dropped_bytes", "read_errors")
+    assert rig.counted(*names) == (4, 2, 2, 1)
     assert [len(datagrams) for _, datagrams, _, _ in rig.lanes[1].batches] == [2]
 
 
@@ -332,16 +331,11 @@ def test_datagrams_dropped_by_the_receiver_are_counted(make_rig: Any) -> None:
     with capturedLogs() as events:
         rig.wake()
     assert rig.pausing
-    counters = rig.reader.counters
-    assert (counters.datagrams, counters.dropped_read_error, counters.dropped_bytes, counters.read_errors) == (
-        3,
-        3,
-        70,
-        1,
-    )
+    names = ("datagrams", "dropped_read_error", "dropped_bytes", "read_errors")
+    assert rig.counted(*names) == (3, 3, 70, 1)
     assert [str(event["log_failure"].value) for event in events] == ["no room"]
     rig.reactor.advance(FAILURE_PAUSE)
-    assert (counters.datagrams, counters.dropped_read_error, counters.read_errors) == (4, 3, 1)
+    assert rig.counted(*names) == (4, 3, 70, 1)
 
 
 # Counters.
@@ -357,19 +351,8 @@ def test_counters(make_rig: Any) -> None:
     rig.receiver.dropped_not_allowed = 4
     assert rig.reader.read(0.0) == 6
     counters = rig.reader.counters
-    assert (
-        counters.datagrams,
-        counters.bytes,
-        counters.dropped_bad_address,
-        counters.dropped_not_allowed,
-        counters.truncated,
-    ) == (
-        11,
-        40,
-        3,
-        4,
-        1,
-    )
+    names = ("datagrams", "bytes", "dropped_bad_address", "dropped_not_allowed", "truncated")
+    assert rig.counted(*names) == (11, 40, 3, 4, 1)
     queued = sum(len(batch[1]) for lane in rig.lanes for batch in lane.batches)
     assert counters.datagrams == counters.dropped_bad_address + counters.dropped_not_allowed + queued
 
@@ -401,11 +384,8 @@ def test_drops_by_the_kernel_are_counted_while_the_reader_runs(make_rig: Any, mo
     readings = iter([MemInfo(700, 4096, 2**32 - 2), MemInfo(0, 4096, 3)])
     monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: next(readings))
     rig.reader.look()
-    assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used, rig.reader.buffer_size) == (
-        2**32 - 2,
-        700,
-        4096,
-    )
+    assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used) == (2**32 - 2, 700)
+    assert rig.reader.buffer_size == 4096
     rig.reader.look()
     assert (rig.reader.counters.dropped_by_kernel, rig.reader.buffer_used) == (2**32 + 3, 0)
     monkeypatch.undo()

@@ -132,19 +132,20 @@ def test_senders_that_alternate_stay_in_order(make: Any, here: Socket) -> None:
 
 @pytest.mark.parametrize(("batch", "batches"), [(1, 1), (1, 5), (5, 1), (2, 3), (3, 2)])
 def test_more_than_there_are_slots(make: Any, here: Socket, batch: int, batches: int) -> None:
-    """A call reads at most ``batch * batches`` datagrams; the next call continues, until none is left."""
+    """A call reads at most ``batch * batches`` datagrams, empty ones included; the next call continues to the end."""
     receiver = make(here.bound, batch, batches, 2)
     assert receiver.slots == batch * batches
     sender = here.sender()
-    for number in range(13):
-        sender.send(b"%d" % number)
+    sent = [b"%d" % number if number % 2 else b"" for number in range(13)]
+    for datagram in sent:
+        sender.send(datagram)
     received: list[bytes] = []
     sizes: list[int] = []
     while not sizes or sizes[-1]:
         part = [datagram for _, datagram in together(receiver.receive())]
         sizes.append(len(part))
         received += part
-    assert received == [b"%d" % number for number in range(13)]
+    assert received == sent
     full, rest = divmod(13, batch * batches)
     assert sizes == [batch * batches] * full + ([rest] if rest else []) + [0]
 

@@ -59,10 +59,7 @@ def replaced(old: bytes, new: bytes) -> Mangle:
         (without(b" legacy"), ["the legacy message did not arrive"]),
         (without(b" full"), ["the full message did not arrive"]),
         (without(b"selftest"), ["the full message did not arrive", "the legacy message did not arrive"]),
-        (
-            replaced(b"role=cafe", b"role=CAFE"),
-            ["the full message: userdata is {'rack': 'r17 b', 'role': 'CAFE"],
-        ),
+        (replaced(b"role=cafe", b"role=CAFE"), ["the full message: userdata is {'rack': 'r17 b', 'role': 'CAFE"]),
         (replaced(b"two\\x0a", b"2\\x0a"), ["the full message: text is 'netconsd selftest cafe0123 full: "]),
         (replaced(b" cpu=3", b" cpu=4"), ["the full message: cpu is 4 instead of 3"]),
         (replaced(b"6.12.0-selftest,", b""), ["the full message: release is None instead of '6.12.0-selftest'"]),

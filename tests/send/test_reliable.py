@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.protocol.acknowledgement import ACK_BYTES
@@ -21,7 +21,7 @@ from netconsd.send.reliable import (
     read_acknowledgement,
 )
 from netconsd.testing import extended, fragments
-from tests.support.strategies import examples, numbers
+from tests.support.strategies import numbers
 
 
 def record(seq: int, text: str = "x") -> bytes:
@@ -75,14 +75,14 @@ class TestReadAcknowledgement:
         assert read_acknowledgement(datagram) is None
 
     @given(numbers, st.lists(numbers, max_size=40))
-    @examples(200)
+    @settings(max_examples=200)
     def test_any_numbers(self, last: int, missing: list[int]) -> None:
         """Any 64-bit numbers are read back."""
         text = b" ".join([b"ncrx%d" % last, *(b"%d" % seq for seq in missing)])
         assert read_acknowledgement(text) == (last, missing)
 
     @given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda tail: b"ncrx1" + tail))
-    @examples(300)
+    @settings(max_examples=300)
     def test_any_bytes(self, datagram: bytes) -> None:
         """For any bytes nothing is raised, and numbers have 64 bits."""
         numbers = read_acknowledgement(datagram)
@@ -242,7 +242,7 @@ class TestHostile:
             max_size=40,
         )
     )
-    @examples(200)
+    @settings(max_examples=200)
     def test_any_answers(self, answers: list[tuple[float, bytes]]) -> None:
         """For any answers at any time nothing is raised, at most AHEAD new and AHEAD missing records are sent per
         answer, and the deadline is never in the past."""

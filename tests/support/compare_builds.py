@@ -17,6 +17,14 @@ class AsImported:
         return importlib.import_module(full_name(name))
 
 
+def small_table(build: Any, counters: Any, legacy_datagrams: bool) -> Any:
+    """Return a table of senders of this build, with low bounds."""
+    return build.table.SourceTable(
+        counters, limit=3, reorder_time=0.2, gc_interval=1.0, age=2.0, held_limit=20_000,
+        legacy_datagrams=legacy_datagrams,
+    )  # fmt: skip
+
+
 def value(thing: Any) -> Any:
     """Return a value without a class of either build; equal, type by type, if the two builds made equal things."""
     name = type(thing).__name__

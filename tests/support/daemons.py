@@ -32,8 +32,6 @@ class Output:
     def start(self, worker_count):
         if self.way == "raise":
             raise OSError("no such database")
-        if self.way == "import":
-            import no_such_library.part
         if self.way == "later":
             late = Deferred()
             reactor.callLater(0, late.errback, OSError("no such database"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -25,7 +26,7 @@ class Daemon:
     :param prefix: a command that executes it, such as ``env``.
     """
 
-    def __init__(self, directory: Path, *options: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, *options: str | Path, prefix: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "netconsd", "run", "-u0", "-a127.0.0.1", *options],
             cwd=directory,
@@ -37,6 +38,14 @@ class Daemon:
         #: The lines read so far.
         self.seen: list[str] = []
         self.port = int(self.line(r"UDP port (\d+);"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Kill the process if it still runs."""
+        self.process.kill()
+        self.process.wait()
 
     def line(self, pattern: str) -> str:
         """Read the output up to a line that contains the pattern, and return its first group."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 NOTICE = b"** replaying previous printk message **\n"
@@ -97,8 +96,3 @@ datagrams = st.one_of(plausible, damaged, st.binary(max_size=200))
 #: Bodies of extended messages: any bytes, and bytes that look like bodies.
 bodies = st.one_of(plausible, damaged.map(lambda datagram: datagram.partition(b";")[2]), st.binary(max_size=200))
 numbers = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**32, 2**63, 2**64 - 2, 2**64 - 1]))
-
-
-def examples(count: int) -> settings:
-    """Return settings with this number of examples, without a deadline, because the machine can be slow."""
-    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])

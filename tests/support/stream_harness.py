@@ -69,10 +69,7 @@ def only(messages: list[Message]) -> ExtendedMessage:
 def marks(messages: list[Message]) -> list[tuple[int, str]]:
     """Seq and marks of each message: R reset, L late, I incomplete."""
     return [
-        (
-            message.seq,
-            "R" * message.seq_reset + "L" * message.out_of_order + "I" * message.incomplete,
-        )
+        (message.seq, "R" * message.seq_reset + "L" * message.out_of_order + "I" * message.incomplete)
         for message in messages
         if isinstance(message, ExtendedMessage)
     ]
