@@ -50,7 +50,8 @@ def files() -> tuple[Path, ...]:
         for file in sorted((ROOT / folder).rglob(f"*.{suffix}"))
         if not file.is_relative_to(ROOT / "netconsd/modules")
     ]
-    return (*code, *sorted((ROOT / "docs").glob("*.rst")), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+    pages = (ROOT / page for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))
+    return (*code, *sorted((ROOT / "docs").glob("*.rst")), *pages)
 
 
 def name(file: Path) -> str:
