@@ -19,7 +19,8 @@ PICTURE = ROOT / "docs/images/rooms.svg"
 # Files of the root that have no code of their own: re-exports, the version, the build.
 LEFT_OUT = ("__init__", "__main__", "build", "embedding", "message")
 # Pixels.
-BOX_WIDTH, BOX_HEIGHT, GAP, FLOOR_HEIGHT, MARGIN = 190, 60, 28, 118, 24
+BOX_WIDTH, BOX_HEIGHT, GAP, FLOOR_HEIGHT, MARGIN = 190, 88, 28, 136, 24
+LINES = 4
 CHARACTERS_PER_LINE = 31
 
 
@@ -95,14 +96,14 @@ def purpose(room: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """A text cut into at most two lines; an ellipsis shows that there is more."""
+    """A text cut into at most :data:`LINES` lines; an ellipsis shows that there is more."""
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > CHARACTERS_PER_LINE:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines if len(lines) < 3 else [lines[0], f"{lines[1].rstrip(',;')} …"]
+    return lines if len(lines) <= LINES else [*lines[: LINES - 1], f"{lines[LINES - 1].rstrip(',;')} …"]
 
 
 def svg() -> str:
