@@ -52,7 +52,7 @@ def log_start(
         where=where,
         listeners=plural(listeners, "listener"),
         workers=plural(settings.workers, "worker"),
-        modules=", ".join(modules) or "none, so messages go nowhere",
+        modules=", ".join(modules) or "none, so messages are dropped",
     )
     if settings.allow:
         log.info("Datagrams are accepted from {networks} only (--allow)", networks=", ".join(settings.allow))

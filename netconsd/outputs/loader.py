@@ -91,7 +91,7 @@ def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str
         if outcome.imported is not None and (failures or not outcome.loaded):
             forget(outcome.imported)
     if failures:
-        raise ModuleError(joined(failures, "things are wrong with the output modules"))
+        raise ModuleError(joined(failures, "errors in the output modules"))
     return Selection(
         tuple(loaded for outcome in outcomes for loaded in outcome.loaded),
         tuple(skipped for outcome in outcomes for skipped in outcome.skipped),

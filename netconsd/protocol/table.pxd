@@ -7,7 +7,7 @@ from netconsd.protocol.rare_counters cimport RareCounters
 from netconsd.protocol.stream cimport Stream
 
 cdef double NEVER, BURST_SECONDS
-cdef Py_ssize_t OUT_LIMIT, OUT_OCTETS_LIMIT
+cdef Py_ssize_t OUT_LIMIT, OUT_BYTES_LIMIT
 
 cdef class SourceTable:
     cdef double _age
@@ -24,7 +24,7 @@ cdef class SourceTable:
     cdef list _schedule
     cdef WorkerCounters _counters
 
-    @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, octets=Py_ssize_t)
+    @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
     cpdef Py_ssize_t feed_part(
         self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
     ) except -1

@@ -27,10 +27,10 @@ SCHEDULE_SLACK = 64
 OUT_LIMIT = 8192
 # A batch can also be a quarter of a gigabyte, of which a module may make ten times as much. It is delivered in parts of
 # this many bytes, plus one datagram.
-OUT_OCTETS_LIMIT = 1024 * 1024
+OUT_BYTES_LIMIT = 1024 * 1024
 
 # Compiled, these are C variables, which are attributes of the module only if put there.
-globals().update(BURST_SECONDS=BURST_SECONDS, OUT_LIMIT=OUT_LIMIT, OUT_OCTETS_LIMIT=OUT_OCTETS_LIMIT)
+globals().update(BURST_SECONDS=BURST_SECONDS, OUT_LIMIT=OUT_LIMIT, OUT_BYTES_LIMIT=OUT_BYTES_LIMIT)
 
 
 class SourceTable:
@@ -111,19 +111,19 @@ class SourceTable:
         out: list[Message],
     ) -> int:
         """Process a batch from the index ``start``, as :meth:`feed`, to its end or a bound: :data:`OUT_LIMIT` messages
-        in ``out``, or :data:`OUT_OCTETS_LIMIT` bytes of datagrams.
+        in ``out``, or :data:`OUT_BYTES_LIMIT` bytes of datagrams.
 
         :returns: the index of the next datagram to process.
         """
         streams = self._streams
         index = start
         end = len(datagrams)
-        octets = 0
-        while index < end and len(out) < OUT_LIMIT and octets < OUT_OCTETS_LIMIT:
+        size = 0
+        while index < end and len(out) < OUT_LIMIT and size < OUT_BYTES_LIMIT:
             key = senders[index]
             datagram = datagrams[index]
             index += 1
-            octets += len(datagram)
+            size += len(datagram)
             try:
                 stream = streams[key]
                 if stream.last_seen != now:

@@ -194,16 +194,16 @@ cdef class Receiver:
         if self.error and count == 0:
             error, self.error = self.error, 0
             raise OSError(error, "recvmmsg failed")
-        cdef long long octets = 0
+        cdef long long size = 0
         for slot in range(count):
-            octets += self.headers[slot].msg_len
+            size += self.headers[slot].msg_len
         self.datagrams += count
-        self.received_bytes += octets
+        self.received_bytes += size
         try:
             return self.sort(count)
         except Exception:
             self.dropped_read_error += count
-            self.dropped_bytes += octets
+            self.dropped_bytes += size
             raise
 
     cdef list sort(self, int count):

@@ -225,13 +225,13 @@ class Lane:
             self.acks.finish()
 
     def _process(self, batch: _Batch) -> None:
-        datagrams, octets = self.counters.datagrams, self.counters.bytes
+        datagrams, byte_count = self.counters.datagrams, self.counters.bytes
         try:
             self._feed(batch)
             if self.acks is not None:
                 self.acks.heard(batch.senders, batch.now)
         except BaseException:
-            self._count_dropped(batch, datagrams, octets)
+            self._count_dropped(batch, datagrams, byte_count)
             raise
         finally:
             self._places_done += batch.places
@@ -248,16 +248,16 @@ class Lane:
             finally:
                 self._deliver_all(messages)
 
-    def _count_dropped(self, batch: _Batch, datagrams: int, octets: int) -> None:
+    def _count_dropped(self, batch: _Batch, datagrams: int, byte_count: int) -> None:
         """Count the datagrams of a batch that have no outcome because of an exception.
 
         :param datagrams: the value of the counter before the batch, when each counted datagram had an outcome.
-        :param octets: the value of the counter before the batch.
+        :param byte_count: the value of the counter before the batch.
         """
         counters = self.counters
         done = sum(getattr(counters, outcome) for outcome in DATAGRAM_OUTCOMES) - datagrams
         counters.datagrams = datagrams + done
-        counters.bytes = octets + sum(map(len, batch.datagrams[:done]))
+        counters.bytes = byte_count + sum(map(len, batch.datagrams[:done]))
         counters.dropped_error += len(batch.datagrams) - done
         counters.dropped_error_bytes += sum(map(len, batch.datagrams[done:]))
 

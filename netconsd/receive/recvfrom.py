@@ -66,19 +66,17 @@ class Receiver:
             error, self._error = self._error, None
             raise error
         received = self._read()
-        octets = sum([len(datagram) for datagram, _ in received])
+        size = sum([len(datagram) for datagram, _ in received])
         self.datagrams += len(received)
-        self.received_bytes += octets
+        self.received_bytes += size
         try:
-            return self._sort(received, octets)
+            return self._sort(received, size)
         except Exception:
             self.dropped_read_error += len(received)
-            self.dropped_bytes += octets
+            self.dropped_bytes += size
             raise
 
-    def _sort(
-        self, received: list[tuple[bytes, tuple[str, int]]], octets: int
-    ) -> list[tuple[list[bytes], list[bytes]]]:
+    def _sort(self, received: list[tuple[bytes, tuple[str, int]]], size: int) -> list[tuple[list[bytes], list[bytes]]]:
         """Sort datagrams by lane, and count the rejected ones; count nothing if it raises."""
         result: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(self._lanes)]
         addresses = self._addresses
@@ -105,7 +103,7 @@ class Receiver:
         accepted_bytes = sum([len(datagram) for _, datagrams in result for datagram in datagrams])
         self.dropped_bad_address += bad_address
         self.dropped_not_allowed += not_allowed
-        self.dropped_bytes += octets - accepted_bytes
+        self.dropped_bytes += size - accepted_bytes
         return result
 
     def _read(self) -> list[tuple[bytes, tuple[str, int]]]:

@@ -1,4 +1,4 @@
-"""Whether workers get on with their work."""
+"""Workers that make no progress are reported as hanging."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_the_end_of_an_overload_is_logged(events: list[LogEvent]) -> None:
 
 
 def test_rare_drops_do_not_fill_the_log(events: list[LogEvent]) -> None:
-    """However often an overload begins and ends, there is at most one line a minute."""
+    """There is at most one line a minute, however often an overload begins and ends."""
     drops = drop_log()
     for second in range(3600):
         drops.update((second // 7, 0), (0, second // 11), float(second))

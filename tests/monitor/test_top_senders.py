@@ -73,7 +73,7 @@ def test_the_senders_of_all_workers_are_ranked_together() -> None:
 
 
 def test_the_list_is_bounded() -> None:
-    """However many senders there are, the list has :data:`TOP_LIMIT` entries."""
+    """The list has :data:`TOP_LIMIT` entries for any number of senders."""
     _, top = make(Lane(0, *[1] * 150), Lane(1, *[2] * 150))
     ranking = result_of(top.get("datagrams"))
     assert len(ranking.senders) == TOP_LIMIT

@@ -222,7 +222,7 @@ def test_all_failures_at_once(write: Write, tmp_path: Path) -> None:
     """All errors of all files are in one text, and no file stays in sys.modules."""
     good, bad, worse = write("good.py", PLAIN), write("bad.py", "1 +"), write("d/worse.py", "1 / 0")
     assert refusal(good, bad, worse.parent, tmp_path / "gone.py", settings={"goad": {}}) == (
-        "4 things are wrong with the output modules:\n"
+        "4 errors in the output modules:\n"
         f"  - {tmp_path}/gone.py: No such file or directory\n"
         f"  - {bad}:1: SyntaxError: invalid syntax\n"
         f"  - {worse}:1: ZeroDivisionError: division by zero\n"

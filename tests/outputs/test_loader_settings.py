@@ -42,7 +42,7 @@ def test_badly_typed_settings(write: Write) -> None:
     """Each value of a wrong type is an error with the place of the value."""
     path = write("x.py", with_settings("*", "y: int = 1", "z: bool = False"))
     assert refusal(path, settings={"x": {"y": toml("big"), "z": text("perhaps", "x.z")}}) == (
-        "2 things are wrong with the output modules:\n"
+        "2 errors in the output modules:\n"
         '  - netconsd.toml:3: [module.x] y: "big" is not a whole number\n'
         '  - --set x.z: "perhaps" is not true or false'
     )

@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_loaded(tmp_path: Path) -> None:
     assert refusal(text_file) == f"{text_file}: cannot be loaded: invalid ELF header"
     assert refusal(other).startswith(f"{other}: cannot be loaded: ")
     assert refusal(lacking) == f"{lacking}: cannot be loaded: undefined symbol: nowhere"
-    assert refusal(empty, lacking).startswith("2 things are wrong with the output modules:\n")
+    assert refusal(empty, lacking).startswith("2 errors in the output modules:\n")
     assert refusal(tmp_path / "gone.so") == f"{tmp_path}/gone.so: No such file or directory"
 
 

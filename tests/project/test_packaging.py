@@ -1,4 +1,4 @@
-"""What is built is complete, and twistd finds it wherever it is installed."""
+"""The builds are complete, and twistd finds netconsd wherever it is installed."""
 
 from __future__ import annotations
 

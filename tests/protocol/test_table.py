@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from netconsd.protocol.counters import SENDER_COUNTERS, WorkerCounters
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import NEVER
-from netconsd.protocol.table import BURST_SECONDS, OUT_OCTETS_LIMIT, TOTAL_HELD_BYTES_LIMIT, SourceTable
+from netconsd.protocol.table import BURST_SECONDS, OUT_BYTES_LIMIT, TOTAL_HELD_BYTES_LIMIT, SourceTable
 from netconsd.testing import extended, fragments, source
 from tests.support.memory import bytes_for
 from tests.support.traffic import datagrams
@@ -404,14 +404,14 @@ def test_the_counters_of_one_sender() -> None:
 
 @pytest.mark.parametrize("datagram", [b"x" * 60_000 + b"\n", extended("x" * 60_000)], ids=["legacy", "extended"])
 def test_a_part_of_a_batch_has_a_bound_in_bytes(datagram: bytes) -> None:
-    """A batch of the largest datagrams is delivered in parts of at most OUT_OCTETS_LIMIT and one datagram."""
+    """A batch of the largest datagrams is delivered in parts of at most OUT_BYTES_LIMIT and one datagram."""
     table = Harness().table
     senders = [key(number) for number in range(200)]
     done = parts = messages = 0
     while done < 200:
         out: list[Message] = []
         before, done = done, table.feed_part(senders, [datagram] * 200, 5.0, 0.0, done, out)
-        assert (done - before - 1) * len(datagram) < OUT_OCTETS_LIMIT
+        assert (done - before - 1) * len(datagram) < OUT_BYTES_LIMIT
         assert len(out) == done - before
         messages += len(out)
         parts += 1

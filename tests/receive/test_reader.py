@@ -115,12 +115,12 @@ class Rig:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the reactor would call the reader as soon as a datagram arrives."""
+        """True if the reactor would call the reader as soon as a datagram arrives."""
         return self.reactor.readers == [self.reader] and not self.reactor.getDelayedCalls()
 
     @property
     def pausing(self) -> bool:
-        """Whether the reader is in a pause."""
+        """True if the reader is in a pause."""
         return not self.reactor.readers and len(self.reactor.getDelayedCalls()) == 1
 
     def counted(self, *names: str) -> tuple[int, ...]:

@@ -252,7 +252,7 @@ def test_plain_returns_the_datagrams_before_a_failure() -> None:
 
 
 def test_plain_caches_a_bounded_number_of_addresses() -> None:
-    """However many strangers send, the plain receiver's cache of addresses is bounded, and every key is right."""
+    """The plain receiver's cache of addresses is bounded for any number of strangers, and every key is right."""
     rounds = 2 * ADDRESSES_LIMIT + 100
     scripted: Any = ScriptedSocket(
         *((b"%d" % port, (f"192.0.2.{port >> 16}", port & 0xFFFF)) for port in range(60000, 60000 + rounds))
@@ -279,7 +279,7 @@ def test_strangers_are_counted_and_dropped(make: Any, here: Socket) -> None:
 
 
 def test_strangers_evict_no_allowed_sender(make: Any, here: Socket) -> None:
-    """However many strangers send, an allowed sender's key stays in the cache: it is the same object."""
+    """An allowed sender's key stays in the cache, the same object, for any number of strangers."""
     receiver = make(here.bound, 512, 8, 1, AllowList(["127.0.0.2"]))
     sender = here.sender("127.0.0.2")
     sender.send(b"before")

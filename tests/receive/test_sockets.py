@@ -254,7 +254,7 @@ def rmem_max() -> int:
 
 
 def may_exceed_the_limit() -> bool:
-    """Whether this process has CAP_NET_ADMIN."""
+    """True if this process has CAP_NET_ADMIN."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 65536)

@@ -46,7 +46,7 @@ class Arrival:
     number: int
     """The number of the datagram in the order of sending, from 0."""
     unharmed: bool
-    """Whether the datagram arrived with its own bytes and address."""
+    """True if the datagram arrived with its own bytes and address."""
 
 
 class Proxy:
