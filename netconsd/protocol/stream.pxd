@@ -1,5 +1,5 @@
 # CPU per datagram in SourceTable.feed, records in order: 0.12 us compiled, 4.0 us with all hot files in plain Python.
-# cimport cython
+cimport cython
 
 from netconsd.protocol.reassembly cimport Reassembly
 from netconsd.protocol.counters cimport WorkerCounters

@@ -75,3 +75,11 @@ def test_an_arrow_that_follows_from_others_is_left_out() -> None:
     """The picture has the arrows from which the others follow."""
     arrows = {"a/": {"b/", "c/"}, "b/": {"c/"}, "c/": set[str]()}
     assert rooms.without_shortcuts(arrows) == {"a/": {"b/"}, "b/": {"c/"}, "c/": set()}
+
+
+def test_types_of_locals_are_compiled() -> None:
+    """A .pxd with decorators of Cython imports their name: Cython 3.3 ignores `@cython.locals` silently without it."""
+    declarations = {file.name: file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.pxd")}
+    decorated = [name for name, text in declarations.items() if "@cython." in text]
+    assert "stream.pxd" in decorated
+    assert [name for name in decorated if "\ncimport cython\n" not in f"\n{declarations[name]}"] == []
