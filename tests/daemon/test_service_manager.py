@@ -197,44 +197,41 @@ def stop(): pass
 """
 
 
+@contextmanager
+def unready(directory: Path, module: str) -> Iterator[subprocess.Popen[str]]:
+    """``netconsd run`` with one module, which is not ready yet."""
+    (directory / "x.py").write_text(module)
+    command = [sys.executable, "-m", "netconsd", "run", "--address", "127.0.0.1", "--port", "0", "x.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
 def test_signal_while_modules_are_loaded(tmp_path: Path, number: int, status: int) -> None:
     """A signal that arrives during the import of a module stops the daemon in order when it has started."""
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "slow.py").write_text(SLOW_IMPORT)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "netconsd", "run", "--address", "127.0.0.1", "--port", "0", "slow.py"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    )  # fmt: skip
-    with process:
-        try:
-            with (tmp_path / "pipe").open("w"):
-                process.send_signal(number)
-            output, _ = process.communicate(timeout=SECONDS)
-        finally:
-            process.kill()
-    assert process.returncode == status
+    with unready(tmp_path, SLOW_IMPORT) as process:
+        with (tmp_path / "pipe").open("w"):
+            process.send_signal(number)
+        output, _ = process.communicate(timeout=SECONDS)
+        assert process.returncode == status
     assert "Total: 0 datagrams received" in output
 
 
 def test_a_signal_stops_a_start_that_hangs(tmp_path: Path) -> None:
     """SIGTERM during a start that never ends stops the daemon with status 0: it is no failed start."""
-    (tmp_path / "hangs.py").write_text(HANGING_START)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "netconsd", "run", "--address", "127.0.0.1", "--port", "0", "hangs.py"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    )  # fmt: skip
-    with process:
-        try:
-            assert process.stdout is not None
-            assert any("starting" in line for line in process.stdout)
-            process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=SECONDS)
-        finally:
-            process.kill()
-    assert process.returncode == 0
+    with unready(tmp_path, HANGING_START) as process:
+        assert process.stdout is not None
+        assert any("starting" in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
     assert "Traceback" not in output
 
 
