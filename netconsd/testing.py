@@ -84,6 +84,10 @@ def extended_message(
     emergency: bool = False,
     missing: int = 0,
     lost: int | None = None,
+    likely_lost: int = 0,
+    new: bool = False,
+    boot: bool = False,
+    limited: int = 0,
     **fields: Any,
 ) -> ExtendedMessage:
     """Return a message as output modules receive it.
@@ -99,6 +103,10 @@ def extended_message(
     message._emergency = emergency
     message._missing = missing
     message._lost = -1 if lost is None else lost
+    message._likely_lost = likely_lost
+    message._new = new
+    message._boot = boot
+    message._limited = limited
     return message
 
 

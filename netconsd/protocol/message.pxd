@@ -15,6 +15,9 @@ cdef class Message:
     cdef public double _received_at
     cdef public bytes _raw
     cdef object _text
+    cdef public long long _limited
+    cdef public bint _new
+    cdef public bint _boot
     cpdef tuple _state(self)
 
 cdef class LegacyMessage(Message):
@@ -32,6 +35,7 @@ cdef class ExtendedMessage(Message):
     cdef public unsigned long long _ts_usec
     cdef public unsigned long long _missing
     cdef public long long _lost
+    cdef public unsigned long long _likely_lost
     cdef public long long _msgid
     cdef public int _prefix
     cdef public bint _continuation

@@ -97,13 +97,16 @@ def source_of(key: bytes) -> Source:
 class Message:
     """The fields of a message of either format."""
 
-    __slots__ = ("_raw", "_received_at", "_source", "_text")
+    __slots__ = ("_boot", "_limited", "_new", "_raw", "_received_at", "_source", "_text")
 
     def __init__(self, source: Source, received_at: float, raw: bytes) -> None:
         self._source = source
         self._received_at = received_at
         self._raw = raw
         self._text: str | None = None
+        self._new = False
+        self._boot = False
+        self._limited = 0
 
     @property
     def source(self) -> Source:
@@ -144,6 +147,21 @@ class Message:
     def caller(self) -> str | None:
         """The thread (``T`` and a number) or processor (``C`` and a number) that logged; ``None`` if not sent."""
         return None
+
+    @property
+    def new(self) -> bool:
+        """True for the first message of a sender since netconsd started, or since netconsd forgot the sender."""
+        return self._new
+
+    @property
+    def boot(self) -> bool:
+        """True for the first message after the sender was rebooted, as far as netconsd can tell."""
+        return self._boot
+
+    @property
+    def limited(self) -> int:
+        """The number of the sender's datagrams that ``--rate`` dropped just before this message."""
+        return self._limited
 
     def _state(self) -> tuple[Any, ...]:
         """Return the arguments of the constructor for an equal message."""
@@ -240,7 +258,10 @@ _HEADER = (
     *("_source", "_received_at", "_raw", "_prefix", "_seq", "_ts_usec", "_continuation", "_caller", "_release"),
     *("_msgid", "_replayed", "_emergency"),
 )
-_MARKS = ("_incomplete", "_seq_reset", "_out_of_order", "_missing", "_lost")
+_MARKS = (
+    *("_incomplete", "_seq_reset", "_out_of_order", "_missing", "_lost"),
+    *("_new", "_boot", "_limited", "_likely_lost"),
+)
 FIELDS = _HEADER + _MARKS
 
 
@@ -263,6 +284,7 @@ class ExtendedMessage(Message):
     _out_of_order: bool
     _missing: int
     _lost: int  # -1 for unknown
+    _likely_lost: int
 
     def __init__(self, *fields: Any) -> None:
         """For pickles and tests (:func:`netconsd.testing.extended_message`); the decoder fills in a message directly.
@@ -282,6 +304,10 @@ class ExtendedMessage(Message):
         self._out_of_order = False
         self._missing = 0
         self._lost = -1
+        self._new = False
+        self._boot = False
+        self._limited = 0
+        self._likely_lost = 0
 
     def _reassembled(self, body: bytes) -> ExtendedMessage:
         """Turn the first fragment into the whole message, and return it. Before, it has no msgid."""
@@ -391,6 +417,14 @@ class ExtendedMessage(Message):
     def lost(self) -> int | None:
         """The number of messages lost just before this one, by msgid; ``None`` if unknown."""
         return None if self._lost < 0 else self._lost
+
+    @property
+    def likely_lost(self) -> int:
+        """The number of the :attr:`missing` records that were probably lost; 0 where :attr:`lost` is known.
+
+        Gaps are counted as loss in the stream of a sender that usually has none.
+        """
+        return self._likely_lost
 
     def _state(self) -> tuple[Any, ...]:
         return tuple([getattr(self, name) for name in FIELDS])

@@ -18,7 +18,7 @@ from netconsd.settings import Settings
 from tests.support.loopback import Arrivals
 
 # The longest time in seconds that a worker waits for the test.
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Log:

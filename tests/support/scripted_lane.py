@@ -12,7 +12,7 @@ from netconsd.settings import Settings
 from netconsd.testing import extended, legacy, source
 
 # The most seconds that a test waits for another thread.
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 ALICE = source("192.0.2.1").key
 BOB = source("192.0.2.2").key
