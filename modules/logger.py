@@ -108,7 +108,6 @@ class Logger:
 
         :raises RuntimeError: if the directory or a file in it cannot be created, or a file cannot be read.
         :raises ValueError: if a line of such a file is malformed.
-        :raises ModuleNotFoundError: if there are patterns and no google-re2.
         """
         try:
             self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)

@@ -53,7 +53,6 @@ class Filter:
         :param reactor: the clock of the minutes.
         :raises OSError: if the file cannot be read.
         :raises ValueError: if a line of the file is malformed.
-        :raises ModuleNotFoundError: if there is a file and no google-re2.
         """
         self._ignore = ignore
         self._statistics = statistics

@@ -12,9 +12,12 @@ indentation begins a section that is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from twisted.logger import Logger
+
+from netconsd.logger.bounded_re import LINE_LIMIT, search_of
 from netconsd.protocol.message import Message
 
 # Bytes of the automaton of all patterns, which RE2 builds from the lines that it matches. A sender can fill it. RE2's
@@ -58,37 +61,31 @@ def parse(text: str, path: str) -> list[tuple[int, str]]:
     return patterns
 
 
+#: Returns whether a line matches any pattern.
+_Match = Callable[[bytes], Any]
+
+
 class Patterns:
-    """A set of patterns that is searched in one pass, in time linear in the length of a line. Immutable; any thread."""
+    """A set of patterns. Immutable; any thread.
+
+    With google-re2 it is searched in one pass, in time linear in the length of a line. google-re2 has no wheels for
+    every Python, and turns the GIL of a free-threaded one on; without it, Python's ``re`` searches for one pattern
+    after the other, within the bounds of :mod:`netconsd.logger.bounded_re`.
+    """
 
     def __init__(self, patterns: Sequence[tuple[int, str]], path: str) -> None:
         """
         :param patterns: as :func:`parse` returns them.
-        :raises ModuleNotFoundError: without google-re2.
-        :raises PatternsError: for a pattern that RE2 rejects, or for too many patterns.
+        :raises PatternsError: for a pattern that the library rejects, or for too many patterns.
         """
         # Imported here, because only users of patterns need the library.
-        import re2
-
-        options = re2.Options()
-        options.max_mem = MAX_MEMORY
-        # RE2 would write to stderr, which the daemon does not log.
-        options.log_errors = False
-        search: Any = re2.Set.SearchSet(options)
-        for number, pattern in patterns:
-            try:
-                # Compiled alone first, because an error of the set has no reason.
-                re2.compile(pattern, options)
-                search.Add(pattern)
-            except re2.error as error:
-                reason = error.args[0]
-                text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-                raise PatternsError(f"{path}:{number}: is not a regular expression of RE2: {text}") from error
         try:
-            search.Compile()
-        except re2.error as error:
-            raise PatternsError(f"{path}: all patterns together need more than {MAX_MEMORY >> 20} MiB") from error
-        self._match = search.Match
+            import re2
+        except ModuleNotFoundError:
+            re2 = None
+        #: The library that searches: ``re2`` or ``re``.
+        self.library = "re" if re2 is None else "re2"
+        self._match = _re_match(patterns, path) if re2 is None else _re2_match(re2, patterns, path)
         #: The number of patterns.
         self.count = len(patterns)
 
@@ -106,12 +103,44 @@ class Patterns:
         return [message for message in messages if not match(message.raw.partition(b"\n")[0].rstrip(b"\0"))]
 
 
+def _re2_match(re2: Any, patterns: Sequence[tuple[int, str]], path: str) -> _Match:
+    options = re2.Options()
+    options.max_mem = MAX_MEMORY
+    # RE2 would write to stderr, which the daemon does not log.
+    options.log_errors = False
+    search: Any = re2.Set.SearchSet(options)
+    for number, pattern in patterns:
+        try:
+            # Compiled alone first, because an error of the set has no reason.
+            re2.compile(pattern, options)
+            search.Add(pattern)
+        except re2.error as error:
+            reason = error.args[0]
+            text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+            raise PatternsError(f"{path}:{number}: is not a regular expression of RE2: {text}") from error
+    try:
+        search.Compile()
+    except re2.error as error:
+        raise PatternsError(f"{path}: all patterns together need more than {MAX_MEMORY >> 20} MiB") from error
+    match: _Match = search.Match
+    return match
+
+
+def _re_match(patterns: Sequence[tuple[int, str]], path: str) -> _Match:
+    searches = []
+    for number, pattern in patterns:
+        try:
+            searches.append(search_of(pattern).search)
+        except ValueError as error:
+            raise PatternsError(f"{path}:{number}: {error}") from error
+    return lambda line: any(search(line, 0, LINE_LIMIT) for search in searches)
+
+
 def read(path: str) -> Patterns:
-    """Read a file of patterns.
+    """Read a file of patterns; log it if google-re2 is not available.
 
     :raises OSError: if the file cannot be read.
     :raises PatternsError: if a line is malformed.
-    :raises ModuleNotFoundError: without google-re2.
     """
     with open(path, "rb") as file:
         content = file.read()
@@ -120,4 +149,12 @@ def read(path: str) -> Patterns:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise PatternsError(f"{path}:{number}: is not UTF-8") from error
-    return Patterns(parse(text, path), path)
+    patterns = Patterns(parse(text, path), path)
+    if patterns.library == "re":
+        Logger("netconsd.logger").warn(
+            "The patterns of {path} are searched by Python's re in the first {bytes} bytes of a line, because "
+            "google-re2 is not installed (pip install google-re2)",
+            path=path,
+            bytes=LINE_LIMIT,
+        )
+    return patterns

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -16,8 +15,6 @@ from tests.integration.rig import running
 from tests.support.loggers import files
 from tests.support.loopback import Arrivals, send
 from tests.support.nameserver import nameserver
-
-pytest.importorskip("re2", reason="google-re2 is not installed")
 
 NAMED, UNVERIFIED, NOISY = "127.0.0.21", "127.0.0.22", "127.0.0.23"
 

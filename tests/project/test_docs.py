@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,7 +84,8 @@ def test_sqlite_writes_all_messages(tmp_path: Path) -> None:
     sqlite.handle_batch(0, [extended_message("one", seq=7, level=4), extended_message("two", seq=8)])
     sqlite.handle_batch(1, [extended_message("three", address="2001:db8::1")])
     sqlite.stop()
-    rows = sqlite3.connect(file).execute("SELECT address, seq, level, text FROM messages").fetchall()
+    with closing(sqlite3.connect(file)) as database:
+        rows = database.execute("SELECT address, seq, level, text FROM messages").fetchall()
     assert rows == [("192.0.2.1", 7, 4, "one"), ("192.0.2.1", 8, 6, "two"), ("2001:db8::1", 1, 6, "three")]
 
 
