@@ -90,7 +90,7 @@ class SnapshotCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; in the reactor's thread."""
+        """All metrics; in any thread."""
         snapshot = self._snapshot()
         yield InfoMetricFamily(
             "netconsd_build",
