@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -146,7 +147,7 @@ class Running:
 
     def _look(self) -> None:
         if self._drop_log is not None:
-            self._drop_log.update(*self._losses(), self._reactor.seconds())
+            self._drop_log.update(*self._losses(), monotonic())
 
     def _losses(self) -> tuple[list[int], list[int]]:
         """Return the drops by the kernel of each listener, and the drops by the full queue of each worker."""
