@@ -90,7 +90,7 @@ def test_the_list_is_cached() -> None:
     assert lane.asked == 1
     reactor.advance(KEEP_SECONDS * 0.02)
     assert result_of(top.get("datagrams")) is not first
-    assert lane.asked == 3
+    assert lane.asked == 2
 
 
 def test_the_workers_share_of_all_counters() -> None:
