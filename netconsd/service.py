@@ -7,6 +7,7 @@ is awaited before the next.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,9 @@ class Running:
             self._reply_socket.close()
 
     def _look(self) -> None:
+        for number, reader in enumerate(self.readers):
+            if reader.check(number) and number == 0 and self._reply_socket is not None:
+                os.dup2(reader.fileno(), self._reply_socket.fileno(), inheritable=False)
         if self._drop_log is not None:
             self._drop_log.update(*self._losses(), monotonic())
 

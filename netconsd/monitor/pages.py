@@ -21,6 +21,7 @@ from netconsd.monitor.request import Request
 from netconsd.monitor.snapshot import Snapshot
 from netconsd.monitor.top_senders import TOP_LIMIT, TopList
 from netconsd.protocol.counters import SENDER_COUNTERS
+from netconsd.receive.binding import CLOSED
 from netconsd.settings import Settings
 
 # Seconds. A snapshot of 32 workers with 20 modules takes the reactor some milliseconds.
@@ -196,16 +197,20 @@ def _sickness(watched: Watched, snapshot: Snapshot) -> str:
     # At the stop the workers end before the service does.
     if not watched.receiving:
         return ""
-    ended = [str(worker.number) for worker in snapshot.workers if not worker.alive]
-    return f"worker {', '.join(ended)} has ended" if ended else ""
+    reasons = [f"worker {worker.number} has ended" for worker in snapshot.workers if not worker.alive]
+    reasons += [f"listener {part.number}: {CLOSED}" for part in snapshot.listeners if part.problem == CLOSED]
+    return "\n".join(reasons)
 
 
 def _unreadiness(watched: Watched, snapshot: Snapshot) -> str:
     """The reason why messages are not received; empty if there is none."""
     if not watched.receiving:
         return "not receiving"
-    failing = [str(listener.number) for listener in snapshot.listeners if listener.failing]
-    return f"listener {', '.join(failing)} cannot be read" if failing else ""
+    return "\n".join(
+        f"listener {part.number}: {part.problem or 'the last read failed; the log has the error'}"
+        for part in snapshot.listeners
+        if part.failing
+    )
 
 
 def _lines(top: TopList) -> list[bytes]:

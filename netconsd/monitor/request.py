@@ -34,7 +34,7 @@ class Request(NamedTuple):
     accept: str
     #: Whether the connection stays open after the answer. Not after a body, which is not read.
     keep_open: bool
-    #: Whether the client speaks HTTP/1.0 and has to be told that the connection stays open.
+    #: Whether the client speaks HTTP/1.0 and needs a field to know that the connection stays open.
     is_old: bool
 
 

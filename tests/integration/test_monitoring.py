@@ -204,7 +204,10 @@ async def test_a_listener_that_cannot_be_read_is_not_ready(
         send(service.port, b"text\n")
         while not service.snapshot().total("read_errors"):
             await deferLater(reactor, 0)
-        assert (await get(service, "/readyz"))[::2] == (503, "listener 0 cannot be read\n")
+        assert (await get(service, "/readyz"))[::2] == (
+            503,
+            "listener 0: the last read failed; the log has the error\n",
+        )
         assert values((await get(service, "/metrics"))[2])["netconsd_listener_failing"] == 1
         monkeypatch.setattr(Refuses, "refused", False)
         await module.number(1)

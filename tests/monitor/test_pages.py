@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from netconsd.monitor.request import read
 from netconsd.monitor.snapshot import Snapshot
 from netconsd.monitor.top_senders import TopList
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters
+from netconsd.receive.binding import CLOSED
 from netconsd.settings import Settings
 from tests.support.snapshots import full_snapshot
 
@@ -144,3 +146,23 @@ def test_the_pages_being_made_are_bounded() -> None:
     bench.threads.pop()()
     assert all(answers)
     assert bench.ask("/metrics")[0].status == 200
+
+
+def test_the_reasons_of_bad_health() -> None:
+    """/readyz has a line for each listener that cannot receive, with the reason; /healthz is 503 if a restart helps:
+    for a closed socket, but not for an address that is gone."""
+    bench = Bench()
+    listener = full_snapshot().listeners[0]
+    problems = ["192.0.2.1 is gone", "", CLOSED]
+    listeners = tuple(
+        replace(listener, number=number, failing=bool(problem), problem=problem)
+        for number, problem in enumerate(problems)
+    )
+    vars(bench.service)["snapshot"] = lambda: Snapshot(listeners)
+    (ready,) = bench.ask("/readyz")
+    assert ready[:2] == (503, b"listener 0: 192.0.2.1 is gone\nlistener 2: its socket is closed\n")
+    (healthy,) = bench.ask("/healthz")
+    assert healthy[:2] == (503, b"listener 2: its socket is closed\n")
+    vars(bench.service)["receiving"] = False
+    assert bench.ask("/readyz")[0][:2] == (503, b"not receiving\n")
+    assert bench.ask("/healthz")[0][:2] == (200, b"ok\n")
