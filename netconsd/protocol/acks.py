@@ -4,7 +4,8 @@ Rules:
 
 1. Only a record, or a fragment of one, is acknowledged. An acknowledgement is no record, so that two receivers do not
    answer each other. A service that returns each datagram (RFC 862) or answers each (RFC 864) gets one acknowledgement
-   for a record that was forged with its address, and none for its answers. A sender that sent records before gets no answer to other datagrams.
+   for a record that was forged with its address, and none for its answers. Nothing else is answered, also not if its
+   sender sent records before.
 2. A sender's first records are acknowledged at once. Within the next :data:`ACK_SECONDS` it gets no acknowledgement,
    and at their end one for all records since.
 3. The bytes sent to an address, whatever the port, never exceed the bytes received from it. An acknowledgement for

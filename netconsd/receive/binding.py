@@ -35,7 +35,7 @@ class Binding:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the socket's interface is gone, so that only another socket can receive."""
+        """True if the socket's interface is gone, so that only another socket can receive."""
         return self._socket.fileno() >= 0 and self._name() is None
 
     def check(self) -> tuple[str, bool]:
