@@ -162,9 +162,10 @@ def test_a_pause_between_the_two_clocks_is_no_step() -> None:
     machine = Machine()
 
     def wall() -> float:
+        result = machine.wall
         machine.monotonic += pause
         machine.wall += pause
-        return machine.wall
+        return result
 
     pause = 0.0
     use_monotonic_clock(machine.reactor, wall_clock=wall, monotonic=lambda: machine.monotonic)

@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from netconsd.receive.binding import CLOSED, Binding
 from netconsd.receive.reader import BatchReader
-from netconsd.receive.sockets import granted_rcvbuf
+from netconsd.receive.sockets import MemInfo, granted_rcvbuf
 from netconsd.settings import Settings
 
 
@@ -230,20 +230,21 @@ def test_a_reader_reports_its_problem_once(reader: BatchReader) -> None:
     ]
 
 
-def test_a_reader_is_bound_again(reader: BatchReader) -> None:
+def test_a_reader_is_bound_again(reader: BatchReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reactor forgets the old socket before it is replaced, and watches the new one; the drops of both add up."""
+    drops = 5
+    monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(0, 0, drops))
     script: Any = Scripted()
     vars(reader)["_binding"] = script
-    reader.counters.dropped_by_kernel = 2**32 + 5
-    reader._dropped_before = 2**32 + 5
     script.is_lost, script.result = True, ("", True)
     with capturedLogs() as events:
         assert reader.check(0)
     assert [formatEvent(event) for event in events] == ["Listener 0 can receive again"]
     calls: Any = vars(reader)["_reactor"]
     assert calls.calls == ["add", "remove", "add"]
-    reader.look()
-    assert reader.counters.dropped_by_kernel == 2**32 + 5
+    for drops, total in ((0, 5), (2, 7), (3, 8)):
+        reader.look()
+        assert reader.counters.dropped_by_kernel == total
 
 
 def test_a_socket_that_the_reactor_closed(reader: BatchReader) -> None:
