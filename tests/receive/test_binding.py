@@ -232,8 +232,8 @@ def test_a_reader_reports_its_problem_once(reader: BatchReader) -> None:
 
 def test_a_reader_is_bound_again(reader: BatchReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reactor forgets the old socket before it is replaced, and watches the new one; the drops of both add up."""
-    drops = 5
-    monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(0, 0, drops))
+    drops = [5]
+    monkeypatch.setattr("netconsd.receive.reader.meminfo", lambda bound: MemInfo(0, 0, drops[-1]))
     script: Any = Scripted()
     vars(reader)["_binding"] = script
     script.is_lost, script.result = True, ("", True)
@@ -242,7 +242,8 @@ def test_a_reader_is_bound_again(reader: BatchReader, monkeypatch: pytest.Monkey
     assert [formatEvent(event) for event in events] == ["Listener 0 can receive again"]
     calls: Any = vars(reader)["_reactor"]
     assert calls.calls == ["add", "remove", "add"]
-    for drops, total in ((0, 5), (2, 7), (3, 8)):
+    for reading, total in ((0, 5), (2, 7), (3, 8)):
+        drops.append(reading)
         reader.look()
         assert reader.counters.dropped_by_kernel == total
 
