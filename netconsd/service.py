@@ -7,11 +7,13 @@ is awaited before the next.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -145,8 +147,11 @@ class Running:
             self._reply_socket.close()
 
     def _look(self) -> None:
+        for number, reader in enumerate(self.readers):
+            if reader.check(number) and number == 0 and self._reply_socket is not None:
+                os.dup2(reader.fileno(), self._reply_socket.fileno(), inheritable=False)
         if self._drop_log is not None:
-            self._drop_log.update(*self._losses(), self._reactor.seconds())
+            self._drop_log.update(*self._losses(), monotonic())
 
     def _losses(self) -> tuple[list[int], list[int]]:
         """Return the drops by the kernel of each listener, and the drops by the full queue of each worker."""

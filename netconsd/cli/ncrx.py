@@ -154,7 +154,7 @@ class Watch:
         messages = self._table.feed(senders, datagrams, time.time(), now)
         self._display.show(messages + self._table.advance(now))
         if self._acks is not None:
-            self._acks.heard(senders, now)
+            self._acks.heard(senders, datagrams, now)
 
     def finish(self) -> None:
         """Print the held messages, and send the outstanding acknowledgements."""

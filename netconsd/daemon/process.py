@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -71,6 +72,7 @@ class Daemon(Service):
         notifier: Notifier | None = None,
         reactor: Any = None,
         stop_signals: StopSignals | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         :param process: twistd's options: whether the log is on the terminal, and the pid file.
@@ -86,6 +88,7 @@ class Daemon(Service):
         self._log_is_on_terminal = foreground and not log_elsewhere
         self._pidfile = process.get("pidfile")
         self._reactor = reactor
+        self._clock = clock
         self._log = Logger("netconsd")
         self._notifier = notifier or Notifier({})
         self._start_error: BaseException | None = None
@@ -114,7 +117,7 @@ class Daemon(Service):
             from twisted.internet import reactor
 
             self._reactor = reactor
-            self._use_monotonic_clock()
+            use_monotonic_clock(self._reactor)
         super().startService()  # type: ignore[no-untyped-call]
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
@@ -161,23 +164,13 @@ class Daemon(Service):
     def _answer_watchdog(self, liveness: Liveness) -> None:
         """Let the watchdog end a process whose workers hang: its queues only grow, and a new process may work."""
         lanes = self._service.lanes
-        hanging = liveness.hanging(lanes, self._reactor.seconds())
+        hanging = liveness.hanging(lanes, self._clock())
         text = status(lanes, hanging)
         if hanging:
             self._notifier.unwell(text)
             self._log.error("{text}; the watchdog is not answered", text=text)
         else:
             self._notifier.alive(text)
-
-    def _use_monotonic_clock(self) -> None:
-        try:
-            use_monotonic_clock(self._reactor)
-        except RuntimeError as error:
-            self._log.warn(
-                "A step of the system's clock will delay or advance timers, because a module, or another part of the "
-                "application, scheduled a call before the start ({error})",
-                error=error,
-            )
 
     def _stop_reactor(self, number: signal.Signals) -> None:
         # Twisted's handlers; twistd then ends the process by the same signal.

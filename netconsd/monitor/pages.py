@@ -1,40 +1,62 @@
 """The pages of the HTTP port: ``/metrics``, ``/healthz``, ``/readyz`` and ``/senders``. They change nothing.
 
+All pages are made of one snapshot, which is taken at most once in :data:`KEEP_SECONDS`. Long pages are rendered in a
+thread, once for all who ask for them in that time.
+
 There are neither passwords nor TLS: anyone who can reach the port can read all pages.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from twisted.web.http import BAD_REQUEST, NOT_ALLOWED, SERVICE_UNAVAILABLE
-from twisted.web.pages import notFound
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.internet.defer import Deferred, DeferredLock
 
+from netconsd.monitor.request import Request
 from netconsd.monitor.snapshot import Snapshot
 from netconsd.monitor.top_senders import TOP_LIMIT, TopList
 from netconsd.protocol.counters import SENDER_COUNTERS
+from netconsd.receive.binding import CLOSED
 from netconsd.settings import Settings
 
-# Seconds until an idle connection is closed. Prometheus sends a request every 15 or 60 seconds.
-IDLE_SECONDS = 120
-# Bytes of a request's body. No page reads a body, and Twisted would write a long one to the disk.
-BODY_LIMIT = 4096
+# Seconds. A snapshot of 32 workers with 20 modules takes the reactor some milliseconds.
+KEEP_SECONDS = 1.0
+# Pages being made. Clients that ask and disconnect could otherwise make the list of those who wait grow.
+PENDING_LIMIT = 64
 
-INDEX = b"""netconsd
+# The two formats of the metrics, as a client asks for them.
+PLAIN = ""
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+TEXT = "text/plain; charset=utf-8"
+INDEX = """netconsd
 
 /metrics    counters, for Prometheus
 /healthz    200 if the workers are alive
 /readyz     200 if messages are received
 /senders    the senders with the most datagrams; ?by=lost ranks by another counter, ?count=50 lists more
 """
+
+_Result = TypeVar("_Result")
+
+
+class Answer(NamedTuple):
+    """The answer to a request."""
+
+    status: int
+    body: bytes
+    content_type: str = TEXT
+    #: The methods that the page has, if the request's is none of them.
+    allow: str = ""
+
+
+def text_answer(status: int, text: str, allow: str = "") -> Answer:
+    """An answer with one line of text."""
+    return Answer(status, f"{text}\n".encode(), TEXT, allow)
 
 
 class Watched(Protocol):
@@ -56,153 +78,156 @@ class Watched(Protocol):
         """
 
 
-class _Page(Resource):
-    """A page without pages below it, for GET and HEAD only."""
+class Pages:
+    """All pages. For the reactor's thread only."""
 
-    def getChild(self, path: bytes, request: Request) -> IResource:
-        return notFound()
-
-    def render(self, request: Request) -> Any:
-        if request.method in (b"GET", b"HEAD"):
-            return super().render(request)  # type: ignore[no-untyped-call]
-        request.setResponseCode(NOT_ALLOWED)
-        request.setHeader("allow", "GET, HEAD")
-        return b""
-
-
-class _Text(_Page):
-    """A page of plain text."""
-
-    def __init__(self, text: Callable[[Request], bytes]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._text = text
-
-    def render_GET(self, request: Request) -> bytes:
-        _head(request, "text/plain; charset=utf-8")
-        return self._text(request)
-
-
-class _Metrics(_Page):
-    def __init__(self, watched: Watched) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(
+        self,
+        watched: Watched,
+        in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """
+        :param in_thread: calls a function in another thread; fires with its result.
+        :raises ModuleNotFoundError: if prometheus_client is not installed.
+        """
         # Imported here, because the package is optional.
         from prometheus_client.exposition import choose_encoder
 
         from netconsd.monitor.prometheus import registry
 
-        self._choose_encoder = choose_encoder
-        self._registry = registry(watched.snapshot, watched.settings)
-
-    def render_GET(self, request: Request) -> bytes:
-        encode, content_type = self._choose_encoder(request.getHeader("accept") or "")
-        _head(request, content_type)
-        return encode(self._registry)
-
-
-class _Senders(_Page):
-    def __init__(self, watched: Watched) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self._watched = watched
+        self._in_thread = in_thread
+        self._clock = clock
+        self._formats = {accept: choose_encoder(accept) for accept in (PLAIN, OPENMETRICS)}
+        # The snapshot, and the time when it was taken; made new after KEEP_SECONDS.
+        self._snapshot = Snapshot()
+        self._taken_at = float("-inf")
+        self._registry = registry(lambda: self._snapshot, watched.settings)
+        # By format, the last page and its snapshot; by counter, the lines of the last list.
+        self._metrics: dict[str, tuple[Snapshot, Answer]] = {}
+        self._lists: dict[str, tuple[TopList, list[bytes]]] = {}
+        self._metrics_lock = DeferredLock()
+        self._senders_lock = DeferredLock()
+        self._pending = 0
+        self._pages: dict[bytes, Callable[[Request], Answer | Deferred[Answer]]] = {
+            b"/": lambda request: Answer(200, INDEX.encode()),
+            b"/metrics": self._get_metrics,
+            b"/healthz": lambda request: _verdict(_sickness(watched, self._kept_snapshot())),
+            b"/readyz": lambda request: _verdict(_unreadiness(watched, self._kept_snapshot())),
+            b"/senders": self._get_senders,
+        }
 
-    def render_GET(self, request: Request) -> bytes | int:
-        by = _argument(request, b"by", "datagrams")
-        count = _argument(request, b"count", "20")
+    def get(self, request: Request) -> Answer | Deferred[Answer]:
+        """Answer a request; a page that has to be made comes later. It does not fail."""
+        page = self._pages.get(request.path)
+        if page is None:
+            return text_answer(404, "there is no such page; / lists the pages")
+        if request.method not in (b"GET", b"HEAD"):
+            return text_answer(405, "the pages are for GET and HEAD", allow="GET, HEAD")
+        return page(request)
+
+    def _kept_snapshot(self) -> Snapshot:
+        now = self._clock()
+        if now - self._taken_at >= KEEP_SECONDS:
+            self._snapshot = self._watched.snapshot()
+            self._taken_at = now
+        return self._snapshot
+
+    def _later(
+        self, lock: DeferredLock, make: Callable[[], Coroutine[Deferred[Any], Any, Answer]]
+    ) -> Answer | Deferred[Answer]:
+        """The answer of a coroutine, once no other one with this lock runs."""
+        if self._pending >= PENDING_LIMIT:
+            return text_answer(503, "too many requests; ask again later")
+        self._pending += 1
+        return lock.run(lambda: Deferred.fromCoroutine(make())).addBoth(self._end_pending)
+
+    def _end_pending(self, result: _Result) -> _Result:
+        self._pending -= 1
+        return result
+
+    def _get_metrics(self, request: Request) -> Answer | Deferred[Answer]:
+        return self._later(self._metrics_lock, partial(self._make_metrics, _format(request.accept)))
+
+    async def _make_metrics(self, name: str) -> Answer:
+        snapshot = self._kept_snapshot()
+        kept = self._metrics.get(name)
+        if kept is None or kept[0] is not snapshot:
+            encode, content_type = self._formats[name]
+            body = await self._in_thread(partial(encode, self._registry))
+            kept = self._metrics[name] = snapshot, Answer(200, body, content_type)
+        return kept[1]
+
+    def _get_senders(self, request: Request) -> Answer | Deferred[Answer]:
+        by = request.query.get("by", "datagrams")
+        count = request.query.get("count", "20")
         if by not in SENDER_COUNTERS or not (count.isascii() and count.isdigit() and len(count) < 4):
-            request.setResponseCode(BAD_REQUEST)
-            _head(request, "text/plain; charset=utf-8")
-            return f"by is one of {', '.join(SENDER_COUNTERS)}; count is a number up to {TOP_LIMIT}\n".encode()
-        disconnected: list[Failure] = []
-        request.notifyFinish().addErrback(disconnected.append)
-        Deferred.fromCoroutine(self._answer(request, by, int(count), disconnected))
-        return NOT_DONE_YET
+            return text_answer(400, f"by is one of {', '.join(SENDER_COUNTERS)}; count is a number up to {TOP_LIMIT}")
+        return self._later(self._senders_lock, partial(self._make_senders, by, int(count)))
 
-    async def _answer(self, request: Request, by: str, count: int, disconnected: list[Failure]) -> None:
+    async def _make_senders(self, by: str, count: int) -> Answer:
         try:
-            body = _json(await self._watched.top_senders(by), count)
-            content_type = "application/json"
+            top = await self._watched.top_senders(by)
         except RuntimeError as error:
-            request.setResponseCode(SERVICE_UNAVAILABLE)
-            body = f"{error}\n".encode()
-            content_type = "text/plain; charset=utf-8"
-        if not disconnected:
-            _head(request, content_type)
-            request.write(body)
-            request.finish()
+            return text_answer(503, str(error))
+        kept = self._lists.get(by)
+        if kept is None or kept[0] is not top:
+            kept = self._lists[by] = top, await self._in_thread(partial(_lines, top))
+        return Answer(200, _json(top, kept[1][:count]), "application/json")
 
 
-def site(watched: Watched) -> Site:
-    """All pages.
-
-    :raises ModuleNotFoundError: if prometheus_client is not installed.
-    """
-    root = _Page()  # type: ignore[no-untyped-call]
-    root.putChild(b"", _Text(lambda request: INDEX))
-    root.putChild(b"metrics", _Metrics(watched))
-    root.putChild(b"healthz", _Text(lambda request: _health(request, watched)))
-    root.putChild(b"readyz", _Text(lambda request: _readiness(request, watched)))
-    root.putChild(b"senders", _Senders(watched))
-    pages: Site = _Quiet(  # type: ignore[no-untyped-call]
-        root, requestFactory=_Bounded, parsePOSTFormSubmission=False, timeout=IDLE_SECONDS
-    )
-    return pages
+def _format(accept: str) -> str:
+    """The format of the metrics for a client that accepts these: one of two, so that no client makes further pages."""
+    for choice in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in choice.split(";"))
+        versions = [part.partition("=")[2] for part in parameters if part.startswith("version=")]
+        if kind == "application/openmetrics-text" and versions in ([], ["1.0.0"]):
+            return OPENMETRICS
+    return PLAIN
 
 
-class _Quiet(Site):
-    """A site that does not log requests, because a monitor sends one every 15 seconds."""
-
-    noisy = False
-
-    def log(self, request: Any) -> None:
-        pass
+def _verdict(problem: str) -> Answer:
+    return text_answer(503, problem) if problem else text_answer(200, "ok")
 
 
-class _Bounded(Request):
-    """A request that closes its connection if the body is longer than :data:`BODY_LIMIT`."""
-
-    _size = 0
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > BODY_LIMIT:
-            self.loseConnection()  # type: ignore[no-untyped-call]
-        else:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-
-
-def _head(request: Request, content_type: str) -> None:
-    request.setHeader("content-type", content_type)
-    request.setHeader("cache-control", "no-store")
-    request.setHeader("x-content-type-options", "nosniff")
-
-
-def _health(request: Request, watched: Watched) -> bytes:
+def _sickness(watched: Watched, snapshot: Snapshot) -> str:
+    """The reason why a restart would help; empty if there is none."""
     # At the stop the workers end before the service does.
-    ended = [str(worker.number) for worker in watched.snapshot().workers if not worker.alive]
-    if ended and watched.receiving:
-        request.setResponseCode(SERVICE_UNAVAILABLE)
-        return f"worker {', '.join(ended)} has ended\n".encode()
-    return b"ok\n"
-
-
-def _readiness(request: Request, watched: Watched) -> bytes:
     if not watched.receiving:
-        request.setResponseCode(SERVICE_UNAVAILABLE)
-        return b"not receiving\n"
-    failing = [str(listener.number) for listener in watched.snapshot().listeners if listener.failing]
-    if failing:
-        request.setResponseCode(SERVICE_UNAVAILABLE)
-        return f"listener {', '.join(failing)} cannot be read\n".encode()
-    return b"ok\n"
+        return ""
+    reasons = [f"worker {worker.number} has ended" for worker in snapshot.workers if not worker.alive]
+    reasons += [f"listener {part.number}: {CLOSED}" for part in snapshot.listeners if part.problem == CLOSED]
+    return "\n".join(reasons)
 
 
-def _argument(request: Request, name: bytes, default: str) -> str:
-    values = request.args.get(name) if request.args else None
-    return values[-1].decode("ascii", "replace") if values else default
+def _unreadiness(watched: Watched, snapshot: Snapshot) -> str:
+    """The reason why messages are not received; empty if there is none."""
+    if not watched.receiving:
+        return "not receiving"
+    return "\n".join(
+        f"listener {part.number}: {part.problem or 'the last read failed; the log has the error'}"
+        for part in snapshot.listeners
+        if part.failing
+    )
 
 
-def _json(top: TopList, count: int) -> bytes:
-    senders = [asdict(sender) for sender in top.senders[:count]]
-    for sender in senders:
-        sender["silent_seconds"] = round(max(0.0, monotonic() - sender.pop("last_seen")), 1)
-    answer = {"by": top.by, "senders": senders, "workers_that_did_not_answer": top.silent}
-    return json.dumps(answer, indent=1).encode() + b"\n"
+def _lines(top: TopList) -> list[bytes]:
+    """A line for each sender."""
+    now = monotonic()
+    lines = []
+    for sender in map(asdict, top.senders):
+        sender["silent_seconds"] = round(max(0.0, now - sender.pop("last_seen")), 1)
+        lines.append(json.dumps(sender).encode())
+    return lines
+
+
+def _json(top: TopList, lines: list[bytes]) -> bytes:
+    senders = b",\n".join(b"  " + line for line in lines)
+    silent = json.dumps(top.silent)
+    return b'{\n "by": "%b",\n "senders": [\n%b\n ],\n "workers_that_did_not_answer": %b\n}\n' % (
+        top.by.encode(),
+        senders,
+        silent.encode(),
+    )

@@ -41,7 +41,7 @@ class _Shown(NamedTuple):
 # The gauges of listeners, workers and modules, by label.
 _GAUGES = {
     "listener": (
-        _Shown("failing", "netconsd_listener_failing", "1 if the last read failed."),
+        _Shown("failing", "netconsd_listener_failing", "1 if the last read failed, or the socket cannot receive."),
         _Shown(
             "buffer_used", "netconsd_receive_buffer_used_bytes", "Bytes in the receive buffer, as the kernel counts."
         ),
@@ -90,7 +90,7 @@ class SnapshotCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; in the reactor's thread."""
+        """All metrics; in any thread."""
         snapshot = self._snapshot()
         yield InfoMetricFamily(
             "netconsd_build",

@@ -54,8 +54,10 @@ class ListenerSnapshot:
     #: Bytes of the receive buffer in use, and its size, as the kernel counts them: with its overhead.
     buffer_used: int
     buffer_size: int
-    #: Whether the last read failed.
+    #: Whether the last read failed, or the socket cannot receive.
     failing: bool = False
+    #: The reason why the socket cannot receive; empty if it can.
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,13 @@ def take(
 def _listener(number: int, reader: BatchReader) -> ListenerSnapshot:
     reader.look()
     return ListenerSnapshot(
-        number, asdict(reader.counters), reader.sizes.copy(), reader.buffer_used, reader.buffer_size, reader.failing
+        number,
+        asdict(reader.counters),
+        reader.sizes.copy(),
+        reader.buffer_used,
+        reader.buffer_size,
+        reader.failing or bool(reader.problem),
+        reader.problem,
     )
 
 

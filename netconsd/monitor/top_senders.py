@@ -6,10 +6,11 @@ anyway, and no further memory per sender.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from operator import attrgetter
+from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
@@ -19,8 +20,8 @@ from netconsd.receive.lanes import Lane
 
 # Senders in a list. It is for people, and its length must not depend on the number of senders.
 TOP_LIMIT = 100
-# Ranking 100,000 senders takes a worker 50 ms. A list is cached for these seconds, so that a page that is reloaded all
-# the time takes a hundredth of the worker's time.
+# Ranking 100,000 senders takes a worker 50 ms. A list is cached for these seconds, times the number of counters that
+# were asked for recently, so that pages that are reloaded all the time take a hundredth of the worker's time.
 KEEP_SECONDS = 5.0
 # A worker answers after the batches in its queue, which can take seconds; while a module hangs, it does not answer.
 ANSWER_SECONDS = 2.0
@@ -38,9 +39,10 @@ class TopList:
 class TopSenders:
     """Collects the ranking of all lanes. Methods are for the reactor's thread."""
 
-    def __init__(self, lanes: Sequence[Lane], reactor: Any) -> None:
+    def __init__(self, lanes: Sequence[Lane], reactor: Any, clock: Callable[[], float] = monotonic) -> None:
         self._lanes = lanes
         self._reactor = reactor
+        self._clock = clock
         self._lock = DeferredLock()
         self._cache: dict[str, tuple[float, TopList]] = {}
         # Lanes with an open question. They get no second one, because questions of a lane that hangs would pile up.
@@ -50,7 +52,7 @@ class TopSenders:
         """The first :data:`TOP_LIMIT` senders by a counter of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`.
 
         Calls are answered one after another, each within :data:`ANSWER_SECONDS`; a list is at most :data:`KEEP_SECONDS`
-        old.
+        old, times the number of counters by which senders were ranked in that time.
 
         :raises ValueError: if senders have no counter of that name.
         """
@@ -59,9 +61,11 @@ class TopSenders:
         return self._lock.run(lambda: Deferred.fromCoroutine(self._get(by)))
 
     async def _get(self, by: str) -> TopList:
-        now = self._reactor.seconds()
+        now = self._clock()
+        longest = KEEP_SECONDS * len(SENDER_COUNTERS)
+        self._cache = {name: kept for name, kept in self._cache.items() if now - kept[0] < longest}
         cached = self._cache.get(by)
-        if cached is not None and now - cached[0] < KEEP_SECONDS:
+        if cached is not None and now - cached[0] < KEEP_SECONDS * len(self._cache):
             return cached[1]
         answers: dict[int, list[SenderCounters]] = {}
         questions = [self._ask(lane, by, answers) for lane in self._lanes if lane.number not in self._asked]

@@ -5,28 +5,41 @@ from __future__ import annotations
 from netconsd.protocol.stream import Stream
 from netconsd.protocol.window import ABSENT
 
-# The length of a kernel's datagram; the answer to a forged datagram is not longer. A missing seq takes at least two
-# bytes, which bounds the time that a forged gap of 2^64 records costs.
+# The length of a kernel's datagram. A missing seq takes at least two bytes, which bounds the time that a forged gap of
+# 2^64 records costs.
 ACK_BYTES = 1000
 
 
-def acknowledgement(stream: Stream) -> bytes | None:
-    """``ncrx<last> <missing>...``, in at most :data:`ACK_BYTES` bytes; ``None`` before the sender's first record.
+def acknowledgement(stream: Stream, room: int = ACK_BYTES) -> bytes | None:
+    """``ncrx<last> <missing>...``, in at most ``room`` bytes; ``None`` before the sender's first record.
 
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.
+
+    If the missing seqs up to the last one do not fit, the answer acknowledges only the records before the first seq
+    that does not fit: a sender forgets every acknowledged record. Empty if even that does not fit.
     """
     if not stream.resets:
         return None
-    ack = b"ncrx%d" % stream.last_seq
-    # If not all seqs behind fit, which takes seqs of 15 digits, the oldest are left out.
-    room = (ACK_BYTES - len(ack)) // (len(ack) - 3)
-    for seq in _missing_behind(stream)[-room:] + _missing_ahead(stream):
+    last = stream.last_seq
+    left = room - len(b"ncrx%d" % last)
+    words = b""
+    complete = True
+    for seq in _missing_behind(stream):
         word = b" %d" % seq
-        if len(ack) + len(word) > ACK_BYTES:
+        if len(words) + len(word) > left:
+            last = seq - 1
+            complete = False
             break
-        ack += word
-    return ack
+        words += word
+    for seq in _missing_ahead(stream) if complete else ():
+        word = b" %d" % seq
+        if len(words) + len(word) > left:
+            break
+        words += word
+    ack = b"ncrx%d%b" % (last, words)
+    # A first record with seq 0 that is incomplete leaves nothing to acknowledge.
+    return ack if last >= 0 and len(ack) <= room else b""
 
 
 def _missing_behind(stream: Stream) -> list[int]:

@@ -182,7 +182,12 @@ WORKER_COUNTERS = (
 ACK_COUNTERS = (
     Counter("sent", "Acknowledgements sent.", "acks_sent", notable=True),
     Counter("failed", "Acknowledgements that the system refused to send.", "acks_failed", notable=True),
-    Counter("dropped", "Acknowledgements dropped because too many were due.", "acks_dropped", notable=True),
+    Counter(
+        "dropped",
+        "Acknowledgements dropped: too many were due, or the address had sent too few bytes.",
+        "acks_dropped",
+        notable=True,
+    ),
 )
 
 #: The names of the counters of a :class:`WorkerCounters`.

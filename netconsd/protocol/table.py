@@ -9,7 +9,7 @@ from collections import OrderedDict
 from heapq import heapify, heappop, heappush, nlargest
 from operator import attrgetter, methodcaller
 
-from netconsd.protocol.acknowledgement import acknowledgement
+from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
 from netconsd.protocol.message import Message, source_of
 from netconsd.protocol.stream import NEVER, Stream
@@ -143,10 +143,10 @@ class SourceTable:
         self._expire(now, out)
         return index
 
-    def acknowledgement(self, key: bytes) -> bytes | None:
-        """The acknowledgement for a sender; ``None`` before its first record."""
+    def acknowledgement(self, key: bytes, room: int = ACK_BYTES) -> bytes | None:
+        """The acknowledgement for a sender, in at most ``room`` bytes; ``None`` before its first record."""
         stream = self._streams.get(key)
-        return None if stream is None else acknowledgement(stream)
+        return None if stream is None else acknowledgement(stream, room)
 
     def advance(self, now: float) -> list[Message]:
         """Return the messages whose time is over by ``now``; remove senders that were silent too long."""

@@ -229,7 +229,7 @@ class Lane:
         try:
             self._feed(batch)
             if self.acks is not None:
-                self.acks.heard(batch.senders, batch.now)
+                self.acks.heard(batch.senders, batch.datagrams, batch.now)
         except BaseException:
             self._count_dropped(batch, datagrams, byte_count)
             raise

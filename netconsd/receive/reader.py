@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.counters import ListenerCounters
+from netconsd.receive.binding import Binding
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane, Workers
 from netconsd.receive.sockets import meminfo, unwrapped
@@ -82,6 +83,8 @@ class BatchReader:
         self.sizes = Histogram(SIZE_BOUNDS)
         #: Whether the last read failed.
         self.failing = False
+        #: The reason why the socket cannot receive, as of the last :meth:`check`; empty if it can.
+        self.problem = ""
         #: Used and total bytes of the receive buffer, as of the last :meth:`look`.
         self.buffer_used = self.buffer_size = 0
         self._socket = bound
@@ -95,8 +98,12 @@ class BatchReader:
         # Datagrams, and their bytes, dropped because queueing them raised an exception.
         self._dropped = self._dropped_bytes = 0
         self._resumption: Any = None
+        self._binding: Binding | None = None
+        # Drops of the sockets before this one.
+        self._dropped_before = 0
 
     def startListening(self) -> None:
+        self._binding = Binding(self._socket)
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
@@ -116,8 +123,37 @@ class BatchReader:
         """
         if self.fileno() >= 0:
             info = meminfo(self._socket)
-            self.counters.dropped_by_kernel = unwrapped(self.counters.dropped_by_kernel, info.drops)
+            before = self._dropped_before
+            self.counters.dropped_by_kernel = before + unwrapped(self.counters.dropped_by_kernel - before, info.drops)
             self.buffer_used, self.buffer_size = info.used, info.size
+
+    def check(self, number: int) -> bool:
+        """Find out whether the socket can receive, and bind it again if its interface was replaced; log changes.
+
+        To be called every second while the reader is started.
+
+        :param number: the listener's number, for the log.
+        :returns: whether the socket was bound again.
+        """
+        if self._binding is None:
+            return False
+        self.look()
+        is_lost = self._binding.is_lost
+        if is_lost:
+            # The new socket has the same descriptor, and the reactor would go on to watch the old one.
+            self._reactor.removeReader(self)
+        problem, bound_again = self._binding.check()
+        if bound_again:
+            self._dropped_before = self.counters.dropped_by_kernel
+        if is_lost and self._resumption is None:
+            self._reactor.addReader(self)
+        log = Logger("netconsd")
+        if problem and problem != self.problem:
+            log.error("Listener {number} cannot receive: {problem}", number=number, problem=problem)
+        elif bound_again or (self.problem and not problem):
+            log.warn("Listener {number} can receive again", number=number)
+        self.problem = problem
+        return bound_again
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address and port of the socket."""

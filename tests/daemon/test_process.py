@@ -8,14 +8,12 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.defer import succeed
 from twisted.internet.error import CannotListenError
 
 from netconsd.daemon.process import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon, StartError
@@ -218,18 +216,3 @@ def test_a_bug_keeps_its_traceback(
     assert reactor.stopped
     assert logged() == ["critical: netconsd cannot start"]
     assert stderr.getvalue() == ""
-
-
-def test_a_clock_that_cannot_be_replaced(service: FakeService, reactor: FakeReactor, logged: Logged) -> None:
-    """If a timer is set already, as by a module when it is imported, the daemon logs it and starts."""
-    clock: Any = reactor
-    clock.seconds = time.time
-    clock.getDelayedCalls = lambda: ["a call"]
-    daemon = Daemon(service, {}, reactor=reactor)
-    daemon._use_monotonic_clock()
-    (warning,) = logged()
-    assert warning.startswith("warn: A step of the system's clock will delay or advance timers")
-    daemon.startService()
-    assert "start" in service.calls
-    service.stopped = succeed(None)
-    daemon.stopService()

@@ -70,7 +70,7 @@ def test_watchdog() -> None:
     reactor.callLater, reactor.seconds = clock.callLater, clock.seconds
     lane = FakeLane(4)
     service.fake_lanes = [FakeLane(), lane]
-    daemon = Daemon(service, {}, notifier=notifier, reactor=reactor)
+    daemon = Daemon(service, {}, notifier=notifier, reactor=reactor, clock=clock.seconds)
     daemon.startService()
     assert clock.getDelayedCalls() == []
     service.started.callback(None)

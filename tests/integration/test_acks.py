@@ -10,8 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from netconsd.service import NetconsdService
 from netconsd.testing import extended
-from tests.integration.rig import Blocked, is_free, logging, running
+from tests.integration.rig import Blocked, is_free, logging, run_of, running
 from tests.support.loopback import Arrivals, needs_ipv6
 
 TIMEOUT = 10.0
@@ -81,3 +82,29 @@ async def test_messages_are_acknowledged_at_the_end(sender: socket.socket) -> No
     answers = {sender.recv(2000) for _ in range(2)}
     assert answers == {b"ncrx7", b"ncrx8"}
     assert is_free(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_daemons_fall_silent() -> None:
+    """Forged records with the address of another daemon, and with the daemon's own, get one answer each: the daemons do
+    not answer each other's answers."""
+    one, other = Arrivals(), Arrivals()
+    async with (
+        running({"module": one}, acks=True, workers=1) as first,
+        running({"module": other}, acks=True, workers=1) as second,
+    ):
+        # Sent from the daemons' own sockets, as only a forger can.
+        forge(first, second.port, extended("x", seq=1))
+        forge(second, first.port, extended("x", seq=2))
+        forge(first, first.port, extended("x", seq=3))
+        # The records, and each answer as text, which is delivered after an answer to it would have been sent.
+        await one.number(4)
+        await other.number(2)
+    assert [service.snapshot().total("acks_sent") for service in (first, second)] == [2, 1]
+    assert sorted(one.texts) == ["ncrx1", "ncrx3", "x", "x"]
+    assert sorted(other.texts) == ["ncrx2", "x"]
+
+
+def forge(service: NetconsdService, port: int, datagram: bytes) -> None:
+    """Send a datagram with the address and port of a daemon."""
+    run_of(service).readers[0]._socket.sendto(datagram, ("127.0.0.1", port))

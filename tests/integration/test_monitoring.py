@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from netconsd.monitor.connection import DISCARD_BYTES
 from netconsd.monitor.http import CONNECTIONS_LIMIT, MonitoringPort
-from netconsd.monitor.pages import BODY_LIMIT
 from netconsd.protocol.counters import SENDER_COUNTERS
 from netconsd.receive.reader import Receiver
 from netconsd.service import NetconsdService
@@ -145,6 +145,12 @@ async def test_a_worker_that_hangs_does_not_hang_the_page(monkeypatch: pytest.Mo
     assert values(metrics)["netconsd_module_call_seconds"] > 0
 
 
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page has a snapshot of its own."""
+    monkeypatch.setattr("netconsd.monitor.pages.KEEP_SECONDS", 0.0)
+
+
 @pytest_twisted.ensureDeferred
 async def test_health_and_readiness() -> None:
     """The service is healthy from its start, and ready while messages are received, until the stop begins."""
@@ -184,6 +190,7 @@ class Refuses:
         return getattr(self._real, name)
 
 
+@pytest.mark.usefixtures("fresh")
 @pytest_twisted.ensureDeferred
 async def test_a_listener_that_cannot_be_read_is_not_ready(
     monkeypatch: pytest.MonkeyPatch, logged_errors: LoggedErrors
@@ -197,7 +204,10 @@ async def test_a_listener_that_cannot_be_read_is_not_ready(
         send(service.port, b"text\n")
         while not service.snapshot().total("read_errors"):
             await deferLater(reactor, 0)
-        assert (await get(service, "/readyz"))[::2] == (503, "listener 0 cannot be read\n")
+        assert (await get(service, "/readyz"))[::2] == (
+            503,
+            "listener 0: the last read failed; the log has the error\n",
+        )
         assert values((await get(service, "/metrics"))[2])["netconsd_listener_failing"] == 1
         monkeypatch.setattr(Refuses, "refused", False)
         await module.number(1)
@@ -382,21 +392,24 @@ async def test_a_restart_gets_the_port_at_once() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_long_body_ends_the_connection() -> None:
-    """A body longer than BODY_LIMIT ends the connection instead of filling the disk."""
+    """A body longer than DISCARD_BYTES ends the connection; a short one gets the answer, then the connection ends."""
     async with running({}, metrics="0") as service:
         where = ("127.0.0.1", port_of(service).port)
 
-        def post() -> bytes:
+        def post(size: int) -> bytes:
             with socket.create_connection(where, PATIENCE) as connection:
-                connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+                head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
                 try:
-                    for _ in range(10_000):
-                        connection.sendall(b"x" * BODY_LIMIT)
-                    return connection.recv(100)
+                    connection.sendall(head + bytes(size))
+                    with connection.makefile("rb") as answer:
+                        received = answer.read()
+                    for _ in range(100_000):
+                        connection.sendall(bytes(DISCARD_BYTES))
                 except ConnectionError:
-                    return b""
+                    return received
+            raise AssertionError("the connection was not ended")
 
-        assert await deferToThread(post) == b""
+        assert (await deferToThread(post, 100)).startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
         assert (await get(service, "/healthz"))[0] == 200
 
 

@@ -139,12 +139,13 @@ def test_an_exception_of_a_module(text: bytes) -> None:
 
 def test_the_list_of_senders() -> None:
     """The names in the list are addresses, rendered from any sixteen bytes."""
-    from netconsd.monitor.pages import _json
+    from netconsd.monitor.pages import _json, _lines
     from netconsd.monitor.top_senders import TopList
 
     table = SourceTable(WorkerCounters(), limit=300, reorder_time=0.2, gc_interval=0.0, age=0.0)
     keys = [bytes([number]) * 18 for number in range(256)]
     table.feed(keys, [b'"\x1b[2J\n'] * 256, 0.0, 0.0)
-    shown = json.loads(_json(TopList("datagrams", tuple(table.top(256, "datagrams"))), 256))
+    top = TopList("datagrams", tuple(table.top(256, "datagrams")))
+    shown = json.loads(_json(top, _lines(top)))
     assert len(shown["senders"]) == 256
     assert all(re.fullmatch(r"[0-9a-f:.]+", sender["address"]) for sender in shown["senders"])

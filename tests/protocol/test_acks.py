@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from netconsd.protocol.acks import ACK_SECONDS, RECENT_LIMIT, Acks
+from netconsd.protocol.acknowledgement import ACK_BYTES
+from netconsd.protocol.acks import (
+    ACK_SECONDS,
+    ADDRESS_LIMIT,
+    ADDRESSES_LIMIT,
+    CREDIT_LIMIT,
+    RECENT_LIMIT,
+    Acks,
+)
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import SourceTable
-from netconsd.testing import extended, source
+from netconsd.testing import extended, fragments, source
 from tests.support.scripted_lane import ALICE, BOB
 
 
@@ -25,10 +33,14 @@ class Replies:
         self.sent.append((key, ack))
         return self.works
 
+    def receive(self, key: bytes, *datagrams: bytes, now: float) -> None:
+        """A batch of one sender."""
+        senders = [key] * len(datagrams)
+        self.table.feed(senders, list(datagrams), 0.0, now)
+        self.acks.heard(senders, datagrams, now)
+
     def feed(self, key: bytes, *seqs: int, now: float) -> None:
-        senders = [key] * len(seqs)
-        self.table.feed(senders, [extended("x", seq=seq) for seq in seqs], 0.0, now)
-        self.acks.heard(senders, now)
+        self.receive(key, *(extended("x", seq=seq) for seq in seqs), now=now)
 
     def new(self) -> list[tuple[bytes, bytes]]:
         """The replies since the last call."""
@@ -76,26 +88,168 @@ def test_the_delay_is_per_sender() -> None:
     assert replies.new() == [(ALICE, b"ncrx1"), (BOB, b"ncrx7")]
 
 
-def test_legacy_text_is_not_acknowledged() -> None:
-    """A sender of legacy text, or an unknown one, gets no reply and no place in the schedule."""
+# None of these can be acknowledged: answers of a receiver, what the services echo, chargen and daytime send, text.
+NO_RECORDS = [
+    b"",
+    b"text\n",
+    b"ncrx7",
+    b"ncrx7 3 4\n",
+    b"ncrx7\n6,8,8,-;a record after an answer\n",
+    b"ncrx7,6,8,8,-;an answer in place of a release\n",
+    b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefg\r\n",
+    b"Saturday, November 28, 2026 04:10:00-UTC\r\n",
+    b"6,8,8,-,ncfrag=9/3;a fragment outside of its record",
+]
+
+
+@pytest.mark.parametrize("datagram", NO_RECORDS)
+@pytest.mark.parametrize("known", [False, True], ids=["a stranger", "a sender of records"])
+def test_only_records_are_acknowledged(datagram: bytes, known: bool) -> None:
+    """A datagram that is no record gets no answer and no place in the schedule, also from a sender of records."""
     replies = Replies()
-    replies.table.feed([ALICE], [b"text\n"], 0.0, 0.0)
-    replies.acks.heard([ALICE, BOB], 0.0)
-    replies.acks.heard([ALICE, BOB], 0.0)
+    if known:
+        replies.feed(ALICE, 7, now=0.0)
+        assert replies.new() == [(ALICE, b"ncrx7")]
+    for now in (0.001, 1.0, 2.0):
+        replies.receive(ALICE, datagram, now=now)
+    replies.acks.advance(3.0)
     assert replies.new() == []
     assert replies.acks.next_deadline() == NEVER
+    assert replies.acks.counters.dropped == 0
+
+
+def test_a_sender_that_was_evicted_gets_no_answer() -> None:
+    """A sender that is no longer in the table gets no answer."""
+    replies = Replies()
+    replies.acks.heard([ALICE], [extended("x", seq=1)], 0.0)
+    assert replies.new() == []
+
+
+def test_a_fragment_and_a_repeat_are_acknowledged() -> None:
+    """Fragments and duplicates of records are answered."""
+    replies = Replies()
+    replies.feed(ALICE, 1, now=0.0)
+    first, last = fragments(extended("x" * 1500, seq=2))
+    replies.receive(ALICE, last, now=1.0)
+    replies.receive(ALICE, first, now=2.0)
+    replies.feed(ALICE, 1, now=3.0)
+    assert replies.new() == [(ALICE, b"ncrx1"), (ALICE, b"ncrx1 2"), (ALICE, b"ncrx2"), (ALICE, b"ncrx2")]
+
+
+def test_two_receivers_fall_silent() -> None:
+    """Two receivers that get a forged record each, with the other's address, send one answer each and no more; so does
+    one with its own address."""
+    one, other = Replies(), Replies()
+    alone = Replies()
+    transit = [(one, ALICE, extended("x", seq=1)), (other, BOB, extended("x", seq=2)), (alone, ALICE, extended("x"))]
+    peers = {one: (other, BOB), other: (one, ALICE), alone: (alone, ALICE)}
+    for turn in range(10):
+        sent = []
+        for receiver, key, datagram in transit:
+            receiver.receive(key, datagram, now=float(turn))
+            receiver.acks.advance(turn + 0.5)
+            sent += [(*peers[receiver], answer) for _, answer in receiver.new()]
+        transit = sent
+        assert bool(transit) == (turn == 0)
+    assert [receiver.acks.counters.sent for receiver in peers] == [1, 1, 1]
 
 
 def test_replies_to_forged_senders_are_bounded() -> None:
     """At most RECENT_LIMIT senders get a reply within ACK_SECONDS; the others are counted, and get one later."""
     replies = Replies()
-    keys = [source("192.0.2.1", port).key for port in range(1, RECENT_LIMIT + 11)]
+    keys = [source(f"192.0.{number >> 8}.{number & 255}").key for number in range(RECENT_LIMIT + 10)]
     for key in keys:
         replies.feed(key, 1, now=0.0)
     assert len(replies.new()) == RECENT_LIMIT
     assert replies.acks.counters.dropped == 10
     replies.feed(keys[-1], 2, now=ACK_SECONDS)
     assert replies.new() == [(keys[-1], b"ncrx2")]
+
+
+def test_the_bound_is_per_address() -> None:
+    """At most ADDRESS_LIMIT ports of one address get a reply within ACK_SECONDS, and another address gets its own."""
+    replies = Replies()
+    for port in range(1, 1000):
+        replies.feed(source("192.0.2.7", port).key, 1, now=0.0)
+    assert len(replies.new()) == ADDRESS_LIMIT
+    replies.feed(BOB, 7, now=0.0)
+    assert replies.new() == [(BOB, b"ncrx7")]
+    for port in range(1, 1000):
+        replies.feed(source("192.0.2.7", port).key, 2, now=ACK_SECONDS)
+    assert len(replies.new()) == ADDRESS_LIMIT
+
+
+def test_no_address_is_sent_more_than_it_sent() -> None:
+    """Whatever the ports, the gaps and the times, the bytes of the answers never exceed those of the records: not with
+    forged gaps, whose answers would have ACK_BYTES."""
+    replies = Replies()
+    received = sent = 0
+    for number in range(3000):
+        key = source("192.0.2.7", 1 + number % 40).key
+        datagram = extended("", seq=1000 * number, ts_usec=0)
+        received += len(datagram)
+        replies.receive(key, datagram, now=number * ACK_SECONDS / 3)
+        sent += sum(len(answer) for _, answer in replies.new())
+        assert sent <= received
+    assert replies.acks.counters.sent > 1000
+
+
+def test_an_answer_without_credit_is_shortened() -> None:
+    """With little credit an answer names fewer missing records and acknowledges only those before them; no record that
+    it leaves out is acknowledged, and with more credit all are named."""
+    replies = Replies()
+    base = 10**9
+    replies.feed(ALICE, base, base + 40, now=0.0)
+    replies.table.advance(1.0)
+    replies.new()
+    for now in range(1, 100):
+        replies.receive(ALICE, extended("", seq=base + 40), now=float(now))
+        for _, answer in replies.new():
+            last, *missing = map(int, answer[4:].split())
+            assert missing == list(range(base + 1, last + 1))[: len(missing)]
+            assert len(missing) == min(last, base + 39) - base
+    for size in (500, 10):
+        replies.receive(ALICE, extended("x" * size, seq=base + 40), now=200.0 + size)
+    assert replies.new()[0][1].startswith(b"ncrx%d %d " % (base + 40, base + 1))
+
+
+def test_an_answer_that_cannot_be_paid_is_dropped() -> None:
+    """If even the shortest answer is longer than the bytes that the address sent, it is dropped and counted."""
+    replies = Replies()
+    top = 2**64 - 1
+    replies.receive(ALICE, b"6,%d,0,-;" % top, now=0.0)
+    assert replies.new() == [(ALICE, b"ncrx%d" % top)]
+    fragment = b"6,1,0,-,ncfrag=0/9;x"
+    for now in (1.0, 1.1):
+        replies.receive(ALICE, fragment, now=now)
+    assert replies.acks.counters.dropped == 1
+    assert replies.new() == [(ALICE, b"ncrx%d" % top)]
+
+
+def test_credit_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that sent for a day can be sent CREDIT_LIMIT bytes without sending more, and no more."""
+    monkeypatch.setattr("netconsd.protocol.acks.ADDRESS_LIMIT", 1000)
+    replies = Replies()
+    for number in range(100):
+        replies.receive(ALICE, *[extended("x" * 900, seq=1000 + 2 * number)] * 10, now=number * ACK_SECONDS)
+    replies.new()
+    assert replies.acks._credit[ALICE[:16]] <= CREDIT_LIMIT
+    assert CREDIT_LIMIT >= 4 * ACK_BYTES
+
+
+def test_the_addresses_are_bounded() -> None:
+    """The table of addresses has at most ADDRESSES_LIMIT entries; a forgotten address begins without credit."""
+    replies = Replies()
+    replies.receive(ALICE, *[extended("x" * 900, seq=1)] * 10, now=0.0)
+    for number in range(ADDRESSES_LIMIT + 10):
+        address = f"10.{number >> 16}.{(number >> 8) & 255}.{number & 255}"
+        replies.feed(source(address).key, 1, now=float(number))
+    acks = replies.acks
+    assert len(acks._credit) == ADDRESSES_LIMIT
+    assert ALICE[:16] not in acks._credit
+    assert len(acks._answered) <= RECENT_LIMIT
+    acks.advance(1e9)
+    assert (acks._answered, acks._recent) == ({}, {})
 
 
 def test_a_failed_reply_is_counted() -> None:

@@ -28,7 +28,7 @@ class Receiver:
 
     def receive(self, datagram: bytes, now: float) -> None:
         self.messages += self._table.feed([KEY], [datagram], now, now)
-        self._acks.heard([KEY], now)
+        self._acks.heard([KEY], [datagram], now)
 
     def advance(self, now: float) -> None:
         self.messages += self._table.advance(now)

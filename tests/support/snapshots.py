@@ -21,6 +21,7 @@ class FakeReader:
         self.sizes = Histogram((1.0,))
         self.buffer_used = self.buffer_size = 0
         self.failing = False
+        self.problem = ""
         self.looks = 0
 
     def look(self) -> None:
