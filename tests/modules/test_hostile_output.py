@@ -76,7 +76,7 @@ def test_the_logger(sent: list[bytes]) -> None:
     lines = log_lines(messages)
     assert not messages or is_printable_lines(lines.decode())
     assert lines.count(b"\n") == len(messages)
-    assert set(by_file(messages, {}, lambda sender: sender.address)) <= {"192.0.2.1"}
+    assert set(by_file(messages, {}, lambda message: message.source.address)) <= {"192.0.2.1"}
 
 
 @given(sent=hostile_datagrams())
