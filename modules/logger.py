@@ -73,8 +73,7 @@ class Logger:
         :param rotate_keep: how many renamed files are kept.
         :param ignore: a file of patterns (:mod:`netconsd.logger.patterns`); lines that match one are dropped.
         :param statistics: whether the received and dropped messages are logged each minute.
-        :param fields: the fields at the end of each line: ``seq``, ``msgid``, ``facility``, ``cpu``, ``task``,
-            ``release``, ``dictionary``, ``userdata``, or ``all``.
+        :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
         :param sender: whether each line has the sender, by name if that is known; otherwise only lines of addresses
             with several senders have it.
         :param time: ``utc``, or ``local`` with the offset from UTC.

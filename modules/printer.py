@@ -83,8 +83,7 @@ class Printer:
             ``auto``: ``short`` if the output is a terminal with less than 100 columns, otherwise ``person``.
         :param color: whether the formats ``person`` and ``short`` show levels in colour; ``auto``: if the output is a
             terminal and the environment does not set ``NO_COLOR`` (https://no-color.org).
-        :param fields: the fields at the end of each line: ``seq``, ``msgid``, ``facility``, ``cpu``, ``task``,
-            ``release``, ``dictionary``, ``userdata``, or ``all``.
+        :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
         :param time: ``local`` with the offset from UTC, or ``utc``.
         :param level: the least severe level to print; messages without a level are printed.
         :param hosts: the senders to print: addresses, networks, and names, in which ``*`` stands for any characters.

@@ -86,8 +86,12 @@ def test_marks() -> None:
     assert marks(extended_message("text", seq_reset=True, missing=7)) == ""
     assert marks(legacy_message("text")) == ""
     everything = extended_message(
-        *("text",),
-        **dict.fromkeys(("new", "boot", "replayed", "out_of_order", "incomplete"), True),
+        "text",
+        new=True,
+        boot=True,
+        replayed=True,
+        out_of_order=True,
+        incomplete=True,
         lost=3,
         limited=202,
         flag="c",
