@@ -7,7 +7,7 @@ A message in the format ``person``, which is the default::
 The columns are the local time of receipt and its offset from UTC, the sender (see :class:`netconsd.names.Names`), the
 sender's uptime, the level, marks (see :func:`netconsd.rendering.marks`), the caller (the task or processor that logged
 the message, if known) and the text. Further lines of a text are indented, so that a sender cannot forge the line of
-another message.
+another message. A terminal gets no line that is longer than it is wide, so that the first column has times only.
 
 The format ``short`` leaves more room for the text. It has the uptime only in a sender's first message, and in the first
 one after its reboot; there, the sender booted this long before the time of receipt::
@@ -51,8 +51,12 @@ UPTIME_WIDTH: Final = 16
 SENDER_WIDTH: Final = 15
 SENDER_LIMIT: Final = 39
 LEVEL_WIDTH: Final = 6
-# A terminal with fewer columns gets the format short. The columns before the text of the format person take 66.
-NARROW: Final = 100
+# A terminal with fewer columns gets the format short. The columns before the text of the format person take 65.
+NARROW: Final = 120
+# In the format short, further lines are indented by the time only.
+SHORT_INDENT: Final = len("15:04:05 ")
+# A terminal with fewer columns breaks the lines itself.
+LEAST_COLUMNS: Final = 40
 
 # SGR parameters (ECMA-48). None for info, the normal level.
 LEVEL_COLORS: Final = ("1;97;41", "1;97;41", "1;31", "31", "33", "1", "", "2")
@@ -80,7 +84,7 @@ class Printer:
     ) -> None:
         """
         :param format: ``person``; ``short`` for 80 columns; ``netconsd`` for the lines of the C daemon's printer;
-            ``auto``: ``short`` if the output is a terminal with less than 100 columns, otherwise ``person``.
+            ``auto``: ``short`` if the output is a terminal with less than 120 columns, otherwise ``person``.
         :param color: whether the formats ``person`` and ``short`` show levels in colour; ``auto``: if the output is a
             terminal and the environment does not set ``NO_COLOR`` (https://no-color.org).
         :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
@@ -99,6 +103,8 @@ class Printer:
         self._selection = Selection(level, hosts, keep, drop)
         self._names = Names()
         self._short = format == "short"
+        # Of the terminal; 0 if lines are not broken.
+        self._columns = 0
         self._sender_width = SENDER_WIDTH
         self._second: tuple[int, str, str] = (-1, "", "")
         self._lock = threading.Lock()
@@ -127,10 +133,11 @@ class Printer:
         self._colored = self._color == "always" or (
             self._color == "auto" and os.isatty(self._fd) and not os.environ.get("NO_COLOR")
         )
-        if self._format == "auto":
-            # Not a terminal. Some terminals have no size and report 0 columns.
-            with suppress(OSError):
-                self._short = 0 < os.get_terminal_size(self._fd).columns < NARROW
+        # An OSError: not a terminal. Some terminals have no size and report 0 columns.
+        with suppress(OSError):
+            columns = os.get_terminal_size(self._fd).columns
+            self._columns = columns if columns >= LEAST_COLUMNS else 0
+            self._short = self._format == "short" or (self._format == "auto" and 0 < columns < NARROW)
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Print the messages, without messages of another worker between them.
@@ -170,10 +177,15 @@ class Printer:
         else:
             head = f"{second}.{fraction}{offset} {sender:<{self._sender_width}} "
             head += f"{uptime(message.ts_usec):>{UPTIME_WIDTH}} "
-        indent = " " * (len(head) + LEVEL_WIDTH + 1)
         level = "-" if message.level is None else LEVELS[message.level]
         color = LEVEL_COLORS[LEVELS.index("info") if message.level is None else message.level]
+        text_column = len(head) + LEVEL_WIDTH + 1
+        indent = SHORT_INDENT if self._short else text_column
         first, *rest = [printable(line) for line in message.text.rstrip("\n").split("\n")]
+        before = len(mark) + len(caller)
+        if self._columns:
+            first, *broken = self._broken(first, text_column + before, indent)
+            rest = [*broken, *(part for line in rest for part in self._broken(line, indent, indent))]
         line = (
             self._paint(HEAD_COLOR, head)
             + self._paint(color, f"{level:<{LEVEL_WIDTH}}")
@@ -182,9 +194,36 @@ class Printer:
             + caller
             + self._paint(color, first)
         )
+        lines = [line, *(" " * indent + self._paint(color, more) for more in rest)]
         if self._fields:
-            line += self._paint(HEAD_COLOR, fields_text(message, self._fields))
-        return "\n".join([line, *(indent + self._paint(color, more) for more in rest)])
+            fields = fields_text(message, self._fields)
+            if self._columns:
+                more_lines = self._broken(fields[1:], indent, indent)
+                lines += [" " * indent + self._paint(HEAD_COLOR, more) for more in more_lines]
+            else:
+                lines[0] += self._paint(HEAD_COLOR, fields)
+        return "\n".join(lines)
+
+    def _broken(self, text: str, column: int, indent: int) -> list[str]:
+        """Break a text into lines of the terminal, between words if possible.
+
+        :param column: where the first line begins.
+        :param indent: where the further lines begin.
+        """
+        parts = []
+        start = 0
+        # A long sender or indent must leave room on a narrow terminal.
+        room = max(1, self._columns - column)
+        while len(text) - start > room:
+            end = start + room
+            # A space at the end may be in the next line's place.
+            space = text.rfind(" ", start + 1 + room // 2, end + 1)
+            if space > 0:
+                end = space
+            parts.append(text[start:end])
+            start = end + (space > 0)
+            room = max(LEAST_COLUMNS // 4, self._columns - indent)
+        return [*parts, text[start:]]
 
     def _paint(self, color: str, text: str) -> str:
         return f"\x1b[{color}m{text}\x1b[m" if self._colored and color and text else text

@@ -142,19 +142,56 @@ def test_format_short(output: Output) -> None:
         format="short",
     ) == [
         "14:04:05 192.0.2.7       warn   [2 lost] one",
-        "                                two",
+        "         two",
         "14:04:05 192.0.2.7       info   [new] [   12.345678] three",
         "14:04:05 192.0.2.7       info   [boot] [   12.345678] four",
         "14:04:05 192.0.2.7       -      [new] U-Boot",
     ]
 
 
-@pytest.mark.parametrize(("columns", "short"), [(80, True), (99, True), (100, False), (160, False), (0, False)])
+@pytest.mark.parametrize(("columns", "short"), [(80, True), (119, True), (120, False), (160, False), (0, False)])
 def test_format_of_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, short: bool) -> None:
-    """By default a terminal with less than 100 columns has the short format; the setting takes precedence."""
+    """By default a terminal with less than 120 columns has the short format; the setting takes precedence."""
     message = extended_message("text", received_at=RECEIVED_AT)
     assert on_terminal(monkeypatch, message, columns=columns, color="never").startswith("14:04:05 ") == short
     assert on_terminal(monkeypatch, message, columns=columns, color="never", format="person").startswith("11-22 ")
+
+
+def unbroken(printed: str) -> list[str]:
+    """Return the lines of the terminal without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed).removesuffix("\n").split("\n")
+
+
+def test_lines_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal gets lines that it need not break: broken between words, and indented behind the first column."""
+    text = "Modules linked in: " + " ".join(f"mod_{number}" for number in range(30))
+    message = extended_message(f"{text}\n{'x' * 200}", received_at=RECEIVED_AT, level=3)
+    for columns, indent in ((80, 9), (160, 65)):
+        lines = unbroken(on_terminal(monkeypatch, message, columns=columns))
+        assert all(len(line) <= columns for line in lines)
+        assert [line[:indent].strip() for line in lines[1:]] == [""] * (len(lines) - 1)
+        words = " ".join(line[indent:] for line in lines[1:])
+        assert "mod_29" in words and all(word == "mod_29" or "x" in word for word in words.split()[-4:])
+        assert words.replace(" ", "").endswith("x" * 200)
+        together = " ".join([lines[0].partition(" err    ")[2], words])
+        assert together.startswith(f"{text} x")
+
+
+def test_fields_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the fields have lines of their own."""
+    message = extended_message("text", cpu=3, userdata={"k": "v" * 80})
+    first, *rest = unbroken(on_terminal(monkeypatch, message, columns=80, fields=("cpu", "userdata")))
+    assert first.endswith(" text")
+    assert rest == [f"         {{cpu=3 k={'v' * 62}", f"         {'v' * 18}}}"]
+
+
+def test_a_very_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that has hardly room for the columns gets every character of a text; one below 40 breaks itself."""
+    message = extended_message("y" * 300, userdata={"host": "h" * 60})
+    for columns in (1, 39, 40, 41):
+        lines = unbroken(on_terminal(monkeypatch, message, columns=columns))
+        assert "".join(lines).count("y") == 300
+        assert (len(lines) == 1) == (columns < 40)
 
 
 def test_utc(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
