@@ -7,7 +7,8 @@ A message in the format ``person``, which is the default::
 The columns are the local time of receipt and its offset from UTC, the sender (see :class:`netconsd.names.Names`), the
 sender's uptime, the level, marks (see :func:`netconsd.rendering.marks`), the caller (the task or processor that logged
 the message, if known) and the text. Further lines of a text are indented, so that a sender cannot forge the line of
-another message. A terminal gets no line that is longer than it is wide, so that the first column has times only.
+another message. A terminal gets the names of the columns before the first message, and no line that is longer than it
+is wide.
 
 The format ``short`` leaves more room for the text. It has the uptime only in a sender's first message, and in the first
 one after its reboot; there, the sender booted this long before the time of receipt::
@@ -55,6 +56,9 @@ LEVEL_WIDTH: Final = 6
 NARROW: Final = 120
 # In the format short, further lines are indented by the time only.
 SHORT_INDENT: Final = len("15:04:05 ")
+# The names of the columns, which a terminal gets before the first message.
+TITLE: Final = "received                 sender          uptime           level  message"
+SHORT_TITLE: Final = "received sender          level  message"
 # A terminal with fewer columns breaks the lines itself.
 LEAST_COLUMNS: Final = 40
 
@@ -106,6 +110,8 @@ class Printer:
         # Of the terminal; 0 if lines are not broken.
         self._columns = 0
         self._sender_width = SENDER_WIDTH
+        # The names of the columns, until they are printed.
+        self._title = b""
         self._second: tuple[int, str, str] = (-1, "", "")
         self._lock = threading.Lock()
         self._fd = -1
@@ -138,6 +144,9 @@ class Printer:
             columns = os.get_terminal_size(self._fd).columns
             self._columns = columns if columns >= LEAST_COLUMNS else 0
             self._short = self._format == "short" or (self._format == "auto" and 0 < columns < NARROW)
+            # For a terminal only, so that a file or another program gets messages only.
+            if self._format != "netconsd":
+                self._title = (self._paint(HEAD_COLOR, SHORT_TITLE if self._short else TITLE) + "\n").encode()
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Print the messages, without messages of another worker between them.
@@ -151,6 +160,9 @@ class Printer:
         lines = [render(message) + "\n" for message in messages if self._format == "netconsd" or not is_blank(message)]
         data = "".join(lines).encode(self._encoding, "backslashreplace")
         with self._lock:
+            if data:
+                data = self._title + data
+                self._title = b""
             while data:
                 data = data[os.write(self._fd, data) :]
 

@@ -176,6 +176,27 @@ def test_fields() -> None:
     assert line.endswith(f" err    nvme nvme0: I/O timeout{everything}\n")
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x {cpu=9}", '"x \\x7bcpu=9\\x7d"'),
+        ('"', '"\\""'),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("a\tb\n\u202ec", '"a       b\\x0a\\u202ec"'),
+        ("é", '"é"'),
+        ("kworker/5:1H-wq@x_y.z+%", "kworker/5:1H-wq@x_y.z+%"),
+    ],
+)
+def test_quoted_values(value: str, shown: str) -> None:
+    """A value that is not a plain word is in quotes, without controls and braces; keys are treated alike."""
+    message = extended_message("text", userdata={"key": value})
+    assert fields_text(message, ["userdata"]) == f" {{key={shown}}}"
+    forged = decode(b"6,1,2,-;x\n k {=v\n", source(), 0.0)
+    assert isinstance(forged, ExtendedMessage)
+    assert fields_text(forged, ["userdata"]) == ' {"k \\x7b"=v}'
+
+
 @given(st.text(), st.text(), st.binary(max_size=15))
 def test_fields_cannot_be_forged(text: str, value: str, task: bytes) -> None:
     """For any text, value and task name, the line is printable and its last `` {`` begins the fields."""

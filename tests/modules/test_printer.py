@@ -11,12 +11,15 @@ import threading
 import time
 import tty
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TextIO
+from unittest.mock import patch
 
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
+from modules import printer as printer_module
 from modules.printer import Printer
 from netconsd.interfaces import IBatchOutputModule, IUsesNames
 from netconsd.names import Names
@@ -85,8 +88,24 @@ def shown(output: Output, *messages: Message, **settings: Any) -> list[str]:
     return printed.split("\n")[:-1]
 
 
+def unbroken(printed: str) -> list[str]:
+    """Return the lines of the terminal without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed).removesuffix("\n").split("\n")
+
+
+def arrived(ours: int) -> str:
+    """Return the text that arrived at a terminal, whose other end is closed; close it."""
+    data = b""
+    # Linux raises EIO at the end.
+    with suppress(OSError):
+        while part := os.read(ours, 65536):
+            data += part
+    os.close(ours)
+    return data.decode()
+
+
 def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, *, columns: int = 0, **settings: Any) -> str:
-    """Print the message on a terminal of so many columns (0: unknown), and return the bytes that arrive there."""
+    """Print the message on a terminal of so many columns (0: unknown), and return the text that follows the title."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
     termios.tcsetwinsize(theirs, (24, columns))
@@ -95,8 +114,9 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, *, columns: i
         printer = Printer(**settings)
         printer.start(1)
         printer.handle_batch(0, [message])
-        printed = os.read(ours, 65536).decode()
-    os.close(ours)
+    title, newline, printed = arrived(ours).partition("\n")
+    assert newline
+    assert unbroken(title)[0] in (printer_module.TITLE, printer_module.SHORT_TITLE)
     return printed
 
 
@@ -157,9 +177,23 @@ def test_format_of_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, sho
     assert on_terminal(monkeypatch, message, columns=columns, color="never", format="person").startswith("11-22 ")
 
 
-def unbroken(printed: str) -> list[str]:
-    """Return the lines of the terminal without colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", printed).removesuffix("\n").split("\n")
+def test_titles() -> None:
+    """The names of the columns, which a terminal gets once, before the first message, stand above the columns."""
+    fields: dict[str, Any] = {"address": "192.0.2.7", "received_at": RECEIVED_AT, "ts_usec": 12345678}
+    for format, title in (("person", printer_module.TITLE), ("short", printer_module.SHORT_TITLE)):
+        ours, theirs = os.openpty()
+        tty.setraw(theirs)
+        with open(theirs, "w", encoding="utf-8") as stream, patch.object(sys, "__stdout__", stream):
+            printer = Printer(format=format, color="never")  # type: ignore[arg-type]
+            printer.start(1)
+            for _ in range(2):
+                printer.handle_batch(0, [extended_message("text", **fields)])
+        first, line, *more = arrived(ours).splitlines()
+        assert (first, more) == (title, [line])
+        assert title.index("sender") == line.index("192.0.2.7")
+        assert title.index("level") == line.index("info")
+        assert title.index("message") == line.index("text")
+        assert format == "short" or title.index("uptime") <= line.index("[") <= title.index("uptime") + 2
 
 
 def test_lines_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
