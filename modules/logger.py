@@ -2,7 +2,7 @@
 
 A message is a line, as :func:`netconsd.logger.lines.log_lines` renders it::
 
-    2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: link is down
+    2026-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost] [T123] eth0: link is down
 
 There is no ``fsync``: written lines survive the end of the daemon, not a loss of power.
 """
@@ -14,18 +14,21 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable, IUsesNames
 from netconsd.logger.files import DIRECTORY_MODE, LogFiles
 from netconsd.logger.filter import Filter
-from netconsd.logger.lines import by_file
-from netconsd.logger.names import SenderNames
+from netconsd.logger.lines import LineForm, by_file
+from netconsd.logger.selection import Level, Selection
 from netconsd.logger.template import ADDRESS, HOST, PORT, checked_template
-from netconsd.message import Message, Source
+from netconsd.message import Message
+from netconsd.names import Names
+from netconsd.protocol.plural import plural
+from netconsd.rendering import Field
 
 # File names cached per worker. Bounded, because an attacker can forge any number of senders.
 FILE_NAMES_LIMIT: Final = 4096
@@ -33,7 +36,7 @@ FILE_NAMES_LIMIT: Final = 4096
 log = Log("netconsd.logger")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses)
+@implementer(IBatchOutputModule, IReloadable, ICountsLosses, IUsesNames)
 class Logger:
     """Writes one line per message, to one file per sender, with one write per batch and file.
 
@@ -45,19 +48,24 @@ class Logger:
         self,
         *,
         directory: Path,
-        name: str | None = None,
+        name: str = "{address}.log",
         max_open_files: int = 256,
         rotate_bytes: int = 0,
         rotate_keep: int = 5,
         ignore: Path | None = None,
         statistics: bool = False,
-        hosts: Path | None = None,
-        reverse_dns: str | None = None,
+        fields: tuple[Field, ...] = (),
+        sender: bool = False,
+        time: Literal["utc", "local"] = "utc",
+        level: Level | None = None,
+        hosts: tuple[str, ...] = (),
+        keep: str | None = None,
+        drop: str | None = None,
     ) -> None:
         """
         :param directory: the directory of the files; created at the start if it does not exist.
         :param name: the name of a file, with the fields ``{address}`` or ``{host}``, one of which is required, and
-            ``{port}``; by default ``{address}.log``, or ``{host}.log`` if ``hosts`` or ``reverse_dns`` is set.
+            ``{port}``. ``{host}`` is the name of the sender (:class:`netconsd.names.Names`), otherwise its address.
         :param max_open_files: open files at a time over all workers, at least one each; beyond, the file that was
             written least recently is closed.
         :param rotate_bytes: before a file would grow beyond this size, it is renamed to ``NAME.1``, ``NAME.1`` to
@@ -65,13 +73,23 @@ class Logger:
         :param rotate_keep: how many renamed files are kept.
         :param ignore: a file of patterns (:mod:`netconsd.logger.patterns`); lines that match one are dropped.
         :param statistics: whether the received and dropped messages are logged each minute.
-        :param hosts: a file of names, in the format of hosts(5), for ``{host}``.
-        :param reverse_dns: DNS for the names of other senders: ``system`` for the servers of /etc/resolv.conf, or the
-            address of a server, with ``:PORT`` if that is not 53 (then IPv6 in brackets).
+        :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
+        :param sender: whether each line has the sender, by name if that is known; otherwise only lines of addresses
+            with several senders have it.
+        :param time: ``utc``, or ``local`` with the offset from UTC.
+        :param level: the least severe level to write; messages without a level are written.
+        :param hosts: the senders to write: addresses, networks, and names, in which ``*`` stands for any characters.
+            Empty: all.
+        :param keep: a regular expression; other lines are not written.
+        :param drop: a regular expression; lines that match are not written.
         :raises ValueError: if a setting is out of range, with a text that names the setting.
         """
-        self._names = SenderNames(hosts, reverse_dns) if hosts or reverse_dns else None
-        self._template = checked_template(name, has_hosts=self._names is not None)
+        self._names = Names()
+        self._template = checked_template(name)
+        self._selection = Selection(level, hosts, keep, drop)
+        self._fields = fields
+        self._sender = sender
+        self._local = time == "local"
         for setting, value, least in (
             ("max_open_files", max_open_files, 1),
             ("rotate_bytes", rotate_bytes, 0),
@@ -103,6 +121,10 @@ class Logger:
         """Return how many lines of a worker could not be written since the start; any thread."""
         return self._files[worker].dropped
 
+    def use_names(self, names: Names) -> None:
+        """Show these names of senders."""
+        self._names = names
+
     def start(self, worker_count: int) -> None:
         """Create the directory, and read the files that the settings name.
 
@@ -116,7 +138,8 @@ class Logger:
                 pass
         except OSError as error:
             raise RuntimeError(f"cannot write in {self._directory}: {error.strerror}") from error
-        if self._names or self._ignore or self._statistics:
+        self._selection.start(worker_count, self._names.all_of)
+        if self._ignore or self._statistics:
             try:
                 self._start_options(worker_count)
             except OSError as error:
@@ -128,20 +151,22 @@ class Logger:
             LogFiles(str(self._directory), share, self._rotate_bytes, self._rotate_keep, self._generation, rotating)
             for _ in range(worker_count)
         ]
+        form = LineForm(self._fields, local=self._local, sender=self._sender, sender_of=self._names.sender)
+        for files in self._files:
+            files.form = form
 
     def reload(self) -> None:
-        """Reopen files (each worker does before its next batch); read patterns and names again.
+        """Reopen files (each worker does before its next batch); read patterns again.
 
-        An error in those is logged, and the previous patterns or names stay in use.
+        An error in those is logged, and the previous patterns stay in use.
         """
         self._generation += 1
-        for part in (self._filter, self._names):
-            try:
-                if part:
-                    part.reload()
-            except (OSError, ValueError) as error:
-                text = _cannot_read(error) if isinstance(error, OSError) else str(error)
-                log.error("logger: {text}; the previous content stays in use", text=text)
+        try:
+            if self._filter:
+                self._filter.reload()
+        except (OSError, ValueError) as error:
+            text = _cannot_read(error) if isinstance(error, OSError) else str(error)
+            log.error("logger: {text}; the previous content stays in use", text=text)
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Append the messages to the files of their senders."""
@@ -150,27 +175,29 @@ class Logger:
         files.begin(self._generation, now)
         if self._filter:
             messages = self._filter.kept(worker, messages)
-        if self._names:
-            self._names.begin(worker, now)
-        file_name = partial(self._file_name, worker, now)
+        if self._selection.active:
+            messages = self._selection.kept(worker, messages)
+        file_name = partial(self._file_name, worker)
         for name, group in by_file(messages, self._file_names[worker], file_name).items():
             files.append(name, group)
 
     def stop(self) -> None:
         """Close the files; log the lines dropped by patterns, and by failures that are not over."""
-        if self._names:
-            self._names.stop()
         if self._filter:
             self._filter.stop()
+        if self._selection.hidden:
+            count = plural(self._selection.hidden, "message")
+            log.info("logger: {count} not written, because of level, hosts, keep or drop", count=count)
         for files in self._files:
             files.stop()
 
-    def _file_name(self, worker: int, now: float, source: Source) -> str:
+    def _file_name(self, worker: int, message: Message) -> str:
         """The file of a sender; senders of one address share a file if the template has no port."""
+        source = message.source
         name = self._template.replace(ADDRESS, source.address).replace(PORT, str(source.port))
-        if self._names:
+        if HOST in name:
             # Not cached, because the name of the host may become known later.
-            return name.replace(HOST, self._names.name(worker, source.address, now))
+            return name.replace(HOST, self._names.host(message))
         file_names = self._file_names[worker]
         if len(file_names) >= FILE_NAMES_LIMIT:
             file_names.clear()
@@ -182,16 +209,13 @@ class Logger:
             from twisted.internet import reactor
 
             self.reactor = reactor
-        if self._names:
-            self._names.start(worker_count, self.reactor)
-        if self._ignore or self._statistics:
-            self._filter = Filter(
-                self._ignore,
-                self._statistics,
-                dropped_by_error=lambda: self.dropped_by_error,
-                worker_count=worker_count,
-                reactor=self.reactor,
-            )
+        self._filter = Filter(
+            self._ignore,
+            self._statistics,
+            dropped_by_error=lambda: self.dropped_by_error,
+            worker_count=worker_count,
+            reactor=self.reactor,
+        )
 
 
 def _cannot_read(error: OSError) -> str:

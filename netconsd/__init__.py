@@ -11,6 +11,7 @@ from netconsd.interfaces import (
     IOutputModule,
     IReloadable,
     ITakesLegacyDatagrams,
+    IUsesNames,
 )
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 
@@ -24,6 +25,7 @@ __all__ = [
     "IOutputModule",
     "IReloadable",
     "ITakesLegacyDatagrams",
+    "IUsesNames",
     "LegacyDatagram",
     "LegacyMessage",
     "Message",

@@ -11,7 +11,7 @@ called except ``reactor.callFromThread``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import Interface
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from netconsd.protocol.message import Message
 
-__all__ = ["IBatchOutputModule", "ICountsLosses", "IListening", "IOutputModule", "IReloadable", "ITakesLegacyDatagrams"]
+__all__ = [
+    "IBatchOutputModule",
+    "ICountsLosses",
+    "IListening",
+    "IOutputModule",
+    "IReloadable",
+    "ITakesLegacyDatagrams",
+    "IUsesNames",
+]
 
 # zope.interface methods are declared without ``self``.
 # ruff: noqa: N805
@@ -118,3 +126,15 @@ class ITakesLegacyDatagrams(Interface):
     :class:`netconsd.message.LegacyMessage`. A datagram can contain several lines, and a line can continue in the next
     datagram.
     """
+
+
+class IUsesNames(Interface):
+    """An additional interface for modules that show the names of senders, as the shipped ones do."""
+
+    def use_names(names: Any) -> object:
+        """Keep the names: called once, in the reactor's thread, before ``start``.
+
+        A program that calls the module itself may omit the call; then the module can use a ``Names()`` of its own.
+
+        :param names: a :class:`netconsd.names.Names`; any thread may call its ``sender(message)``.
+        """

@@ -21,11 +21,14 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from netconsd.logger.hostnames import HostsError
 from netconsd.monitor.log import DropLog, log_end, log_failures, log_start, totals
 from netconsd.monitor.snapshot import Snapshot, take
 from netconsd.monitor.top_senders import TopList, TopSenders
+from netconsd.names import Names
 from netconsd.outputs.runner import Outputs
 from netconsd.protocol.allowlist import AllowList
+from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane, Workers
 from netconsd.receive.reader import BatchReader, Receiver
@@ -76,6 +79,7 @@ class Running:
         sockets: Sequence[socket.socket],
         receiver: Callable[[socket.socket, int, int, int, AllowList], Any],
         reactor: Any,
+        names: Names,
     ) -> None:
         """:param sockets: acknowledgements are sent from the first one, whose port the senders know."""
         self.readers: list[BatchReader] = []
@@ -86,14 +90,19 @@ class Running:
         self._log = Logger("netconsd")
         # A copy, so that datagrams that the workers still have after the reader closed its socket are acknowledged.
         self._reply_socket = sockets[0].dup() if settings.acks else None
+
+        def deliver(worker: int, messages: list[Message]) -> None:
+            names.learn(messages)
+            outputs.deliver(worker, messages)
+
         self.workers = Workers(
-            outputs.deliver,
+            deliver if settings.host_key else outputs.deliver,
             settings,
             reactor=reactor,
             legacy_datagrams=outputs.legacy_datagrams,
             reply=partial(send_to, self._reply_socket) if self._reply_socket else None,
         )
-        self.top = TopSenders(self.workers.lanes, reactor)
+        self.top = TopSenders(self.workers.lanes, reactor, names)
         self.look_call = LoopingCall(self._look)
         self._drop_log: DropLog | None = None
 
@@ -193,7 +202,8 @@ class NetconsdService(Service):
         self._receiver = receiver
         self._bind = sockets
         self._log = Logger("netconsd")
-        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout)
+        self._names = Names(self.settings.host_key, self.settings.hosts_file, self.settings.reverse_dns)
+        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout, self._names)
         self._phase = _Phase.IDLE
         self._bound: _Bound | None = None
         self._run: Running | None = None
@@ -221,10 +231,14 @@ class NetconsdService(Service):
         return self._run.workers.lanes if self._run else ()
 
     def privilegedStartService(self) -> None:
-        """Bind the sockets.
+        """Read the file of names, and bind the sockets.
 
         :raises ConfigError: if that is not possible.
         """
+        try:
+            self._names.read()
+        except HostsError as error:
+            raise ConfigError(f"hosts_file: {error}") from None
         monitoring = None
         if self.settings.metrics is not None:
             # Imported here, because its libraries are optional.
@@ -268,7 +282,8 @@ class NetconsdService(Service):
         return self._stop_lock.run(lambda: Deferred.fromCoroutine(self._stop()))
 
     def reload(self) -> None:
-        """Let the modules reopen their files and reread what they can, as SIGHUP does."""
+        """Read the file of names again; let the modules reopen their files and reread what they can, as SIGHUP does."""
+        self._names.reload()
         self._outputs.reload()
 
     def snapshot(self) -> Snapshot:
@@ -299,6 +314,7 @@ class NetconsdService(Service):
     async def _start(self, bound: _Bound) -> Exception | None:
         """Start everything in order; if a part fails, stop it again and return the error."""
         try:
+            self._names.start(self._reactor)
             await self._outputs.start(self._reactor)
             addresses = self._start_receiving(bound)
             await self._outputs.listening(addresses)
@@ -312,7 +328,7 @@ class NetconsdService(Service):
 
     def _start_receiving(self, bound: _Bound) -> Sequence[tuple[str, int]]:
         """Start the workers and readers, log it, and return the addresses that they listen on."""
-        self._run = Running(self.settings, self._outputs, bound.sockets, self._receiver, self._reactor)
+        self._run = Running(self.settings, self._outputs, bound.sockets, self._receiver, self._reactor, self._names)
         granted = min(map(granted_rcvbuf, bound.sockets))
         place, addresses = describe(bound.sockets), destinations(bound.sockets)
         # A small buffer would overflow during a pause.
@@ -356,6 +372,7 @@ class NetconsdService(Service):
                 log_end(self._log, self._last_snapshot)
                 run.totals_logged = True
         await self._outputs.stop()
+        self._names.stop()
         self._run = None
         # The last part, so that the stop can be monitored.
         if bound.monitoring is not None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from netconsd.protocol.allowlist import AllowList
 
-__all__ = ["OPTIONS", "ConfigError", "Option", "Settings", "metrics_address", "problem"]
+__all__ = ["OPTIONS", "ConfigError", "Option", "Settings", "metrics_address", "name_server", "problem"]
 
 MAX_PORT: Final = 65535
 _YEAR: Final = 366 * 86400.0
@@ -108,6 +108,31 @@ def _address_problem(value: object) -> str | None:
     return f"{value!r} is not an IPv4 or IPv6 address"
 
 
+def _host_key_problem(value: object) -> str | None:
+    """Accept the keys that configfs can make, except a newline; empty for none."""
+    if isinstance(value, str) and value.isprintable() and not set(value) & set("= /") and len(value) <= 255:
+        return None
+    return f"{value!r} is not a key of userdata, such as host, or empty for none"
+
+
+def _path_problem(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value and "\0" not in value):
+        return None
+    return f"{value!r} is not a path"
+
+
+def _dns_problem(value: object) -> str | None:
+    if value in (None, "system"):
+        return None
+    try:
+        if isinstance(value, str):
+            name_server(value)
+            return None
+    except ValueError:
+        pass
+    return f"{value!r} is neither system nor the address of a server, such as 192.0.2.53 or 192.0.2.53:5353"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of one :class:`netconsd.service.NetconsdService`; every value is within its bounds.
@@ -182,6 +207,19 @@ class Settings:
     metrics: str | None = _option(
         None, "serve metrics for Prometheus, and health, by HTTP; without ADDRESS on 127.0.0.1", "[ADDRESS:]PORT",
         check=_metrics_problem, default="off",
+    )  # fmt: skip
+
+    host_key: str = _option(
+        "host", "key of the userdata that names the sender; empty: none", "KEY", check=_host_key_problem, default="host"
+    )
+
+    hosts_file: str | None = _option(
+        None, "names of senders: a file in the format of hosts(5)", "FILE", check=_path_problem, default="none"
+    )
+
+    reverse_dns: str | None = _option(
+        None, "names of senders from DNS: system, or the address of a server", "SERVER", check=_dns_problem,
+        default="off",
     )  # fmt: skip
 
     acks: bool = _option(
@@ -262,3 +300,19 @@ def metrics_address(text: str) -> tuple[str, int]:
     if address[:1] == "[" and address[-1:] == "]":
         return str(ipaddress.IPv6Address(address[1:-1])), int(port)
     return str(ipaddress.IPv4Address(address)), int(port)
+
+
+def name_server(text: str) -> tuple[str, int]:
+    """Return the address and the port, 53 by default, of ``ADDRESS``, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``.
+
+    :raises ValueError: if the text has another form.
+    """
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]:")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    ipaddress.ip_address(host)
+    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= MAX_PORT):
+        raise ValueError
+    return host, int(port)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.logger.lines import log_lines
+from netconsd.logger import lines as lines_module
+from netconsd.logger.lines import LineForm, log_lines
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.decode import decode
-from netconsd.protocol.message import ExtendedMessage
+from netconsd.protocol.message import ExtendedMessage, Message, Source
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.translation import PART
-from netconsd.rendering import marks, netconsd_line, printable, uptime
+from netconsd.rendering import fields_text, is_blank, marks, netconsd_line, place, printable, uptime
 from netconsd.testing import extended_message, legacy_message, source
 
 MESSAGE_START = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z \[")
@@ -80,9 +83,183 @@ def test_marks() -> None:
     """Each mark has its text, in a fixed order; most messages have none."""
     assert marks(extended_message("text")) == ""
     assert marks(extended_message("text", lost=0)) == ""
+    assert marks(extended_message("text", seq_reset=True, missing=7)) == ""
     assert marks(legacy_message("text")) == ""
-    everything = extended_message("text", seq_reset=True, lost=3, out_of_order=True, incomplete=True)
-    assert marks(everything) == "[start] [3 lost before] [late] [incomplete] "
+    everything = extended_message(
+        "text",
+        new=True,
+        boot=True,
+        replayed=True,
+        out_of_order=True,
+        incomplete=True,
+        lost=3,
+        limited=202,
+        flag="c",
+    )
+    assert marks(everything) == "[new] [boot] [again] [3 lost] [202 over --rate] [late] [incomplete] [cont] "
+
+
+def test_marks_of_loss() -> None:
+    """A gap is lost by msgid or else missing by seq, never both; nothing is said of a gap that may be no loss."""
+    assert marks(extended_message("x", lost=2, likely_lost=2, missing=2)) == "[2 lost] "
+    assert marks(extended_message("x", lost=0, likely_lost=2, missing=2)) == ""
+    assert marks(extended_message("x", lost=None, likely_lost=2, missing=2)) == "[2 missing] "
+    assert marks(extended_message("x", lost=None, missing=2)) == ""
+
+
+def test_marks_of_legacy_messages() -> None:
+    """Legacy messages can be new, the first after a reboot, and the first after limited datagrams."""
+    message = legacy_message("text")
+    message._new = message._boot = True
+    message._limited = 5
+    assert marks(message) == "[new] [boot] [5 over --rate] "
+    assert log_lines([message]).decode().endswith(" -      [new] [boot] [5 over --rate] text\n")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *({"new": True}, {"boot": True}, {"limited": 1}, {"likely_lost": 1}, {"lost": 1}, {"flag": "c"}),
+        *({"replayed": True}, {"out_of_order": True}, {"incomplete": True}),
+    ],
+    ids=str,
+)
+def test_no_mark_is_left_out_of_a_log(mark: dict[str, Any]) -> None:
+    """The line of a message that is plain but for a mark has the mark."""
+    message = extended_message("text", **mark)
+    assert marks(message)
+    assert log_lines([message]).decode().endswith(f" info   {marks(message)}text\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "blank"),
+    [
+        (extended_message(" ", flag="c"), True),
+        (extended_message("", flag="c"), True),
+        (extended_message("\t \n", flag="c"), True),
+        (extended_message(" ", flag="-"), False),
+        (extended_message(" x", flag="c"), False),
+        (extended_message(" ", flag="c", lost=1), False),
+        (legacy_message(" "), False),
+    ],
+)
+def test_blank_continuations(message: Message, blank: bool) -> None:
+    """A continuation of blanks has no line, unless another mark would be lost with it."""
+    assert is_blank(message) == blank
+    assert log_lines([message]).count(b"\n") == 1 - blank
+
+
+def test_fields() -> None:
+    """The requested fields are at the end, in a fixed order; what was not sent is left out."""
+    message = extended_message(
+        *("nvme nvme0: I/O timeout",),
+        release="7.0.0",
+        seq=612,
+        level=3,
+        facility=1,
+        dictionary={"SUBSYSTEM": "nvme", "DEVICE": "c241:0"},
+        userdata={"rack": "r17", "role": "the web"},
+        cpu=5,
+        taskname="kworker/5:1H",
+        msgid=41,
+    )
+    everything = (
+        " {seq=612 msgid=41 facility=1 cpu=5 task=kworker/5:1H release=7.0.0 SUBSYSTEM=nvme DEVICE=c241:0 rack=r17"
+        ' role="the web"}'
+    )
+    assert fields_text(message, ["all"]) == everything
+    assert fields_text(message, ["task", "cpu"]) == " {cpu=5 task=kworker/5:1H}"
+    assert fields_text(extended_message("x"), ["cpu", "userdata"]) == " {}"
+    assert fields_text(legacy_message("x"), ["facility", "seq"]) == " {}"
+    assert fields_text(legacy_message("<13>x"), ["facility", "seq"]) == " {facility=1}"
+    line = log_lines([message], LineForm(["all"])).decode()
+    assert line.endswith(f" err    nvme nvme0: I/O timeout{everything}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x {cpu=9}", '"x \\x7bcpu=9\\x7d"'),
+        ('"', '"\\""'),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("a\tb\n\u202ec", '"a       b\\x0a\\u202ec"'),
+        ("é", '"é"'),
+        ("kworker/5:1H-wq@x_y.z+%", "kworker/5:1H-wq@x_y.z+%"),
+    ],
+)
+def test_quoted_values(value: str, shown: str) -> None:
+    """A value that is not a plain word is in quotes, without controls and braces; keys are treated alike."""
+    message = extended_message("text", userdata={"key": value})
+    assert fields_text(message, ["userdata"]) == f" {{key={shown}}}"
+    forged = decode(b"6,1,2,-;x\n k {=v\n", source(), 0.0)
+    assert isinstance(forged, ExtendedMessage)
+    assert fields_text(forged, ["userdata"]) == ' {"k \\x7b"=v}'
+
+
+@given(st.text(), st.text(), st.binary(max_size=15))
+def test_fields_cannot_be_forged(text: str, value: str, task: bytes) -> None:
+    """For any text, value and task name, the line is printable and its last `` {`` begins the fields."""
+    datagram = b"6,1,2,-;%s\n k=%s\n cpu=3\n taskname=%s\n" % (
+        *(text.encode("utf-8", "surrogatepass"), value.encode("utf-8", "surrogatepass"), task),
+    )
+    message = decode(datagram, source(), 0.0)
+    assert isinstance(message, ExtendedMessage)
+    shown = fields_text(message, ["cpu", "task", "userdata"])
+    assert shown.isprintable()
+    line = log_lines([message], LineForm(["cpu", "task", "userdata"])).decode()
+    assert line.count("\n") == 1
+    assert " {" + line.rpartition(" {")[2] == shown + "\n"
+
+
+class Shared(Source):
+    """A sender whose address has several senders, on any build."""
+
+    shared = True
+
+
+def shared_sender(address: str, port: int = 6665) -> Source:
+    """Return a sender whose address has several senders."""
+    return Shared(source(address).packed, port)
+
+
+@pytest.mark.parametrize(
+    ("sender", "shown"),
+    [
+        (source("192.0.2.7"), "192.0.2.7"),
+        (source("2001:db8::7"), "2001:db8::7"),
+        (shared_sender("192.0.2.7"), "192.0.2.7:6665"),
+        (shared_sender("2001:db8::7"), "[2001:db8::7]:6665"),
+    ],
+)
+def test_place(sender: Source, shown: str) -> None:
+    """The port is shown where several senders have the address."""
+    assert place(sender) == shown
+
+
+def test_senders_in_a_log() -> None:
+    """A line has its sender where several have the address, and everywhere if that is wanted."""
+    one, two = extended_message("one"), extended_message("two", received_at=1763820245.5)
+    two._source = shared_sender("192.0.2.1", 44501)
+    first, second = log_lines([one, two]).decode().splitlines()
+    assert first == "1970-01-01T00:00:00.000000Z [    1.000000] info   one"
+    assert second == "2025-11-22T14:04:05.500000Z 192.0.2.1:44501 [    1.000000] info   two"
+    assert log_lines([one], LineForm(sender=True)).decode().split()[1] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("timezone", "when"),
+    [("UTC0", "14:04:05.500000+00:00"), ("XXX-5:30", "19:34:05.500000+05:30"), ("XXX+3:30", "10:34:05.500000-03:30")],
+)
+def test_local_time(monkeypatch: pytest.MonkeyPatch, timezone: str, when: str) -> None:
+    """Local time has the offset from UTC, so that lines of different machines can be compared."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", timezone)
+        time.tzset()
+        line = log_lines([extended_message("x", received_at=1763820245.5)], LineForm(local=True)).decode()
+    time.tzset()
+    lines_module._when.cache_clear()
+    assert line.split()[0] == f"2025-11-22T{when}"
 
 
 def test_netconsd_line_extended() -> None:
@@ -127,7 +304,7 @@ def test_log_lines() -> None:
     ]
     assert log_lines([extended_message("x", received_at=-1.0)]).startswith(b"1969-12-31T23:59:5")
     assert log_lines(messages).decode().splitlines() == [
-        "2025-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost before] [T123] eth0: down",
+        "2025-11-22T14:04:05.123456Z [   12.345678] warn   [3 lost] [T123] eth0: down",
         "2025-11-22T14:04:05.123456Z [           -] -      no stamp",
         "2025-11-22T14:04:06.000000Z [   13.000001] notice [C2] stamp",
         "2025-11-22T14:04:07.000000Z [    1.000000] emerg  rounded",
@@ -226,7 +403,7 @@ def test_each_message_is_rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
         extended_message("plain"),
         extended_message("a\x01"),
         legacy_message("a line\x01"),
-        extended_message("marked", seq_reset=True),
+        extended_message("marked", new=True),
         legacy_message("another"),
     ]
     lines = log_lines(messages).decode().splitlines()

@@ -11,6 +11,8 @@ from typing import Any
 
 from netconsd.daemon.config import Configuration, configure
 from netconsd.daemon.stdout import put
+from netconsd.logger.hostnames import HostsError
+from netconsd.names import Names
 from netconsd.outputs.loader import ModuleError, Selection, load
 from netconsd.outputs.setting_types import show
 from netconsd.settings import OPTIONS
@@ -48,6 +50,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -
         selection = load(configuration.modules, configuration.module_settings, configuration.spare)
     except ModuleError as error:
         errors.append(str(error))
+    try:
+        Names(hosts_file=configuration.settings.hosts_file).read()
+    except HostsError as error:
+        errors.append(f"--hosts-file: {error}")
     if errors:
         for text in errors:
             print(f"{prog}: {text}", file=sys.stderr)

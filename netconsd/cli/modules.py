@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netconsd.daemon.config import configure
 from netconsd.daemon.stdout import put
@@ -18,7 +19,10 @@ from netconsd.outputs.parameters import AuthorError, Parameter, bind, parameters
 from netconsd.outputs.setting_types import ModuleSetting, show
 from netconsd.settings import ConfigError
 
-_Settings = Mapping[str, Mapping[str, ModuleSetting]]
+_OfModule = Mapping[str, ModuleSetting]
+_Settings = Mapping[str, _OfModule]
+# Readable in the smallest usual terminal.
+WIDTH: Final = 80
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd modules") -> int:
@@ -96,10 +100,10 @@ def _summary(source: type | ModuleType) -> str:
     return (source.__doc__ or "").strip().partition("\n")[0]
 
 
-def _of_output(output: FoundModule, summary: str, settings: Mapping[str, ModuleSetting]) -> _Entry:
+def _of_output(output: FoundModule, summary: str, settings: _OfModule) -> _Entry:
     lines = [f"{output.name}  {output.path}"]
     if summary := summary or _summary(output.source):
-        lines.append(f"    {summary}")
+        lines += _wrapped(summary, 4)
     try:
         declared = parameters(output.source) if isinstance(output.source, type) else []
         lines += _settings(declared, settings)
@@ -115,18 +119,36 @@ def _of_output(output: FoundModule, summary: str, settings: Mapping[str, ModuleS
     return _Entry(not errors, lines + [f"    error: {text}" for text in errors])
 
 
-def _settings(declared: Sequence[Parameter], settings: Mapping[str, ModuleSetting]) -> list[str]:
-    rows = []
+def _settings(declared: Sequence[Parameter], settings: _OfModule) -> list[str]:
+    """Return the lines about the settings: each with its type and value, then its description."""
+    lines = []
     for parameter in declared:
         if parameter.name in settings:
-            left = f"{parameter.name} = {show(settings[parameter.name].value)}"
-            right = f"{parameter.kind}; given by {settings[parameter.name].origin}"
+            setting = settings[parameter.name]
+            value = f"{parameter.name} = {show(setting.value)}"
+            kind = f"{parameter.kind}; given by {setting.origin}"
         elif parameter.required:
-            left, right = parameter.name, f"{parameter.kind}; required"
+            value, kind = parameter.name, f"{parameter.kind}; required"
         elif parameter.default is None:
-            left, right = parameter.name, f"{parameter.kind}; optional"
+            value, kind = parameter.name, f"{parameter.kind}; optional"
         else:
-            left, right = f"{parameter.name} = {show(parameter.default)}", parameter.kind
-        rows.append((left, right))
-    width = max((len(left) for left, _ in rows), default=0)
-    return [f"    {left:{width}}  {right}" for left, right in rows]
+            value, kind = f"{parameter.name} = {show(parameter.default)}", parameter.kind
+        lines += _wrapped(f"{value}  ({kind})", 4, hanging=4)
+        if parameter.description:
+            lines += _wrapped(parameter.description, 8)
+    return lines
+
+
+def _wrapped(text: str, indent: int, hanging: int = 0) -> list[str]:
+    """Return the text in lines of :data:`WIDTH` columns at most, unless a word is longer.
+
+    :param hanging: further columns before the second and later lines.
+    """
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

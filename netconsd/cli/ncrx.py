@@ -22,7 +22,7 @@ from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import SourceTable
 from netconsd.receive.recvfrom import Receiver
 from netconsd.receive.sockets import bind, send_to
-from netconsd.rendering import printable, uptime
+from netconsd.rendering import is_blank, marks, printable, uptime
 from netconsd.settings import ConfigError, Settings, problem
 
 # A lost record is repeated within a few round trips.
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "ncrx") -> int:
 
 
 class Display:
-    """Prints messages as lines. The words in brackets are those of the C tool, with FROM and LOST in addition."""
+    """Prints messages as lines. The words in brackets are those of the C tool, with FROM in addition."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         """:param write: prints lines, without the last newline."""
@@ -93,18 +93,16 @@ class Display:
 
 
 def _lines(message: Message) -> list[str]:
-    text = printable(message.text)
+    text = marks(message) + printable(message.text)
     if not isinstance(message, ExtendedMessage):
         return [_line("INVAL", text)]
-    if message.out_of_order:
-        return [_line("OOS", text)]
+    if is_blank(message):
+        return []
     lines: list[str] = []
     if message.seq_reset:
         lines.append(_line("SEQ RESET", f"seq={message.seq}"))
     if message.missing:
         lines.append(_line("SEQ SKIPPED", f"{plural(message.missing, 'message')} skipped"))
-    if message.lost:
-        lines.append(_line("LOST", f"{plural(message.lost, 'message')} lost, by msgid"))
     return [*lines, f"{uptime(message.ts_usec)} {text}"]
 
 

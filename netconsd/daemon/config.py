@@ -73,7 +73,8 @@ def configure(
             _read(TomlFile(config, cwd), merged)
     spare = frozenset(merged.module_settings) if modules else frozenset()
     for name, text in options.items():
-        merged.option(name, _from_text(OPTIONS[name], text), SetOption(text, f"--{name}"), f"--{name}")
+        value = _from_text(OPTIONS[name], text)
+        merged.option(name, _absolute(name, value, cwd), SetOption(text, f"--{name}"), f"--{name}")
     for text in sets:
         with merged.collecting():
             name, key, setting = _set(text, cwd)
@@ -136,7 +137,7 @@ def _read(file: TomlFile, merged: _Merged) -> None:
         place = f"{file.place(key)}: {key}"
         with merged.collecting():
             if key in OPTIONS:
-                merged.option(key, value, SetOption(value, file.place(key)), place)
+                merged.option(key, _absolute(key, value, file.directory), SetOption(value, file.place(key)), place)
             elif key == "modules":
                 merged.modules = merged.specs(_modules(value, place), file.directory, place)
             elif key == "module":
@@ -189,6 +190,11 @@ def _from_text(option: Option, text: str) -> object:
         if re.fullmatch(pattern, text):
             return kind(text)
     return text
+
+
+def _absolute(name: str, value: object, base: Path) -> object:
+    """Return an absolute path for a path, because the daemon changes its working directory; other values unchanged."""
+    return str(base / value) if name == "hosts-file" and isinstance(value, str) and value else value
 
 
 def _fields(option: Option, value: Any) -> dict[str, Any]:

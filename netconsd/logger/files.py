@@ -11,7 +11,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from netconsd.logger.lines import log_lines
+from netconsd.logger.lines import LineForm, log_lines
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 
@@ -62,6 +62,8 @@ class LogFiles:
         :param generation: see :meth:`begin`.
         :param rotating: held while files are renamed; one for all workers.
         """
+        #: The form of the lines.
+        self.form = LineForm()
         #: Lines that could not be written; any thread.
         self.dropped = 0
         self._directory = directory
@@ -88,7 +90,7 @@ class LogFiles:
 
     def append(self, name: str, messages: list[Message]) -> None:
         """Write the messages to the file, in one system call unless the system writes only a part."""
-        data = log_lines(messages)
+        data = log_lines(messages, self.form)
         written = 0
         try:
             fd = self._ready(name, len(data))

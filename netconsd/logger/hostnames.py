@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from netconsd.logger.template import HOST_LIMIT, host_name
 from netconsd.rendering import printable
 
-#: Cached addresses over all workers, some 20 MB; beyond, the least recently used one is forgotten. Each forged address
+#: Cached addresses, some 20 MB; beyond, the least recently used one is forgotten. Each forged address
 #: takes an entry.
 CACHE_LIMIT: Final = 65536
-# Unanswered lookups of a worker. Beyond, a flood of new addresses starts no lookups; a later message of the sender
+# Unanswered lookups. Beyond, a flood of new addresses starts no lookups; a later message of the sender
 # does. Names in the cache stay.
 LOOKUPS_LIMIT: Final = 128
 # Seconds until the next lookup after one without an answer. The previous name stays in use.
@@ -28,6 +28,8 @@ class HostsError(ValueError):
 def parse_hosts(text: str, path: str) -> dict[str, str]:
     """Read the format of hosts(5): an address and a name per line, ``#`` begins a comment, aliases are ignored.
 
+    A link-local address can name its interface, ``fe80::1%eth0``.
+
     :param path: for the texts of errors.
     :returns: names by address, as :attr:`netconsd.message.Source.address` writes it; the first line of an address
         counts.
@@ -38,8 +40,9 @@ def parse_hosts(text: str, path: str) -> dict[str, str]:
         words = line.partition("#")[0].split()
         if not words:
             continue
+        plain, percent, interface = words[0].partition("%")
         try:
-            address = ip_address(words[0].partition("%")[0])
+            address = ip_address(plain)
         except ValueError:
             raise HostsError(f'{path}:{number}: "{printable(words[0])}" is not an IPv4 or IPv6 address') from None
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -52,7 +55,8 @@ def parse_hosts(text: str, path: str) -> dict[str, str]:
                 f'{path}:{number}: "{printable(words[1])}" is not a host name: labels of letters, digits, "-" and "_", '
                 f"the last not a number, at most {HOST_LIMIT} bytes in all"
             )
-        names.setdefault(str(address), name)
+        # A name of a link-local address can be for one interface.
+        names.setdefault(f"{address}{percent}{interface}", name)
     return names
 
 
@@ -74,9 +78,9 @@ class _Entry:
 
 
 class NameCache:
-    """The names of one worker's senders, without waiting: an address without a cached name is looked up meanwhile.
+    """The names of senders, without waiting: an address without a cached name is looked up meanwhile.
 
-    For the worker's thread, except :meth:`answered`.
+    For one thread at a time, except :meth:`answered`.
     """
 
     def __init__(self, look_up: Callable[[str, Callable[[str, DnsName | None], None]], object], limit: int) -> None:

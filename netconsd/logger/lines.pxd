@@ -8,9 +8,10 @@ from netconsd.protocol.message cimport ExtendedMessage, Message, Source
 cdef list _LEVELS
 
 @cython.locals(
-    extended=ExtendedMessage, parts=list, text="const char *", when=bytes, received_at=double, end=Py_ssize_t
+    message=Message, extended=ExtendedMessage, source=Source, parts=list, text="const char *", when=bytes,
+    received_at=double, end=Py_ssize_t, detailed=bint, labelled=bint
 )
-cpdef bytes log_lines(messages)
+cpdef bytes log_lines(messages, form=*)
 
 @cython.locals(message=Message, source=Source, groups=dict, by_source=dict, group=list)
 cpdef dict by_file(messages, dict file_names, file_name_of)

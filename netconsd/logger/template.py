@@ -32,14 +32,11 @@ def host_name(text: str) -> str | None:
     return name
 
 
-def checked_template(name: str | None, *, has_hosts: bool) -> str:
-    """Return the template, which gives each sender a file in the directory; by default ADDRESS or HOST and ``.log``.
+def checked_template(name: str) -> str:
+    """Return the template, which gives each sender a file in the directory.
 
-    :param has_hosts: whether host names are available.
     :raises ValueError: for an unusable template, with a text for the user that begins with ``name:``.
     """
-    if name is None:
-        name = f"{HOST if has_hosts else ADDRESS}.log"
     fixed = name.replace(ADDRESS, "").replace(PORT, "").replace(HOST, "")
     limit = NAME_LIMIT - HOST_LIMIT if HOST in name else NAME_LIMIT
     error = None
@@ -57,10 +54,6 @@ def checked_template(name: str | None, *, has_hosts: bool) -> str:
         error = "has two fields without a separator between them"
     elif len(fixed.encode()) > limit:
         error = f"is longer than {limit} bytes"
-    elif has_hosts and HOST not in name:
-        error = "does not contain {host}, which hosts and reverse_dns are for"
-    elif HOST in name and not has_hosts:
-        error = "contains {host}: set hosts or reverse_dns, or use {address}"
     if error:
         raise ValueError(f'name: "{name}" {error}')
     return name

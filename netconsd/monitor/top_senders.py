@@ -7,14 +7,15 @@ anyway, and no further memory per sender.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from operator import attrgetter
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 
+from netconsd.names import Names
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters
 from netconsd.receive.lanes import Lane
 
@@ -39,8 +40,15 @@ class TopList:
 class TopSenders:
     """Collects the ranking of all lanes. Methods are for the reactor's thread."""
 
-    def __init__(self, lanes: Sequence[Lane], reactor: Any, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        reactor: Any,
+        names: Names | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._lanes = lanes
+        self._names = names or Names()
         self._reactor = reactor
         self._clock = clock
         self._lock = DeferredLock()
@@ -71,7 +79,11 @@ class TopSenders:
         questions = [self._ask(lane, by, answers) for lane in self._lanes if lane.number not in self._asked]
         await DeferredList(questions, consumeErrors=True)
         ranked = [sender for answer in answers.values() for sender in answer]
-        senders = nlargest(TOP_LIMIT, ranked, key=attrgetter(by))
+        now_unix = time()
+        senders = [
+            replace(sender, name=self._names.known(sender.address, sender.port, now_unix))
+            for sender in nlargest(TOP_LIMIT, ranked, key=attrgetter(by))
+        ]
         silent = tuple(lane.number for lane in self._lanes if lane.number not in answers)
         top = TopList(by, tuple(senders), silent)
         self._cache[by] = now, top

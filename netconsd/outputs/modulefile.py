@@ -16,12 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable, IUsesNames
 from netconsd.outputs.contract import disagreements
 from netconsd.outputs.errors import place, raised
 
 _INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule)
-_OPTIONAL: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening"}
+_OPTIONAL: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening", IUsesNames: "use_names"}
 
 
 class FileError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ class Parameter:
     kind: str
     """The type in a user's words."""
     default: object = inspect.Parameter.empty
+    description: str = ""
+    """The text of ``:param name:`` in the constructor's docstring, in one line; empty if there is none."""
 
     @property
     def required(self) -> bool:
@@ -50,6 +53,7 @@ def parameters(cls: type) -> list[Parameter]:
     except Exception as error:
         raise AuthorError(f"the annotations of its constructor cannot be resolved: {error}") from error
     settings = []
+    descriptions = _descriptions(cls)
     for parameter in signature.parameters.values():
         name = parameter.name
         if parameter.kind is parameter.KEYWORD_ONLY:
@@ -59,7 +63,7 @@ def parameters(cls: type) -> list[Parameter]:
                 kind = describe(hints[name])
             except TypeError as error:
                 raise AuthorError(f'the parameter "{name}" of its constructor: {error}') from None
-            settings.append(Parameter(name, hints[name], kind, parameter.default))
+            settings.append(Parameter(name, hints[name], kind, parameter.default, descriptions.get(name, "")))
         elif parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
@@ -112,6 +116,25 @@ def _listing(settings: list[Parameter], name: str) -> str:
         return "it has none"
     hint = suggestion(name, [parameter.name for parameter in settings])
     return "it has " + ", ".join(str(parameter) for parameter in settings) + hint
+
+
+def _descriptions(cls: type) -> dict[str, str]:
+    """Return the texts of the ``:param name:`` lines of the constructor, or of the class, without Sphinx's markup."""
+    found: dict[str, str] = {}
+    for documented in (cls, cls.__init__):  # type: ignore[misc]
+        # One field ends at the next; a following paragraph is no part of it.
+        fields = re.split(r"^ *:", inspect.getdoc(documented) or "", flags=re.MULTILINE)[1:]
+        for text in fields:
+            match = re.match(r"param (?:[\w.\[\], |]+ )?(\w+): *(.*?)(?:\n\s*\n|\Z)", text, re.DOTALL)
+            if match:
+                found[match[1]] = _plain(match[2])
+    return found
+
+
+def _plain(text: str) -> str:
+    """Return a text of reStructuredText in one line, without the markup of literals and references."""
+    text = re.sub(r":[\w:]+:`~?(?:[^`<]*<)?([^`>]*)>?`", r"\1", text)
+    return " ".join(text.replace("``", "").replace("`", "").split())
 
 
 def _hints(cls: type) -> dict[str, Any]:

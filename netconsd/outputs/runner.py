@@ -24,6 +24,7 @@ from netconsd.interfaces import (
     IOutputModule,
     IReloadable,
     ITakesLegacyDatagrams,
+    IUsesNames,
 )
 from netconsd.outputs.errors import PrintableFailure, place, raised
 from netconsd.outputs.loader import ModuleError
@@ -117,9 +118,12 @@ class RunningModule:
 class Outputs:
     """The modules of a daemon. All methods except ``deliver`` are for the reactor's thread."""
 
-    def __init__(self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0) -> None:
+    def __init__(
+        self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0, names: Any = None
+    ) -> None:
         """
         :param modules: by the name for logs and counters.
+        :param names: the :class:`netconsd.names.Names` for the modules that show names; None: they use their own.
         :param stop_timeout: seconds that the Deferred of a module's ``stop`` may take. A ``stop`` or ``reload`` that
             blocks for so long is logged.
         :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
@@ -128,6 +132,7 @@ class Outputs:
             if not (IOutputModule.providedBy(module) or IBatchOutputModule.providedBy(module)):
                 raise ModuleError(f"{name}: provides neither IOutputModule nor IBatchOutputModule")
         self._modules = modules
+        self._names = names
         self._worker_count = worker_count
         self._stop_timeout = stop_timeout
         self._timelimit = TimeLimit(max(stop_timeout, LEAST_SECONDS))
@@ -147,6 +152,8 @@ class Outputs:
         self._reactor = reactor
         for name, module in self._modules.items():
             try:
+                if self._names is not None and IUsesNames.providedBy(module):
+                    module.use_names(self._names)
                 await maybeDeferred(module.start, self._worker_count)
             except GeneratorExit:
                 raise

@@ -5,7 +5,8 @@ A type is the annotation of a constructor's parameter. Supported are ``str``, ``
 ``dict[str, X]`` and ``X | None``, where X is any supported type.
 
 A value from a TOML file has a type. A value from the command line is text: for a ``str``, a ``Path`` or a ``Literal``
-the text is the value, for all other types it is parsed as a TOML value.
+the text is the value, for all other types it is parsed as a TOML value. A list of ``str`` or ``Literal`` may also be
+written as ``a,b``.
 """
 
 from __future__ import annotations
@@ -109,6 +110,11 @@ def _from_text(annotation: Any, text: str) -> object:
     if get_origin(annotation) is Literal:
         # Text that is none of the choices stays text, and the conversion refuses it.
         return next((choice for choice in get_args(annotation) if text in (str(choice), show(choice))), text)
+    if get_origin(annotation) in (list, tuple) and not text.lstrip().startswith("["):
+        # printer.fields=cpu,task without the quotes that a shell takes away.
+        item = get_args(annotation)[0]
+        if item is str or get_origin(item) is Literal:
+            return [_from_text(item, part.strip()) for part in text.split(",") if part.strip()]
     if annotation is bool and text.strip().lower() in _BOOLS:
         return _BOOLS[text.strip().lower()]
     try:

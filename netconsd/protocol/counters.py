@@ -299,6 +299,8 @@ class SenderCounters:
     lost: int
     #: Monotonic time of its last datagram.
     last_seen: float
+    #: Its name (:class:`netconsd.names.Names`); empty if none is known.
+    name: str = ""
 
 
 def total(counters: Iterable[WorkerCounters]) -> dict[str, int]:

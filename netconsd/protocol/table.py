@@ -287,5 +287,6 @@ def _sender_counters(stream: Stream) -> SenderCounters:
         address=stream.source.address,
         port=stream.source.port,
         last_seen=stream.last_seen,
+        name="",
         **{name: stream.count(name) for name in SENDER_COUNTERS},
     )

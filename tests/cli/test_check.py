@@ -54,6 +54,15 @@ def test_all_errors(tmp_path: Path, capsys: Capture) -> None:
         assert text in output.err
 
 
+def test_the_file_of_names(tmp_path: Path, capsys: Capture) -> None:
+    """A file of names that cannot be read, or has a malformed line, is an error."""
+    assert main(["--hosts-file", str(tmp_path / "gone"), "printer"]) == 1
+    assert f"netconsd check: --hosts-file: cannot read {tmp_path}/gone: No such file" in capsys.readouterr().err
+    (tmp_path / "names").write_text("web1 192.0.2.1\n")
+    assert main(["--hosts-file", str(tmp_path / "names"), "printer"]) == 1
+    assert f"--hosts-file: {tmp_path}/names:1: " in capsys.readouterr().err
+
+
 def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
     """A port in use is no error, no directory is created, and no module is started."""
     (tmp_path / "x.py").write_text(FUNCTIONS.replace("(worker_count): ...", "(worker_count): raise OSError"))

@@ -33,8 +33,10 @@ def test_shipped_modules(capsys: Capture) -> None:
     """Without arguments every shipped module is listed, with its summary and its settings."""
     text = listed(capsys)
     assert "    Prints messages " in text
-    assert '    format = "person"  one of "person", "netconsd"\n' in text
-    assert "    directory  " in text
+    assert '    format = "auto"  (one of "auto", "person", "short", "netconsd")\n' in text
+    assert "    directory  (path; required)\n        the directory of the files; created " in text
+    assert all(len(line) <= 80 for line in text.splitlines() if not line.endswith(".py"))
+    assert "`" not in text
     assert "    lacks: directory" in text
 
 
@@ -43,8 +45,34 @@ def test_settings_of_a_file(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "keeps.py").write_text(SETTINGS)
     assert listed(capsys, tmp_path / "keeps.py") == (
         f"imported\nkeeps  {tmp_path}/keeps.py\n    Keeps what it is given.\n"
-        "    file      path; required\n    size = 3  whole number\n    lacks: file\n"
+        "    file  (path; required)\n    size = 3  (whole number)\n    lacks: file\n"
     )
+
+
+def test_descriptions(tmp_path: Path, capsys: Capture) -> None:
+    """A setting has the description in the docstring of the constructor, without markup and without other fields."""
+    documented = SETTINGS.replace(
+        "self.file = file",
+        """
+        \'\'\'Make one.
+
+        :param Path file: the ``file`` of :class:`~collections.deque`, which
+            is kept.
+        :param size: in bytes: `many`.
+
+        A paragraph.
+        :raises ValueError: never.
+        \'\'\'
+        self.file = file""",
+    )
+    (tmp_path / "keeps.py").write_text(documented)
+    assert listed(capsys, tmp_path / "keeps.py").splitlines()[3:] == [
+        "    file  (path; required)",
+        "        the file of collections.deque, which is kept.",
+        "    size = 3  (whole number)",
+        "        in bytes: many.",
+        "    lacks: file",
+    ]
 
 
 def test_given_settings(tmp_path: Path, capsys: Capture) -> None:
@@ -52,8 +80,9 @@ def test_given_settings(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "keeps.py").write_text(SETTINGS)
     (tmp_path / "n.toml").write_text('modules = ["keeps.py"]\n[module.keeps]\nsize = 7\n')
     text = listed(capsys, "--config", tmp_path / "n.toml", "--set", "keeps.file=/x")
-    assert 'file = "/x"  path; given by --set keeps.file\n' in text
-    assert f"size = 7     whole number; given by {tmp_path}/n.toml:3: [module.keeps] size\n" in text
+    words = " ".join(text.split())
+    assert 'file = "/x" (path; given by --set keeps.file) ' in words
+    assert f"size = 7 (whole number; given by {tmp_path}/n.toml:3: [module.keeps] size)" in words
     assert "lacks" not in text
 
 

@@ -36,20 +36,22 @@ def test_a_message() -> None:
         ({"seq_reset": True}, "[   SEQ RESET] seq=3"),
         ({"missing": 1}, "[ SEQ SKIPPED] 1 message skipped"),
         ({"missing": 7}, "[ SEQ SKIPPED] 7 messages skipped"),
-        ({"lost": 2}, "[        LOST] 2 messages lost, by msgid"),
     ],
 )
 def test_marks(marks: dict[str, Any], line: str) -> None:
-    """Resets, skipped numbers and losses are lines before the message."""
+    """Resets and skipped numbers are lines before the message."""
     assert shown(extended_message("x", seq=3, ts_usec=1, **marks)) == [line, "[    0.000001] x"]
 
 
-def test_out_of_order_and_legacy() -> None:
-    """A late message and legacy text are printed after a word instead of the time."""
-    assert shown(extended_message("x", out_of_order=True), legacy_message("text")) == [
-        "[         OOS] x",
-        "[       INVAL] text",
-    ]
+def test_marks_before_the_text() -> None:
+    """A message has the marks of printer and logger before its text; a blank continuation has no line."""
+    message = extended_message("x", ts_usec=1, lost=2, out_of_order=True, new=True)
+    assert shown(message, extended_message(" ", flag="c")) == ["[    0.000001] [new] [2 lost] [late] x"]
+
+
+def test_legacy() -> None:
+    """Legacy text is printed after a word instead of the time."""
+    assert shown(legacy_message("text")) == ["[       INVAL] text"]
 
 
 def test_control_characters() -> None:

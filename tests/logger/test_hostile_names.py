@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.names import dns
 
+from netconsd.names import Names
 from netconsd.testing import source
 from tests.support.hostile import hostile_datagrams, is_printable_lines, messages_of
 from tests.support.loggers import A, B, C, logged, logging
@@ -71,11 +72,12 @@ def test_files_of_hosts_with_any_name(in_dns: str, in_hosts: str, sent: list[byt
         hosts.touch()
         server.records = ForgedRecords(in_dns)
         address = f"{server.address[0]}:{server.address[1]}"
-        with logging(directory, hosts=hosts, reverse_dns=address, reactor=reactor) as logger:
+        sender_names = Names("", hosts, address)
+        with logging(directory, names=sender_names, name="{host}.log", reactor=reactor) as logger:
             logger.handle_batch(0, messages)
             hosts.write_bytes(f"{B} {in_hosts}\n".encode())
             with logged() as texts:
-                logger.reload()
+                sender_names.reload()
             reactor.run_calls()
             while server.answer():
                 reactor.read()

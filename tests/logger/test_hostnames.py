@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.logger.hostnames import LOOKUPS_LIMIT, RETRY, DnsName, HostsError, NameCache, parse_hosts
-from netconsd.logger.names import SenderNames
 from netconsd.logger.template import HOST_LIMIT, host_name
+from netconsd.names import Names
+from netconsd.settings import ConfigError, Settings
 from tests.support.nameserver import ReadingReactor
 
 A, B = "192.0.2.1", "192.0.2.2"
@@ -71,12 +72,14 @@ def test_hosts_file() -> None:
         "192.0.2.1 other\n"
         "2001:DB8:0::7 six\r\n"
         "fe80::1%eth0 link\n"
+        "fe80::2 everywhere\n"
         "::ffff:192.0.2.2 mapped"
     )
     assert parse_hosts(text, "f") == {
         "192.0.2.1": "web1.example",
         "2001:db8::7": "six",
-        "fe80::1": "link",
+        "fe80::1%eth0": "link",
+        "fe80::2": "everywhere",
         "192.0.2.2": "mapped",
     }
 
@@ -187,36 +190,24 @@ def test_lookups_are_bounded() -> None:
 )
 def test_malformed_servers(spec: str) -> None:
     """A text that is not an address with or without a port is an error that names the text."""
-    with pytest.raises(ValueError, match=r"^reverse_dns: .* is neither"):
-        SenderNames(None, spec)
+    with pytest.raises(ConfigError, match=r"^reverse_dns: .* is neither system nor "):
+        Settings(reverse_dns=spec)
 
 
 @pytest.mark.parametrize("spec", ["system", "192.0.2.53", "192.0.2.53:5353", "::1", "[::1]:5353"])
 def test_valid_servers(spec: str) -> None:
     """``system`` and an address of either family, with or without a port, are accepted."""
-    SenderNames(None, spec)
+    assert Settings(reverse_dns=spec).reverse_dns == spec
+    Names(reverse_dns=spec)
 
 
 def test_reload_reads_the_servers(tmp_path: Path) -> None:
     """A reload reads resolv.conf; without the file, the server is 127.0.0.1."""
     resolv_conf = tmp_path / "resolv.conf"
-    reactor = ReadingReactor()
-    names = SenderNames(None, "system", resolv_conf=resolv_conf)
-    names.start(1, reactor)
+    names = Names(reverse_dns="system", resolv_conf=resolv_conf)
+    names.start(ReadingReactor())
     assert names._dns is not None and names._dns.servers == [("127.0.0.1", 53)]
     resolv_conf.write_text("nameserver 192.0.2.53\n")
-    names.reload()
+    assert names.reload() == [str(resolv_conf)]
     assert names._dns.servers == [("192.0.2.53", 53)]
-    names.stop()
-
-
-def test_workers_share_the_cache_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any number of workers together cache as many addresses as one worker alone."""
-    monkeypatch.setattr("netconsd.logger.names.CACHE_LIMIT", 8)
-    names = SenderNames(None, "192.0.2.53")
-    names.start(4, ReadingReactor())
-    for worker in range(4):
-        for host in range(9):
-            names.name(worker, f"10.0.{worker}.{host}", 0.0)
-    assert sum(len(cache._entries) for cache in names._caches) == 8
     names.stop()

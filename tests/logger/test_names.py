@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 from modules.logger import FILE_NAMES_LIMIT, Logger
+from netconsd.logger.hostnames import HostsError
 from netconsd.logger.lines import log_lines
+from netconsd.names import Names
 from netconsd.testing import extended_message
 from tests.support.loggers import A, B, C, batch, files, logged, logging
 from tests.support.nameserver import ReadingReactor, nameserver
 
 # Seconds that a test waits for a thread, at most.
 TIMEOUT = 10.0
+HOST = "{host}.log"
 
 
 @pytest.fixture
@@ -30,9 +33,9 @@ def hosts(tmp_path: Path) -> Path:
 
 def test_names_from_a_file(tmp_path: Path, hosts: Path) -> None:
     """The log file of a host in the hosts file has the host's name; other log files have the address."""
-    with logging(tmp_path / "logs", hosts=hosts) as logger:
+    with logging(tmp_path / "logs", names=Names(hosts_file=hosts), name=HOST) as logger:
         logger.handle_batch(0, batch("one") + batch("two", address=B))
-    with logging(tmp_path / "more", hosts=hosts, name="{address}-{host}.{port}") as logger:
+    with logging(tmp_path / "more", names=Names(hosts_file=hosts), name="{address}-{host}.{port}") as logger:
         logger.handle_batch(0, batch("one"))
     assert files(tmp_path / "logs") == {"web1.log": ["one"], f"{B}.log": ["two"]}
     assert files(tmp_path / "more") == {f"{A}-web1.6665": ["one"]}
@@ -40,41 +43,40 @@ def test_names_from_a_file(tmp_path: Path, hosts: Path) -> None:
 
 def test_reload_reads_the_hosts(tmp_path: Path, hosts: Path) -> None:
     """A reload uses the new names; a malformed file leaves the names unchanged and is logged."""
-    with logging(tmp_path / "logs", hosts=hosts) as logger:
+    names = Names(hosts_file=hosts)
+    with logging(tmp_path / "logs", names=names, name=HOST) as logger:
         hosts.write_text(f"{A} db1\n")
-        logger.reload()
+        names.reload()
         logger.handle_batch(0, batch("one"))
         hosts.write_text(f"{A} /etc\n")
         with logged() as texts:
-            logger.reload()
+            names.reload()
         logger.handle_batch(0, batch("two"))
     assert files(tmp_path / "logs") == {"db1.log": ["one", "two"]}
     assert len(texts) == 1
-    assert texts[0].startswith(f'logger: {hosts}:1: "/etc" is not a host name')
-    assert texts[0].endswith("; the previous content stays in use")
+    assert texts[0].startswith(f'--hosts-file: {hosts}:1: "/etc" is not a host name')
+    assert texts[0].endswith("; the previous names stay in use")
 
 
 @pytest.mark.parametrize(
     ("settings", "error"),
     [
-        ({"name": "{host}.log"}, 'name: "{host}.log" contains {host}: set hosts or reverse_dns, or use {address}'),
-        ({"name": "{address}", "reverse_dns": "system"}, 'name: "{address}" does not contain {host}, which hosts and'),
-        ({"name": "{host}" + "x" * 73, "reverse_dns": "system"}, 'name: "{host}' + "x" * 73 + '" is longer than 72'),
-        ({"name": "{host}{port}", "reverse_dns": "system"}, 'name: "{host}{port}" has two fields without a separator'),
-        ({"reverse_dns": "dns.example"}, 'reverse_dns: "dns.example" is neither "system" nor the address of a server'),
+        ({"name": "{host}" + "x" * 73}, 'name: "{host}' + "x" * 73 + '" is longer than 72'),
+        ({"name": "{host}{port}"}, 'name: "{host}{port}" has two fields without a separator'),
+        ({"hosts": ("/etc/hosts",)}, 'hosts: "/etc/hosts" is not an address, a network such as 192.0.2.0/24, or a'),
     ],
 )
-def test_inconsistent_settings(tmp_path: Path, settings: dict[str, str], error: str) -> None:
-    """Host names without {host}, {host} without host names, and too long a template are errors."""
+def test_wrong_settings(tmp_path: Path, settings: dict[str, str], error: str) -> None:
+    """Too long a template, one with two adjacent fields, and a path instead of hosts are errors."""
     with pytest.raises(ValueError) as caught:
         Logger(directory=tmp_path, **settings)  # type: ignore[arg-type]
     assert str(caught.value).startswith(error)
 
 
 def test_missing_hosts_file(tmp_path: Path) -> None:
-    """A missing hosts file stops the start with an error that names it."""
-    with pytest.raises(RuntimeError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
-        Logger(directory=tmp_path, hosts=tmp_path / "gone").start(1)
+    """A missing file of names is an error that names it."""
+    with pytest.raises(HostsError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
+        Names(hosts_file=tmp_path / "gone").read()
 
 
 def test_names_from_dns(tmp_path: Path, hosts: Path) -> None:
@@ -90,7 +92,8 @@ def test_names_from_dns(tmp_path: Path, hosts: Path) -> None:
             "3.2.0.192.in-addr.arpa": [("PTR", "db1.example", 600)],
         }
         address = f"{server.address[0]}:{server.address[1]}"
-        with logging(tmp_path / "logs", hosts=hosts, reverse_dns=address, reactor=reactor) as logger:
+        names = Names(hosts_file=hosts, reverse_dns=address)
+        with logging(tmp_path / "logs", names=names, name=HOST, reactor=reactor) as logger:
             logger.handle_batch(0, batch("early") + batch("early", address=B) + batch("early", address=C))
             assert server.queries() == [], "lookups run in the reactor's thread"
             reactor.run_calls()
@@ -113,7 +116,12 @@ def test_stop_during_a_lookup(tmp_path: Path) -> None:
     reactor = ReadingReactor()
     with (
         nameserver() as server,
-        logging(tmp_path / "logs", reverse_dns=f"127.0.0.1:{server.address[1]}", reactor=reactor) as logger,
+        logging(
+            tmp_path / "logs",
+            names=Names(reverse_dns=f"127.0.0.1:{server.address[1]}"),
+            name=HOST,
+            reactor=reactor,
+        ) as logger,
     ):
         logger.handle_batch(0, batch("text"))
         reactor.run_calls()
@@ -129,7 +137,7 @@ def test_one_file_of_two_workers(tmp_path: Path) -> None:
     hosts.write_text(f"{A} web1\n{B} web1\n")
     logs = tmp_path / "logs"
     size = len(log_lines(batch("0", "1")))
-    with logging(logs, worker_count=2, hosts=hosts, rotate_bytes=size) as logger:
+    with logging(logs, worker_count=2, names=Names(hosts_file=hosts), name=HOST, rotate_bytes=size) as logger:
         for number in range(6):
             logger.handle_batch(number % 2, batch(str(number), address=(A, B)[number % 2]))
     assert files(logs) == {"web1.log.2": ["0", "1"], "web1.log.1": ["2", "3"], "web1.log": ["4", "5"]}
@@ -141,7 +149,9 @@ def test_two_workers_rotate_at_once(tmp_path: Path) -> None:
     hosts.write_text(f"{A} web1\n{B} web1\n")
     logs = tmp_path / "logs"
     size = 5 * len(log_lines(batch("00000")))
-    with logging(logs, worker_count=2, hosts=hosts, rotate_bytes=size, rotate_keep=300) as logger:
+    with logging(
+        logs, worker_count=2, names=Names(hosts_file=hosts), name=HOST, rotate_bytes=size, rotate_keep=300
+    ) as logger:
 
         def write(worker: int) -> None:
             for number in range(150):
@@ -184,7 +194,7 @@ def test_workers_that_share_a_file_rotate_it_once(tmp_path: Path, hosts: Path, m
     waited = threading.Event()
     monkeypatch.setattr("modules.logger.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     limits: dict[str, Any] = {"rotate_bytes": len(log_lines(full)), "rotate_keep": 1}
-    with logging(tmp_path / "logs", worker_count=2, hosts=hosts, **limits) as logger:
+    with logging(tmp_path / "logs", worker_count=2, names=Names(hosts_file=hosts), name=HOST, **limits) as logger:
         logger.handle_batch(0, full)
 
         def write() -> None:

@@ -43,12 +43,17 @@ def started(module: RecordingModule, reactor: ManualReactor) -> Outputs:
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(["person", "netconsd"]), st.sampled_from(["never", "always"]), hostile_datagrams())
-def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
+@given(
+    st.sampled_from(["person", "short", "netconsd"]),
+    st.sampled_from(["never", "always"]),
+    st.sampled_from([(), ("all",)]),
+    hostile_datagrams(),
+)
+def test_the_printer(format: str, color: str, fields: tuple[str, ...], sent: list[bytes]) -> None:
     """The printer prints printable lines only, with its own colours, each reset before the end of its line."""
     messages = messages_of(sent)
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out:
-        printer = Printer(format=format, color=color)  # type: ignore[arg-type]
+        printer = Printer(format=format, color=color, fields=fields)  # type: ignore[arg-type]
         with patch.object(sys, "__stdout__", out):
             printer.start(1)
         printer.handle_batch(0, messages)
@@ -65,7 +70,7 @@ def test_the_printer(format: str, color: str, sent: list[bytes]) -> None:
         assert text.count("\n") == len(messages)
     # A line begins with a time of receipt or with spaces, so a text cannot forge another message.
     elif color == "never":
-        starts = re.findall(r"^07-14 ", text, re.MULTILINE)
+        starts = re.findall(r"^07-14 " if format == "person" else r"^\d\d:40:00 ", text, re.MULTILINE)
         assert len(starts) == len(messages)
 
 
@@ -76,7 +81,7 @@ def test_the_logger(sent: list[bytes]) -> None:
     lines = log_lines(messages)
     assert not messages or is_printable_lines(lines.decode())
     assert lines.count(b"\n") == len(messages)
-    assert set(by_file(messages, {}, lambda sender: sender.address)) <= {"192.0.2.1"}
+    assert set(by_file(messages, {}, lambda message: message.source.address)) <= {"192.0.2.1"}
 
 
 @given(sent=hostile_datagrams())

@@ -6,18 +6,23 @@ import os
 import re
 import socket
 import sys
+import termios
 import threading
 import time
 import tty
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TextIO
+from unittest.mock import patch
 
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
+from modules import printer as printer_module
 from modules.printer import Printer
-from netconsd.interfaces import IBatchOutputModule
+from netconsd.interfaces import IBatchOutputModule, IUsesNames
+from netconsd.names import Names
 from netconsd.protocol.message import Message
 from netconsd.rendering import netconsd_line
 from netconsd.testing import extended_message, legacy_message
@@ -83,45 +88,205 @@ def shown(output: Output, *messages: Message, **settings: Any) -> list[str]:
     return printed.split("\n")[:-1]
 
 
-def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, **settings: Any) -> str:
-    """Print the message on a terminal, and return the bytes that arrive there."""
+def unbroken(printed: str) -> list[str]:
+    """Return the lines of the terminal without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed).removesuffix("\n").split("\n")
+
+
+def arrived(ours: int) -> str:
+    """Return the text that arrived at a terminal, whose other end is closed; close it."""
+    data = b""
+    # Linux raises EIO at the end.
+    with suppress(OSError):
+        while part := os.read(ours, 65536):
+            data += part
+    os.close(ours)
+    return data.decode()
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, message: Message, *, columns: int = 0, **settings: Any) -> str:
+    """Print the message on a terminal of so many columns (0: unknown), and return the text that follows the title."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
+    termios.tcsetwinsize(theirs, (24, columns))
     with open(theirs, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "__stdout__", stream)
         printer = Printer(**settings)
         printer.start(1)
         printer.handle_batch(0, [message])
-        printed = os.read(ours, 65536).decode()
-    os.close(ours)
+    title, newline, printed = arrived(ours).partition("\n")
+    assert newline
+    assert unbroken(title)[0] in (printer_module.TITLE, printer_module.SHORT_TITLE)
     return printed
 
 
 def test_interface() -> None:
-    """The printer provides the interface of modules with batches."""
+    """The printer provides the interfaces of modules with batches, and of those with names."""
     verifyObject(IBatchOutputModule, Printer())
+    verifyObject(IUsesNames, Printer())
 
 
 def test_format_person(output: Output) -> None:
-    """A line has local time in ms, sender, uptime, level in words, caller and text."""
+    """A line has local time in ms with its offset, sender, uptime, level in words, caller and text."""
     message = extended_message(
         "eth0: link is up", address="192.0.2.7", received_at=RECEIVED_AT, ts_usec=12345678, level=4, caller="T12"
     )
     assert shown(output, message) == [
-        "11-22 14:04:05.123 192.0.2.7         [   12.345678] warn   [T12] eth0: link is up"
+        "11-22 14:04:05.123+00:00 192.0.2.7         [   12.345678] warn   [T12] eth0: link is up"
     ]
 
 
 def test_unknown_fields(output: Output) -> None:
     """The uptime and level of a legacy line without them are dashes in the same columns."""
     message = legacy_message("U-Boot 2024.01", address="192.0.2.7", received_at=RECEIVED_AT)
-    assert shown(output, message) == ["11-22 14:04:05.123 192.0.2.7         [           -] -      U-Boot 2024.01"]
+    assert shown(output, message) == ["11-22 14:04:05.123+00:00 192.0.2.7         [           -] -      U-Boot 2024.01"]
 
 
 def test_marks(output: Output) -> None:
     """Marks are directly before the text."""
     (line,) = shown(output, extended_message("text", lost=3))
-    assert line.endswith(" info   [3 lost before] text")
+    assert line.endswith(" info   [3 lost] text")
+
+
+def test_format_short(output: Output) -> None:
+    """The short format has time, sender, level and text; the uptime is in the first message and the first of a boot."""
+    fields: dict[str, Any] = {"address": "192.0.2.7", "received_at": RECEIVED_AT, "ts_usec": 12345678, "caller": "T1"}
+    legacy = legacy_message("U-Boot", address="192.0.2.7", received_at=RECEIVED_AT)
+    legacy._new = True
+    assert shown(
+        output,
+        extended_message("one\ntwo", level=4, lost=2, **fields),
+        extended_message("three", new=True, **fields),
+        extended_message("four", boot=True, **fields),
+        legacy,
+        format="short",
+    ) == [
+        "14:04:05 192.0.2.7       warn   [2 lost] one",
+        "         two",
+        "14:04:05 192.0.2.7       info   [new] [   12.345678] three",
+        "14:04:05 192.0.2.7       info   [boot] [   12.345678] four",
+        "14:04:05 192.0.2.7       -      [new] U-Boot",
+    ]
+
+
+@pytest.mark.parametrize(("columns", "short"), [(80, True), (119, True), (120, False), (160, False), (0, False)])
+def test_format_of_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, short: bool) -> None:
+    """By default a terminal with less than 120 columns has the short format; the setting takes precedence."""
+    message = extended_message("text", received_at=RECEIVED_AT)
+    assert on_terminal(monkeypatch, message, columns=columns, color="never").startswith("14:04:05 ") == short
+    assert on_terminal(monkeypatch, message, columns=columns, color="never", format="person").startswith("11-22 ")
+
+
+def test_titles() -> None:
+    """The names of the columns, which a terminal gets once, before the first message, stand above the columns."""
+    fields: dict[str, Any] = {"address": "192.0.2.7", "received_at": RECEIVED_AT, "ts_usec": 12345678}
+    for format, title in (("person", printer_module.TITLE), ("short", printer_module.SHORT_TITLE)):
+        ours, theirs = os.openpty()
+        tty.setraw(theirs)
+        with open(theirs, "w", encoding="utf-8") as stream, patch.object(sys, "__stdout__", stream):
+            printer = Printer(format=format, color="never")  # type: ignore[arg-type]
+            printer.start(1)
+            for _ in range(2):
+                printer.handle_batch(0, [extended_message("text", **fields)])
+        first, line, *more = arrived(ours).splitlines()
+        assert (first, more) == (title, [line])
+        assert title.index("sender") == line.index("192.0.2.7")
+        assert title.index("level") == line.index("info")
+        assert title.index("message") == line.index("text")
+        assert format == "short" or title.index("uptime") <= line.index("[") <= title.index("uptime") + 2
+
+
+def test_lines_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal gets lines that it need not break: broken between words, and indented behind the first column."""
+    text = "Modules linked in: " + " ".join(f"mod_{number}" for number in range(30))
+    message = extended_message(f"{text}\n{'x' * 200}", received_at=RECEIVED_AT, level=3)
+    for columns, indent in ((80, 9), (160, 65)):
+        lines = unbroken(on_terminal(monkeypatch, message, columns=columns))
+        assert all(len(line) <= columns for line in lines)
+        assert [line[:indent].strip() for line in lines[1:]] == [""] * (len(lines) - 1)
+        words = " ".join(line[indent:] for line in lines[1:])
+        assert "mod_29" in words and all(word == "mod_29" or "x" in word for word in words.split()[-4:])
+        assert words.replace(" ", "").endswith("x" * 200)
+        together = " ".join([lines[0].partition(" err    ")[2], words])
+        assert together.startswith(f"{text} x")
+
+
+def test_fields_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the fields have lines of their own."""
+    message = extended_message("text", cpu=3, userdata={"k": "v" * 80})
+    first, *rest = unbroken(on_terminal(monkeypatch, message, columns=80, fields=("cpu", "userdata")))
+    assert first.endswith(" text")
+    assert rest == [f"         {{cpu=3 k={'v' * 62}", f"         {'v' * 18}}}"]
+
+
+def test_a_very_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that has hardly room for the columns gets every character of a text; one below 40 breaks itself."""
+    message = extended_message("y" * 300, userdata={"host": "h" * 60})
+    for columns in (1, 39, 40, 41):
+        lines = unbroken(on_terminal(monkeypatch, message, columns=columns))
+        assert "".join(lines).count("y") == 300
+        assert (len(lines) == 1) == (columns < 40)
+
+
+def test_utc(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+    """Local time has its offset, and UTC a Z."""
+    monkeypatch.setenv("TZ", "XXX-1")
+    time.tzset()
+    message = extended_message("text", received_at=RECEIVED_AT)
+    assert shown(output, message)[0].startswith("11-22 15:04:05.123+01:00 ")
+    assert shown(output, message, time="utc")[0].startswith("11-22 14:04:05.123Z ")
+
+
+def test_senders(output: Output) -> None:
+    """The sender is shown by its names; a name that it chose itself stands before its address."""
+    printer = Printer()
+    printer.start(1)
+    printer.handle_batch(0, [extended_message("text", userdata={"host": "web01"})])
+    assert output.write_read().split()[2] == "web01@192.0.2.1"
+    printer.use_names(Names(host_key=""))
+    printer.handle_batch(0, [extended_message("text", userdata={"host": "web01"})])
+    assert output.write_read().split()[2] == "192.0.2.1"
+
+
+def test_a_long_name_does_not_widen_the_column(output: Output) -> None:
+    """A name that a stranger chose takes no columns from the lines of the others."""
+    lines = shown(output, extended_message("one", userdata={"host": "x" * 60}), extended_message("text"))
+    assert lines[1].index("[    1.000000]") == len("11-22 14:04:05.123+00:00 192.0.2.1       ") + 2
+
+
+def test_continuations(output: Output) -> None:
+    """A continuation is marked and never joined; one of blanks has no line."""
+    lines = shown(
+        output,
+        extended_message("Modules linked in: mod_a"),
+        extended_message(" mod_b", flag="c"),
+        extended_message(" ", flag="c"),
+        extended_message("end"),
+    )
+    assert [line.partition(" info   ")[2] for line in lines] == ["Modules linked in: mod_a", "[cont]  mod_b", "end"]
+
+
+def test_fields(output: Output) -> None:
+    """The requested fields are at the end of the first line."""
+    message = extended_message("one\ntwo", cpu=5, userdata={"rack": "r17"}, seq=7)
+    first, second = shown(output, message, fields=("cpu", "userdata"))
+    assert first.endswith(" info   one {cpu=5 rack=r17}")
+    assert second.endswith("  two")
+
+
+def test_selection(output: Output) -> None:
+    """Messages that are not selected are not printed, and the stop logs their number."""
+    printer = Printer(level="warn")
+    printer.start(1)
+    printer.handle_batch(0, [extended_message("info", level=6), extended_message("err", level=3)])
+    assert output.write_read().endswith(" err    err\n")
+    printer.handle_batch(0, [extended_message("info", level=6)])
+    assert output.is_empty()
+    with capturedLogs() as events:
+        printer.stop()
+    assert [formatEvent(event) for event in events] == [
+        "printer: 2 messages not printed, because of level, hosts, keep or drop"
+    ]
 
 
 def test_columns(output: Output) -> None:
@@ -147,7 +312,7 @@ def test_columns_with_long_addresses(output: Output) -> None:
 
 def test_several_lines(output: Output) -> None:
     """Further lines of a text are indented to its column; empty lines at its end are left out."""
-    forged = "11-22 14:04:05.123 192.0.2.9         [   12.345678] emerg  forged"
+    forged = "11-22 14:04:05.123+00:00 192.0.2.9         [   12.345678] emerg  forged"
     first, *rest = shown(output, extended_message(f"one\n{forged}\n\nfour\n\n"))
     column = first.index("one")
     assert rest == [" " * column + text for text in (forged, "", "four")]
@@ -177,8 +342,8 @@ def test_no_colour_for_the_normal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_marks_differ_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal a mark has a colour that no text has, so that a text cannot pretend to be one."""
-    printed = on_terminal(monkeypatch, extended_message("[2 lost before] x", lost=3))
-    assert printed.endswith(f" {ESC}1;35m[3 lost before] {ESC}m[2 lost before] x\n")
+    printed = on_terminal(monkeypatch, extended_message("[2 lost] x", lost=3))
+    assert printed.endswith(f" {ESC}1;35m[3 lost] {ESC}m[2 lost] x\n")
 
 
 def test_when_colours_are_used(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from netconsd.monitor.top_senders import ANSWER_SECONDS, KEEP_SECONDS, TOP_LIMIT, TopList, TopSenders
+from netconsd.names import Names
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
 from netconsd.protocol.table import SourceTable
-from netconsd.testing import extended, source
+from netconsd.testing import extended, extended_message, source
 
 
 class Reactor(Clock):
@@ -46,10 +47,10 @@ class Lane:
             self.questions.pop(0)(self.table)
 
 
-def make(*lanes: Any) -> tuple[Reactor, TopSenders]:
+def make(*lanes: Any, names: Names | None = None) -> tuple[Reactor, TopSenders]:
     """A ranking of these lanes, and its clock."""
     reactor = Reactor()
-    return reactor, TopSenders(lanes, reactor, reactor.seconds)
+    return reactor, TopSenders(lanes, reactor, names, reactor.seconds)
 
 
 def result_of(deferred: Deferred[TopList]) -> TopList:
@@ -70,6 +71,14 @@ def test_the_senders_of_all_workers_are_ranked_together() -> None:
     _, top = make(Lane(0, 1, 5), Lane(1, 3))
     assert ranks(result_of(top.get("datagrams"))) == [("10.0.0.1", 5), ("10.1.0.0", 3), ("10.0.0.0", 1)]
     assert isinstance(result_of(top.get("datagrams")).senders[0], SenderCounters)
+
+
+def test_the_names_of_senders() -> None:
+    """A sender has the name that printer and logger show, and an empty one if none is known."""
+    names = Names()
+    names.learn([extended_message("text", address="10.0.0.1", userdata={"host": "web01"})])
+    _, top = make(Lane(0, 1, 5), names=names)
+    assert [sender.name for sender in result_of(top.get("datagrams")).senders] == ["web01", ""]
 
 
 def test_the_list_is_bounded() -> None:

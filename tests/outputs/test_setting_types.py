@@ -58,6 +58,11 @@ def refusal(call: Any, *arguments: object) -> str:
         (str | None, "none", "none"),
         (Optional[Path], "x", BASE / "x"),  # noqa: UP045 - the older spelling is supported
         (list[int] | None, "[1]", [1]),
+        (list[str], "a, b,", ["a", "b"]),
+        (list[str], "a", ["a"]),
+        (list[str], "", []),
+        (tuple[Literal["a", "b"], ...], "b,a", ("b", "a")),
+        (tuple[str, ...] | None, "web*,192.0.2.0/24", ("web*", "192.0.2.0/24")),
     ],
 )
 def test_text(annotation: Any, text: str, value: object) -> None:
@@ -95,7 +100,9 @@ def test_toml(annotation: Any, parsed: object, value: object) -> None:
         (bool, "2", "2 is not true or false"),
         (bool, "maybe", '"maybe" is not true or false'),
         (Literal["a", "b"], "c", '"c" is not one of "a", "b"'),
-        (list[str], "a,b", '"a,b" is not a list of text, such as ["a", "b"]'),
+        (list[str], "[a", '"[a" is not a list of text, such as ["a", "b"]'),
+        (list[int], "1,2", '"1,2" is not a list of whole number, such as ["a", "b"]'),
+        (tuple[Literal["a", "b"], ...], "a,c", 'item 2: "c" is not one of "a", "b"'),
         (list[int], '[1, "b"]', 'item 2: "b" is not a whole number'),
         (dict[str, int], "a=1", '"a=1" is not a table of whole number, such as {a = "b"}'),
         (dict[str, int], "{a = true}", "a: true is not a whole number"),

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "netconsd"
 ORDER = [
     "protocol/",
     *("interfaces", "rendering", "settings"),
-    *("receive/", "outputs/", "logger/", "send/", "testing"),
+    *("receive/", "outputs/", "logger/", "send/", "testing", "names"),
     *("monitor/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]
 

@@ -18,7 +18,7 @@ DOCUMENTED = re.findall(r"^\.\. auto(?:class|function|exception|data):: (netcons
 
 def test_the_root_holds_the_public_modules_only() -> None:
     """The root has the public modules, ``__init__``, ``__main__`` and ``build``, and no other."""
-    public = {"embedding", "interfaces", "message", "rendering", "service", "settings", "tap", "testing"}
+    public = {"embedding", "interfaces", "message", "names", "rendering", "service", "settings", "tap", "testing"}
     assert {file.stem for file in PACKAGE.glob("*.py")} == public | {"__init__", "__main__", "build"}
 
 
@@ -26,7 +26,7 @@ def test_the_root_holds_the_public_modules_only() -> None:
 def test_documented_name(name: str) -> None:
     """Each name in docs/api is importable from a module in the root that lists it in ``__all__``."""
     module, _, attribute = name.rpartition(".")
-    assert module in ("netconsd", "netconsd.embedding", "netconsd.service", "netconsd.settings")
+    assert module in ("netconsd", "netconsd.embedding", "netconsd.names", "netconsd.service", "netconsd.settings")
     imported = importlib.import_module(module)
     assert hasattr(imported, attribute)
     assert attribute in imported.__all__

@@ -14,7 +14,7 @@ HOSTILE = [
     b"\x1b[2J", b"\x1b]0;title\x07", b"\x9b31m", b"\xc2\x9b31m", b"\r", b"\n", b"\x0b", b"\x85", b"\xc2\x85", b"\0",
     b"\x7f", b"\xe2\x80\xae", b"\xe2\x80\xa8", b"\xf3\xa0\x80\x81", b"\xff", b"\xed\xa0\x80", b"\\x1b[2J", b"\\x0a",
     b"\\", b'"', b"'", b"{", b"}", b"../../etc/passwd", b"/", b"=", b",", b";", b"\t", b"%s%n{0}", b"text",
-    b"2026-11-22T14:04:05.123456Z [start] ", b'} 1\nnetconsd_forged_total{x="',
+    b"2026-11-22T14:04:05.123456Z [new] ", b'} 1\nnetconsd_forged_total{x="',
 ]  # fmt: skip
 hostile_bytes = st.lists(st.one_of(st.sampled_from(HOSTILE), st.binary(max_size=4)), max_size=6).map(b"".join)
 

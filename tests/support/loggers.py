@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from modules.logger import Logger
+from netconsd.names import Names
 from netconsd.protocol.message import Message
 from netconsd.testing import extended_message
 
@@ -36,16 +37,26 @@ class ManualReactor(Clock):
 
 @contextmanager
 def logging(
-    directory: Path, *, worker_count: int = 1, reactor: ManualReactor | None = None, **settings: Any
+    directory: Path,
+    *,
+    worker_count: int = 1,
+    reactor: ManualReactor | None = None,
+    names: Names | None = None,
+    **settings: Any,
 ) -> Iterator[Logger]:
-    """Yield a started logger that writes to the directory, and stop it at the end."""
+    """Yield a started logger that writes to the directory, with started names; stop both at the end."""
     logger = Logger(directory=directory, **settings)
     logger.reactor = reactor or ManualReactor()
+    names = names or Names()
+    names.read()
+    names.start(logger.reactor)
+    logger.use_names(names)
     logger.start(worker_count)
     try:
         yield logger
     finally:
         logger.stop()
+        names.stop()
 
 
 @contextmanager
