@@ -12,7 +12,6 @@ Further lines of a text are indented, so that a sender cannot forge the line of 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule
 from netconsd.message import Message
+from netconsd.outputs.standardoutput import claim, release
 from netconsd.rendering import LEVELS, marks, netconsd_line, printable, uptime
 
 # Up to 115 days of uptime, and every IPv4 address. A longer address widens its column permanently.
@@ -58,9 +58,11 @@ class Printer:
         self._colored = False
 
     def start(self, worker_count: int) -> None:
-        """Find the standard output; without one, log a warning and print nothing."""
-        # Not sys.stdout, because under twistd that is the log.
-        stream = sys.__stdout__
+        """Find the standard output; without one, log a warning and print nothing.
+
+        :raises RuntimeError: if another module writes to it.
+        """
+        stream = claim(self, "printer", "start only one of the two, or give the other one a file")
         if stream is None:
             Log("netconsd.printer").warn("printer: nothing is printed, because this process has no standard output")
             return
@@ -85,7 +87,8 @@ class Printer:
                 data = data[os.write(self._fd, data) :]
 
     def stop(self) -> None:
-        """Do nothing: no message is buffered, and the standard output stays open."""
+        """Leave the standard output, which stays open; no message is buffered."""
+        release(self)
 
     def _person(self, message: Message) -> str:
         """Return the message in the format ``person``: a line per line of its text, without the last newline."""

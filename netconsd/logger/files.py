@@ -122,6 +122,19 @@ class LogFiles:
                     self._append(worker, name, file, data, count, now)
                     return
 
+    def open(self, name: str, now: float) -> None:
+        """Open a file before its first line, so that a start can fail.
+
+        :raises OSError: if it cannot be opened.
+        """
+        file = self._add(name, now)
+        with file.lock:
+            try:
+                self._open_file(name, file, now)
+            except OSError:
+                self._remove(name, file)
+                raise
+
     @contextmanager
     def holding(self, name: str) -> Iterator[_Identity | None]:
         """Keep all workers from the file of a name within the block; yields the identity of the file if it is open."""

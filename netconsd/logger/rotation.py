@@ -53,7 +53,7 @@ class Rotation:
 
     @property
     def has_upkeep(self) -> bool:
-        """Whether files have to be compressed or deleted."""
+        """True if files have to be compressed or deleted."""
         return self.compress != "no" or self.keep_age is not None or self.keep_size is not None
 
     def period(self, now: float) -> tuple[float, float]:
