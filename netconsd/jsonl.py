@@ -15,7 +15,6 @@ Rules for lossless bytes:
 from __future__ import annotations
 
 import json
-import math
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
@@ -43,12 +42,23 @@ VERSION: Final = 1
 _U64: Final = (1 << 64) - 1
 _U32: Final = (1 << 32) - 1
 _I64: Final = (1 << 63) - 1
+# Seconds of a received_at that every calendar has: until the year 33,658.
+_TIME_LIMIT: Final = 1e12
+# The fields that are read; the others follow from them.
+_NEEDED: Final = frozenset(
+    (
+        *("version", "received_at", "address", "scope_id", "port", "format", "level", "facility", "seq", "ts_usec"),
+        *("caller", "text", "msgid", "release", "release_in_header", "continuation", "new", "boot", "replayed"),
+        *("emergency", "seq_reset", "out_of_order", "incomplete", "missing", "lost", "likely_lost", "limited"),
+        *("raw", "bytes"),
+    )
+)
 
 
 def to_json(message: Message) -> bytes:
     """Return a message as an object in ASCII without a newline. Any thread.
 
-    :raises ValueError: if ``received_at`` is not a number that JSON has; netconsd makes no such message.
+    :raises ValueError: if ``received_at`` is no time, as NaN; netconsd makes no such message.
     """
     return _object(message).encode("ascii")
 
@@ -154,8 +164,9 @@ def _with(members: str, name: str, data: bytes | None, shown: str | None) -> str
 @lru_cache(maxsize=4096)
 def _head(key: bytes, received_at: float) -> str:
     """Return the members of the version, the time and the sender, each followed by a comma."""
-    if not math.isfinite(received_at):
-        raise ValueError(f"received_at: {received_at} is not a number that JSON has")
+    # Not NaN either, which JSON does not have.
+    if not abs(received_at) < _TIME_LIMIT:
+        raise ValueError(f"received_at: {received_at} is not a time")
     source = Source.from_key(key)
     address, _, interface = source.address.partition("%")
     return (
@@ -167,10 +178,7 @@ def _head(key: bytes, received_at: float) -> str:
 
 def _time(received_at: float) -> str:
     second, micros = divmod(int(received_at * 1_000_000 + 0.5), 1_000_000)
-    try:
-        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{micros:06d}Z"
-    except (OverflowError, OSError, ValueError):
-        raise ValueError(f"received_at: {received_at} is not a time that the calendar has") from None
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{micros:06d}Z"
 
 
 def _scope_id(key: bytes) -> str:
@@ -182,11 +190,19 @@ def _scope_id(key: bytes) -> str:
 
 
 def _message(fields: dict[str, Any]) -> Message:
-    received_at = _checked(fields, "received_at", _is_time, "a finite number of seconds since 1970")
-    source = _source(fields)
-    kind = _checked(fields, "format", lambda value: value in _FORMATS, "extended, legacy or datagram")
-    others = _checked(fields, "bytes", lambda value: isinstance(value, dict), "an object")
-    raw = _raw(fields, others)
+    absent = _NEEDED - fields.keys()
+    if absent:
+        raise ValueError(f"{min(absent)}: is missing")
+    received_at = fields["received_at"]
+    if type(received_at) not in (int, float) or not abs(received_at) < _TIME_LIMIT:
+        raise _wrong(fields, "received_at", "a number of seconds since 1970")
+    kind = _text_of(fields, "format", "extended, legacy or datagram")
+    if kind not in _FORMATS:
+        raise _wrong(fields, "format", "extended, legacy or datagram")
+    others = fields["bytes"]
+    if not isinstance(others, dict):
+        raise _wrong(fields, "bytes", "an object")
+    source, raw = _source(fields), _raw(fields, others)
     message: Message
     if kind == "extended":
         message = _extended(fields, others, source, float(received_at), raw)
@@ -236,37 +252,39 @@ _FORMATS: Final[dict[str, Callable[..., Message]]] = {
 
 
 def _source(fields: dict[str, Any]) -> Source:
-    text = _checked(fields, "address", lambda value: isinstance(value, str) and len(value) < 64, "an address")
-    try:
-        packed = ip_address(text).packed
-    except ValueError:
-        raise ValueError(f"address: {_shown(text)} is not an address") from None
-    packed = packed if len(packed) == 16 else MAPPED_IPV4 + packed
+    key = _key(_text_of(fields, "address", "an address"))
     port = _whole(fields, "port", 0xFFFF)
-    scope_id = None if fields.get("scope_id") is None else _whole(fields, "scope_id", _U32)
-    if scope_id and packed.startswith(b"\xfe\x80"):
-        packed = packed[:4] + scope_id.to_bytes(4, "big") + packed[8:]
-    return Source.from_key(packed + port.to_bytes(2, "big"))
+    scope_id = 0 if fields["scope_id"] is None else _whole(fields, "scope_id", _U32)
+    if scope_id and key.startswith(b"\xfe\x80"):
+        key = key[:4] + scope_id.to_bytes(4, "big") + key[8:]
+    return Source.from_key(key + port.to_bytes(2, "big"))
+
+
+@lru_cache(maxsize=4096)
+def _key(address: str) -> bytes:
+    """Return the 16 bytes of an address, which has no interface."""
+    try:
+        packed = ip_address(address if "%" not in address else "").packed
+    except ValueError:
+        raise ValueError(f"address: {_shown(address)} is not an address") from None
+    return packed if len(packed) == 16 else MAPPED_IPV4 + packed
 
 
 def _raw(fields: dict[str, Any], others: dict[str, Any]) -> bytes:
     if "raw" in others:
         return _base64(others, "raw")
-    raw = fields.get("raw")
-    if raw is not None:
-        return _utf8(fields, "raw")
-    return _utf8(fields, "text") + b"\n"
+    return _utf8(fields, "text") + b"\n" if fields["raw"] is None else _utf8(fields, "raw")
 
 
 def _header(fields: dict[str, Any], others: dict[str, Any], name: str) -> bytes | None:
     """Return the bytes of a field of the header."""
     if name in others:
         return _base64(others, name)
-    return None if fields.get(name) is None else _utf8(fields, name)
+    return None if fields[name] is None else _utf8(fields, name)
 
 
 def _utf8(fields: dict[str, Any], name: str) -> bytes:
-    text: str = _checked(fields, name, lambda value: isinstance(value, str), "a text")
+    text = _text_of(fields, name)
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -274,39 +292,44 @@ def _utf8(fields: dict[str, Any], name: str) -> bytes:
 
 
 def _base64(others: dict[str, Any], name: str) -> bytes:
-    text = _checked(others, name, lambda value: isinstance(value, str), "a text in base64", "bytes.")
+    text = others[name]
     try:
+        if not isinstance(text, str):
+            raise ValueError
         return b64decode(text, validate=True)
     except ValueError:
-        raise ValueError(f"bytes.{name}: {_shown(text)} is not base64") from None
+        raise ValueError(f"bytes.{name}: {_shown(text)} is not a text in base64") from None
 
 
 def _flag(fields: dict[str, Any], name: str) -> bool:
-    return bool(_checked(fields, name, lambda value: isinstance(value, bool), "true or false"))
+    value = fields[name]
+    if value is True or value is False:
+        return bool(value)
+    raise _wrong(fields, name, "true or false")
 
 
 def _whole(fields: dict[str, Any], name: str, most: int) -> int:
-    def fits(value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-
-    return int(_checked(fields, name, fits, f"a whole number from 0 to {most}"))
+    value = fields[name]
+    # Neither a bool, which is an int in Python, nor 1.0.
+    if type(value) is int and 0 <= value <= most:
+        return value
+    raise _wrong(fields, name, f"a whole number from 0 to {most}")
 
 
 def _or_none(fields: dict[str, Any], name: str, most: int) -> int:
     """Return the number as the message keeps it: -1 for none."""
-    return -1 if fields.get(name) is None else _whole(fields, name, most)
+    return -1 if fields[name] is None else _whole(fields, name, most)
 
 
-def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+def _text_of(fields: dict[str, Any], name: str, wanted: str = "a text") -> str:
+    value = fields[name]
+    if isinstance(value, str):
+        return value
+    raise _wrong(fields, name, wanted)
 
 
-def _checked(fields: dict[str, Any], name: str, accept: Callable[[Any], bool], wanted: str, prefix: str = "") -> Any:
-    if name not in fields:
-        raise ValueError(f"{prefix}{name}: is missing")
-    if not accept(fields[name]):
-        raise ValueError(f"{prefix}{name}: {_shown(fields[name])} is not {wanted}")
-    return fields[name]
+def _wrong(fields: dict[str, Any], name: str, wanted: str) -> ValueError:
+    return ValueError(f"{name}: {_shown(fields[name])} is not {wanted}")
 
 
 def _shown(value: object) -> str:
