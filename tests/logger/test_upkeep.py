@@ -1,4 +1,4 @@
-"""Compression and deletion of log files: nothing is lost, nothing is doubled, and only the logger's files are touched."""
+"""Compression and deletion of log files: nothing is lost or doubled, and other files are not touched."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from netconsd.logger import upkeep
-from netconsd.logger.compression import compressor
+from netconsd.logger import compression, upkeep
 from netconsd.logger.files import LogFiles
 from netconsd.logger.rotation import Rotation
 from netconsd.logger.upkeep import RECORD_LINES, Record, Upkeep
@@ -31,9 +30,12 @@ class Logs:
     def __init__(self, directory: Path, names: set[str] | None = None, **settings: Any) -> None:
         self.directory = directory
         rotation = Rotation(bytes=1, keep=settings.pop("keep", 9), **settings)
-        self.files = LogFiles(str(directory), 8, rotation, 1, rotated=lambda name: self.upkeep.rotated(name))
+        self.files = LogFiles(str(directory), 8, rotation, 1, rotated=self.rotated)
         names = {NAME, "b.log"} if names is None else names
         self.upkeep = Upkeep(str(directory), self.files, rotation, lambda: names, clock=lambda: 0.0)
+
+    def rotated(self, name: str) -> None:
+        self.upkeep.rotated(name)
 
     def write(self, text: str, name: str = NAME) -> None:
         """Write a line, which rotates the file if it has one."""
@@ -70,7 +72,7 @@ def compress(request: pytest.FixtureRequest) -> str:
     """Each compression."""
     kind: str = request.param
     try:
-        compressor(kind)
+        compression.compressor(kind)
     except ModuleNotFoundError as error:
         pytest.skip(f"{error.name} is not installed")
     return kind
@@ -121,7 +123,7 @@ def test_the_thread_compresses(tmp_path: Path) -> None:
 def test_a_file_that_is_rotated_while_it_is_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compressed copy takes the place of its original, whatever number the original has by then."""
     logs = Logs(tmp_path, compress="gzip")
-    compress = upkeep.compress
+    compress = compression.compress
 
     def meanwhile(*arguments: Any, **options: Any) -> bool:
         logs.write("three")
@@ -138,7 +140,7 @@ def test_a_file_that_is_rotated_while_it_is_compressed(tmp_path: Path, monkeypat
 def test_a_file_that_is_rotated_out_while_it_is_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy whose original is gone is deleted."""
     logs = Logs(tmp_path, compress="gzip", keep=1)
-    compress = upkeep.compress
+    compress = compression.compress
 
     def meanwhile(*arguments: Any, **options: Any) -> bool:
         logs.write("three")
@@ -307,7 +309,6 @@ FOREIGN = [
         f"{NAME}.1.bak",
         f"{NAME}.01",
         f"{NAME}.1001",
-        f"{NAME}.gz",
     ),
     *(".other.log.partial", "notes", f"x{NAME}", ".netconsd-other"),
 ]

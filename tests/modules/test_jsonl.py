@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def started(**settings: Any) -> Jsonl:
 
 
 @pytest.fixture
-def output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A file that is the standard output of the process."""
     path = tmp_path / "stdout"
     with path.open("w") as stream:

@@ -35,7 +35,7 @@ def test_sizes(text: str, size: int, shown: str) -> None:
 )
 def test_wrong_sizes(text: str) -> None:
     """Any other text is an error that names the forms."""
-    with pytest.raises(ValueError, match="such as 64M$"):
+    with pytest.raises(ValueError, match=r"such as 64M$"):
         Size(text)
 
 
@@ -59,7 +59,7 @@ def test_durations(text: str, seconds: float, shown: str) -> None:
 @pytest.mark.parametrize("text", ["", "14", "d", "14 d", "-1d", "1D", "1y", "1h30m", "nan", "inf"])
 def test_wrong_durations(text: str) -> None:
     """Any other text is an error that names the forms; a number has no unit."""
-    with pytest.raises(ValueError, match="such as 90s, 1h or 14d$"):
+    with pytest.raises(ValueError, match=r"such as 90s, 1h or 14d$"):
         Duration(text)
 
 
@@ -80,7 +80,7 @@ def test_settings(typed: bool) -> None:
     assert converted(Size, "64M") == 64 << 20
     assert converted(Duration | None, "14d") == 14 * 86400
     assert isinstance(converted(Size, "64M"), Size)
-    with pytest.raises(ValueError, match="such as 64M$"):
+    with pytest.raises(ValueError, match=r"such as 64M$"):
         converted(Size, "much")
     if typed:
         assert converted(Size | None, 4096) == 4096
