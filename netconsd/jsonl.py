@@ -310,7 +310,7 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
 
 def _whole(fields: dict[str, Any], name: str, most: int) -> int:
     value = fields[name]
-    # Neither a bool, which is an int in Python, nor 1.0.
+    # Not a bool, which is an int in Python, and not 1.0.
     if type(value) is int and 0 <= value <= most:
         return value
     raise _wrong(fields, name, f"a whole number from 0 to {most}")
