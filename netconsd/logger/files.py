@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import threading
@@ -40,7 +41,9 @@ log = Logger("netconsd.logger")
 class _File:
     """A name and its file, which is open unless ``fd`` is negative. Fields are for the holder of the lock."""
 
-    __slots__ = ("begin", "checked", "end", "epoch", "fd", "gone", "identity", "lines", "lock", "size", "worker")
+    __slots__ = (
+        *("begin", "checked", "end", "fd", "gone", "high", "identity", "lines", "lock", "low", "size", "worker"),
+    )
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,7 +59,9 @@ class _File:
         #: Lines written since the file was opened, and the worker that wrote last.
         self.lines = 0
         self.worker = 0
-        self.epoch = 0
+        #: Between these times, lines need no check of the file; none while it is closed.
+        self.low = 0.0
+        self.high = -math.inf
 
 
 class LogFiles:
@@ -91,6 +96,8 @@ class LogFiles:
         self._directory = directory
         self._limit = limit
         self._rotation = rotation
+        # Beyond this size a file is rotated; never, beyond any size that Linux has.
+        self._most = rotation.bytes or 1 << 63
         self._title = title
         self._created = created
         self._rotated = rotated
@@ -98,8 +105,6 @@ class LogFiles:
         # By name, the least recently used one first, to a second. Bounded, because an attacker can forge any number of
         # senders, and descriptors run out.
         self._open: dict[str, _File] = {}
-        # Files of an earlier epoch are reopened before the next write.
-        self._epoch = 0
         self._generation = 0
         self._directory_checked = 0.0
         self._directory_identity: _Identity | None = None
@@ -108,19 +113,38 @@ class LogFiles:
         """Set the time of a batch; reopen all files if the generation has changed, or the directory."""
         if generation != self._generation:
             self._generation = generation
-            self._reopen(now)
+            self._close_all(now)
         if not -CHECK_SECONDS < now - self._directory_checked < CHECK_SECONDS:
             self._check_directory(now)
         self.failures.end(now)
 
     def append(self, worker: int, name: str, data: bytes, count: int, now: float) -> None:
         """Write ``count`` lines to the file, in one system call unless the system writes only a part."""
+        file = self._open.get(name)
+        size = len(data)
+        written = 0
         while True:
-            file = self._open.get(name) or self._add(name, now)
+            if file is None:
+                file = self._add(name, now)
             with file.lock:
-                if not file.gone:
-                    self._append(worker, name, file, data, count, now)
-                    return
+                try:
+                    # Two comparisons for most lines, which find their file open, checked, and with room.
+                    if not file.low < now < file.high or file.size + size > self._most:
+                        if file.gone:
+                            file = None
+                            continue
+                        self._prepare(name, file, size, now)
+                    file.worker = worker
+                    written = os.write(file.fd, data)
+                    while written < size:
+                        written += os.write(file.fd, data[written:])
+                    file.size += size
+                    file.lines += count
+                except OSError as error:
+                    complete = data.count(b"\n", 0, written)
+                    file.lines += complete
+                    self._drop(worker, name, file, count - complete, error, now)
+                return
 
     def open(self, name: str, now: float) -> None:
         """Open a file before its first line, so that a start can fail.
@@ -161,49 +185,33 @@ class LogFiles:
         self._close_all(now)
         self.failures.stop()
 
-    def _append(self, worker: int, name: str, file: _File, data: bytes, count: int, now: float) -> None:
-        written = 0
-        file.worker = worker
-        try:
-            fd = self._ready(name, file, len(data), now)
-            written = os.write(fd, data)
-            while written < len(data):
-                written += os.write(fd, data[written:])
-            file.size += written
-            file.lines += count
-        except OSError as error:
-            complete = data.count(b"\n", 0, written)
-            file.lines += complete
-            # The next batch reopens the file, and ends a line that was left unfinished. No entry stays, so that names
-            # that cannot be opened take no places.
-            self._close(name, file, now)
-            self._remove(name, file)
-            self.dropped[worker] += count - complete
-            self.failures.note("write", self._path(name), error, now, dropped=count - complete)
+    def _drop(self, worker: int, name: str, file: _File, count: int, error: OSError, now: float) -> None:
+        """Count lines that were not written, and close their file."""
+        # The next batch reopens the file, and ends a line that was left unfinished. No entry stays, so that names that
+        # cannot be opened take no places.
+        self._close(name, file, now)
+        self._remove(name, file)
+        self.dropped[worker] += count
+        self.failures.note("write", self._path(name), error, now, dropped=count)
 
-    def _ready(self, name: str, file: _File, size: int, now: float) -> int:
-        """Return the descriptor of a file that was at its path within the last second and has room for ``size`` bytes.
+    def _prepare(self, name: str, file: _File, size: int, now: float) -> None:
+        """Have the file open, at its path within the last second, and with room for ``size`` bytes.
 
-        :raises OSError: if there is none.
+        :raises OSError: if that is not possible.
         """
-        if file.fd < 0 or file.epoch != self._epoch:
-            self._close(name, file, now)
+        if file.fd < 0:
             self._open_file(name, file, now)
         # A clock that was set back also causes a check.
         elif not -CHECK_SECONDS < now - file.checked < CHECK_SECONDS:
             self._check(name, file, now)
-        if (
-            file.size
-            and (0 < self._rotation.bytes < file.size + size or not file.begin <= now < file.end)
-            and self._renamed(name, file, now)
-        ):
+        is_over = not file.begin <= now < file.end or file.size + size > self._most
+        if file.size and is_over and self._renamed(name, file, now):
             self._close(name, file, now)
             self._open_file(name, file, now)
-        return file.fd
 
     def _check(self, name: str, file: _File, now: float) -> None:
         """Reopen a file that was deleted, renamed or covered."""
-        file.checked = now
+        self._set_checked(file, now)
         with self._lock:
             self._open[name] = self._open.pop(name)
         try:
@@ -259,17 +267,21 @@ class LogFiles:
             raise _other_kind(found.st_mode)
         file.fd = fd
         file.identity = found.st_dev, found.st_ino
-        file.epoch = self._epoch
-        file.checked = now
         file.lines = 0
         file.size = found.st_size
         begin, end = self._rotation.period(found.st_mtime if file.size else now)
         # A line of the previous period is from a worker that is behind, or from a clock that was set back a little.
         file.begin, file.end = begin - (self._rotation.every or 0.0), end
+        self._set_checked(file, now)
         if file.size and os.pread(fd, 1, file.size - 1) != b"\n":
             file.size += os.write(fd, b"\n")
         if self._directory_identity is None:
             self._directory_identity = _identity(self._directory)
+
+    def _set_checked(self, file: _File, now: float) -> None:
+        file.checked = now
+        file.low = max(file.begin, now - CHECK_SECONDS)
+        file.high = min(file.end, now + CHECK_SECONDS)
 
     def _make_directory(self) -> None:
         os.makedirs(self._directory, DIRECTORY_MODE, exist_ok=True)
@@ -308,13 +320,7 @@ class LogFiles:
                 title=self._title,
                 directory=self._directory,
             )
-            self._reopen(now)
-
-    def _reopen(self, now: float) -> None:
-        with self._lock:
-            self._epoch += 1
-        # Those of silent senders would stay open, and a deleted file keeps its place on the disk until then.
-        self._close_all(now)
+            self._close_all(now)
 
     def _close_another(self, file: _File, now: float) -> bool:
         """Close the least recently used file that no worker uses now."""
@@ -330,6 +336,8 @@ class LogFiles:
         return False
 
     def _close_all(self, now: float) -> None:
+        """Close all files, so that the next write of each opens it: those of silent senders as well, because a deleted
+        file keeps its place on the disk until then."""
         for name, file in list(self._open.items()):
             with file.lock:
                 self._close(name, file, now)
@@ -343,6 +351,7 @@ class LogFiles:
 
     def _close(self, name: str, file: _File, now: float) -> None:
         fd, file.fd = file.fd, -1
+        file.high = -math.inf
         if fd >= 0:
             try:
                 os.close(fd)
