@@ -127,12 +127,12 @@ class LogFiles:
             if file is None:
                 file = self._add(name, now)
             with file.lock:
+                if file.gone:
+                    file = None
+                    continue
                 try:
                     # Two comparisons for most lines, which find their file open, checked, and with room.
                     if not file.low < now < file.high or file.size + size > self._most:
-                        if file.gone:
-                            file = None
-                            continue
                         self._prepare(name, file, size, now)
                     file.worker = worker
                     written = os.write(file.fd, data)
