@@ -286,3 +286,28 @@ def test_rotated_files_of_both_kinds(logs: Path) -> None:
         assert gzip.decompress((logs / f"{A}.log.2.gz").read_bytes()) == b"old\n"
         logger.handle_batch(0, batch("three"))
     assert files(logs) == {f"{A}.log": ["three"], f"{A}.log.1": ["two"], f"{A}.log.2": ["one"]}
+
+
+def test_another_file_at_the_path_is_not_rotated(logs: Path) -> None:
+    """A full file that was replaced by hand within the last second is not renamed: the other file is continued."""
+    size = Size(2 * len(log_lines(batch("old"))))
+    with logging(logs, rotate_bytes=size) as logger:
+        logger.handle_batch(0, batch("old", "old"))
+        (logs / f"{A}.log").rename(logs / "moved")
+        (logs / f"{A}.log").write_bytes(log_lines(batch("other")))
+        logger.handle_batch(0, batch("new"))
+    assert files(logs) == {"moved": ["old", "old"], f"{A}.log": ["other", "new"]}
+
+
+def test_names_that_cannot_be_opened_take_no_places(logs: Path) -> None:
+    """A file stays open whatever number of other files cannot be opened."""
+    with logging(logs, max_open_files=2) as logger:
+        logger.handle_batch(0, batch("one"))
+        for host in range(4):
+            (logs / f"10.0.0.{host}.log").mkdir()
+        with logged():
+            for host in range(4):
+                logger.handle_batch(0, batch("dropped", address=f"10.0.0.{host}"))
+        (logs / f"{A}.log").rename(logs / "still open")
+        logger.handle_batch(0, batch("two"))
+    assert lines(logs / "still open") == ["one", "two"]

@@ -29,7 +29,7 @@ class Logs:
 
     def __init__(self, directory: Path, names: set[str] | None = None, **settings: Any) -> None:
         self.directory = directory
-        rotation = Rotation(bytes=1, keep=settings.pop("keep", 9), **settings)
+        rotation = Rotation(**{"bytes": 1, "keep": 9, **settings})
         self.files = LogFiles(str(directory), 8, rotation, 1, rotated=self.rotated)
         names = {NAME, "b.log"} if names is None else names
         self.upkeep = Upkeep(str(directory), self.files, rotation, lambda: names, clock=lambda: 0.0)
@@ -275,7 +275,7 @@ def test_the_file_written_last_stays(tmp_path: Path) -> None:
 
 def test_an_open_file_is_deleted(tmp_path: Path) -> None:
     """The file of a sender that was silent is deleted although it is open; its next line makes a new file at once."""
-    logs = Logs(tmp_path, keep_age=HOUR)
+    logs = Logs(tmp_path, bytes=0, keep_age=HOUR)
     logs.write("old")
     os.utime(tmp_path / NAME, (0, 0))
     logs.sweep()
