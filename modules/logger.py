@@ -10,7 +10,6 @@ There is no ``fsync``: written lines survive the end of the daemon, not a loss o
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,16 +18,20 @@ from typing import Any, Final, Literal
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable, IUsesNames
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, ICountsUnknownLosses, IReloadable, IUsesNames
+from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import DIRECTORY_MODE, LogFiles
 from netconsd.logger.filter import Filter
-from netconsd.logger.lines import LineForm, by_file
+from netconsd.logger.lines import LineForm, by_file, log_lines
+from netconsd.logger.rotation import NEVER, Compress, checked_rotation
 from netconsd.logger.selection import Level, Selection
 from netconsd.logger.template import ADDRESS, HOST, PORT, checked_template
+from netconsd.logger.upkeep import Record, Upkeep
 from netconsd.message import Message
 from netconsd.names import Names
 from netconsd.protocol.plural import plural
 from netconsd.rendering import Field
+from netconsd.units import Duration, Size
 
 # File names cached per worker. Bounded, because an attacker can forge any number of senders.
 FILE_NAMES_LIMIT: Final = 4096
@@ -36,12 +39,12 @@ FILE_NAMES_LIMIT: Final = 4096
 log = Log("netconsd.logger")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses, IUsesNames)
+@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses, IUsesNames)
 class Logger:
     """Writes one line per message, to one file per sender, with one write per batch and file.
 
-    Lines that cannot be written are dropped and counted, and the failure is logged once per worker and kind; other
-    files are not affected.
+    Lines that cannot be written are dropped and counted, and the failure is logged once per kind; other files are not
+    affected.
     """
 
     def __init__(
@@ -50,8 +53,12 @@ class Logger:
         directory: Path,
         name: str = "{address}.log",
         max_open_files: int = 256,
-        rotate_bytes: int = 0,
-        rotate_keep: int = 5,
+        rotate_bytes: Size = NEVER,
+        rotate_every: Duration | None = None,
+        rotate_keep: int | None = None,
+        compress: Compress = "no",
+        keep_age: Duration | None = None,
+        keep_size: Size | None = None,
         ignore: Path | None = None,
         statistics: bool = False,
         fields: tuple[Field, ...] = (),
@@ -66,11 +73,17 @@ class Logger:
         :param directory: the directory of the files; created at the start if it does not exist.
         :param name: the name of a file, with the fields ``{address}`` or ``{host}``, one of which is required, and
             ``{port}``. ``{host}`` is the name of the sender (:class:`netconsd.names.Names`), otherwise its address.
-        :param max_open_files: open files at a time over all workers, at least one each; beyond, the file that was
-            written least recently is closed.
+        :param max_open_files: open files at a time over all workers; beyond, the file that was written least recently
+            is closed. Fewer if the process may not open so many (:mod:`netconsd.logger.descriptors`).
         :param rotate_bytes: before a file would grow beyond this size, it is renamed to ``NAME.1``, ``NAME.1`` to
             ``NAME.2``, and so on; only a single larger batch makes a larger file. 0: never.
-        :param rotate_keep: how many renamed files are kept.
+        :param rotate_every: a file is also renamed before a line of the next period: 1h, 1d, 1w; a day begins at
+            midnight UTC, a week on Monday.
+        :param rotate_keep: how many renamed files of a name are kept: by default 5, or 1000 with ``keep_age`` or
+            ``keep_size``.
+        :param compress: ``gzip`` or ``zstd``: renamed files are compressed, to ``NAME.1.gz`` or ``NAME.1.zst``.
+        :param keep_age: files are deleted when their last line is so old.
+        :param keep_size: while all files together are larger, the ones written least recently are deleted.
         :param ignore: a file of patterns (:mod:`netconsd.logger.patterns`); lines that match one are dropped.
         :param statistics: whether the received and dropped messages are logged each minute.
         :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
@@ -90,23 +103,20 @@ class Logger:
         self._fields = fields
         self._sender = sender
         self._local = time == "local"
-        for setting, value, least in (
-            ("max_open_files", max_open_files, 1),
-            ("rotate_bytes", rotate_bytes, 0),
-            ("rotate_keep", rotate_keep, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{setting}: {value} is less than {least}")
+        self._form = LineForm()
+        if max_open_files < 1:
+            raise ValueError(f"max_open_files: {max_open_files} is less than 1")
+        self._rotation = checked_rotation(rotate_bytes, rotate_every, rotate_keep, compress, keep_age, keep_size)
         # The daemon changes its working directory before it starts.
         self._directory = directory.absolute()
         self._max_open_files = max_open_files
-        self._rotate_bytes = rotate_bytes
-        self._rotate_keep = rotate_keep
         self._ignore = ignore.absolute() if ignore else None
         self._statistics = statistics
         self._filter: Filter | None = None
         self._generation = 0
-        self._files: list[LogFiles] = []
+        self._files: LogFiles | None = None
+        self._open_files = 0
+        self._upkeep: Upkeep | None = None
         # By worker and Source.key, for the thread of that worker.
         self._file_names: list[dict[bytes, str]] = []
         #: Twisted's reactor by default; set at the start.
@@ -115,11 +125,15 @@ class Logger:
     @property
     def dropped_by_error(self) -> int:
         """Lines that could not be written since the start; any thread."""
-        return sum(files.dropped for files in self._files)
+        return sum(self._files.dropped) if self._files else 0
 
     def lost(self, worker: int) -> int:
         """Return how many lines of a worker could not be written since the start; any thread."""
-        return self._files[worker].dropped
+        return self._files.dropped[worker] if self._files else 0
+
+    def unknown_losses(self, worker: int) -> int:
+        """Return how often an unknown number of lines could not be written since the start; any thread."""
+        return self._files.unknown_losses[worker] if self._files else 0
 
     def use_names(self, names: Names) -> None:
         """Show these names of senders."""
@@ -130,6 +144,7 @@ class Logger:
 
         :raises RuntimeError: if the directory or a file in it cannot be created, or a file cannot be read.
         :raises ValueError: if a line of such a file is malformed.
+        :raises ModuleNotFoundError: if there is no library for ``compress``.
         """
         try:
             self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -145,15 +160,21 @@ class Logger:
             except OSError as error:
                 raise RuntimeError(_cannot_read(error)) from error
         self._file_names = [{} for _ in range(worker_count)]
-        share = max(1, self._max_open_files // worker_count)
-        rotating = threading.Lock()
-        self._files = [
-            LogFiles(str(self._directory), share, self._rotate_bytes, self._rotate_keep, self._generation, rotating)
-            for _ in range(worker_count)
-        ]
-        form = LineForm(self._fields, local=self._local, sender=self._sender, sender_of=self._names.sender)
-        for files in self._files:
-            files.form = form
+        self._form = LineForm(self._fields, local=self._local, sender=self._sender, sender_of=self._names.sender)
+        directory = str(self._directory)
+        self._open_files = PROCESS.take(self._max_open_files, "logger")
+        record = Record(directory, "logger") if self._rotation.has_upkeep else None
+        self._files = files = LogFiles(
+            directory,
+            self._open_files,
+            self._rotation,
+            worker_count,
+            created=record.add if record else None,
+            rotated=self._rotated,
+        )
+        if record:
+            self._upkeep = Upkeep(directory, files, self._rotation, record.names, shorten=record.shorten)
+            self._upkeep.start()
 
     def reload(self) -> None:
         """Reopen files (each worker does before its next batch); read patterns again.
@@ -170,7 +191,8 @@ class Logger:
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Append the messages to the files of their senders."""
-        files = self._files[worker]
+        files = self._files
+        assert files is not None, "the start precedes the first message"
         now = messages[-1].received_at
         files.begin(self._generation, now)
         if self._filter:
@@ -179,7 +201,7 @@ class Logger:
             messages = self._selection.kept(worker, messages)
         file_name = partial(self._file_name, worker)
         for name, group in by_file(messages, self._file_names[worker], file_name).items():
-            files.append(name, group)
+            files.append(worker, name, log_lines(group, self._form), len(group), now)
 
     def stop(self) -> None:
         """Close the files; log the lines dropped by patterns, and by failures that are not over."""
@@ -188,8 +210,17 @@ class Logger:
         if self._selection.hidden:
             count = plural(self._selection.hidden, "message")
             log.info("logger: {count} not written, because of level, hosts, keep or drop", count=count)
-        for files in self._files:
-            files.stop()
+        if self._upkeep:
+            self._upkeep.stop()
+            self._upkeep = None
+        if self._files:
+            self._files.stop()
+            PROCESS.give_back(self._open_files)
+            self._open_files = 0
+
+    def _rotated(self, name: str) -> None:
+        if self._upkeep:
+            self._upkeep.rotated(name)
 
     def _file_name(self, worker: int, message: Message) -> str:
         """The file of a sender; senders of one address share a file if the template has no port."""

@@ -19,7 +19,6 @@ one after its reboot; there, the sender booted this long before the time of rece
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from netconsd.interfaces import IBatchOutputModule, IUsesNames
 from netconsd.logger.selection import Level, Selection
 from netconsd.message import Message
 from netconsd.names import Names
+from netconsd.outputs.standardoutput import claim, release
 from netconsd.protocol.plural import plural
 from netconsd.rendering import (
     LEVELS,
@@ -126,11 +126,10 @@ class Printer:
         """Find the standard output; without one, log a warning and print nothing.
 
         :raises ValueError: for a malformed pattern.
-        :raises ModuleNotFoundError: if there is a pattern and its library is missing.
+        :raises RuntimeError: if another module writes to it.
         """
         self._selection.start(worker_count, self._names.all_of)
-        # Not sys.stdout, because under twistd that is the log.
-        stream = sys.__stdout__
+        stream = claim(self, "printer", "start only one of the two, or give the other one a file")
         if stream is None:
             log.warn("printer: nothing is printed, because this process has no standard output")
             return
@@ -167,7 +166,8 @@ class Printer:
                 data = data[os.write(self._fd, data) :]
 
     def stop(self) -> None:
-        """Log how many messages were not printed; nothing is buffered, and the standard output stays open."""
+        """Log how many messages were not printed; leave the standard output, which stays open."""
+        release(self)
         if self._selection.hidden:
             count = plural(self._selection.hidden, "message")
             log.info("printer: {count} not printed, because of level, hosts, keep or drop", count=count)

@@ -7,6 +7,7 @@ This package exports the interfaces of output modules and the message classes. :
 from netconsd.interfaces import (
     IBatchOutputModule,
     ICountsLosses,
+    ICountsUnknownLosses,
     IListening,
     IOutputModule,
     IReloadable,
@@ -21,6 +22,7 @@ __all__ = [
     "ExtendedMessage",
     "IBatchOutputModule",
     "ICountsLosses",
+    "ICountsUnknownLosses",
     "IListening",
     "IOutputModule",
     "IReloadable",

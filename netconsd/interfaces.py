@@ -3,6 +3,10 @@
 A module is a Python file. Every class in it that implements one of the first two interfaces is an output module,
 or the file itself is, if it has ``moduleProvides(IOutputModule)`` and the three functions. docs/modules shows both.
 
+A class with the attribute ``only_if_named = True`` does not start because its directory was given to ``--modules``, but
+only if the user names it: a module that keeps, listens or sends, so that a directory never opens a port or uses a disk
+unexpectedly.
+
 Two kinds of thread call a module. ``start``, ``stop`` and ``reload`` are called in the reactor's thread, where the
 whole of Twisted may be used and nothing may block. ``handle`` and ``handle_batch`` are called in the threads of the
 workers, where blocking is allowed (it delays the senders of that worker only) and no method of the reactor may be
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IBatchOutputModule",
     "ICountsLosses",
+    "ICountsUnknownLosses",
     "IListening",
     "IOutputModule",
     "IReloadable",
@@ -116,6 +121,16 @@ class ICountsLosses(Interface):
         """The number of messages of this worker lost since the start; called in the reactor's thread at any time.
 
         An exception is logged and counts as 0.
+        """
+
+
+class ICountsUnknownLosses(Interface):
+    """An additional interface for modules that learn of losses without their number, as from an error of ``close``."""
+
+    def unknown_losses(worker: int) -> int:
+        """The number of failures of this worker since the start that lost an unknown number of messages each.
+
+        Called as :meth:`ICountsLosses.lost`. The messages are not in that number.
         """
 
 

@@ -42,8 +42,8 @@ class Options(usage.Options):
     longdesc = (
         "Receives the kernel logs that Linux machines send with netconsole and hands them to output modules. "
         "A MODULE is a .py file, a .so file as for the C daemon, a directory of such files, or the name of one that "
-        "comes with netconsd: printer, logger, selftest. The command line takes precedence over the file of --config, "
-        "whose keys are the long options."
+        "comes with netconsd: printer, logger, jsonl, selftest. The command line takes precedence over the file of "
+        "--config, whose keys are the long options."
     )
     # No default for usage.Options: an option that is not given may be in the file.
     optParameters = [

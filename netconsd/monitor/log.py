@@ -26,6 +26,7 @@ QUIET_SECONDS = 60.0
 SUMS = (
     Counter("dropped_at_stop", "Messages dropped at the stop because a module did not return.", ""),
     Counter("lost_by_modules", "Messages that modules could not write or send.", ""),
+    Counter("unknown_losses", "Failures that lost an unknown number of a module's messages.", ""),
 )
 
 Counts = Sequence[int]
@@ -166,7 +167,7 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
         messages = plural(sum(part.messages for part in parts), "message")
         batches = plural(sum(part.batches for part in parts), "batch", "batches")
         seconds = sum(part.seconds for part in parts)
-        failures = {"errors": sum(part.errors for part in parts), "lost": sum(part.lost for part in parts)}
+        failures = {name: sum(getattr(part, name) for part in parts) for name in ("errors", "lost", "unknown_losses")}
         yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
     yield (
         f"Total: {plural(snapshot.received, 'datagram')} received, "
@@ -175,9 +176,10 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     for counter in (*LISTENER_COUNTERS, *WORKER_ROWS):
         if counter.notable:
             yield from _sentence(counter, snapshot.total(counter.name))
-    at_stop, by_modules = SUMS
+    at_stop, by_modules, unknown = SUMS
     yield from _sentence(at_stop, sum(worker.dropped_at_stop for worker in snapshot.workers))
     yield from _sentence(by_modules, sum(module.lost for module in snapshot.modules))
+    yield from _sentence(unknown, sum(module.unknown_losses for module in snapshot.modules))
 
 
 def _growth(before: Counts, after: Counts) -> tuple[int, str]:

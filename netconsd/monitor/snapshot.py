@@ -39,6 +39,11 @@ MODULE_COUNTERS = (
     Counter("seconds", "Seconds from each call to its return, waiting included.", "module_seconds"),
     Counter("errors", "Calls that raised an exception.", "module_errors"),
     Counter("lost", "Messages that the module could not write or send, if it counts them.", "module_lost_messages"),
+    Counter(
+        "unknown_losses",
+        "Failures that lost an unknown number of the module's messages.",
+        "module_unknown_losses",
+    ),
 )
 
 
@@ -120,6 +125,8 @@ class ModuleSnapshot:
     busy_seconds: float
     #: By the module's own count (:class:`netconsd.ICountsLosses`).
     lost: int = 0
+    #: Failures that lost an unknown number of messages each (:class:`netconsd.ICountsUnknownLosses`).
+    unknown_losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,4 +233,5 @@ def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSna
                 seconds=counters.seconds,
                 busy_seconds=max(0.0, now - called_at) if called_at else 0.0,
                 lost=output.lost(worker),
+                unknown_losses=output.unknown_losses(worker),
             )

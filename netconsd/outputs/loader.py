@@ -77,8 +77,8 @@ def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str
 
     :param specs: each a ``.py`` or ``.so`` file, a directory of such files, or the bare name of a module that is
         shipped with netconsd. Paths are relative to the working directory. In a directory, files whose names begin with
-        ``_`` or a dot are ignored, and only modules that need no settings or are named in ``settings`` start. A file
-        that is specified twice is loaded once.
+        ``_`` or a dot are ignored, and only modules that need no settings or are named in ``settings`` start, and
+        none with ``only_if_named`` that is not named there. A file that is specified twice is loaded once.
     :param settings: the settings of each module by the module's name.
     :param spare: names in ``settings`` that need not be those of a module.
     :raises ModuleError: if a specified module cannot be loaded; then no file stays in ``sys.modules``.
@@ -202,6 +202,10 @@ def _load_output(output: FoundModule, explicit: bool, settings: _Settings, outco
     """Create a module if it is to start, and add the result to the outcome."""
     try:
         known = parameters(output.source) if isinstance(output.source, type) else []
+        if not explicit and output.name not in settings and getattr(output.source, "only_if_named", False):
+            reason = f"starts only if it is named: --modules {_spec(output.path)}"
+            outcome.skipped.append(Skipped(output.name, output.path, reason))
+            return
         required = [f'"{parameter.name}" ({parameter.kind})' for parameter in known if parameter.required]
         if required and not explicit and output.name not in settings:
             reason = f"needs the setting{'s' if len(required) > 1 else ''} {', '.join(required)}"
@@ -215,6 +219,11 @@ def _load_output(output: FoundModule, explicit: bool, settings: _Settings, outco
         outcome.failures.append(f"{output.path}: module {output.name}: {error}")
     except FileError as error:
         outcome.failures.append(str(error))
+
+
+def _spec(path: Path) -> str:
+    """The shortest way to name a file with ``--modules``."""
+    return path.stem if path.resolve().parent == SHIPPED.resolve() else str(path)
 
 
 def _same_names(outcomes: list[_Outcome]) -> list[str]:

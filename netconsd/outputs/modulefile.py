@@ -16,7 +16,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable, IUsesNames
+from netconsd.interfaces import (
+    IBatchOutputModule,
+    ICountsLosses,
+    ICountsUnknownLosses,
+    IListening,
+    IOutputModule,
+    IReloadable,
+    IUsesNames,
+)
 from netconsd.outputs.contract import disagreements
 from netconsd.outputs.errors import place, raised
 
@@ -146,9 +154,10 @@ def make(output: FoundModule, arguments: Mapping[str, Any]) -> Any:
         elif callable(getattr(module, method, None)):
             name = interface.__name__
             texts.append(f"it has {method}() but does not declare {name}; declare it as well, or rename the method")
-    if ICountsLosses.providedBy(module):
-        # A module without the declaration may use the name "lost" for something else.
-        texts += disagreements(ICountsLosses, module)
+    for counting in (ICountsLosses, ICountsUnknownLosses):
+        if counting.providedBy(module):
+            # A module without the declaration may use the name "lost" for something else.
+            texts += disagreements(counting, module)
     if texts:
         raise FileError(f"{output.path}: {', and '.join(texts)}")
     return module

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from netconsd.interfaces import (
     IBatchOutputModule,
     ICountsLosses,
+    ICountsUnknownLosses,
     IListening,
     IOutputModule,
     IReloadable,
@@ -37,7 +38,7 @@ from netconsd.protocol.plural import plural
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
 #: By the name of a package that a shipped module imports when it starts: the extra of netconsd that installs it.
-EXTRAS = {"re2": "logger"}
+EXTRAS = {"re2": "logger", "zstandard": "zstd"}
 
 
 class RunningModule:
@@ -95,10 +96,17 @@ class RunningModule:
 
     def lost(self, worker: int) -> int:
         """Return the module's own count of lost messages for a worker; in the reactor's thread."""
-        if not ICountsLosses.providedBy(self.module):
+        return self._count(ICountsLosses, "lost", worker)
+
+    def unknown_losses(self, worker: int) -> int:
+        """Return the module's own count of failures with an unknown loss for a worker; in the reactor's thread."""
+        return self._count(ICountsUnknownLosses, "unknown_losses", worker)
+
+    def _count(self, interface: Any, name: str, worker: int) -> int:
+        if not interface.providedBy(self.module):
             return 0
         try:
-            return int(self.module.lost(worker))
+            return int(getattr(self.module, name)(worker))
         except Exception:
             self.report_error()
             return 0

@@ -2,11 +2,13 @@
 
 A type is the annotation of a constructor's parameter. Supported are ``str``, ``int``, ``float``, ``bool``,
 ``pathlib.Path``, ``Literal[...]`` of texts and whole numbers, ``list[X]``, ``tuple[X, ...]``, ``tuple[X, Y]``,
-``dict[str, X]`` and ``X | None``, where X is any supported type.
+``dict[str, X]`` and ``X | None``, where X is any supported type, and :class:`netconsd.units.Size` and
+:class:`netconsd.units.Duration`.
 
 A value from a TOML file has a type. A value from the command line is text: for a ``str``, a ``Path`` or a ``Literal``
 the text is the value, for all other types it is parsed as a TOML value. A list of ``str`` or ``Literal`` may also be
-written as ``a,b``.
+written as ``a,b``. A ``Size`` and a ``Duration`` are text in both, ``64M`` or ``14d``; a ``Size`` can also be a whole
+number.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from netconsd.units import DURATION_FORMS, SIZE_FORMS, Duration, Size
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class ModuleSetting:
 
 
 _WORDS: Final[dict[Any, str]] = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+_WORDS.update({Size: "size", Duration: "duration"})
 _BOOLS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -62,7 +67,7 @@ def describe(annotation: Any) -> str:
     raise TypeError(
         f"the type {name} is not one that a setting can have "
         "(str, int, float, bool, pathlib.Path, Literal[...], list[...], tuple[...], dict[str, ...], "
-        "or one of them | None)"
+        "netconsd.units.Size, netconsd.units.Duration, or one of them | None)"
     )
 
 
@@ -70,7 +75,7 @@ def show(value: object) -> str:
     """A value as in a TOML file; None, which TOML does not have, as ``none``."""
     if value is None:
         return "none"
-    if isinstance(value, (str, Path)):
+    if isinstance(value, (str, Path, Size, Duration)):
         return json.dumps(str(value), ensure_ascii=False)
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -105,7 +110,7 @@ def _from_text(annotation: Any, text: str) -> object:
     inner = _optional(annotation)
     if inner is not None:
         return _from_text(inner, text)
-    if annotation is str or annotation is Path:
+    if annotation in (str, Path, Size, Duration):
         return text
     if get_origin(annotation) is Literal:
         # Text that is none of the choices stays text, and the conversion refuses it.
@@ -137,6 +142,12 @@ def _convert(annotation: Any, value: object, base: Path) -> Any:
     converted: Any = None
     if annotation is Path:
         converted = _path(value, base)
+    elif annotation is Size or annotation is Duration:
+        # Text, or a number of bytes; a number of seconds needs its unit.
+        if isinstance(value, str) or (annotation is Size and isinstance(value, int) and _is(value, int)):
+            return annotation(value)
+        forms = SIZE_FORMS if annotation is Size else DURATION_FORMS
+        raise ValueError(f"{show(value)} is not {_article(describe(annotation))}; write {forms}")
     elif annotation is float:
         converted = float(value) if _is(value, float) or _is(value, int) else None  # type: ignore[arg-type]
     elif annotation in _WORDS:

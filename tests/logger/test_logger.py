@@ -9,6 +9,7 @@ import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from zope.interface.verify import verifyObject
 
 from modules.logger import Logger
 from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable
-from netconsd.logger.files import CHECK_SECONDS, FAILURE_SECONDS
+from netconsd.logger.failures import FAILURE_SECONDS
+from netconsd.logger.files import CHECK_SECONDS
 from netconsd.logger.lines import log_lines
 from netconsd.protocol.message import Message
 from netconsd.testing import extended_message, legacy_message
@@ -44,6 +46,21 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Logger]]:
 def logs(tmp_path: Path) -> Path:
     """The directory of the files."""
     return tmp_path / "logs"
+
+
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch, *full: Path) -> Iterator[None]:
+    """Let the writes to these files fail within the block, as on a full disk; they may not exist yet."""
+    write = os.write
+
+    def failing(fd: int, data: bytes) -> int:
+        if Path(f"/proc/self/fd/{fd}").readlink() in full:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        return write(fd, data)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "write", failing)
+        yield
 
 
 @contextmanager
@@ -222,14 +239,14 @@ def test_short_writes(started: Callable[..., Logger], logs: Path, monkeypatch: p
 
 
 def test_open_files_are_bounded(started: Callable[..., Logger], logs: Path) -> None:
-    """With any number of senders, each worker keeps its share of files open: the most recent ones, to a second."""
+    """With any number of senders, the workers together keep the most recent files open, to a second."""
     logger = started(worker_count=2, max_open_files=6)
     for worker in (0, 1):
         for host in range(20):
             logger.handle_batch(worker, batch("text", address=f"10.0.{worker}.{host}"))
     logger.handle_batch(0, batch("again", address="10.0.0.17", at=CHECK_SECONDS))
     logger.handle_batch(0, batch("text", address="10.0.0.20"))
-    assert descriptors(logs) == {f"10.0.{host}.log" for host in ("1.17", "1.18", "1.19", "0.19", "0.17", "0.20")}
+    assert descriptors(logs) == {f"10.0.{host}.log" for host in ("1.16", "1.17", "1.18", "1.19", "0.17", "0.20")}
     assert len(list(logs.iterdir())) == 41
     logger.stop()
     assert descriptors(logs) == set()
@@ -288,18 +305,16 @@ def test_rotation_fails(started: Callable[..., Logger], logs: Path) -> None:
     assert texts[0].startswith(f"logger: cannot rotate {logs}/{A}.log: Is a directory")
 
 
-def test_full_disk(started: Callable[..., Logger], logs: Path) -> None:
+def test_full_disk(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk drops only the lines of its files; its begin is logged once, and so are its end and its cost."""
     logger = started()
-    (logs / f"{A}.log").symlink_to("/dev/full")
-    with logged() as texts:
+    with logged() as texts, full_disk(monkeypatch, logs / f"{A}.log"):
         for number in range(3):
             logger.handle_batch(0, batch("a", "b", at=number) + batch(str(number), address=B, at=number))
     assert lines(logs / f"{B}.log") == ["0", "1", "2"]
     assert logger.dropped_by_error == 6
     failure = f"cannot write {logs}/{A}.log: No space left on device"
     assert texts == [f"logger: {failure} (logged once; the dropped lines are logged when this is over)"]
-    (logs / f"{A}.log").unlink()
     with logged() as texts:
         for late in (0, FAILURE_SECONDS - 1, FAILURE_SECONDS, 2 * FAILURE_SECONDS):
             logger.handle_batch(0, batch("back", at=2 + late))
@@ -308,11 +323,11 @@ def test_full_disk(started: Callable[..., Logger], logs: Path) -> None:
     assert texts == [f"logger: over for 10 s: {failure}; 6 lines dropped"]
 
 
-def test_a_failure_at_the_stop(started: Callable[..., Logger], logs: Path) -> None:
+def test_a_failure_at_the_stop(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stop logs the lines dropped by a failure that is not over."""
     logger = started()
-    (logs / f"{A}.log").symlink_to("/dev/full")
-    logger.handle_batch(0, batch("a", "b"))
+    with full_disk(monkeypatch, logs / f"{A}.log"):
+        logger.handle_batch(0, batch("a", "b"))
     with logged() as texts:
         logger.stop()
     assert texts == [f"logger: 2 lines dropped: cannot write {logs}/{A}.log: No space left on device"]
@@ -321,7 +336,7 @@ def test_a_failure_at_the_stop(started: Callable[..., Logger], logs: Path) -> No
 def test_a_failure_ends_after_the_clock_was_set_back(started: Callable[..., Logger], logs: Path) -> None:
     """The end of a failure is logged even if the clock was set back meanwhile."""
     logger = started()
-    (logs / f"{A}.log").symlink_to("/dev/full")
+    (logs / f"{A}.log").mkdir()
     logger.handle_batch(0, batch("dropped", at=10_000))
     with logged() as texts:
         logger.handle_batch(0, batch("text", address=B, at=5))
@@ -330,10 +345,10 @@ def test_a_failure_ends_after_the_clock_was_set_back(started: Callable[..., Logg
 
 
 def test_a_failure_of_many_files_is_logged_once(started: Callable[..., Logger], logs: Path) -> None:
-    """A failure of all files, such as a full disk, is one line in the daemon's log."""
+    """A failure of all files is one line in the daemon's log."""
     logger = started()
     for host in range(20):
-        (logs / f"10.0.0.{host}.log").symlink_to("/dev/full")
+        (logs / f"10.0.0.{host}.log").mkdir()
     with logged() as texts:
         logger.handle_batch(0, [message for host in range(20) for message in batch("x", address=f"10.0.0.{host}")])
     assert len(texts) == 1
@@ -425,31 +440,54 @@ def test_no_descriptors_left(started: Callable[..., Logger], logs: Path) -> None
     assert lines(logs / f"{C}.log") == ["three"]
 
 
-def test_unknown_error(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After any error with one file, the other files are written, and the next batch opens the file again."""
+def test_stale_handle(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose check fails is opened again at its path, and nothing is dropped."""
     logger = started()
     logger.handle_batch(0, batch("one") + batch("one", address=B))
-    fstat = os.fstat
+    find = os.stat
     failures = [OSError(116, "Stale file handle")]
 
-    def stale_once(fd: int) -> os.stat_result:
-        if failures:
+    def stale_once(path: str) -> os.stat_result:
+        if failures and str(path).endswith(f"{A}.log"):
             raise failures.pop()
-        return fstat(fd)
+        return find(path)
 
-    monkeypatch.setattr(os, "fstat", stale_once)
-    logger.handle_batch(0, batch("two", at=CHECK_SECONDS) + batch("two", address=B, at=CHECK_SECONDS))
-    logger.handle_batch(0, batch("three", at=CHECK_SECONDS))
-    assert logger.dropped_by_error == 1
-    assert lines(logs / f"{A}.log") == ["one", "three"]
-    assert lines(logs / f"{B}.log") == ["one", "two"]
+    with monkeypatch.context() as context:
+        context.setattr(os, "stat", stale_once)
+        logger.handle_batch(0, batch("two", at=CHECK_SECONDS) + batch("two", address=B, at=CHECK_SECONDS))
+    assert failures == []
+    assert logger.dropped_by_error == 0
+    assert lines(logs / f"{A}.log") == lines(logs / f"{B}.log") == ["one", "two"]
     assert descriptors(logs) == {f"{A}.log", f"{B}.log"}
 
 
-def test_error_on_close(started: Callable[..., Logger], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error at the close of a file is logged, and drops no line."""
+def test_unknown_error(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any error with one file, the other files are written, and the next batch opens the file again."""
     logger = started()
-    logger.handle_batch(0, batch("text"))
+    write = os.write
+    failures = [OSError(116, "Stale file handle")]
+
+    def stale_once(fd: int, data: bytes) -> int:
+        if failures:
+            raise failures.pop()
+        return write(fd, data)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "write", stale_once)
+        logger.handle_batch(0, batch("one") + batch("one", address=B))
+    logger.handle_batch(0, batch("two"))
+    assert logger.dropped_by_error == 1
+    assert lines(logs / f"{A}.log") == ["two"]
+    assert lines(logs / f"{B}.log") == ["one"]
+    assert descriptors(logs) == {f"{A}.log", f"{B}.log"}
+
+
+def test_error_on_close(started: Callable[..., Logger], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error at the close of a file is a loss of unknown size: counted as such, with the worker that wrote last, and
+    logged with the most lines that it can be; it is never a loss of 0 lines."""
+    logger = started(worker_count=2)
+    logger.handle_batch(0, batch("one", "two"))
+    logger.handle_batch(1, batch("three"))
     close = os.close
 
     def failing(fd: int) -> None:
@@ -460,9 +498,13 @@ def test_error_on_close(started: Callable[..., Logger], monkeypatch: pytest.Monk
         context.setattr(os, "close", failing)
         logger.reload()
         logger.handle_batch(0, batch("text"))
-    assert len(texts) == 1
-    assert "cannot close" in texts[0]
+    assert [text.split(" (")[0] for text in texts] == [f"logger: cannot close {logs}/{A}.log: Disk quota exceeded"]
     assert logger.dropped_by_error == 0
+    assert [logger.unknown_losses(worker) for worker in (0, 1)] == [0, 1]
+    with logged() as texts:
+        logger.handle_batch(0, batch("text", at=FAILURE_SECONDS))
+    assert len(texts) == 1
+    assert texts[0].endswith("Disk quota exceeded; an unknown number of lines dropped, 3 at most")
 
 
 def test_restart(started: Callable[..., Logger], logs: Path) -> None:

@@ -15,7 +15,7 @@ from netconsd.logger.hostnames import HostsError
 from netconsd.logger.lines import log_lines
 from netconsd.names import Names
 from netconsd.testing import extended_message
-from tests.support.loggers import A, B, C, batch, files, logged, logging
+from tests.support.loggers import A, B, C, Contended, batch, files, logged, logging
 from tests.support.nameserver import ReadingReactor, nameserver
 
 # Seconds that a test waits for a thread, at most.
@@ -169,30 +169,14 @@ def test_two_workers_rotate_at_once(tmp_path: Path) -> None:
     assert lines == sorted(f"{worker}{number:04d}" for worker in (0, 1) for number in range(150))
 
 
-class Contended:
-    """A lock that sets an event when a thread has to wait for it."""
-
-    def __init__(self, contended: threading.Event) -> None:
-        self._lock = threading.Lock()
-        self._contended = contended
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self._contended.set()
-            self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-
 def test_workers_that_share_a_file_rotate_it_once(tmp_path: Path, hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose file another worker is rotating waits, and then writes to the new file: a second rotation would
     overwrite the full file with the new one."""
     hosts.write_text(f"{A} web1\n{B} web1\n")
-    full = batch("full", "full")
+    full = batch("full file", "full file")
     # Set when the second worker waits for the lock, or when it has ended without waiting.
     waited = threading.Event()
-    monkeypatch.setattr("modules.logger.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
+    monkeypatch.setattr("netconsd.logger.files.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     limits: dict[str, Any] = {"rotate_bytes": len(log_lines(full)), "rotate_keep": 1}
     with logging(tmp_path / "logs", worker_count=2, names=Names(hosts_file=hosts), name=HOST, **limits) as logger:
         logger.handle_batch(0, full)
@@ -216,7 +200,7 @@ def test_workers_that_share_a_file_rotate_it_once(tmp_path: Path, hosts: Path, m
         logger.handle_batch(0, batch("first"))
         second.join(TIMEOUT)
     written = files(tmp_path / "logs")
-    assert written["web1.log.1"] == ["full", "full"]
+    assert written["web1.log.1"] == ["full file", "full file"]
     assert sorted(written["web1.log"]) == ["first", "second"]
     assert len(renamed) == 1
 

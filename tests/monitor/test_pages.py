@@ -40,7 +40,8 @@ class Service:
 
 def sender(number: int) -> SenderCounters:
     """The counters of a sender, all of this number."""
-    return SenderCounters(address="192.0.2.7", port=number, last_seen=0.0, **dict.fromkeys(SENDER_COUNTERS, number))
+    numbers: dict[str, Any] = dict.fromkeys(SENDER_COUNTERS, number)
+    return SenderCounters(address="192.0.2.7", port=number, last_seen=0.0, **numbers)
 
 
 class Bench:

@@ -17,7 +17,8 @@ PACKAGE = ROOT / "netconsd"
 # The rooms from the bottom to the top. A room imports rooms before it only.
 ORDER = [
     "protocol/",
-    *("interfaces", "rendering", "settings"),
+    "units",
+    *("interfaces", "jsonl", "rendering", "settings"),
     *("receive/", "outputs/", "logger/", "send/", "testing", "names"),
     *("monitor/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]
