@@ -19,11 +19,13 @@ from typing import Any, Final
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, IReloadable
+from netconsd.logger.checks import check_all, check_directory
 from netconsd.logger.files import DIRECTORY_MODE, LogFiles
 from netconsd.logger.filter import Filter
 from netconsd.logger.lines import by_file
 from netconsd.logger.names import SenderNames
+from netconsd.logger.patterns import read
 from netconsd.logger.template import ADDRESS, HOST, PORT, checked_template
 from netconsd.message import Message, Source
 
@@ -33,7 +35,7 @@ FILE_NAMES_LIMIT: Final = 4096
 log = Log("netconsd.logger")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses)
+@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICheckable)
 class Logger:
     """Writes one line per message, to one file per sender, with one write per batch and file.
 
@@ -102,6 +104,18 @@ class Logger:
     def lost(self, worker: int) -> int:
         """Return how many lines of a worker could not be written since the start; any thread."""
         return self._files[worker].dropped
+
+    def check(self) -> None:
+        """Test the directory, and read the files that the settings name.
+
+        :raises ExceptionGroup: with everything for which :meth:`start` would fail.
+        """
+        attempts: list[Any] = [partial(check_directory, self._directory)]
+        if self._names:
+            attempts.append(self._names.check)
+        if self._ignore:
+            attempts.append(partial(read, str(self._ignore)))
+        check_all(*attempts)
 
     def start(self, worker_count: int) -> None:
         """Create the directory, and read the files that the settings name.

@@ -21,7 +21,7 @@ from netconsd.daemon.process import Daemon
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import put
 from netconsd.daemon.systemd import Notifier, listening_sockets
-from netconsd.outputs.loader import ModuleError, load
+from netconsd.outputs.loader import ModuleError, available, load
 from netconsd.service import NetconsdService
 from netconsd.settings import OPTIONS, ConfigError, Option
 
@@ -158,13 +158,8 @@ def makeService(options: Options, stop_signals: StopSignals | None = None) -> IS
         selection = load(configuration.modules, configuration.module_settings, configuration.spare)
     except ModuleError as error:
         raise SystemExit(f"netconsd: {error}") from None
-    for skipped in selection.skipped:
-        log.info(
-            "Module {name} ({path}) does not start: {reason}",
-            name=skipped.name,
-            path=skipped.path,
-            reason=skipped.reason,
-        )
+    for line in available(selection.skipped):
+        log.info("{line}", line=line)
     if not selection.loaded:
         log.warn("There is no output module, so messages are dropped; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}

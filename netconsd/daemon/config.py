@@ -43,6 +43,18 @@ class Configuration:
     set_options: dict[str, SetOption] = field(default_factory=dict, compare=False)
     """The options that do not have their defaults, by their long names."""
 
+    def located(self, text: str) -> str:
+        """Name the place of the value instead of the setting at the beginning of a text.
+
+        ``port: ...`` becomes ``netconsd.toml:3: port: ...``, and ``--port: ...`` if the file does not have it.
+        """
+        name, colon, rest = text.partition(":")
+        option = name.replace("_", "-")
+        if option not in OPTIONS:
+            return text
+        origin = self.set_options[option].origin if option in self.set_options else f"--{option}"
+        return f"{origin}{colon}{rest}" if origin.startswith("--") else f"{origin}: {option}{colon}{rest}"
+
 
 def configure(
     options: Mapping[str, str],

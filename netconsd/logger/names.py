@@ -52,6 +52,16 @@ class SenderNames:
             look_up = partial(reactor.callFromThread, self._dns.look_up)
             self._caches = [NameCache(look_up, max(1, CACHE_LIMIT // worker_count)) for _ in range(worker_count)]
 
+    def check(self) -> None:
+        """Read the files, as :meth:`start` does, and keep nothing.
+
+        :raises OSError: see :meth:`start`.
+        :raises HostsError: see :meth:`start`.
+        """
+        self._read_hosts()
+        if self._uses_dns:
+            self._servers()
+
     def reload(self) -> None:
         """Read the files again; an error, as in :meth:`start`, leaves everything as it was."""
         self._static = self._read_hosts()

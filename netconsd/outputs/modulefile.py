@@ -16,12 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, IListening, IOutputModule, IReloadable
 from netconsd.outputs.contract import disagreements
-from netconsd.outputs.errors import place, raised
+from netconsd.outputs.errors import place, raised, said
 
 _INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule)
 _OPTIONAL: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening"}
+# A module without the declaration may use the names "lost" and "check" for something else.
+_DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICheckable)
 
 
 class FileError(Exception):
@@ -54,9 +56,9 @@ def import_file(path: Path) -> ModuleType:
     except OSError as error:
         raise FileError(f"{path}: {error.strerror}") from error
     except SyntaxError as error:
-        raise FileError(f"{path}:{error.lineno or 1}: {type(error).__name__}: {error.msg}") from error
+        raise FileError(f"{path}:{error.lineno or 1}: is not valid Python: {error.msg}") from error
     except Exception as error:  # null bytes (ValueError), nesting too deep (RecursionError, MemoryError)
-        raise FileError(f"{path}: cannot be compiled: {raised(error)}") from error
+        raise FileError(f"{path}: cannot be compiled: {said(error)}") from error
     spec = importlib.util.spec_from_file_location(_private_name(path), path)
     assert spec is not None, "every .py file has a spec"
     module = importlib.util.module_from_spec(spec)
@@ -70,7 +72,7 @@ def import_file(path: Path) -> ModuleType:
         if isinstance(error, SystemExit):
             text = f"{place(str(path), error)}: the file exits the program when it is imported ({raised(error)})"
         else:
-            text = f"{place(str(path), error)}: {raised(error)}"
+            text = f"{place(str(path), error)}: {said(error)}"
         if isinstance(error, ModuleNotFoundError):
             text += "; install it, or import it in start(), so that only users of this module need it"
         raise FileError(text) from error
@@ -138,7 +140,7 @@ def make(output: FoundModule, arguments: Mapping[str, Any]) -> Any:
             raise
         except BaseException as error:
             line = place(str(output.path), error)
-            raise FileError(f"{line}: module {output.name} cannot be created: {raised(error)}") from error
+            raise FileError(f"{line}: module {output.name} cannot be created: {said(error)}") from error
     texts = disagreements(output.interface, module)
     for interface, method in _OPTIONAL.items():
         if interface.providedBy(module):
@@ -146,9 +148,9 @@ def make(output: FoundModule, arguments: Mapping[str, Any]) -> Any:
         elif callable(getattr(module, method, None)):
             name = interface.__name__
             texts.append(f"it has {method}() but does not declare {name}; declare it as well, or rename the method")
-    if ICountsLosses.providedBy(module):
-        # A module without the declaration may use the name "lost" for something else.
-        texts += disagreements(ICountsLosses, module)
+    for interface in _DECLARED:
+        if interface.providedBy(module):
+            texts += disagreements(interface, module)
     if texts:
         raise FileError(f"{output.path}: {', and '.join(texts)}")
     return module

@@ -147,7 +147,7 @@ def test_service(tmp_path: Path, logged: Logged) -> None:
     daemon: Any = made
     assert daemon._service._modules["a"].way == "x"
     assert daemon._service.settings == Settings(port=7)
-    assert logged() == [f"info: Module b ({tmp_path}/b.py) does not start: no output module in it"]
+    assert logged() == [f"info: not used: {tmp_path}/b.py: no output module in it"]
 
 
 def test_no_modules(logged: Logged) -> None:

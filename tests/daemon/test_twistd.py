@@ -28,7 +28,7 @@ def test_process_with_a_broken_module(tmp_path: Path) -> None:
         text = failed(twistd(tmp_path, *flags, "netconsd", "--modules", "broken.py", "gone.py"), tmp_path)
         assert text.startswith("netconsd: ")
         assert f"{tmp_path}/gone.py: No such file or directory" in text
-        assert f"{tmp_path}/broken.py:1: SyntaxError: " in text
+        assert f"{tmp_path}/broken.py:1: " in text
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_daemon_whose_port_is_in_use(tmp_path: Path, busy: int) -> None:
 @pytest.mark.parametrize(
     ("way", "reason"),
     [
-        ("raise", "OSError: no such database ({path}:13)"),
-        ("later", "OSError: no such database"),
+        ("raise", "no such database ({path}:13)"),
+        ("later", "no such database"),
     ],
 )
 def test_process_whose_module_does_not_start(tmp_path: Path, way: str, reason: str) -> None:

@@ -83,7 +83,7 @@ def test_directory_skips(write: Write) -> None:
     selection = load([write("d/easy.py", with_settings("*", "name: str = 'x'")).parent], {})
     assert names(selection) == ["easy", "plain"]
     assert skipped(selection) == {
-        "needy": 'needs the settings "where" (path), "size" (whole number)',
+        "needy": "set needy.where, needy.size",
         "helper": "no output module in it",
     }
     stay = {name for name in set(sys.modules) - before if name.startswith("_netconsd_")}
@@ -164,3 +164,22 @@ class Plain:
 def test_nothing() -> None:
     """Without specifications no module is loaded."""
     assert load([], {}) == Selection((), ())
+
+
+def test_only_if_named(write: Write) -> None:
+    """From a directory, a module with ``only_if_named`` starts only if the configuration has settings of it."""
+    path = write("d/sends.py", PLAIN + "    only_if_named = True\n")
+    assert skipped(load([path.parent], {})) == {"sends": "name it to start it"}
+    assert names(load([path], {})) == names(load([path.parent], {"sends": {}})) == ["sends"]
+
+
+def test_lines_about_the_others(write: Write) -> None:
+    """The modules that could start are one line with the reasons; files without a module have a line each."""
+    directory = write("d/needy.py", with_settings("*", "size: int")).parent
+    write("d/sends.py", PLAIN + "    only_if_named = True\n")
+    helper = write("d/helper.py", "")
+    assert available(load([directory], {}).skipped) == [
+        "available, not started: needy (set needy.size), sends (name it to start it)",
+        f"not used: {helper}: no output module in it",
+    ]
+    assert available([]) == []

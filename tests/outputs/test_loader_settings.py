@@ -79,7 +79,9 @@ def test_settings_for_one_of_several(write: Write) -> None:
 def test_settings_of_a_failed_file(write: Write) -> None:
     """Settings for a module whose file failed cause no further error."""
     path = write("x.py", "1 +")
-    assert refusal(path, settings={"x": {"y": text("1")}, "x.A": {}}) == f"{path}:1: SyntaxError: invalid syntax"
+    assert (
+        refusal(path, settings={"x": {"y": text("1")}, "x.A": {}}) == f"{path}:1: is not valid Python: invalid syntax"
+    )
 
 
 @pytest.mark.parametrize(
