@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from netconsd.interfaces import IBatchOutputModule, IOutputModule
 from netconsd.outputs import loader
-from netconsd.outputs.loader import Selection, load
+from netconsd.outputs.loader import Selection, available, load
 from tests.support.module_files import (
     FUNCTIONS,
     HEAD,

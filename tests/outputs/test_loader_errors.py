@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from netconsd.outputs.loader import load
-from tests.support.module_files import FUNCTIONS, HEAD, METHODS, PLAIN, Write, line_of, names, refusal, with_settings
+from tests.support.module_files import (
+    FUNCTIONS,
+    HEAD,
+    METHODS,
+    PLAIN,
+    Write,
+    line_of,
+    names,
+    refusal,
+    toml,
+    with_settings,
+)
 
 
 def test_missing_file(tmp_path: Path) -> None:
