@@ -6,8 +6,10 @@ and errors are on the terminal: ``SystemExit`` with one message.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from getopt import GetoptError, gnu_getopt
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
@@ -16,7 +18,7 @@ from twisted.python import usage
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.daemon.config import Configuration, configure
+from netconsd.daemon.config import Configuration, configure, working_directory
 from netconsd.daemon.process import Daemon
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import put
@@ -65,6 +67,8 @@ class Options(usage.Options):
         self._modules: list[str] = []
         self._sets: list[str] = []
         self._networks: list[str] = []
+        # twistd changes the working directory, to which a reload is relative.
+        self._cwd: Path | None = None
 
     def opt_allow(self, network: str) -> None:
         self._networks.append(network)
@@ -101,6 +105,7 @@ class Options(usage.Options):
         :raises SystemExit: with the text for the user, if either has an error.
         """
         try:
+            self._cwd = working_directory()
             super().parseOptions(self._options_first(options))  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             raise SystemExit(f"netconsd: {error} ({self.hint})") from None
@@ -135,7 +140,19 @@ class Options(usage.Options):
             "sets": self._sets,
             "config": self["config"],
             "selftest": self["selftest"],
+            "cwd": self._cwd,
         }
+
+    def reread(self) -> Configuration:
+        """Read the file again, with the same command line.
+
+        :raises ConfigError: if it has errors, or cannot be read twice.
+        """
+        name = self["config"]
+        if name is not None and self._cwd is not None and not os.path.isfile(self._cwd / name):
+            # A pipe was read to its end at the start; to open it again would block.
+            raise ConfigError(f"--config: {name} is not a file that can be read again")
+        return configure(**self.command_line())
 
     def postOptions(self) -> None:
         """Set :attr:`configuration`.
@@ -164,4 +181,11 @@ def makeService(options: Options, stop_signals: StopSignals | None = None) -> IS
         log.warn("There is no output module, so messages are dropped; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
     service = NetconsdService(modules, configuration.settings, sockets=listening_sockets)
-    return Daemon(service, options.parent or {}, notifier=Notifier(), stop_signals=stop_signals)
+    return Daemon(
+        service,
+        options.parent or {},
+        notifier=Notifier(),
+        stop_signals=stop_signals,
+        configuration=configuration,
+        reread=options.reread,
+    )

@@ -108,11 +108,8 @@ def _effective(configuration: Configuration, selection: Selection) -> list[str]:
     rows = []
     for option in OPTIONS.values():
         set_option = configuration.set_options.get(option.name)
-        if set_option is None:
-            rows.append((option.name, option.default, "default"))
-        else:
-            value = set_option.value if isinstance(set_option.value, str) else show(set_option.value)
-            rows.append((option.name, value, set_option.origin))
+        origin = "default" if set_option is None else set_option.origin
+        rows.append((option.name, configuration.shown(option.name), origin))
     names = max(len(name) for name, _, _ in rows)
     values = max(len(value) for _, value, _ in rows)
     lines = [f"{name:{names}}  {value:{values}}  {origin}" for name, value, origin in rows]

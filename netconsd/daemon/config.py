@@ -16,7 +16,7 @@ from netconsd.daemon.tomlfile import TomlFile
 from netconsd.outputs.errors import joined
 from netconsd.outputs.loader import SHIPPED, is_bare_name
 from netconsd.outputs.parameters import suggestion
-from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.outputs.setting_types import ModuleSetting, show
 from netconsd.settings import OPTIONS, ConfigError, Option, Settings, problem
 
 
@@ -42,6 +42,13 @@ class Configuration:
     other modules to load."""
     set_options: dict[str, SetOption] = field(default_factory=dict, compare=False)
     """The options that do not have their defaults, by their long names."""
+
+    def shown(self, option: str) -> str:
+        """Return the value of an option as the user may have written it, or its default."""
+        if option not in self.set_options:
+            return OPTIONS[option].default
+        value = self.set_options[option].value
+        return value if isinstance(value, str) else show(value)
 
     def located(self, text: str) -> str:
         """Name the place of the value instead of the setting at the beginning of a text.
@@ -78,7 +85,7 @@ def configure(
     :param errors: receives a text for each error; the wrong values are left out of the result.
     :raises ConfigError: for errors, without ``errors``; its text has all of them.
     """
-    cwd = cwd or Path.cwd()
+    cwd = cwd or working_directory()
     merged = _Merged()
     if config is not None:
         with merged.collecting():
@@ -104,6 +111,17 @@ def configure(
     elif merged.errors:
         raise ConfigError(joined(merged.errors, "errors in the options"))
     return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.set_options)
+
+
+def working_directory() -> Path:
+    """Return the working directory.
+
+    :raises ConfigError: if it was deleted.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the working directory cannot be used ({error.strerror}); cd to one that exists") from error
 
 
 class _Merged:

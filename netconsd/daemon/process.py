@@ -24,6 +24,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
+from netconsd.daemon.config import Configuration
+from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.systemd import Notifier
 from netconsd.monitor.liveness import Liveness, status
@@ -71,12 +73,16 @@ class Daemon(Service):
         notifier: Notifier | None = None,
         reactor: Any = None,
         stop_signals: StopSignals | None = None,
+        configuration: Configuration | None = None,
+        reread: Callable[[], Configuration] | None = None,
     ) -> None:
         """
         :param process: twistd's options: whether the log is on the terminal, and the pid file.
         :param notifier: reports to the service manager; by default to none.
         :param reactor: by default the installed one, from the start of the service on.
         :param stop_signals: the handlers of the stop signals, if they are installed already.
+        :param configuration: what the daemon is started with.
+        :param reread: reads the configuration again, for SIGHUP, or raises ConfigError.
         """
         self._service = service
         foreground = bool(process.get("nodaemon", True))
@@ -93,6 +99,9 @@ class Daemon(Service):
         self._watchdog: LoopingCall | None = None
         self._sighup_before: Any = None
         self._stop_signals = stop_signals
+        self._configuration = configuration
+        self._reread = reread
+        self._sighups: Burst | None = None
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
@@ -142,6 +151,8 @@ class Daemon(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._ready = False
+        if self._sighups is not None:
+            self._sighups.cancel()
         self._notifier.stopping()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -193,16 +204,46 @@ class Daemon(Service):
 
     def _on_sighup(self, number: int, frame: FrameType | None) -> None:
         # The handler runs between any two instructions, so the reactor does the work.
-        self._reactor.callFromThread(self._reload)
+        self._reactor.callFromThread(self._heard_sighup)
+
+    def _heard_sighup(self) -> None:
+        if not self.running:
+            return
+        if self._sighups is None:
+            self._sighups = Burst(self._reload, self._reactor)
+        self._sighups()
 
     def _reload(self) -> None:
-        if self.running:
-            self._log.info("SIGHUP: the modules reopen their files")
-            if self._ready:
-                self._notifier.reloading()
+        """Reload the modules, and read the configuration again; one with errors changes nothing."""
+        if self._ready:
+            self._notifier.reloading()
+        self._log.info("SIGHUP: the modules reopen their files")
+        running = self._configuration
+        if running is None or self._reread is None:
             self._service.reload()
-            if self._ready:
-                self._notifier.ready(status(self._service.lanes))
+        else:
+            try:
+                new = self._reread()
+            except ConfigError as error:
+                self._log.error("SIGHUP: the old configuration stays in use: {error}", error=error)
+                self._service.reload()
+            else:
+                self._service.reload(new.settings)
+                self._report(running, new)
+                self._configuration = applied(running, new)
+        if self._ready:
+            self._notifier.ready(status(self._service.lanes))
+
+    def _report(self, running: Configuration, new: Configuration) -> None:
+        """Log each difference between the configurations."""
+        changes = list(differences(running, new))
+        for change in changes:
+            if change.needs_restart:
+                self._log.warn("SIGHUP: {text}: needs a restart", text=change.text)
+            else:
+                self._log.info("SIGHUP: {text}", text=change.text)
+        if not changes:
+            self._log.info("SIGHUP: the configuration is unchanged")
 
     def _restore_sighup(self, result: Any = None) -> Any:
         before, self._sighup_before = self._sighup_before, None

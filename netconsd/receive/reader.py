@@ -96,6 +96,10 @@ class BatchReader:
         self._dropped = self._dropped_bytes = 0
         self._resumption: Any = None
 
+    def allow(self, allowed: AllowList) -> None:
+        """Accept datagrams of these addresses only, from the next read on."""
+        self._receiver.allow(allowed)
+
     def startListening(self) -> None:
         self._reactor.addReader(self)
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.error import CannotListenError
 
 from netconsd.daemon.process import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon, StartError
+from netconsd.daemon.reload import BURST_LIMIT, BURST_PAUSE
 from netconsd.outputs.loader import ModuleError
 from netconsd.settings import ConfigError
 from tests.support.daemons import FakeReactor, FakeService, Logged, daemon_log, process_settings
@@ -98,12 +99,16 @@ def test_sighup(service: FakeService, reactor: FakeReactor) -> None:
     daemon = Daemon(service, {}, reactor=reactor)
     daemon.startService()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert "reload" not in service.calls
+    assert reactor.clock.getDelayedCalls() == []
     reactor.turn()
+    reactor.clock.advance(BURST_PAUSE)
     assert service.calls == ["start", "reload"]
+    os.kill(os.getpid(), signal.SIGHUP)
+    reactor.turn()
     stopping = daemon.stopService()
     os.kill(os.getpid(), signal.SIGHUP)
     reactor.turn()
+    reactor.clock.advance(BURST_LIMIT)
     assert service.calls == ["start", "reload", "stop"]
     service.stopped.callback(None)
     assert stopping.called
