@@ -6,6 +6,7 @@ An embedding application uses :class:`netconsd.service.NetconsdService` without 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -20,13 +21,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger, LoggingFile
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
 from netconsd.daemon.config import Configuration
+from netconsd.daemon.foreground import PipeWatch, ShortLog, has_terminal, is_service, style_of
 from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
+from netconsd.daemon.stdout import forget_stdout
 from netconsd.daemon.systemd import Notifier
 from netconsd.monitor.liveness import Liveness, status
 from netconsd.outputs.errors import raised
@@ -102,12 +106,25 @@ class Daemon(Service):
         self._configuration = configuration
         self._reread = reread
         self._sighups: Burst | None = None
+        self._ends_with_terminal = False
+        self._pipe_watch: PipeWatch | None = None
+
+    def setServiceParent(self, parent: Any) -> None:  # noqa: N802 - Twisted's name
+        """Add the daemon to an application; in the foreground the log of that goes to standard error, in short lines.
+
+        Standard output then has only what modules write.
+        """
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+        if self._log_is_on_terminal and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, ShortLog(sys.__stderr__, style_of(sys.__stderr__)))
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
 
         :raises StartError: if that is not possible.
         """
+        if self._log_is_on_terminal:
+            _undo_redirection()
         try:
             self._service.privilegedStartService()
         except (ConfigError, OSError, CannotListenError) as error:
@@ -132,6 +149,11 @@ class Daemon(Service):
         stop_signals.attach(self._stop_reactor, self._abort)
         self._reactor.callWhenRunning(stop_signals.reactor_runs)
         self._sighup_before = signal.signal(signal.SIGHUP, self._on_sighup)
+        # nohup(1) has SIGHUP ignored: then the daemon shall outlive its terminal.
+        self._ends_with_terminal = self._sighup_before != signal.SIG_IGN and has_terminal()
+        if self._log_is_on_terminal and not is_service():
+            self._pipe_watch = PipeWatch(self._stdout_closed, self._reactor)
+            self._reactor.callWhenRunning(self._pipe_watch.start)
         try:
             self._service.startService()
         except (ConfigError, OSError, CannotListenError) as error:
@@ -153,6 +175,8 @@ class Daemon(Service):
         self._ready = False
         if self._sighups is not None:
             self._sighups.cancel()
+        if self._pipe_watch is not None:
+            self._pipe_watch.stop()
         self._notifier.stopping()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -194,6 +218,12 @@ class Daemon(Service):
         # Twisted's handlers; twistd then ends the process by the same signal.
         (self._reactor.sigInt if number == signal.SIGINT else self._reactor.sigTerm)(number)
 
+    def _stdout_closed(self) -> None:
+        """Stop because the reader of the standard output has ended, as tools do."""
+        forget_stdout()
+        self._log.info("The reader of the standard output has closed it: netconsd stops")
+        self._reactor.sigTerm(signal.SIGPIPE)
+
     def _abort(self, number: signal.Signals) -> None:
         """End the process after the totals, in the handler of a second signal."""
         self._exit(partial(self._log_end, number))
@@ -208,6 +238,11 @@ class Daemon(Service):
 
     def _heard_sighup(self) -> None:
         if not self.running:
+            return
+        if self._ends_with_terminal and not has_terminal():
+            self._ends_with_terminal = False
+            self._log.info("The terminal was closed: netconsd stops")
+            self._reactor.sigTerm(signal.SIGHUP)
             return
         if self._sighups is None:
             self._sighups = Burst(self._reload, self._reactor)
@@ -296,6 +331,16 @@ class Daemon(Service):
             with suppress(OSError):
                 os.unlink(self._pidfile)
         os._exit(1)
+
+
+def _undo_redirection() -> None:
+    """Let modules print to the standard output itself, by the line; twistd redirects it to the log."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, f"__{name}__")
+        if isinstance(getattr(sys, name), LoggingFile) and stream is not None:
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def _finish(last: Callable[[], object]) -> None:

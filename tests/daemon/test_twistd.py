@@ -41,7 +41,7 @@ def busy() -> Iterator[int]:
 
 def test_process_whose_port_is_in_use(tmp_path: Path, busy: int) -> None:
     """A port in use is one line on stderr and status 1, and no pid file remains."""
-    done = twistd(tmp_path, "-n", "netconsd", "-a", "127.0.0.1", "-u", str(busy))
+    done = twistd(tmp_path, "-n", "netconsd", "-a", "127.0.0.1", "-u", str(busy), "printer")
     text = failed(done, tmp_path)
     assert "Traceback" not in done.stdout
     assert text.startswith("netconsd: --port: ")
