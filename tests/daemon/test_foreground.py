@@ -245,8 +245,6 @@ def test_a_closed_terminal_ends_it(tmp_path: Path) -> None:
 def test_nohup(tmp_path: Path) -> None:
     """With SIGHUP ignored at the start, as by nohup, the daemon outlives its terminal, and SIGHUP reloads."""
     (tmp_path / "x.py").write_text(RELOADS)
-        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    )
     reading, writing = os.pipe()
     arguments = [sys.executable, "-c", NOHUP, *RUN, *OPTIONS, "x.py"]
     with (
