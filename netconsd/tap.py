@@ -7,7 +7,9 @@ and errors are on the terminal: ``SystemExit`` with one message.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from getopt import GetoptError, gnu_getopt
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,10 @@ def _help(option: Option) -> str:
     form = "" if option.value.isalpha() else f"{option.value}: "
     values = f"{option.values}; " if option.values else ""
     return f"{form}{option.help} [{values}default: {option.default}]"
+
+
+#: The options that may be given several times.
+REPEATABLE = ("modules", "set", "allow")
 
 
 class Options(usage.Options):
@@ -108,7 +114,7 @@ class Options(usage.Options):
             self._cwd = working_directory()
             super().parseOptions(self._options_first(options))  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            raise SystemExit(f"netconsd: {error} ({self.hint})") from None
+            raise SystemExit(f"netconsd: {self._explained(str(error))} ({self.hint})") from None
         except ConfigError as error:
             raise SystemExit(f"netconsd: {error}") from None
 
@@ -119,8 +125,34 @@ class Options(usage.Options):
             pairs, modules = gnu_getopt(list(options), self.shortOpt, self.longOpt)
         except GetoptError:
             return options  # usage.Options raises the error
+        self._refuse_twice(pairs)
         first = [part for name, value in pairs for part in ([name, value] if self._takes_value(name) else [name])]
         return [*first, "--", *modules]
+
+    def _refuse_twice(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Raise UsageError for an option with two values, one of which would have no effect."""
+        given: dict[str, str] = {}
+        for name, value in pairs:
+            long = self._long_name(name)
+            if long in REPEATABLE or not self._takes_value(name):
+                continue
+            if given.setdefault(long, value) != value:
+                hint = "; without it, all addresses are listened on" if long == "address" else ""
+                raise usage.UsageError(f"--{long} is given twice, as {given[long]} and {value}{hint}")
+
+    def _long_name(self, name: str) -> str:
+        """The long name of an option as getopt returns it: ``-u`` or ``--port``, both ``port``."""
+        letters = {option.short: option.name for option in OPTIONS.values()}
+        return name[2:] if name.startswith("--") else letters.get(name[1:], name[1:]) or ""
+
+    def _explained(self, text: str) -> str:
+        """The text of getopt's error, with a similar option instead of an unknown one."""
+        match = re.fullmatch(r"option --(\S+) not recognized", text)
+        if not match:
+            return text
+        known = {long.rstrip("="): None for long in self.longOpt}
+        close = get_close_matches(match[1].replace("_", "-"), known, n=1)
+        return f"there is no option --{match[1]}" + (f"; did you mean --{close[0]}?" if close else "")
 
     def _takes_value(self, name: str) -> bool:
         return f"{name[2:]}=" in self.longOpt if name.startswith("--") else f"{name[1:]}:" in self.shortOpt

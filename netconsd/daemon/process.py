@@ -30,13 +30,13 @@ from netconsd.daemon.config import Configuration
 from netconsd.daemon.foreground import PipeWatch, ShortLog, has_terminal, is_service, style_of
 from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
-from netconsd.daemon.stdout import forget_stdout
+from netconsd.daemon.stdout import NO_MEMORY, forget_stdout
 from netconsd.daemon.systemd import Notifier
 from netconsd.monitor.liveness import Liveness, status
-from netconsd.outputs.errors import raised
+from netconsd.outputs.errors import said
 from netconsd.outputs.loader import ModuleError
 from netconsd.service import NetconsdService
-from netconsd.settings import OPTIONS, ConfigError
+from netconsd.settings import ConfigError, Settings
 
 # None of our objects is part of a reference cycle, and the tables of a fleet are large: with Python's defaults (700,
 # 10, 10) the collector took a third of the time with a million senders. Cycles made by modules are collected after ten
@@ -127,7 +127,7 @@ class Daemon(Service):
             _undo_redirection()
         try:
             self._service.privilegedStartService()
-        except (ConfigError, OSError, CannotListenError) as error:
+        except (ConfigError, OSError, CannotListenError, MemoryError) as error:
             raise self._reported(error) from None
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
@@ -156,7 +156,7 @@ class Daemon(Service):
             self._reactor.callWhenRunning(self._pipe_watch.start)
         try:
             self._service.startService()
-        except (ConfigError, OSError, CannotListenError) as error:
+        except (ConfigError, OSError, CannotListenError, MemoryError, RuntimeError) as error:
             self._start_error = self._reported(error)
         else:
             self._service.started.addCallbacks(self._on_ready, self._fail)
@@ -307,15 +307,26 @@ class Daemon(Service):
 
     def _reported(self, error: BaseException) -> BaseException:
         """Print the error for the user and return a StartError; an unexpected exception is returned as it is."""
-        if not isinstance(error, (ConfigError, ModuleError, OSError, CannotListenError)):
+        if isinstance(error, MemoryError):
+            text = NO_MEMORY
+        elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            text = "the system starts no more threads; raise the limit (ulimit -u; TasksMax= of a service or container)"
+        elif isinstance(error, (ConfigError, ModuleError)):
+            text = self._located(str(error))
+        elif isinstance(error, (OSError, CannotListenError)):
+            text = said(error)
+        else:
             return error
-        text = _with_option(str(error)) if isinstance(error, (ConfigError, ModuleError)) else raised(error)
         if not self._log_is_on_terminal:
             self._log.critical("{text}", text=text)
         # A closed pipe must not keep the process from its end.
         with suppress(OSError, ValueError):
             print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
         return StartError(text)
+
+    def _located(self, text: str) -> str:
+        """Name the option or the line of the file instead of the setting at the beginning of a text."""
+        return (self._configuration or Configuration(Settings())).located(text)
 
     def _exit(self, last: Callable[[], object] = lambda: None) -> None:
         """End the process with status 1, as a start that fails and a second signal do.
@@ -349,10 +360,3 @@ def _finish(last: Callable[[], object]) -> None:
         with suppress(OSError, ValueError):
             if stream is not None:
                 stream.flush()
-
-
-def _with_option(text: str) -> str:
-    """Name the option instead of the setting at the beginning of a text: ``port: ...``, ``max_sources: ...``."""
-    name, colon, rest = text.partition(":")
-    option = name.replace("_", "-")
-    return f"--{option}{colon}{rest}" if option in OPTIONS else text

@@ -177,6 +177,9 @@ def _shipped(name: str) -> Path:
 
 def _load_file(path: Path, explicit: bool, settings: _Settings) -> _Outcome:
     outcome = _Outcome(path.stem, path)
+    if not explicit and (reason := _unused(path)):
+        outcome.skipped.append(Skipped(path.stem, path, reason))
+        return outcome
     try:
         if path.suffix == ".so":
             _load_native(explicit, settings, outcome)
@@ -194,6 +197,16 @@ def _load_file(path: Path, explicit: bool, settings: _Settings) -> _Outcome:
         outcome.names.append(output.name)
         _load_output(output, explicit, settings, outcome)
     return outcome
+
+
+def _unused(path: Path) -> str | None:
+    """The reason not to load a file of a directory, or None; without opening it, because a FIFO would block."""
+    if path.exists() and not path.is_file():
+        return "not a regular file"
+    name = path.name
+    if name == "conftest.py" or (name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))):
+        return "a test, by its name"
+    return None
 
 
 def _load_native(explicit: bool, settings: _Settings, outcome: _Outcome) -> None:

@@ -51,6 +51,9 @@ def import_file(path: Path) -> ModuleType:
 
     :raises FileError: if the file cannot be imported; then it is not in ``sys.modules``.
     """
+    if path.exists() and not path.is_file():
+        # The open of a FIFO would wait for its writer.
+        raise FileError(f"{path}: is not a regular file")
     try:
         code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except OSError as error:

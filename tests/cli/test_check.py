@@ -174,4 +174,6 @@ def test_unknown_option() -> None:
     """The error about an unknown option names this command instead of twistd."""
     with pytest.raises(SystemExit) as caught:
         main(["--prot", "1"])
-    assert caught.value.code == "netconsd: option --prot not recognized (netconsd check --help lists the options)"
+    assert caught.value.code == (
+        "netconsd: there is no option --prot; did you mean --port? (netconsd check --help lists the options)"
+    )

@@ -20,6 +20,7 @@ from twisted.internet.error import CannotListenError
 
 from netconsd.daemon.process import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon, StartError
 from netconsd.daemon.reload import BURST_LIMIT, BURST_PAUSE
+from netconsd.daemon.stdout import NO_MEMORY
 from netconsd.outputs.loader import ModuleError
 from netconsd.settings import ConfigError
 from tests.support.daemons import FakeReactor, FakeService, Logged, daemon_log, process_settings
@@ -157,8 +158,9 @@ def test_an_end_that_hangs(
         (ConfigError("port: 1514 is in use"), "--port: 1514 is in use"),
         (ConfigError("max_sources: too many"), "--max-sources: too many"),
         (ConfigError("something else"), "something else"),
-        (OSError(1, "not permitted"), "PermissionError: [Errno 1] not permitted"),
-        (CannotListenError("", 1514, "busy"), "CannotListenError: Couldn't listen on any:1514: busy."),
+        (MemoryError(), NO_MEMORY),
+        (OSError(1, "not permitted"), "not permitted"),
+        (CannotListenError("", 1514, "busy"), "Couldn't listen on any:1514: busy."),
     ],
 )
 def test_cannot_bind(service: FakeService, error: Exception, text: str, logged: Logged, stderr: io.StringIO) -> None:
@@ -238,3 +240,18 @@ def test_a_clock_that_cannot_be_replaced(service: FakeService, reactor: FakeReac
     assert "start" in service.calls
     service.stopped = succeed(None)
     daemon.stopService()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_too_few_resources(
+    service: FakeService, reactor: FakeReactor, statuses: list[int], stderr: io.StringIO, error: Exception
+) -> None:
+    """A start that fails for lack of memory or threads is one text that names the limit, without a traceback."""
+    reactor.running = True
+    Daemon(service, {}, reactor=reactor).startService()
+    service.started.errback(error)
+    assert stderr.getvalue().count("\n") == 1
+    assert "raise the limit (ulimit -" in stderr.getvalue()
+    for function in reactor.at_end:
+        function()
+    assert statuses == [1]

@@ -121,7 +121,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["-a", "localhost"], "--address: 'localhost' is not an IPv4 or IPv6 address"),
         (["--set", "x"], "--set: 'x' is not NAME.KEY=VALUE"),
         (["--config", "gone.toml"], "--config: gone.toml: No such file or directory"),
-        (["--prot", "1"], f"option --prot not recognized ({HINT})"),
+        (["--prot", "1"], f"there is no option --prot; did you mean --port? ({HINT})"),
+        (["--stop_timeout", "1"], f"there is no option --stop_timeout; did you mean --stop-timeout? ({HINT})"),
+        (["--xyz"], f"there is no option --xyz ({HINT})"),
+        (["-u1", "--port", "2"], f"--port is given twice, as 1 and 2 ({HINT})"),
+        (
+            ["-a::1", "-a", "::2"],
+            f"--address is given twice, as ::1 and ::2; without it, all addresses are listened on ({HINT})",
+        ),
+        (["--config=a", "x.py", "--config", "b"], f"--config is given twice, as a and b ({HINT})"),
         (["--port"], f"option --port requires argument ({HINT})"),
         (
             ["-u", "x", "-w", "0"],

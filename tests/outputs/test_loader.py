@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -183,3 +184,23 @@ def test_lines_about_the_others(write: Write) -> None:
         f"not used: {helper}: no output module in it",
     ]
     assert available([]) == []
+
+
+def test_files_that_are_no_modules(write: Write, tmp_path: Path) -> None:
+    """In a directory, a FIFO is not opened, which would block, and tests are not imported; a named test is."""
+    for name in ("test_a.py", "a_test.py", "conftest.py"):
+        write(f"d/{name}", "raise SystemExit")
+    for name in ("fifo.py", "fifo.so"):
+        os.mkfifo(tmp_path / "d" / name)
+    assert {(skip.path.name, skip.reason) for skip in load([tmp_path / "d"], {}).skipped} == {
+        *((name, "a test, by its name") for name in ("test_a.py", "a_test.py", "conftest.py")),
+        *((name, "not a regular file") for name in ("fifo.py", "fifo.so")),
+    }
+    assert names(load([write("test_it.py", PLAIN)], {})) == ["test_it"]
+
+
+@pytest.mark.parametrize("name", ["fifo.py", "fifo.so"])
+def test_a_named_fifo(tmp_path: Path, name: str) -> None:
+    """A FIFO that is named is an error, and is not opened."""
+    os.mkfifo(tmp_path / name)
+    assert refusal(tmp_path / name) == f"{tmp_path / name}: is not a regular file"

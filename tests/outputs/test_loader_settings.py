@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netconsd.outputs.loader import load
+from netconsd.outputs.setting_types import ModuleSetting
 from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings
 
 
@@ -110,3 +111,12 @@ def test_positional_with_default(write: Write) -> None:
     assert 'no setting "clock"; it has y (whole number, default 1)' in refusal(
         path, settings={"x": {"clock": text("1")}}
     )
+
+
+def test_the_hint_of_an_unknown_setting(write: Write) -> None:
+    """An unknown setting's own hint replaces the suggestion of a similar name; a known setting needs none."""
+    path = write("x.py", with_settings("*", "ports: int = 1", "rate: int = 1"))
+    hinted = [ModuleSetting(1, f"n.toml:{line}", Path("/"), hint="; HINT") for line in (1, 2)]
+    error = refusal(path, settings={"x": {"port": hinted[0], "rate": hinted[1]}})
+    assert error.startswith('n.toml:1: module x has no setting "port"; it has ports ')
+    assert error.endswith("); HINT")

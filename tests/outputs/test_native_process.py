@@ -48,7 +48,11 @@ def test_two_compiled_modules_and_one_in_python(tmp_path: Path) -> None:
     ):
         assert output.count(line) == 1, (line, output)
     # What modules in Python print is not in the log.
-    assert [line for line in output if line.startswith("python: ")] == ["python: one\n", "python: two\n", "python: café\n"]
+    assert [line for line in output if line.startswith("python: ")] == [
+        "python: one\n",
+        "python: two\n",
+        "python: café\n",
+    ]
     assert "Traceback" not in "".join(output)
 
 
