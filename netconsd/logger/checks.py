@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,22 @@ def check_all(*attempts: Callable[[], object]) -> None:
             errors.append(error)
     if errors:
         raise ExceptionGroup("the module cannot start", errors)
+
+
+def read_regular(path: str) -> bytes:
+    """Read a file that a setting names; a FIFO, which would block the daemon, is an error as a directory is.
+
+    :raises OSError: if the file cannot be read.
+    """
+    # O_NONBLOCK: the open of a FIFO would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def check_directory(directory: Path) -> None:

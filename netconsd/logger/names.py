@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from netconsd.logger.checks import read_regular
 from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_hosts
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class SenderNames:
         if self._hosts is None:
             return {}
         try:
-            text = self._hosts.read_text(encoding="utf-8")
+            text = read_regular(str(self._hosts)).decode()
         except UnicodeDecodeError as error:
             raise HostsError(f"{self._hosts}: is not UTF-8") from error
         return parse_hosts(text, str(self._hosts))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from netconsd.logger.checks import read_regular
 from netconsd.protocol.message import Message
 
 # Bytes of the automaton of all patterns, which RE2 builds from the lines that it matches. A sender can fill it. RE2's
@@ -113,8 +114,7 @@ def read(path: str) -> Patterns:
     :raises PatternsError: if a line is malformed.
     :raises ModuleNotFoundError: without google-re2.
     """
-    with open(path, "rb") as file:
-        content = file.read()
+    content = read_regular(path)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -210,7 +210,7 @@ def test_any_text(name: str, text: str) -> None:
         ("modules = 'a'", f"1: modules: {NO_LIST}"),
         (
             "[modules.printer]",
-            f"1: modules: {NO_LIST.replace('not ', '').replace(' of text', '')}; settings of a module are in [module.printer]",
+            '1: modules: is a list, such as ["printer", "./modules"]; settings of a module are in [module.printer]',
         ),
         ("modules = [1]", f"1: modules: {NO_LIST}"),
         ('modules = [""]', "1: modules: '' is neither a path nor the name of a module"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netconsd.logger.checks import check_directory
+from netconsd.logger.checks import check_directory, read_regular
 
 
 def test_directories_that_can_be_used(tmp_path: Path) -> None:
@@ -37,3 +37,15 @@ def test_a_file_instead_of_a_directory(tmp_path: Path) -> None:
     for directory in (file, file / "logs"):
         with pytest.raises(RuntimeError, match=f"^cannot write in {directory}: Not a directory$"):
             check_directory(directory)
+
+
+def test_files_that_settings_name(tmp_path: Path) -> None:
+    """A regular file is read; a FIFO, which would block, and a directory are errors that name the path."""
+    file, fifo = tmp_path / "file", tmp_path / "fifo"
+    file.write_bytes(b"x")
+    os.mkfifo(fifo)
+    assert read_regular(str(file)) == b"x"
+    for path in (fifo, tmp_path, tmp_path / "gone"):
+        with pytest.raises(OSError, match=str(path)) as caught:
+            read_regular(str(path))
+        assert caught.value.filename == str(path)
