@@ -150,11 +150,10 @@ class Logger:
         An error in those is logged, and the previous patterns or names stay in use.
         """
         self._generation += 1
-        for part, content in ((self._filter if self._ignore else None, "patterns"), (self._names, "names")):
+        for part in (self._filter, self._names):
             try:
                 if part:
                     part.reload()
-                    log.info("logger: read the {content} again", content=content)
             except (OSError, ValueError) as error:
                 text = _cannot_read(error) if isinstance(error, OSError) else str(error)
                 log.error("logger: {text}; the previous content stays in use", text=text)

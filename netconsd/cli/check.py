@@ -13,6 +13,7 @@ from typing import Any
 
 from netconsd.cli.requirements import mismatches
 from netconsd.daemon.config import Configuration, configure
+from netconsd.daemon.foreground import error_head
 from netconsd.daemon.stdout import put
 from netconsd.outputs.checks import check
 from netconsd.outputs.loader import Selection, available, load
@@ -62,8 +63,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -
     errors += _ports(configuration, running=bool(options["running"]))
     packages = list(mismatches())
     errors += [package.text for package in packages if package.needed]
+    head = error_head(prog, sys.stderr)
     for text in (line for error in errors for line in error.splitlines()):
-        print(f"{prog}: {text}", file=sys.stderr)
+        print(f"{head}{text}", file=sys.stderr)
     if errors:
         return 1
     if not options["quiet"]:

@@ -86,6 +86,11 @@ def style_of(stream: TextIO | None, environment: Mapping[str, str] | None = None
     return "dated" if stat.S_ISREG(status.st_mode) else "short"
 
 
+def error_head(name: str, stream: TextIO | None) -> str:
+    """Return the beginning of an error's line on a stream: ``netconsd: ``, or in systemd's journal the priority."""
+    return f"<{_PRIORITIES[LogLevel.error]}>" if style_of(stream) == "journal" else f"{name}: "
+
+
 def is_service(environment: Mapping[str, str] | None = None, *, pid: Callable[[], int] = os.getpid) -> bool:
     """Return whether a service manager started this process, and not one of its ancestors.
 

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
 from netconsd.daemon.config import Configuration
-from netconsd.daemon.foreground import PipeWatch, ShortLog, has_terminal, is_service, style_of
+from netconsd.daemon.foreground import PipeWatch, ShortLog, error_head, has_terminal, is_service, style_of
 from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import NO_MEMORY, forget_stdout
@@ -92,6 +92,7 @@ class Daemon(Service):
         foreground = bool(process.get("nodaemon", True))
         logfile = process.get("logfile")
         log_elsewhere = process.get("syslog") or process.get("logger") or logfile not in (None, "", "-")
+        self._logfile = logfile
         # Then a text on stderr need not be in the log as well.
         self._log_is_on_terminal = foreground and not log_elsewhere
         self._pidfile = process.get("pidfile")
@@ -112,10 +113,10 @@ class Daemon(Service):
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802 - Twisted's name
         """Add the daemon to an application; in the foreground the log of that goes to standard error, in short lines.
 
-        Standard output then has only what modules write.
+        Standard output then has only what modules write, unless the user chose it for the log (``--logfile -``).
         """
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
-        if self._log_is_on_terminal and isinstance(parent, Componentized):
+        if self._log_is_on_terminal and self._logfile != "-" and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, ShortLog(sys.__stderr__, style_of(sys.__stderr__)))
 
     def privilegedStartService(self) -> None:
@@ -321,7 +322,7 @@ class Daemon(Service):
             self._log.critical("{text}", text=text)
         # A closed pipe must not keep the process from its end.
         with suppress(OSError, ValueError):
-            print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
+            print(f"{error_head('netconsd', sys.__stderr__)}{text}", file=sys.__stderr__, flush=True)
         return StartError(text)
 
     def _located(self, text: str) -> str:

@@ -7,11 +7,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.logger import Logger
+
 from netconsd.logger.checks import read_regular
 from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_hosts
+from netconsd.protocol.plural import plural
 
 if TYPE_CHECKING:
     from netconsd.logger.reversedns import ReverseDns, Server
+
+log = Logger("netconsd.logger")
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
@@ -66,6 +71,8 @@ class SenderNames:
     def reload(self) -> None:
         """Read the files again; an error, as in :meth:`start`, leaves everything as it was."""
         self._static = self._read_hosts()
+        if self._hosts is not None:
+            log.info("logger: {count} from {path}", count=plural(len(self._static), "name"), path=self._hosts)
         if self._dns is not None:
             self._dns.servers = self._servers()
 

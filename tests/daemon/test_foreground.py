@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.application.service import Application
 from twisted.internet.error import ConnectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
 
-from netconsd.daemon.foreground import PipeWatch, ShortLog, Style, is_service, reader_has_closed, style_of
+from netconsd.daemon.foreground import PipeWatch, ShortLog, Style, error_head, is_service, reader_has_closed, style_of
+from netconsd.daemon.process import Daemon
+from tests.support.daemons import FakeService
 from tests.support.loopback import send
 from tests.support.processes import SECONDS, command, environment
 
@@ -117,6 +120,25 @@ def test_styles(tmp_path: Path, pipe: Pipe) -> None:
         assert style_of(stream, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}) == "journal"
         assert style_of(stream, {"JOURNAL_STREAM": "1:2"}) == "short"
     assert style_of(io.StringIO(), {}) == style_of(None, {}) == "short"
+
+
+def test_the_beginning_of_an_error(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error's line begins with the program, and in the journal with the priority of errors."""
+    with os.fdopen(os.dup(pipe.writing), "w") as stream:
+        assert error_head("netconsd check", stream) == "netconsd check: "
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        assert error_head("netconsd check", stream) == "<3>"
+
+
+def test_the_log_of_an_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only in the foreground, and without a place that the user chose, the log is short lines on standard error."""
+    chosen: tuple[dict[str, Any], ...] = ({"nodaemon": False}, {"logfile": "x"}, {"logfile": "-"}, {"syslog": True})
+    for process in ({}, {"nodaemon": True}, *chosen):
+        application = Application("netconsd")
+        Daemon(FakeService(), process).setServiceParent(application)
+        observer = application.getComponent(ILogObserver, None)
+        assert isinstance(observer, ShortLog) == (process not in chosen)
 
 
 def test_services() -> None:

@@ -42,7 +42,9 @@ def test_reload_reads_the_hosts(tmp_path: Path, hosts: Path) -> None:
     """A reload uses the new names; a malformed file leaves the names unchanged and is logged."""
     with logging(tmp_path / "logs", hosts=hosts) as logger:
         hosts.write_text(f"{A} db1\n")
-        logger.reload()
+        with logged() as texts:
+            logger.reload()
+        assert texts == [f"logger: 1 name from {hosts}"]
         logger.handle_batch(0, batch("one"))
         hosts.write_text(f"{A} /etc\n")
         with logged() as texts:
