@@ -18,8 +18,9 @@ from pathlib import Path
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, ICountsUnknownLosses, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, ICountsUnknownLosses, IReloadable
 from netconsd.jsonl import json_lines
+from netconsd.logger.checks import check_directory
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import LogFiles
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
@@ -32,7 +33,7 @@ from netconsd.units import Duration, Size
 log = Log("netconsd.jsonl")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses)
+@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses, ICheckable)
 class Jsonl:
     """Writes each batch in one system call.
 
@@ -80,6 +81,14 @@ class Jsonl:
         self._generation = 0
         self._fd = -1
         self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Test the directory of the file.
+
+        :raises RuntimeError: if the file could not be made in it; the text names the directory.
+        """
+        if self._file is not None:
+            check_directory(self._file.parent)
 
     def start(self, worker_count: int) -> None:
         """Open the file, or find the standard output.

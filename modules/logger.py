@@ -18,11 +18,20 @@ from typing import Any, Final, Literal
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, ICountsUnknownLosses, IReloadable, IUsesNames
+from netconsd.interfaces import (
+    IBatchOutputModule,
+    ICheckable,
+    ICountsLosses,
+    ICountsUnknownLosses,
+    IReloadable,
+    IUsesNames,
+)
+from netconsd.logger.checks import check_all, check_directory
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import DIRECTORY_MODE, LogFiles
 from netconsd.logger.filter import Filter
 from netconsd.logger.lines import LineForm, by_file, log_lines
+from netconsd.logger.patterns import read
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
 from netconsd.logger.selection import Level, Selection
 from netconsd.logger.template import ADDRESS, HOST, PORT, checked_template
@@ -39,7 +48,7 @@ FILE_NAMES_LIMIT: Final = 4096
 log = Log("netconsd.logger")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses, IUsesNames)
+@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses, IUsesNames, ICheckable)
 class Logger:
     """Writes one line per message, to one file per sender, with one write per batch and file.
 
@@ -138,6 +147,16 @@ class Logger:
     def use_names(self, names: Names) -> None:
         """Show these names of senders."""
         self._names = names
+
+    def check(self) -> None:
+        """Test the directory, and read the files that the settings name.
+
+        :raises ExceptionGroup: with everything for which :meth:`start` would fail.
+        """
+        attempts: list[Any] = [partial(check_directory, self._directory), self._selection.check]
+        if self._ignore:
+            attempts.append(partial(read, str(self._ignore)))
+        check_all(*attempts)
 
     def start(self, worker_count: int) -> None:
         """Create the directory, and read the files that the settings name.

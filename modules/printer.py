@@ -28,7 +28,7 @@ from typing import Final, Literal
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, IUsesNames
+from netconsd.interfaces import IBatchOutputModule, ICheckable, IUsesNames
 from netconsd.logger.selection import Level, Selection
 from netconsd.message import Message
 from netconsd.names import Names
@@ -70,7 +70,7 @@ HEAD_COLOR: Final = "2"
 log = Log("netconsd.printer")
 
 
-@implementer(IBatchOutputModule, IUsesNames)
+@implementer(IBatchOutputModule, IUsesNames, ICheckable)
 class Printer:
     """Writes each batch in one system call. A write error is raised, and the daemon counts the messages."""
 
@@ -121,6 +121,13 @@ class Printer:
     def use_names(self, names: Names) -> None:
         """Show these names of senders."""
         self._names = names
+
+    def check(self) -> None:
+        """Compile the patterns.
+
+        :raises ValueError: for a malformed pattern, with a text that names the setting.
+        """
+        self._selection.check()
 
     def start(self, worker_count: int) -> None:
         """Find the standard output; without one, log a warning and print nothing.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IBatchOutputModule",
+    "ICheckable",
     "ICountsLosses",
     "ICountsUnknownLosses",
     "IListening",
@@ -85,6 +86,20 @@ class IBatchOutputModule(Interface):
 
     def stop() -> object:
         """As :meth:`IOutputModule.stop`."""
+
+
+class ICheckable(Interface):
+    """An additional interface for modules whose start can be refused: by a missing library, file or permission."""
+
+    def check() -> object:
+        """Raise what ``start`` would raise: called by ``netconsd check``, instead of ``start``, and not by the daemon.
+
+        The daemon may be running beside: read files and import libraries, but create, change and keep nothing, listen
+        nowhere, and do not wait for a network.
+
+        :raises Exception: if the module cannot start; the text is shown to the user. An ``ExceptionGroup`` is shown
+            with a line for each of its exceptions.
+        """
 
 
 class IReloadable(Interface):

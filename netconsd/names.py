@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from netconsd.logger.checks import read_regular
 from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_hosts
 from netconsd.logger.template import host_name
 from netconsd.protocol.message import ExtendedMessage, Message
@@ -81,7 +82,7 @@ class Names:
         if self._hosts_file is None:
             return
         try:
-            text = self._hosts_file.read_text(encoding="utf-8")
+            text = read_regular(str(self._hosts_file)).decode()
         except UnicodeDecodeError as error:
             raise HostsError(f"{self._hosts_file}: is not UTF-8") from error
         except OSError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 from time import monotonic
@@ -33,7 +33,7 @@ from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane, Workers
 from netconsd.receive.reader import BatchReader, Receiver
 from netconsd.receive.sockets import bind, describe, destinations, granted_rcvbuf, send_to
-from netconsd.settings import ConfigError, Settings
+from netconsd.settings import ConfigError, Settings, option_fields
 
 if TYPE_CHECKING:
     from netconsd.monitor.http import MonitoringPort
@@ -122,6 +122,17 @@ class Running:
             self.readers.append(reader)
             reader.startListening()
             del sockets[0]
+
+    def apply(self, name: str, value: Any) -> None:
+        """Apply the new value of a setting that is ``reloadable``."""
+        if name == "allow":
+            for reader in self.readers:
+                reader.allow(AllowList(value))
+        elif name == "rate":
+            for lane in self.workers.lanes:
+                lane.set_rate(value)
+        else:
+            raise AssertionError(f"{name} is declared as reloadable, and nothing applies it")
 
     def watch_losses(self) -> None:
         """From now on, log losses of datagrams while they happen."""
@@ -281,10 +292,29 @@ class NetconsdService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return self._stop_lock.run(lambda: Deferred.fromCoroutine(self._stop()))
 
-    def reload(self) -> None:
-        """Read the file of names again; let the modules reopen their files and reread what they can, as SIGHUP does."""
+    def reload(self, settings: Settings | None = None) -> tuple[str, ...]:
+        """Read the file of names again, let the modules reread what they can, and apply new settings, as SIGHUP does.
+
+        ``allow`` applies to the next datagrams that are read, ``rate`` to those that are read after this call. All
+        other fields of :attr:`settings` stay as they are.
+
+        :param settings: the new settings; by default only the modules reload.
+        :returns: the names of the fields with another value that needs a new service, in their order.
+        """
+        left: list[str] = []
+        for name, option in option_fields().items():
+            new = getattr(settings or self.settings, name)
+            if new == getattr(self.settings, name):
+                continue
+            if not option.reloadable:
+                left.append(name)
+                continue
+            self.settings = replace(self.settings, **{name: new})
+            if self._run is not None:
+                self._run.apply(name, new)
         self._names.reload()
         self._outputs.reload()
+        return tuple(left)
 
     def snapshot(self) -> Snapshot:
         """Return all counters as they are now; those of the end if the service does not run."""

@@ -41,6 +41,8 @@ class Option:
     """Returns the reason why a value that is not a number is wrong, or None."""
     short: str | None = None
     """The letter."""
+    reloadable: bool = False
+    """True if a new value takes effect on SIGHUP, without a restart."""
     name: str = ""
     """The long name, which is also the key in the file."""
     default: str = ""
@@ -192,11 +194,13 @@ class Settings:
 
     allow: tuple[str, ...] = _option(
         (), "accept datagrams from this network only, such as 192.0.2.0/24; may be given 256 times", "NETWORK",
-        check=_allow_problem, default="all senders",
+        check=_allow_problem, default="all senders", reloadable=True,
     )  # fmt: skip
 
     # A worker takes some hundred thousand datagrams a second, so a higher rate would limit nobody.
-    rate: int = _option(0, "datagrams a second from a sender, in the long run; 0: no limit", "N", bounds=(0, 1_000_000))
+    rate: int = _option(
+        0, "datagrams a second from a sender, in the long run; 0: no limit", "N", bounds=(0, 1_000_000), reloadable=True
+    )
 
     # A module that hangs, for example in a write to a terminal that nobody reads, must not make the daemon unstoppable;
     # a slow module should be able to deliver its messages. An hour is longer than any service manager waits.
@@ -259,6 +263,11 @@ def _options() -> Iterator[Option]:
 
 OPTIONS: Final[dict[str, Option]] = {option.name: option for option in _options()}
 """The options that are settings of the service, by their long names."""
+
+
+def option_fields() -> dict[str, Option]:
+    """Return the option of each field of :class:`Settings`, in their order."""
+    return dict(_BY_FIELD)
 
 
 def problem(field: str, value: object, *, milliseconds: bool = False) -> str | None:

@@ -6,8 +6,12 @@ and errors are on the terminal: ``SystemExit`` with one message.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from getopt import GetoptError, gnu_getopt
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
@@ -16,12 +20,12 @@ from twisted.python import usage
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.daemon.config import Configuration, configure
+from netconsd.daemon.config import Configuration, configure, working_directory
 from netconsd.daemon.process import Daemon
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import put
 from netconsd.daemon.systemd import Notifier, listening_sockets
-from netconsd.outputs.loader import ModuleError, load
+from netconsd.outputs.loader import ModuleError, available, load
 from netconsd.service import NetconsdService
 from netconsd.settings import OPTIONS, ConfigError, Option
 
@@ -33,6 +37,10 @@ def _help(option: Option) -> str:
     form = "" if option.value.isalpha() else f"{option.value}: "
     values = f"{option.values}; " if option.values else ""
     return f"{form}{option.help} [{values}default: {option.default}]"
+
+
+#: The options that may be given several times.
+REPEATABLE = ("modules", "set", "allow")
 
 
 class Options(usage.Options):
@@ -65,6 +73,8 @@ class Options(usage.Options):
         self._modules: list[str] = []
         self._sets: list[str] = []
         self._networks: list[str] = []
+        # twistd changes the working directory, to which a reload is relative.
+        self._cwd: Path | None = None
 
     def opt_allow(self, network: str) -> None:
         self._networks.append(network)
@@ -101,9 +111,10 @@ class Options(usage.Options):
         :raises SystemExit: with the text for the user, if either has an error.
         """
         try:
+            self._cwd = working_directory()
             super().parseOptions(self._options_first(options))  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            raise SystemExit(f"netconsd: {error} ({self.hint})") from None
+            raise SystemExit(f"netconsd: {self._explained(str(error))} ({self.hint})") from None
         except ConfigError as error:
             raise SystemExit(f"netconsd: {error}") from None
 
@@ -114,8 +125,34 @@ class Options(usage.Options):
             pairs, modules = gnu_getopt(list(options), self.shortOpt, self.longOpt)
         except GetoptError:
             return options  # usage.Options raises the error
+        self._refuse_twice(pairs)
         first = [part for name, value in pairs for part in ([name, value] if self._takes_value(name) else [name])]
         return [*first, "--", *modules]
+
+    def _refuse_twice(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Raise UsageError for an option with two values, one of which would have no effect."""
+        given: dict[str, str] = {}
+        for name, value in pairs:
+            long = self._long_name(name)
+            if long in REPEATABLE or not self._takes_value(name):
+                continue
+            if given.setdefault(long, value) != value:
+                hint = "; without it, all addresses are listened on" if long == "address" else ""
+                raise usage.UsageError(f"--{long} is given twice, as {given[long]} and {value}{hint}")
+
+    def _long_name(self, name: str) -> str:
+        """The long name of an option as getopt returns it: ``-u`` or ``--port``, both ``port``."""
+        letters = {option.short: option.name for option in OPTIONS.values()}
+        return name[2:] if name.startswith("--") else letters.get(name[1:], name[1:]) or ""
+
+    def _explained(self, text: str) -> str:
+        """The text of getopt's error, with a similar option instead of an unknown one."""
+        match = re.fullmatch(r"option --(\S+) not recognized", text)
+        if not match:
+            return text
+        known = {long.rstrip("="): None for long in self.longOpt}
+        close = get_close_matches(match[1].replace("_", "-"), known, n=1)
+        return f"there is no option --{match[1]}" + (f"; did you mean --{close[0]}?" if close else "")
 
     def _takes_value(self, name: str) -> bool:
         return f"{name[2:]}=" in self.longOpt if name.startswith("--") else f"{name[1:]}:" in self.shortOpt
@@ -135,7 +172,19 @@ class Options(usage.Options):
             "sets": self._sets,
             "config": self["config"],
             "selftest": self["selftest"],
+            "cwd": self._cwd,
         }
+
+    def reread(self) -> Configuration:
+        """Read the file again, with the same command line.
+
+        :raises ConfigError: if it has errors, or cannot be read twice.
+        """
+        name = self["config"]
+        if name is not None and self._cwd is not None and not os.path.isfile(self._cwd / name):
+            # A pipe was read to its end at the start; to open it again would block.
+            raise ConfigError(f"--config: {name} is not a file that can be read again")
+        return configure(**self.command_line())
 
     def postOptions(self) -> None:
         """Set :attr:`configuration`.
@@ -158,15 +207,17 @@ def makeService(options: Options, stop_signals: StopSignals | None = None) -> IS
         selection = load(configuration.modules, configuration.module_settings, configuration.spare)
     except ModuleError as error:
         raise SystemExit(f"netconsd: {error}") from None
-    for skipped in selection.skipped:
-        log.info(
-            "Module {name} ({path}) does not start: {reason}",
-            name=skipped.name,
-            path=skipped.path,
-            reason=skipped.reason,
-        )
+    for line in available(selection.skipped):
+        log.info("{line}", line=line)
     if not selection.loaded:
         log.warn("There is no output module, so messages are dropped; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
     service = NetconsdService(modules, configuration.settings, sockets=listening_sockets)
-    return Daemon(service, options.parent or {}, notifier=Notifier(), stop_signals=stop_signals)
+    return Daemon(
+        service,
+        options.parent or {},
+        notifier=Notifier(),
+        stop_signals=stop_signals,
+        configuration=configuration,
+        reread=options.reread,
+    )

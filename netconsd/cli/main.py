@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.daemon.stdout import put
+from netconsd.daemon.stdout import NO_MEMORY, put
+
+#: The directory of the shipped modules.
+SHIPPED = Path(netconsd.__file__).parent / "modules"
 
 #: The sub-commands in the order of ``netconsd --help``. The tools of the C daemon are programs here as well.
 COMMANDS = {
@@ -39,13 +45,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if remaining[0] == "--version":
         put(f"netconsd {netconsd.__version__} ({KIND})", "netconsd")
         return 0
+    if text := _mistyped(remaining[0]):
+        print(f"netconsd: {text}", file=sys.stderr)
+        return 2
     name = remaining.pop(0) if remaining[0] in COMMANDS else "run"
     try:
         status: int = import_module(f"netconsd.cli.{name}").main(remaining, f"netconsd {name}")
     except KeyboardInterrupt:
         # While the options are read or modules are imported, nothing runs that has to be stopped in order.
         return INTERRUPTED
+    except MemoryError:
+        return _no_memory()
+    except ImportError as error:
+        # The linker's texts; it maps compiled files, of which each needs some memory.
+        if not any(text in str(error) for text in ("failed to map", "annot allocate memory", "failed to allocate")):
+            raise
+        return _no_memory()
     return status
+
+
+def _no_memory() -> int:
+    print(f"netconsd: {NO_MEMORY}", file=sys.stderr)
+    return 1
+
+
+def _mistyped(argument: str) -> str:
+    """The text for a first argument that is like a command and nothing else; otherwise empty."""
+    if argument in COMMANDS or argument.startswith("-") or "/" in argument or os.path.exists(argument):
+        return ""
+    if argument in (file.stem for file in SHIPPED.glob("*.py")):
+        return ""
+    close = get_close_matches(argument, COMMANDS, n=1)
+    return f'no command or module "{argument}" was found; did you mean "netconsd {close[0]}"?' if close else ""
 
 
 def _help() -> str:

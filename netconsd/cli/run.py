@@ -21,15 +21,16 @@ class _Options(Options):
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd run") -> int:
     """Run the daemon until a signal stops it.
 
-    :returns: 0 after SIGTERM. After SIGINT the process ends by that signal, so that a shell's loop around it ends as
-        well.
+    :returns: 0 after SIGTERM. After SIGINT, a closed terminal (SIGHUP) or a closed pipe (SIGPIPE) the process ends by
+        that signal, so that a shell's loop around it ends as well.
     :raises SystemExit: with the text for the user, for errors in the options or modules; status 1.
     """
     options = _Options()
     options.parseOptions(list(sys.argv[1:] if arguments is None else arguments))
-    if _run(options, prog) == signal.SIGINT:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGINT)
+    number = _run(options, prog)
+    if number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
     return 0
 
 

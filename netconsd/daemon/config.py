@@ -16,7 +16,7 @@ from netconsd.daemon.tomlfile import TomlFile
 from netconsd.outputs.errors import joined
 from netconsd.outputs.loader import SHIPPED, is_bare_name
 from netconsd.outputs.parameters import suggestion
-from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.outputs.setting_types import ModuleSetting, show
 from netconsd.settings import OPTIONS, ConfigError, Option, Settings, problem
 
 
@@ -43,6 +43,25 @@ class Configuration:
     set_options: dict[str, SetOption] = field(default_factory=dict, compare=False)
     """The options that do not have their defaults, by their long names."""
 
+    def shown(self, option: str) -> str:
+        """Return the value of an option as the user may have written it, or its default."""
+        if option not in self.set_options:
+            return OPTIONS[option].default
+        value = self.set_options[option].value
+        return value if isinstance(value, str) else show(value)
+
+    def located(self, text: str) -> str:
+        """Name the place of the value instead of the setting at the beginning of a text.
+
+        ``port: ...`` becomes ``netconsd.toml:3: port: ...``, and ``--port: ...`` if the file does not have it.
+        """
+        name, colon, rest = text.partition(":")
+        option = name.replace("_", "-")
+        if option not in OPTIONS:
+            return text
+        origin = self.set_options[option].origin if option in self.set_options else f"--{option}"
+        return f"{origin}{colon}{rest}" if origin.startswith("--") else f"{origin}: {option}{colon}{rest}"
+
 
 def configure(
     options: Mapping[str, str],
@@ -66,7 +85,7 @@ def configure(
     :param errors: receives a text for each error; the wrong values are left out of the result.
     :raises ConfigError: for errors, without ``errors``; its text has all of them.
     """
-    cwd = cwd or Path.cwd()
+    cwd = cwd or working_directory()
     merged = _Merged()
     if config is not None:
         with merged.collecting():
@@ -93,6 +112,17 @@ def configure(
     elif merged.errors:
         raise ConfigError(joined(merged.errors, "errors in the options"))
     return Configuration(settings, modules_to_load, merged.module_settings, spare, merged.set_options)
+
+
+def working_directory() -> Path:
+    """Return the working directory.
+
+    :raises ConfigError: if it was deleted.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"the working directory cannot be used ({error.strerror}); cd to one that exists") from error
 
 
 class _Merged:
@@ -133,15 +163,23 @@ class _Merged:
 
 def _read(file: TomlFile, merged: _Merged) -> None:
     """Check everything in the file, even values that the command line overrides."""
+    spellings: dict[str, str] = {}
     for key, value in file.values.items():
         place = f"{file.place(key)}: {key}"
+        # As the fields of Settings, and as most keys of TOML files, are written.
+        name = key.replace("_", "-")
         with merged.collecting():
-            if key in OPTIONS:
-                merged.option(key, _absolute(key, value, file.directory), SetOption(value, file.place(key)), place)
+            if name in OPTIONS:
+                if name in spellings:
+                    raise ConfigError(f"{place}: is the same as {spellings[name]}; remove one of them")
+                spellings[name] = f"{key} in line {file.line(key)}"
+                merged.option(name, _absolute(name, value, file.directory), SetOption(value, file.place(key)), place)
             elif key == "modules":
                 merged.modules = merged.specs(_modules(value, place), file.directory, place)
             elif key == "module":
                 _module_settings(value, file, merged)
+            elif isinstance(value, dict):
+                raise ConfigError(f"{file.place(key)}: [{key}]: settings of a module are in [module.{key}]")
             else:
                 valid = [*OPTIONS, "modules", "module"]
                 raise ConfigError(
@@ -151,8 +189,12 @@ def _read(file: TomlFile, merged: _Merged) -> None:
 
 def _modules(value: object, place: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(spec, str) for spec in value):
-        hint = "; settings of a module are in [module.NAME]" if isinstance(value, dict) else ""
-        raise ConfigError(f'{place}: is not a list of text, such as ["printer", "./modules"]{hint}')
+        if isinstance(value, dict):
+            name = next(iter(value), "NAME")
+            raise ConfigError(
+                f'{place}: is a list, such as ["printer", "./modules"]; settings of a module are in [module.{name}]'
+            )
+        raise ConfigError(f'{place}: is not a list of text, such as ["printer", "./modules"]')
     return value
 
 
@@ -163,10 +205,17 @@ def _module_settings(value: object, file: TomlFile, merged: _Merged) -> None:
         with merged.collecting():
             if not isinstance(table, dict):
                 raise ConfigError(f"{file.place('module', name)}: module.{name}: is not a table of settings")
-            merged.module_settings[name] = {
-                key: ModuleSetting(item, f"{file.place('module', name, key)}: [module.{name}] {key}", file.directory)
-                for key, item in table.items()
-            }
+            # A file can have settings of a module without loading it.
+            settings = merged.module_settings.setdefault(name, {})
+            for key, item in table.items():
+                origin = f"{file.place('module', name, key)}: [module.{name}] {key}"
+                known = key.replace("_", "-") in OPTIONS or key == "modules"
+                hint = f'; the daemon has "{key}": move it above the first [table] of the file' if known else ""
+                setting = ModuleSetting(item, origin, file.directory, hint=hint)
+                with merged.collecting():
+                    if _spelled(key) in settings:
+                        raise ConfigError(f"{origin}: is given twice, with - and with _; remove one of them")
+                    settings[_spelled(key)] = setting
 
 
 def _set(text: str, cwd: Path) -> tuple[str, str, ModuleSetting]:
@@ -175,7 +224,12 @@ def _set(text: str, cwd: Path) -> tuple[str, str, ModuleSetting]:
     name, _, key = target.rpartition(".")
     if not (equals and name and key):
         raise ConfigError(f"--set: {text!r} is not NAME.KEY=VALUE")
-    return name, key, ModuleSetting(value, f"--set {target}", cwd, typed=False)
+    return name, _spelled(key), ModuleSetting(value, f"--set {target}", cwd, typed=False)
+
+
+def _spelled(key: str) -> str:
+    """The name of a module's setting, which is a name in Python, for a key that may have hyphens."""
+    return key.replace("-", "_")
 
 
 def _from_text(option: Option, text: str) -> object:

@@ -6,6 +6,7 @@ An embedding application uses :class:`netconsd.service.NetconsdService` without 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -21,17 +22,22 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger, LoggingFile
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
+from netconsd.daemon.config import Configuration
+from netconsd.daemon.foreground import PipeWatch, ShortLog, error_head, has_terminal, is_service, style_of
+from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
+from netconsd.daemon.stdout import NO_MEMORY, forget_stdout
 from netconsd.daemon.systemd import Notifier
 from netconsd.monitor.liveness import Liveness, status
-from netconsd.outputs.errors import raised
+from netconsd.outputs.errors import said
 from netconsd.outputs.loader import ModuleError
 from netconsd.service import NetconsdService
-from netconsd.settings import OPTIONS, ConfigError
+from netconsd.settings import ConfigError, Settings
 
 # None of our objects is part of a reference cycle, and the tables of a fleet are large: with Python's defaults (700,
 # 10, 10) the collector took a third of the time with a million senders. Cycles made by modules are collected after ten
@@ -73,17 +79,22 @@ class Daemon(Service):
         reactor: Any = None,
         stop_signals: StopSignals | None = None,
         clock: Callable[[], float] = time.monotonic,
+        configuration: Configuration | None = None,
+        reread: Callable[[], Configuration] | None = None,
     ) -> None:
         """
         :param process: twistd's options: whether the log is on the terminal, and the pid file.
         :param notifier: reports to the service manager; by default to none.
         :param reactor: by default the installed one, from the start of the service on.
         :param stop_signals: the handlers of the stop signals, if they are installed already.
+        :param configuration: what the daemon is started with.
+        :param reread: reads the configuration again, for SIGHUP, or raises ConfigError.
         """
         self._service = service
         foreground = bool(process.get("nodaemon", True))
         logfile = process.get("logfile")
         log_elsewhere = process.get("syslog") or process.get("logger") or logfile not in (None, "", "-")
+        self._logfile = logfile
         # Then a text on stderr need not be in the log as well.
         self._log_is_on_terminal = foreground and not log_elsewhere
         self._pidfile = process.get("pidfile")
@@ -96,15 +107,31 @@ class Daemon(Service):
         self._watchdog: LoopingCall | None = None
         self._sighup_before: Any = None
         self._stop_signals = stop_signals
+        self._configuration = configuration
+        self._reread = reread
+        self._sighups: Burst | None = None
+        self._ends_with_terminal = False
+        self._pipe_watch: PipeWatch | None = None
+
+    def setServiceParent(self, parent: Any) -> None:  # noqa: N802 - Twisted's name
+        """Add the daemon to an application; in the foreground the log of that goes to standard error, in short lines.
+
+        Standard output then has only what modules write, unless the user chose it for the log (``--logfile -``).
+        """
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+        if self._log_is_on_terminal and self._logfile != "-" and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, ShortLog(sys.__stderr__, style_of(sys.__stderr__)))
 
     def privilegedStartService(self) -> None:
         """Bind the sockets.
 
         :raises StartError: if that is not possible.
         """
+        if self._log_is_on_terminal:
+            _undo_redirection()
         try:
             self._service.privilegedStartService()
-        except (ConfigError, OSError, CannotListenError) as error:
+        except (ConfigError, OSError, CannotListenError, MemoryError) as error:
             raise self._reported(error) from None
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
@@ -126,9 +153,14 @@ class Daemon(Service):
         stop_signals.attach(self._stop_reactor, self._abort)
         self._reactor.callWhenRunning(stop_signals.reactor_runs)
         self._sighup_before = signal.signal(signal.SIGHUP, self._on_sighup)
+        # nohup(1) has SIGHUP ignored: then the daemon shall outlive its terminal.
+        self._ends_with_terminal = self._sighup_before != signal.SIG_IGN and has_terminal()
+        if self._log_is_on_terminal and not is_service():
+            self._pipe_watch = PipeWatch(self._stdout_closed, self._reactor)
+            self._reactor.callWhenRunning(self._pipe_watch.start)
         try:
             self._service.startService()
-        except (ConfigError, OSError, CannotListenError) as error:
+        except (ConfigError, OSError, CannotListenError, MemoryError, RuntimeError) as error:
             self._start_error = self._reported(error)
         else:
             self._service.started.addCallbacks(self._on_ready, self._fail)
@@ -145,6 +177,10 @@ class Daemon(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._ready = False
+        if self._sighups is not None:
+            self._sighups.cancel()
+        if self._pipe_watch is not None:
+            self._pipe_watch.stop()
         self._notifier.stopping()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -176,6 +212,12 @@ class Daemon(Service):
         # Twisted's handlers; twistd then ends the process by the same signal.
         (self._reactor.sigInt if number == signal.SIGINT else self._reactor.sigTerm)(number)
 
+    def _stdout_closed(self) -> None:
+        """Stop because the reader of the standard output has ended, as tools do."""
+        forget_stdout()
+        self._log.info("The reader of the standard output has closed it: netconsd stops")
+        self._reactor.sigTerm(signal.SIGPIPE)
+
     def _abort(self, number: signal.Signals) -> None:
         """End the process after the totals, in the handler of a second signal."""
         self._exit(partial(self._log_end, number))
@@ -186,16 +228,51 @@ class Daemon(Service):
 
     def _on_sighup(self, number: int, frame: FrameType | None) -> None:
         # The handler runs between any two instructions, so the reactor does the work.
-        self._reactor.callFromThread(self._reload)
+        self._reactor.callFromThread(self._heard_sighup)
+
+    def _heard_sighup(self) -> None:
+        if not self.running:
+            return
+        if self._ends_with_terminal and not has_terminal():
+            self._ends_with_terminal = False
+            self._log.info("The terminal was closed: netconsd stops")
+            self._reactor.sigTerm(signal.SIGHUP)
+            return
+        if self._sighups is None:
+            self._sighups = Burst(self._reload, self._reactor)
+        self._sighups()
 
     def _reload(self) -> None:
-        if self.running:
-            self._log.info("SIGHUP: the modules reopen their files")
-            if self._ready:
-                self._notifier.reloading()
+        """Reload the modules, and read the configuration again; one with errors changes nothing."""
+        if self._ready:
+            self._notifier.reloading()
+        self._log.info("SIGHUP: the modules reopen their files")
+        running = self._configuration
+        if running is None or self._reread is None:
             self._service.reload()
-            if self._ready:
-                self._notifier.ready(status(self._service.lanes))
+        else:
+            try:
+                new = self._reread()
+            except ConfigError as error:
+                self._log.error("SIGHUP: the old configuration stays in use: {error}", error=error)
+                self._service.reload()
+            else:
+                self._service.reload(new.settings)
+                self._report(running, new)
+                self._configuration = applied(running, new)
+        if self._ready:
+            self._notifier.ready(status(self._service.lanes))
+
+    def _report(self, running: Configuration, new: Configuration) -> None:
+        """Log each difference between the configurations."""
+        changes = list(differences(running, new))
+        for change in changes:
+            if change.needs_restart:
+                self._log.warn("SIGHUP: {text}: needs a restart", text=change.text)
+            else:
+                self._log.info("SIGHUP: {text}", text=change.text)
+        if not changes:
+            self._log.info("SIGHUP: the configuration is unchanged")
 
     def _restore_sighup(self, result: Any = None) -> Any:
         before, self._sighup_before = self._sighup_before, None
@@ -224,15 +301,26 @@ class Daemon(Service):
 
     def _reported(self, error: BaseException) -> BaseException:
         """Print the error for the user and return a StartError; an unexpected exception is returned as it is."""
-        if not isinstance(error, (ConfigError, ModuleError, OSError, CannotListenError)):
+        if isinstance(error, MemoryError):
+            text = NO_MEMORY
+        elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            text = "the system starts no more threads; raise the limit (ulimit -u; TasksMax= of a service or container)"
+        elif isinstance(error, (ConfigError, ModuleError)):
+            text = self._located(str(error))
+        elif isinstance(error, (OSError, CannotListenError)):
+            text = said(error)
+        else:
             return error
-        text = _with_option(str(error)) if isinstance(error, (ConfigError, ModuleError)) else raised(error)
         if not self._log_is_on_terminal:
             self._log.critical("{text}", text=text)
         # A closed pipe must not keep the process from its end.
         with suppress(OSError, ValueError):
-            print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
+            print(f"{error_head('netconsd', sys.__stderr__)}{text}", file=sys.__stderr__, flush=True)
         return StartError(text)
+
+    def _located(self, text: str) -> str:
+        """Name the option or the line of the file instead of the setting at the beginning of a text."""
+        return (self._configuration or Configuration(Settings())).located(text)
 
     def _exit(self, last: Callable[[], object] = lambda: None) -> None:
         """End the process with status 1, as a start that fails and a second signal do.
@@ -250,16 +338,19 @@ class Daemon(Service):
         os._exit(1)
 
 
+def _undo_redirection() -> None:
+    """Let modules print to the standard output itself, by the line; twistd redirects it to the log."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, f"__{name}__")
+        if isinstance(getattr(sys, name), LoggingFile) and stream is not None:
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout.reconfigure(line_buffering=True)
+
+
 def _finish(last: Callable[[], object]) -> None:
     last()
     for stream in (sys.__stdout__, sys.__stderr__):
         with suppress(OSError, ValueError):
             if stream is not None:
                 stream.flush()
-
-
-def _with_option(text: str) -> str:
-    """Name the option instead of the setting at the beginning of a text: ``port: ...``, ``max_sources: ...``."""
-    name, colon, rest = text.partition(":")
-    option = name.replace("_", "-")
-    return f"--{option}{colon}{rest}" if option in OPTIONS else text

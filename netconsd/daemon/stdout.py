@@ -7,6 +7,12 @@ import os
 import sys
 from contextlib import suppress
 
+#: The text for a start that failed for lack of memory. Here, because importing most other files needs more memory.
+NO_MEMORY = (
+    "there is not enough memory; raise the limit (ulimit -v; MemoryMax= or LimitAS= of a service), or lower --batch, "
+    "which reserves half a megabyte of address space for each datagram and listener"
+)
+
 
 def put(text: str | bytes, prog: str) -> None:
     """Write a text and a newline, or bytes, to standard output at once.

@@ -18,6 +18,7 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from netconsd.logger.bounded_re import LINE_LIMIT, search_of
+from netconsd.logger.checks import read_regular
 from netconsd.protocol.message import Message
 
 # Bytes of the automaton of all patterns, which RE2 builds from the lines that it matches. A sender can fill it. RE2's
@@ -142,8 +143,7 @@ def read(path: str) -> Patterns:
     :raises OSError: if the file cannot be read.
     :raises PatternsError: if a line is malformed.
     """
-    with open(path, "rb") as file:
-        content = file.read()
+    content = read_regular(path)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import translate
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
@@ -55,14 +55,21 @@ class Selection:
 
         :param names_of: returns the address of the sender and its names (:meth:`netconsd.names.Names.all_of`).
         :raises ValueError: for a malformed pattern, with a text that names the setting.
-        :raises ModuleNotFoundError: if the library for patterns is missing.
         """
         self._names_of = names_of
         self._hidden = [0] * worker_count
-        self._keep, self._drop = (
-            None if expression is None else Patterns([(1, expression)], setting)
-            for setting, expression in self._expressions.items()
-        )
+        self._keep, self._drop = self._compiled()
+
+    def check(self) -> None:
+        """Compile the patterns, as :meth:`start` does, and keep nothing.
+
+        :raises ValueError: for a malformed pattern, with a text that names the setting.
+        """
+        list(self._compiled())
+
+    def _compiled(self) -> Iterator[Patterns | None]:
+        for setting, expression in self._expressions.items():
+            yield None if expression is None else Patterns([(1, expression)], setting)
 
     def kept(self, worker: int, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the selected messages, in order; count the others."""
@@ -99,7 +106,7 @@ class _Hosts:
                 if not re.fullmatch(r"[\w.:%*?!\[\]-]+", entry, re.ASCII):
                     raise ValueError(
                         f'hosts: "{entry}" is not an address, a network such as 192.0.2.0/24, or a name, in which * '
-                        "stands for any characters"
+                        "stands for any characters (a file of names is the option --hosts-file)"
                     ) from None
                 globs.append(translate(entry.lower()))
         self._globs = re.compile("|".join(globs)) if globs else None

@@ -31,6 +31,27 @@ def raised(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def said(error: BaseException) -> str:
+    """An exception as a text for the user, on one line; never raises.
+
+    The name of the class is left out where the text is for people: of an OSError, a ValueError, a RuntimeError, an
+    ImportError, and a class of a program. Python's other exceptions keep it, because ``KeyError: 'x'`` is ``'x'``
+    without it.
+    """
+    try:
+        text = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.strerror:
+            return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    except Exception:
+        return raised(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    for_people = (
+        isinstance(error, (ValueError, RuntimeError, ImportError, OSError)) or type(error).__module__ != "builtins"
+    )
+    return text if text and for_people else raised(error)
+
+
 def place(path: str, error: BaseException) -> str:
     """``path:line`` for the innermost line of the file in the traceback; ``path`` if the file is not in it."""
     line = None

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from netconsd.outputs.errors import joined
+from netconsd.outputs.errors import joined, said
 from netconsd.outputs.modulefile import FileError, FoundModule, forget, import_file, make, outputs_in
 from netconsd.outputs.native import NativeModule, NoHandler
 from netconsd.outputs.parameters import AuthorError, bind, parameters, suggestion
@@ -47,6 +47,8 @@ class Skipped:
     name: str
     path: Path
     reason: str
+    available: bool = False
+    """True for a module that ``reason`` says how to start."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,13 @@ class _Outcome:
     imported: ModuleType | None = None
 
 
-def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str] = ()) -> Selection:
+def load(
+    specs: Sequence[str | Path],
+    settings: _Settings,
+    spare: Collection[str] = (),
+    *,
+    errors: list[str] | None = None,
+) -> Selection:
     """Load the specified modules.
 
     Imports files and calls constructors, which can take a while; starts nothing.
@@ -81,21 +89,32 @@ def load(specs: Sequence[str | Path], settings: _Settings, spare: Collection[str
         none with ``only_if_named`` that is not named there. A file that is specified twice is loaded once.
     :param settings: the settings of each module by the module's name.
     :param spare: names in ``settings`` that need not be those of a module.
-    :raises ModuleError: if a specified module cannot be loaded; then no file stays in ``sys.modules``.
+    :param errors: receives a text for each error; the modules without an error are returned.
+    :raises ModuleError: without ``errors``, if a specified module cannot be loaded; then no file stays in
+        ``sys.modules``.
     """
     files, outcomes = _find(specs)
     outcomes += [_load_file(path, explicit, settings) for path, explicit in files]
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     failures += _same_names(outcomes) + _unknown(outcomes, settings, spare)
     for outcome in outcomes:
-        if outcome.imported is not None and (failures or not outcome.loaded):
+        if outcome.imported is not None and ((failures and errors is None) or not outcome.loaded):
             forget(outcome.imported)
-    if failures:
+    if errors is not None:
+        errors += failures
+    elif failures:
         raise ModuleError(joined(failures, "errors in the output modules"))
     return Selection(
         tuple(loaded for outcome in outcomes for loaded in outcome.loaded),
         tuple(skipped for outcome in outcomes for skipped in outcome.skipped),
     )
+
+
+def available(skipped: Sequence[Skipped]) -> list[str]:
+    """The lines for the user about the modules and files of directories that do not start."""
+    startable = [f"{each.name} ({each.reason})" for each in skipped if each.available]
+    lines = [f"available, not started: {', '.join(startable)}"] if startable else []
+    return lines + [f"not used: {each.path}: {each.reason}" for each in skipped if not each.available]
 
 
 def is_bare_name(spec: str, base: Path) -> bool:
@@ -158,6 +177,9 @@ def _shipped(name: str) -> Path:
 
 def _load_file(path: Path, explicit: bool, settings: _Settings) -> _Outcome:
     outcome = _Outcome(path.stem, path)
+    if not explicit and (reason := _unused(path)):
+        outcome.skipped.append(Skipped(path.stem, path, reason))
+        return outcome
     try:
         if path.suffix == ".so":
             _load_native(explicit, settings, outcome)
@@ -175,6 +197,16 @@ def _load_file(path: Path, explicit: bool, settings: _Settings) -> _Outcome:
         outcome.names.append(output.name)
         _load_output(output, explicit, settings, outcome)
     return outcome
+
+
+def _unused(path: Path) -> str | None:
+    """The reason not to load a file of a directory, or None; without opening it, because a FIFO would block."""
+    if path.exists() and not path.is_file():
+        return "not a regular file"
+    name = path.name
+    if name == "conftest.py" or (name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))):
+        return "a test, by its name"
+    return None
 
 
 def _load_native(explicit: bool, settings: _Settings, outcome: _Outcome) -> None:
@@ -202,28 +234,51 @@ def _load_output(output: FoundModule, explicit: bool, settings: _Settings, outco
     """Create a module if it is to start, and add the result to the outcome."""
     try:
         known = parameters(output.source) if isinstance(output.source, type) else []
-        if not explicit and output.name not in settings and getattr(output.source, "only_if_named", False):
-            reason = f"starts only if it is named: --modules {_spec(output.path)}"
-            outcome.skipped.append(Skipped(output.name, output.path, reason))
-            return
-        required = [f'"{parameter.name}" ({parameter.kind})' for parameter in known if parameter.required]
+        required = [f"{output.name}.{parameter.name}" for parameter in known if parameter.required]
         if required and not explicit and output.name not in settings:
-            reason = f"needs the setting{'s' if len(required) > 1 else ''} {', '.join(required)}"
-            outcome.skipped.append(Skipped(output.name, output.path, reason))
+            reason = f"set {', '.join(required)}"
+            outcome.skipped.append(Skipped(output.name, output.path, reason, available=True))
+            return
+        if not explicit and output.name not in settings and getattr(output.source, "only_if_named", False):
+            outcome.skipped.append(Skipped(output.name, output.path, "name it to start it", available=True))
             return
         arguments, errors = bind(known, settings.get(output.name, {}), output.name)
         outcome.failures += errors
         if not errors:
-            outcome.loaded.append(Loaded(output.name, output.path, make(output, arguments)))
+            module = _made(output, arguments, settings.get(output.name, {}), outcome.failures)
+            if module is not None:
+                outcome.loaded.append(Loaded(output.name, output.path, module))
     except AuthorError as error:
         outcome.failures.append(f"{output.path}: module {output.name}: {error}")
     except FileError as error:
         outcome.failures.append(str(error))
 
 
-def _spec(path: Path) -> str:
-    """The shortest way to name a file with ``--modules``."""
-    return path.stem if path.resolve().parent == SHIPPED.resolve() else str(path)
+def _made(
+    output: FoundModule, arguments: dict[str, Any], settings: Mapping[str, ModuleSetting], failures: list[str]
+) -> Any | None:
+    """Create a module, or add all errors of its constructor to ``failures``.
+
+    A constructor reports a wrong setting by a ValueError whose text begins with the setting: ``max_size: ...``. The
+    error gets the place of the setting; then the constructor is called again without it, and reports the next one.
+
+    :raises FileError: see :func:`~netconsd.outputs.modulefile.make`; for errors that name no setting.
+    """
+    left = dict(arguments)
+    while True:
+        try:
+            module = make(output, left)
+        except FileError as error:
+            name, _, reason = said(error.__cause__ or error).partition(": ")
+            if not (isinstance(error.__cause__, ValueError) and reason and name in left):
+                # Without the settings that were wrong, the constructor may have other errors.
+                if len(left) == len(arguments):
+                    raise
+                return None
+            failures.append(f"{settings[name].origin}: {reason}")
+            del left[name]
+        else:
+            return module if len(left) == len(arguments) else None
 
 
 def _same_names(outcomes: list[_Outcome]) -> list[str]:

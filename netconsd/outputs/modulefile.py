@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from netconsd.interfaces import (
     IBatchOutputModule,
+    ICheckable,
     ICountsLosses,
     ICountsUnknownLosses,
     IListening,
@@ -26,10 +27,12 @@ from netconsd.interfaces import (
     IUsesNames,
 )
 from netconsd.outputs.contract import disagreements
-from netconsd.outputs.errors import place, raised
+from netconsd.outputs.errors import place, raised, said
 
 _INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule)
 _OPTIONAL: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening", IUsesNames: "use_names"}
+# A module without the declaration may use the names of the methods for something else.
+_DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICountsUnknownLosses, ICheckable)
 
 
 class FileError(Exception):
@@ -57,14 +60,17 @@ def import_file(path: Path) -> ModuleType:
 
     :raises FileError: if the file cannot be imported; then it is not in ``sys.modules``.
     """
+    if path.exists() and not path.is_file():
+        # The open of a FIFO would wait for its writer.
+        raise FileError(f"{path}: is not a regular file")
     try:
         code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror}") from error
     except SyntaxError as error:
-        raise FileError(f"{path}:{error.lineno or 1}: {type(error).__name__}: {error.msg}") from error
+        raise FileError(f"{path}:{error.lineno or 1}: is not valid Python: {error.msg}") from error
     except Exception as error:  # null bytes (ValueError), nesting too deep (RecursionError, MemoryError)
-        raise FileError(f"{path}: cannot be compiled: {raised(error)}") from error
+        raise FileError(f"{path}: cannot be compiled: {said(error)}") from error
     spec = importlib.util.spec_from_file_location(_private_name(path), path)
     assert spec is not None, "every .py file has a spec"
     module = importlib.util.module_from_spec(spec)
@@ -78,7 +84,7 @@ def import_file(path: Path) -> ModuleType:
         if isinstance(error, SystemExit):
             text = f"{place(str(path), error)}: the file exits the program when it is imported ({raised(error)})"
         else:
-            text = f"{place(str(path), error)}: {raised(error)}"
+            text = f"{place(str(path), error)}: {said(error)}"
         if isinstance(error, ModuleNotFoundError):
             text += "; install it, or import it in start(), so that only users of this module need it"
         raise FileError(text) from error
@@ -146,7 +152,7 @@ def make(output: FoundModule, arguments: Mapping[str, Any]) -> Any:
             raise
         except BaseException as error:
             line = place(str(output.path), error)
-            raise FileError(f"{line}: module {output.name} cannot be created: {raised(error)}") from error
+            raise FileError(f"{line}: module {output.name} cannot be created: {said(error)}") from error
     texts = disagreements(output.interface, module)
     for interface, method in _OPTIONAL.items():
         if interface.providedBy(module):
@@ -154,10 +160,9 @@ def make(output: FoundModule, arguments: Mapping[str, Any]) -> Any:
         elif callable(getattr(module, method, None)):
             name = interface.__name__
             texts.append(f"it has {method}() but does not declare {name}; declare it as well, or rename the method")
-    for counting in (ICountsLosses, ICountsUnknownLosses):
-        if counting.providedBy(module):
-            # A module without the declaration may use the name "lost" for something else.
-            texts += disagreements(counting, module)
+    for interface in _DECLARED:
+        if interface.providedBy(module):
+            texts += disagreements(interface, module)
     if texts:
         raise FileError(f"{output.path}: {', and '.join(texts)}")
     return module

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, ITakesLegacyDatagrams
+from netconsd.outputs import elf
 from netconsd.outputs.modulefile import FileError
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
@@ -53,6 +54,12 @@ class NativeModule:
         :param hand_over: by default the compiled function, if the build has it.
         :raises FileError: if the file cannot be loaded; :exc:`NoHandler` if it is not an output module.
         """
+        try:
+            reason = elf.fault(path)
+        except OSError as error:
+            raise FileError(f"{path}: {error.strerror}") from error
+        if reason is not None:
+            raise FileError(f"{path}: {reason}")
         try:
             # Resolves all symbols now, and keeps the symbols of two modules separate.
             self._library = ctypes.CDLL(str(path))

@@ -88,7 +88,9 @@ def bind(
     by_name = {parameter.name: parameter for parameter in settings}
     for name, setting in values.items():
         if name not in by_name:
-            errors.append(f'{setting.origin}: module {module} has no setting "{name}"; {_listing(settings, name)}')
+            errors.append(
+                f'{setting.origin}: module {module} has no setting "{name}"; {_listing(settings, name, setting.hint)}'
+            )
             continue
         try:
             arguments[name] = convert(by_name[name].annotation, setting)
@@ -111,10 +113,10 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-def _listing(settings: list[Parameter], name: str) -> str:
+def _listing(settings: list[Parameter], name: str, hint: str) -> str:
     if not settings:
-        return "it has none"
-    hint = suggestion(name, [parameter.name for parameter in settings])
+        return f"it has none{hint}"
+    hint = hint or suggestion(name, [parameter.name for parameter in settings])
     return "it has " + ", ".join(str(parameter) for parameter in settings) + hint
 
 

@@ -27,7 +27,7 @@ from netconsd.interfaces import (
     ITakesLegacyDatagrams,
     IUsesNames,
 )
-from netconsd.outputs.errors import PrintableFailure, place, raised
+from netconsd.outputs.errors import PrintableFailure, place, said
 from netconsd.outputs.loader import ModuleError
 from netconsd.outputs.modulefile import FileError
 from netconsd.outputs.timelimit import LEAST_SECONDS, TimeLimit
@@ -184,7 +184,7 @@ class Outputs:
                     raise
                 except BaseException as error:
                     cancelled = isinstance(error, CancelledError)
-                    reason = "the stop came before the end of listening()" if cancelled else raised(error)
+                    reason = "the stop came before the end of listening()" if cancelled else said(error)
                     raise ModuleError(f"{output.name}: {reason}") from error
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
@@ -287,10 +287,17 @@ def _why_not_started(name: str, module: object, error: BaseException) -> str:
         return f"{name}: the stop came before the end of its start"
     if isinstance(error, FileError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
-        text = f"{name}: did not start: it needs the Python package that provides {package!r}, which is not installed"
-        return f"{text}: pip install 'netconsd[{EXTRAS[package]}]'" if package in EXTRAS else text
+    if text := missing_package(error):
+        return f"{name}: did not start: {text}"
     file = getattr(module, "__file__", None) or getattr(sys.modules.get(type(module).__module__), "__file__", None)
     line = place(file, error) if file else None
-    return f"{name}: did not start: {raised(error)}" + (f" ({line})" if line != file else "")
+    return f"{name}: did not start: {said(error)}" + (f" ({line})" if line != file else "")
+
+
+def missing_package(error: BaseException) -> str:
+    """The text for an import of a package that is not installed; empty for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    package = error.name.partition(".")[0]
+    text = f"it needs the Python package that provides {package!r}, which is not installed"
+    return f"{text}: pip install 'netconsd[{EXTRAS[package]}]'" if package in EXTRAS else text

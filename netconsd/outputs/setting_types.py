@@ -36,6 +36,8 @@ class ModuleSetting:
     """The absolute directory that relative paths are relative to."""
     typed: bool = True
     """False if the value is text from the command line."""
+    hint: str = ""
+    """Added to the text of the error if the module has no such setting."""
 
 
 _WORDS: Final[dict[Any, str]] = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}

@@ -78,6 +78,10 @@ class SourceTable:
         self._cost = 0
         self._next_gc = NEVER
 
+    def set_rate(self, rate: float) -> None:
+        """Change the rate from the next datagram on; see the constructor. A sender keeps what it has used up."""
+        self._interval = 1.0 / rate if rate else 0.0
+
     def __len__(self) -> int:
         return len(self._streams)
 

@@ -136,9 +136,7 @@ cdef class Receiver:
         self.batch = batch
         self.slots = batch * batches
         self.lanes = lanes
-        self.known_keys = [None] * KNOWN
-        self.networks = b"".join([first + mask for first, mask in allowed.networks])
-        assert len(self.networks) == NETWORK * len(allowed.networks)
+        self.allow(allowed)
         self.headers = <mmsghdr *>calloc(self.slots, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(2 * self.slots, sizeof(iovec))
         self.names = <sockaddr_in6 *>calloc(self.slots, sizeof(sockaddr_in6))
@@ -162,6 +160,13 @@ cdef class Receiver:
         free(self.names)
         free(self.heads)
         free(self.tails)
+
+    def allow(self, allowed):
+        """Accept datagrams of these addresses only, from the next call of :meth:`receive` on."""
+        self.networks = b"".join([first + mask for first, mask in allowed.networks])
+        assert len(self.networks) == NETWORK * len(allowed.networks)
+        # It contains only addresses that were allowed before.
+        self.known_keys = [None] * KNOWN
 
     def receive(self):
         """Read the waiting datagrams; return a pair of lists for each lane: the senders' keys, and the datagrams.

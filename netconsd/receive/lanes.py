@@ -158,6 +158,10 @@ class Lane:
         """Call a function in the lane's thread, after all earlier batches; never if the thread has ended."""
         self._queue.put(question)
 
+    def set_rate(self, rate: float) -> None:
+        """Change the rate of each sender; applied in the lane's thread, after all earlier batches."""
+        self.ask(lambda table: table.set_rate(rate))
+
     def start(self, finished: Callable[[], object]) -> None:
         """Start the thread.
 

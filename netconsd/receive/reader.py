@@ -102,6 +102,10 @@ class BatchReader:
         # Drops of the sockets before this one.
         self._dropped_before = 0
 
+    def allow(self, allowed: AllowList) -> None:
+        """Accept datagrams of these addresses only, from the next read on."""
+        self._receiver.allow(allowed)
+
     def startListening(self) -> None:
         self._binding = Binding(self._socket)
         self._reactor.addReader(self)

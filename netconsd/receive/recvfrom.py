@@ -55,6 +55,12 @@ class Receiver:
         #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
         self.large = False
 
+    def allow(self, allowed: AllowList) -> None:
+        """Accept datagrams of these addresses only, from the next call of :meth:`receive` on."""
+        self._allowed = allowed
+        # It contains only addresses that were allowed before.
+        self._addresses.clear()
+
     def receive(self) -> list[tuple[list[bytes], list[bytes]]]:
         """Read the waiting datagrams; return a pair of lists for each lane: the senders' keys, and the datagrams.
 

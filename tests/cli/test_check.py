@@ -10,9 +10,11 @@ import pytest
 
 from netconsd.cli.check import main
 from netconsd.settings import OPTIONS
-from tests.support.module_files import FUNCTIONS, written
+from tests.support.module_files import FUNCTIONS, HEAD, METHODS, with_settings, written
 
 Capture = pytest.CaptureFixture[str]
+#: Options with which any port of this machine is used.
+HERE = ("-a127.0.0.1", "-u0")
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +27,16 @@ def _forgetting(tmp_path: Path) -> Iterator[None]:
 def test_every_option_with_its_origin(tmp_path: Path, capsys: Capture) -> None:
     """Each option is listed with its value and its origin."""
     file = tmp_path / "n.toml"
-    file.write_text('workers = 5\nport = 7\nmodules = ["printer"]\n[module.printer]\ncolor = "never"\n')
-    assert main(["--config", str(file), "-u", "9"]) == 0
+    file.write_text(
+        'workers = 5\naddress = "127.0.0.1"\nport = 7\nmodules = ["printer"]\n[module.printer]\ncolor = "never"\n'
+    )
+    assert main(["--config", str(file), "-u", "0"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines[: len(OPTIONS)]] == list(OPTIONS)
-    assert ["port", "9", "--port"] in lines
+    assert ["port", "0", "--port"] in lines
     assert ["workers", "5", f"{file}:1"] in lines
     assert ["batch", "512", "default"] in lines
-    assert ["color", "=", '"never"', f"{file}:5:", "[module.printer]", "color"] in lines
+    assert ["color", "=", '"never"', f"{file}:6:", "[module.printer]", "color"] in lines
 
 
 def test_all_errors(tmp_path: Path, capsys: Capture) -> None:
@@ -48,7 +52,7 @@ def test_all_errors(tmp_path: Path, capsys: Capture) -> None:
         f"netconsd check: {file}:2: workers: 0 ",
         "netconsd check: --port: 70000 ",
         "netconsd check: --set: 'nothing' is not NAME.KEY=VALUE\n",
-        "broken.py:1: SyntaxError",
+        "broken.py:1: ",
         '"directory"',
     ):
         assert text in output.err
@@ -64,23 +68,105 @@ def test_the_file_of_names(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_nothing_is_started(tmp_path: Path, capsys: Capture) -> None:
-    """A port in use is no error, no directory is created, and no module is started."""
+    """No directory is created, and no module is started."""
     (tmp_path / "x.py").write_text(FUNCTIONS.replace("(worker_count): ...", "(worker_count): raise OSError"))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+    logs = tmp_path / "logs/deep"
+    assert main([*HERE, "--set", f"logger.directory={logs}", "logger", f"{tmp_path}/x.py"]) == 0
+    assert not logs.parent.exists()
+
+
+def test_a_port_in_use(capsys: Capture) -> None:
+    """A port in use is an error that names its option, except with --running; --listeners changes nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, socket.create_server(("127.0.0.1", 0)) as web:
+        # As with several listeners of a daemon, which share their port with any other such socket.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(("127.0.0.1", 0))
-        port = str(taken.getsockname()[1])
-        logs = tmp_path / "logs"
-        assert main(["-a127.0.0.1", "-u", port, "--set", f"logger.directory={logs}", "logger", f"{tmp_path}/x.py"]) == 0
-    assert not logs.exists()
+        arguments = ["-a127.0.0.1", f"-u{taken.getsockname()[1]}", "--listeners=2", "printer"]
+        arguments += ["--metrics", str(web.getsockname()[1])]
+        assert main(arguments) == 1
+        udp, tcp = capsys.readouterr().err.splitlines()
+        assert main([*arguments, "--running"]) == 0
+    assert udp.startswith(f"netconsd check: --port: address 127.0.0.1, port {taken_port(arguments)} is in use already")
+    assert udp.endswith("netconsd check --running")
+    assert tcp.startswith("netconsd check: --metrics: ")
+
+
+def taken_port(arguments: list[str]) -> str:
+    """Return the value of -u."""
+    return next(argument[2:] for argument in arguments if argument.startswith("-u"))
+
+
+@pytest.mark.parametrize("flags", [[], ["--running"]])
+def test_a_foreign_address(flags: list[str], tmp_path: Path, capsys: Capture) -> None:
+    """An address of another machine is an error with the place of the value, beside a running daemon as well."""
+    file = tmp_path / "n.toml"
+    # RFC 5737: an address for documentation.
+    file.write_text('port = 0\naddress = "192.0.2.77"\nmodules = ["printer"]')
+    assert main(["--config", str(file), *flags]) == 1
+    assert capsys.readouterr().err.startswith(f"netconsd check: {file}:2: address: address 192.0.2.77, port 0 cannot")
 
 
 def test_modules_that_would_not_start(tmp_path: Path, capsys: Capture) -> None:
-    """The modules of a directory that would not start are listed with the reason; a missing module is reported."""
+    """A module says why it would not start: with a line for each reason, and an unexpected exception with its line."""
+    code = HEAD.replace("IReloadable", "IReloadable, ICheckable") + (
+        "@implementer(IOutputModule, ICheckable)\nclass Output:" + METHODS + "    def check(self):\n        {}\n"
+    )
+    group = "raise ExceptionGroup('x', [ValueError('no disk'), ExceptionGroup('y', [RuntimeError('no net')])])"
+    (tmp_path / "a.py").write_text(code.format(group))
+    (tmp_path / "b.py").write_text(code.format("import surely_not_there"))
+    (tmp_path / "c.py").write_text(code.format("1 / 0"))
+    assert main([*HERE, str(tmp_path)]) == 1
+    line = code.split("\n").index("        {}") + 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"netconsd check: module {text}"
+        for text in (
+            "a would not start: no disk",
+            "a would not start: no net",
+            "b would not start: it needs the Python package that provides 'surely_not_there', which is not installed",
+            f"c would not start: ZeroDivisionError: division by zero ({tmp_path}/c.py:{line})",
+        )
+    ]
+
+
+def test_the_logger(tmp_path: Path, capsys: Capture) -> None:
+    """The logger reports a directory that cannot be made, unreadable files and malformed patterns."""
+    (tmp_path / "file").write_text("")
+    paths = {"directory": "file/logs", "ignore": "gone"}
+    sets = [f"--set=logger.{name}={tmp_path / path}" for name, path in paths.items()]
+    assert main([*HERE, *sets, "--set=logger.keep=a(", "logger"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    mistake = next(error.partition("start: ")[2] for error in errors if "keep:1: " in error)
+    assert errors == [
+        f"netconsd check: module logger would not start: {text}"
+        for text in (
+            f"cannot write in {tmp_path}/file/logs: Not a directory",
+            mistake,
+            f"cannot read {tmp_path}/gone: No such file or directory",
+        )
+    ]
+
+
+def test_no_module(tmp_path: Path, capsys: Capture) -> None:
+    """Without a module that would start, messages would be dropped, which is an error."""
     (tmp_path / "empty.py").write_text("")
-    assert main([str(tmp_path)]) == 0
+    assert main([*HERE, str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("netconsd check: no output module is named, ")
+
+
+def test_available_modules(tmp_path: Path, capsys: Capture) -> None:
+    """The modules of a directory that would not start are listed, with the reason."""
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "needy.py").write_text(with_settings("*", "size: int"))
+    assert main([*HERE, str(tmp_path), "printer"]) == 0
     output = capsys.readouterr().out
-    assert f"not started: empty  {tmp_path}/empty.py: no output module in it\n" in output
-    assert "There is no output module" in output
+    assert f"not used: {tmp_path}/empty.py: no output module in it\n" in output
+    assert "available, not started: needy (set needy.size)\n" in output
+
+
+def test_quiet(capsys: Capture) -> None:
+    """With --quiet nothing is printed if there is no error."""
+    assert main([*HERE, "-q", "printer"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -98,4 +184,6 @@ def test_unknown_option() -> None:
     """The error about an unknown option names this command instead of twistd."""
     with pytest.raises(SystemExit) as caught:
         main(["--prot", "1"])
-    assert caught.value.code == "netconsd: option --prot not recognized (netconsd check --help lists the options)"
+    assert caught.value.code == (
+        "netconsd: there is no option --prot; did you mean --port? (netconsd check --help lists the options)"
+    )

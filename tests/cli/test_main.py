@@ -74,3 +74,63 @@ def test_programs_can_be_called() -> None:
     for target in scripts().values():
         module, _, function = target.partition(":")
         signature(getattr(import_module(module), function)).bind()
+
+
+@pytest.mark.parametrize(("given", "command"), [("chek", "check"), ("rum", "run"), ("module", "modules")])
+def test_a_mistyped_command(given: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A word that is like a command, and no module or file, is an error that suggests the command."""
+    assert main([given, "--help"]) == 2
+    error = f'netconsd: no command or module "{given}" was found; did you mean "netconsd {command}"?\n'
+    assert capsys.readouterr().err == error
+
+
+def test_a_file_like_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or directory of the working directory, and a shipped module, are no mistyped commands."""
+    calls: list[Any] = []
+
+    def called(*arguments: Any) -> int:
+        calls.append(arguments)
+        return 0
+
+    monkeypatch.setattr(run, "main", called)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for name in ("runs", "printer", "./rum"):
+        assert main([name]) == 0
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("x.so: failed to map segment from shared object"), ImportError("other")]
+)
+def test_too_little_memory(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lack of memory, also of the linker for a compiled file, is one text and status 1; another error is raised."""
+
+    def fails(*_: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(run, "main", fails)
+    if str(error) == "other":
+        with pytest.raises(ImportError):
+            main(["run"])
+        return
+    assert main(["run"]) == 1
+    assert capsys.readouterr().err.startswith("netconsd: there is not enough memory; raise the limit (")
+
+
+def test_a_deleted_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a deleted directory, a command that reads paths ends with one text."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    text = "the working directory cannot be used (No such file or directory); cd to one that exists"
+    for command in ("run", "check"):
+        with pytest.raises(SystemExit) as caught:
+            main([command, "printer"])
+        assert caught.value.code == f"netconsd: {text}"
+    assert main(["modules"]) == 1
+    assert text in capsys.readouterr().err

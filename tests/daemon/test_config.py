@@ -208,14 +208,28 @@ def test_any_text(name: str, text: str) -> None:
             f'2: unknown key "prot"; valid are {", ".join(OPTIONS)}, modules, module; did you mean "port"?',
         ),
         ("modules = 'a'", f"1: modules: {NO_LIST}"),
-        ("[modules.printer]", f"1: modules: {NO_LIST}; settings of a module are in [module.NAME]"),
+        (
+            "[modules.printer]",
+            '1: modules: is a list, such as ["printer", "./modules"]; settings of a module are in [module.printer]',
+        ),
         ("modules = [1]", f"1: modules: {NO_LIST}"),
         ('modules = [""]', "1: modules: '' is neither a path nor the name of a module"),
         ("module = 1", "1: module: is not a table; settings of a module are in [module.NAME]"),
         ("\n[module]\nprinter = 1", "3: module.printer: is not a table of settings"),
-        ("port = 1\nport = 2", "2: Cannot overwrite a value"),
-        ("port = \n", "1: Invalid value (column 8)"),
-        ("port = 1\ngc = ", "2: Invalid value"),
+        ("port = 1\nport = 2", "2: port: is given twice, also in line 1; remove one of them"),
+        ("[module.a]\nb = 1\n[module.a]\n", "3: module.a: is given twice, also in line 1; remove one of them"),
+        (
+            "modules = []\n[modules.a]\nb = 1\n",
+            "2: modules.a: contradicts line 1; settings of a module are in [module.a]",
+        ),
+        (
+            "stop-timeout = 1\nstop_timeout = 1\n",
+            "2: stop_timeout: is the same as stop-timeout in line 1; remove one of them",
+        ),
+        ("[module.a]\nb-c = 1\nb_c = 1\n", "3: [module.a] b_c: is given twice, with - and with _; remove one of them"),
+        ("[printer]\ncolor = 1\n", "1: [printer]: settings of a module are in [module.printer]"),
+        ("port = \n", "1: Invalid value (column 8); text stands in quotes"),
+        ("port = 1\ngc = ", "2: Invalid value; text stands in quotes"),
         ("a = " + "9" * 5000, None),
         ("a = " + "[" * 10000, None),
     ],
@@ -272,3 +286,22 @@ def test_byte_order_mark(cwd: Path) -> None:
     """A byte order mark at the beginning of the file is ignored."""
     (cwd / "n.toml").write_bytes(b"\xef\xbb\xbfport = 1\n")
     assert configure({}, config="n.toml", cwd=cwd).settings.port == 1
+
+
+def test_both_spellings(cwd: Path) -> None:
+    """Keys of options and of modules' settings may have hyphens or underscores."""
+    configuration = read(cwd, "stop_timeout = 1000\nmax-sources = 5\n[module.x]\na-b = 1\n", sets=("y.c-d=1",))
+    assert (configuration.settings.stop_timeout, configuration.settings.max_sources) == (1.0, 5)
+    assert configuration.set_options["stop-timeout"].origin == "etc/n.toml:1"
+    assert list(configuration.module_settings["x"]) == ["a_b"]
+    assert list(configuration.module_settings["y"]) == ["c_d"]
+
+
+def test_an_option_below_a_table(cwd: Path) -> None:
+    """A daemon's key below the table of a module has a hint; the module may have a setting of that name."""
+    settings = read(cwd, "[module.x]\nport = 1\nmodules = []\nother = 1\n").module_settings["x"]
+    assert [settings[key].hint for key in settings] == [
+        '; the daemon has "port": move it above the first [table] of the file',
+        '; the daemon has "modules": move it above the first [table] of the file',
+        "",
+    ]

@@ -39,7 +39,9 @@ def through_a_daemon(traffic: Traffic, directory: Path) -> tuple[dict[int, list[
     # Lines that were sent until the daemon answered; each is a message.
     probes = int(in_all[1]) - len(traffic.arrivals)
     assert 1 <= probes == int(in_all[2]) - len(daemon.messages)
-    counted = Counter({name: int(count) for count, name in re.findall(r"\] (\d+) .*\((\w+)\)$", log, re.MULTILINE)})
+    counted = Counter(
+        {name: int(count) for count, name in re.findall(r"netconsd: (\d+) .*\((\w+)\)$", log, re.MULTILINE)}
+    )
     assert counted["dropped_by_kernel"] == counted["dropped_queue_full"] == 0
     by_sender: dict[int, list[Recorded]] = defaultdict(list)
     for message in daemon.messages:

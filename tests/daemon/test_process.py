@@ -17,6 +17,8 @@ import pytest
 from twisted.internet.error import CannotListenError
 
 from netconsd.daemon.process import GC_THRESHOLDS, SWITCH_INTERVAL, Daemon, StartError
+from netconsd.daemon.reload import BURST_LIMIT, BURST_PAUSE
+from netconsd.daemon.stdout import NO_MEMORY
 from netconsd.outputs.loader import ModuleError
 from netconsd.settings import ConfigError
 from tests.support.daemons import FakeReactor, FakeService, Logged, daemon_log, process_settings
@@ -96,12 +98,16 @@ def test_sighup(service: FakeService, reactor: FakeReactor) -> None:
     daemon = Daemon(service, {}, reactor=reactor)
     daemon.startService()
     os.kill(os.getpid(), signal.SIGHUP)
-    assert "reload" not in service.calls
+    assert reactor.clock.getDelayedCalls() == []
     reactor.turn()
+    reactor.clock.advance(BURST_PAUSE)
     assert service.calls == ["start", "reload"]
+    os.kill(os.getpid(), signal.SIGHUP)
+    reactor.turn()
     stopping = daemon.stopService()
     os.kill(os.getpid(), signal.SIGHUP)
     reactor.turn()
+    reactor.clock.advance(BURST_LIMIT)
     assert service.calls == ["start", "reload", "stop"]
     service.stopped.callback(None)
     assert stopping.called
@@ -150,8 +156,9 @@ def test_an_end_that_hangs(
         (ConfigError("port: 1514 is in use"), "--port: 1514 is in use"),
         (ConfigError("max_sources: too many"), "--max-sources: too many"),
         (ConfigError("something else"), "something else"),
-        (OSError(1, "not permitted"), "PermissionError: [Errno 1] not permitted"),
-        (CannotListenError("", 1514, "busy"), "CannotListenError: Couldn't listen on any:1514: busy."),
+        (MemoryError(), NO_MEMORY),
+        (OSError(1, "not permitted"), "not permitted"),
+        (CannotListenError("", 1514, "busy"), "Couldn't listen on any:1514: busy."),
     ],
 )
 def test_cannot_bind(service: FakeService, error: Exception, text: str, logged: Logged, stderr: io.StringIO) -> None:
@@ -216,3 +223,18 @@ def test_a_bug_keeps_its_traceback(
     assert reactor.stopped
     assert logged() == ["critical: netconsd cannot start"]
     assert stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_too_few_resources(
+    service: FakeService, reactor: FakeReactor, statuses: list[int], stderr: io.StringIO, error: Exception
+) -> None:
+    """A start that fails for lack of memory or threads is one text that names the limit, without a traceback."""
+    reactor.running = True
+    Daemon(service, {}, reactor=reactor).startService()
+    service.started.errback(error)
+    assert stderr.getvalue().count("\n") == 1
+    assert "raise the limit (ulimit -" in stderr.getvalue()
+    for function in reactor.at_end:
+        function()
+    assert statuses == [1]

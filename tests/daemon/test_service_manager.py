@@ -266,7 +266,7 @@ def test_passed_socket_of_the_wrong_kind(tmp_path: Path) -> None:
     """A passed socket that is not a UDP socket is one line on stderr and status 1."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
         done = subprocess.run(
-            [sys.executable, "-c", WRAPPER, str(stream.fileno()), "run"],
+            [sys.executable, "-c", WRAPPER, str(stream.fileno()), "run", "printer"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT), "LISTEN_FDS": "1"},
             pass_fds=[stream.fileno()],

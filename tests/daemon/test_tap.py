@@ -121,7 +121,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["-a", "localhost"], "--address: 'localhost' is not an IPv4 or IPv6 address"),
         (["--set", "x"], "--set: 'x' is not NAME.KEY=VALUE"),
         (["--config", "gone.toml"], "--config: gone.toml: No such file or directory"),
-        (["--prot", "1"], f"option --prot not recognized ({HINT})"),
+        (["--prot", "1"], f"there is no option --prot; did you mean --port? ({HINT})"),
+        (["--stop_timeout", "1"], f"there is no option --stop_timeout; did you mean --stop-timeout? ({HINT})"),
+        (["--xyz"], f"there is no option --xyz ({HINT})"),
+        (["-u1", "--port", "2"], f"--port is given twice, as 1 and 2 ({HINT})"),
+        (
+            ["-a::1", "-a", "::2"],
+            f"--address is given twice, as ::1 and ::2; without it, all addresses are listened on ({HINT})",
+        ),
+        (["--config=a", "x.py", "--config", "b"], f"--config is given twice, as a and b ({HINT})"),
         (["--port"], f"option --port requires argument ({HINT})"),
         (
             ["-u", "x", "-w", "0"],
@@ -147,7 +155,7 @@ def test_service(tmp_path: Path, logged: Logged) -> None:
     daemon: Any = made
     assert daemon._service._modules["a"].way == "x"
     assert daemon._service.settings == Settings(port=7)
-    assert logged() == [f"info: Module b ({tmp_path}/b.py) does not start: no output module in it"]
+    assert logged() == [f"info: not used: {tmp_path}/b.py: no output module in it"]
 
 
 def test_no_modules(logged: Logged) -> None:

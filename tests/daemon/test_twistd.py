@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.daemons import MODULE
 from tests.support.processes import command, environment, failed, twistd
+from tests.support.receivers import needs_compiled
 
 
 def test_process_with_a_bad_option(tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ def test_process_with_a_broken_module(tmp_path: Path) -> None:
         text = failed(twistd(tmp_path, *flags, "netconsd", "--modules", "broken.py", "gone.py"), tmp_path)
         assert text.startswith("netconsd: ")
         assert f"{tmp_path}/gone.py: No such file or directory" in text
-        assert f"{tmp_path}/broken.py:1: SyntaxError: " in text
+        assert f"{tmp_path}/broken.py:1: " in text
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def busy() -> Iterator[int]:
 
 def test_process_whose_port_is_in_use(tmp_path: Path, busy: int) -> None:
     """A port in use is one line on stderr and status 1, and no pid file remains."""
-    done = twistd(tmp_path, "-n", "netconsd", "-a", "127.0.0.1", "-u", str(busy))
+    done = twistd(tmp_path, "-n", "netconsd", "-a", "127.0.0.1", "-u", str(busy), "printer")
     text = failed(done, tmp_path)
     assert "Traceback" not in done.stdout
     assert text.startswith("netconsd: --port: ")
@@ -63,8 +65,8 @@ def test_daemon_whose_port_is_in_use(tmp_path: Path, busy: int) -> None:
 @pytest.mark.parametrize(
     ("way", "reason"),
     [
-        ("raise", "OSError: no such database ({path}:13)"),
-        ("later", "OSError: no such database"),
+        ("raise", "no such database ({path}:13)"),
+        ("later", "no such database"),
     ],
 )
 def test_process_whose_module_does_not_start(tmp_path: Path, way: str, reason: str) -> None:
@@ -103,3 +105,19 @@ def test_process_and_signals(tmp_path: Path) -> None:
     assert "stopped" in rest
     assert "Traceback" not in rest
     assert not list(tmp_path.glob("*.pid"))
+
+
+@needs_compiled
+def test_process_without_memory(tmp_path: Path) -> None:
+    """With too little address space for its buffers, netconsd run ends with status 1 and one text."""
+    # 64 listeners with the largest batch reserve 32 GiB, whatever Python itself needs.
+    code = (
+        "import resource, os, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({2 << 30}, {2 << 30}))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    run = [sys.executable, "-m", "netconsd", "run", "-u0", "-a127.0.0.1", "-l64", "-b1024", "--rcvbuf=4096", "printer"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *run], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert failed(done, tmp_path).splitlines()[-1].startswith("netconsd: there is not enough memory; ")

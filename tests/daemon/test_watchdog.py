@@ -11,6 +11,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
 from netconsd.daemon.process import Daemon
+from netconsd.daemon.reload import BURST_PAUSE
 from netconsd.daemon.systemd import Notifier
 from tests.support.daemons import FakeLane, FakeReactor, FakeService, daemon_log, process_settings
 
@@ -41,11 +42,13 @@ def test_order_of_states() -> None:
     daemon.startService()
     signal.raise_signal(signal.SIGHUP)
     reactor.turn()
+    reactor.clock.advance(BURST_PAUSE)
     assert notifier.states == []
     service.started.callback(None)
     assert notifier.states == ["READY=1"]
     signal.raise_signal(signal.SIGHUP)
     reactor.turn()
+    reactor.clock.advance(BURST_PAUSE)
     assert service.calls.count("reload") == 2
     assert notifier.states == ["READY=1", "RELOADING=1", "READY=1"]
     service.stopped = succeed(None)

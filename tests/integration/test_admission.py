@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest_twisted
 from netconsd.protocol.table import BURST_SECONDS
 from netconsd.receive.reader import Receiver
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
+from netconsd.settings import Settings
 from netconsd.testing import legacy
-from tests.integration.rig import logging, running
+from tests.integration.rig import logging, make, running
 from tests.support.loopback import Arrivals, send
 
 
@@ -45,3 +47,30 @@ async def test_a_sender_over_its_rate() -> None:
     assert burst <= len(loud) < burst + 20
     assert loud[:burst] == [str(number) for number in range(burst)]
     assert log.lines()[-1].startswith(f"{200 - len(loud)} datagrams dropped because the sender sent more than --rate")
+
+
+@pytest.mark.parametrize("receiver", [Receiver, PlainReceiver])
+@pytest_twisted.ensureDeferred
+async def test_new_admission(receiver: Any) -> None:
+    """``reload`` applies allow and rate to all sockets and workers at once, and returns the fields that it cannot."""
+    module = Arrivals()
+    old: dict[str, Any] = {"port": 0, "address": "127.0.0.1", "rcvbuf": 1024 * 1024}
+    async with running({"module": module}, receiver=receiver, listeners=2, allow=("127.0.0.2",)) as service:
+        send(service.port, legacy("a"), sender="127.0.0.2")
+        await module.number(1)
+        new = Settings(**{**old, "listeners": 3, "queue": 7, "allow": ("127.0.0.1",), "rate": 1})
+        assert service.reload(new) == ("listeners", "queue")
+        assert (service.settings.allow, service.settings.rate, service.settings.listeners) == (("127.0.0.1",), 1, 2)
+        send(service.port, legacy("dropped"), sender="127.0.0.2")
+        send(service.port, *(legacy("b") for _ in range(round(2 * BURST_SECONDS))), sender="127.0.0.1")
+    limited = service.snapshot().total("dropped_over_rate")
+    # Time passes between two reads, so one more may be allowed.
+    assert 0 < limited <= round(BURST_SECONDS)
+    assert sorted(module.texts) == ["a", *["b"] * (round(2 * BURST_SECONDS) - limited)]
+
+
+def test_a_service_that_does_not_run() -> None:
+    """``reload`` before the start changes the settings of the start."""
+    service = make({}, rate=1)
+    assert service.reload(replace(service.settings, rate=2)) == ()
+    assert service.settings.rate == 2

@@ -49,7 +49,7 @@ async def test_the_service_fails(logged_errors: LoggedErrors) -> None:
     service = make({"selftest": LosesLegacy(on_failure="exit")})
     service.startService()
     port = service.port
-    with pytest.raises(ModuleError, match=r"^selftest: RuntimeError: IPv4: the legacy message did not arrive$"):
+    with pytest.raises(ModuleError, match=r"^selftest: IPv4: the legacy message did not arrive$"):
         await service.started
     assert is_free(port)
     await service.stopService()

@@ -17,6 +17,7 @@ from modules.logger import Logger
 from netconsd.logger.files import CHECK_SECONDS
 from netconsd.logger.lines import log_lines
 from netconsd.logger.rotation import KEEP_LIMIT, Rotation, checked_rotation, shift, split
+from netconsd.names import Names
 from netconsd.units import Duration, Size
 from tests.support.loggers import A, B, Contended, batch, files, lines, logged, logging
 
@@ -33,11 +34,11 @@ def logs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
+def shared(tmp_path: Path) -> Names:
     """A file of names that gives two addresses one file, web1.log."""
     hosts = tmp_path / "hosts"
     hosts.write_text(f"{A} web1\n{B} web1\n")
-    return hosts
+    return Names(hosts_file=hosts)
 
 
 @pytest.mark.parametrize(
@@ -130,9 +131,9 @@ def test_rotation_by_time(logs: Path) -> None:
     assert files(logs) == {f"{A}.log.2": ["one"], f"{A}.log.1": ["two", "three"], f"{A}.log": ["four"]}
 
 
-def test_a_worker_that_is_behind_does_not_rotate_again(logs: Path, shared: Path) -> None:
+def test_a_worker_that_is_behind_does_not_rotate_again(logs: Path, shared: Names) -> None:
     """A late line of the day before, from another worker, is written to the new file, which stays."""
-    with logging(logs, worker_count=2, hosts=shared, rotate_every=Duration("1d")) as logger:
+    with logging(logs, worker_count=2, names=shared, name="{host}.log", rotate_every=Duration("1d")) as logger:
         logger.handle_batch(0, batch("old", at=MIDNIGHT - 2))
         logger.handle_batch(0, batch("new", at=MIDNIGHT + 1))
         logger.handle_batch(1, batch("late", address=B, at=MIDNIGHT - 1))
@@ -149,11 +150,11 @@ def test_a_clock_that_was_far_ahead(logs: Path) -> None:
     assert files(logs) == {f"{A}.log.2": ["ahead"], f"{A}.log.1": ["0"], f"{A}.log": ["1"]}
 
 
-def test_no_line_is_written_to_a_renamed_file(logs: Path, shared: Path) -> None:
+def test_no_line_is_written_to_a_renamed_file(logs: Path, shared: Names) -> None:
     """After one worker rotated a file, the other worker's next line is in the new file, and not in the renamed one,
     which may be deleted next."""
     size = Size(len(log_lines(batch("0", "1"))))
-    with logging(logs, worker_count=2, hosts=shared, rotate_bytes=size, rotate_keep=1) as logger:
+    with logging(logs, worker_count=2, names=shared, name="{host}.log", rotate_bytes=size, rotate_keep=1) as logger:
         logger.handle_batch(1, batch("0", address=B))
         logger.handle_batch(0, batch("1"))
         logger.handle_batch(0, batch("2"))
@@ -161,12 +162,12 @@ def test_no_line_is_written_to_a_renamed_file(logs: Path, shared: Path) -> None:
         assert files(logs) == {"web1.log.1": ["0", "1"], "web1.log": ["2", "3"]}
 
 
-def test_no_rotation_while_another_worker_writes(logs: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_rotation_while_another_worker_writes(logs: Path, shared: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that wants to rotate a file waits until the write of another worker has ended."""
     waited = threading.Event()
     monkeypatch.setattr("netconsd.logger.files.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     size = Size(len(log_lines(batch("first"))))
-    with logging(logs, worker_count=2, hosts=shared, rotate_bytes=size) as logger:
+    with logging(logs, worker_count=2, names=shared, name="{host}.log", rotate_bytes=size) as logger:
 
         def write() -> None:
             logger.handle_batch(1, batch("third", address=B))
@@ -189,7 +190,7 @@ def test_no_rotation_while_another_worker_writes(logs: Path, shared: Path, monke
 
 
 def test_a_file_is_evicted_while_another_worker_writes_it(
-    logs: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+    logs: Path, shared: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that one worker closes to make room is closed after the other worker's write, and no line is dropped."""
     waited = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from netconsd.interfaces import IBatchOutputModule, IOutputModule
 from netconsd.outputs import loader
-from netconsd.outputs.loader import Selection, load
+from netconsd.outputs.loader import Selection, available, load
 from tests.support.module_files import (
     FUNCTIONS,
     HEAD,
@@ -83,7 +84,7 @@ def test_directory_skips(write: Write) -> None:
     selection = load([write("d/easy.py", with_settings("*", "name: str = 'x'")).parent], {})
     assert names(selection) == ["easy", "plain"]
     assert skipped(selection) == {
-        "needy": 'needs the settings "where" (path), "size" (whole number)',
+        "needy": "set needy.where, needy.size",
         "helper": "no output module in it",
     }
     stay = {name for name in set(sys.modules) - before if name.startswith("_netconsd_")}
@@ -164,3 +165,42 @@ class Plain:
 def test_nothing() -> None:
     """Without specifications no module is loaded."""
     assert load([], {}) == Selection((), ())
+
+
+def test_only_if_named(write: Write) -> None:
+    """From a directory, a module with ``only_if_named`` starts only if the configuration has settings of it."""
+    path = write("d/sends.py", PLAIN + "    only_if_named = True\n")
+    assert skipped(load([path.parent], {})) == {"sends": "name it to start it"}
+    assert names(load([path], {})) == names(load([path.parent], {"sends": {}})) == ["sends"]
+
+
+def test_lines_about_the_others(write: Write) -> None:
+    """The modules that could start are one line with the reasons; files without a module have a line each."""
+    directory = write("d/needy.py", with_settings("*", "size: int")).parent
+    write("d/sends.py", PLAIN + "    only_if_named = True\n")
+    helper = write("d/helper.py", "")
+    assert available(load([directory], {}).skipped) == [
+        "available, not started: needy (set needy.size), sends (name it to start it)",
+        f"not used: {helper}: no output module in it",
+    ]
+    assert available([]) == []
+
+
+def test_files_that_are_no_modules(write: Write, tmp_path: Path) -> None:
+    """In a directory, a FIFO is not opened, which would block, and tests are not imported; a named test is."""
+    for name in ("test_a.py", "a_test.py", "conftest.py"):
+        write(f"d/{name}", "raise SystemExit")
+    for name in ("fifo.py", "fifo.so"):
+        os.mkfifo(tmp_path / "d" / name)
+    assert {(skip.path.name, skip.reason) for skip in load([tmp_path / "d"], {}).skipped} == {
+        *((name, "a test, by its name") for name in ("test_a.py", "a_test.py", "conftest.py")),
+        *((name, "not a regular file") for name in ("fifo.py", "fifo.so")),
+    }
+    assert names(load([write("test_it.py", PLAIN)], {})) == ["test_it"]
+
+
+@pytest.mark.parametrize("name", ["fifo.py", "fifo.so"])
+def test_a_named_fifo(tmp_path: Path, name: str) -> None:
+    """A FIFO that is named is an error, and is not opened."""
+    os.mkfifo(tmp_path / name)
+    assert refusal(tmp_path / name) == f"{tmp_path / name}: is not a regular file"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netconsd.outputs.loader import load
+from netconsd.outputs.setting_types import ModuleSetting
 from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings
 
 
@@ -79,7 +80,9 @@ def test_settings_for_one_of_several(write: Write) -> None:
 def test_settings_of_a_failed_file(write: Write) -> None:
     """Settings for a module whose file failed cause no further error."""
     path = write("x.py", "1 +")
-    assert refusal(path, settings={"x": {"y": text("1")}, "x.A": {}}) == f"{path}:1: SyntaxError: invalid syntax"
+    assert (
+        refusal(path, settings={"x": {"y": text("1")}, "x.A": {}}) == f"{path}:1: is not valid Python: invalid syntax"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,3 +111,12 @@ def test_positional_with_default(write: Write) -> None:
     assert 'no setting "clock"; it has y (whole number, default 1)' in refusal(
         path, settings={"x": {"clock": text("1")}}
     )
+
+
+def test_the_hint_of_an_unknown_setting(write: Write) -> None:
+    """An unknown setting's own hint replaces the suggestion of a similar name; a known setting needs none."""
+    path = write("x.py", with_settings("*", "ports: int = 1", "rate: int = 1"))
+    hinted = [ModuleSetting(1, f"n.toml:{line}", Path("/"), hint="; HINT") for line in (1, 2)]
+    error = refusal(path, settings={"x": {"port": hinted[0], "rate": hinted[1]}})
+    assert error.startswith('n.toml:1: module x has no setting "port"; it has ports ')
+    assert error.endswith("); HINT")

@@ -36,7 +36,7 @@ def test_a_directory_does_not_start_it(file: Path) -> None:
     selection = load([file.parent], {})
     assert selection.loaded == ()
     assert [(skipped.name, skipped.reason) for skipped in selection.skipped] == [
-        ("keeper", f"starts only if it is named: --modules {file}")
+        ("keeper", "name it to start it")
     ]
 
 
@@ -54,5 +54,5 @@ def test_a_table_of_the_configuration_starts_it(file: Path, settings: dict[str, 
 def test_the_shipped_directory_does_not_start_jsonl() -> None:
     """The directory of the shipped modules does not start jsonl, whose bare name does."""
     reasons = {skipped.name: skipped.reason for skipped in load([SHIPPED], {}).skipped}
-    assert reasons["jsonl"] == "starts only if it is named: --modules jsonl"
+    assert reasons["jsonl"] == "name it to start it"
     assert [loaded.name for loaded in load(["jsonl"], {}).loaded] == ["jsonl"]

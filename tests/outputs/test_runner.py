@@ -261,7 +261,7 @@ def test_a_module_that_does_not_start_stops_those_before(kind: type[BaseExceptio
     start.addErrback(results.append)
     assert results, "the coroutine waits"
     assert results[0].type is ModuleError
-    text = f"c: did not start: {kind.__name__}: no such file"
+    text = f"c: did not start: {'SystemExit: ' if kind is SystemExit else ''}no such file"
     # The text names the line that raised, but not the line that awaited a Deferred.
     assert re.fullmatch(text + ("" if by_deferred else r" \(.*scripted_module\.py:\d+\)"), results[0].getErrorMessage())
     assert events == ["a start", "b start", "c start", "b stop", "a stop"]
@@ -288,7 +288,7 @@ def test_a_missing_name_in_a_package() -> None:
         def start(self, worker_count: int) -> None:
             from json import surely_not_there  # type: ignore[attr-defined]  # noqa: F401
 
-    with pytest.raises(ModuleError, match=r"^old: did not start: ImportError: cannot import name 'surely_not_there'"):
+    with pytest.raises(ModuleError, match=r"^old: did not start: cannot import name 'surely_not_there'"):
         started(old=Old())
 
 
@@ -299,7 +299,7 @@ def test_the_reason_is_one_line() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    with pytest.raises(ModuleError, match=r"^bad: did not start: ValueError: two lines \("):
+    with pytest.raises(ModuleError, match=r"^bad: did not start: two lines \("):
         started(bad=Script("bad", [], start=ValueError("two\nlines")))
     with pytest.raises(ModuleError, match=r"^bad: did not start: Mute \("):
         started(bad=Script("bad", [], start=Mute()))

@@ -64,4 +64,4 @@ def test_a_module_that_fails(error: Any) -> None:
     caught: list[Any] = []
     done.addErrback(caught.append)
     assert caught[0].check(ModuleError)
-    assert caught[0].getErrorMessage() == "first: OSError: no route"
+    assert caught[0].getErrorMessage() == "first: no route"

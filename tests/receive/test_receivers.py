@@ -333,3 +333,15 @@ def test_the_memory_of_large_datagrams_is_returned(here: Socket) -> None:
         assert len(datagrams[-1]) == 60_000
     # 150 slots would use 9 MB; an eighth of the 512 slots use 4 MB.
     assert resident() - before < 6_000_000
+
+
+def test_another_list(make: Any, here: Socket) -> None:
+    """After a change of the list, a sender that was allowed is dropped, and one that was not is accepted."""
+    first, second = here.sender("127.0.0.1"), here.sender("127.0.0.2")
+    receiver = make(here.bound, 8, 1, 1, AllowList(["127.0.0.1"]))
+    for allowed, expected in ((["127.0.0.1"], first), (["127.0.0.2"], second), ([], None)):
+        receiver.allow(AllowList(allowed))
+        first.send(b"x")
+        second.send(b"x")
+        keys = [key for key, _ in together(receiver.receive())]
+        assert keys == ([key_of(first), key_of(second)] if expected is None else [key_of(expected)])

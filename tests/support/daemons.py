@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.receive.lanes import Lane
 from netconsd.service import NetconsdService
+from netconsd.settings import Settings
 
 Logged = Callable[[], list[str]]
 
@@ -50,6 +52,7 @@ class FakeService(NetconsdService):
     def __init__(self) -> None:
         super().__init__({})
         self.calls: list[str] = []
+        self.reloaded: list[Settings | None] = []
         self.stopped: Deferred[None] = Deferred()
         self.bind_error: Exception | None = None
         self.start_error: Exception | None = None
@@ -73,8 +76,10 @@ class FakeService(NetconsdService):
         self.calls.append("stop")
         return self.stopped
 
-    def reload(self) -> None:
+    def reload(self, settings: Settings | None = None) -> tuple[str, ...]:
         self.calls.append("reload")
+        self.reloaded.append(settings)
+        return ()
 
     def log_totals(self) -> None:
         self.calls.append("totals")
@@ -96,6 +101,9 @@ class FakeReactor:
     """Keeps the calls of other threads, of signal handlers and of the end until the test makes them."""
 
     def __init__(self) -> None:
+        self.clock = Clock()
+        self.seconds = self.clock.seconds
+        self.callLater = self.clock.callLater
         self.calls: list[Any] = []
         self.signals: list[int] = []
         self.at_end: list[Any] = []

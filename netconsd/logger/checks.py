@@ -1,0 +1,79 @@
+"""Tests, for ``netconsd check``, whether a module that writes files could start; nothing is created or kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+
+def check_all(*attempts: Callable[[], object]) -> None:
+    """Call each function.
+
+    :raises ExceptionGroup: with all exceptions of the functions, if there is one. An OSError is replaced by a
+        RuntimeError whose text names the file.
+    """
+    errors: list[Exception] = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except OSError as error:
+            errors.append(RuntimeError(f"cannot read {error.filename}: {error.strerror}"))
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("the module cannot start", errors)
+
+
+def read_regular(path: str) -> bytes:
+    """Read a file that a setting names; a FIFO, which would block the daemon, is an error as a directory is.
+
+    :raises OSError: if the file cannot be read.
+    """
+    # O_NONBLOCK: the open of a FIFO would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def check_directory(directory: Path) -> None:
+    """Test whether a directory could be created with its parents, or exists and could be written in.
+
+    A file system that is read-only or full is noticed only where the directory exists, by a file without a name
+    (O_TMPFILE, open(2)), which vanishes when it is closed.
+
+    :param directory: an absolute path.
+    :raises RuntimeError: if not; the text names the directory, and its parent where that is the cause.
+    """
+    # The first of the directory and its parents that exists; the root does.
+    existing = directory
+    while True:
+        try:
+            existing.lstat()
+            break
+        except FileNotFoundError:
+            existing = existing.parent
+        except OSError as error:  # a parent is a file, or may not be searched
+            raise _unusable(directory, existing, error) from error
+    try:
+        os.close(os.open(existing, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise _unusable(directory, existing, error) from error
+        # The file system, as of a FUSE mount, has no files without names.
+        if not os.access(existing, os.W_OK | os.X_OK):
+            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise _unusable(directory, existing, denied) from error
+
+
+def _unusable(directory: Path, existing: Path, error: OSError) -> RuntimeError:
+    if existing == directory:
+        return RuntimeError(f"cannot write in {directory}: {error.strerror}")
+    return RuntimeError(f"cannot create {directory}: {existing}: {error.strerror}")

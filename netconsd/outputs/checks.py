@@ -1,0 +1,42 @@
+"""Asks loaded modules, without starting them, whether their start would fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netconsd.interfaces import ICheckable
+from netconsd.outputs.errors import place, raised, said
+from netconsd.outputs.loader import Loaded
+from netconsd.outputs.runner import missing_package
+
+
+def check(loaded: Iterable[Loaded]) -> list[str]:
+    """Call ``check`` of each module that provides :class:`~netconsd.interfaces.ICheckable`.
+
+    :returns: a text for each error, which begins with the module's name.
+    """
+    texts = []
+    for each in loaded:
+        if ICheckable.providedBy(each.module):
+            try:
+                each.module.check()
+            except KeyboardInterrupt:
+                raise
+            # sys.exit() in a module must not end the check of the others.
+            except BaseException as error:
+                texts += [f"module {each.name} would not start: {_text(each, cause)}" for cause in _causes(error)]
+    return texts
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [cause for part in error.exceptions for cause in _causes(part)]
+
+
+def _text(loaded: Loaded, error: BaseException) -> str:
+    if text := missing_package(error):
+        return text
+    line = place(str(loaded.path), error)
+    # A line helps where the text is not for people.
+    return said(error) + (f" ({line})" if said(error) == raised(error) and line != str(loaded.path) else "")
