@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from netconsd.daemon.clock import use_monotonic_clock
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.systemd import Notifier
-from netconsd.monitor.liveness import Liveness, status
+from netconsd.monitor.liveness import Liveness, hanging_modules, status
 from netconsd.outputs.errors import raised
 from netconsd.outputs.loader import ModuleError
 from netconsd.service import NetconsdService
@@ -41,6 +41,8 @@ SWITCH_INTERVAL = 0.001
 # Seconds for the totals, and for flushing the output, before the process exits. A module that hangs may hold a lock
 # that the totals need, and nobody may read the output.
 LAST_SECONDS = 1.0
+# Beyond --stop-timeout, until the service manager kills a stop that reports no more progress: for the stops of modules.
+EXTENSION_SECONDS = 60.0
 
 
 class StartError(SystemExit, Exception):
@@ -143,6 +145,7 @@ class Daemon(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         self._ready = False
         self._notifier.stopping()
+        self._service.on_stop_progress = self._on_stop_progress
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
@@ -159,15 +162,21 @@ class Daemon(Service):
             self._watchdog.start(seconds / 2)
 
     def _answer_watchdog(self, liveness: Liveness) -> None:
-        """Let the watchdog end a process whose workers hang: its queues only grow, and a new process may work."""
-        lanes = self._service.lanes
-        hanging = liveness.hanging(lanes, self._reactor.seconds())
-        text = status(lanes, hanging)
+        """Let the watchdog end a process whose workers hang: its queues only grow, and a new process may work.
+
+        A module that hangs beside others that work is in the status only.
+        """
+        lanes, modules, now = self._service.lanes, self._service.modules, self._reactor.seconds()
+        hanging = liveness.hanging(lanes, now, modules)
+        text = status(lanes, hanging, hanging_modules(modules, now))
         if hanging:
             self._notifier.unwell(text)
             self._log.error("{text}; the watchdog is not answered", text=text)
         else:
             self._notifier.alive(text)
+
+    def _on_stop_progress(self, text: str) -> None:
+        self._notifier.stop_progress(text, self._service.settings.stop_timeout + EXTENSION_SECONDS)
 
     def _use_monotonic_clock(self) -> None:
         try:

@@ -18,6 +18,7 @@ from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from netconsd.monitor.liveness import health
 from netconsd.monitor.snapshot import Snapshot
 from netconsd.monitor.top_senders import TOP_LIMIT, TopList
 from netconsd.protocol.counters import SENDER_COUNTERS
@@ -31,7 +32,7 @@ BODY_LIMIT = 4096
 INDEX = b"""netconsd
 
 /metrics    counters, for Prometheus
-/healthz    200 if the workers are alive
+/healthz    200 if the workers are alive; names modules that hang
 /readyz     200 if messages are received
 /senders    the senders with the most datagrams; ?by=lost ranks by another counter, ?count=50 lists more
 """
@@ -176,12 +177,13 @@ def _head(request: Request, content_type: str) -> None:
 
 
 def _health(request: Request, watched: Watched) -> bytes:
+    healthy, lines = health(watched.snapshot())
     # At the stop the workers end before the service does.
-    ended = [str(worker.number) for worker in watched.snapshot().workers if not worker.alive]
-    if ended and watched.receiving:
+    if not watched.receiving:
+        return b"ok\n"
+    if not healthy:
         request.setResponseCode(SERVICE_UNAVAILABLE)
-        return f"worker {', '.join(ended)} has ended\n".encode()
-    return b"ok\n"
+    return "".join(f"{line}\n" for line in (["ok", *lines] if healthy else lines)).encode()
 
 
 def _readiness(request: Request, watched: Watched) -> bytes:
