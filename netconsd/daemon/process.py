@@ -24,6 +24,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
+from netconsd.daemon.crash import log_crashes
+from netconsd.daemon.lastthreads import end_despite_threads
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.systemd import Notifier
 from netconsd.monitor.liveness import Liveness, hanging_modules, status
@@ -86,8 +88,10 @@ class Daemon(Service):
         log_elsewhere = process.get("syslog") or process.get("logger") or logfile not in (None, "", "-")
         # Then a text on stderr need not be in the log as well.
         self._log_is_on_terminal = foreground and not log_elsewhere
+        self._crash_log = None if foreground or process.get("syslog") or process.get("logger") else logfile
         self._pidfile = process.get("pidfile")
         self._reactor = reactor
+        self._owns_process = False
         self._log = Logger("netconsd")
         self._notifier = notifier or Notifier({})
         self._start_error: BaseException | None = None
@@ -116,8 +120,10 @@ class Daemon(Service):
             from twisted.internet import reactor
 
             self._reactor = reactor
+            self._owns_process = True
             self._use_monotonic_clock()
         super().startService()  # type: ignore[no-untyped-call]
+        log_crashes(self._crash_log)
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
         # Before the service starts: a user may send a signal as soon as the log says that it runs.
@@ -149,7 +155,16 @@ class Daemon(Service):
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
-        return maybeDeferred(self._service.stopService).addBoth(self._restore_sighup)
+        return maybeDeferred(self._service.stopService).addBoth(self._restore_sighup).addBoth(self._watch_end)
+
+    def _watch_end(self, result: Any = None) -> Any:
+        """End the process although a thread of a module does not, once a signal has stopped the service."""
+        number = self._stop_signals.first if self._stop_signals is not None else None
+        if self._owns_process and number is not None:
+            # As the process ends otherwise: after SIGTERM `netconsd run` returns 0.
+            status = 0 if number == signal.SIGTERM else 128 + number
+            end_despite_threads(partial(self._exit, status=status))
+        return result
 
     def _on_ready(self, _: None) -> None:
         self._ready = True
@@ -250,8 +265,8 @@ class Daemon(Service):
             print(f"netconsd: {text}", file=sys.__stderr__, flush=True)
         return StartError(text)
 
-    def _exit(self, last: Callable[[], object] = lambda: None) -> None:
-        """End the process with status 1, as a start that fails and a second signal do.
+    def _exit(self, last: Callable[[], object] = lambda: None, status: int = 1) -> None:
+        """End the process at once, with status 1 if the start failed or a second signal ends it.
 
         :param last: called before, in another thread.
         """
@@ -263,7 +278,7 @@ class Daemon(Service):
         if self._pidfile:
             with suppress(OSError):
                 os.unlink(self._pidfile)
-        os._exit(1)
+        os._exit(status)
 
 
 def _finish(last: Callable[[], object]) -> None:

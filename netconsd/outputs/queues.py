@@ -7,6 +7,7 @@ module. A full queue drops its newest messages, and counts them for its module.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -20,6 +21,11 @@ from netconsd.protocol.message import Message
 # Batches that wait are handed over together, since a call costs a module more than a message. The bound keeps the
 # progress of a slow module visible: at a millisecond per message this is a second.
 MERGED_MESSAGES = 1024
+# Waking a thread for a batch costs more than queueing it. So after a turn with this many messages, which shows load, a
+# thread that has caught up waits a moment for more of them; at rest it takes a message at once. With batches of 300
+# messages every 2 ms a second module costs 0.12 us per message with a pause of 10 ms, and 0.5 us without a pause.
+BUSY_MESSAGES = 64
+PAUSE_SECONDS = 0.01
 
 
 class Takes(Protocol):
@@ -36,7 +42,13 @@ class ModuleQueue:
     """The messages of one worker that wait for one module, and the thread that hands them over, in order."""
 
     def __init__(
-        self, output: Takes, worker: int, limit: int, *, thread: Callable[..., Any] = threading.Thread
+        self,
+        output: Takes,
+        worker: int,
+        limit: int,
+        *,
+        thread: Callable[..., Any] = threading.Thread,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         """:param limit: places; a message takes one, and one more for each KiB of its bytes."""
         self.output = output
@@ -45,6 +57,7 @@ class ModuleQueue:
         self.running = False
         self._limit = limit
         self._make_thread = thread
+        self._sleep = sleep
         self._queue: SimpleQueue[tuple[list[Message], int] | None] = SimpleQueue()
         # Taken from the queue, and not yet part of a batch.
         self._next: tuple[list[Message], int] | None = None
@@ -114,7 +127,7 @@ class ModuleQueue:
 
     def _turn(self) -> bool:
         """Hand over what waits, up to :data:`MERGED_MESSAGES`; return ``False`` after the stop."""
-        taken = 0
+        taken = handed = 0
         stopping = False
         try:
             entry = self._next or self._queue.get()
@@ -134,6 +147,7 @@ class ModuleQueue:
                     self._next = entry
                     break
                 taken += entry[1]
+            handed = len(messages)
             self.output.handle(self.worker, messages)
         except BaseException:
             # No module can raise here (the runner catches it). But a failed allocation, or a bug of netconsd, must not
@@ -145,6 +159,8 @@ class ModuleQueue:
             )
         finally:
             self._places_done += taken
+        if not stopping and handed >= BUSY_MESSAGES and self._next is None and self._queue.empty():
+            self._sleep(PAUSE_SECONDS)
         return not stopping
 
 
