@@ -1,4 +1,4 @@
-"""Whether something that has work makes progress. Pure: the time is an argument."""
+"""The time without progress of something that has work. Pure: the time is an argument."""
 
 from __future__ import annotations
 
