@@ -198,7 +198,7 @@ def test_the_memory_of_a_place() -> None:
             kept: list[Any] = []
             taken = 0
             before = tracemalloc.get_traced_memory()[0]
-            for seq in range(2000):
+            for seq in range(100):
                 batch: list[Message] = [extended_message("x" * size, seq=seq)]
                 kept.append((batch, places(batch)))
                 taken += places(batch)
