@@ -24,6 +24,7 @@ HOT = (
         )
     ),
     "logger.lines",
+    "outputs.places",
 )
 # System calls for many datagrams at a time, and calls of modules in C.
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")

@@ -116,7 +116,8 @@ def _run(scenario: Scenario, rate: int, name: str, scratch: Path, place: Place) 
         running = receivers.floor(place.floor, len(scenario.pieces), place.receiver_cpus)
     else:
         tree = place.trees["compiled" if name == "compiled" else "plain"]
-        running = receivers.daemon(tree, scenario.module, scenario.options, scratch, place.receiver_cpus)
+        modules = (scenario.module, *scenario.beside)
+        running = receivers.daemon(tree, modules, scenario.options, scratch, place.receiver_cpus)
     with running as receiver:
         # The work of the start does not count.
         proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)

@@ -62,14 +62,17 @@ def floor(program: Path, pieces: int, cpus: set[int]) -> Iterator[Receiver]:
 
 
 @contextmanager
-def daemon(tree: Path, module: str, options: Sequence[str], scratch: Path, cpus: set[int]) -> Iterator[Receiver]:
+def daemon(
+    tree: Path, modules: Sequence[str], options: Sequence[str], scratch: Path, cpus: set[int]
+) -> Iterator[Receiver]:
     """Run twistd in the foreground from a copy of the checkout, with default settings except for ``options``."""
     log = scratch.parent / "twistd.log"
     log.unlink(missing_ok=True)
-    benchmark_module = MODULES / f"{module}.py"
     command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", f"--logfile={log}", "netconsd", "--port", "0"]
     command += [option.format(scratch=scratch) for option in options]
-    command.append(str(benchmark_module) if benchmark_module.exists() else module)
+    for module in modules:
+        benchmark_module = MODULES / f"{module}.py"
+        command.append(str(benchmark_module) if benchmark_module.exists() else module)
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     with _running(command, cpus, cwd=tree, env=environment, stdout=subprocess.DEVNULL) as process:
         listening = _await_line(log, process, LISTENING)

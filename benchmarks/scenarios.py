@@ -30,6 +30,8 @@ class Scenario:
     """Datagrams per second."""
     module: str = "noop"
     """A file of benchmarks/modules, or a module shipped with netconsd."""
+    beside: tuple[str, ...] = ()
+    """Further modules."""
     options: tuple[str, ...] = ()
     """Options of the daemon; ``{scratch}`` is a directory that is empty before each run."""
     builds: tuple[Build, ...] = ("compiled",)
@@ -98,6 +100,13 @@ SCENARIOS: Final = {
             options=("--set", "logger.directory={scratch}"),
         ),
         Scenario(
+            name="two-modules",
+            about="in-order; two modules that do nothing, one per message and one per batch: compare with in-order",
+            pieces=loads.in_order(),
+            beside=("batches",),
+            builds=("compiled", "plain"),
+        ),
+        Scenario(
             name="burst",
             about="200,000 messages within a second; a module that burns 5 µs per message",
             pieces=loads.in_order(),
@@ -131,6 +140,7 @@ TARGETS: Final = (
     Target("logger", "compiled", "ratio", 3),
     Target("in-order", "compiled", "loss", 0),
     Target("logger", "compiled", "loss", 0),
+    Target("two-modules", "compiled", "loss", 0),
     Target("burst", "compiled", "loss", 0),
     Target("65536-senders", "compiled", "memory", 60 * MB),
     Target("1000000-senders", "compiled", "memory", 700 * MB),

@@ -9,8 +9,8 @@ unexpectedly.
 
 Two kinds of thread call a module. ``start``, ``stop`` and ``reload`` are called in the reactor's thread, where the
 whole of Twisted may be used and nothing may block. ``handle`` and ``handle_batch`` are called in the threads of the
-workers, where blocking is allowed (it delays the senders of that worker only) and no method of the reactor may be
-called except ``reactor.callFromThread``.
+workers, or in threads of the module's own, one per worker, if there are several modules. There blocking is allowed (it
+delays no other module) and no method of the reactor may be called except ``reactor.callFromThread``.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ICountsLosses(Interface):
     def lost(worker: int) -> int:
         """The number of messages of this worker lost since the start; called in the reactor's thread at any time.
 
-        An exception is logged and counts as 0.
+        An exception is logged; the number is then shown as unknown.
         """
 
 

@@ -23,10 +23,12 @@ from twisted.logger import Logger
 
 from netconsd.logger.hostnames import HostsError
 from netconsd.monitor.log import DropLog, log_end, log_failures, log_start, totals
+from netconsd.monitor.modulelog import ModuleLog
 from netconsd.monitor.snapshot import Snapshot, take
 from netconsd.monitor.top_senders import TopList, TopSenders
 from netconsd.names import Names
-from netconsd.outputs.runner import Outputs
+from netconsd.outputs.draining import Draining, Part
+from netconsd.outputs.runner import Outputs, RunningModule
 from netconsd.protocol.allowlist import AllowList
 from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
@@ -85,9 +87,11 @@ class Running:
         self.readers: list[BatchReader] = []
         self.totals_logged = False
         self._settings = settings
+        self._outputs = outputs
         self._receiver = receiver
         self._reactor = reactor
         self._log = Logger("netconsd")
+        self._module_log = ModuleLog(self._log)
         # A copy, so that datagrams that the workers still have after the reader closed its socket are acknowledged.
         self._reply_socket = sockets[0].dup() if settings.acks else None
 
@@ -148,30 +152,67 @@ class Running:
             reader.drain()
             await reader.stopListening()
 
-    async def stop_workers(self) -> None:
-        """Wait until the workers have delivered everything, for ``stop_timeout`` at most."""
-        stopped = self.workers.stop()
-        timer = self._reactor.callLater(self._settings.stop_timeout, stopped.cancel)
-        await stopped
-        if timer.active():
-            timer.cancel()
-        for lane in self.workers.unfinished:
-            self._log.warn(
-                "Worker {number} has not stopped within {seconds:g} seconds (--stop-timeout), because a module blocks: "
-                "{queued} in its queue and all messages that it holds are dropped (dropped_at_stop)",
-                number=lane.number,
-                seconds=self._settings.stop_timeout,
-                queued=plural(lane.waiting, "datagram"),
-            )
+    async def stop_workers(self, draining: Draining) -> None:
+        """Wait until the workers, then the queues of the modules, have delivered everything or were given up."""
+        await draining.wait(self.workers.stop(), [self._part_of(lane) for lane in self.workers.lanes])
+        parts = [self._part_in(output, queue.worker) for output in self._outputs.started for queue in output.queues]
+        await draining.wait(self._outputs.finish(), parts)
         if self._reply_socket is not None:
             self._reply_socket.close()
+
+    def _part_of(self, lane: Lane) -> Part:
+        number = lane.number
+        # A single module is called in the worker's thread; several modules keep no worker waiting.
+        called = [output for output in self._outputs.started if not output.queues]
+
+        def done() -> int:
+            return int(lane.counters.datagrams) + sum(output.done(number) for output in called)
+
+        def left() -> str:
+            texts = [_left(output, number) for output in called if output.waiting(number)]
+            queued = plural(lane.waiting, "datagram")
+            return ", ".join([*texts, *([f"{queued} left in worker {number}"] if lane.waiting else [])])
+
+        def give_up(reason: str) -> None:
+            in_hand = sum(output.give_up(number) for output in called)
+            self._log.warn(
+                "Worker {number} is given up, because {module} blocks: {reason}. {queued} in its queue, all messages "
+                "that it holds, and {messages} that the module has in hand are dropped (dropped_at_stop)",
+                number=number,
+                module=", ".join(f"module {output.name}" for output in called) or "a module",
+                reason=reason,
+                queued=plural(lane.waiting, "datagram"),
+                messages=plural(in_hand, "message"),
+            )
+
+        return Part(lambda: lane.running, done, left, give_up)
+
+    def _part_in(self, output: RunningModule, worker: int) -> Part:
+        def give_up(reason: str) -> None:
+            self._log.warn(
+                "Module {name} is given up in worker {worker}: {reason}. {messages} in its queue and in hand are "
+                "dropped (dropped_at_stop)",
+                name=output.name,
+                worker=worker,
+                reason=reason,
+                messages=plural(output.give_up(worker), "message"),
+            )
+
+        return Part(
+            lambda: output.queues[worker].running,
+            lambda: output.done(worker),
+            lambda: _left(output, worker) if output.waiting(worker) else "",
+            give_up,
+        )
 
     def _look(self) -> None:
         for number, reader in enumerate(self.readers):
             if reader.check(number) and number == 0 and self._reply_socket is not None:
                 os.dup2(reader.fileno(), self._reply_socket.fileno(), inheritable=False)
+        now = monotonic()
         if self._drop_log is not None:
-            self._drop_log.update(*self._losses(), monotonic())
+            self._drop_log.update(*self._losses(), now)
+        self._module_log.update(self._outputs.started, now)
 
     def _losses(self) -> tuple[list[int], list[int]]:
         """Return the drops by the kernel of each listener, and the drops by the full queue of each worker."""
@@ -180,6 +221,11 @@ class Running:
         return [reader.counters.dropped_by_kernel for reader in self.readers], [
             lane.queue_counters.dropped_queue_full for lane in self.workers.lanes
         ]
+
+
+def _left(output: RunningModule, worker: int) -> str:
+    count = output.waiting(worker)
+    return f"{count:,} {'message' if count == 1 else 'messages'} left in module {output.name}, worker {worker}"
 
 
 class NetconsdService(Service):
@@ -214,7 +260,11 @@ class NetconsdService(Service):
         self._bind = sockets
         self._log = Logger("netconsd")
         self._names = Names(self.settings.host_key, self.settings.hosts_file, self.settings.reverse_dns)
-        self._outputs = Outputs(self._modules, self.settings.workers, self.settings.stop_timeout, self._names)
+        self._outputs = Outputs(
+            self._modules, self.settings.workers, self.settings.stop_timeout, self._names, queue=self.settings.queue
+        )
+        #: Called in the reactor's thread every few seconds while a stop delivers messages, with what is left, in words.
+        self.on_stop_progress: Callable[[str], object] | None = None
         self._phase = _Phase.IDLE
         self._bound: _Bound | None = None
         self._run: Running | None = None
@@ -240,6 +290,11 @@ class NetconsdService(Service):
     def lanes(self) -> Sequence[Lane]:
         """The workers; none before the modules have started, and none after the stop."""
         return self._run.workers.lanes if self._run else ()
+
+    @property
+    def modules(self) -> Sequence[RunningModule]:
+        """The started modules; none before their start, and none after the stop."""
+        return self._outputs.started
 
     def privilegedStartService(self) -> None:
         """Read the file of names, and bind the sockets.
@@ -391,17 +446,21 @@ class NetconsdService(Service):
         """
         self._phase = _Phase.STOPPING
         run = self._run
+        draining = None
         if run is not None:
             await run.stop_readers()
         bound.close_sockets()
         if run is not None:
-            await run.stop_workers()
+            draining = Draining(
+                self.settings.stop_timeout, self.settings.stop_limit, self._reactor, self._report_stop_progress
+            )
+            await run.stop_workers(draining)
             log_failures(self._log, self._outputs.started)
             self._last_snapshot = self.snapshot()
             if log_totals:
                 log_end(self._log, self._last_snapshot)
                 run.totals_logged = True
-        await self._outputs.stop()
+        await self._outputs.stop(draining.rest if draining else None)
         self._names.stop()
         self._run = None
         # The last part, so that the stop can be monitored.
@@ -409,3 +468,8 @@ class NetconsdService(Service):
             await bound.monitoring.stop()
         self._bound = None
         self._phase = _Phase.IDLE
+
+    def _report_stop_progress(self, text: str) -> None:
+        self._log.info("{text}", text=text)
+        if self.on_stop_progress is not None:
+            self.on_stop_progress(text)

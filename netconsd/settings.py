@@ -180,7 +180,9 @@ class Settings:
     )
 
     # A queued datagram costs about a kilobyte: 16 Mi of them are 16 GiB in each worker.
-    queue: int = _option(262144, "datagrams that may wait for each worker", "N", bounds=(1, 2**24))
+    queue: int = _option(
+        262144, "datagrams that may wait for each worker, and messages for each module", "N", bounds=(1, 2**24)
+    )
 
     # As many as there are addresses in 10.0.0.0/8.
     max_sources: int = _option(200_000, "senders to remember", "N", bounds=(1, 2**24))
@@ -205,7 +207,13 @@ class Settings:
     # A module that hangs, for example in a write to a terminal that nobody reads, must not make the daemon unstoppable;
     # a slow module should be able to deliver its messages. An hour is longer than any service manager waits.
     stop_timeout: float = _option(
-        30.0, "time that a stop waits for the workers, and for each module", "MS", bounds=(0.0, 3600.0)
+        30.0, "time without progress after which a stop gives up a worker or a module", "MS", bounds=(0.0, 3600.0)
+    )
+
+    # A full queue of the default size, 262,144 messages at a millisecond each, is delivered within 263 seconds. The
+    # daemon asks systemd for the time beyond TimeoutStopSec= while there is progress (docs/service).
+    stop_limit: float = _option(
+        300.0, "time after which a stop gives up everything, whatever the progress", "MS", bounds=(0.0, 24 * 3600.0)
     )
 
     metrics: str | None = _option(

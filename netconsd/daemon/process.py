@@ -28,12 +28,14 @@ from twisted.python.failure import Failure
 
 from netconsd.daemon.clock import use_monotonic_clock
 from netconsd.daemon.config import Configuration
+from netconsd.daemon.crash import log_crashes
 from netconsd.daemon.foreground import PipeWatch, ShortLog, error_head, has_terminal, is_service, style_of
+from netconsd.daemon.lastthreads import end_despite_threads
 from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import NO_MEMORY, forget_stdout
 from netconsd.daemon.systemd import Notifier
-from netconsd.monitor.liveness import Liveness, status
+from netconsd.monitor.liveness import Liveness, hanging_modules, status
 from netconsd.outputs.errors import said
 from netconsd.outputs.loader import ModuleError
 from netconsd.service import NetconsdService
@@ -48,6 +50,8 @@ SWITCH_INTERVAL = 0.001
 # Seconds for the totals, and for flushing the output, before the process exits. A module that hangs may hold a lock
 # that the totals need, and nobody may read the output.
 LAST_SECONDS = 1.0
+# Beyond --stop-timeout, until the service manager kills a stop that reports no more progress: for the stops of modules.
+EXTENSION_SECONDS = 60.0
 
 
 class StartError(SystemExit, Exception):
@@ -97,9 +101,11 @@ class Daemon(Service):
         self._logfile = logfile
         # Then a text on stderr need not be in the log as well.
         self._log_is_on_terminal = foreground and not log_elsewhere
+        self._crash_log = None if foreground or process.get("syslog") or process.get("logger") else logfile
         self._pidfile = process.get("pidfile")
         self._reactor = reactor
         self._clock = clock
+        self._owns_process = False
         self._log = Logger("netconsd")
         self._notifier = notifier or Notifier({})
         self._start_error: BaseException | None = None
@@ -145,7 +151,9 @@ class Daemon(Service):
 
             self._reactor = reactor
             use_monotonic_clock(self._reactor)
+            self._owns_process = True
         super().startService()  # type: ignore[no-untyped-call]
+        log_crashes(self._crash_log)
         gc.set_threshold(*GC_THRESHOLDS)
         sys.setswitchinterval(SWITCH_INTERVAL)
         # Before the service starts: a user may send a signal as soon as the log says that it runs.
@@ -182,10 +190,28 @@ class Daemon(Service):
         if self._pipe_watch is not None:
             self._pipe_watch.stop()
         self._notifier.stopping()
+        self._service.on_stop_progress = self._on_stop_progress
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
-        return maybeDeferred(self._service.stopService).addBoth(self._restore_sighup)
+        return maybeDeferred(self._service.stopService).addBoth(self._restore_sighup).addBoth(self._watch_end)
+
+    def _watch_end(self, result: Any = None) -> Any:
+        """End the process although a thread of a module does not, once a signal has stopped the service."""
+        number = self._stop_signal()
+        if self._owns_process and number is not None:
+            # As the process ends otherwise: after SIGTERM `netconsd run` returns 0.
+            status = 0 if number == signal.SIGTERM else 128 + number
+            end_despite_threads(partial(self._exit, status=status))
+        return result
+
+    def _stop_signal(self) -> signal.Signals | None:
+        """The signal that stops the daemon; None if none has arrived."""
+        if self._stop_signals is not None and self._stop_signals.first is not None:
+            return self._stop_signals.first
+        # The reactor's own handlers are in place for a moment, until the handlers of StopSignals replace them again.
+        number = getattr(self._reactor, "_exitSignal", None)
+        return None if number is None else signal.Signals(number)
 
     def _on_ready(self, _: None) -> None:
         self._ready = True
@@ -198,15 +224,21 @@ class Daemon(Service):
             self._watchdog.start(seconds / 2)
 
     def _answer_watchdog(self, liveness: Liveness) -> None:
-        """Let the watchdog end a process whose workers hang: its queues only grow, and a new process may work."""
-        lanes = self._service.lanes
-        hanging = liveness.hanging(lanes, self._clock())
-        text = status(lanes, hanging)
+        """Let the watchdog end a process whose workers hang: its queues only grow, and a new process may work.
+
+        A module that hangs beside others that work is in the status only.
+        """
+        lanes, modules, now = self._service.lanes, self._service.modules, self._clock()
+        hanging = liveness.hanging(lanes, now, modules)
+        text = status(lanes, hanging, hanging_modules(modules, now))
         if hanging:
             self._notifier.unwell(text)
             self._log.error("{text}; the watchdog is not answered", text=text)
         else:
             self._notifier.alive(text)
+
+    def _on_stop_progress(self, text: str) -> None:
+        self._notifier.stop_progress(text, self._service.settings.stop_timeout + EXTENSION_SECONDS)
 
     def _stop_reactor(self, number: signal.Signals) -> None:
         # Twisted's handlers; twistd then ends the process by the same signal.
@@ -284,9 +316,10 @@ class Daemon(Service):
     def _fail(self, failure: Failure) -> None:
         """End the process because the service did not start: by an exception, or by the reactor if that runs."""
         error: Any = failure.value
-        if self._stop_signals is not None and self._stop_signals.first is not None:
+        number = self._stop_signal()
+        if number is not None:
             # A signal stopped the start, which is no error; the reactor stops already.
-            self._log.info("{name} stopped the start: {error}", name=self._stop_signals.first.name, error=error)
+            self._log.info("{name} stopped the start: {error}", name=number.name, error=error)
             return
         self._start_error = self._reported(error)
         if not self._reactor.running:
@@ -322,8 +355,8 @@ class Daemon(Service):
         """Name the option or the line of the file instead of the setting at the beginning of a text."""
         return (self._configuration or Configuration(Settings())).located(text)
 
-    def _exit(self, last: Callable[[], object] = lambda: None) -> None:
-        """End the process with status 1, as a start that fails and a second signal do.
+    def _exit(self, last: Callable[[], object] = lambda: None, status: int = 1) -> None:
+        """End the process at once, with status 1 if the start failed or a second signal ends it.
 
         :param last: called before, in another thread.
         """
@@ -335,7 +368,7 @@ class Daemon(Service):
         if self._pidfile:
             with suppress(OSError):
                 os.unlink(self._pidfile)
-        os._exit(1)
+        os._exit(status)
 
 
 def _undo_redirection() -> None:

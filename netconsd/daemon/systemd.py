@@ -72,6 +72,14 @@ class Notifier:
         """Report that the stop has begun."""
         self._send("STOPPING=1", "STATUS=Delivering what was received")
 
+    def stop_progress(self, status: str, seconds: float) -> None:
+        """Report that the stop makes progress, and ask for more time than ``TimeoutStopSec=``.
+
+        :param seconds: until the next report at the latest; systemd (236) kills the daemon if there is none.
+        """
+        # The watchdog is answered as well: whether systemd still expects that during a stop depends on its version.
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}", "WATCHDOG=1", f"STATUS={status}")
+
     def alive(self, status: str) -> None:
         """Answer the watchdog."""
         self._send("WATCHDOG=1", f"STATUS={status}")

@@ -24,7 +24,12 @@ QUIET_SECONDS = 60.0
 
 #: The notable sums that are no counters of a listener or worker.
 SUMS = (
-    Counter("dropped_at_stop", "Messages dropped at the stop because a module did not return.", ""),
+    Counter(
+        "dropped_at_stop",
+        "Messages dropped at the stop because a module did not return; a datagram in a queue counts as one.",
+        "",
+    ),
+    Counter("dropped_by_modules", "Messages dropped because the queue of a module was full.", ""),
     Counter("lost_by_modules", "Messages that modules could not write or send.", ""),
     Counter("unknown_losses", "Failures that lost an unknown number of a module's messages.", ""),
 )
@@ -167,8 +172,11 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
         messages = plural(sum(part.messages for part in parts), "message")
         batches = plural(sum(part.batches for part in parts), "batch", "batches")
         seconds = sum(part.seconds for part in parts)
-        failures = {name: sum(getattr(part, name) for part in parts) for name in ("errors", "lost", "unknown_losses")}
-        yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
+        names = ("errors", "dropped_queue_full", "dropped_at_stop", "lost", "unknown_losses")
+        failures = {each: sum(getattr(part, each) or 0 for part in parts) for each in names}
+        failures["waiting"] = sum(part.waiting for part in parts)
+        unknown = "; lost: unknown, the module failed to count" if any(part.lost is None for part in parts) else ""
+        yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}{unknown}"
     yield (
         f"Total: {plural(snapshot.received, 'datagram')} received, "
         f"{_messages(snapshot.total('messages'), snapshot.total('senders_new'))}"
@@ -176,10 +184,14 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     for counter in (*LISTENER_COUNTERS, *WORKER_ROWS):
         if counter.notable:
             yield from _sentence(counter, snapshot.total(counter.name))
-    at_stop, by_modules, unknown = SUMS
-    yield from _sentence(at_stop, sum(worker.dropped_at_stop for worker in snapshot.workers))
-    yield from _sentence(by_modules, sum(module.lost for module in snapshot.modules))
-    yield from _sentence(unknown, sum(module.unknown_losses for module in snapshot.modules))
+    at_stop, queue_full, by_modules, unknown_losses = SUMS
+    modules = snapshot.modules
+    dropped = sum(worker.dropped_at_stop for worker in snapshot.workers)
+    # What waits at the totals is dropped: nothing follows them.
+    yield from _sentence(at_stop, dropped + sum(module.dropped_at_stop + module.waiting for module in modules))
+    yield from _sentence(queue_full, sum(module.dropped_queue_full for module in modules))
+    yield from _sentence(by_modules, sum(module.lost or 0 for module in modules))
+    yield from _sentence(unknown_losses, sum(module.unknown_losses or 0 for module in modules))
 
 
 def _growth(before: Counts, after: Counts) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
 
+from netconsd.monitor.liveness import health
 from netconsd.monitor.request import Request
 from netconsd.monitor.snapshot import Snapshot
 from netconsd.monitor.top_senders import TOP_LIMIT, TopList
@@ -36,7 +37,7 @@ TEXT = "text/plain; charset=utf-8"
 INDEX = """netconsd
 
 /metrics    counters, for Prometheus
-/healthz    200 if the workers are alive
+/healthz    200 if the workers are alive; names modules that hang
 /readyz     200 if messages are received
 /senders    the senders with the most datagrams; ?by=lost ranks by another counter, ?count=50 lists more
 """
@@ -114,7 +115,7 @@ class Pages:
         self._pages: dict[bytes, Callable[[Request], Answer | Deferred[Answer]]] = {
             b"/": lambda request: Answer(200, INDEX.encode()),
             b"/metrics": self._get_metrics,
-            b"/healthz": lambda request: _verdict(_sickness(watched, self._kept_snapshot())),
+            b"/healthz": lambda request: _health(watched, self._kept_snapshot()),
             b"/readyz": lambda request: _verdict(_unreadiness(watched, self._kept_snapshot())),
             b"/senders": self._get_senders,
         }
@@ -192,14 +193,16 @@ def _verdict(problem: str) -> Answer:
     return text_answer(503, problem) if problem else text_answer(200, "ok")
 
 
-def _sickness(watched: Watched, snapshot: Snapshot) -> str:
-    """The reason why a restart would help; empty if there is none."""
+def _health(watched: Watched, snapshot: Snapshot) -> Answer:
+    """200, or 503 if a restart would help; a line for each fault, the modules that hang included."""
     # At the stop the workers end before the service does.
     if not watched.receiving:
-        return ""
-    reasons = [f"worker {worker.number} has ended" for worker in snapshot.workers if not worker.alive]
-    reasons += [f"listener {part.number}: {CLOSED}" for part in snapshot.listeners if part.problem == CLOSED]
-    return "\n".join(reasons)
+        return text_answer(200, "ok")
+    healthy, lines = health(snapshot)
+    closed = [f"listener {part.number}: {CLOSED}" for part in snapshot.listeners if part.problem == CLOSED]
+    if closed or not healthy:
+        return text_answer(503, "\n".join([*closed, *lines]))
+    return text_answer(200, "\n".join(["ok", *lines]))
 
 
 def _unreadiness(watched: Watched, snapshot: Snapshot) -> str:

@@ -58,6 +58,12 @@ _GAUGES = {
     ),
     "module": (
         _Shown("busy_seconds", "netconsd_module_call_seconds", "Seconds spent in the current batch; 0 when idle."),
+        _Shown("waiting", "netconsd_module_waiting_messages", "Messages in the queue of the module, and in hand."),
+        _Shown(
+            "silent_seconds",
+            "netconsd_module_silent_seconds",
+            "Seconds for which the module has had messages and made no progress.",
+        ),
     ),
 }
 # The histograms of listeners and workers, by label.
@@ -107,7 +113,9 @@ class SnapshotCollector(Collector):
         yield from _counters(MODULE_COUNTERS, ["module", "worker"], modules, getattr)
         yield from _others("module", ["module", "worker"], modules)
         yield GaugeMetricFamily(
-            "netconsd_queue_places_limit", "Places in the queue of each worker (--queue).", self._settings.queue
+            "netconsd_queue_places_limit",
+            "Places in the queue of each worker, and of each of several modules (--queue).",
+            self._settings.queue,
         )
         yield GaugeMetricFamily(
             "netconsd_senders_limit",
@@ -140,12 +148,15 @@ def _by_name(part: Any, name: str) -> int:
 
 
 def _counters(
-    rows: Sequence[Counter], labels: list[str], parts: Sequence[Labelled], value: Callable[[Any, str], float]
+    rows: Sequence[Counter], labels: list[str], parts: Sequence[Labelled], value: Callable[[Any, str], float | None]
 ) -> Iterator[Metric]:
     for row in rows:
         family = CounterMetricFamily(f"netconsd_{row.metric}", row.help, labels=labels)
         for label, part in parts:
-            family.add_metric(label, value(part, row.name))
+            count = value(part, row.name)
+            # An unknown number is left out.
+            if count is not None:
+                family.add_metric(label, count)
         yield family
 
 

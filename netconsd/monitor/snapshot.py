@@ -38,6 +38,16 @@ MODULE_COUNTERS = (
     Counter("batches", "Batches handed to the module.", "module_batches"),
     Counter("seconds", "Seconds from each call to its return, waiting included.", "module_seconds"),
     Counter("errors", "Calls that raised an exception.", "module_errors"),
+    Counter(
+        "dropped_queue_full",
+        "Messages dropped because the queue of the module was full.",
+        "module_dropped_queue_full_messages",
+    ),
+    Counter(
+        "dropped_at_stop",
+        "Messages that the module had in its queue or in hand when the stop gave it up.",
+        "module_dropped_at_stop_messages",
+    ),
     Counter("lost", "Messages that the module could not write or send, if it counts them.", "module_lost_messages"),
     Counter(
         "unknown_losses",
@@ -123,10 +133,16 @@ class ModuleSnapshot:
     seconds: float
     #: Seconds spent in the current batch; 0 when idle.
     busy_seconds: float
-    #: By the module's own count (:class:`netconsd.ICountsLosses`).
-    lost: int = 0
-    #: Failures that lost an unknown number of messages each (:class:`netconsd.ICountsUnknownLosses`).
-    unknown_losses: int = 0
+    #: By the module's own count (:class:`netconsd.ICountsLosses`); None if that failed.
+    lost: int | None = 0
+    #: Failures that lost an unknown number of messages each (:class:`netconsd.ICountsUnknownLosses`); None as above.
+    unknown_losses: int | None = 0
+    dropped_queue_full: int = 0
+    dropped_at_stop: int = 0
+    #: Messages in the module's queue and in hand; approximate while it works.
+    waiting: int = 0
+    #: Seconds for which the module has had messages and made no progress, exact to the second; 0 without messages.
+    silent_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,9 @@ class Snapshot:
                 expected = worker.counters["messages"]
                 if module.takes_datagrams:
                     expected = sum(worker.counters[kind] for kind in ("whole", "reassembled", "legacy"))
-                if module.messages != expected:
+                # Whether a module has processed the messages of a call that did not return is not known.
+                accounted = module.messages + module.dropped_queue_full
+                if not module.dropped_at_stop and accounted != expected:
                     lines.append(
                         f"worker {worker.number}, module {module.name}: {module.messages} messages of {expected}"
                     )
@@ -175,7 +193,8 @@ class Snapshot:
         return [module for module in self.modules if module.worker == worker.number]
 
     def _is_busy(self, worker: WorkerSnapshot) -> bool:
-        return worker.alive and bool(worker.places or any(module.busy_seconds for module in self._modules_of(worker)))
+        busy = any(module.busy_seconds or module.waiting for module in self._modules_of(worker))
+        return worker.alive and bool(worker.places or busy)
 
     def _byte_mismatch(self) -> list[str]:
         dropped = ("dropped_bytes", "dropped_queue_full_bytes", "dropped_error_bytes")
@@ -234,4 +253,8 @@ def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSna
                 busy_seconds=max(0.0, now - called_at) if called_at else 0.0,
                 lost=output.lost(worker),
                 unknown_losses=output.unknown_losses(worker),
+                dropped_queue_full=counters.dropped_queue_full,
+                dropped_at_stop=counters.dropped_at_stop,
+                waiting=output.waiting(worker),
+                silent_seconds=output.silent_seconds(worker, now),
             )

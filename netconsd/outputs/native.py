@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,18 @@ except ImportError:  # plain Python
 INCLUDE: Final = Path(__file__).parents[1] / "include"
 
 _INIT, _HANDLER, _EXIT = "netconsd_output_init", "netconsd_output_handler", "netconsd_output_exit"
+
+
+def _frame_of(path: Path, function: str) -> Callable[..., Any]:
+    """Return a function that calls its first argument with the others, and is a function of the ``.so`` in stacks.
+
+    The output of a crash (:mod:`faulthandler`) has no frames of C, and would not say which module crashed. It has the
+    line ``File "/path/lines.so", line 1 in netconsd_output_handler`` then.
+    """
+    names: dict[str, Any] = {}
+    exec(compile(f"def {function}(call, *arguments): return call(*arguments)", str(path), "exec"), names)
+    named: Callable[..., Any] = names[function]
+    return named
 
 
 class NoHandler(FileError):
@@ -76,7 +89,7 @@ class NativeModule:
         self._exit = self._function(_EXIT)
         self._wall = wall
         self._monotonic = monotonic
-        self._hand_over = hand_over
+        self._hand_over = partial(_frame_of(path, _HANDLER), hand_over)
         # Per worker, written only by its thread: whether it is in the handler, and its number of truncated messages.
         self._inside: list[bool] = []
         self._truncated: list[int] = []
@@ -92,7 +105,7 @@ class NativeModule:
         """
         self._inside = [False] * worker_count
         self._truncated = [0] * worker_count
-        status = self._init(worker_count) if self._init is not None else 0
+        status = _frame_of(self.path, _INIT)(self._init, worker_count) if self._init is not None else 0
         if status:
             raise FileError(f"{self.path}: did not start: its {_INIT} returned {status}, not 0")
 
@@ -120,7 +133,7 @@ class NativeModule:
         if inside:
             raise RuntimeError(f"{_EXIT} is not called: worker {', '.join(inside)} is still in {_HANDLER}")
         if self._exit is not None:
-            self._exit()
+            _frame_of(self.path, _EXIT)(self._exit)
         # The C library's buffers would be lost, because twistd ends the process with a signal.
         ctypes.CDLL(None).fflush(None)
         if self.truncated:

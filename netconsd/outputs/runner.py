@@ -1,5 +1,8 @@
 """Starts, calls, counts and stops the output modules of a running daemon.
 
+A single module is called in the threads of the workers. Several have a queue and a thread for each worker
+(:mod:`netconsd.outputs.queues`), so that none waits for another.
+
 An exception of a module is logged (the first one, then at most one a minute, with the number of those in between) and
 counted against the module; the other modules still get the message.
 """
@@ -8,12 +11,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import length_hint
 from time import monotonic
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,9 +31,13 @@ from netconsd.interfaces import (
     ITakesLegacyDatagrams,
     IUsesNames,
 )
-from netconsd.outputs.errors import PrintableFailure, place, said
+from netconsd.outputs.errors import PrintableFailure, place, raised, said
+from netconsd.outputs.leftovers import Leftovers
 from netconsd.outputs.loader import ModuleError
 from netconsd.outputs.modulefile import FileError
+from netconsd.outputs.places import places
+from netconsd.outputs.progress import Progress
+from netconsd.outputs.queues import ModuleQueue
 from netconsd.outputs.timelimit import LEAST_SECONDS, TimeLimit
 from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message
@@ -37,6 +45,8 @@ from netconsd.protocol.plural import plural
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
+# As the default of --queue.
+QUEUE_PLACES = 262_144
 #: By the name of a package that a shipped module imports when it starts: the extra of netconsd that installs it.
 EXTRAS = {"re2": "logger", "zstandard": "zstd"}
 
@@ -57,8 +67,17 @@ class RunningModule:
         self.takes_datagrams = ITakesLegacyDatagrams.providedBy(module)
         #: Per worker, written by its thread only.
         self.counters = [ModuleCounters() for _ in range(worker_count)]
+        #: The queue of each worker; none if this is the only module.
+        self.queues: list[ModuleQueue] = []
         #: Written by the reactor's thread.
         self.reload_errors = 0
+        # Per worker, written by its thread: the size of the current batch, and the iterator over the rest of it, from
+        # which other threads see the progress at no cost for a message; None for a batch that is handed over whole.
+        self._current: list[tuple[int, Iterator[Message] | None] | None] = [None] * worker_count
+        # Per worker, written and read by the reactor's thread.
+        self._progress = [Progress() for _ in range(worker_count)]
+        # Per worker, written by the reactor's thread.
+        self._given_up = [False] * worker_count
         self._report = report
         self._lock = threading.Lock()
         self._next_report = float("-inf")
@@ -66,7 +85,12 @@ class RunningModule:
         self._hand_over = self._hand_over_batch if IBatchOutputModule.providedBy(module) else self._hand_over_each
 
     def handle(self, worker: int, messages: list[Message]) -> None:
-        """Hand the messages of a worker to the module, in that worker's thread; raises nothing."""
+        """Hand the messages of a worker to the module, in the thread of its queue, or of the worker; raises nothing.
+
+        After :meth:`give_up` they are dropped.
+        """
+        if self._given_up[worker]:
+            return
         counters = self.counters[worker]
         # The module may keep the list, and change it.
         count = len(messages)
@@ -74,12 +98,16 @@ class RunningModule:
         self._hand_over(counters, worker, messages)
         counters.seconds += monotonic() - started
         counters.called_at = 0.0
+        self._current[worker] = None
         counters.batches += 1
-        counters.messages += count
+        if not self._given_up[worker]:
+            counters.messages += count
 
     def _hand_over_each(self, counters: ModuleCounters, worker: int, messages: list[Message]) -> None:
         handle = self.module.handle
-        for message in messages:
+        remaining = iter(messages)
+        self._current[worker] = len(messages), remaining
+        for message in remaining:
             # BaseException: sys.exit() in a module would end the worker's thread without a trace.
             try:
                 handle(worker, message)
@@ -88,28 +116,83 @@ class RunningModule:
                 self.report_error()
 
     def _hand_over_batch(self, counters: ModuleCounters, worker: int, messages: list[Message]) -> None:
+        self._current[worker] = len(messages), None
         try:
             self.module.handle_batch(worker, messages)
         except BaseException:
             counters.errors += 1
             self.report_error()
 
-    def lost(self, worker: int) -> int:
-        """Return the module's own count of lost messages for a worker; in the reactor's thread."""
+    def _in_hand(self, worker: int) -> tuple[int, int]:
+        """Return the size of the current batch of a worker, and how many of it the module has not returned from."""
+        current = self._current[worker]
+        if current is None:
+            return 0, 0
+        count, remaining = current
+        # The iterator has handed out the message of the current call.
+        return count, count if remaining is None else min(count, length_hint(remaining) + 1)
+
+    def done(self, worker: int) -> int:
+        """Return the number of messages that the module has returned from, as far as can be seen; in any thread.
+
+        A module with ``handle_batch`` makes visible progress with each return only.
+        """
+        count, in_hand = self._in_hand(worker)
+        return self.counters[worker].messages + count - in_hand
+
+    def waiting(self, worker: int) -> int:
+        """Return the number of messages in the module's queue and in hand; approximate while it works."""
+        if self._given_up[worker]:
+            return 0
+        if not self.queues:
+            return self._in_hand(worker)[1]
+        return max(0, self.counters[worker].queued - self.done(worker))
+
+    def silent_seconds(self, worker: int, now: float) -> float:
+        """Return the seconds for which the module has had messages and made no progress, as seen by these calls.
+
+        For the reactor's thread.
+
+        :param now: monotonic seconds.
+        """
+        return self._progress[worker].look(self.done(worker), self.waiting(worker) > 0, now)
+
+    def give_up(self, worker: int) -> int:
+        """Hand no more messages to the module, count what it has as dropped at the stop, and return that number.
+
+        The messages of a call that has not returned are counted as well: whether the module has processed them is not
+        known. For the reactor's thread.
+        """
+        waiting = self.waiting(worker)
+        self._given_up[worker] = True
+        counters = self.counters[worker]
+        count, in_hand = self._in_hand(worker)
+        # The thread is in a call of the module, and counts nothing any more.
+        counters.messages += count - in_hand
+        counters.dropped_at_stop += waiting
+        current = self._current[worker]
+        if current is not None and current[1] is not None:
+            # So that no further message is handed over if the current call returns some day.
+            for _ in current[1]:
+                pass
+        return waiting
+
+    def lost(self, worker: int) -> int | None:
+        """Return the module's own count of lost messages for a worker, None if it fails; in the reactor's thread."""
         return self._count(ICountsLosses, "lost", worker)
 
-    def unknown_losses(self, worker: int) -> int:
-        """Return the module's own count of failures with an unknown loss for a worker; in the reactor's thread."""
+    def unknown_losses(self, worker: int) -> int | None:
+        """Return the module's own count of failures with an unknown loss, None if it fails; in the reactor's thread."""
         return self._count(ICountsUnknownLosses, "unknown_losses", worker)
 
-    def _count(self, interface: Any, name: str, worker: int) -> int:
+    def _count(self, interface: Any, name: str, worker: int) -> int | None:
         if not interface.providedBy(self.module):
             return 0
         try:
             return int(getattr(self.module, name)(worker))
         except Exception:
             self.report_error()
-            return 0
+            return None
 
     def report_error(self) -> None:
         """Report the exception that is being handled, unless one was reported within the last minute."""
@@ -127,11 +210,19 @@ class Outputs:
     """The modules of a daemon. All methods except ``deliver`` are for the reactor's thread."""
 
     def __init__(
-        self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0, names: Any = None
+        self,
+        modules: Mapping[str, Any],
+        worker_count: int,
+        stop_timeout: float = 30.0,
+        names: Any = None,
+        *,
+        queue: int = QUEUE_PLACES,
+        thread: Callable[..., Any] = threading.Thread,
     ) -> None:
         """
         :param modules: by the name for logs and counters.
         :param names: the :class:`netconsd.names.Names` for the modules that show names; None: they use their own.
+        :param queue: places in the queue of each module and worker, if there is more than one module.
         :param stop_timeout: seconds that the Deferred of a module's ``stop`` may take. A ``stop`` or ``reload`` that
             blocks for so long is logged.
         :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
@@ -144,6 +235,12 @@ class Outputs:
         self._worker_count = worker_count
         self._stop_timeout = stop_timeout
         self._timelimit = TimeLimit(max(stop_timeout, LEAST_SECONDS))
+        self._queue = queue
+        self._thread = thread
+        # By worker: the queue of each module.
+        self._queues: list[list[ModuleQueue]] = []
+        self._finished: list[Deferred[None]] = []
+        self._leftovers = Leftovers()
         self._reactor: Any = None
         self._log = Logger("netconsd")
         #: The started modules, in the order given.
@@ -152,12 +249,13 @@ class Outputs:
         self.legacy_datagrams = any(ITakesLegacyDatagrams.providedBy(module) for module in modules.values())
 
     async def start(self, reactor: Any) -> None:
-        """Start one module after the other.
+        """Start one module after the other, then the threads of their queues.
 
         :param reactor: errors are logged in its thread, and stops are timed by its clock.
         :raises ModuleError: for the first module that does not start; the modules before it are stopped again.
         """
         self._reactor = reactor
+        self._leftovers = Leftovers()
         for name, module in self._modules.items():
             try:
                 if self._names is not None and IUsesNames.providedBy(module):
@@ -169,7 +267,24 @@ class Outputs:
             except BaseException as error:
                 await self.stop()
                 raise ModuleError(_why_not_started(name, module, error)) from error
+            self._leftovers.note(name)
             self.started.append(RunningModule(name, module, self._worker_count, self._report_from_thread))
+        if len(self.started) > 1:
+            try:
+                self._start_queues()
+            except RuntimeError as error:
+                await self.stop()
+                raise ModuleError(f"the threads of the modules cannot start: {raised(error)}") from error
+
+    def _start_queues(self) -> None:
+        for output in self.started:
+            for worker in range(self._worker_count):
+                queue = ModuleQueue(output, worker, self._queue, thread=self._thread)
+                finished: Deferred[None] = Deferred()
+                queue.start(partial(self._fire_from_thread, finished))
+                self._finished.append(finished)
+                output.queues.append(queue)
+        self._queues = [list(of_worker) for of_worker in zip(*(output.queues for output in self.started), strict=True)]
 
     async def listening(self, addresses: Sequence[tuple[str, int]]) -> None:
         """Call ``listening`` of the modules that provide :class:`IListening`, one after the other.
@@ -188,24 +303,38 @@ class Outputs:
                     raise ModuleError(f"{output.name}: {reason}") from error
 
     def deliver(self, worker: int, messages: list[Message]) -> None:
-        """Hand messages to every module, in the worker's thread."""
-        if self.legacy_datagrams:
-            self._deliver_either(worker, messages)
-            return
-        if len(self.started) == 1:
-            self.started[0].handle(worker, messages)
+        """Hand messages to every module, in the worker's thread: to a single one by a call, to several by queues."""
+        if self._queues:
+            if self.legacy_datagrams:
+                self._queue_either(worker, messages)
+                return
+            taken = places(messages)
+            for queue in self._queues[worker]:
+                queue.put(messages, taken)
             return
         for output in self.started:
-            # A list for each module: a module may change its list.
-            output.handle(worker, messages.copy())
-
-    def _deliver_either(self, worker: int, messages: list[Message]) -> None:
-        """Deliver legacy text to some modules by the datagram, and to the others by the line."""
-        for output in self.started:
-            other = LegacyMessage if output.takes_datagrams else LegacyDatagram
-            wanted = [message for message in messages if not isinstance(message, other)]
+            wanted = _wanted(messages, output.takes_datagrams) if self.legacy_datagrams else messages
             if wanted:
                 output.handle(worker, wanted)
+
+    def _queue_either(self, worker: int, messages: list[Message]) -> None:
+        """Queue legacy text for some modules by the datagram, and for the others by the line."""
+        kinds = [(wanted, places(wanted)) for wanted in (_wanted(messages, False), _wanted(messages, True))]
+        for output, queue in zip(self.started, self._queues[worker], strict=False):
+            wanted, taken = kinds[output.takes_datagrams]
+            if wanted:
+                queue.put(wanted, taken)
+
+    def finish(self) -> Deferred[None]:
+        """End the threads of the queues after everything they have, and fire when they have ended.
+
+        The workers have ended before. If the Deferred is cancelled because a module hangs, it fires at once.
+        """
+        for output in self.started:
+            for queue in output.queues:
+                queue.stop()
+        finished, self._finished = self._finished, []
+        return DeferredList(finished, consumeErrors=True).addCallback(lambda _: None)
 
     def reload(self) -> None:
         """Let the modules that provide :class:`IReloadable` reopen their files."""
@@ -217,30 +346,46 @@ class Outputs:
                     output.reload_errors += 1
                     output.report_error()
 
-    async def stop(self) -> None:
-        """Stop the modules, the last one first; the workers have ended before.
+    async def stop(self, most: float | None = None) -> None:
+        """Stop the modules, the last one first; the workers and the queues have ended before, or were given up.
 
-        A module whose Deferred does not fire within ``stop_timeout`` is logged and left. A module that blocks is logged
-        (:class:`netconsd.outputs.timelimit.TimeLimit`), but the stop cannot continue before it returns.
+        A thread that a module leaves behind is logged. A module whose Deferred does not fire within ``stop_timeout`` is
+        logged and left. A module that blocks is logged (:class:`netconsd.outputs.timelimit.TimeLimit`), but the stop
+        cannot continue before it returns.
+
+        :param most: the rest of ``--stop-limit`` in seconds, for all modules together.
         """
+        end = None if most is None else self._reactor.seconds() + most
+        names = {output.name: output.module for output in self.started}
+        self.finish()
+        self._queues = []
         while self.started:
             output = self.started.pop()
+            seconds, option = self._stop_timeout, "--stop-timeout"
+            if end is not None and end - self._reactor.seconds() < seconds:
+                seconds, option = max(0.0, end - self._reactor.seconds()), "the rest of --stop-limit"
             # maybeDeferred inside the watched call, so that the first part of a coroutine is watched too.
             stop = partial(maybeDeferred, output.module.stop)
             watched = partial(self._timelimit.call, f"Module {output.name}: stop()", stop)
             try:
-                await _within(self._stop_timeout, maybeDeferred(watched), self._reactor)
+                await _within(seconds, maybeDeferred(watched), self._reactor)
             except GeneratorExit:
                 raise
             except _StopTimeout:
                 self._log.warn(
-                    "Module {name} has not stopped within {seconds:g} seconds (--stop-timeout); the stop continues "
-                    "without it",
+                    "Module {name} has not stopped within {seconds:g} seconds ({option}); the stop continues without "
+                    "it",
                     name=output.name,
-                    seconds=self._stop_timeout,
+                    seconds=seconds,
+                    option=option,
                 )
             except BaseException:
                 self._log.failure("Module {name} failed to stop", name=output.name)
+        for text in await self._leftovers.left(names, self._reactor):
+            self._log.warn("{text}; the stop continues without it", text=text)
+
+    def _fire_from_thread(self, finished: Deferred[None]) -> None:
+        self._reactor.callFromThread(finished.callback, None)
 
     def _report_from_thread(self, failure: Failure, name: str, unreported: int) -> None:
         if self._reactor is not None:
@@ -256,6 +401,12 @@ class Outputs:
             )
         else:
             self._log.failure("Module {name} failed", failure, name=name)
+
+
+def _wanted(messages: list[Message], datagrams: bool) -> list[Message]:
+    """The messages without the kind of legacy text that a module does not take."""
+    other = LegacyMessage if datagrams else LegacyDatagram
+    return [message for message in messages if not isinstance(message, other)]
 
 
 class _StopTimeout(Exception):

@@ -279,6 +279,12 @@ class ModuleCounters:
     seconds: float = 0.0
     #: Monotonic time of the call that the module is in; 0 if it is in none.
     called_at: float = 0.0
+    #: Messages put into the module's queue, and dropped because that was full; added to by the worker's thread. A
+    #: single module has no queue.
+    queued: int = 0
+    dropped_queue_full: int = 0
+    #: Messages in its queue and in hand when the stop gave it up; written by the reactor's thread.
+    dropped_at_stop: int = 0
 
 
 @dataclass(slots=True, frozen=True)

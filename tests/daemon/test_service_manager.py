@@ -231,7 +231,7 @@ def test_a_signal_stops_a_start_that_hangs(tmp_path: Path) -> None:
         assert any("starting" in line for line in process.stdout)
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0
+        assert process.returncode == 0, output
     assert "Traceback" not in output
 
 

@@ -49,12 +49,14 @@ def test_states(tmp_path: Path, stack: ExitStack, abstract: bool) -> None:
     sender.stopping()
     sender.alive("8 messages")
     sender.unwell("stuck")
-    assert [listening.recv(4096).decode().splitlines() for _ in range(5)] == [
+    sender.stop_progress("9 left", 90.0)
+    assert [listening.recv(4096).decode().splitlines() for _ in range(6)] == [
         ["READY=1", "STATUS=7 messages"],
         ["RELOADING=1", "MONOTONIC_USEC=12500000", "STATUS=Reopening files"],
         ["STOPPING=1", "STATUS=Delivering what was received"],
         ["WATCHDOG=1", "STATUS=8 messages"],
         ["STATUS=stuck"],
+        ["EXTEND_TIMEOUT_USEC=90000000", "WATCHDOG=1", "STATUS=9 left"],
     ]
 
 

@@ -94,6 +94,18 @@ def test_watchdog() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_a_stop_with_progress_asks_for_time() -> None:
+    """Each report of progress asks the service manager for more than --stop-timeout."""
+    notifier, service = Recorder(), FakeService()
+    daemon = Daemon(service, {}, notifier=notifier, reactor=FakeReactor())
+    daemon.startService()
+    service.started.callback(None)
+    daemon.stopService()
+    assert service.on_stop_progress is not None
+    service.on_stop_progress("Stopping: 9 messages left in module slow, worker 1")
+    assert notifier.states == ["READY=1", "STOPPING=1", "EXTEND_TIMEOUT_USEC=90000000"]
+
+
 def test_without_watchdog_there_is_no_timer() -> None:
     """A daemon whose service manager has no watchdog for it has no timer."""
     reactor: Any = FakeReactor()  # without callLater

@@ -31,7 +31,9 @@ async def test_the_service_passes(address: str | None, count: int, receiver: Any
     modules = {"module": module, "selftest": selftest}
     with capturedLogs() as events:
         async with running(modules, address=address, listeners=2, receiver=receiver):
-            assert len(module.messages) == count
+            await module.number(count)
+    # After the stop, when nothing can follow.
+    assert len(module.messages) == count
     texts = [formatEvent(event) for event in events]
     assert len([text for text in texts if text.startswith(f"selftest: {count} messages over ")]) == 1
 

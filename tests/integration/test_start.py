@@ -130,8 +130,8 @@ async def test_the_reactor_may_be_given(logged_errors: LoggedErrors) -> None:
     send(service.port, extended("text"))
     await module.number(1)
     await service.stopService()
-    # One for the error, and one for the end of each worker.
-    assert reactor.names.count("callFromThread") == 3
+    # One for the error, and one for the end of each worker, and of each queue of a module.
+    assert reactor.names.count("callFromThread") == 7
     assert len(logged_errors.flush(OSError)) == 1
 
 

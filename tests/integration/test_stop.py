@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
+import time
 
 import pytest
 import pytest_twisted
@@ -202,33 +204,98 @@ async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_module_that_hangs(log: Log) -> None:
-    """The log has the number of datagrams dropped with a worker whose module hangs; the rest is stopped in order."""
-    events: list[str] = []
-    entered, release = threading.Event(), threading.Event()
-
-    def hang(worker: int, message: Message) -> None:
-        entered.set()
-        assert release.wait(PATIENCE)
-
-    stuck = RecordingModule()
-    vars(stuck)["handle"] = hang
-    service = make({"module": Script("module", events), "stuck": stuck}, workers=1, stop_timeout=0.0)
+    """The log has the number of datagrams dropped with a worker whose single module hangs, and of messages in hand."""
+    stuck = Blocked()
+    service = make({"stuck": stuck}, workers=1, stop_timeout=0.0)
     service.startService()
     await service.started
     workers = run_of(service).workers
     send(service.port, b"one\n")
-    assert await deferToThread(entered.wait, PATIENCE)
+    assert await deferToThread(stuck.entered.wait, PATIENCE)
     send(service.port, *[b"x" * 5000 + b"\n"] * 3)
     await service.stopService()
-    (warning,) = [line for line in log.lines(LogLevel.warn) if "because a module blocks" in line]
+    (warning,) = [line for line in log.lines(LogLevel.warn) if "is given up" in line]
+    assert warning.startswith("Worker 0 is given up, because module stuck blocks: no progress for 0 seconds")
     # The number of datagrams, not of their places in the queue.
-    assert "Worker 0 has not stopped within 0 seconds" in warning
     assert "3 datagrams in its queue" in warning
+    assert "1 message that the module has in hand" in warning
     assert [worker.dropped_at_stop for worker in service.snapshot().workers] == [3]
-    assert events[-1] == "module stop"
-    release.set()
+    assert [module.dropped_at_stop for module in service.snapshot().modules] == [1]
+    assert [line for line in log.lines() if line.startswith("4 messages dropped at the stop")]
+    stuck.release.set()
     (lane,) = workers.unfinished
     await deferToThread(join, f"netconsd-{lane.number}")
+    # After its stop a module gets no more messages.
+    assert len(stuck.calls) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_module_that_hangs_beside_another(log: Log) -> None:
+    """The other module gets every message, and is stopped in order; what the one that hangs has is counted, and every
+    sum holds."""
+    stuck, module = Blocked(), Arrivals()
+    service = make({"stuck": stuck, "module": module}, workers=1, stop_timeout=0.05)
+    service.startService()
+    await service.started
+    send(service.port, *(extended(str(seq), seq=seq) for seq in range(17)))
+    await module.number(17)
+    await service.stopService()
+    assert module.texts == [str(seq) for seq in range(17)]
+    assert module.stopped
+    (warning,) = [line for line in log.lines(LogLevel.warn) if "is given up" in line]
+    assert warning == (
+        "Module stuck is given up in worker 0: no progress for 0.05 seconds (--stop-timeout). 17 messages in its queue "
+        "and in hand are dropped (dropped_at_stop)"
+    )
+    (totals,) = [line for line in log.lines() if line.startswith("Module stuck: ")]
+    assert "dropped_at_stop 17" in totals
+    assert [line for line in log.lines() if line.startswith("17 messages dropped at the stop")]
+    assert log.lines(LogLevel.error) == []
+    snapshot = service.snapshot()
+    assert [(each.name, each.dropped_at_stop) for each in snapshot.modules] == [("stuck", 17), ("module", 0)]
+    stuck.release.set()
+    await deferToThread(join, "stuck-0")
+    assert len(stuck.calls) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_stop_limit(log: Log) -> None:
+    """After --stop-limit the stop gives up a module although it makes progress."""
+    slow = Blocked()
+    service = make({"slow": slow, "module": RecordingModule()}, workers=1, stop_timeout=PATIENCE, stop_limit=0.0)
+    service.startService()
+    await service.started
+    send(service.port, extended("text"))
+    assert await deferToThread(slow.entered.wait, PATIENCE)
+    await service.stopService()
+    (warning,) = [line for line in log.lines(LogLevel.warn) if "is given up" in line]
+    assert ": the stop has taken 0 seconds (--stop-limit). 1 message in its queue and in hand" in warning
+    slow.release.set()
+    await deferToThread(join, "slow-0")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest_twisted.ensureDeferred
+async def test_a_slow_module_delivers_everything(log: Log) -> None:
+    """60,000 messages at a millisecond each are delivered by a stop longer than --stop-timeout, with a line every
+    few seconds."""
+
+    class Slow(RecordingModule):
+        def handle(self, worker: int, message: Message) -> None:
+            time.sleep(0.001)
+            super().handle(worker, message)
+
+    slow, module = Slow(), Arrivals()
+    service = make({"slow": slow, "module": module}, workers=1)
+    service.startService()
+    await service.started
+    for start in range(0, 60_000, 500):
+        send(service.port, *(extended(str(seq), seq=seq) for seq in range(start, start + 500)))
+        await module.number(start + 500)
+    await service.stopService()
+    assert [message.text for message in slow.messages] == [str(seq) for seq in range(60_000)]
+    assert len([line for line in log.lines() if re.match(r"Stopping: [\d,]+ messages left in module slow", line)]) > 5
 
 
 @pytest_twisted.ensureDeferred

@@ -14,12 +14,12 @@ from zope.interface import implementer
 
 from netconsd.interfaces import ICountsLosses, ITakesLegacyDatagrams
 from netconsd.monitor.snapshot import Snapshot, WorkerSnapshot, take
-from netconsd.outputs.runner import Outputs
 from netconsd.protocol.counters import COUNTERS
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, source
+from tests.support.outputs import Synchronous
 from tests.support.scripted_lane import SameThread, run
 from tests.support.scripted_module import Script
 from tests.support.snapshots import FakeReader
@@ -43,7 +43,7 @@ class Daemon:
     """A reader, a lane that runs at its stop, and modules."""
 
     def __init__(self, queue: int = 1000, **modules: Any) -> None:
-        self.outputs = Outputs(modules, 1)
+        self.outputs = Synchronous(modules, 1)
         Deferred.fromCoroutine(self.outputs.start(NO_REACTOR))
         self.reader = FakeReader()
         self.lane = Lane(
@@ -187,7 +187,7 @@ class Losing(RecordingModule):
 
 
 def test_losses_of_modules() -> None:
-    """A module's own count of losses is in the snapshot; an exception of it is logged, and counts as 0."""
+    """A module's own count of losses is in the snapshot; an exception of it is logged, and the number is unknown."""
     daemon = Daemon(good=RecordingModule(), losing=Losing(), failing=Losing(failing=True))
     daemon.receive([(0, extended("1", seq=1)), (0, extended("2", seq=2))])
     run(daemon.lane)
@@ -196,7 +196,7 @@ def test_losses_of_modules() -> None:
         f"{name} {failure.value}"
     )
     snapshot = daemon.take()
-    assert [module.lost for module in snapshot.modules] == [0, 2, 0]
+    assert [module.lost for module in snapshot.modules] == [0, 2, None]
     assert snapshot.inconsistencies() == []
     assert reports == ["failing unknown"]
 

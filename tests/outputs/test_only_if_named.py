@@ -35,9 +35,7 @@ def test_a_directory_does_not_start_it(file: Path) -> None:
     """The directory of the file starts nothing, and the reason says how to start the module."""
     selection = load([file.parent], {})
     assert selection.loaded == ()
-    assert [(skipped.name, skipped.reason) for skipped in selection.skipped] == [
-        ("keeper", "name it to start it")
-    ]
+    assert [(skipped.name, skipped.reason) for skipped in selection.skipped] == [("keeper", "name it to start it")]
 
 
 def test_a_name_starts_it(file: Path) -> None:

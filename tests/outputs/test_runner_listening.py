@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from netconsd.interfaces import IListening, IOutputModule
 from netconsd.outputs.loader import ModuleError
-from netconsd.outputs.runner import Outputs
 from netconsd.protocol.message import Message
 from netconsd.testing import RecordingModule
+from tests.support.outputs import Synchronous
 
 WHERE = [("192.0.2.1", 1514)]
 
@@ -39,7 +39,7 @@ class Listening:
 
 def listening(**modules: Any) -> Deferred[None]:
     """Start the modules, and call ``listening``."""
-    outputs = Outputs(modules, 1)
+    outputs = Synchronous(modules, 1)
     reactor: Any = None
     started = Deferred.fromCoroutine(outputs.start(reactor))
     assert started.called

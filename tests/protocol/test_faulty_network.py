@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from netconsd.monitor.snapshot import take
-from netconsd.outputs.runner import Outputs
 from netconsd.protocol.counters import COUNTERS, WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import NEVER
@@ -28,6 +27,7 @@ from netconsd.send.fleet import FIRST_SEQ, FORMATS
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, source
 from tests.support.faulty_network import TICK, Arrival, Faults, Proxy
+from tests.support.outputs import Synchronous
 from tests.support.scripted_lane import SameThread
 from tests.support.snapshots import FakeReader
 from tests.support.traffic import TEMPLATES, Traffic
@@ -193,7 +193,7 @@ def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) 
     """With two workers and two modules, each module gets the messages that one table delivers; the counters add up."""
     traffic = Traffic(faults, seed, 8)
     modules = {"one": RecordingModule(), "two": RecordingModule()}
-    outputs = Outputs(modules, 2)
+    outputs = Synchronous(modules, 2)
     no_reactor: Any = None
     Deferred.fromCoroutine(outputs.start(no_reactor))
     reader: Any = FakeReader()

@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from netconsd.interfaces import IOutputModule, ITakesLegacyDatagrams
-from netconsd.outputs.runner import Outputs
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message
 from netconsd.protocol.stream import Stream
@@ -18,6 +17,7 @@ from netconsd.protocol.table import SourceTable
 from netconsd.receive.lanes import Workers
 from netconsd.settings import Settings
 from netconsd.testing import RecordingModule, extended, extended_message, legacy_message, source
+from tests.support.outputs import Synchronous
 
 SENDER = source("192.0.2.7")
 # One worker and fast modules need none.
@@ -113,9 +113,9 @@ def test_a_datagram_is_a_value() -> None:
     assert datagram != LegacyMessage(SENDER, 12.5, b"a\n")
 
 
-def outputs(**modules: Any) -> Outputs:
+def outputs(**modules: Any) -> Synchronous:
     """Modules that were started."""
-    running = Outputs(modules, 1)
+    running = Synchronous(modules, 1)
     Deferred.fromCoroutine(running.start(NO_REACTOR))
     return running
 

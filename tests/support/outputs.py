@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,6 +29,33 @@ class Here(Clock):
 HERE: Any = Here()
 
 
+class NoThread:
+    """Replaces a thread: does nothing."""
+
+    def __init__(self, *, target: Callable[..., None], args: tuple[Any, ...], name: str, daemon: bool) -> None:
+        self.name = name
+        self.daemon = daemon
+
+    def start(self) -> None:
+        pass
+
+
+class Synchronous(Outputs):
+    """Modules that are called within ``deliver``, in the test's thread, also if there are several."""
+
+    def __init__(
+        self, modules: Mapping[str, Any], worker_count: int, stop_timeout: float = 30.0, **options: Any
+    ) -> None:
+        super().__init__(modules, worker_count, stop_timeout, thread=NoThread, **options)
+
+    def deliver(self, worker: int, messages: list[Message]) -> None:
+        super().deliver(worker, messages)
+        for output in self.started:
+            for queue in output.queues:
+                while queue.backlog:
+                    queue._turn()
+
+
 def begin(coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
     """Run a coroutine until it waits."""
     return Deferred.fromCoroutine(coroutine)
@@ -50,7 +77,7 @@ def done(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def started(worker_count: int = 1, reactor: Any = None, **modules: Any) -> Outputs:
     """Return the started modules."""
-    outputs = Outputs(modules, worker_count)
+    outputs = Synchronous(modules, worker_count)
     done(outputs.start(reactor or HERE))
     return outputs
 

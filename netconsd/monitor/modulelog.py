@@ -1,0 +1,82 @@
+"""Log lines about modules that hang or are too slow, while it happens.
+
+Pure: the log and the time are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from twisted.logger import Logger
+
+from netconsd.outputs.progress import HANGING_SECONDS
+from netconsd.outputs.runner import RunningModule
+from netconsd.protocol.plural import plural
+
+# A module that hangs for hours, or is always too slow, must not fill the log.
+REPEAT_SECONDS = 60.0
+
+
+@dataclass
+class _State:
+    """A module in one worker: when it was last logged, and the drops logged so far."""
+
+    hanging_logged: float | None = None
+    silent: float = 0.0
+    drops_logged_at: float = field(default=float("-inf"))
+    drops: int = 0
+
+
+class ModuleLog:
+    """Logs the beginning and the end of a hang at once, its course and drops once per :data:`REPEAT_SECONDS`."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._states: dict[tuple[str, int], _State] = {}
+
+    def update(self, outputs: Iterable[RunningModule], now: float) -> None:
+        """Look at all modules, in the reactor's thread; once a second or so.
+
+        :param now: monotonic seconds.
+        """
+        for output in outputs:
+            for worker, counters in enumerate(output.counters):
+                state = self._states.setdefault((output.name, worker), _State())
+                self._log_hang(state, output, worker, now)
+                dropped = counters.dropped_queue_full
+                if dropped > state.drops and now - state.drops_logged_at >= REPEAT_SECONDS:
+                    self._log.warn(
+                        "Module {name} is too slow or hangs: {messages} dropped in worker {worker}, because its queue "
+                        "was full (dropped_queue_full; see --queue)",
+                        name=output.name,
+                        messages=plural(dropped - state.drops, "message"),
+                        worker=worker,
+                    )
+                    state.drops, state.drops_logged_at = dropped, now
+
+    def _log_hang(self, state: _State, output: RunningModule, worker: int, now: float) -> None:
+        silent = output.silent_seconds(worker, now)
+        if silent >= HANGING_SECONDS:
+            if state.hanging_logged is None or now - state.hanging_logged >= REPEAT_SECONDS:
+                state.hanging_logged = now
+                self._log.warn(
+                    "Module {name} hangs in worker {worker}: no message processed for {seconds:.0f} seconds; {waiting} "
+                    "waiting. {others}",
+                    name=output.name,
+                    worker=worker,
+                    seconds=silent,
+                    waiting=plural(output.waiting(worker), "message"),
+                    others="The other modules continue"
+                    if output.queues
+                    else "Nothing of this worker's senders is processed meanwhile",
+                )
+        elif state.hanging_logged is not None:
+            state.hanging_logged = None
+            self._log.info(
+                "Module {name} continues in worker {worker} after {seconds:.0f} seconds",
+                name=output.name,
+                worker=worker,
+                seconds=state.silent,
+            )
+        state.silent = silent
