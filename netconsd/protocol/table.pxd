@@ -26,7 +26,7 @@ cdef class SourceTable:
 
     @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
     cpdef Py_ssize_t feed_part(
-        self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
+        self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out, double complete
     ) except -1
     cpdef list advance(self, double now)
     cpdef double next_deadline(self)

@@ -86,18 +86,29 @@ class SourceTable:
         """The approximate memory in bytes of all that the streams hold."""
         return self._cost
 
-    def feed(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> list[Message]:
+    def feed(
+        self,
+        senders: list[bytes],
+        datagrams: list[bytes],
+        received_at: float,
+        now: float,
+        complete: float | None = None,
+    ) -> list[Message]:
         """Process a batch of datagrams; return the messages that can be delivered now, in order per sender.
 
         :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`.
         :param received_at: the Unix time that the messages show.
-        :param now: the monotonic time.
+        :param now: the monotonic time at which they were read, from which deadlines count.
+        :param complete: everything received before this monotonic time is in this batch or was fed before. Deadlines up
+            to it expire after the batch; by default up to ``now``.
         """
+        if complete is None:
+            complete = now
         messages: list[Message] = []
         done = 0
         while done < len(datagrams):
             part: list[Message] = []
-            done = self.feed_part(senders, datagrams, received_at, now, done, part)
+            done = self.feed_part(senders, datagrams, received_at, now, done, part, complete)
             messages += part
         return messages
 
@@ -109,6 +120,7 @@ class SourceTable:
         now: float,
         start: int,
         out: list[Message],
+        complete: float,
     ) -> int:
         """Process a batch from the index ``start``, as :meth:`feed`, to its end or a bound: :data:`OUT_LIMIT` messages
         in ``out``, or :data:`OUT_BYTES_LIMIT` bytes of datagrams.
@@ -140,7 +152,9 @@ class SourceTable:
                 self._put_on_schedule(stream)
             if self._cost > self._held_limit:
                 self._release_early(out)
-        self._expire(now, out)
+        # A part expires nothing: the rest of the batch may have the missing datagrams.
+        if index == end:
+            self._expire(complete, out)
         return index
 
     def acknowledgement(self, key: bytes) -> bytes | None:
@@ -149,7 +163,10 @@ class SourceTable:
         return None if stream is None else acknowledgement(stream)
 
     def advance(self, now: float) -> list[Message]:
-        """Return the messages whose time is over by ``now``; remove senders that were silent too long."""
+        """Return the messages whose time is over by ``now``; remove senders that were silent too long.
+
+        :param now: everything received before this monotonic time was fed.
+        """
         out: list[Message] = []
         self._expire(now, out)
         return out

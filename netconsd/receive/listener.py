@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from netconsd.receive.sockets import packed_address
 
 #: The value for ``maxPacketSize``; no UDP datagram is larger.
 MAX_DATAGRAM = 65536
+# Seconds. A socket that is never empty for this long is overloaded, or its port is paused; deadlines expire then.
+FULL_SECONDS = 1.0
 # The default of the largest number of datagrams that a lane gets at a time.
 BATCH = 512
 
@@ -58,6 +61,10 @@ class NetconsoleListener(DatagramProtocol):
         self._pending: dict[Lane, tuple[list[bytes], list[bytes]]] = {}
         self._received_at = self._now = 0.0
         self._max_size = MAX_DATAGRAM
+        #: See :class:`netconsd.receive.lanes.Port`.
+        self.complete = float("-inf")
+        # The first call of catch_up since the socket was known to be empty.
+        self._behind_since: float | None = None
 
     def startProtocol(self) -> None:
         # Twisted's own ports have both attributes, although IUDPTransport does not declare them.
@@ -71,9 +78,36 @@ class NetconsoleListener(DatagramProtocol):
                 size=self._max_size,
                 wanted=MAX_DATAGRAM,
             )
+        self._workers.ports.append(self)
 
     def stopProtocol(self) -> None:
         self.flush()
+        if self in self._workers.ports:
+            self._workers.ports.remove(self)
+
+    def catch_up(self, wanted: float) -> None:
+        """See :class:`netconsd.receive.lanes.Port`. The reactor's port reads the socket in the next turns."""
+        now = self._clock()
+        readable = self._is_readable()
+        if readable is None:
+            # The port has read the socket once the reactor has made another turn.
+            readable = self._behind_since is None
+        if self._behind_since is None:
+            self._behind_since = now
+        if not readable or now - self._behind_since >= FULL_SECONDS:
+            self.flush()
+            self.complete = now
+            self._behind_since = None
+
+    def _is_readable(self) -> bool | None:
+        """True if the socket has unread datagrams; None if the transport does not show its socket."""
+        try:
+            port: Any = self.transport
+            poll = select.poll()
+            poll.register(port.getHandle(), select.POLLIN)
+            return bool(poll.poll(0))
+        except (AttributeError, OSError, TypeError, ValueError):
+            return None
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         counters = self.counters
@@ -116,7 +150,7 @@ class NetconsoleListener(DatagramProtocol):
 
     def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes]) -> None:
         try:
-            lane.put(senders, datagrams, self._received_at, self._now)
+            lane.put(senders, datagrams, self._received_at, self._now, complete=self._workers.complete)
         except Exception:
             self.counters.dropped_read_error += len(datagrams)
             self.counters.dropped_bytes += sum(map(len, datagrams))

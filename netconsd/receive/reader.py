@@ -43,6 +43,9 @@ FINAL_READS = 256
 # Seconds between failing reads. A socket with an error (no memory, for example) is always ready to be read, and would
 # keep the reactor busy. The time is too short for a receive buffer to overflow that was not almost full.
 FAILURE_PAUSE = 0.01
+# Seconds. While reads fail, datagrams that complete held messages may be in the socket. After this time the held
+# messages are delivered nevertheless, because the reads may fail for ever.
+FAILING_SECONDS = 1.0
 # Datagrams per read: from one, at rest, to all slots of the default batch.
 SIZE_BOUNDS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096)
 
@@ -91,12 +94,23 @@ class BatchReader:
         self._receiver = receiver(bound, batch, BATCHES, len(workers.lanes), allowed)
         self._clock = clock
         self._wall_clock = wall_clock
+        #: See :class:`netconsd.receive.lanes.Port`.
+        self.complete = float("-inf")
+        self._workers = workers
+        # The begin of the last read if it left slots empty. It has emptied the socket or met an error, which the next
+        # read raises; so the next read without an error confirms that the socket was empty.
+        self._emptied_at = float("-inf")
+        # While each read fills all slots: the datagrams that may be before those received after _behind_at.
+        self._behind = 0
+        self._behind_at = float("-inf")
+        self._failing_since: float | None = None
         self._last_read = float("-inf")
         # Datagrams, and their bytes, dropped because queueing them raised an exception.
         self._dropped = self._dropped_bytes = 0
         self._resumption: Any = None
 
     def startListening(self) -> None:
+        self._workers.ports.append(self)
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
@@ -106,6 +120,8 @@ class BatchReader:
             self._resumption.cancel()
             self._resumption = None
         self._reactor.removeReader(self)
+        if self in self._workers.ports:
+            self._workers.ports.remove(self)
         self._socket.close()
         return succeed(None)
 
@@ -159,7 +175,8 @@ class BatchReader:
 
         A failure is logged and counted, as are the datagrams that it drops.
 
-        :param now: monotonic time in seconds.
+        :param now: the monotonic time at the begin of the read. Deadlines count from its end, because the process may
+            have been stopped in between.
         :returns: the number of datagrams read, dropped ones included.
         """
         receiver = self._receiver
@@ -169,11 +186,14 @@ class BatchReader:
             by_lane = receiver.receive()
         except Exception:
             self._note_failure()
+            self._note_failed_read(now)
         else:
-            received_at = self._wall_clock()
+            received_at, read_at = self._wall_clock(), self._clock()
+            self._note_read(receiver.datagrams - before, now)
+            complete = self._workers.complete
             for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
                 if datagrams:
-                    self._put(lane, senders, datagrams, received_at, now)
+                    self._put(lane, senders, datagrams, received_at, read_at, complete)
         counters = self.counters
         counters.datagrams = receiver.datagrams
         counters.bytes = receiver.received_bytes
@@ -187,9 +207,54 @@ class BatchReader:
             self.sizes.observe(count)
         return count
 
-    def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+    def catch_up(self, wanted: float) -> None:
+        """See :class:`netconsd.receive.lanes.Port`. In a pause, the read at its end does it."""
+        # The second read confirms the first.
+        for _ in range(2):
+            if self._resumption is not None or self.complete >= wanted:
+                break
+            self.read(self._clock())
+            if self.failing:
+                break
+
+    def _note_read(self, count: int, began_at: float) -> None:
+        """Update ``complete`` after a read without an error."""
+        self._failing_since = None
+        self.complete = max(self.complete, self._emptied_at)
+        if count < self._receiver.slots:
+            self._behind = 0
+            self._emptied_at = began_at
+            if not count:
+                self.complete = began_at
+            return
+        # The socket is never empty while its senders are faster than the reader. Then the number of datagrams in its
+        # buffer says how many have to be read.
+        if self._behind > 0:
+            self._behind -= count
+            if self._behind > 0:
+                return
+            self.complete = max(self.complete, self._behind_at)
+        self._behind_at = self._clock()
+        self._behind = 1 + meminfo(self._socket).used // LEAST_CHARGE
+
+    def _note_failed_read(self, now: float) -> None:
+        self._emptied_at = float("-inf")
+        if self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since >= FAILING_SECONDS:
+            self.complete = now
+
+    def _put(
+        self,
+        lane: Lane,
+        senders: list[bytes],
+        datagrams: list[bytes],
+        received_at: float,
+        read_at: float,
+        complete: float,
+    ) -> None:
         try:
-            lane.put(senders, datagrams, received_at, now, self._receiver.large)
+            lane.put(senders, datagrams, received_at, read_at, self._receiver.large, complete)
         except Exception:
             self._dropped += len(datagrams)
             self._dropped_bytes += sum(map(len, datagrams))
