@@ -24,6 +24,7 @@ from netconsd.monitor.snapshot import Snapshot, take
 from netconsd.monitor.top_senders import TopList, TopSenders
 from netconsd.outputs.runner import Outputs
 from netconsd.protocol.allowlist import AllowList
+from netconsd.protocol.message import Source
 from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane, Workers
 from netconsd.receive.reader import BatchReader, Receiver
@@ -94,6 +95,8 @@ class Running:
         self.top = TopSenders(self.workers.lanes, reactor)
         self.look_call = LoopingCall(self._look)
         self._drop_log: DropLog | None = None
+        # Senders that had begun to exceed --rate at the last look.
+        self._limited_count = 0
 
     def start(self, sockets: list[socket.socket], pause: float) -> None:
         """Start the workers, then a reader for each socket, which is removed from the list."""
@@ -114,7 +117,9 @@ class Running:
 
     def watch_losses(self) -> None:
         """From now on, log losses of datagrams while they happen."""
-        self._drop_log = DropLog(self._log, *self._losses())
+        by_kernel, queue_full, not_allowed, over_rate = self._losses()
+        self._limited_count = self._take_limited()[1]
+        self._drop_log = DropLog(self._log, by_kernel, queue_full, not_allowed, over_rate)
         self.look_call.clock = self._reactor
         self.look_call.start(LOOK_SECONDS, now=False)
 
@@ -146,15 +151,27 @@ class Running:
 
     def _look(self) -> None:
         if self._drop_log is not None:
-            self._drop_log.update(*self._losses(), self._reactor.seconds())
+            by_kernel, queue_full, not_allowed, over_rate = self._losses()
+            limited, count = self._take_limited()
+            begun, self._limited_count = count - self._limited_count, count
+            now = self._reactor.seconds()
+            self._drop_log.update(by_kernel, queue_full, now, not_allowed, over_rate, limited, begun)
 
-    def _losses(self) -> tuple[list[int], list[int]]:
-        """Return the drops by the kernel of each listener, and the drops by the full queue of each worker."""
+    def _losses(self) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Return the drops of each listener or worker: by the kernel, by the full queue, by --allow, and by --rate."""
         for reader in self.readers:
             reader.look()
-        return [reader.counters.dropped_by_kernel for reader in self.readers], [
-            lane.queue_counters.dropped_queue_full for lane in self.workers.lanes
-        ]
+        return (
+            [reader.counters.dropped_by_kernel for reader in self.readers],
+            [lane.queue_counters.dropped_queue_full for lane in self.workers.lanes],
+            [reader.counters.dropped_not_allowed for reader in self.readers],
+            [lane.counters.dropped_over_rate for lane in self.workers.lanes],
+        )
+
+    def _take_limited(self) -> tuple[list[Source], int]:
+        """Return the latest senders that have begun to exceed --rate since the last call, and how many ever have."""
+        latest = [source for lane in self.workers.lanes for source in lane.take_limited()]
+        return latest, sum(lane.counters.senders_limited for lane in self.workers.lanes)
 
 
 class NetconsdService(Service):

@@ -30,9 +30,9 @@ from twisted.logger import Logger
 
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES, QueueCounters, WorkerCounters
-from netconsd.protocol.message import Message
+from netconsd.protocol.message import Message, Source
 from netconsd.protocol.stream import NEVER
-from netconsd.protocol.table import SourceTable
+from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
 
@@ -157,6 +157,15 @@ class Lane:
     def senders(self) -> int:
         """The number of senders in the table."""
         return len(self._table)
+
+    def take_limited(self) -> list[Source]:
+        """Remove and return the latest senders that have begun to exceed ``--rate``. For the reactor's thread."""
+        limited = self._table.limited
+        result: list[Source] = []
+        # The lane's thread may add some meanwhile.
+        while limited and len(result) < LIMITED_SENDERS:
+            result.append(limited.popleft())
+        return result
 
     def put(
         self,
