@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from netconsd.receive._sockets cimport (
-    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC, iovec, mmsghdr, recvmmsg, sockaddr_in, sockaddr_in6,
+    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC, htonl, iovec, mmsghdr, recvmmsg, sockaddr_in, sockaddr_in6,
 )
 from netconsd.protocol.allowlist import EVERYONE
 
@@ -35,6 +35,9 @@ DEF KEPT_TAILS = 8
 DEF PAGE = 65536
 # The length of Source.key: the address and the port, in network order.
 DEF KEY = 18
+# The place and the length of the number of a link-local sender's interface in its key.
+DEF SCOPE_AT = 4
+DEF SCOPE = 4
 # The size of the cache of senders' keys, which is indexed by a hash of address and port. A cached key is neither
 # allocated again nor hashed again by the table of senders. A stranger's forged senders can evict others from the cache,
 # with no other effect.
@@ -217,6 +220,7 @@ cdef class Receiver:
         cdef int not_allowed = 0
         cdef long long dropped_bytes = 0
         cdef uint32_t crc
+        cdef bint link_local
         self.large = False
         for slot in range(count):
             if not self.read_key(slot, key):
@@ -225,7 +229,13 @@ cdef class Receiver:
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
+            # The lane and the allowed networks are those of the address alone.
+            link_local = key[0] == 0xFE and key[1] & 0xC0 == 0x80
+            if link_local:
+                memset(key + SCOPE_AT, 0, SCOPE)
             crc = crc32_of_address(key)
+            if link_local:
+                self.put_scope(slot, key)
             sender = self.key_object(key, crc)
             if sender is None:
                 not_allowed += 1
@@ -251,7 +261,8 @@ cdef class Receiver:
 
     cdef bytes key_object(self, const uint8_t *key, uint32_t crc):
         """The key of a sender, cached; None if its address is not allowed, so that strangers evict no allowed sender."""
-        cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17]) % KNOWN
+        # With the last byte of the interface's number, because a router's address can be the same on all interfaces.
+        cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17] ^ key[SCOPE_AT + SCOPE - 1]) % KNOWN
         cdef bytes known_key = self.known_keys[place]
         if known_key is None or memcmp(<const char *>known_key, key, KEY) != 0:
             if self.networks and not self.admits(key):
@@ -260,8 +271,12 @@ cdef class Receiver:
             self.known_keys[place] = known_key
         return known_key
 
-    cdef bint admits(self, const uint8_t *address) noexcept:
-        # The same rule as netconsd.protocol.allowlist.AllowList.admits.
+    cdef bint admits(self, const uint8_t *key) noexcept:
+        # The same rule as netconsd.protocol.allowlist.AllowList.admits, for the address without the interface.
+        cdef uint8_t address[ADDRESS]
+        memcpy(address, key, ADDRESS)
+        if key[0] == 0xFE and key[1] & 0xC0 == 0x80:
+            memset(address + SCOPE_AT, 0, SCOPE)
         cdef const uint8_t *network = <const uint8_t *><const char *>self.networks
         cdef const uint8_t *end = network + len(self.networks)
         cdef bint is_ipv4 = memcmp(address, mapped, MAPPED) == 0
@@ -275,6 +290,11 @@ cdef class Receiver:
                     return True
             network += NETWORK
         return False
+
+    cdef void put_scope(self, int slot, uint8_t *key) noexcept:
+        """Put the number of a link-local sender's interface into its key (netconsd.protocol.message.SCOPE_AT)."""
+        cdef uint32_t scope = htonl(self.names[slot].sin6_scope_id)
+        memcpy(key + SCOPE_AT, &scope, SCOPE)
 
     cdef bint read_key(self, int slot, uint8_t *key) noexcept:
         cdef sockaddr_in6 *name = self.names + slot

@@ -30,7 +30,7 @@ from twisted.logger import Logger
 
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES, QueueCounters, WorkerCounters
-from netconsd.protocol.message import Message, Source
+from netconsd.protocol.message import Message, Source, without_scope
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
 from netconsd.receive.histogram import Histogram
@@ -397,8 +397,11 @@ class Workers:
             self._finished.append(finished)
 
     def lane_for(self, address: bytes) -> Lane:
-        """The lane of all senders with this address (16 bytes); the same lane in every run."""
-        return self.lanes[crc32(address) % len(self.lanes)]
+        """The lane of all senders with this address; the same lane in every run.
+
+        :param address: 16 bytes, with or without the interface of a link-local address.
+        """
+        return self.lanes[crc32(without_scope(address)) % len(self.lanes)]
 
     @property
     def unfinished(self) -> list[Lane]:

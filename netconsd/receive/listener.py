@@ -12,8 +12,9 @@ from twisted.logger import Logger
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.counters import ListenerCounters
+from netconsd.protocol.message import is_link_local, with_scope, without_scope
 from netconsd.receive.lanes import Lane, Workers
-from netconsd.receive.sockets import packed_address
+from netconsd.receive.sockets import packed_address, scope_of
 
 #: The value for ``maxPacketSize``; no UDP datagram is larger.
 MAX_DATAGRAM = 65536
@@ -116,12 +117,13 @@ class NetconsoleListener(DatagramProtocol):
         if len(datagram) >= self._max_size:
             counters.truncated += 1
         host, port = addr[:2]
-        address = packed_address(host)
-        if address is None:
+        packed = packed_address(host)
+        if packed is None:
             counters.dropped_bad_address += 1
             counters.dropped_bytes += len(datagram)
             return
-        if not self._allowed.admits(address):
+        packed = without_scope(packed)
+        if not self._allowed.admits(packed):
             counters.dropped_not_allowed += 1
             counters.dropped_bytes += len(datagram)
             return
@@ -130,11 +132,12 @@ class NetconsoleListener(DatagramProtocol):
             self._now = self._clock()
             assert self._call_later is not None, "startProtocol is called before the first datagram"
             self._call_later(0, self.flush)
-        lane = self._workers.lane_for(address)
+        lane = self._workers.lane_for(packed)
         pending = self._pending.get(lane)
         if pending is None:
             pending = self._pending[lane] = ([], [])
         senders, datagrams = pending
+        address = with_scope(packed, scope_of(host)) if is_link_local(packed) else packed
         senders.append(address + port.to_bytes(2, "big"))
         datagrams.append(datagram)
         if len(datagrams) >= self._batch:
