@@ -220,7 +220,6 @@ cdef class Receiver:
         cdef int not_allowed = 0
         cdef long long dropped_bytes = 0
         cdef uint32_t crc
-        cdef bint link_local
         self.large = False
         for slot in range(count):
             if not self.read_key(slot, key):
@@ -229,13 +228,10 @@ cdef class Receiver:
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
-            # The lane and the allowed networks are those of the address alone.
-            link_local = key[0] == 0xFE and key[1] & 0xC0 == 0x80
-            if link_local:
-                memset(key + SCOPE_AT, 0, SCOPE)
-            crc = crc32_of_address(key)
-            if link_local:
-                self.put_scope(slot, key)
+            if key[0] == 0xFE and key[1] & 0xC0 == 0x80:
+                crc = self.put_scope(slot, key)
+            else:
+                crc = crc32_of_address(key)
             sender = self.key_object(key, crc)
             if sender is None:
                 not_allowed += 1
@@ -261,8 +257,7 @@ cdef class Receiver:
 
     cdef bytes key_object(self, const uint8_t *key, uint32_t crc):
         """The key of a sender, cached; None if its address is not allowed, so that strangers evict no allowed sender."""
-        # With the last byte of the interface's number, because a router's address can be the same on all interfaces.
-        cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17] ^ key[SCOPE_AT + SCOPE - 1]) % KNOWN
+        cdef Py_ssize_t place = ((crc >> 16) ^ crc ^ (<uint32_t>key[16] << 8) ^ key[17]) % KNOWN
         cdef bytes known_key = self.known_keys[place]
         if known_key is None or memcmp(<const char *>known_key, key, KEY) != 0:
             if self.networks and not self.admits(key):
@@ -291,10 +286,17 @@ cdef class Receiver:
             network += NETWORK
         return False
 
-    cdef void put_scope(self, int slot, uint8_t *key) noexcept:
-        """Put the number of a link-local sender's interface into its key (netconsd.protocol.message.SCOPE_AT)."""
+    cdef uint32_t put_scope(self, int slot, uint8_t *key) noexcept:
+        """Put the number of a link-local sender's interface into its key (netconsd.protocol.message.SCOPE_AT).
+
+        Return the CRC of the address alone, so that the lane is the same on every interface.
+        """
         cdef uint32_t scope = htonl(self.names[slot].sin6_scope_id)
+        cdef uint32_t crc
+        memset(key + SCOPE_AT, 0, SCOPE)
+        crc = crc32_of_address(key)
         memcpy(key + SCOPE_AT, &scope, SCOPE)
+        return crc
 
     cdef bint read_key(self, int slot, uint8_t *key) noexcept:
         cdef sockaddr_in6 *name = self.names + slot

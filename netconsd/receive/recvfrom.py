@@ -127,7 +127,7 @@ class Receiver:
     def _remember(self, address: Any, packed: bytes) -> tuple[int, bytes]:
         if len(self._addresses) >= ADDRESSES_LIMIT:
             self._addresses.clear()
-        # An IPv6 socket gives four elements, of which the last is the number of a link-local sender's interface.
+        # An IPv6 socket gives four elements; the last is the number of a link-local sender's interface.
         scope = address[3] if len(address) > 2 else 0
         lane_and_key = crc32(packed) % self._lanes, with_scope(packed, scope) + address[1].to_bytes(2, "big")
         self._addresses[address] = lane_and_key
