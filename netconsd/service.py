@@ -139,6 +139,7 @@ class Running:
         if timer.active():
             timer.cancel()
         for lane in self.workers.unfinished:
+            lane.give_up()
             self._log.warn(
                 "Worker {number} has not stopped within {seconds:g} seconds (--stop-timeout), because a module blocks: "
                 "{queued} in its queue and all messages that it holds are dropped (dropped_at_stop)",
@@ -162,7 +163,7 @@ class Running:
         for reader in self.readers:
             reader.look()
         return (
-            [reader.counters.dropped_by_kernel for reader in self.readers],
+            [reader.counters.dropped_by_kernel or 0 for reader in self.readers],
             [lane.queue_counters.dropped_queue_full for lane in self.workers.lanes],
             [reader.counters.dropped_not_allowed for reader in self.readers],
             [lane.counters.dropped_over_rate for lane in self.workers.lanes],

@@ -228,7 +228,7 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     Counters that are 0 are left out.
     """
     for listener in snapshot.listeners:
-        datagrams = plural(listener.counters["datagrams"], "datagram")
+        datagrams = plural(listener.counters["datagrams"] or 0, "datagram")
         yield f"Listener {listener.number}: {datagrams}{_list(listener.counters, without=('datagrams',))}"
     for worker in snapshot.workers:
         counters = worker.counters
@@ -241,7 +241,8 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
         messages = plural(sum(part.messages for part in parts), "message")
         batches = plural(sum(part.batches for part in parts), "batch", "batches")
         seconds = sum(part.seconds for part in parts)
-        failures = {"errors": sum(part.errors for part in parts), "lost": sum(part.lost for part in parts)}
+        lost = [part.lost for part in parts]
+        failures = {"errors": sum(part.errors for part in parts), "lost": None if None in lost else sum(lost)}  # type: ignore[arg-type]
         yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
     yield (
         f"Total: {plural(snapshot.received, 'datagram')} received, "
@@ -250,9 +251,13 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     for counter in (*LISTENER_COUNTERS, *WORKER_ROWS):
         if counter.notable:
             yield from _sentence(counter, snapshot.total(counter.name))
+    if any(listener.counters["dropped_by_kernel"] is None for listener in snapshot.listeners):
+        yield "An unknown number of datagrams was dropped by the kernel (dropped_by_kernel)"
     at_stop, by_modules = SUMS
     yield from _sentence(at_stop, sum(worker.dropped_at_stop for worker in snapshot.workers))
-    yield from _sentence(by_modules, sum(module.lost for module in snapshot.modules))
+    yield from _sentence(by_modules, sum(module.lost or 0 for module in snapshot.modules))
+    for name in dict.fromkeys(module.name for module in snapshot.modules if module.lost is None):
+        yield f"An unknown number of messages was lost by module {name}, whose count failed ({by_modules.name})"
 
 
 def _growth(before: Counts, after: Counts) -> tuple[int, str]:
@@ -265,9 +270,13 @@ def _messages(messages: int, senders: int) -> str:
     return f"{plural(messages, 'message')} from {plural(senders, 'sender')}"
 
 
-def _list(counters: Mapping[str, int], without: tuple[str, ...] = ()) -> str:
-    """The counters that are not 0, with a semicolon before them."""
-    names = ", ".join(f"{name} {count}" for name, count in counters.items() if count and name not in without)
+def _list(counters: Mapping[str, int | None], without: tuple[str, ...] = ()) -> str:
+    """The counters that are not 0, or unknown, with a semicolon before them."""
+    names = ", ".join(
+        f"{name} {'unknown' if count is None else count}"
+        for name, count in counters.items()
+        if count != 0 and name not in without
+    )
     return f"; {names}" if names else ""
 
 

@@ -92,15 +92,15 @@ class RunningModule:
             counters.errors += 1
             self.report_error()
 
-    def lost(self, worker: int) -> int:
-        """Return the module's own count of lost messages for a worker; in the reactor's thread."""
+    def lost(self, worker: int) -> int | None:
+        """Return the module's own count of lost messages for a worker, None if that raises; in the reactor's thread."""
         if not ICountsLosses.providedBy(self.module):
             return 0
         try:
             return int(self.module.lost(worker))
         except Exception:
             self.report_error()
-            return 0
+            return None
 
     def report_error(self) -> None:
         """Report the exception that is being handled, unless one was reported within the last minute."""

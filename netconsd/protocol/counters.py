@@ -260,7 +260,8 @@ class ListenerCounters:
 
     datagrams: int = 0
     bytes: int = 0
-    dropped_by_kernel: int = 0
+    #: None if the system does not say.
+    dropped_by_kernel: int | None = 0
     truncated: int = 0
     dropped_bad_address: int = 0
     dropped_not_allowed: int = 0

@@ -49,6 +49,8 @@ PLACE_BYTES = 1024
 # time of a batch. 0.2 is the default reorder time, and a full queue can hold many seconds.
 DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+# Trials of the count at a stop that gives up. One fails if the worker changes its table at the same moment.
+GIVE_UP_TRIALS = 5
 # Seconds until the ports are asked again if one of them is not complete. A reader under load reads after its pause of
 # two milliseconds anyway.
 MARK_SECONDS = 0.002
@@ -116,6 +118,8 @@ class Lane:
         self.delays = Histogram(DELAY_BOUNDS)
         #: Whether the thread is running.
         self.running = False
+        #: Incomplete messages and unfinished lines at the time of :meth:`give_up`.
+        self.given_up = 0
         self._deliver = deliver
         self._clock = clock
         self._make_thread = thread
@@ -235,6 +239,19 @@ class Lane:
     def stop(self) -> None:
         """End the thread after it has delivered all earlier batches and all held messages."""
         self._queue.put(None)
+
+    def give_up(self) -> None:
+        """Count in ``given_up`` the parts of messages that the thread holds, because it does not end.
+
+        The other messages that it holds, and the datagrams in its queue, follow from its counters.
+        """
+        # The thread may go on at this moment, and change its table.
+        for _ in range(GIVE_UP_TRIALS):
+            try:
+                self.given_up = self._table.unfinished()
+                break
+            except RuntimeError:
+                continue
 
     def _run(self, finished: Callable[[], object]) -> None:
         try:

@@ -22,7 +22,7 @@ from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.counters import ListenerCounters
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane, Workers
-from netconsd.receive.sockets import meminfo, unwrapped
+from netconsd.receive.sockets import MemInfo, meminfo, unwrapped
 
 __all__ = ["BatchReader", "Receiver"]
 
@@ -85,8 +85,9 @@ class BatchReader:
         self.sizes = Histogram(SIZE_BOUNDS)
         #: Whether the last read failed.
         self.failing = False
-        #: Used and total bytes of the receive buffer, as of the last :meth:`look`.
-        self.buffer_used = self.buffer_size = 0
+        #: Used and total bytes of the receive buffer, as of the last :meth:`look`; None if unknown.
+        self.buffer_used: int | None = 0
+        self.buffer_size: int | None = 0
         self._socket = bound
         self._lanes = workers.lanes
         self._pause = pause
@@ -131,9 +132,24 @@ class BatchReader:
         To be called at least once an hour, because the kernel's counter of drops has 32 bits.
         """
         if self.fileno() >= 0:
-            info = meminfo(self._socket)
-            self.counters.dropped_by_kernel = unwrapped(self.counters.dropped_by_kernel, info.drops)
-            self.buffer_used, self.buffer_size = info.used, info.size
+            info = self._meminfo()
+            if info is not None:
+                self.counters.dropped_by_kernel = unwrapped(self.counters.dropped_by_kernel or 0, info.drops)
+                self.buffer_used, self.buffer_size = info.used, info.size
+
+    def _meminfo(self) -> MemInfo | None:
+        """The kernel's figures; None, and logged once, if the system has none (gVisor; Linux before 4.12)."""
+        try:
+            return meminfo(self._socket)
+        except OSError as error:
+            if self.counters.dropped_by_kernel is not None:
+                Logger("netconsd").warn(
+                    "This system does not say how many datagrams the kernel dropped (SO_MEMINFO: {error}); "
+                    "dropped_by_kernel is unknown",
+                    error=error.strerror,
+                )
+            self.counters.dropped_by_kernel = self.buffer_used = self.buffer_size = None
+            return None
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address and port of the socket."""
@@ -235,7 +251,8 @@ class BatchReader:
                 return
             self.complete = max(self.complete, self._behind_at)
         self._behind_at = self._clock()
-        self._behind = 1 + meminfo(self._socket).used // LEAST_CHARGE
+        info = self._meminfo()
+        self._behind = FINAL_READS * count if info is None else 1 + info.used // LEAST_CHARGE
 
     def _note_failed_read(self, now: float) -> None:
         self._emptied_at = float("-inf")
@@ -274,7 +291,7 @@ class BatchReader:
         """Read the datagrams in the socket's receive buffer, before the stop; failing reads are retried."""
         self.look()
         slots = self._receiver.slots
-        left = self.buffer_used // LEAST_CHARGE + slots
+        left = FINAL_READS * slots if self.buffer_used is None else self.buffer_used // LEAST_CHARGE + slots
         partial_reads = 0
         for _ in range(FINAL_READS):
             count = self.read(self._clock())

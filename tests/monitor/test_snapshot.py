@@ -19,7 +19,7 @@ from netconsd.protocol.counters import COUNTERS
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
-from netconsd.testing import RecordingModule, extended, source
+from netconsd.testing import RecordingModule, extended, fragments, source
 from tests.support.scripted_lane import SameThread, run
 from tests.support.scripted_module import Script
 from tests.support.snapshots import FakeReader
@@ -187,7 +187,7 @@ class Losing(RecordingModule):
 
 
 def test_losses_of_modules() -> None:
-    """A module's own count of losses is in the snapshot; an exception of it is logged, and counts as 0."""
+    """A module's own count of losses is in the snapshot; after an exception, which is logged, it is unknown."""
     daemon = Daemon(good=RecordingModule(), losing=Losing(), failing=Losing(failing=True))
     daemon.receive([(0, extended("1", seq=1)), (0, extended("2", seq=2))])
     run(daemon.lane)
@@ -196,9 +196,22 @@ def test_losses_of_modules() -> None:
         f"{name} {failure.value}"
     )
     snapshot = daemon.take()
-    assert [module.lost for module in snapshot.modules] == [0, 2, 0]
+    assert [module.lost for module in snapshot.modules] == [0, 2, None]
     assert snapshot.inconsistencies() == []
     assert reports == ["failing unknown"]
+
+
+def test_parts_of_messages_that_the_stop_did_not_deliver() -> None:
+    """Incomplete messages and unfinished lines of a worker that the stop gives up are ``dropped_at_stop`` as well."""
+    daemon = Daemon(module=RecordingModule())
+    first, _, _ = fragments(extended("x" * 2500, seq=1), 1000)
+    other, _, _ = fragments(extended("y" * 2500, seq=2), 1000)
+    daemon.receive([(0, first), (0, other), (1, b"unfinished"), (2, b"finished\n")])
+    assert daemon.lane._turn()
+    daemon.lane.running = True
+    assert daemon.take().workers[0].dropped_at_stop == 0
+    daemon.lane.give_up()
+    assert daemon.take().workers[0].dropped_at_stop == 3
 
 
 def test_a_worker_that_the_stop_did_not_end() -> None:
@@ -210,6 +223,8 @@ def test_a_worker_that_the_stop_did_not_end() -> None:
     daemon.lane.running = True
     (worker,) = daemon.take().workers
     assert (worker.queued, worker.held, worker.dropped_at_stop, daemon.lane.waiting) == (3, 1, 4, 3)
+    daemon.lane.give_up()
+    assert daemon.take().workers[0].dropped_at_stop == 4
     daemon.lane.running = False
     assert daemon.take().workers[0].dropped_at_stop == 0
 

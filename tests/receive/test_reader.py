@@ -394,7 +394,7 @@ def test_drops_by_the_kernel_are_counted_at_the_stop(receiver: Any) -> None:
     send(bound.getsockname()[1], *[b"x" * 900] * 50)
     reader.drain()
     reader.stopListening()
-    assert reader.counters.dropped_by_kernel > 0
+    assert reader.counters.dropped_by_kernel
     assert reader.counters.datagrams > 0
     assert reader.counters.datagrams + reader.counters.dropped_by_kernel == 50
     assert reader.counters.bytes == 900 * reader.counters.datagrams
