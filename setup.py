@@ -20,7 +20,7 @@ HOT = (
         f"protocol.{name}"
         for name in (
             *("body", "counters", "decode", "legacy", "message", "rare_counters", "reassembly", "reorder", "stream"),
-            *("table", "window"),
+            *("table", "urgent", "window"),
         )
     ),
     "logger.lines",
@@ -30,7 +30,7 @@ HOT = (
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
 # Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and
 # the sanitizers, which see reads outside of an object, check the code.
-UNCHECKED = ("protocol.decode", "protocol.window")
+UNCHECKED = ("protocol.decode", "protocol.urgent", "protocol.window")
 
 OPTIONS = {
     "release": {"compile": ["-O2"], "link": []},

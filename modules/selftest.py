@@ -120,7 +120,7 @@ class _Trial:
         # Messages of other senders do not count: the kernel gives this port to no other socket.
         own: Any = sender.getsockname()
         packed = ip_address(own[0].partition("%")[0]).packed
-        self.key = Source(packed if len(packed) == 16 else MAPPED_IPV4 + packed, own[1]).key
+        self.key = Source(packed if len(packed) == 16 else MAPPED_IPV4 + packed, *own[1::2]).key
         self.received: list[Message] = []
         self.ended = False
 

@@ -30,7 +30,7 @@ from netconsd.names import Names
 from netconsd.outputs.draining import Draining, Part
 from netconsd.outputs.runner import Outputs, RunningModule
 from netconsd.protocol.allowlist import AllowList
-from netconsd.protocol.message import Message
+from netconsd.protocol.message import Message, Source
 from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane, Workers
 from netconsd.receive.reader import BatchReader, Receiver
@@ -109,6 +109,8 @@ class Running:
         self.top = TopSenders(self.workers.lanes, reactor, names)
         self.look_call = LoopingCall(self._look)
         self._drop_log: DropLog | None = None
+        # Senders that had begun to exceed --rate at the last look.
+        self._limited_count = 0
 
     def start(self, sockets: list[socket.socket], pause: float) -> None:
         """Start the workers, then a reader for each socket, which is removed from the list."""
@@ -140,7 +142,9 @@ class Running:
 
     def watch_losses(self) -> None:
         """From now on, log losses of datagrams while they happen."""
-        self._drop_log = DropLog(self._log, *self._losses())
+        by_kernel, queue_full, not_allowed, over_rate = self._losses()
+        self._limited_count = self._take_limited()[1]
+        self._drop_log = DropLog(self._log, by_kernel, queue_full, not_allowed, over_rate)
         self.look_call.clock = self._reactor
         self.look_call.start(LOOK_SECONDS, now=False)
 
@@ -174,6 +178,7 @@ class Running:
             return ", ".join([*texts, *([f"{queued} left in worker {number}"] if lane.waiting else [])])
 
         def give_up(reason: str) -> None:
+            lane.give_up()
             in_hand = sum(output.give_up(number) for output in called)
             self._log.warn(
                 "Worker {number} is given up, because {module} blocks: {reason}. {queued} in its queue, all messages "
@@ -211,16 +216,27 @@ class Running:
                 os.dup2(reader.fileno(), self._reply_socket.fileno(), inheritable=False)
         now = monotonic()
         if self._drop_log is not None:
-            self._drop_log.update(*self._losses(), now)
+            by_kernel, queue_full, not_allowed, over_rate = self._losses()
+            limited, count = self._take_limited()
+            begun, self._limited_count = count - self._limited_count, count
+            self._drop_log.update(by_kernel, queue_full, now, not_allowed, over_rate, limited, begun)
         self._module_log.update(self._outputs.started, now)
 
-    def _losses(self) -> tuple[list[int], list[int]]:
-        """Return the drops by the kernel of each listener, and the drops by the full queue of each worker."""
+    def _losses(self) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Return the drops of each listener or worker: by the kernel, by the full queue, by --allow, and by --rate."""
         for reader in self.readers:
             reader.look()
-        return [reader.counters.dropped_by_kernel for reader in self.readers], [
-            lane.queue_counters.dropped_queue_full for lane in self.workers.lanes
-        ]
+        return (
+            [reader.counters.dropped_by_kernel or 0 for reader in self.readers],
+            [lane.queue_counters.dropped_queue_full for lane in self.workers.lanes],
+            [reader.counters.dropped_not_allowed for reader in self.readers],
+            [lane.counters.dropped_over_rate for lane in self.workers.lanes],
+        )
+
+    def _take_limited(self) -> tuple[list[Source], int]:
+        """Return the latest senders that have begun to exceed --rate since the last call, and how many ever have."""
+        latest = [source for lane in self.workers.lanes for source in lane.take_limited()]
+        return latest, sum(lane.counters.senders_limited for lane in self.workers.lanes)
 
 
 def _left(output: RunningModule, worker: int) -> str:

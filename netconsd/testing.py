@@ -16,6 +16,7 @@ from netconsd.interfaces import IOutputModule
 from netconsd.protocol.decode import decode
 from netconsd.protocol.encode import escape, extended, fragments, legacy, octets
 from netconsd.protocol.message import MAPPED_IPV4, ExtendedMessage, LegacyMessage, Message, Source
+from netconsd.receive.sockets import scope_of
 
 __all__ = [
     "Call",
@@ -66,9 +67,9 @@ class RecordingModule:
 
 
 def source(address: str = "192.0.2.1", port: int = 6665) -> Source:
-    """Return a sender."""
-    packed = ip_address(address).packed
-    return Source(packed if len(packed) == 16 else MAPPED_IPV4 + packed, port)
+    """Return a sender; a link-local address may have an interface, by name or number: ``fe80::1%eth0``."""
+    packed = ip_address(address.partition("%")[0]).packed
+    return Source(packed if len(packed) == 16 else MAPPED_IPV4 + packed, port, scope_of(address))
 
 
 def extended_message(

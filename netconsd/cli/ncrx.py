@@ -31,6 +31,8 @@ DEFAULT_REORDER_MS = 1000
 SENDERS_LIMIT = 1000
 _RCVBUF = 4 * 1024 * 1024
 _DATAGRAMS = 64
+# Seconds. If the socket is never empty for this long, held messages are delivered nevertheless.
+_FULL_SECONDS = 1.0
 
 _DESCRIPTION = """
 Print the messages that arrive at a port in order, with the gaps between them. Request missing messages from senders
@@ -135,6 +137,10 @@ class Watch:
         self._table = SourceTable(
             WorkerCounters(), limit=SENDERS_LIMIT, reorder_time=settings.reorder, gc_interval=0.0, age=0.0
         )
+        # Everything received before this monotonic time was processed.
+        self._complete = float("-inf")
+        # The begin of the first read since then that may have left datagrams in the socket.
+        self._behind_since = float("inf")
         self._acks = Acks(self._table, partial(send_to, bound)) if settings.acks else None
 
     def turn(self) -> None:
@@ -143,14 +149,20 @@ class Watch:
         if self._acks is not None:
             deadline = min(deadline, self._acks.next_deadline())
         self._wait(self._socket, None if deadline == NEVER else max(0.0, deadline - self._clock()))
-        now = self._clock()
+        began_at = self._clock()
+        self._behind_since = min(self._behind_since, began_at)
         try:
             ((senders, datagrams),) = self._receiver.receive()
+            # A deadline expires only after everything that was received before it has been processed.
+            if len(datagrams) < _DATAGRAMS or began_at - self._behind_since >= _FULL_SECONDS:
+                self._complete, self._behind_since = began_at, float("inf")
         except OSError:
-            # An ICMP error for an acknowledgement.
+            # An ICMP error for an acknowledgement. Datagrams may wait behind it.
             senders, datagrams = [], []
-        messages = self._table.feed(senders, datagrams, time.time(), now)
-        self._display.show(messages + self._table.advance(now))
+        # After the read, because the process may have been stopped in between.
+        now = self._clock()
+        messages = self._table.feed(senders, datagrams, time.time(), now, self._complete)
+        self._display.show(messages + self._table.advance(self._complete))
         if self._acks is not None:
             self._acks.heard(senders, datagrams, now)
 

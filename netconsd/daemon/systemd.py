@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from twisted.logger import Logger
@@ -121,9 +121,16 @@ def listening_sockets(
         "Before this start the kernel had dropped {dropped} there",
         count=plural(len(sockets), "socket"),
         addresses=describe(sockets),
-        dropped=plural(sum(meminfo(bound).drops for bound in sockets), "datagram"),
+        dropped=_dropped_before(sockets),
     )
     return sockets
+
+
+def _dropped_before(sockets: Sequence[socket.socket]) -> str:
+    try:
+        return plural(sum(meminfo(bound).drops for bound in sockets), "datagram")
+    except OSError:
+        return "an unknown number of datagrams"
 
 
 def passed_sockets(

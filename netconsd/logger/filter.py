@@ -88,7 +88,7 @@ class Filter:
             # By identity, because most messages of a batch share their sources.
             for source in {id(message.source): message.source for message in messages}.values():
                 if len(hosts) < HOSTS_LIMIT:
-                    hosts.add(source.packed)
+                    hosts.add(source.key[:16])
         # Read once: the reactor's thread may replace the patterns meanwhile.
         patterns = self._patterns
         if patterns is None:

@@ -16,11 +16,14 @@ from netconsd.build import KIND
 from netconsd.monitor.snapshot import WORKER_ROWS, Snapshot
 from netconsd.outputs.runner import RunningModule
 from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
+from netconsd.protocol.message import Source
 from netconsd.protocol.plural import plural
 from netconsd.settings import Settings
 
 # An overload must not fill the log, so it is logged once per interval; after an interval without drops it is over.
 QUIET_SECONDS = 60.0
+# Senders that a line about --rate names.
+LIMITED_NAMES = 4
 
 #: The notable sums that are no counters of a listener or worker.
 SUMS = (
@@ -73,60 +76,132 @@ def log_start(
         )
 
 
-class DropLog:
-    """Logs an overload: its beginning at once, its course once per :data:`QUIET_SECONDS`, and its end."""
+class _Course:
+    """The course of drops of one kind: its growth is due for the log at once, then once per :data:`QUIET_SECONDS`."""
 
-    def __init__(self, log: Logger, by_kernel: Counts, queue_full: Counts) -> None:
-        """
-        :param by_kernel: datagrams of each listener that the kernel has dropped so far.
-        :param queue_full: datagrams that the full queue of each worker has dropped so far.
-        """
-        self._log = log
-        self._last = self._logged = self._before = (tuple(by_kernel), tuple(queue_full))
+    def __init__(self, *counts: Counts) -> None:
+        self._last = self._logged = self._before = counts
         self._dropped_at = self._logged_at = float("-inf")
         self._began_at: float | None = None
 
-    def update(self, by_kernel: Counts, queue_full: Counts, now: float) -> None:
-        """Compare the counts with those of the last call, and log the change if it is due.
-
-        :param now: monotonic seconds.
-        """
-        counts = (tuple(by_kernel), tuple(queue_full))
+    def growth(self, counts: tuple[Counts, ...], now: float) -> list[tuple[int, str]]:
+        """For each of the counts, the growth to log now and the numbers of those that grew; empty if none is due."""
         if counts != self._last:
             self._last = counts
             self._dropped_at = now
             if self._began_at is None:
                 self._began_at = now
-        if counts != self._logged and now - self._logged_at >= QUIET_SECONDS:
-            self._warn(counts)
-            self._logged = counts
-            self._logged_at = now
-        elif self._began_at is not None and now - self._dropped_at >= QUIET_SECONDS:
-            count = sum(map(sum, counts)) - sum(map(sum, self._before))
+        if counts == self._logged or now - self._logged_at < QUIET_SECONDS:
+            return []
+        before, self._logged, self._logged_at = self._logged, counts, now
+        return [_growth(old, new) for old, new in zip(before, counts, strict=True)]
+
+    def end(self, now: float) -> tuple[int, float] | None:
+        """The drops, and the seconds that they took, once after :data:`QUIET_SECONDS` without any."""
+        if self._began_at is None or self._logged != self._last or now - self._dropped_at < QUIET_SECONDS:
+            return None
+        count = sum(map(sum, self._last)) - sum(map(sum, self._before))
+        seconds = self._dropped_at - self._began_at
+        self._before = self._last
+        self._began_at = None
+        return count, seconds
+
+
+class DropLog:
+    """Logs drops of datagrams: their beginning at once, their course once per :data:`QUIET_SECONDS`, and their end.
+
+    An overload, strangers and senders over ``--rate`` are logged independently, so that one does not delay another.
+    """
+
+    def __init__(
+        self, log: Logger, by_kernel: Counts, queue_full: Counts, not_allowed: Counts = (), over_rate: Counts = ()
+    ) -> None:
+        """
+        :param by_kernel: datagrams of each listener that the kernel has dropped so far.
+        :param queue_full: datagrams that the full queue of each worker has dropped so far.
+        :param not_allowed: datagrams of each listener whose sender is not in ``--allow``.
+        :param over_rate: datagrams of each worker that were over ``--rate``.
+        """
+        self._log = log
+        self._overload = _Course(tuple(by_kernel), tuple(queue_full))
+        self._strangers = _Course(tuple(not_allowed))
+        self._rate = _Course(tuple(over_rate))
+        # Senders whose limitation has begun since the last line about --rate: the latest, and their number.
+        self._limited: list[Source] = []
+        self._limited_count = 0
+
+    def update(
+        self,
+        by_kernel: Counts,
+        queue_full: Counts,
+        now: float,
+        not_allowed: Counts | None = None,
+        over_rate: Counts | None = None,
+        limited: Sequence[Source] = (),
+        limited_count: int = 0,
+    ) -> None:
+        """Compare the counts with those of the last call, and log the change if it is due.
+
+        :param now: monotonic seconds.
+        :param not_allowed: None if unknown, as ``over_rate``.
+        :param limited: the latest senders that have begun to exceed ``--rate`` since the last call.
+        :param limited_count: the number of these senders.
+        """
+        overload = self._overload.growth((tuple(by_kernel), tuple(queue_full)), now)
+        if overload:
+            self._warn(*_overload(*overload))
+        strangers = [] if not_allowed is None else self._strangers.growth((tuple(not_allowed),), now)
+        if strangers:
+            ((count, listeners),) = strangers
+            self._warn(f"{count} at listener {listeners}, because their senders are not in --allow")
+        self._limited = [*self._limited, *limited][-LIMITED_NAMES:]
+        self._limited_count += limited_count
+        rate = [] if over_rate is None else self._rate.growth((tuple(over_rate),), now)
+        if rate:
+            ((count, workers),) = rate
+            self._warn(
+                f"{count} over --rate at worker {workers}{self._of_senders()} (raise --rate, or mend the sender)"
+            )
+            self._limited, self._limited_count = [], 0
+        self._log_end("No datagram has been dropped", self._overload.end(now))
+        self._log_end("No datagram has been dropped because of --allow", self._strangers.end(now))
+        self._log_end("No datagram has been over --rate", self._rate.end(now))
+
+    def _warn(self, *parts: str) -> None:
+        self._log.warn("Datagrams are being dropped: {parts}", parts="; ".join(parts))
+
+    def _of_senders(self) -> str:
+        if not self._limited:
+            return ""
+        names = ", ".join(f"{source.address} port {source.port}" for source in self._limited)
+        others = self._limited_count - len(self._limited)
+        return f", of {names}" + (f" and {plural(others, 'other sender')}" if others > 0 else "")
+
+    def _log_end(self, what: str, end: tuple[int, float] | None) -> None:
+        if end is not None:
+            count, seconds = end
             self._log.info(
-                "No datagram has been dropped for {quiet:.0f} seconds; {datagrams} dropped in the {before} before",
+                "{what} for {quiet:.0f} seconds; {datagrams} dropped in the {before} before",
+                what=what,
                 quiet=QUIET_SECONDS,
                 datagrams=f"{plural(count, 'datagram')} {'was' if count == 1 else 'were'}",
-                before=plural(round(self._dropped_at - self._began_at + 1), "second"),
+                before=plural(round(seconds + 1), "second"),
             )
-            self._before = counts
-            self._began_at = None
 
-    def _warn(self, counts: tuple[Counts, Counts]) -> None:
-        by_kernel, listeners = _growth(self._logged[0], counts[0])
-        queue_full, workers = _growth(self._logged[1], counts[1])
-        parts = []
-        if by_kernel:
-            parts.append(
-                f"{by_kernel} by the kernel at listener {listeners}, because the receive buffer was full or a checksum "
-                "was wrong (see --rcvbuf and --listeners)"
-            )
-        if queue_full:
-            parts.append(
-                f"{queue_full} at the full queue of worker {workers}, because a module is too slow (see --queue, "
-                "--workers and --rate)"
-            )
-        self._log.warn("Datagrams are being dropped: {parts}", parts="; ".join(parts))
+
+def _overload(by_kernel: tuple[int, str], queue_full: tuple[int, str]) -> Iterator[str]:
+    count, listeners = by_kernel
+    if count:
+        yield (
+            f"{count} by the kernel at listener {listeners}, because the receive buffer was full or a checksum "
+            "was wrong (see --rcvbuf and --listeners)"
+        )
+    count, workers = queue_full
+    if count:
+        yield (
+            f"{count} at the full queue of worker {workers}, because a module is too slow (see --queue, "
+            "--workers and --rate)"
+        )
 
 
 def log_failures(log: Logger, outputs: Iterable[RunningModule]) -> None:
@@ -159,7 +234,7 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     Counters that are 0 are left out.
     """
     for listener in snapshot.listeners:
-        datagrams = plural(listener.counters["datagrams"], "datagram")
+        datagrams = plural(listener.counters["datagrams"] or 0, "datagram")
         yield f"Listener {listener.number}: {datagrams}{_list(listener.counters, without=('datagrams',))}"
     for worker in snapshot.workers:
         counters = worker.counters
@@ -173,10 +248,9 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
         batches = plural(sum(part.batches for part in parts), "batch", "batches")
         seconds = sum(part.seconds for part in parts)
         names = ("errors", "dropped_queue_full", "dropped_at_stop", "lost", "unknown_losses")
-        failures = {each: sum(getattr(part, each) or 0 for part in parts) for each in names}
+        failures = {each: _sum(getattr(part, each) for part in parts) for each in names}
         failures["waiting"] = sum(part.waiting for part in parts)
-        unknown = "; lost: unknown, the module failed to count" if any(part.lost is None for part in parts) else ""
-        yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}{unknown}"
+        yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
     yield (
         f"Total: {plural(snapshot.received, 'datagram')} received, "
         f"{_messages(snapshot.total('messages'), snapshot.total('senders_new'))}"
@@ -184,6 +258,8 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     for counter in (*LISTENER_COUNTERS, *WORKER_ROWS):
         if counter.notable:
             yield from _sentence(counter, snapshot.total(counter.name))
+    if any(listener.counters["dropped_by_kernel"] is None for listener in snapshot.listeners):
+        yield "An unknown number of datagrams was dropped by the kernel (dropped_by_kernel)"
     at_stop, queue_full, by_modules, unknown_losses = SUMS
     modules = snapshot.modules
     dropped = sum(worker.dropped_at_stop for worker in snapshot.workers)
@@ -192,6 +268,8 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     yield from _sentence(queue_full, sum(module.dropped_queue_full for module in modules))
     yield from _sentence(by_modules, sum(module.lost or 0 for module in modules))
     yield from _sentence(unknown_losses, sum(module.unknown_losses or 0 for module in modules))
+    for name in dict.fromkeys(module.name for module in snapshot.modules if module.lost is None):
+        yield f"An unknown number of messages was lost by module {name}, whose count failed ({by_modules.name})"
 
 
 def _growth(before: Counts, after: Counts) -> tuple[int, str]:
@@ -204,9 +282,23 @@ def _messages(messages: int, senders: int) -> str:
     return f"{plural(messages, 'message')} from {plural(senders, 'sender')}"
 
 
-def _list(counters: Mapping[str, int], without: tuple[str, ...] = ()) -> str:
-    """The counters that are not 0, with a semicolon before them."""
-    names = ", ".join(f"{name} {count}" for name, count in counters.items() if count and name not in without)
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """The sum; None if one of them is unknown."""
+    known = 0
+    for count in counts:
+        if count is None:
+            return None
+        known += count
+    return known
+
+
+def _list(counters: Mapping[str, int | None], without: tuple[str, ...] = ()) -> str:
+    """The counters that are not 0, or unknown, with a semicolon before them."""
+    names = ", ".join(
+        f"{name} {'unknown' if count is None else count}"
+        for name, count in counters.items()
+        if count != 0 and name not in without
+    )
     return f"; {names}" if names else ""
 
 

@@ -142,14 +142,15 @@ def registry(snapshot: Callable[[], Snapshot], settings: Settings) -> CollectorR
     return collectors
 
 
-def _by_name(part: Any, name: str) -> int:
-    count: int = part.counters[name]
+def _by_name(part: Any, name: str) -> int | None:
+    count: int | None = part.counters[name]
     return count
 
 
 def _counters(
     rows: Sequence[Counter], labels: list[str], parts: Sequence[Labelled], value: Callable[[Any, str], float | None]
 ) -> Iterator[Metric]:
+    """The metrics of counters; an unknown value is left out, because 0 would be wrong."""
     for row in rows:
         family = CounterMetricFamily(f"netconsd_{row.metric}", row.help, labels=labels)
         for label, part in parts:
@@ -164,7 +165,9 @@ def _others(kind: str, labels: list[str], parts: Sequence[Labelled]) -> Iterator
     for attribute, name, text in _GAUGES[kind]:
         gauge = GaugeMetricFamily(name, text, labels=labels)
         for label, part in parts:
-            gauge.add_metric(label, getattr(part, attribute))
+            size = getattr(part, attribute)
+            if size is not None:
+                gauge.add_metric(label, size)
         yield gauge
     for attribute, name, text in _HISTOGRAMS[kind]:
         family = HistogramMetricFamily(name, text, labels=labels)

@@ -7,7 +7,7 @@ stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import monotonic
 
@@ -62,13 +62,13 @@ class ListenerSnapshot:
     """A listener."""
 
     number: int
-    #: The counters of :class:`~netconsd.protocol.counters.ListenerCounters`, by name.
-    counters: dict[str, int]
+    #: The counters of :class:`~netconsd.protocol.counters.ListenerCounters`, by name; None if unknown.
+    counters: Mapping[str, int | None]
     #: Datagrams per read.
     sizes: Histogram
-    #: Bytes of the receive buffer in use, and its size, as the kernel counts them: with its overhead.
-    buffer_used: int
-    buffer_size: int
+    #: Bytes of the receive buffer in use, and its size, as the kernel counts them: with its overhead. None if unknown.
+    buffer_used: int | None
+    buffer_size: int | None
     #: Whether the last read failed, or the socket cannot receive.
     failing: bool = False
     #: The reason why the socket cannot receive; empty if it can.
@@ -92,6 +92,8 @@ class WorkerSnapshot:
     senders: int
     #: Seconds from receipt to the call of the modules.
     delays: Histogram
+    #: Incomplete messages and unfinished lines, counted when a stop gives the worker up.
+    given_up: int = 0
 
     @property
     def queued(self) -> int:
@@ -106,8 +108,11 @@ class WorkerSnapshot:
 
     @property
     def dropped_at_stop(self) -> int:
-        """Queued datagrams and held messages of a worker that is alive after the stop: a module has not returned."""
-        return self.queued + self.held if self.alive else 0
+        """Queued datagrams, held messages and parts of messages of a worker that is alive after the stop.
+
+        A module has not returned.
+        """
+        return self.queued + self.held + self.given_up if self.alive else 0
 
     def inconsistencies(self) -> Iterator[str]:
         """The sums that do not hold for a worker that has delivered everything, a line for each."""
@@ -156,12 +161,13 @@ class Snapshot:
     @property
     def received(self) -> int:
         """Datagrams that the listeners received."""
-        return sum(listener.counters["datagrams"] for listener in self.listeners)
+        return sum(listener.counters["datagrams"] or 0 for listener in self.listeners)
 
     def total(self, name: str) -> int:
-        """The sum of a counter that either listeners or workers have."""
-        counters = [listener.counters for listener in self.listeners] + [worker.counters for worker in self.workers]
-        return sum(part.get(name, 0) for part in counters)
+        """The sum of a counter that either listeners or workers have, as far as it is known."""
+        counters: list[Mapping[str, int | None]] = [listener.counters for listener in self.listeners]
+        counters += [worker.counters for worker in self.workers]
+        return sum(part.get(name) or 0 for part in counters)
 
     def inconsistencies(self) -> list[str]:
         """The sums that do not hold, a line for each; none once everything was delivered, whatever happened before.
@@ -199,7 +205,7 @@ class Snapshot:
     def _byte_mismatch(self) -> list[str]:
         dropped = ("dropped_bytes", "dropped_queue_full_bytes", "dropped_error_bytes")
         sizes = {part: self.total(part) for part in dropped}
-        sizes["bytes received"] = sum(listener.counters["bytes"] for listener in self.listeners)
+        sizes["bytes received"] = sum(listener.counters["bytes"] or 0 for listener in self.listeners)
         sizes["bytes processed"] = sum(worker.counters["bytes"] for worker in self.workers)
         return sum_mismatch("bytes received", sizes, (*dropped, "bytes processed"))
 
@@ -235,7 +241,8 @@ def _worker(lane: Lane) -> WorkerSnapshot:
     acks = AckCounters() if lane.acks is None else lane.acks.counters
     counters = {name: getattr(lane.counters, name) for name in COUNTERS} | asdict(lane.queue_counters)
     counters |= {f"acks_{name}": count for name, count in asdict(acks).items()}
-    return WorkerSnapshot(lane.number, lane.running, counters, lane.backlog, lane.senders, lane.delays.copy())
+    delays = lane.delays.copy()
+    return WorkerSnapshot(lane.number, lane.running, counters, lane.backlog, lane.senders, delays, lane.given_up)
 
 
 def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSnapshot]:

@@ -3,12 +3,12 @@
 Per message in a batch of 512: 0.03 us of CPU, in plain Python 4.9 us.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memset
 from cpython.bytes cimport PyBytes_AS_STRING
 
-from netconsd.protocol.message cimport ExtendedMessage, Message
+from netconsd.protocol.message cimport ExtendedMessage, Message, is_link_local
 
 cdef extern from "netconsd.h" nogil:
     enum: NETCONSD_BODY_MAX
@@ -24,6 +24,7 @@ cdef extern from "netconsd.h" nogil:
         uint16_t sin6_family
         uint16_t sin6_port
         in6_addr sin6_addr
+        uint32_t sin6_scope_id
 
     struct iovec:
         void *iov_base
@@ -145,6 +146,9 @@ cdef char *fill(Message message, Call *call, char *at, double to_monotonic) noex
     cdef char *text
     cdef size_t size
     memcpy(&call.src, key, 16)
+    if is_link_local(message._source._key):
+        # The interface's number is in the key only.
+        memset(<char *> &call.src + 4, 0, 4)
     if isinstance(message, ExtendedMessage):
         call.buf = NULL
         call.msg = <ncrx_msg *> at
@@ -206,7 +210,11 @@ cdef void fill_datagram(Message message, Call *call, const char *key) noexcept:
     datagram.iovec.iov_len = call.length
     datagram.src.sin6_family = AF_INET6
     memcpy(&datagram.src.sin6_port, key + 16, 2)
-    memcpy(&datagram.src.sin6_addr, key, 16)
+    memcpy(&datagram.src.sin6_addr, &call.src, 16)
+    if is_link_local(message._source._key):
+        datagram.src.sin6_scope_id = (
+            <uint32_t> <uint8_t> key[4] << 24 | <uint8_t> key[5] << 16 | <uint8_t> key[6] << 8 | <uint8_t> key[7]
+        )
     datagram.rcv_time = milliseconds(message._received_at)
     datagram.rcv_flags = MSG_TRUNC if call.truncated else 0
     datagram.rcv_bytes = <int> call.length

@@ -159,6 +159,7 @@ def _datagram(message: Message) -> MsgBuf:
     datagram.src.sin6_family = AF_INET6
     datagram.src.sin6_port = htons(message.source.port)
     datagram.src.sin6_addr = In6Addr.from_buffer_copy(message.source.packed)
+    datagram.src.sin6_scope_id = message.source.scope
     datagram.rcv_time = _milliseconds(message.received_at)
     datagram.rcv_flags = MSG_TRUNC if len(message.raw) > DATAGRAM_MAX else 0
     datagram.rcv_bytes = len(text)

@@ -6,4 +6,5 @@ cdef class WorkerCounters:
     cdef public long long incomplete, dropped_superseded, malformed, late, resets, replayed, lost, released_early
     # A forged sequence number adds up to 2**64 to it at a time.
     cdef public object missing
+    cdef public long long accepted_over_rate, senders_limited
     cdef public long long senders_new, senders_expired, senders_evicted

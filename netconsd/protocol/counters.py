@@ -108,6 +108,11 @@ WORKER_COUNTERS = (
         per_sender=True,
         notable=True,
     ),
+    Counter(
+        "accepted_over_rate",
+        "Datagrams over --rate that were accepted because the sender seems to crash.",
+        "accepted_over_rate_datagrams",
+    ),
     # Not counted in `datagrams`.
     Counter(
         "dropped_error",
@@ -174,6 +179,7 @@ WORKER_COUNTERS = (
         notable=True,
     ),
     Counter("senders_new", "Senders added to the table.", "senders_new"),
+    Counter("senders_limited", "Times that a sender began to exceed --rate.", "senders_limited"),
     Counter("senders_expired", "Senders forgotten after the time of --gc.", "senders_expired", notable=True),
     Counter("senders_evicted", "Senders forgotten because --max-sources was reached.", "senders_evicted", notable=True),
 )
@@ -214,6 +220,7 @@ class WorkerCounters:
         self.dropped_duplicate = 0
         self.dropped_empty = 0
         self.dropped_over_rate = 0
+        self.accepted_over_rate = 0
         self.dropped_error = 0
         self.dropped_error_bytes = 0
         self.messages = 0
@@ -229,6 +236,7 @@ class WorkerCounters:
         self.lost = 0
         self.released_early = 0
         self.senders_new = 0
+        self.senders_limited = 0
         self.senders_expired = 0
         self.senders_evicted = 0
 
@@ -257,7 +265,8 @@ class ListenerCounters:
 
     datagrams: int = 0
     bytes: int = 0
-    dropped_by_kernel: int = 0
+    #: None if the system does not say.
+    dropped_by_kernel: int | None = 0
     truncated: int = 0
     dropped_bad_address: int = 0
     dropped_not_allowed: int = 0

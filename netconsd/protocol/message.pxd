@@ -6,6 +6,9 @@ cdef class Source:
     cdef bytes _key
     cdef object _address
 
+cpdef bint is_link_local(bytes address)
+cpdef bytes without_scope(bytes address)
+
 @cython.locals(source=Source)
 cpdef Source source_of(bytes key)
 

@@ -10,7 +10,7 @@ the marks. A message does not change after it has left the stream.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -29,17 +29,53 @@ _LEGACY_PREFIX = re.compile(
 PREFIX_LIMIT = 2047
 
 
+# The place of the interface's number in the address of a link-local sender's key. On the wire these bytes are zero: a
+# link-local address has 54 zero bits after its prefix fe80::/10 (RFC 4291 section 2.5.6).
+SCOPE_AT = 4
+SCOPE_END = 8
+_NO_SCOPE = bytes(SCOPE_END - SCOPE_AT)
+
+_interface_name: Callable[[int], str] = str
+
+
+def name_interfaces(name_of: Callable[[int], str]) -> None:
+    """Set the function that returns the name of an interface for its number, or raises OSError; without it ``str``."""
+    global _interface_name
+    _interface_name = name_of
+
+
+def is_link_local(address: bytes) -> bool:
+    """Return whether an address of 16 bytes is in fe80::/10, so that it names a machine on one interface only."""
+    return len(address) >= 16 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
+
+
+def with_scope(address: bytes, scope: int) -> bytes:
+    """Return the address for a key: a link-local one with its interface's number (``sin6_scope_id``), others as is."""
+    if not is_link_local(address):
+        return address
+    return address[:SCOPE_AT] + scope.to_bytes(SCOPE_END - SCOPE_AT, "big") + address[SCOPE_END:]
+
+
+def without_scope(address: bytes) -> bytes:
+    """Return the address as on the wire: the opposite of :func:`with_scope`."""
+    return address[:SCOPE_AT] + _NO_SCOPE + address[SCOPE_END:] if is_link_local(address) else address
+
+
 class Source:
-    """One sender: an address and a port. Equal sources are the same sender."""
+    """One sender: an address and a port, and the interface of a link-local address. Equal sources are the same sender.
+
+    The name of an interface is looked up once for each object.
+    """
 
     __slots__ = ("_address", "_key")
 
-    def __init__(self, packed: bytes, port: int) -> None:
+    def __init__(self, packed: bytes, port: int, scope: int = 0) -> None:
         """
         :param packed: the 16 bytes of the sender's ``in6_addr``; IPv4 as ``::ffff:a.b.c.d``.
         :param port: its UDP port.
+        :param scope: the number of the interface of a link-local address, 0 if unknown; ignored for others.
         """
-        self._key = packed + port.to_bytes(2, "big")
+        self._key = with_scope(packed, scope) + port.to_bytes(2, "big")
         self._address: str | None = None
 
     @classmethod
@@ -49,8 +85,8 @@ class Source:
 
     @property
     def packed(self) -> bytes:
-        """The 16 bytes of the ``in6_addr``; IPv4 as ``::ffff:a.b.c.d``."""
-        return self._key[:16]
+        """The 16 bytes of the ``in6_addr``; IPv4 as ``::ffff:a.b.c.d``, a link-local address without its interface."""
+        return without_scope(self._key[:16])
 
     @property
     def port(self) -> int:
@@ -59,18 +95,41 @@ class Source:
 
     @property
     def address(self) -> str:
-        """The address in its usual notation: ``192.0.2.7`` or ``2001:db8::7``."""
+        """The address in its usual notation: ``192.0.2.7``, ``2001:db8::7``, or ``fe80::7%eth0`` if link-local.
+
+        An interface that does not exist any more has its number in place of its name.
+        """
         if self._address is None:
-            packed = self._key[:16]
+            packed = self.packed
             if packed.startswith(MAPPED_IPV4):
                 self._address = str(IPv4Address(packed[12:]))
             else:
                 self._address = str(IPv6Address(packed))
+            scope = self.scope
+            if scope:
+                try:
+                    name = _interface_name(scope)
+                except OSError:
+                    name = str(scope)
+                self._address = f"{self._address}%{name}"
         return self._address
 
     @property
+    def scope(self) -> int:
+        """The number of the interface of a link-local address (``sin6_scope_id``); 0 for other addresses."""
+        return int.from_bytes(self._key[SCOPE_AT:SCOPE_END], "big") if is_link_local(self._key) else 0
+
+    @property
+    def interface(self) -> str | None:
+        """The name of the interface on which a link-local sender is; ``None`` for other addresses."""
+        return self.address.partition("%")[2] or None
+
+    @property
     def key(self) -> bytes:
-        """The 16 bytes of the address and the 2 of the port, in network order; different for different senders."""
+        """The 16 bytes of the address and the 2 of the port, in network order; different for different senders.
+
+        The bytes 4 to 7 of a link-local address are the number of its interface.
+        """
         return self._key
 
     def __eq__(self, other: object) -> bool:
@@ -83,7 +142,7 @@ class Source:
         return f"<Source {self.address} port {self.port}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Source, (self.packed, self.port)
+        return Source, (self.packed, self.port, self.scope)
 
 
 def source_of(key: bytes) -> Source:

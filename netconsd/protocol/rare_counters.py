@@ -5,14 +5,28 @@ A million senders that send in order have none of these, and need no memory for 
 
 from __future__ import annotations
 
+# Before every monotonic time.
+_LONG_AGO = float("-inf")
+
 
 class RareCounters:
     """Counters of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`, all 0; allocated when the first is counted."""
 
-    __slots__ = ("dropped_duplicate", "dropped_over_rate", "incomplete", "late")
+    __slots__ = (
+        *("crash_arrival", "crash_until", "dropped_duplicate", "dropped_over_rate", "incomplete", "late", "limited"),
+        *("limited_at", "limited_datagrams"),
+    )
 
     def __init__(self) -> None:
         self.dropped_duplicate = 0
         self.dropped_over_rate = 0
         self.incomplete = 0
         self.late = 0
+        # Kept here for the table of senders, for --rate. The end of the sender's crash, and the theoretical arrival
+        # time of its allowance for crashes (GCRA).
+        self.crash_until = _LONG_AGO
+        self.crash_arrival = _LONG_AGO
+        #: When the last datagram was dropped, and how many since the last message; the same for LegacyDatagram.
+        self.limited_at = _LONG_AGO
+        self.limited = 0
+        self.limited_datagrams = 0

@@ -2,11 +2,12 @@
 cimport cython
 
 from netconsd.protocol.counters cimport WorkerCounters
-from netconsd.protocol.message cimport source_of
+from netconsd.protocol.message cimport LegacyDatagram, LegacyMessage, Message, source_of
 from netconsd.protocol.rare_counters cimport RareCounters
 from netconsd.protocol.stream cimport Stream
+from netconsd.protocol.urgent cimport is_urgent
 
-cdef double NEVER, BURST_SECONDS
+cdef double NEVER, BURST_SECONDS, CRASH_SECONDS, CRASH_DATAGRAMS, CRASH_REFILL_SECONDS, LIMITED_SECONDS
 cdef Py_ssize_t OUT_LIMIT, OUT_BYTES_LIMIT
 
 cdef class SourceTable:
@@ -20,32 +21,37 @@ cdef class SourceTable:
     cdef Py_ssize_t _held_limit
     cdef Py_ssize_t _ticket
     cdef bint _legacy_datagrams
+    cdef readonly object limited
     cdef object _streams
     cdef list _schedule
     cdef WorkerCounters _counters
 
-    @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, count=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
     cpdef Py_ssize_t feed_part(
-        self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out
+        self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out, double complete
     ) except -1
     cpdef list advance(self, double now)
     cpdef double next_deadline(self)
-    @cython.locals(stream=Stream)
+    @cython.locals(stream=Stream, count=Py_ssize_t)
     cpdef list flush(self)
+    @cython.locals(stream=Stream, count=Py_ssize_t)
+    cpdef Py_ssize_t unfinished(self) except -1
     @cython.locals(stream=Stream)
     cdef Stream _add_sender(self, bytes key, double now, list out)
-    @cython.locals(theoretical_arrival=double)
-    cdef bint _is_over_rate(self, Stream stream, double now)
+    @cython.locals(theoretical_arrival=double, rare=RareCounters)
+    cdef bint _is_over_rate(self, Stream stream, bytes datagram, double now)
     @cython.locals(rare=RareCounters)
     cdef _drop_over_rate(self, Stream stream, bytes datagram, double now)
-    @cython.locals(stream=Stream)
+    @cython.locals(rare=RareCounters, message=Message)
+    cdef _mark_limited(self, Stream stream, list out, Py_ssize_t start)
+    @cython.locals(stream=Stream, count=Py_ssize_t)
     cdef _remove_first(self, list out)
     @cython.locals(other=Stream)
     cdef _put_on_schedule(self, Stream stream)
     cdef _expire(self, double now, list out)
-    @cython.locals(stream=Stream, deadline=double)
+    @cython.locals(stream=Stream, deadline=double, count=Py_ssize_t)
     cdef _expire_first(self, double now, list out)
-    @cython.locals(stream=Stream, deadline=double)
+    @cython.locals(stream=Stream, deadline=double, count=Py_ssize_t)
     cdef _release_early(self, list out)
     @cython.locals(stream=Stream)
     cdef _remove_silent(self, double now, list out)

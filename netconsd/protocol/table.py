@@ -5,14 +5,15 @@ Pure: the caller passes the time in, and gets the next deadline out. Not thread-
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from heapq import heapify, heappop, heappush, nlargest
 from operator import attrgetter, methodcaller
 
 from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
-from netconsd.protocol.message import Message, source_of
+from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message, Source, source_of
 from netconsd.protocol.stream import NEVER, Stream
+from netconsd.protocol.urgent import is_urgent
 
 # The bytes held for all senders of a worker: messages behind a gap, fragments, unfinished lines. If thousands of forged
 # senders leave a gap each, the oldest held messages are released early instead of filling the memory.
@@ -20,6 +21,19 @@ TOTAL_HELD_BYTES_LIMIT = 64 * 1024 * 1024
 # A machine that boots or crashes sends thousands of lines at once. A sender may therefore be ahead of its rate by the
 # datagrams of this many seconds.
 BURST_SECONDS = 10.0
+# The end of a crash is worth more than anything else that a sender can send. After a datagram that looks urgent
+# (netconsd.protocol.urgent), a sender may exceed its rate for this many seconds: 400 lines take about as long if the
+# machine also writes them to a serial console of 9600 baud.
+CRASH_SECONDS = 30.0
+# ... by this many datagrams. An oops has 60 to 140, a report of lockdep 400, and the backtraces of 100 processors 4000.
+# A flood of forged emergencies therefore gets no more than these at once,
+CRASH_DATAGRAMS = 4096.0
+# and as many again in this many seconds, 6.8 a second: a crash of 400 lines each minute.
+CRASH_REFILL_SECONDS = 600.0
+# A sender's limitation begins again after this many seconds without a drop.
+LIMITED_SECONDS = 60.0
+# The log names this many senders per worker whose limitation has begun since it last looked. Thousands can be forged.
+LIMITED_SENDERS = 4
 # The schedule is cleaned when it has this many more entries than twice the senders.
 SCHEDULE_SLACK = 64
 # A legacy datagram of 64 KiB can be 8320 messages (netconsd.protocol.legacy). A batch of a thousand of them is
@@ -31,6 +45,8 @@ OUT_BYTES_LIMIT = 1024 * 1024
 
 # Compiled, these are C variables, which are attributes of the module only if put there.
 globals().update(BURST_SECONDS=BURST_SECONDS, OUT_LIMIT=OUT_LIMIT, OUT_BYTES_LIMIT=OUT_BYTES_LIMIT)
+globals().update(CRASH_SECONDS=CRASH_SECONDS, CRASH_DATAGRAMS=CRASH_DATAGRAMS, LIMITED_SECONDS=LIMITED_SECONDS)
+globals().update(CRASH_REFILL_SECONDS=CRASH_REFILL_SECONDS)
 
 
 class SourceTable:
@@ -57,11 +73,15 @@ class SourceTable:
         :param held_limit: the bytes that may be held for all senders together; above it the oldest are released early.
         :param legacy_datagrams: also deliver each legacy datagram as a whole, before its lines.
         :param rate: the datagrams per second that a sender may send in the long run, and :data:`BURST_SECONDS` times as
-            many at once; 0 for no limit. Datagrams above it are dropped.
+            many at once; 0 for no limit. Datagrams above it are dropped, except those of a crash, up to
+            :data:`CRASH_DATAGRAMS`.
         """
         self._counters = counters
         # Seconds per datagram at the rate; 0 without a rate.
         self._interval = 1.0 / rate if rate else 0.0
+        #: The senders whose limitation by ``rate`` has begun, at most :data:`LIMITED_SENDERS`, the latest last. Another
+        #: thread may remove them.
+        self.limited: deque[Source] = deque(maxlen=LIMITED_SENDERS)
         self._limit = limit
         self._reorder_time = reorder_time
         self._gc_interval = gc_interval
@@ -90,18 +110,29 @@ class SourceTable:
         """The approximate memory in bytes of all that the streams hold."""
         return self._cost
 
-    def feed(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> list[Message]:
+    def feed(
+        self,
+        senders: list[bytes],
+        datagrams: list[bytes],
+        received_at: float,
+        now: float,
+        complete: float | None = None,
+    ) -> list[Message]:
         """Process a batch of datagrams; return the messages that can be delivered now, in order per sender.
 
         :param senders: the sender of each datagram, as :attr:`netconsd.message.Source.key`.
         :param received_at: the Unix time that the messages show.
-        :param now: the monotonic time.
+        :param now: the monotonic time at which they were read, from which deadlines count.
+        :param complete: everything received before this monotonic time is in this batch or was fed before. Deadlines up
+            to it expire after the batch; by default up to ``now``.
         """
+        if complete is None:
+            complete = now
         messages: list[Message] = []
         done = 0
         while done < len(datagrams):
             part: list[Message] = []
-            done = self.feed_part(senders, datagrams, received_at, now, done, part)
+            done = self.feed_part(senders, datagrams, received_at, now, done, part, complete)
             messages += part
         return messages
 
@@ -113,6 +144,7 @@ class SourceTable:
         now: float,
         start: int,
         out: list[Message],
+        complete: float,
     ) -> int:
         """Process a batch from the index ``start``, as :meth:`feed`, to its end or a bound: :data:`OUT_LIMIT` messages
         in ``out``, or :data:`OUT_BYTES_LIMIT` bytes of datagrams.
@@ -134,17 +166,22 @@ class SourceTable:
                     streams.move_to_end(key)
             except KeyError:
                 stream = self._add_sender(key, now, out)
-            if self._interval and self._is_over_rate(stream, now):
+            count = len(out)
+            if self._interval and self._is_over_rate(stream, datagram, now):
                 self._drop_over_rate(stream, datagram, now)
                 continue
             cost = stream.cost
             stream.feed(datagram, received_at, now, out)
+            if self._interval:
+                self._mark_limited(stream, out, count)
             self._cost += stream.cost - cost
             if stream.deadline < stream.scheduled_at:
                 self._put_on_schedule(stream)
             if self._cost > self._held_limit:
                 self._release_early(out)
-        self._expire(now, out)
+        # A part expires nothing: the rest of the batch may have the missing datagrams.
+        if index == end:
+            self._expire(complete, out)
         return index
 
     def acknowledgement(self, key: bytes, room: int = ACK_BYTES) -> bytes | None:
@@ -153,7 +190,10 @@ class SourceTable:
         return None if stream is None else acknowledgement(stream, room)
 
     def advance(self, now: float) -> list[Message]:
-        """Return the messages whose time is over by ``now``; remove senders that were silent too long."""
+        """Return the messages whose time is over by ``now``; remove senders that were silent too long.
+
+        :param now: everything received before this monotonic time was fed.
+        """
         out: list[Message] = []
         self._expire(now, out)
         return out
@@ -166,11 +206,27 @@ class SourceTable:
         """Return all held messages, in order per sender. The senders stay in the table."""
         out: list[Message] = []
         for stream in self._streams.values():
+            count = len(out)
             stream.flush(out)
+            self._mark_limited(stream, out, count)
             stream.scheduled_at = NEVER
         self._schedule.clear()
         self._cost = 0
         return out
+
+    def unfinished(self) -> int:
+        """The number of messages of which only a part has arrived: in reassembly, or a line without its end.
+
+        Also for another thread, while this table's thread is blocked.
+        """
+        count = 0
+        for stream in list(self._streams.values()):
+            if stream.deadline != NEVER:
+                if stream.reassemblies is not None:
+                    count += len(stream.reassemblies)
+                if stream._line is not None:
+                    count += 1
+        return count
 
     def top(self, count: int, by: str) -> list[SenderCounters]:
         """The senders with the highest value of one of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`.
@@ -195,15 +251,29 @@ class SourceTable:
         self._counters.senders_new += 1
         return stream
 
-    def _is_over_rate(self, stream: Stream, now: float) -> bool:
-        """True if one more datagram exceeds the sender's rate; if not, the datagram is charged to it.
+    def _is_over_rate(self, stream: Stream, datagram: bytes, now: float) -> bool:
+        """True if one more datagram exceeds the sender's rate and allowance; if not, it is charged to one of them.
 
         The generic cell rate algorithm (GCRA): a token bucket in one number, the theoretical arrival time.
         """
+        # Also of datagrams within the rate: the first line of a crash usually is, and the rest is not.
+        if is_urgent(datagram):
+            rare = stream.rare()
+            rare.crash_until = now + CRASH_SECONDS
         theoretical_arrival = max(stream.theoretical_arrival, now) + self._interval
-        if theoretical_arrival - now > BURST_SECONDS:
+        if theoretical_arrival - now <= BURST_SECONDS:
+            stream.theoretical_arrival = theoretical_arrival
+            return False
+        if stream.rare_counters is None:
             return True
-        stream.theoretical_arrival = theoretical_arrival
+        rare = stream.rare()
+        if now >= rare.crash_until:
+            return True
+        theoretical_arrival = max(rare.crash_arrival, now) + CRASH_REFILL_SECONDS / CRASH_DATAGRAMS
+        if theoretical_arrival - now > CRASH_REFILL_SECONDS:
+            return True
+        rare.crash_arrival = theoretical_arrival
+        self._counters.accepted_over_rate += 1
         return False
 
     def _drop_over_rate(self, stream: Stream, datagram: bytes, now: float) -> None:
@@ -213,15 +283,40 @@ class SourceTable:
         self._counters.dropped_over_rate += 1
         rare = stream.rare()
         rare.dropped_over_rate += 1
+        rare.limited += 1
+        rare.limited_datagrams += self._legacy_datagrams
+        if now - rare.limited_at >= LIMITED_SECONDS:
+            self._counters.senders_limited += 1
+            self.limited.append(stream.source)
+        rare.limited_at = now
         stream.datagrams += 1
         stream.bytes += len(datagram)
         stream.last_seen = now
+
+    def _mark_limited(self, stream: Stream, out: list[Message], start: int) -> None:
+        """Set ``limited`` of the sender's first message from the index ``start`` on, if it had datagrams dropped."""
+        rare = stream.rare_counters
+        if rare is None or not (rare.limited or rare.limited_datagrams):
+            return
+        # A module gets each datagram of legacy text as a whole, or its lines; it sees the number once.
+        for message in out[start:]:
+            if isinstance(message, LegacyDatagram):
+                message._limited = rare.limited_datagrams
+                rare.limited_datagrams = 0
+                continue
+            message._limited = rare.limited
+            rare.limited = 0
+            if not isinstance(message, LegacyMessage):
+                rare.limited_datagrams = 0
+            break
 
     def _remove_first(self, out: list[Message]) -> None:
         """Remove the sender that was silent longest; deliver its held messages."""
         _, stream = self._streams.popitem(last=False)
         self._cost -= stream.cost
+        count = len(out)
         stream.flush(out)
+        self._mark_limited(stream, out, count)
 
     def _put_on_schedule(self, stream: Stream) -> None:
         if len(self._schedule) > 2 * len(self._streams) + SCHEDULE_SLACK:
@@ -255,7 +350,9 @@ class SourceTable:
         stream.scheduled_at = NEVER
         if stream.deadline <= now:
             self._cost -= stream.cost
+            count = len(out)
             stream.expire(now, out)
+            self._mark_limited(stream, out, count)
             self._cost += stream.cost
         if stream.deadline != NEVER:
             self._put_on_schedule(stream)
@@ -274,7 +371,9 @@ class SourceTable:
                 continue
             self._cost -= stream.cost
             self._counters.released_early += 1
+            count = len(out)
             stream.flush(out)
+            self._mark_limited(stream, out, count)
 
     def _remove_silent(self, now: float, out: list[Message]) -> None:
         while self._streams:

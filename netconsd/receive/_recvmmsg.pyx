@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from netconsd.receive._sockets cimport (
-    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC, iovec, mmsghdr, recvmmsg, sockaddr_in, sockaddr_in6,
+    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_TRUNC, htonl, iovec, mmsghdr, recvmmsg, sockaddr_in, sockaddr_in6,
 )
 from netconsd.protocol.allowlist import EVERYONE
 
@@ -35,6 +35,9 @@ DEF KEPT_TAILS = 8
 DEF PAGE = 65536
 # The length of Source.key: the address and the port, in network order.
 DEF KEY = 18
+# The place and the length of the number of a link-local sender's interface in its key.
+DEF SCOPE_AT = 4
+DEF SCOPE = 4
 # The size of the cache of senders' keys, which is indexed by a hash of address and port. A cached key is neither
 # allocated again nor hashed again by the table of senders. A stranger's forged senders can evict others from the cache,
 # with no other effect.
@@ -230,7 +233,10 @@ cdef class Receiver:
                 continue
             if self.headers[slot].msg_hdr.msg_flags & MSG_TRUNC:
                 self.truncated += 1
-            crc = crc32_of_address(key)
+            if key[0] == 0xFE and key[1] & 0xC0 == 0x80:
+                crc = self.put_scope(slot, key)
+            else:
+                crc = crc32_of_address(key)
             sender = self.key_object(key, crc)
             if sender is None:
                 not_allowed += 1
@@ -265,8 +271,12 @@ cdef class Receiver:
             self.known_keys[place] = known_key
         return known_key
 
-    cdef bint admits(self, const uint8_t *address) noexcept:
-        # The same rule as netconsd.protocol.allowlist.AllowList.admits.
+    cdef bint admits(self, const uint8_t *key) noexcept:
+        # The same rule as netconsd.protocol.allowlist.AllowList.admits, for the address without the interface.
+        cdef uint8_t address[ADDRESS]
+        memcpy(address, key, ADDRESS)
+        if key[0] == 0xFE and key[1] & 0xC0 == 0x80:
+            memset(address + SCOPE_AT, 0, SCOPE)
         cdef const uint8_t *network = <const uint8_t *><const char *>self.networks
         cdef const uint8_t *end = network + len(self.networks)
         cdef bint is_ipv4 = memcmp(address, mapped, MAPPED) == 0
@@ -280,6 +290,18 @@ cdef class Receiver:
                     return True
             network += NETWORK
         return False
+
+    cdef uint32_t put_scope(self, int slot, uint8_t *key) noexcept:
+        """Put the number of a link-local sender's interface into its key (netconsd.protocol.message.SCOPE_AT).
+
+        Return the CRC of the address alone, so that the lane is the same on every interface.
+        """
+        cdef uint32_t scope = htonl(self.names[slot].sin6_scope_id)
+        cdef uint32_t crc
+        memset(key + SCOPE_AT, 0, SCOPE)
+        crc = crc32_of_address(key)
+        memcpy(key + SCOPE_AT, &scope, SCOPE)
+        return crc
 
     cdef bint read_key(self, int slot, uint8_t *key) noexcept:
         cdef sockaddr_in6 *name = self.names + slot

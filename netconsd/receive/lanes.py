@@ -3,6 +3,14 @@
 The producer (the reactor's thread) queues batches of datagrams. The lane's thread owns the table of its senders and
 calls ``deliver`` with batches of messages. The two threads share only the queue and counters, each of which one thread
 writes.
+
+**Deadlines.** A deadline of a table (for order, fragments, unfinished lines and silent senders) expires only after
+everything that was received before it has been processed, so that a pause of the process or of the machine does not
+look like loss. Received means in the queue of the lane, or in the receive buffer of the socket of a :class:`Port`. A
+batch says up to which time it is *complete*, and expires the deadlines up to that time. If a deadline has passed and no
+batch has come, the lane asks the reactor's thread for a *mark*: the ports are read until everything from before the
+deadline is queued, then the mark is queued, and expires the deadline when the lane reaches it. A blocked reactor
+therefore delays held messages. Acknowledgements need no mark: an early one causes a re-send, but no loss.
 """
 
 from __future__ import annotations
@@ -13,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 from zlib import crc32
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -22,9 +30,9 @@ from twisted.logger import Logger
 
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES, QueueCounters, WorkerCounters
-from netconsd.protocol.message import Message
+from netconsd.protocol.message import Message, Source, without_scope
 from netconsd.protocol.stream import NEVER
-from netconsd.protocol.table import SourceTable
+from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
 
@@ -41,6 +49,12 @@ PLACE_BYTES = 1024
 # time of a batch. 0.2 is the default reorder time, and a full queue can hold many seconds.
 DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+# Trials of the count at a stop that gives up. One fails if the worker changes its table at the same moment.
+GIVE_UP_TRIALS = 5
+# Seconds until the ports are asked again if one of them is not complete. A reader under load reads after its pause of
+# two milliseconds anyway.
+MARK_SECONDS = 0.002
+
 #: Called in a lane's thread with the table of its senders.
 Question = Callable[[SourceTable], object]
 
@@ -51,14 +65,36 @@ class _Batch:
     datagrams: list[bytes]
     received_at: float
     now: float
+    complete: float
     places: int
+
+
+class Port(Protocol):
+    """A reader of a socket that queues datagrams for lanes. For the reactor's thread only."""
+
+    @property
+    def complete(self) -> float:
+        """Everything that the socket received before this monotonic time is queued or counted as dropped."""
+        ...
+
+    def catch_up(self, wanted: float) -> None:
+        """Bring ``complete`` nearer to ``wanted``, a monotonic time in the past, with bounded work.
+
+        Called again after :data:`MARK_SECONDS` until ``wanted`` is reached; a port reaches it in a bounded time,
+        although its socket may be full or fail.
+        """
+        ...
+
+
+#: Called in a lane's thread with the lane and a deadline that has passed: has ``Lane.mark`` called.
+AskMark = Callable[["Lane", float], object]
 
 
 class Lane:
     """One worker: a thread that turns datagrams into messages and passes them to ``deliver``.
 
     Every queued datagram is delivered, held, or counted as dropped. An exception in ``deliver`` does not end the
-    thread. Only the producer's thread may call ``put``, ``ask`` and ``stop``.
+    thread. Only the producer's thread may call ``put``, ``ask``, ``mark`` and ``stop``.
     """
 
     def __init__(
@@ -69,9 +105,11 @@ class Lane:
         *,
         legacy_datagrams: bool = False,
         reply: Reply | None = None,
+        ask_mark: AskMark | None = None,
         clock: Callable[[], float] = monotonic,
         thread: Callable[..., Any] = threading.Thread,
     ) -> None:
+        """:param ask_mark: without it a deadline expires when it has passed and the queue is empty."""
         self.number = number
         self.counters = WorkerCounters()
         self.queue_counters = QueueCounters()
@@ -80,6 +118,8 @@ class Lane:
         self.delays = Histogram(DELAY_BOUNDS)
         #: Whether the thread is running.
         self.running = False
+        #: Incomplete messages and unfinished lines at the time of :meth:`give_up`.
+        self.given_up = 0
         self._deliver = deliver
         self._clock = clock
         self._make_thread = thread
@@ -94,7 +134,10 @@ class Lane:
             legacy_datagrams=legacy_datagrams,
             rate=settings.rate,
         )
-        self._queue: SimpleQueue[_Batch | Question | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Batch | Question | float | None] = SimpleQueue()
+        self._ask_mark = ask_mark
+        # Whether a mark was asked for and has not come: one at a time, so that marks need no bound of their own.
+        self._mark_asked = False
         #: Sends acknowledgements; None without ``reply``.
         self.acks = Acks(self._table, reply) if reply is not None else None
         # Places taken and released since the start: the producer writes the first, the lane's thread the second.
@@ -119,8 +162,23 @@ class Lane:
         """The number of senders in the table."""
         return len(self._table)
 
+    def take_limited(self) -> list[Source]:
+        """Remove and return the latest senders that have begun to exceed ``--rate``. For the reactor's thread."""
+        limited = self._table.limited
+        result: list[Source] = []
+        # The lane's thread may add some meanwhile.
+        while limited and len(result) < LIMITED_SENDERS:
+            result.append(limited.popleft())
+        return result
+
     def put(
-        self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float, large: bool = True
+        self,
+        senders: list[bytes],
+        datagrams: list[bytes],
+        received_at: float,
+        now: float,
+        large: bool = True,
+        complete: float | None = None,
     ) -> None:
         """Queue a batch. If the queue is full, the newest datagrams of the batch are dropped and counted.
 
@@ -128,8 +186,10 @@ class Lane:
             either list afterwards, unless the call raises: then they hold the datagrams that are neither queued nor
             counted.
         :param received_at: Unix time in seconds.
-        :param now: monotonic time in seconds.
+        :param now: monotonic time in seconds at which they were read. Deadlines count from it.
         :param large: whether any of the datagrams may have :data:`PLACE_BYTES` or more.
+        :param complete: all datagrams received before this monotonic time are in this batch or were queued before; by
+            default ``now``.
         """
         places = len(datagrams)
         if large:
@@ -150,7 +210,7 @@ class Lane:
         count = len(datagrams)
         if count:
             # Counted after the call, so that the caller can count the batch elsewhere if the call raises.
-            self._queue.put(_Batch(senders, datagrams, received_at, now, places))
+            self._queue.put(_Batch(senders, datagrams, received_at, now, now if complete is None else complete, places))
             self.queue_counters.queued += count
             self._places_put += places
 
@@ -161,6 +221,10 @@ class Lane:
     def set_rate(self, rate: float) -> None:
         """Change the rate of each sender; applied in the lane's thread, after all earlier batches."""
         self.ask(lambda table: table.set_rate(rate))
+
+    def mark(self, complete: float) -> None:
+        """Expire the deadlines up to ``complete``, after all earlier batches, also if the queue is full."""
+        self._queue.put(complete)
 
     def start(self, finished: Callable[[], object]) -> None:
         """Start the thread.
@@ -180,6 +244,19 @@ class Lane:
         """End the thread after it has delivered all earlier batches and all held messages."""
         self._queue.put(None)
 
+    def give_up(self) -> None:
+        """Count in ``given_up`` the parts of messages that the thread holds, because it does not end.
+
+        The other messages that it holds, and the datagrams in its queue, follow from its counters.
+        """
+        # The thread may go on at this moment, and change its table.
+        for _ in range(GIVE_UP_TRIALS):
+            try:
+                self.given_up = self._table.unfinished()
+                break
+            except RuntimeError:
+                continue
+
     def _run(self, finished: Callable[[], object]) -> None:
         try:
             while self._turn():
@@ -189,19 +266,22 @@ class Lane:
             finished()
 
     def _turn(self) -> bool:
-        """Process one batch, question or deadline; return ``False`` after the stop."""
+        """Process one batch, question, mark or deadline; return ``False`` after the stop."""
         stopping = False
         try:
             try:
                 item = self._queue.get(timeout=self._timeout())
             except Empty:
-                self._advance()
+                self._reach_deadline()
                 return True
             stopping = item is None
             if item is None:
                 self._finish()
             elif isinstance(item, _Batch):
                 self._process(item)
+            elif isinstance(item, float):
+                self._mark_asked = False
+                self._deliver_all(self._table.advance(item))
             else:
                 item(self._table)
         except BaseException:
@@ -211,15 +291,21 @@ class Lane:
         return not stopping
 
     def _timeout(self) -> float | None:
-        """Seconds until the next deadline; None without one."""
-        deadline = self._table.next_deadline()
+        """Seconds until the next deadline; None without one, or if a mark will come."""
+        deadline = NEVER if self._mark_asked else self._table.next_deadline()
         if self.acks is not None:
             deadline = min(deadline, self.acks.next_deadline())
         return None if deadline == NEVER else max(0.0, deadline - self._clock())
 
-    def _advance(self) -> None:
+    def _reach_deadline(self) -> None:
         now = self._clock()
-        self._deliver_all(self._table.advance(now))
+        deadline = self._table.next_deadline()
+        if deadline <= now and not self._mark_asked:
+            if self._ask_mark is None:
+                self._deliver_all(self._table.advance(now))
+            else:
+                self._ask_mark(self, deadline)
+                self._mark_asked = True
         if self.acks is not None:
             self.acks.advance(now)
 
@@ -247,7 +333,7 @@ class Lane:
             messages: list[Message] = []
             try:
                 done = self._table.feed_part(
-                    batch.senders, batch.datagrams, batch.received_at, batch.now, done, messages
+                    batch.senders, batch.datagrams, batch.received_at, batch.now, done, messages, batch.complete
                 )
             finally:
                 self._deliver_all(messages)
@@ -306,23 +392,37 @@ class Workers:
 
             reactor = IReactorFromThreads(default)
         settings = settings or Settings()
-        self._reactor = reactor
+        self._reactor: Any = reactor
+        #: The ports that queue datagrams now. Deadlines expire only up to the time to which all of them are complete.
+        self.ports: list[Port] = []
         self.lanes = [
-            Lane(number, deliver, settings, legacy_datagrams=legacy_datagrams, reply=reply)
+            Lane(number, deliver, settings, legacy_datagrams=legacy_datagrams, reply=reply, ask_mark=self._ask_mark)
             for number in range(settings.workers)
         ]
         self._finished: list[Deferred[None]] = []
+        # The calls of _mark that wait for a port.
+        self._marks: dict[Lane, Any] = {}
+        self._stopping = False
+
+    @property
+    def complete(self) -> float:
+        """Everything that the ports received before this monotonic time is queued or counted as dropped."""
+        return min([port.complete for port in self.ports], default=-NEVER)
 
     def start(self) -> None:
         """Start the threads."""
+        self._stopping = False
         for lane in self.lanes:
             finished: Deferred[None] = Deferred()
             lane.start(partial(self._reactor.callFromThread, finished.callback, None))
             self._finished.append(finished)
 
     def lane_for(self, address: bytes) -> Lane:
-        """The lane of all senders with this address (16 bytes); the same lane in every run."""
-        return self.lanes[crc32(address) % len(self.lanes)]
+        """The lane of all senders with this address; the same lane in every run.
+
+        :param address: 16 bytes, with or without the interface of a link-local address.
+        """
+        return self.lanes[crc32(without_scope(address)) % len(self.lanes)]
 
     @property
     def unfinished(self) -> list[Lane]:
@@ -335,7 +435,33 @@ class Workers:
         If the Deferred is cancelled because ``deliver`` hangs, it fires at once; :attr:`unfinished` lists the lanes
         whose threads are still running.
         """
+        # The stop delivers what the marks would have expired.
+        self._stopping = True
+        marks, self._marks = self._marks, {}
+        for call in marks.values():
+            call.cancel()
         for lane in self.lanes:
             lane.stop()
         finished, self._finished = self._finished, []
         return DeferredList(finished, consumeErrors=True).addCallback(lambda _: None)
+
+    def _ask_mark(self, lane: Lane, deadline: float) -> None:
+        """In a lane's thread."""
+        self._reactor.callFromThread(self._mark, lane, deadline)
+
+    def _mark(self, lane: Lane, deadline: float) -> None:
+        """Queue a mark of at least ``deadline`` when all ports have queued everything received before it."""
+        self._marks.pop(lane, None)
+        if self._stopping:
+            return
+        try:
+            for port in self.ports:
+                port.catch_up(deadline)
+            complete = self.complete if self.ports else deadline
+            if complete >= deadline:
+                lane.mark(complete)
+                return
+        except Exception:
+            # Without its mark, the lane would never deliver its held messages.
+            Logger("netconsd").failure("Worker {number}: looking for unread datagrams failed", number=lane.number)
+        self._marks[lane] = self._reactor.callLater(MARK_SECONDS, self._mark, lane, deadline)

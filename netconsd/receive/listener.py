@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,14 @@ from twisted.logger import Logger
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.counters import ListenerCounters
+from netconsd.protocol.message import is_link_local, with_scope, without_scope
 from netconsd.receive.lanes import Lane, Workers
-from netconsd.receive.sockets import packed_address
+from netconsd.receive.sockets import packed_address, scope_of
 
 #: The value for ``maxPacketSize``; no UDP datagram is larger.
 MAX_DATAGRAM = 65536
+# Seconds. A socket that is never empty for this long is overloaded, or its port is paused; deadlines expire then.
+FULL_SECONDS = 1.0
 # The default of the largest number of datagrams that a lane gets at a time.
 BATCH = 512
 
@@ -58,6 +62,10 @@ class NetconsoleListener(DatagramProtocol):
         self._pending: dict[Lane, tuple[list[bytes], list[bytes]]] = {}
         self._received_at = self._now = 0.0
         self._max_size = MAX_DATAGRAM
+        #: See :class:`netconsd.receive.lanes.Port`.
+        self.complete = float("-inf")
+        # The first call of catch_up since the socket was known to be empty.
+        self._behind_since: float | None = None
 
     def startProtocol(self) -> None:
         # Twisted's own ports have both attributes, although IUDPTransport does not declare them.
@@ -71,9 +79,36 @@ class NetconsoleListener(DatagramProtocol):
                 size=self._max_size,
                 wanted=MAX_DATAGRAM,
             )
+        self._workers.ports.append(self)
 
     def stopProtocol(self) -> None:
         self.flush()
+        if self in self._workers.ports:
+            self._workers.ports.remove(self)
+
+    def catch_up(self, wanted: float) -> None:
+        """See :class:`netconsd.receive.lanes.Port`. The reactor's port reads the socket in the next turns."""
+        now = self._clock()
+        readable = self._is_readable()
+        if readable is None:
+            # The port has read the socket once the reactor has made another turn.
+            readable = self._behind_since is None
+        if self._behind_since is None:
+            self._behind_since = now
+        if not readable or now - self._behind_since >= FULL_SECONDS:
+            self.flush()
+            self.complete = now
+            self._behind_since = None
+
+    def _is_readable(self) -> bool | None:
+        """True if the socket has unread datagrams; None if the transport does not show its socket."""
+        try:
+            port: Any = self.transport
+            poll = select.poll()
+            poll.register(port.getHandle(), select.POLLIN)
+            return bool(poll.poll(0))
+        except (AttributeError, OSError, TypeError, ValueError):
+            return None
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         counters = self.counters
@@ -82,12 +117,13 @@ class NetconsoleListener(DatagramProtocol):
         if len(datagram) >= self._max_size:
             counters.truncated += 1
         host, port = addr[:2]
-        address = packed_address(host)
-        if address is None:
+        packed = packed_address(host)
+        if packed is None:
             counters.dropped_bad_address += 1
             counters.dropped_bytes += len(datagram)
             return
-        if not self._allowed.admits(address):
+        packed = without_scope(packed)
+        if not self._allowed.admits(packed):
             counters.dropped_not_allowed += 1
             counters.dropped_bytes += len(datagram)
             return
@@ -96,11 +132,12 @@ class NetconsoleListener(DatagramProtocol):
             self._now = self._clock()
             assert self._call_later is not None, "startProtocol is called before the first datagram"
             self._call_later(0, self.flush)
-        lane = self._workers.lane_for(address)
+        lane = self._workers.lane_for(packed)
         pending = self._pending.get(lane)
         if pending is None:
             pending = self._pending[lane] = ([], [])
         senders, datagrams = pending
+        address = with_scope(packed, scope_of(host)) if is_link_local(packed) else packed
         senders.append(address + port.to_bytes(2, "big"))
         datagrams.append(datagram)
         if len(datagrams) >= self._batch:
@@ -116,7 +153,7 @@ class NetconsoleListener(DatagramProtocol):
 
     def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes]) -> None:
         try:
-            lane.put(senders, datagrams, self._received_at, self._now)
+            lane.put(senders, datagrams, self._received_at, self._now, complete=self._workers.complete)
         except Exception:
             self.counters.dropped_read_error += len(datagrams)
             self.counters.dropped_bytes += sum(map(len, datagrams))

@@ -23,7 +23,7 @@ from netconsd.protocol.counters import ListenerCounters
 from netconsd.receive.binding import Binding
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane, Workers
-from netconsd.receive.sockets import meminfo, unwrapped
+from netconsd.receive.sockets import MemInfo, meminfo, unwrapped
 
 __all__ = ["BatchReader", "Receiver"]
 
@@ -44,6 +44,9 @@ FINAL_READS = 256
 # Seconds between failing reads. A socket with an error (no memory, for example) is always ready to be read, and would
 # keep the reactor busy. The time is too short for a receive buffer to overflow that was not almost full.
 FAILURE_PAUSE = 0.01
+# Seconds. While reads fail, datagrams that complete held messages may be in the socket. After this time the held
+# messages are delivered nevertheless, because the reads may fail for ever.
+FAILING_SECONDS = 1.0
 # Datagrams per read: from one, at rest, to all slots of the default batch.
 SIZE_BOUNDS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096)
 
@@ -85,8 +88,9 @@ class BatchReader:
         self.failing = False
         #: The reason why the socket cannot receive, as of the last :meth:`check`; empty if it can.
         self.problem = ""
-        #: Used and total bytes of the receive buffer, as of the last :meth:`look`.
-        self.buffer_used = self.buffer_size = 0
+        #: Used and total bytes of the receive buffer, as of the last :meth:`look`; None if unknown.
+        self.buffer_used: int | None = 0
+        self.buffer_size: int | None = 0
         self._socket = bound
         self._lanes = workers.lanes
         self._pause = pause
@@ -94,6 +98,16 @@ class BatchReader:
         self._receiver = receiver(bound, batch, BATCHES, len(workers.lanes), allowed)
         self._clock = clock
         self._wall_clock = wall_clock
+        #: See :class:`netconsd.receive.lanes.Port`.
+        self.complete = float("-inf")
+        self._workers = workers
+        # The begin of the last read if it left slots empty. It has emptied the socket or met an error, which the next
+        # read raises; so the next read without an error confirms that the socket was empty.
+        self._emptied_at = float("-inf")
+        # While each read fills all slots: the datagrams that may be before those received after _behind_at.
+        self._behind = 0
+        self._behind_at = float("-inf")
+        self._failing_since: float | None = None
         self._last_read = float("-inf")
         # Datagrams, and their bytes, dropped because queueing them raised an exception.
         self._dropped = self._dropped_bytes = 0
@@ -108,6 +122,7 @@ class BatchReader:
 
     def startListening(self) -> None:
         self._binding = Binding(self._socket)
+        self._workers.ports.append(self)
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
@@ -117,6 +132,8 @@ class BatchReader:
             self._resumption.cancel()
             self._resumption = None
         self._reactor.removeReader(self)
+        if self in self._workers.ports:
+            self._workers.ports.remove(self)
         self._socket.close()
         return succeed(None)
 
@@ -126,10 +143,26 @@ class BatchReader:
         To be called at least once an hour, because the kernel's counter of drops has 32 bits.
         """
         if self.fileno() >= 0:
-            info = meminfo(self._socket)
-            before = self._dropped_before
-            self.counters.dropped_by_kernel = before + unwrapped(self.counters.dropped_by_kernel - before, info.drops)
-            self.buffer_used, self.buffer_size = info.used, info.size
+            info = self._meminfo()
+            if info is not None:
+                before = self._dropped_before
+                now = unwrapped((self.counters.dropped_by_kernel or 0) - before, info.drops)
+                self.counters.dropped_by_kernel = before + now
+                self.buffer_used, self.buffer_size = info.used, info.size
+
+    def _meminfo(self) -> MemInfo | None:
+        """The kernel's figures; None, and logged once, if the system has none (gVisor; Linux before 4.12)."""
+        try:
+            return meminfo(self._socket)
+        except OSError as error:
+            if self.counters.dropped_by_kernel is not None:
+                Logger("netconsd").warn(
+                    "This system does not say how many datagrams the kernel dropped (SO_MEMINFO: {error}); "
+                    "dropped_by_kernel is unknown",
+                    error=error.strerror,
+                )
+            self.counters.dropped_by_kernel = self.buffer_used = self.buffer_size = None
+            return None
 
     def check(self, number: int) -> bool:
         """Find out whether the socket can receive, and bind it again if its interface was replaced; log changes.
@@ -148,7 +181,7 @@ class BatchReader:
             self._reactor.removeReader(self)
         problem, bound_again = self._binding.check()
         if bound_again:
-            self._dropped_before = self.counters.dropped_by_kernel
+            self._dropped_before = self.counters.dropped_by_kernel or 0
         if is_lost and self._resumption is None:
             self._reactor.addReader(self)
         log = Logger("netconsd")
@@ -199,7 +232,8 @@ class BatchReader:
 
         A failure is logged and counted, as are the datagrams that it drops.
 
-        :param now: monotonic time in seconds.
+        :param now: the monotonic time at the begin of the read. Deadlines count from its end, because the process may
+            have been stopped in between.
         :returns: the number of datagrams read, dropped ones included.
         """
         receiver = self._receiver
@@ -209,11 +243,14 @@ class BatchReader:
             by_lane = receiver.receive()
         except Exception:
             self._note_failure()
+            self._note_failed_read(now)
         else:
-            received_at = self._wall_clock()
+            received_at, read_at = self._wall_clock(), self._clock()
+            self._note_read(receiver.datagrams - before, now)
+            complete = self._workers.complete
             for lane, (senders, datagrams) in zip(self._lanes, by_lane, strict=True):
                 if datagrams:
-                    self._put(lane, senders, datagrams, received_at, now)
+                    self._put(lane, senders, datagrams, received_at, read_at, complete)
         counters = self.counters
         counters.datagrams = receiver.datagrams
         counters.bytes = receiver.received_bytes
@@ -227,9 +264,55 @@ class BatchReader:
             self.sizes.observe(count)
         return count
 
-    def _put(self, lane: Lane, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+    def catch_up(self, wanted: float) -> None:
+        """See :class:`netconsd.receive.lanes.Port`. In a pause, the read at its end does it."""
+        # The second read confirms the first.
+        for _ in range(2):
+            if self._resumption is not None or self.complete >= wanted:
+                break
+            self.read(self._clock())
+            if self.failing:
+                break
+
+    def _note_read(self, count: int, began_at: float) -> None:
+        """Update ``complete`` after a read without an error."""
+        self._failing_since = None
+        self.complete = max(self.complete, self._emptied_at)
+        if count < self._receiver.slots:
+            self._behind = 0
+            self._emptied_at = began_at
+            if not count:
+                self.complete = began_at
+            return
+        # The socket is never empty while its senders are faster than the reader. Then the number of datagrams in its
+        # buffer says how many have to be read.
+        if self._behind > 0:
+            self._behind -= count
+            if self._behind > 0:
+                return
+            self.complete = max(self.complete, self._behind_at)
+        self._behind_at = self._clock()
+        info = self._meminfo()
+        self._behind = FINAL_READS * count if info is None else 1 + info.used // LEAST_CHARGE
+
+    def _note_failed_read(self, now: float) -> None:
+        self._emptied_at = float("-inf")
+        if self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since >= FAILING_SECONDS:
+            self.complete = now
+
+    def _put(
+        self,
+        lane: Lane,
+        senders: list[bytes],
+        datagrams: list[bytes],
+        received_at: float,
+        read_at: float,
+        complete: float,
+    ) -> None:
         try:
-            lane.put(senders, datagrams, received_at, now, self._receiver.large)
+            lane.put(senders, datagrams, received_at, read_at, self._receiver.large, complete)
         except Exception:
             self._dropped += len(datagrams)
             self._dropped_bytes += sum(map(len, datagrams))
@@ -249,7 +332,7 @@ class BatchReader:
         """Read the datagrams in the socket's receive buffer, before the stop; failing reads are retried."""
         self.look()
         slots = self._receiver.slots
-        left = self.buffer_used // LEAST_CHARGE + slots
+        left = FINAL_READS * slots if self.buffer_used is None else self.buffer_used // LEAST_CHARGE + slots
         partial_reads = 0
         for _ in range(FINAL_READS):
             count = self.read(self._clock())

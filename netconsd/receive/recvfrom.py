@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 from zlib import crc32
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
+from netconsd.protocol.message import with_scope, without_scope
 from netconsd.receive.lanes import PLACE_BYTES
 from netconsd.receive.sockets import packed_address
 
@@ -34,7 +36,7 @@ class Receiver:
         self._socket = bound
         self._allowed = allowed
         self._lanes = lanes
-        self._addresses: dict[tuple[str, int], tuple[int, bytes]] = {}
+        self._addresses: dict[tuple[str, int] | tuple[str, int, int, int], tuple[int, bytes]] = {}
         # The error of a call that failed after others had read datagrams. The next ``receive`` raises it.
         self._error: Exception | None = None
         self.slots = batch * batches
@@ -82,7 +84,7 @@ class Receiver:
             self.dropped_bytes += size
             raise
 
-    def _sort(self, received: list[tuple[bytes, tuple[str, int]]], size: int) -> list[tuple[list[bytes], list[bytes]]]:
+    def _sort(self, received: list[tuple[bytes, Any]], size: int) -> list[tuple[list[bytes], list[bytes]]]:
         """Sort datagrams by lane, and count the rejected ones; count nothing if it raises."""
         result: list[tuple[list[bytes], list[bytes]]] = [([], []) for _ in range(self._lanes)]
         addresses = self._addresses
@@ -95,6 +97,7 @@ class Receiver:
                 if packed is None:
                     bad_address += 1
                     continue
+                packed = without_scope(packed)
                 if not self._allowed.admits(packed):
                     # Not cached, so that strangers evict no allowed sender.
                     not_allowed += 1
@@ -112,8 +115,8 @@ class Receiver:
         self.dropped_bytes += size - accepted_bytes
         return result
 
-    def _read(self) -> list[tuple[bytes, tuple[str, int]]]:
-        received: list[tuple[bytes, tuple[str, int]]] = []
+    def _read(self) -> list[tuple[bytes, Any]]:
+        received: list[tuple[bytes, Any]] = []
         receive = self._socket.recvfrom
         try:
             while len(received) < self.slots:
@@ -127,9 +130,11 @@ class Receiver:
             self._error = error.with_traceback(None)
         return received
 
-    def _remember(self, address: tuple[str, int], packed: bytes) -> tuple[int, bytes]:
+    def _remember(self, address: Any, packed: bytes) -> tuple[int, bytes]:
         if len(self._addresses) >= ADDRESSES_LIMIT:
             self._addresses.clear()
-        lane_and_key = crc32(packed) % self._lanes, packed + address[1].to_bytes(2, "big")
+        # An IPv6 socket gives four elements; the last is the number of a link-local sender's interface.
+        scope = address[3] if len(address) > 2 else 0
+        lane_and_key = crc32(packed) % self._lanes, with_scope(packed, scope) + address[1].to_bytes(2, "big")
         self._addresses[address] = lane_and_key
         return lane_and_key

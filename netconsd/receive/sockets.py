@@ -9,12 +9,14 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netconsd.protocol.message import MAPPED_IPV4
+from netconsd.protocol.message import MAPPED_IPV4, Source, name_interfaces
 from netconsd.settings import ConfigError, Settings
 
 # Python has no names for these options; the numbers are those of all architectures with <asm-generic/socket.h>.
 SO_RCVBUFFORCE = getattr(socket, "SO_RCVBUFFORCE", 33)
 SO_MEMINFO = 55
+
+name_interfaces(socket.if_indextoname)
 
 
 def bind(settings: Settings) -> list[socket.socket]:
@@ -74,20 +76,32 @@ def packed_address(host: str) -> bytes | None:
         return None
 
 
+def scope_of(host: str) -> int:
+    """The number of the interface in an address as text (``fe80::1%eth0``, ``fe80::1%2``); 0 if there is none."""
+    name = host.partition("%")[2]
+    if not name:
+        return 0
+    try:
+        return socket.if_nametoindex(name)
+    except (OSError, ValueError):
+        # The kernel's number is a c_int; a higher one cannot be in a key.
+        return int(name) if name.isascii() and name.isdigit() and len(name) < 10 else 0
+
+
 def send_to(bound: socket.socket, key: bytes, datagram: bytes) -> bool:
     """Send a datagram to a sender without blocking; return whether the system accepted it. For any thread.
 
-    Reasons for ``False`` are a full buffer, no route, a closed socket, and a link-local address, because the key does
-    not contain its interface.
+    Reasons for ``False`` are a full buffer, no route, and a closed socket. A link-local sender is answered on its
+    interface.
 
     :param key: the sender, as :attr:`netconsd.protocol.message.Source.key`.
     """
-    port = int.from_bytes(key[16:], "big")
+    source = Source.from_key(key)
     try:
         if bound.family == socket.AF_INET6:
-            bound.sendto(datagram, (socket.inet_ntop(socket.AF_INET6, key[:16]), port))
+            bound.sendto(datagram, (socket.inet_ntop(socket.AF_INET6, source.packed), source.port, 0, source.scope))
         else:
-            bound.sendto(datagram, (socket.inet_ntop(socket.AF_INET, key[12:16]), port))
+            bound.sendto(datagram, (socket.inet_ntop(socket.AF_INET, key[12:16]), source.port))
     except OSError:
         return False
     return True

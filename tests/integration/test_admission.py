@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.logger import LogLevel
 
 from netconsd.protocol.table import BURST_SECONDS
 from netconsd.receive.reader import Receiver
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
 from netconsd.settings import Settings
 from netconsd.testing import legacy
-from tests.integration.rig import logging, make, running
+from tests.integration.rig import logging, make, run_of, running
 from tests.support.loopback import Arrivals, send
 
 
@@ -74,3 +75,25 @@ def test_a_service_that_does_not_run() -> None:
     service = make({}, rate=1)
     assert service.reload(replace(service.settings, rate=2)) == ()
     assert service.settings.rate == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits_are_logged_while_the_service_runs() -> None:
+    """A sender over --rate, and a stranger, are logged by the next look, each in a line of its own."""
+    module = Arrivals()
+    burst = round(2 * BURST_SECONDS)
+    with logging() as log:
+        settings: dict[str, Any] = {"rate": 2, "workers": 1, "allow": ("127.0.0.1", "127.0.0.2")}
+        async with running({"module": module}, **settings) as service:
+            run_of(service).look_call.stop()
+            send(service.port, *[legacy("noise")] * 1000)
+            send(service.port, legacy("stranger"), sender="127.0.0.3")
+            send(service.port, legacy("quiet"), sender="127.0.0.2")
+            await module.number(burst + 1)
+            while "quiet" not in module.texts:
+                await module.number(len(module.texts) + 1)
+            run_of(service)._look()
+            warnings = log.lines(LogLevel.warn)
+    limited, stranger = sorted(warnings, key=lambda line: "--allow" in line)
+    assert " over --rate at worker 0, of 127.0.0.1 port " in limited
+    assert ": 1 at listener 0, because their senders are not in --allow" in stranger

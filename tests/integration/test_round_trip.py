@@ -47,7 +47,7 @@ async def round_trip(*options: str) -> tuple[dict[str, Any], dict[str, int], Rec
         lanes, readers = run_of(service).workers.lanes, run_of(service).readers
     counters = total(lane.counters for lane in lanes)
     counters["received"] = sum(reader.counters.datagrams for reader in readers)
-    counters["not received"] = sum(reader.counters.dropped_by_kernel for reader in readers)
+    counters["not received"] = sum(reader.counters.dropped_by_kernel or 0 for reader in readers)
     counters["not received"] += sum(lane.queue_counters.dropped_queue_full for lane in lanes)
     return summary, counters, module
 

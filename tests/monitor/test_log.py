@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 
-from netconsd.monitor.log import QUIET_SECONDS, SUMS, DropLog, log_end, log_start, totals
+from netconsd.monitor.log import LIMITED_NAMES, QUIET_SECONDS, SUMS, DropLog, log_end, log_start, totals
 from netconsd.monitor.snapshot import WORKER_ROWS, ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
 from netconsd.protocol.counters import LISTENER_COUNTERS
 from netconsd.settings import Settings
+from netconsd.testing import source
 from tests.support.snapshots import IDLE_LISTENER, IDLE_WORKER, LISTENER, WORKER, histogram
 
 NOTABLE = [row for row in (*LISTENER_COUNTERS, *WORKER_ROWS) if row.notable]
@@ -56,7 +57,7 @@ def test_a_small_receive_buffer_is_a_warning(events: list[LogEvent]) -> None:
 
 def drop_log(by_kernel: tuple[int, ...] = (0, 0), queue_full: tuple[int, ...] = (0, 0)) -> DropLog:
     """The log of two listeners and two workers."""
-    return DropLog(Logger("netconsd"), by_kernel, queue_full)
+    return DropLog(Logger("netconsd"), by_kernel, queue_full, (0, 0), (0, 0))
 
 
 def test_without_drops_nothing_is_logged(events: list[LogEvent]) -> None:
@@ -115,6 +116,53 @@ def test_rare_drops_do_not_fill_the_log(events: list[LogEvent]) -> None:
     for second in range(3600):
         drops.update((second // 7, 0), (0, second // 11), float(second))
     assert len(events) <= 3600 / QUIET_SECONDS
+
+
+def test_strangers_are_logged_independently(events: list[LogEvent]) -> None:
+    """Datagrams of senders outside of --allow are logged at once, although an overload was logged just before."""
+    drops = drop_log()
+    drops.update((1, 0), (0, 0), 0.0, (0, 0), (0, 0))
+    drops.update((1, 0), (0, 0), 1.0, (0, 7), (0, 0))
+    for second in range(2, 70):
+        drops.update((1, 0), (0, 0), float(second), (0, 7), (0, 0))
+    _, strangers, end, quiet = take_lines(events)
+    assert strangers == "Datagrams are being dropped: 7 at listener 1, because their senders are not in --allow"
+    assert end == "No datagram has been dropped for 60 seconds; 1 datagram was dropped in the 1 second before"
+    assert quiet.startswith("No datagram has been dropped because of --allow for 60 seconds; 7 datagrams were dropped")
+
+
+def limit(drops: DropLog, over_rate: tuple[int, int], now: float, *addresses: str, count: int | None = None) -> None:
+    """Update a log with drops over --rate by these senders."""
+    sources = [source(address) for address in addresses]
+    drops.update((0, 0), (0, 0), now, (0, 0), over_rate, sources, len(sources) if count is None else count)
+
+
+def test_limited_senders_are_logged_at_once(events: list[LogEvent]) -> None:
+    """The first drop over --rate is a warning with the number and the sender."""
+    limit(drop_log(), (0, 202), 1.0, "192.0.2.7")
+    assert {event["log_level"] for event in events} == {LogLevel.warn}
+    (line,) = take_lines(events)
+    assert line == (
+        "Datagrams are being dropped: 202 over --rate at worker 1, of 192.0.2.7 port 6665 (raise --rate, or mend the "
+        "sender)"
+    )
+
+
+def test_thousands_of_limited_senders_do_not_fill_the_log(events: list[LogEvent]) -> None:
+    """There is one line a minute, with the latest LIMITED_NAMES senders and the number of the others."""
+    drops = drop_log()
+    for second in range(121):
+        limit(drops, (10 * second, 0), float(second), *(f"192.0.2.{n}" for n in range(6)), count=1000)
+    for second in range(121, 260):
+        limit(drops, (1200, 0), float(second))
+    first, second_line, third, end = take_lines(events)
+    assert "10 over --rate at worker 0, of 192.0.2.2 port 6665, 192.0.2.3" in first
+    assert first.count("port") == second_line.count("port") == LIMITED_NAMES
+    # The first line was logged at the second look, the next one after QUIET_SECONDS.
+    assert f"and {2 * 1000 - LIMITED_NAMES} other senders (raise" in first
+    assert f"and {60 * 1000 - LIMITED_NAMES} other senders (raise" in second_line
+    assert "590 over" in third or "600 over" in third
+    assert end.startswith("No datagram has been over --rate for 60 seconds; 1200 datagrams were dropped in the ")
 
 
 def module(worker: int, messages: int, errors: int = 0) -> ModuleSnapshot:

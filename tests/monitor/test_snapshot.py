@@ -18,7 +18,7 @@ from netconsd.protocol.counters import COUNTERS
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
-from netconsd.testing import RecordingModule, extended, source
+from netconsd.testing import RecordingModule, extended, fragments, source
 from tests.support.outputs import Synchronous
 from tests.support.scripted_lane import SameThread, run
 from tests.support.scripted_module import Script
@@ -201,6 +201,19 @@ def test_losses_of_modules() -> None:
     assert reports == ["failing unknown"]
 
 
+def test_parts_of_messages_that_the_stop_did_not_deliver() -> None:
+    """Incomplete messages and unfinished lines of a worker that the stop gives up are ``dropped_at_stop`` as well."""
+    daemon = Daemon(module=RecordingModule())
+    first, _, _ = fragments(extended("x" * 2500, seq=1), 1000)
+    other, _, _ = fragments(extended("y" * 2500, seq=2), 1000)
+    daemon.receive([(0, first), (0, other), (1, b"unfinished"), (2, b"finished\n")])
+    assert daemon.lane._turn()
+    daemon.lane.running = True
+    assert daemon.take().workers[0].dropped_at_stop == 0
+    daemon.lane.give_up()
+    assert daemon.take().workers[0].dropped_at_stop == 3
+
+
 def test_a_worker_that_the_stop_did_not_end() -> None:
     """If its thread is alive, its queued datagrams and held messages are ``dropped_at_stop``."""
     daemon = Daemon(module=RecordingModule())
@@ -210,6 +223,8 @@ def test_a_worker_that_the_stop_did_not_end() -> None:
     daemon.lane.running = True
     (worker,) = daemon.take().workers
     assert (worker.queued, worker.held, worker.dropped_at_stop, daemon.lane.waiting) == (3, 1, 4, 3)
+    daemon.lane.give_up()
+    assert daemon.take().workers[0].dropped_at_stop == 4
     daemon.lane.running = False
     assert daemon.take().workers[0].dropped_at_stop == 0
 

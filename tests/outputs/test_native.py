@@ -227,6 +227,9 @@ def test_every_field_of_a_legacy_datagram(fields: Path, way: str, value: bytes) 
     address = source("2001:db8::7").packed.hex()
     (ipv6,) = seen(started(fields, way), received(value, address="2001:db8::7", port=0xABCD))
     assert ipv6 == datagram(value, src=address, addr=address, port=0xABCD)
+    address = source("fe80::7").packed.hex()
+    (link_local,) = seen(started(fields, way), received(value, address="fe80::7%16909060"))
+    assert link_local == datagram(value, src=address, addr=address, scope=16909060)
 
 
 @both_builds

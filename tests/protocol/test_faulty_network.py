@@ -211,6 +211,7 @@ def test_lanes_and_modules_deliver_the_same_messages(faults: Faults, seed: int) 
     for lane in lanes:
         timeline: Any = lane._queue
         lane._clock = timeline.time
+        lane._ask_mark = None
         lane._make_thread = SameThread
         lane.stop()
         lane.start(lambda: None)

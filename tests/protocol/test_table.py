@@ -242,7 +242,7 @@ def test_a_batch_of_newlines_is_delivered_in_parts() -> None:
     done = 0
     while done < len(datagrams):
         part: list[Message] = []
-        done = harness.table.feed_part(senders, datagrams, 5.0, 0.0, done, part)
+        done = harness.table.feed_part(senders, datagrams, 5.0, 0.0, done, part, 0.0)
         sizes.append(len(part))
     assert max(sizes) < 12_000
     assert sum(sizes) == harness.counters.lines == 60_000
@@ -410,7 +410,7 @@ def test_a_part_of_a_batch_has_a_bound_in_bytes(datagram: bytes) -> None:
     done = parts = messages = 0
     while done < 200:
         out: list[Message] = []
-        before, done = done, table.feed_part(senders, [datagram] * 200, 5.0, 0.0, done, out)
+        before, done = done, table.feed_part(senders, [datagram] * 200, 5.0, 0.0, done, out, 0.0)
         assert (done - before - 1) * len(datagram) < OUT_BYTES_LIMIT
         assert len(out) == done - before
         messages += len(out)

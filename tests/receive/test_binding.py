@@ -172,6 +172,9 @@ class Lanes:
 
     lanes = (None,)
 
+    def __init__(self) -> None:
+        self.ports: list[object] = []
+
 
 class Reactor:
     """Notes whether a reader is watched."""

@@ -27,7 +27,9 @@ class Lane:
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], list[bytes], float, float]] = []
 
-    def put(self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float) -> None:
+    def put(
+        self, senders: list[bytes], datagrams: list[bytes], received_at: float, now: float, complete: float
+    ) -> None:
         sources = [Source.from_key(key) for key in senders]
         self.batches.append(([f"{one.address} {one.port}" for one in sources], datagrams, received_at, now))
 
@@ -37,6 +39,8 @@ class Lanes:
 
     def __init__(self) -> None:
         self.lanes = [Lane(), Lane()]
+        self.ports: list[Any] = []
+        self.complete = 0.0
 
     def lane_for(self, address: bytes) -> Lane:
         assert len(address) == 16
@@ -163,7 +167,8 @@ def test_call_later() -> None:
         ("192.0.2.8", "192.0.2.8"),
         ("::ffff:192.0.2.8", "192.0.2.8"),
         ("2001:db8::8", "2001:db8::8"),
-        ("fe80::8%eth0", "fe80::8"),
+        ("fe80::8%lo", "fe80::8%lo"),
+        ("fe80::8%nosuch0", "fe80::8"),
         ("::", "::"),
         ("255.255.255.255", "255.255.255.255"),
     ],
@@ -292,7 +297,7 @@ def test_a_batch_that_cannot_be_queued_is_counted() -> None:
     """If a lane's ``put`` raises, its datagrams are counted as dropped and logged; the other lane gets its batch."""
     rig = Rig()
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, complete: float) -> None:
         raise MemoryError("no room")
 
     rig.even.put = fail

@@ -229,13 +229,6 @@ def test_plain_drops_an_address_that_cannot_be_parsed() -> None:
     assert (receiver.dropped_bad_address, receiver.received_bytes) == (2, 6)
 
 
-def test_plain_ignores_flow_and_scope() -> None:
-    """An IPv6 sender has the same key on every interface."""
-    scripted: Any = ScriptedSocket((b"a", ("fe80::8%eth0", 5, 0, 2)), (b"b", ("fe80::8", 5, 9, 3)))
-    keys = {key for key, _ in together(PlainReceiver(scripted, 8, 1, 1).receive())}
-    assert keys == {source("fe80::8", 5).key}
-
-
 def test_plain_returns_the_datagrams_before_a_failure() -> None:
     """A failure after the first datagram drops none and is raised by the next call; one before it is raised at once."""
     scripted: Any = ScriptedSocket((b"a", ("192.0.2.1", 2)), OSError(errno.ENOMEM, "no memory"))
