@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from netconsd.protocol.allowlist import AllowList
+from netconsd.protocol.legacy import FRAMINGS
 
 __all__ = ["OPTIONS", "ConfigError", "Option", "Settings", "metrics_address", "problem"]
 
@@ -38,7 +39,9 @@ class Option:
     bounds: tuple[float, float] | None = None
     """The smallest and the largest number, both allowed; floats are seconds, which the option takes in milliseconds."""
     check: Callable[[object], str | None] | None = None
-    """Returns the reason why a value that is not a number is wrong, or None."""
+    """Returns the reason why a value that is neither a number nor one of ``choices`` is wrong, or None."""
+    choices: tuple[str, ...] = ()
+    """The allowed texts."""
     short: str | None = None
     """The letter."""
     name: str = ""
@@ -54,7 +57,9 @@ class Option:
 
     @property
     def values(self) -> str:
-        """The allowed numbers, such as ``0 to 100 ms``; only the unit of ``A/B``; otherwise empty."""
+        """The allowed numbers, such as ``0 to 100 ms``, or texts; only the unit of ``A/B``; otherwise empty."""
+        if self.choices:
+            return ", ".join(self.choices)
         if self.bounds is None or len(self.fields) > 1:
             return self.unit
         low, high = (bound * 1000 if self.unit else bound for bound in self.bounds)
@@ -158,6 +163,12 @@ class Settings:
     # As many as there are addresses in 10.0.0.0/8.
     max_sources: int = _option(200_000, "senders to remember", "N", bounds=(1, 2**24))
 
+    # A choice, because senders that never send a newline differ (netconsd.protocol.legacy).
+    framing: str = _option(
+        "auto", "end of a line of legacy text: auto: see docs; line: newline; datagram: also its end", "HOW",
+        choices=FRAMINGS, default="auto",
+    )  # fmt: skip
+
     # Reordering in a network takes milliseconds. A record that is still missing after a minute is lost, and a longer
     # wait only delays the last messages of a machine that crashed.
     reorder: float = _option(0.2, "time to wait for records missing before a message", "MS", bounds=(0.0, 60.0))
@@ -230,6 +241,8 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
     :param milliseconds: a time is given in milliseconds, and the reason is worded in them.
     """
     option = _BY_FIELD[field]
+    if option.choices:
+        return None if value in option.choices else f"{value!r} is not one of {', '.join(option.choices)}"
     if option.bounds is None:
         return option.check(value) if option.check else None
     low, high = option.bounds

@@ -4,7 +4,7 @@ cimport cython
 
 from netconsd.protocol cimport octets
 
-cdef int _NEWLINE, _NUL, _ZERO, _BACKSLASH
+cdef int _NEWLINE, _NUL, _ZERO, _BACKSLASH, _CARRIAGE_RETURN
 cdef Py_ssize_t _U32_DIGITS
 cdef long long MSGID_LIMIT
 cdef bytes _MSGID

@@ -93,6 +93,7 @@ class Lane:
             age=settings.gc_age,
             legacy_datagrams=legacy_datagrams,
             rate=settings.rate,
+            framing=settings.framing,
         )
         self._queue: SimpleQueue[_Batch | Question | None] = SimpleQueue()
         #: Sends acknowledgements; None without ``reply``.
