@@ -163,15 +163,12 @@ class Settings:
     # As many as there are addresses in 10.0.0.0/8.
     max_sources: int = _option(200_000, "senders to remember", "N", bounds=(1, 2**24))
 
-    # A choice, because senders that never send a newline differ (netconsd.protocol.legacy).
-    framing: str = _option(
-        "auto", "end of a line of legacy text: auto: see docs; line: newline; datagram: also its end", "HOW",
-        choices=FRAMINGS, default="auto",
-    )  # fmt: skip
-
     # Reordering in a network takes milliseconds. A record that is still missing after a minute is lost, and a longer
     # wait only delays the last messages of a machine that crashed.
     reorder: float = _option(0.2, "time to wait for records missing before a message", "MS", bounds=(0.0, 60.0))
+
+    # Some senders never send a newline, and nothing in the protocol says where their lines end.
+    framing: str = _option("auto", "where a line of legacy text ends", "MODE", choices=FRAMINGS)
 
     # At full rate, a tenth of a second fills every receive buffer.
     pause: float = _option(0.002, "time between two reads under load", "MS", bounds=(0.0, 0.1))
@@ -226,7 +223,10 @@ def _options() -> Iterator[Option]:
         settings = tuple(setting for setting in names if names[setting] == name)
         first = _BY_FIELD[settings[0]]
         factor = 1000 if first.unit else 1
-        default = first.default or "/".join(f"{getattr(Settings, setting) * factor:.0f}" for setting in settings)
+        default = first.default or "/".join(
+            str(getattr(Settings, setting)) if first.choices else f"{getattr(Settings, setting) * factor:.0f}"
+            for setting in settings
+        )
         yield replace(first, name=name, default=default, fields=settings)
 
 

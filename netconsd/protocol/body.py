@@ -127,9 +127,11 @@ def msgid_of(body: bytes) -> int:
     index = _msgid_at(body)
     if index < 0:
         return -1
+    body_c = body
+    end = len(body)
     msgid = 0
-    while index < len(body):
-        octet = body[index] - _ZERO
+    while index < end:
+        octet = body_c[index] - _ZERO
         if octet < 0 or octet > 9:
             break
         msgid = msgid * 10 + octet
@@ -139,12 +141,13 @@ def msgid_of(body: bytes) -> int:
 
 def _msgid_at(body: bytes) -> int:
     """Return the index of the msgid's first digit, or -1."""
+    body_c = body
     end = len(body)
-    if end and (body[end - 1] == _NEWLINE or body[end - 1] == _NUL):
+    if end and (body_c[end - 1] == _NEWLINE or body_c[end - 1] == _NUL):
         end -= 1
     start = end
     while start:
-        octet = body[start - 1] - _ZERO
+        octet = body_c[start - 1] - _ZERO
         if octet < 0 or octet > 9:
             break
         start -= 1

@@ -174,9 +174,8 @@ class Stream:
         elif self._line is None or not self._continue_record(datagram, True, received_at, now, out):
             if self._line is not None:
                 self._finish_line(out)
-            if isinstance(decoded, Fragment):
-                self._add_fragment(decoded, now, out)
-            else:
+            # A check for the most frequent class costs least, and the local variable has its type in C.
+            if isinstance(decoded, ExtendedMessage):
                 message = decoded
                 if not octets.is_record(message._raw):
                     self._read_records(datagram, message._seq, received_at, now, out)
@@ -185,6 +184,8 @@ class Stream:
                     counters.records += 1
                 else:
                     self._drop_duplicate()
+            else:
+                self._add_fragment(decoded, now, out)
         if self.deadline != NEVER or self.held is not None or self.reassemblies or self._line is not None:
             self._update_deadline()
 
