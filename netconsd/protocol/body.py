@@ -99,10 +99,11 @@ def text_of(body: bytes) -> str:
             if end and body[end - 1] == _CARRIAGE_RETURN:
                 end -= 1
     else:
-        if octets.stray_at(body, end + 1) >= 0 and stray_lines(body):
-            return readable(b"\n".join([unescape(body[:end].removesuffix(b"\r")), *stray_lines(body)]))
+        stray = [] if octets.stray_at(body, end + 1) < 0 else stray_lines(body)
         if end and body[end - 1] == _CARRIAGE_RETURN:
             end -= 1
+        if stray:
+            return readable(b"\n".join([unescape(body_c[0:end]), *stray]))
     escape = octets.find(body, _BACKSLASH, 0)
     if escape < 0 or escape > end:
         return _shown(body_c[0:end].decode("utf-8", "surrogateescape"))

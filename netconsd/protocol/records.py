@@ -32,8 +32,10 @@ def record_starts(text: bytes, seq: int | None) -> list[tuple[int, int]]:
         have any.
     """
     lines = text.split(b"\n")
-    # If the text was cut, the last line may be the beginning of a line of sysdata.
-    protected = min(_sysdata_start(lines, len(lines)), _sysdata_start(lines, len(lines) - 1))
+    protected = _sysdata_start(lines, len(lines))
+    if lines[-1].startswith(b" "):
+        # The text was cut, perhaps within a line of sysdata.
+        protected = min(protected, _sysdata_start(lines, len(lines) - 1))
     at = len(text) + 1
     headers: list[tuple[int, int]] = []
     for index in range(len(lines) - 1, 0, -1):
@@ -51,6 +53,12 @@ def record_starts(text: bytes, seq: int | None) -> list[tuple[int, int]]:
             starts.append((start, header))
             seq = header
     return starts
+
+
+def may_be_in_task_name(text: bytes, datagram: bytes) -> bool:
+    """True if the first line of a datagram can be a part of the task name with which the text before it ends."""
+    lines = (text + datagram.partition(b"\n")[0]).split(b"\n")
+    return taskname_start(lines, 0, len(lines)) < len(lines)
 
 
 def _header_seq(line: bytes) -> int:

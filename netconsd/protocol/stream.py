@@ -41,7 +41,7 @@ from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 from netconsd.protocol.rare_counters import RareCounters
-from netconsd.protocol.records import LOOKBACK, record_starts
+from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reassembly import Reassembly
 from netconsd.protocol.reorder import ReorderBuffer
 from netconsd.protocol.window import ABSENT, WINDOW, Window
@@ -292,15 +292,17 @@ class Stream:
         if line is None or not line.is_record or line.deadline <= now:
             return False
         tail = line.end(LOOKBACK)
+        is_in_name = may_be_in_task_name(tail, datagram)
         if tail.endswith(b"\n"):
-            # Only dictionary, userdata and sysdata can follow.
-            continues = octets.stray_at(datagram, 0) != 0
+            # Only lines of dictionary, userdata and sysdata can follow.
+            first = datagram.partition(b"\n")[0]
+            continues = is_in_name or (first.startswith(b" ") and (b"=" in first or first == datagram))
         else:
             continues = has_header or line.cut or not begins_line(datagram)
         if not continues:
             return False
         starts = record_starts(tail + datagram, line.seq)
-        if has_header and not (starts and starts[0][0] < len(tail)):
+        if has_header and not is_in_name and not (starts and starts[0][0] < len(tail)):
             # The header is the datagram's own, and not the rest of one that was cut.
             return False
         if starts and starts[0][1] != line.seq + 1:
@@ -347,7 +349,8 @@ class Stream:
         if not self._place(record, deadline, out):
             return False
         self._counters.records += 1
-        self._counters.stray_lines += len(stray_lines(record._raw))
+        if not octets.is_record(record._raw):
+            self._counters.stray_lines += len(stray_lines(record._raw))
         return True
 
     def _hold_unfinished(self, text: bytes, is_one_of_several: bool, received_at: float, now: float) -> bool:
