@@ -33,16 +33,14 @@ def record_starts(text: bytes, seq: int | None) -> list[tuple[int, int]]:
     """
     lines = text.split(b"\n")
     protected = _sysdata_start(lines, len(lines))
-    if lines[-1].startswith(b" "):
-        # The text was cut, perhaps within a line of sysdata.
-        protected = min(protected, _sysdata_start(lines, len(lines) - 1))
     at = len(text) + 1
     headers: list[tuple[int, int]] = []
     for index in range(len(lines) - 1, 0, -1):
         at -= len(lines[index]) + 1
-        if index >= protected:
-            continue
-        header = _header_seq(lines[index])
+        header = _header_seq(lines[index]) if index < protected else -1
+        if index == len(lines) - 1:
+            # The text may be cut, and this line the beginning of a line of sysdata, or of a header.
+            protected = min(protected, _sysdata_start(lines, index))
         if header >= 0:
             notice = index > 1 and lines[index - 1] == _NOTICE
             headers.append((at - len(REPLAY_NOTICE) if notice else at, header))
