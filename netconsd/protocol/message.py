@@ -209,8 +209,7 @@ class LegacyMessage(Message):
 
     @property
     def text(self) -> str:
-        """The line without its end (newline, one carriage return before it, final NULs) and without the prefix (``<N>``,
-        timestamp and caller)."""
+        """The line without its prefix (``<N>``, timestamp, caller) and its end (newline, NULs, a carriage return)."""
         return self._parsed()[3]
 
     @property

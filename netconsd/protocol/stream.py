@@ -41,8 +41,8 @@ from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 from netconsd.protocol.rare_counters import RareCounters
-from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reassembly import Reassembly
+from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reorder import ReorderBuffer
 from netconsd.protocol.window import ABSENT, WINDOW, Window
 
@@ -115,8 +115,8 @@ class Stream:
             none. Fragments and unfinished lines are held for at least :data:`FRAGMENT_SECONDS`.
         :param legacy_datagrams: also append each legacy datagram as a whole, before the lines that end in it. It is not
             counted as a message.
-        :param framing: where a line of legacy text ends: the index of one of :data:`~netconsd.protocol.legacy.FRAMINGS`.
-            With ``datagram``, no record is unfinished either.
+        :param framing: where a line of legacy text ends: the index of one of
+            :data:`~netconsd.protocol.legacy.FRAMINGS`. With ``datagram``, no record is unfinished either.
         """
         self.source = source
         #: When the last datagram was fed.
