@@ -243,7 +243,8 @@ def _without_end(line: bytes) -> bytes:
 
 
 class LegacyDatagram(Message):
-    """A whole datagram of legacy text: one line, several lines or a part of a line; never empty.
+    """A whole datagram of legacy text: one line, several lines or a part of a line; never empty. If records follow the
+    text (docs/wire section 3), only the text.
 
     Only modules that provide :class:`netconsd.interfaces.ITakesLegacyDatagrams` receive it. Level, facility, ts_usec
     and caller are ``None`` here; the :class:`LegacyMessage` of each line has them.

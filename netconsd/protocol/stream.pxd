@@ -57,7 +57,7 @@ cdef class Stream:
     cdef _read_records(self, bytes datagram, unsigned long long seq, double received_at, double now, list out)
     @cython.locals(line=LineBuffer)
     cdef bint _continue_record(self, bytes datagram, bint has_header, double received_at, double now, list out) except -1
-    cdef bint _place_records(self, bytes text, list starts, double received_at, double now, list out) except -1
+    cdef Py_ssize_t _place_records(self, bytes text, list starts, double received_at, double now, list out) except -1
     @cython.locals(record=ExtendedMessage)
     cdef bint _place_record(self, bytes text, double received_at, double deadline, list out) except -1
     @cython.locals(line=LineBuffer, record=ExtendedMessage)

@@ -86,19 +86,10 @@ class Stream:
     """
 
     __slots__ = (
-        *(
-            "_counters",
-            "_framing",
-            "_last_msgid",
-            "_last_ts_usec",
-            "_legacy_datagrams",
-            "_line",
-            "_reorder_time",
-            "cost",
-        ),
+        *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        "window",
+        *("_framing", "window"),
     )
 
     def __init__(
@@ -255,7 +246,7 @@ class Stream:
         self._line = split(self._line, text, self.source, received_at, deadline, lines, self._framing)
         self._deliver_lines(lines, out)
         if starts:
-            self._place_records(datagram, starts, received_at, now, out)
+            self._counters.dropped_records += self._place_records(datagram, starts, received_at, now, out)
 
     def _finish_line(self, out: list[Message]) -> None:
         """End the unfinished line or record."""
@@ -279,10 +270,12 @@ class Stream:
     def _read_records(self, datagram: bytes, seq: int, received_at: float, now: float, out: list[Message]) -> None:
         """Process a datagram that begins with a record and may hold more, or end within one."""
         starts = [0, *(at for at, _ in record_starts(datagram, seq))]
-        if self._place_records(datagram, starts, received_at, now, out):
-            self._counters.whole += 1
-        else:
+        duplicates = self._place_records(datagram, starts, received_at, now, out)
+        if duplicates == len(starts):
             self._drop_duplicate()
+        else:
+            self._counters.whole += 1
+            self._counters.dropped_records += duplicates
 
     def _continue_record(
         self, datagram: bytes, has_header: bool, received_at: float, now: float, out: list[Message]
@@ -320,13 +313,13 @@ class Stream:
         self._line = None
         if not self._place_record(text[: indices[0]], line.started_at, line.deadline, out):
             self._counters.dropped_records += 1
-        self._place_records(text, indices, received_at, now, out)
+        self._counters.dropped_records += self._place_records(text, indices, received_at, now, out)
         return True
 
     def _place_records(
         self, text: bytes, starts: list[int], received_at: float, now: float, out: list[Message]
-    ) -> bool:
-        """Place the records that begin at these indices, or hold the last; return ``False`` if none is new."""
+    ) -> int:
+        """Place the records that begin at these indices, or hold the last; return the number of duplicates."""
         duplicates = 0
         for index, start in enumerate(starts):
             if index + 1 < len(starts):
@@ -337,10 +330,7 @@ class Stream:
                     break
             if not self._place_record(part, received_at, now + self._reorder_time, out):
                 duplicates += 1
-        if duplicates == len(starts):
-            return False
-        self._counters.dropped_records += duplicates
-        return True
+        return duplicates
 
     def _place_record(self, text: bytes, received_at: float, deadline: float, out: list[Message]) -> bool:
         """Deliver or hold one record of several; return ``False`` if it is a duplicate."""

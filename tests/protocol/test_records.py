@@ -99,6 +99,17 @@ def test_a_datagram_of_repeats_is_a_duplicate() -> None:
     assert (fed.counters.whole, fed.counters.dropped_duplicate, fed.counters.dropped_records) == (2, 1, 0)
 
 
+def test_repeats_behind_other_content_are_counted() -> None:
+    """Records that were received before are counted if the datagram continues a record, or begins with text."""
+    fed = Fed(numbered(1) + numbered(2), b" a=b\n" + numbered(3), framing=LINE)
+    fed.end()
+    assert (fed.counters.records, fed.counters.continued, fed.counters.dropped_records) == (3, 1, 0)
+    fed.feed(numbered(1) + b"6,2,2,-;record")
+    fed.feed(b" 2\n" + numbered(3))
+    fed.end()
+    assert (fed.counters.whole, fed.counters.continued, fed.counters.dropped_records) == (2, 2, 3)
+
+
 def test_a_kernels_datagram_is_delivered_at_once() -> None:
     """A record that ends with a newline or a NUL is delivered at once if it is alone in its datagram."""
     fed = Fed()
