@@ -316,9 +316,7 @@ class Stream:
         self._counters.dropped_records += self._place_records(text, indices, received_at, now, out)
         return True
 
-    def _place_records(
-        self, text: bytes, starts: list[int], received_at: float, now: float, out: list[Message]
-    ) -> int:
+    def _place_records(self, text: bytes, starts: list[int], received_at: float, now: float, out: list[Message]) -> int:
         """Place the records that begin at these indices, or hold the last; return the number of duplicates."""
         duplicates = 0
         for index, start in enumerate(starts):
