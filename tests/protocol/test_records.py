@@ -8,12 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netconsd.logger.lines import log_lines
 from netconsd.protocol.body import TASKNAME_LIMIT
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE, LINE_LIMIT
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.protocol.records import LOOKBACK, SEQ_STEP_LIMIT, record_starts
 from netconsd.protocol.stream import FRAGMENT_SECONDS, NEVER, Stream
+from netconsd.receive.lanes import Workers
+from netconsd.rendering import netconsd_line
+from netconsd.settings import Settings
 from netconsd.testing import extended, source
 
 SENDER = source()
@@ -357,6 +361,35 @@ def test_framing_by_datagram_holds_no_record() -> None:
     fed = Fed(framing=DATAGRAM)
     assert shown(fed.feed(numbered(1) + b"6,2,2,-;cut")) == [(1, "record 1"), (2, "cut")]
     assert fed.stream.deadline == NEVER
+
+
+@pytest.mark.parametrize(
+    ("framing", "texts"), [("auto", ["ab", "{}"]), ("line", ["ab{}"]), ("datagram", ["a", "b", "{}"])]
+)
+def test_the_setting_reaches_the_streams(framing: str, texts: list[str]) -> None:
+    """Workers pass the setting ``framing`` to the stream of each sender."""
+    delivered: list[Message] = []
+    no_reactor: Any = None
+    workers = Workers(
+        lambda worker, messages: delivered.extend(messages), Settings(workers=1, framing=framing), reactor=no_reactor
+    )
+    (lane,) = workers.lanes
+    lane.put([SENDER.key] * 3, [b"a", b"b", b"{}"], 5.0, 1.0)
+    lane._turn()
+    delivered += lane._table.flush()
+    assert [message.text for message in delivered] == texts
+
+
+def test_stray_lines_and_carriage_returns_in_printed_lines() -> None:
+    """Logs and the C daemon's format have the stray lines, and no carriage return before the end."""
+    (message,) = Fed(b"6,2,2,-;text\r\nstray\n").end()
+    assert log_lines([message]).endswith(b" text\\x0astray\n")
+    assert netconsd_line(message).endswith(" text\\x0astray")
+    (line,) = Fed(b"text\r\n").end()
+    assert log_lines([line]).endswith(b" text\n")
+    assert netconsd_line(line).endswith(": text")
+    (plain,) = Fed(numbered(1), b"6,2,2,-;text\nstray\n").end()[1:]
+    assert log_lines([plain]).endswith(b" text\\x0astray\n")
 
 
 def test_a_held_record_is_bounded() -> None:
