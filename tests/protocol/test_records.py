@@ -184,6 +184,16 @@ def test_a_task_name_begins_no_record(name: str, others: dict[str, Any]) -> None
         assert all(isinstance(message, ExtendedMessage) and message.taskname == name for message in messages)
 
 
+@pytest.mark.parametrize("name", ["a\n6,99,1,-;x", "6,99,1,-;", "\n6,99,1,-;\n"])
+def test_a_cut_before_a_forged_header(name: str) -> None:
+    """A datagram that begins within the task name of the unfinished record begins no record."""
+    text = numbered(1) + numbered(2, cpu=1, taskname=name, msgid=4)
+    place = text.index(b"6,99,1")
+    (_, message) = Fed(text[:place], text[place:]).end()
+    assert isinstance(message, ExtendedMessage)
+    assert (message.seq, message.taskname, message.msgid) == (2, name, 4)
+
+
 # Lines that are neither record nor key=value.
 
 
