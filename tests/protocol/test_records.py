@@ -343,6 +343,9 @@ def test_the_first_datagram_of_a_sender_can_begin_in_a_record() -> None:
     large = rest + extended("x" * 1000, seq=900) + numbered(901)
     assert [seq for seq, _ in shown(Fed(large).end())] == [None, 900, 901]
     assert [seq for seq, _ in shown(Fed(rest + numbered(900)).end())] == [None, None]
+    # After a reboot, whose first datagram was lost.
+    assert [seq for seq, _ in shown(Fed(numbered(5000), large).end())] == [5000, None, 900, 901]
+    assert [seq for seq, _ in shown(Fed(numbered(5000), rest + numbered(900)).end())] == [5000, None, None]
 
 
 def test_legacy_text_ends_an_unfinished_record() -> None:
