@@ -60,6 +60,8 @@ cdef class Stream:
     cdef Py_ssize_t _place_records(self, bytes text, list starts, double received_at, double now, list out) except -1
     @cython.locals(record=ExtendedMessage)
     cdef bint _place_record(self, bytes text, double received_at, double deadline, list out) except -1
+    @cython.locals(end=Py_ssize_t)
+    cdef _count_stray_lines(self, ExtendedMessage message)
     @cython.locals(line=LineBuffer, record=ExtendedMessage)
     cdef bint _hold_unfinished(
         self, bytes text, bint is_one_of_several, double received_at, double now

@@ -337,9 +337,13 @@ class Stream:
         if not self._place(record, deadline, out):
             return False
         self._counters.records += 1
-        if not octets.is_record(record._raw):
-            self._counters.stray_lines += len(stray_lines(record._raw))
+        self._count_stray_lines(record)
         return True
+
+    def _count_stray_lines(self, message: ExtendedMessage) -> None:
+        end = octets.find(message._raw, _NEWLINE, 0)
+        if end >= 0 and octets.stray_at(message._raw, end + 1) >= 0:
+            self._counters.stray_lines += len(stray_lines(message._raw))
 
     def _hold_unfinished(self, text: bytes, is_one_of_several: bool, received_at: float, now: float) -> bool:
         """Hold a record that the next datagram may continue; return ``False`` if none can."""
@@ -403,7 +407,7 @@ class Stream:
             self._counters.dropped_superseded += 1
             return
         self._counters.reassembled += 1
-        self._counters.stray_lines += len(stray_lines(message._raw))
+        self._count_stray_lines(message)
         if message._incomplete:
             self._counters.incomplete += 1
             rare = self.rare()
