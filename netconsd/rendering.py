@@ -13,7 +13,7 @@ from collections.abc import Collection
 from socket import AF_INET6, inet_ntop
 from typing import Final, Literal
 
-from netconsd.protocol.body import readable
+from netconsd.protocol.body import readable, stray_lines
 from netconsd.protocol.message import ExtendedMessage, Message, Source
 from netconsd.protocol.translation import Characters
 
@@ -197,9 +197,10 @@ def netconsd_line(message: Message) -> str:
     address = inet_ntop(AF_INET6, message.source.packed)
     # The text ends at the first newline, or at a NUL in its place (docs/wire section 4).
     if not isinstance(message, ExtendedMessage):
-        text = readable(message.raw.removesuffix(b"\n").rstrip(b"\0"))
+        text = readable(message.raw.removesuffix(b"\n").rstrip(b"\0").removesuffix(b"\r"))
         return printable(f"{address:>40}: {text}")
-    text = readable(message.raw.partition(b"\n")[0].rstrip(b"\0"))
+    first = message.raw.partition(b"\n")[0].rstrip(b"\0").removesuffix(b"\r")
+    text = readable(b"\n".join([first, *stray_lines(message.raw)]))
     flags = "[CONT] " if message.continuation else ""
     if message.out_of_order:
         flags += "[OOS] "

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from netconsd.protocol.allowlist import AllowList
+from netconsd.protocol.legacy import FRAMINGS
 
 __all__ = ["OPTIONS", "ConfigError", "Option", "Settings", "metrics_address", "name_server", "problem"]
 
@@ -38,7 +39,9 @@ class Option:
     bounds: tuple[float, float] | None = None
     """The smallest and the largest number, both allowed; floats are seconds, which the option takes in milliseconds."""
     check: Callable[[object], str | None] | None = None
-    """Returns the reason why a value that is not a number is wrong, or None."""
+    """Returns the reason why a value that is neither a number nor one of ``choices`` is wrong, or None."""
+    choices: tuple[str, ...] = ()
+    """The allowed texts."""
     short: str | None = None
     """The letter."""
     reloadable: bool = False
@@ -56,7 +59,9 @@ class Option:
 
     @property
     def values(self) -> str:
-        """The allowed numbers, such as ``0 to 100 ms``; only the unit of ``A/B``; otherwise empty."""
+        """The allowed numbers, such as ``0 to 100 ms``, or texts; only the unit of ``A/B``; otherwise empty."""
+        if self.choices:
+            return ", ".join(self.choices)
         if self.bounds is None or len(self.fields) > 1:
             return self.unit
         low, high = (bound * 1000 if self.unit else bound for bound in self.bounds)
@@ -191,6 +196,9 @@ class Settings:
     # wait only delays the last messages of a machine that crashed.
     reorder: float = _option(0.2, "time to wait for records missing before a message", "MS", bounds=(0.0, 60.0))
 
+    # Some senders never send a newline, and nothing in the protocol says where their lines end.
+    framing: str = _option("auto", "where a line of legacy text ends", "MODE", choices=FRAMINGS)
+
     # At full rate, a tenth of a second fills every receive buffer.
     pause: float = _option(0.002, "time between two reads under load", "MS", bounds=(0.0, 0.1))
 
@@ -265,7 +273,10 @@ def _options() -> Iterator[Option]:
         settings = tuple(setting for setting in names if names[setting] == name)
         first = _BY_FIELD[settings[0]]
         factor = 1000 if first.unit else 1
-        default = first.default or "/".join(f"{getattr(Settings, setting) * factor:.0f}" for setting in settings)
+        default = first.default or "/".join(
+            str(getattr(Settings, setting)) if first.choices else f"{getattr(Settings, setting) * factor:.0f}"
+            for setting in settings
+        )
         yield replace(first, name=name, default=default, fields=settings)
 
 
@@ -285,6 +296,8 @@ def problem(field: str, value: object, *, milliseconds: bool = False) -> str | N
     :param milliseconds: a time is given in milliseconds, and the reason is worded in them.
     """
     option = _BY_FIELD[field]
+    if option.choices:
+        return None if value in option.choices else f"{value!r} is not one of {', '.join(option.choices)}"
     if option.bounds is None:
         return option.check(value) if option.check else None
     low, high = option.bounds

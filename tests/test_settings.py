@@ -64,6 +64,14 @@ def test_not_a_number(value: object) -> None:
     assert error_of(reorder=value) == f"reorder: {value!r} is not a number"
 
 
+@pytest.mark.parametrize("value", ["lines", "", 1, None])
+def test_not_a_choice(value: object) -> None:
+    """A choice accepts only its texts, which the error lists."""
+    assert error_of(framing=value) == f"framing: {value!r} is not one of auto, line, datagram"
+    assert Settings(framing="line").framing == "line"
+    assert OPTIONS["framing"].values == "auto, line, datagram"
+
+
 @pytest.mark.parametrize("value", ["yes", 1, None])
 def test_not_a_flag(value: object) -> None:
     """A flag accepts only true or false."""

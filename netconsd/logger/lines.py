@@ -83,6 +83,8 @@ def log_lines(messages: Sequence[Message], form: LineForm = _DEFAULT) -> bytes:
             ):
                 # Per message, so that one text that is not plain leaves the other messages of the batch fast.
                 end = octets.plain_line(extended._raw)
+                if end and octets.stray_at(extended._raw, end) >= 0:
+                    end = 0
         if end:
             # Messages that were read together were received at the same time.
             if extended._received_at != received_at:

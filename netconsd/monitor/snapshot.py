@@ -103,7 +103,7 @@ class WorkerSnapshot:
     @property
     def held(self) -> int:
         """Messages held until the records before them arrive; approximate while the worker is busy."""
-        decoded = self.counters["whole"] + self.counters["reassembled"] + self.counters["lines"]
+        decoded = self.counters["records"] + self.counters["reassembled"] + self.counters["lines"]
         return max(0, decoded - self.counters["messages"])
 
     @property
@@ -186,7 +186,7 @@ class Snapshot:
             for module in self._modules_of(worker):
                 expected = worker.counters["messages"]
                 if module.takes_datagrams:
-                    expected = sum(worker.counters[kind] for kind in ("whole", "reassembled", "legacy"))
+                    expected = sum(worker.counters[kind] for kind in ("records", "reassembled", "legacy"))
                 # Whether a module has processed the messages of a call that did not return is not known.
                 accounted = module.messages + module.dropped_queue_full
                 if not module.dropped_at_stop and accounted != expected:

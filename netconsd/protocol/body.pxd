@@ -4,7 +4,7 @@ cimport cython
 
 from netconsd.protocol cimport octets
 
-cdef int _NEWLINE, _NUL, _ZERO, _BACKSLASH
+cdef int _NEWLINE, _NUL, _ZERO, _BACKSLASH, _CARRIAGE_RETURN
 cdef Py_ssize_t _U32_DIGITS
 cdef long long MSGID_LIMIT
 cdef bytes _MSGID
@@ -16,10 +16,10 @@ cpdef bytes unescape(bytes data)
 @cython.locals(body_c="const char *", end=Py_ssize_t, escape=Py_ssize_t)
 cpdef str text_of(bytes body)
 
-@cython.locals(index=Py_ssize_t, msgid="long long", octet=int)
+@cython.locals(body_c="const unsigned char *", index=Py_ssize_t, end=Py_ssize_t, msgid="long long", octet=int)
 cpdef long long msgid_of(bytes body)
 
-@cython.locals(end=Py_ssize_t, start=Py_ssize_t, octet=int)
+@cython.locals(body_c="const unsigned char *", end=Py_ssize_t, start=Py_ssize_t, octet=int)
 cdef Py_ssize_t _msgid_at(bytes body) except -2
 
 @cython.locals(body_c="const char *", end=Py_ssize_t, start=Py_ssize_t, tail=bytes)

@@ -2,13 +2,16 @@
 
 Rules, in the order in which they are applied:
 
-1. The text ends at the first newline, or at the end of the body, where a NUL can stand in place of the newline.
+1. The text ends at the first newline, or at the end of the body, where a NUL can stand in place of the newline. One
+   carriage return before either is not part of it.
 2. The lines `` SUBSYSTEM=...`` and `` DEVICE=...`` directly after the text are the dictionary, escaped like the text.
 3. The sysdata is read backwards from the end: msgid, release, taskname, cpu, each optional. Any process on the sender
    can choose a task name of up to 15 bytes, newlines included. Therefore the *earliest* `` taskname=`` within reach
    starts the task name: lines after it that look like sysdata are part of the name.
 4. Everything between is userdata, not escaped. A line that does not start with a space, or has no ``=``, continues the
    value before it.
+5. Such a line before the first value is stray: no kernel sends it. It is added to the text, as it is, unless it is
+   blank.
 
 The functions accept any bytes and raise nothing.
 """
@@ -37,6 +40,7 @@ _NEWLINE = ord("\n")
 _NUL = 0
 _ZERO = ord("0")
 _BACKSLASH = ord("\\")
+_CARRIAGE_RETURN = ord("\r")
 _MSGID = b"\n msgid="
 # From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
 _DIGITS = b"0123456789abcdefABCDEF"
@@ -85,17 +89,38 @@ def unescape(data: bytes) -> bytes:
 
 
 def text_of(body: bytes) -> str:
-    """Return the text (rule 1), unescaped and decoded."""
+    """Return the text (rules 1 and 5), unescaped and decoded."""
     body_c = body
     end = octets.find(body, _NEWLINE, 0)
     if end < 0:
         end = len(body)
         if end and body[end - 1] == _NUL:
             end -= 1
+            if end and body[end - 1] == _CARRIAGE_RETURN:
+                end -= 1
+    else:
+        stray = [] if octets.stray_at(body, end + 1) < 0 else stray_lines(body)
+        if end and body[end - 1] == _CARRIAGE_RETURN:
+            end -= 1
+        if stray:
+            return readable(b"\n".join([unescape(body_c[0:end]), *stray]))
     escape = octets.find(body, _BACKSLASH, 0)
     if escape < 0 or escape > end:
         return _shown(body_c[0:end].decode("utf-8", "surrogateescape"))
     return readable(unescape(body_c[0:end]))
+
+
+def stray_lines(body: bytes) -> list[bytes]:
+    """Return the lines of rule 5."""
+    lines = body.removesuffix(b"\0").split(b"\n")
+    start = 1 + _dictionary_end(lines[1:3])
+    stray: list[bytes] = []
+    for line in lines[start:]:
+        if line.startswith(b" ") and b"=" in line:
+            break
+        if line.strip():
+            stray.append(line.removesuffix(b"\r"))
+    return stray
 
 
 def msgid_of(body: bytes) -> int:
@@ -103,9 +128,11 @@ def msgid_of(body: bytes) -> int:
     index = _msgid_at(body)
     if index < 0:
         return -1
+    body_c = body
+    end = len(body)
     msgid = 0
-    while index < len(body):
-        octet = body[index] - _ZERO
+    while index < end:
+        octet = body_c[index] - _ZERO
         if octet < 0 or octet > 9:
             break
         msgid = msgid * 10 + octet
@@ -115,16 +142,17 @@ def msgid_of(body: bytes) -> int:
 
 def _msgid_at(body: bytes) -> int:
     """Return the index of the msgid's first digit, or -1."""
+    body_c = body
     end = len(body)
-    if end and (body[end - 1] == _NEWLINE or body[end - 1] == _NUL):
+    if end and (body_c[end - 1] == _NEWLINE or body_c[end - 1] == _NUL):
         end -= 1
     start = end
     while start:
-        octet = body[start - 1] - _ZERO
+        octet = body_c[start - 1] - _ZERO
         if octet < 0 or octet > 9:
             break
         start -= 1
-    if start == end or end - start > _U32_DIGITS or start < 8 or not body.startswith(_MSGID, start - 8):
+    if start == end or end - start > _U32_DIGITS or start < 8 or not octets.begins_with(body, _MSGID, start - 8):
         return -1
     return start
 
@@ -146,14 +174,11 @@ def _parse(tail: bytes) -> Body:
     """Parse the lines between the text and the msgid. The last can end with a newline, a NUL, or nothing."""
     tail = tail[:-1] if tail.endswith((b"\n", b"\0")) else tail
     lines = tail.split(b"\n") if tail else []
-    start = 0
+    start = _dictionary_end(lines)
     dictionary: dict[str, str] = {}
-    while start < len(lines) and lines[start].startswith(_DICTIONARY_KEYS):
-        key, _, value = lines[start][1:].partition(b"=")
-        if readable(key) in dictionary:
-            break
+    for line in lines[:start]:
+        key, _, value = line[1:].partition(b"=")
         dictionary[readable(key)] = readable(unescape(value))
-        start += 1
 
     end = len(lines)
     cpu: int | None = None
@@ -162,7 +187,7 @@ def _parse(tail: bytes) -> Body:
     if end > start and lines[end - 1].startswith(b" release="):
         release = readable(lines[end - 1][len(b" release=") :])
         end -= 1
-    name_start = _taskname_start(lines, start, end)
+    name_start = taskname_start(lines, start, end)
     if name_start < end:
         taskname = readable(b"\n".join(lines[name_start:end])[len(b" taskname=") :])
         end = name_start
@@ -181,6 +206,17 @@ _parse_cached = lru_cache(maxsize=CACHED_BODIES)(_parse)
 _NOTHING = Body(MappingProxyType({}), MappingProxyType({}), None, None, None)
 
 
+def _dictionary_end(lines: list[bytes]) -> int:
+    """Return the number of the first lines that are the dictionary (rule 2), each key once."""
+    keys: list[bytes] = []
+    for line in lines:
+        key = line.partition(b"=")[0]
+        if not line.startswith(_DICTIONARY_KEYS) or key in keys:
+            break
+        keys.append(key)
+    return len(keys)
+
+
 def _number(line: bytes, key: bytes) -> int | None:
     digits = line[len(key) :]
     if not line.startswith(key) or not digits.isdigit() or len(digits) > _U32_DIGITS:
@@ -189,7 +225,7 @@ def _number(line: bytes, key: bytes) -> int | None:
     return number if number <= MSGID_LIMIT else None
 
 
-def _taskname_start(lines: list[bytes], start: int, end: int) -> int:
+def taskname_start(lines: list[bytes], start: int, end: int) -> int:
     """Return the index of the first line from ``start`` on that can begin the task name; ``end`` for none."""
     first = end
     length = -1 - len(b" taskname=")

@@ -1,9 +1,9 @@
 # CPU per datagram in SourceTable.feed, records in order: 0.12 us, with only this file in plain Python 0.26 us.
 cdef class WorkerCounters:
     cdef public long long datagrams, bytes
-    cdef public long long whole, fragments, legacy, dropped_duplicate, dropped_empty, dropped_over_rate, dropped_error, dropped_error_bytes
-    cdef public long long messages, lines, reassembled
-    cdef public long long incomplete, dropped_superseded, malformed, late, resets, replayed, lost, released_early
+    cdef public long long whole, continued, fragments, legacy, dropped_duplicate, dropped_empty, dropped_over_rate, dropped_error, dropped_error_bytes
+    cdef public long long messages, records, lines, reassembled
+    cdef public long long incomplete, dropped_superseded, dropped_records, stray_lines, malformed, late, resets, replayed, lost, released_early
     # A forged sequence number adds up to 2**64 to it at a time.
     cdef public object missing
     cdef public long long accepted_over_rate, senders_limited

@@ -90,7 +90,12 @@ WORKER_COUNTERS = (
     Counter("datagrams", "Datagrams that a worker took from its queue.", "worker_datagrams", per_sender=True),
     Counter("bytes", "Bytes in the datagrams that a worker took from its queue.", "worker_bytes", per_sender=True),
     # The outcome of a datagram: exactly one of these (DATAGRAM_OUTCOMES).
-    Counter("whole", "Datagrams that were an extended message in one piece.", "whole_datagrams"),
+    Counter("whole", "Datagrams of extended records in one piece, usually one record.", "whole_datagrams"),
+    Counter(
+        "continued",
+        "Datagrams that continued the record with which the datagram before ended.",
+        "continued_datagrams",
+    ),
     Counter("fragments", "Datagrams that were a new part of an extended message.", "fragment_datagrams"),
     Counter("legacy", "Datagrams of legacy text.", "legacy_datagrams"),
     Counter(
@@ -121,8 +126,9 @@ WORKER_COUNTERS = (
         notable=True,
     ),
     Counter("dropped_error_bytes", "Bytes in the datagrams dropped because of an exception.", "dropped_error_bytes"),
-    # The kind of a message: whole, or one of `lines` and `reassembled` (MESSAGE_KINDS).
+    # The kind of a message: exactly one of `records`, `reassembled` and `lines` (MESSAGE_KINDS).
     Counter("messages", "Messages delivered to the modules.", "messages", per_sender=True),
+    Counter("records", "Messages that were an extended record without fragments.", "records"),
     Counter("lines", "Messages that were a line of legacy text.", "legacy_lines"),
     Counter("reassembled", "Messages put together from fragments.", "reassembled_messages"),
     Counter(
@@ -136,6 +142,18 @@ WORKER_COUNTERS = (
         "dropped_superseded",
         "Incomplete messages dropped because the same record arrived complete.",
         "dropped_superseded_messages",
+        notable=True,
+    ),
+    Counter(
+        "dropped_records",
+        "Records dropped because they were received before, from datagrams with further content.",
+        "dropped_duplicate_records",
+        notable=True,
+    ),
+    Counter(
+        "stray_lines",
+        "Lines after the text of an extended message that are neither a record nor key=value; they are in the text.",
+        "stray_lines",
         notable=True,
     ),
     Counter(
@@ -201,9 +219,12 @@ COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS)
 #: The names of the counters of a single sender, by which senders can be ranked.
 SENDER_COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS if counter.per_sender)
 #: The outcomes of a datagram that a worker processed; each datagram is counted in one.
-DATAGRAM_OUTCOMES = ("whole", "fragments", "legacy", "dropped_duplicate", "dropped_empty", "dropped_over_rate")
+DATAGRAM_OUTCOMES = (
+    *("whole", "continued", "fragments", "legacy"),
+    *("dropped_duplicate", "dropped_empty", "dropped_over_rate"),
+)
 #: The kinds of messages; each message is counted in one.
-MESSAGE_KINDS = ("whole", "reassembled", "lines")
+MESSAGE_KINDS = ("records", "reassembled", "lines")
 
 
 class WorkerCounters:
@@ -215,6 +236,7 @@ class WorkerCounters:
         self.datagrams = 0
         self.bytes = 0
         self.whole = 0
+        self.continued = 0
         self.fragments = 0
         self.legacy = 0
         self.dropped_duplicate = 0
@@ -224,10 +246,13 @@ class WorkerCounters:
         self.dropped_error = 0
         self.dropped_error_bytes = 0
         self.messages = 0
+        self.records = 0
         self.lines = 0
         self.reassembled = 0
         self.incomplete = 0
         self.dropped_superseded = 0
+        self.dropped_records = 0
+        self.stray_lines = 0
         self.malformed = 0
         self.late = 0
         self.resets = 0

@@ -146,7 +146,7 @@ def _find_header(datagram: bytes) -> tuple[int, int, int, int, int, int, bool]:
         if release_end == release_at or release_end - release_at > RELEASE_LIMIT:
             break
         start = release_end + 1
-        if datagram.startswith(REPLAY_NOTICE, start):
+        if start < len(datagram) and datagram[start] == _STAR and datagram.startswith(REPLAY_NOTICE, start):
             if replayed:
                 break
             start += len(REPLAY_NOTICE)
@@ -225,7 +225,7 @@ def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
     """Return the caller if it is the only key between two indices, as in most headers with keys."""
     datagram_c = datagram
     first = start + 7
-    if end - first < 2 or end - first > _U64_DIGITS or not datagram.startswith(_CALLER, start):
+    if end - first < 2 or end - first > _U64_DIGITS or not octets.begins_with(datagram, _CALLER, start):
         return None
     if datagram[first] != _T and datagram[first] != _UPPER_C:
         return None

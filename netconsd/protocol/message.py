@@ -248,7 +248,7 @@ class LegacyMessage(Message):
     def _parsed(self) -> tuple[int | None, int | None, str | None, str]:
         """Return (facility * 8 + level, ts_usec, caller, text), parsed on the first call."""
         if self._fields is None:
-            line = self._raw.removesuffix(b"\n")
+            line = _without_end(self._raw)
             match = _LEGACY_PREFIX.match(line)
             assert match is not None, "every part of the pattern is optional"
             prefix = None if match["prefix"] is None else int(match["prefix"])
@@ -268,7 +268,7 @@ class LegacyMessage(Message):
 
     @property
     def text(self) -> str:
-        """The line without its newline and without the prefix (``<N>``, timestamp and caller)."""
+        """The line without its prefix (``<N>``, timestamp, caller) and its end (newline, NULs, a carriage return)."""
         return self._parsed()[3]
 
     @property
@@ -293,8 +293,17 @@ class LegacyMessage(Message):
         return f"<LegacyMessage from {self._source.address}: {self._raw!r}>"
 
 
+def _without_end(line: bytes) -> bytes:
+    """Return a legacy line without its newline, one carriage return before it, and the NULs that end a datagram."""
+    if not line.endswith((b"\n", b"\0")):
+        return line
+    text = line if line.endswith(b"\n") else line.rstrip(b"\0")
+    return text.removesuffix(b"\n").removesuffix(b"\r")
+
+
 class LegacyDatagram(Message):
-    """A whole datagram of legacy text: one line, several lines or a part of a line; never empty.
+    """A whole datagram of legacy text: one line, several lines or a part of a line; never empty. If records follow the
+    text (docs/wire section 3), only the text.
 
     Only modules that provide :class:`netconsd.interfaces.ITakesLegacyDatagrams` receive it. Level, facility, ts_usec
     and caller are ``None`` here; the :class:`LegacyMessage` of each line has them.
@@ -304,8 +313,8 @@ class LegacyDatagram(Message):
 
     @property
     def text(self) -> str:
-        """The decoded text without the final newline."""
-        return readable(self._raw.removesuffix(b"\n"))
+        """The decoded text without its end, as that of a line."""
+        return readable(_without_end(self._raw))
 
     def __repr__(self) -> str:
         return f"<LegacyDatagram from {self._source.address}: {self._raw!r}>"

@@ -1,12 +1,18 @@
 # Per call in plain Python: find 0.10 us of CPU, is_plain 0.17 us, seconds 0.31 us. Inlined in C, two calls of find and
 # the decoding of a text take 0.06 us.
 from cpython cimport array
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
 cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *first = octets
     cdef const char *match = <const char *>memchr(first + start, octet, len(octets) - start)
     return -1 if match == NULL else match - first
+
+cdef inline bint begins_with(bytes octets, bytes prefix, Py_ssize_t start) noexcept:
+    cdef const char *first = octets
+    cdef const char *wanted = prefix
+    cdef Py_ssize_t size = len(prefix)
+    return len(octets) - start >= size and memcmp(first + start, wanted, size) == 0
 
 cdef inline Py_ssize_t plain_line(bytes octets):
     cdef const unsigned char *at = octets
@@ -22,6 +28,39 @@ cdef inline Py_ssize_t plain_line(bytes octets):
         other |= (<unsigned char>(at[index] - 0x20) >= 0x5F) | (at[index] == 0x5C)
         index += 1
     return 0 if other else end + 1
+
+cdef inline Py_ssize_t stray_at(bytes octets, Py_ssize_t start) noexcept:
+    cdef const char *first = octets
+    cdef const char *end = first + len(octets)
+    cdef const char *at = first + start
+    cdef const char *newline
+    while at < end:
+        newline = <const char *>memchr(at, 0x0A, end - at)
+        if newline == NULL:
+            newline = end
+        if at[0] != 0x20 or memchr(at, 0x3D, newline - at) == NULL:
+            return at - first
+        if at[1] != 0x53 and at[1] != 0x44:
+            break
+        at = newline + 1
+    return -1
+
+cdef inline bint is_record(bytes octets) noexcept:
+    cdef const char *first = octets
+    cdef const char *end = first + len(octets)
+    cdef const char *at
+    if first == end or first[len(octets) - 1] != 0x0A:
+        return False
+    at = <const char *>memchr(first, 0x0A, end - first) + 1
+    if at == end:
+        return True
+    if stray_at(octets, at - first) >= 0:
+        return False
+    while at != end:
+        if at[0] != 0x20:
+            return False
+        at = <const char *>memchr(at, 0x0A, end - at) + 1
+    return True
 
 cdef inline bytes seconds(unsigned long long usec):
     # At most 14 digits, the point and 6 digits; written from the end.

@@ -1,6 +1,7 @@
 # CPU per datagram in SourceTable.feed, records in order: 0.12 us compiled, 4.0 us with all hot files in plain Python.
 cimport cython
 
+from netconsd.protocol cimport octets
 from netconsd.protocol.reassembly cimport Reassembly
 from netconsd.protocol.counters cimport WorkerCounters
 from netconsd.protocol.legacy cimport LineBuffer, split
@@ -13,7 +14,7 @@ from netconsd.protocol.decode cimport Fragment, decode
 cdef double NEVER, FRAGMENT_SECONDS, RELEASES
 cdef unsigned long long ABSENT, WINDOW, REBOOT_USEC, _MISSING_LIMIT
 cdef long long _MSGID_MASK
-cdef int _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET
+cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET
 
 cdef class Stream:
     cdef readonly Source source
@@ -32,13 +33,14 @@ cdef class Stream:
     cdef readonly ReorderBuffer held
     cdef readonly dict reassemblies
     cdef bint _legacy_datagrams
+    cdef int _framing
     cdef WorkerCounters _counters
     cdef double _reorder_time
     cdef unsigned long long _last_ts_usec
     cdef long long _last_msgid
     cdef LineBuffer _line
 
-    @cython.locals(counters=WorkerCounters)
+    @cython.locals(counters=WorkerCounters, message=ExtendedMessage)
     cpdef feed(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(reassembly=Reassembly)
     cpdef expire(self, double now, list out)
@@ -46,10 +48,24 @@ cdef class Stream:
     cpdef flush(self, list out)
     cpdef RareCounters rare(self)
 
+    @cython.locals(line=LineBuffer)
     cdef _read_text(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(line=LineBuffer)
     cdef _finish_line(self, list out)
     cdef _deliver_lines(self, list lines, list out)
+
+    cdef _read_records(self, bytes datagram, unsigned long long seq, double received_at, double now, list out)
+    @cython.locals(line=LineBuffer)
+    cdef bint _continue_record(self, bytes datagram, bint has_header, double received_at, double now, list out) except -1
+    cdef Py_ssize_t _place_records(self, bytes text, list starts, double received_at, double now, list out) except -1
+    @cython.locals(record=ExtendedMessage)
+    cdef bint _place_record(self, bytes text, double received_at, double deadline, list out) except -1
+    @cython.locals(end=Py_ssize_t)
+    cdef _count_stray_lines(self, ExtendedMessage message)
+    @cython.locals(line=LineBuffer, record=ExtendedMessage)
+    cdef bint _hold_unfinished(
+        self, bytes text, bint is_one_of_several, double received_at, double now
+    ) except -1
 
     @cython.locals(first=ExtendedMessage, reassembly=Reassembly)
     cdef _add_fragment(self, Fragment fragment, double now, list out)

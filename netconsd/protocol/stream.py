@@ -15,11 +15,17 @@
    differs from the last one by more than REBOOT_USEC. Held messages are delivered first.
 6. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
    bytes. Its timestamp is not remembered for rule 3, so that fragments that arrive later are also delivered.
-7. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, or when an extended datagram
-   arrives.
+7. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, when a datagram begins a line
+   (:mod:`netconsd.protocol.legacy`), or when an extended datagram arrives.
 8. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its timestamp. If
    it is WINDOW or more behind, it is dropped as a duplicate: its sender re-sends all its records, and the
    acknowledgement is enough to stop it.
+9. **Several records in one datagram.** Each is a message (:mod:`netconsd.protocol.records`). The last record of a
+   datagram is unfinished if the datagram has several records, or does not end in a newline or NUL: a pipe cuts
+   anywhere. It ends like an unfinished line, or with the header of the next record. The next datagram continues an
+   unfinished record without a final newline, unless it begins a line or a record, or the first record in it does not
+   have the next seq, because then a datagram is missing between them. A dictionary continues one with a final newline.
+   In a datagram that begins with text, the lines before the first record are legacy text.
 
 No datagram raises an exception. Each datagram is counted in exactly one of the outcomes of
 :data:`~netconsd.protocol.counters.DATAGRAM_OUTCOMES`.
@@ -27,12 +33,16 @@ No datagram raises an exception. Each datagram is counted in exactly one of the 
 
 from __future__ import annotations
 
+from netconsd.protocol import octets
+from netconsd.protocol.body import stray_lines
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.decode import Fragment, Malformed, decode
-from netconsd.protocol.legacy import LineBuffer, split
+from netconsd.protocol.encode import CHUNK
+from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 from netconsd.protocol.rare_counters import RareCounters
 from netconsd.protocol.reassembly import Reassembly
+from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reorder import ReorderBuffer
 from netconsd.protocol.window import ABSENT, WINDOW, Window
 
@@ -53,6 +63,7 @@ RELEASES = 16.0
 
 # The msgid has 32 bits and wraps.
 _MSGID_MASK = 0xFFFFFFFF
+_NEWLINE = ord("\n")
 # The highest value of one sender's counter `missing`: forged seqs can add up to more than 64 bits.
 _MISSING_LIMIT = 2**63 - 1
 
@@ -78,11 +89,16 @@ class Stream:
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        "window",
+        *("_framing", "window"),
     )
 
     def __init__(
-        self, source: Source, counters: WorkerCounters, reorder_time: float, legacy_datagrams: bool = False
+        self,
+        source: Source,
+        counters: WorkerCounters,
+        reorder_time: float,
+        legacy_datagrams: bool = False,
+        framing: int = AUTO,
     ) -> None:
         """
         :param counters: the counters of the worker, shared by its streams.
@@ -90,6 +106,8 @@ class Stream:
             none. Fragments and unfinished lines are held for at least :data:`FRAGMENT_SECONDS`.
         :param legacy_datagrams: also append each legacy datagram as a whole, before the lines that end in it. It is not
             counted as a message.
+        :param framing: where a line of legacy text ends: the index of one of
+            :data:`~netconsd.protocol.legacy.FRAMINGS`. With ``datagram``, no record is unfinished either.
         """
         self.source = source
         #: When the last datagram was fed.
@@ -123,6 +141,7 @@ class Stream:
         self._counters = counters
         self._reorder_time = reorder_time
         self._legacy_datagrams = legacy_datagrams
+        self._framing = framing
         self._last_ts_usec = 0
         self._last_msgid = -1
 
@@ -139,17 +158,25 @@ class Stream:
             decoded = decode(datagram, self.source, received_at)
         except Malformed:
             counters.malformed += 1
+            if self._line is not None and self._line.is_record:
+                self._finish_line(out)
         if decoded is None:
             self._read_text(datagram, received_at, now, out)
-        else:
+        elif self._line is None or not self._continue_record(datagram, True, received_at, now, out):
             if self._line is not None:
                 self._finish_line(out)
-            if isinstance(decoded, Fragment):
-                self._add_fragment(decoded, now, out)
-            elif self._place(decoded, now + self._reorder_time, out):
-                counters.whole += 1
+            # A check for the most frequent class costs least, and the local variable has its type in C.
+            if isinstance(decoded, ExtendedMessage):
+                message = decoded
+                if not octets.is_record(message._raw):
+                    self._read_records(datagram, message._seq, received_at, now, out)
+                elif self._place(message, now + self._reorder_time, out):
+                    counters.whole += 1
+                    counters.records += 1
+                else:
+                    self._drop_duplicate()
             else:
-                self._drop_duplicate()
+                self._add_fragment(decoded, now, out)
         if self.deadline != NEVER or self.held is not None or self.reassemblies or self._line is not None:
             self._update_deadline()
 
@@ -199,25 +226,139 @@ class Stream:
         if not datagram:
             self._counters.dropped_empty += 1
             return
+        line = self._line
+        if line is not None and (line.is_record or line.deadline <= now):
+            if self._continue_record(datagram, False, received_at, now, out):
+                return
+            self._finish_line(out)
         self._counters.legacy += 1
+        text = datagram
+        starts: list[int] = []
+        # A sender of legacy text only pays nothing for this; a kernel's datagram is not longer than CHUNK.
+        if (self.resets or len(text) > CHUNK) and 0 <= octets.find(text, _NEWLINE, 0) < len(text) - 1:
+            starts = [at for at, _ in record_starts(text, None if len(text) > CHUNK else self.last_seq)]
+            if starts:
+                text = text[: starts[0]]
         if self._legacy_datagrams:
-            out.append(LegacyDatagram(self.source, received_at, datagram))
+            out.append(LegacyDatagram(self.source, received_at, text))
         lines: list[LegacyMessage] = []
         deadline = now + max(self._reorder_time, FRAGMENT_SECONDS)
-        self._line = split(self._line, datagram, self.source, received_at, deadline, lines)
+        self._line = split(self._line, text, self.source, received_at, deadline, lines, self._framing)
         self._deliver_lines(lines, out)
+        if starts:
+            self._counters.dropped_records += self._place_records(datagram, starts, received_at, now, out)
 
     def _finish_line(self, out: list[Message]) -> None:
+        """End the unfinished line or record."""
         line = self._line
         if line is not None:
             self._line = None
-            self._deliver_lines([LegacyMessage(self.source, line.started_at, line.line())], out)
+            if line.is_record:
+                if not self._place_record(line.line(), line.started_at, line.deadline, out):
+                    self._counters.dropped_records += 1
+            else:
+                self._deliver_lines([LegacyMessage(self.source, line.started_at, line.line())], out)
 
     def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
         self._counters.lines += len(lines)
         self._counters.messages += len(lines)
         self.messages += len(lines)
         out.extend(lines)
+
+    # Several records in a datagram, and unfinished records.
+
+    def _read_records(self, datagram: bytes, seq: int, received_at: float, now: float, out: list[Message]) -> None:
+        """Process a datagram that begins with a record and may hold more, or end within one."""
+        starts = [0, *(at for at, _ in record_starts(datagram, seq))]
+        duplicates = self._place_records(datagram, starts, received_at, now, out)
+        if duplicates == len(starts):
+            self._drop_duplicate()
+        else:
+            self._counters.whole += 1
+            self._counters.dropped_records += duplicates
+
+    def _continue_record(
+        self, datagram: bytes, has_header: bool, received_at: float, now: float, out: list[Message]
+    ) -> bool:
+        """Process a datagram that continues the unfinished record (rule 9); return ``False`` if it does not."""
+        line = self._line
+        if line is None or not line.is_record or line.deadline <= now:
+            return False
+        tail = line.end(LOOKBACK)
+        is_in_name = may_be_in_task_name(tail, datagram)
+        if tail.endswith(b"\n"):
+            # Only lines of dictionary, userdata and sysdata can follow.
+            first = datagram.partition(b"\n")[0]
+            continues = is_in_name or (first.startswith(b" ") and (b"=" in first or first == datagram))
+        else:
+            continues = has_header or line.cut or not begins_line(datagram)
+        if not continues:
+            return False
+        starts = record_starts(tail + datagram, line.seq)
+        if has_header and not is_in_name and not (starts and starts[0][0] < len(tail)):
+            # The header is the datagram's own, and not the rest of one that was cut.
+            return False
+        if starts and starts[0][1] != line.seq + 1:
+            return False
+        self._counters.continued += 1
+        if not starts:
+            line.append(datagram)
+            line.cut = len(datagram) >= CHUNK
+            if line.size > LINE_LIMIT:
+                self._finish_line(out)
+            return True
+        text = line.line() + datagram
+        before = line.size - len(tail)
+        indices = [before + at for at, _ in starts]
+        self._line = None
+        if not self._place_record(text[: indices[0]], line.started_at, line.deadline, out):
+            self._counters.dropped_records += 1
+        self._counters.dropped_records += self._place_records(text, indices, received_at, now, out)
+        return True
+
+    def _place_records(self, text: bytes, starts: list[int], received_at: float, now: float, out: list[Message]) -> int:
+        """Place the records that begin at these indices, or hold the last; return the number of duplicates."""
+        duplicates = 0
+        for index, start in enumerate(starts):
+            if index + 1 < len(starts):
+                part = text[start : starts[index + 1]]
+            else:
+                part = text[start:]
+                if self._hold_unfinished(part, index > 0 or start > 0, received_at, now):
+                    break
+            if not self._place_record(part, received_at, now + self._reorder_time, out):
+                duplicates += 1
+        return duplicates
+
+    def _place_record(self, text: bytes, received_at: float, deadline: float, out: list[Message]) -> bool:
+        """Deliver or hold one record of several; return ``False`` if it is a duplicate."""
+        record = decode(text, self.source, received_at)
+        assert isinstance(record, ExtendedMessage), "its header was read before"
+        if not self._place(record, deadline, out):
+            return False
+        self._counters.records += 1
+        self._count_stray_lines(record)
+        return True
+
+    def _count_stray_lines(self, message: ExtendedMessage) -> None:
+        end = octets.find(message._raw, _NEWLINE, 0)
+        if end >= 0 and octets.stray_at(message._raw, end + 1) >= 0:
+            self._counters.stray_lines += len(stray_lines(message._raw))
+
+    def _hold_unfinished(self, text: bytes, is_one_of_several: bool, received_at: float, now: float) -> bool:
+        """Hold a record that the next datagram may continue; return ``False`` if none can."""
+        if self._framing == DATAGRAM or len(text) > LINE_LIMIT:
+            return False
+        if not is_one_of_several and text.endswith((b"\n", b"\0")):
+            return False
+        record = decode(text, self.source, received_at)
+        assert isinstance(record, ExtendedMessage), "its header was read before"
+        line = LineBuffer(text, received_at, now + max(self._reorder_time, FRAGMENT_SECONDS))
+        line.is_record = True
+        line.seq = record._seq
+        line.cut = len(text) >= CHUNK
+        self._line = line
+        return True
 
     # Fragments.
 
@@ -266,6 +407,7 @@ class Stream:
             self._counters.dropped_superseded += 1
             return
         self._counters.reassembled += 1
+        self._count_stray_lines(message)
         if message._incomplete:
             self._counters.incomplete += 1
             rare = self.rare()

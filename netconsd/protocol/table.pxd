@@ -22,6 +22,7 @@ cdef class SourceTable:
     cdef Py_ssize_t _ticket
     cdef bint _legacy_datagrams
     cdef readonly object limited
+    cdef int _framing
     cdef object _streams
     cdef list _schedule
     cdef WorkerCounters _counters

@@ -11,6 +11,7 @@ from operator import attrgetter, methodcaller
 
 from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
+from netconsd.protocol.legacy import FRAMINGS
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message, Source, source_of
 from netconsd.protocol.stream import NEVER, Stream
 from netconsd.protocol.urgent import is_urgent
@@ -63,6 +64,7 @@ class SourceTable:
         held_limit: int = TOTAL_HELD_BYTES_LIMIT,
         legacy_datagrams: bool = False,
         rate: float = 0.0,
+        framing: str = "auto",
     ) -> None:
         """
         :param limit: the greatest number of senders. A further sender replaces the one that was silent longest, so that
@@ -75,6 +77,7 @@ class SourceTable:
         :param rate: the datagrams per second that a sender may send in the long run, and :data:`BURST_SECONDS` times as
             many at once; 0 for no limit. Datagrams above it are dropped, except those of a crash, up to
             :data:`CRASH_DATAGRAMS`.
+        :param framing: where a line of legacy text ends: one of :data:`~netconsd.protocol.legacy.FRAMINGS`.
         """
         self._counters = counters
         # Seconds per datagram at the rate; 0 without a rate.
@@ -88,6 +91,7 @@ class SourceTable:
         self._age = age
         self._held_limit = held_limit
         self._legacy_datagrams = legacy_datagrams
+        self._framing = FRAMINGS.index(framing)
         # In the order of the last datagram: the sender that is silent longest is first.
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()
         # A heap of (deadline, ticket, stream). An entry is valid if its deadline is the stream's ``scheduled_at``
@@ -246,7 +250,7 @@ class SourceTable:
             self._counters.senders_evicted += 1
         if self._gc_interval and self._next_gc == NEVER:
             self._next_gc = now + self._gc_interval
-        stream = Stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams)
+        stream = Stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
         self._streams[key] = stream
         self._counters.senders_new += 1
         return stream

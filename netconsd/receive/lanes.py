@@ -133,6 +133,7 @@ class Lane:
             age=settings.gc_age,
             legacy_datagrams=legacy_datagrams,
             rate=settings.rate,
+            framing=settings.framing,
         )
         self._queue: SimpleQueue[_Batch | Question | float | None] = SimpleQueue()
         self._ask_mark = ask_mark

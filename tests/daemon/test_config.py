@@ -58,6 +58,7 @@ EXAMPLES = {
     "address": ("::1", '"::1"', {"address": "::1"}),
     "gc": ("500/1500", '"500/1500"', {"gc_interval": 0.5, "gc_age": 1.5}),
     "reorder": ("1.5", "1.5", {"reorder": 0.0015}),
+    "framing": ("line", '"line"', {"framing": "line"}),
     "metrics": ("9100", "9100", {"metrics": "9100"}),
     "allow": ("192.0.2.0/24,::1", '["192.0.2.0/24", "::1"]', {"allow": ("192.0.2.0/24", "::1")}),
     "acks": ("on", "true", {"acks": True}),

@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from netconsd.protocol.legacy import FRAMINGS
 from tests.support.compare_builds import small_table, value, views
 
 #: A byte that no kernel sends, so that inputs are readable.
@@ -66,11 +67,11 @@ def wire(builds: Builds) -> Target:
 class Senders:
     """The table of one build, with low bounds."""
 
-    def __init__(self, build: Any, legacy_datagrams: bool = True) -> None:
+    def __init__(self, build: Any, legacy_datagrams: bool = True, framing: str = "auto") -> None:
         self.keys = [build.message.Source(bytes(15) + bytes([number]), 6665).key for number in range(4)]
         self.build = build
         self.counters = build.counters.WorkerCounters()
-        self.table = small_table(build, self.counters, legacy_datagrams)
+        self.table = small_table(build, self.counters, legacy_datagrams, framing)
         self.fed = 0
 
     def feed(self, sender: int, datagrams: list[bytes], now: float) -> list[Any]:
@@ -105,10 +106,11 @@ class Senders:
 
 def streams(builds: Builds) -> Target:
     """Four senders, whose datagrams arrive whole, in fragments, in any order, and twice: every step does the same in
-    each build; in the end each datagram has one outcome, and each message one origin."""
+    each build; in the end each datagram has one outcome, and each message one origin. The number of bytes of the input
+    chooses the framing."""
 
     def target(data: bytes) -> None:
-        tables = [Senders(build) for build in builds]
+        tables = [Senders(build, framing=FRAMINGS[len(data) % len(FRAMINGS)]) for build in builds]
         now = 1.0
         count = 0
         for sender, pause, way, datagram in steps(data):

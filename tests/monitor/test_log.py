@@ -215,7 +215,7 @@ def test_notable_counters_of_one_are_in_the_singular() -> None:
 @pytest.mark.parametrize("row", [*NOTABLE, *SUMS], ids=lambda row: str(row.name))
 def test_the_help_of_a_notable_counter_begins_with_its_noun(row: Any) -> None:
     """The first word that ends in s is the noun in the plural, because a line about one has it without the s."""
-    nouns = "datagrams|messages|reads|headers|numbers|senders|failures|acknowledgements"
+    nouns = "datagrams|messages|records|lines|reads|headers|numbers|senders|failures|acknowledgements"
     first = next(word.strip(",:;.").lower() for word in row.help.split() if word.strip(",:;.").endswith("s"))
     assert first in nouns.split("|")
     assert row.help.endswith(".")
@@ -223,7 +223,7 @@ def test_the_help_of_a_notable_counter_begins_with_its_noun(row: Any) -> None:
 
 def test_losses_of_modules_and_of_unfinished_workers() -> None:
     """The messages that modules lost, and those of a worker that the stop did not end, are notable as well."""
-    counters = IDLE_WORKER | {"queued": 9, "datagrams": 4, "whole": 4, "messages": 3}
+    counters = IDLE_WORKER | {"queued": 9, "datagrams": 4, "records": 4, "messages": 3}
     snapshot = Snapshot(
         (),
         (WorkerSnapshot(0, True, counters, 5, 0, histogram()), WorkerSnapshot(1, False, counters, 5, 0, histogram())),

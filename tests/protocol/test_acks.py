@@ -217,7 +217,7 @@ def test_an_answer_that_cannot_be_paid_is_dropped() -> None:
     """If even the shortest answer is longer than the bytes that the address sent, it is dropped and counted."""
     replies = Replies()
     top = 2**64 - 1
-    replies.receive(ALICE, b"6,%d,0,-;" % top, now=0.0)
+    replies.receive(ALICE, b"6,%d,0,-;\n" % top, now=0.0)
     assert replies.new() == [(ALICE, b"ncrx%d" % top)]
     fragment = b"6,1,0,-,ncfrag=0/9;x"
     for now in (1.0, 1.1):

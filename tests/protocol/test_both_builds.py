@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconsd.build import COMPILED
+from netconsd.protocol.legacy import FRAMINGS
 from tests.support import traffic
 from tests.support.compare_builds import AsImported, small_table, value, views
 from tests.support.plain_build import HOT, PlainBuild
@@ -116,9 +117,9 @@ def test_pickles_cross_over(fields: tuple[Any, ...], protocol: int) -> None:
 class Side:
     """The table of senders of one build, and its visible state."""
 
-    def __init__(self, build: Any, legacy_datagrams: bool = False) -> None:
+    def __init__(self, build: Any, legacy_datagrams: bool = False, framing: str = "auto") -> None:
         self.counters = build.counters.WorkerCounters()
-        self.table = small_table(build, self.counters, legacy_datagrams)
+        self.table = small_table(build, self.counters, legacy_datagrams, framing)
 
     def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
         """Advance to ``now``, feed a batch, and return the messages with their times."""
@@ -146,12 +147,14 @@ arrivals = st.lists(
 )
 
 
-@given(arrivals, st.booleans())
+@given(arrivals, st.booleans(), st.sampled_from(FRAMINGS))
 @settings(max_examples=150)
-def test_streams_are_alike(steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool) -> None:
+def test_streams_are_alike(
+    steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool, framing: str
+) -> None:
     """Both builds deliver the same messages at the same times, with the same counters, deadlines and costs, for any
     datagrams of several senders, with any pauses, and after the final flush."""
-    ours, theirs = Side(compiled, legacy_datagrams), Side(plain, legacy_datagrams)
+    ours, theirs = Side(compiled, legacy_datagrams, framing), Side(plain, legacy_datagrams, framing)
     now = 0.0
     for pause, batch in steps:
         now += pause

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
+from netconsd.protocol.legacy import FRAMINGS
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.window import WINDOW
@@ -18,7 +19,11 @@ REORDER_TIME = 0.2
 
 
 def table(
-    counters: WorkerCounters, limit: int = 3, held_limit: int = 20_000, legacy_datagrams: bool = False
+    counters: WorkerCounters,
+    limit: int = 3,
+    held_limit: int = 20_000,
+    legacy_datagrams: bool = False,
+    framing: str = "auto",
 ) -> SourceTable:
     """A table with low bounds."""
     return SourceTable(
@@ -29,6 +34,7 @@ def table(
         age=2.0,
         held_limit=held_limit,
         legacy_datagrams=legacy_datagrams,
+        framing=framing,
     )
 
 
@@ -54,14 +60,14 @@ batches = st.lists(
 )
 
 
-@given(batches, st.booleans())
+@given(batches, st.booleans(), st.sampled_from(FRAMINGS))
 def test_any_datagrams_are_counted(
-    arrivals: list[tuple[float, list[tuple[int, bytes]]]], legacy_datagrams: bool
+    arrivals: list[tuple[float, list[tuple[int, bytes]]]], legacy_datagrams: bool, framing: str
 ) -> None:
     """Any datagrams at any times raise nothing, and datagrams and messages are each counted once; legacy datagrams, if
     they are delivered, are not counted as messages."""
     counters = WorkerCounters()
-    senders = table(counters, legacy_datagrams=legacy_datagrams)
+    senders = table(counters, legacy_datagrams=legacy_datagrams, framing=framing)
     out: list[Message] = []
     now = 0.0
     for pause, batch in arrivals:

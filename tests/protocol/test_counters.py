@@ -14,6 +14,7 @@ from netconsd.protocol.counters import (
     COUNTERS,
     DATAGRAM_OUTCOMES,
     LISTENER_COUNTERS,
+    MESSAGE_KINDS,
     QUEUE_COUNTERS,
     SENDER_COUNTERS,
     WORKER_COUNTERS,
@@ -59,9 +60,9 @@ def test_the_table_and_the_attributes_are_the_same(kind: Any) -> None:
 
 
 def test_the_counters_of_a_sender_are_those_marked_per_sender() -> None:
-    """SenderCounters has the counters with ``per_sender``, and the sender and the time of its last datagram."""
+    """SenderCounters has the counters with ``per_sender``, the sender, its name and the time of its last datagram."""
     names = {field.name for field in fields(SenderCounters)}
-    assert names == {*SENDER_COUNTERS, "address", "port", "last_seen"}
+    assert names == {*SENDER_COUNTERS, "address", "port", "name", "last_seen"}
 
 
 def test_a_metric_has_one_counter() -> None:
@@ -97,13 +98,22 @@ def test_a_misspelt_counter_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["datagrams", *DATAGRAM_OUTCOMES])
 def test_a_datagram_without_an_outcome_is_reported(name: str) -> None:
-    """If the outcomes do not add up to the datagrams, a line names the sums; the same holds for messages."""
+    """If the outcomes do not add up to the datagrams, a line names the sums."""
     counters = WorkerCounters()
     setattr(counters, name, 7)
     mismatches = inconsistencies(total([counters]))
     sums = (7, 0) if name == "datagrams" else (0, 7)
     assert mismatches[0] == (
-        f"datagrams {sums[0]} is not whole + fragments + legacy + "
+        f"datagrams {sums[0]} is not whole + continued + fragments + legacy + "
         f"dropped_duplicate + dropped_empty + dropped_over_rate {sums[1]}"
     )
-    assert mismatches[1:] == (["messages 0 is not whole + reassembled + lines 7"] if name == "whole" else [])
+    assert mismatches[1:] == []
+
+
+@pytest.mark.parametrize("name", ["messages", *MESSAGE_KINDS])
+def test_a_message_without_a_kind_is_reported(name: str) -> None:
+    """If the kinds do not add up to the messages, a line names the sum."""
+    counters = WorkerCounters()
+    setattr(counters, name, 7)
+    sums = (7, 0) if name == "messages" else (0, 7)
+    assert inconsistencies(total([counters])) == [f"messages {sums[0]} is not records + reassembled + lines {sums[1]}"]

@@ -65,7 +65,7 @@ class Pipeline:
     def _check(self, table: SourceTable) -> None:
         """After each arrival every datagram has one outcome, and every message was delivered or is held."""
         counted = total([self.counters])
-        held = counted["whole"] + counted["reassembled"] + counted["lines"] - counted["messages"]
+        held = counted["records"] + counted["reassembled"] + counted["lines"] - counted["messages"]
         assert counted["messages"] == len(self.messages)
         assert inconsistencies(counted | {"messages": counted["messages"] + held}) == []
         assert held >= 0

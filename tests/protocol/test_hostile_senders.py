@@ -55,6 +55,10 @@ ATTACKS: dict[str, Callable[[int], bytes]] = {
     "64 KiB of keys": lambda n: b"6,%d,1,-," % n + b"k=v," * 16_000 + b";x",
     "64 KiB of fields": lambda n: b"1," * 32_000,
     "64 KiB of beginnings of headers": lambda n: b"1,2,3," * 10_000 + b";",
+    "64 KiB of records": lambda n: b"".join(b"6,%d,1,-;\n" % (n * 6000 + k) for k in range(5500)),
+    "64 KiB of stray lines": lambda n: b"6,%d,1,-;\n" % n + b";\n" * 32_000,
+    "a record without an end": lambda n: b"6,1,1,-;x" if n % 60_000 == 0 else b"\n",
+    "64 KiB of NULs": lambda n: b"a\0" * 32_000,
     "64 KiB of userdata": lambda n: b"6,%d,1,-;x\n" % n + b" a=b\n" * 12_000 + b" msgid=%d\n" % n,
     "empty datagrams": lambda n: b"",
 }

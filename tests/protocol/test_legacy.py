@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netconsd.protocol.legacy import LINE_LIMIT, LINES_PER_KIB, LineBuffer, split
+from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE, LINE_LIMIT, LINES_PER_KIB, LineBuffer, split
 from netconsd.protocol.message import LegacyMessage
 from netconsd.testing import source
 from tests.support.strategies import LEGACY
@@ -14,18 +14,18 @@ from tests.support.strategies import LEGACY
 SENDER = source()
 
 
-def feed(*datagrams: bytes) -> tuple[list[LegacyMessage], LineBuffer | None]:
+def feed(*datagrams: bytes, framing: int = AUTO) -> tuple[list[LegacyMessage], LineBuffer | None]:
     """The lines and the unfinished line of datagrams received at 0, 1, 2 ... seconds, with deadlines 100 later."""
     lines: list[LegacyMessage] = []
     pending: LineBuffer | None = None
     for second, datagram in enumerate(datagrams):
-        pending = split(pending, datagram, SENDER, float(second), second + 100.0, lines)
+        pending = split(pending, datagram, SENDER, float(second), second + 100.0, lines, framing)
     return lines, pending
 
 
-def raw(*datagrams: bytes) -> list[bytes]:
+def raw(*datagrams: bytes, framing: int = AUTO) -> list[bytes]:
     """The bytes of the lines, and of the unfinished one."""
-    lines, pending = feed(*datagrams)
+    lines, pending = feed(*datagrams, framing=framing)
     return [line.raw for line in lines] + ([] if pending is None else [pending.line()])
 
 
@@ -75,8 +75,80 @@ def test_datagrams(datagram: bytes, texts: list[str]) -> None:
     ],
 )
 def test_lines_end_at_newlines(datagrams: list[bytes], lines: list[bytes]) -> None:
-    """A line ends only at a newline; the next datagram continues an unfinished one."""
-    assert raw(*datagrams) == lines
+    """A line ends at a newline; the next datagram continues an unfinished one."""
+    assert raw(*datagrams) == raw(*datagrams, framing=LINE) == lines
+
+
+# Senders of a line per datagram, without a newline.
+
+BEGINNINGS = [
+    b"<30>Nov 27 10:00:01 host daemon: text",
+    b"<34>1 2003-10-11T22:14:15.003Z host su - ID47 - text",
+    b"[   12.345678] text",
+    b"[1234567.345678][  T12] text",
+    b'{"msg": "text"}',
+]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_a_datagram_can_begin_a_line(beginning: bytes) -> None:
+    """A datagram that begins with a level, a timestamp or a brace begins a line, with the framing ``auto``."""
+    assert raw(b"piece", beginning, beginning) == [b"piece", beginning, beginning]
+    assert raw(b"piece", beginning, framing=LINE) == [b"piece" + beginning]
+    assert raw(beginning, b" goes on\n") == [beginning + b" goes on\n"]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"MAC=", b"00:", b"x", b"{", b"<", b"<6", b"<>", b"<12345>", b"[", b"[   12.34]", b"[ OK ]", b" <6>", b"\n"],
+)
+def test_small_pieces_are_joined(piece: bytes) -> None:
+    """A datagram that begins like a piece of a line continues it."""
+    assert raw(b"IN=eth0 ", piece) == [b"IN=eth0 " + piece]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_after_a_cut_a_datagram_continues_the_line(beginning: bytes) -> None:
+    """After a datagram of exactly 1000 bytes, at which kernels cut, the line goes on with anything."""
+    assert raw(b"x" * 1000, beginning + b"\n") == [b"x" * 1000 + beginning + b"\n"]
+    assert raw(b"a\n" + b"x" * 998, beginning) == [b"a\n", b"x" * 998 + beginning]
+    assert raw(b"x" * 1000, b"y", beginning) == [b"x" * 1000 + b"y", beginning]
+    for size in (999, 1001):
+        assert raw(b"x" * size, beginning) == [b"x" * size, beginning]
+
+
+def test_framing_by_datagram() -> None:
+    """With the framing ``datagram`` each datagram is whole lines, even after 1000 bytes."""
+    datagrams = [b"one", b"two\nthree", b"x" * 1000, b"\n", b"four\0"]
+    lines, pending = feed(*datagrams, framing=DATAGRAM)
+    assert pending is None
+    assert [line.raw for line in lines] == [b"one", b"two\n", b"three", b"x" * 1000, b"\n", b"four\0"]
+
+
+@pytest.mark.parametrize(
+    ("datagrams", "lines"),
+    [
+        ([b"one\0", b"two\0"], [b"one\0", b"two\0"]),
+        ([b"one\0two\0"], [b"one\0", b"two\0"]),
+        ([b"one\n\0", b"two\r\0"], [b"one\n\0", b"two\r\0"]),
+        ([b"one\ntwo\0\0\0"], [b"one\n", b"two\0\0\0"]),
+        ([b"o", b"ne", b"\0"], [b"one\0"]),
+        ([b"one\0two\n"], [b"one\0two\n"]),
+        ([b"one\0tw", b"o\n"], [b"one\0two\n"]),
+    ],
+)
+@pytest.mark.parametrize("framing", [AUTO, LINE])
+def test_nuls_end_lines(datagrams: list[bytes], lines: list[bytes], framing: int) -> None:
+    """In a datagram that ends with a NUL, NULs end lines; in others they are text, as in a boot loader's."""
+    assert raw(*datagrams, framing=framing) == lines
+
+
+def test_the_strings_of_a_datagram_are_bounded() -> None:
+    """A datagram of strings of one byte becomes at most LINES_PER_KIB lines for each KiB, without loss."""
+    lines, pending = feed(b"a\0" * 2048)
+    assert pending is None
+    assert len(lines) == LINES_PER_KIB * 5
+    assert b"".join(line.raw for line in lines) == b"a\0" * 2048
 
 
 def test_unfinished_line() -> None:
@@ -170,18 +242,20 @@ def test_a_kernels_datagram_is_within_the_bound(line: bytes) -> None:
 
 # Any text with any cuts.
 
-_PARTS = [b"\n", b"\n", b"[   12.345678] ", b"foo", b"\0", b"\r", b"\xc3\xa9", b"<6>", b"\x1b[m", *LEGACY]
-_texts = st.lists(st.sampled_from(_PARTS), max_size=10).map(b"".join) | st.binary(max_size=60)
+_PARTS = [b"\n", b"\n", b"[   12.345678] ", b"foo", b"\r", b"\xc3\xa9", b"<6>", b"\x1b[m", *LEGACY]
+_texts = (st.lists(st.sampled_from(_PARTS), max_size=10).map(b"".join) | st.binary(max_size=60)).map(
+    lambda text: text.replace(b"\0", b"")
+)
 
 
 @settings(max_examples=200)
 @given(_texts, st.lists(st.integers(0, 500), max_size=8))
 def test_cutting_changes_nothing(text: bytes, places: list[int]) -> None:
-    """The lines of a text are the same for all cuts into datagrams."""
+    """With the framing ``line``, the lines of a text without NULs are the same for all cuts into datagrams."""
     datagrams = cut(text, places)
     assert b"".join(datagrams) == text
-    lines, pending = feed(*datagrams)
-    whole, unfinished = feed(text)
+    lines, pending = feed(*datagrams, framing=LINE)
+    whole, unfinished = feed(text, framing=LINE)
     assert [line.raw for line in lines] == [line.raw for line in whole]
     assert [line.text for line in lines] == [line.text for line in whole]
     assert (pending and pending.line()) == (unfinished and unfinished.line())
@@ -202,6 +276,17 @@ def test_received_with_the_first_byte_for_all_cuts(text: bytes, places: list[int
         assert line.received_at == seconds[at]
         at += len(line.raw)
     assert pending is None or (pending.started_at, pending.deadline) == (seconds[at], seconds[at] + 100.0)
+
+
+@given(
+    st.sampled_from([AUTO, LINE, DATAGRAM]),
+    st.lists(st.binary(max_size=40) | st.sampled_from([*BEGINNINGS, b"a\0", b"\0"]), max_size=8),
+)
+def test_no_framing_loses_a_byte(framing: int, datagrams: list[bytes]) -> None:
+    """The lines of any datagrams, joined, are the datagrams; each has a byte at least."""
+    lines = raw(*datagrams, framing=framing)
+    assert b"".join(lines) == b"".join(datagrams)
+    assert all(lines)
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 999, 1000, 30_000, 65_507]), st.booleans()), max_size=12))

@@ -92,6 +92,12 @@ def test_long_legacy_lines(line: str) -> None:
 
 
 def test_legacy_text_without_its_newline() -> None:
-    """Only one final newline is removed from the text."""
-    assert LegacyMessage(SENDER, 0.0, b"foo\r\n").text == "foo\r"
+    """One final newline is removed from the text, one carriage return before it, and NULs at the end."""
+    assert LegacyMessage(SENDER, 0.0, b"foo\r\n").text == "foo"
+    assert LegacyMessage(SENDER, 0.0, b"foo\r\r\n").text == "foo\r"
+    assert LegacyMessage(SENDER, 0.0, b"foo\rbar\r").text == "foo\rbar\r"
+    assert LegacyMessage(SENDER, 0.0, b"<6>foo\0").text == "foo"
+    assert LegacyMessage(SENDER, 0.0, b"<6>foo\r\0\0").text == "foo"
+    assert LegacyMessage(SENDER, 0.0, b"foo\r\n\0").text == "foo"
+    assert LegacyMessage(SENDER, 0.0, b"foo\0\n").text == "foo\0"
     assert LegacyMessage(SENDER, 0.0, b"foo\n\n").text == "foo\n"

@@ -17,11 +17,11 @@ class AsImported:
         return importlib.import_module(full_name(name))
 
 
-def small_table(build: Any, counters: Any, legacy_datagrams: bool) -> Any:
+def small_table(build: Any, counters: Any, legacy_datagrams: bool, framing: str = "auto") -> Any:
     """Return a table of senders of this build, with low bounds."""
     return build.table.SourceTable(
         counters, limit=3, reorder_time=0.2, gc_interval=1.0, age=2.0, held_limit=20_000,
-        legacy_datagrams=legacy_datagrams,
+        legacy_datagrams=legacy_datagrams, framing=framing,
     )  # fmt: skip
 
 

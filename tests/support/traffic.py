@@ -36,7 +36,15 @@ _broken = st.builds(
     st.binary(max_size=3),
 )
 _legacy_text = st.binary(max_size=60)
-datagrams = st.one_of(_records, _pieces, _broken, _legacy_text, st.binary(max_size=200))
+# Several records, with other lines between them, cut anywhere.
+_lines = st.sampled_from(
+    [b"", b"stray\n", b" a=b\n", b" SUBSYSTEM=usb\n", b" taskname=a\n6,9,1,-;x\n", b"[    1.000000] x\n"]
+)
+_several = st.lists(st.tuples(_records, _lines), min_size=1, max_size=4).map(
+    lambda parts: b"".join(map(b"".join, parts))
+)
+_cut = st.builds(lambda text, start, end: text[start % len(text) :][: end or None], _several, _near, _near)
+datagrams = st.one_of(_records, _pieces, _broken, _legacy_text, st.binary(max_size=200), _several, _cut)
 
 # Seconds between two messages of a sender of Traffic.
 STEP = 1 / 128
