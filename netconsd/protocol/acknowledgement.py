@@ -16,7 +16,7 @@ def acknowledgement(stream: Stream) -> bytes | None:
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.
     """
-    if not stream.resets:
+    if not stream.numbered:
         return None
     ack = b"ncrx%d" % stream.last_seq
     # If not all seqs behind fit, which takes seqs of 15 digits, the oldest are left out.

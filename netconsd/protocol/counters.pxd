@@ -3,7 +3,7 @@ cdef class WorkerCounters:
     cdef public long long datagrams, bytes
     cdef public long long whole, fragments, legacy, dropped_duplicate, dropped_empty, dropped_over_rate, dropped_error, dropped_error_bytes
     cdef public long long messages, lines, reassembled
-    cdef public long long incomplete, dropped_superseded, malformed, late, resets, replayed, lost, released_early
-    # A forged sequence number adds up to 2**64 to it at a time.
-    cdef public object missing
+    cdef public long long incomplete, dropped_superseded, malformed, late, resets, boots, replays, replayed, lost, released_early
+    # A forged sequence number adds up to 2**64 to them at a time.
+    cdef public object missing, likely_lost
     cdef public long long senders_new, senders_expired, senders_evicted

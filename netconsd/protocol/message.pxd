@@ -5,6 +5,7 @@ cimport cython
 cdef class Source:
     cdef bytes _key
     cdef object _address
+    cdef public bint _shared
 
 @cython.locals(source=Source)
 cpdef Source source_of(bytes key)

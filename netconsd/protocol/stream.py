@@ -5,21 +5,37 @@
 1. **Next.** A record is delivered at once if its seq is the one after the last, or if its msgid is and no record with a
    lower seq is held: the records between two consecutive msgids were never sent.
 2. **Ahead.** A record further ahead is held for at most the reorder time, then delivered with ``missing``, the number
-   of seqs that were skipped. Records that are due soon after it (:data:`RELEASES`) are delivered with it.
+   of seqs that were skipped. Records that are due soon after it (:data:`RELEASES`) are delivered with it. Without a
+   msgid, ``likely_lost`` is the same number if gaps are rare (:data:`MESSAGES_PER_GAP`).
 3. **Duplicate.** A record with the seq and the timestamp of a held or recently delivered record is dropped and counted.
-4. **Late.** A record less than :data:`~netconsd.protocol.window.WINDOW` behind that was not delivered is delivered and
-   marked ``out_of_order``.
-5. **Reset.** A record resets the stream and is marked ``seq_reset`` if it is the sender's first; or its seq is WINDOW
-   or more behind; or its seq is held or was delivered recently with another timestamp; or its timestamp is more than
-   :data:`REBOOT_USEC` earlier than the last one although its seq is higher; or it is late by rule 4, but its timestamp
-   differs from the last one by more than REBOOT_USEC. Held messages are delivered first.
-6. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
+   A record with the timestamp 0 is never dropped: the first records of all boots of a machine are equal.
+4. **Late.** A record behind that was not delivered is marked ``out_of_order``: it is less than
+   :data:`~netconsd.protocol.window.WINDOW` behind, or its msgid shows that it was sent before, or it lies below the last
+   gap and no replay is under way.
+5. **Boot.** A record that is behind, or whose timestamp is earlier than the last one, is the first of a new boot, marked
+   ``boot``, if its seq was delivered recently, or is held, with another timestamp (or with another text, at the
+   timestamp 0). Otherwise its time of arrival minus its timestamp estimates the time of boot. If the last record
+   arrived after that, it is of the same boot. If not, or if the timestamp is near 0
+   (:data:`~netconsd.protocol.suspects.NEAR_ZERO_USEC`), the record is held with those that follow, until one of them
+   decides: a known seq with another timestamp means a boot; an estimate before the arrival of the last record before
+   them, or the next msgid, means the same boot. At the deadline, or if they are too many, the earliest estimate decides;
+   a record that was delivered before means the same boot.
+6. **Replay.** Other records of the same boot that are behind are part of a buffer that is sent again, and marked
+   ``replayed``; so are all records behind that follow within
+   :data:`~netconsd.protocol.suspects.BURST_SECONDS`, those of rules 3 and 4 included. They are not put in order.
+7. **Reset.** ``seq_reset`` marks a sender's first record, a boot, the first record of a replay, and a record behind
+   whose timestamp is more than :data:`REBOOT_USEC` later than the last one. Held messages are delivered first.
+8. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
    bytes. Its timestamp is not remembered for rule 3, so that fragments that arrive later are also delivered.
-7. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, or when an extended datagram
-   arrives.
-8. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its timestamp. If
-   it is WINDOW or more behind, it is dropped as a duplicate: its sender re-sends all its records, and the
-   acknowledgement is enough to stop it.
+9. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, or when an extended datagram
+   arrives. Of a sender without records, a line with an earlier timestamp than the line before is the first of a boot by
+   the same estimate; if its timestamp is near 0, by a silence of
+   :data:`~netconsd.protocol.suspects.SILENCE_SECONDS`.
+10. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its seq and
+    timestamp, unless it is known (rules 3 and 5): its sender re-sends all records that were not acknowledged.
+11. **New.** The first message of a sender is marked ``new``, unless its seq and timestamp continue another sender of the
+    same address: less than WINDOW from its last record, in the same order by time. If they continue none, the address
+    is shared: its sources are marked ``shared``.
 
 No datagram raises an exception. Each datagram is counted in exactly one of the outcomes of
 :data:`~netconsd.protocol.counters.DATAGRAM_OUTCOMES`.
@@ -34,13 +50,22 @@ from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMes
 from netconsd.protocol.rare_counters import RareCounters
 from netconsd.protocol.reassembly import Reassembly
 from netconsd.protocol.reorder import ReorderBuffer
+from netconsd.protocol.suspects import NEAR_ZERO_USEC, SILENCE_SECONDS, Replay, Suspects
 from netconsd.protocol.window import ABSENT, WINDOW, Window
 
 #: The deadline of a stream that holds nothing.
 NEVER = float("inf")
 
-# The clocks of a machine's processors, and of its early boot, differ by far less; a crash and a reboot take longer.
+# A record behind is not that much later than the last one: the clocks of a machine's processors differ by far less.
 REBOOT_USEC = 10_000_000
+# A gap is taken for a loss while a sender had fewer gaps than one in this many messages. A console log level leaves a
+# gap before every message or so on a quiet machine; a sender of all levels has none.
+MESSAGES_PER_GAP = 32
+# A gap is not taken for a loss before this many messages since the boot: a first record, or a target that was just
+# made, says nothing.
+GAP_EVIDENCE = 16
+# What is learned about gaps lasts for this many messages, so that a changed console log level is learned soon.
+GAP_MEMORY = 1024
 # A kernel sends one fragmented message at a time per target, and a panic in between. Forged fragments push out the
 # oldest reassembly, which is delivered incomplete.
 REASSEMBLIES_LIMIT = 16
@@ -56,15 +81,39 @@ _MSGID_MASK = 0xFFFFFFFF
 # The highest value of one sender's counter `missing`: forged seqs can add up to more than 64 bits.
 _MISSING_LIMIT = 2**63 - 1
 
+_SPACE = ord(" ")
+_DOT = ord(".")
+_ZERO = ord("0")
+_NINE = ord("9")
+_LESS = ord("<")
+_GREATER = ord(">")
+_BRACKET = ord("[")
+_END_BRACKET = ord("]")
+
 # The rule that applies to a record.
 _NEXT = 1
 _AHEAD = 2
 _DUPLICATE = 3
 _LATE = 4
 _RESET = 5
+_BOOT = 6
+_SUSPECT = 7
+_REPLAYED = 8
+
+# The timestamp 0 says nothing, so that a hash of the text is remembered instead, above all timestamps that are real.
+_ZERO_STAMP = 1 << 63
+_ZERO_HASH_MASK = (1 << 62) - 1
 
 # Compiled, these are C variables, which are attributes of the module only if put there.
-globals().update(NEVER=NEVER, REBOOT_USEC=REBOOT_USEC, FRAGMENT_SECONDS=FRAGMENT_SECONDS, RELEASES=RELEASES)
+globals().update(
+    NEVER=NEVER,
+    REBOOT_USEC=REBOOT_USEC,
+    FRAGMENT_SECONDS=FRAGMENT_SECONDS,
+    RELEASES=RELEASES,
+    MESSAGES_PER_GAP=MESSAGES_PER_GAP,
+    GAP_EVIDENCE=GAP_EVIDENCE,
+    GAP_MEMORY=GAP_MEMORY,
+)
 
 
 class Stream:
@@ -78,7 +127,8 @@ class Stream:
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        "window",
+        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "_replay", "_suspects"),
+        *("neighbours", "numbered", "window"),
     )
 
     def __init__(
@@ -107,11 +157,14 @@ class Stream:
         self.datagrams = 0
         self.bytes = 0
         self.messages = 0
-        #: 0 until the first record.
         self.resets = 0
         self.missing = 0
         self.lost = 0
         self.rare_counters: RareCounters | None = None
+        #: True from the first record on.
+        self.numbered = False
+        #: The other streams of the address, set by the table; ``None`` once the first message was compared with them.
+        self.neighbours: list[Stream] | None = None
         #: The seq of the last record, and its timestamp for rule 3: ABSENT if it was incomplete.
         self.last_seq = 0
         self.last_remembered = ABSENT
@@ -123,8 +176,21 @@ class Stream:
         self._counters = counters
         self._reorder_time = reorder_time
         self._legacy_datagrams = legacy_datagrams
+        # The timestamp of the last record, or of the last legacy line of a sender without records.
         self._last_ts_usec = 0
         self._last_msgid = -1
+        # When the last record, or that line, arrived.
+        self._heard = 0.0
+        # The first record of the boot whose timestamp is not near 0: a buffer that is sent again has it again.
+        self._first_seq = 0
+        self._first_ts_usec = ABSENT
+        # The seq of the last record after a gap; the number of messages before it; and the balance of messages against
+        # gaps (MESSAGES_PER_GAP).
+        self._gap_seq = 0
+        self._gap_messages = 0
+        self._gap_credit = 0
+        self._suspects: Suspects | None = None
+        self._replay: Replay | None = None
 
     def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         """Process one datagram; append the messages that can be delivered now."""
@@ -150,13 +216,21 @@ class Stream:
                 counters.whole += 1
             else:
                 self._drop_duplicate()
-        if self.deadline != NEVER or self.held is not None or self.reassemblies or self._line is not None:
+        if (
+            self.deadline != NEVER
+            or self.held is not None
+            or self.reassemblies
+            or self._line is not None
+            or self._suspects is not None
+        ):
             self._update_deadline()
 
     def expire(self, now: float, out: list[Message]) -> None:
         """Append the messages whose time is over; to be called when ``deadline`` is reached."""
         if self._line is not None and self._line.deadline <= now:
             self._finish_line(out)
+        if self._suspects is not None and self._suspects.deadline <= now:
+            self._settle(self._suspects.are_a_boot(), out)
         expired = -1
         if self.reassemblies:
             for key, reassembly in list(self.reassemblies.items()):
@@ -177,6 +251,8 @@ class Stream:
         if reassemblies:
             for reassembly in reassemblies.values():
                 self._place_reassembled(reassembly, NEVER, out)
+        if self._suspects is not None:
+            self._settle(self._suspects.are_a_boot(), out)
         held, self.held = self.held, None
         while held is not None and held.count():
             self._deliver(held.pop(), out)
@@ -214,10 +290,30 @@ class Stream:
             self._deliver_lines([LegacyMessage(self.source, line.started_at, line.line())], out)
 
     def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
+        if lines and not self.messages:
+            lines[0]._new = True
+            if self.neighbours is not None:
+                self._mark_shared()
+        if not self.numbered:
+            for line in lines:
+                self._note_line(line)
         self._counters.lines += len(lines)
         self._counters.messages += len(lines)
         self.messages += len(lines)
         out.extend(lines)
+
+    def _note_line(self, line: LegacyMessage) -> None:
+        """Mark a line as the first of a boot, by rule 9."""
+        ts_usec = _line_ts_usec(line._raw)
+        if ts_usec < 0:
+            return
+        if ts_usec < self._last_ts_usec:
+            estimate = self.last_seen - ts_usec / 1e6
+            if estimate > self._heard + (SILENCE_SECONDS if ts_usec < NEAR_ZERO_USEC else 0.0):
+                line._boot = True
+                self._count_boot()
+        self._last_ts_usec = ts_usec
+        self._heard = self.last_seen
 
     # Fragments.
 
@@ -284,7 +380,15 @@ class Stream:
         """Deliver a record, or hold it until ``deadline``; return ``False`` if it is a duplicate."""
         if self.reassemblies and not message._incomplete:
             self._drop_superseded(message._seq, message._ts_usec)
-        rule = self._classify(message)
+        if self._suspects is not None:
+            self._weigh(message, out)
+        return self._apply(self._classify(message), message, deadline, out)
+
+    def _apply(self, rule: int, message: ExtendedMessage, deadline: float, out: list[Message]) -> bool:
+        if rule == _SUSPECT:
+            return self._suspect(message, out)
+        # The machine that sent this record is that of the last record, without a reboot between them, or a boot begins.
+        self._heard = self.last_seen
         if rule == _NEXT:
             self._deliver(message, out)
             if self.held is not None:
@@ -293,25 +397,25 @@ class Stream:
             self._hold(message, deadline, out)
         elif rule == _LATE:
             self._deliver_late(message, out)
+        elif rule == _REPLAYED:
+            return self._deliver_replayed(message, out)
         elif rule == _RESET:
             self._reset(message, out)
+        elif rule == _BOOT:
+            self._boot(message, out)
         return rule != _DUPLICATE
 
     def _classify(self, message: ExtendedMessage) -> int:
-        """The rule that applies to a record; changes nothing."""
-        if not self.resets:
-            return _RESET
+        """The rule that applies to a record; changes nothing except for the first record."""
+        if not self.numbered:
+            return self._classify_first(message)
+        if message._seq <= self.last_seq or message._ts_usec < self._last_ts_usec or self._suspects is not None:
+            return self._classify_back(message)
+        return self._classify_ahead(message)
+
+    def _classify_ahead(self, message: ExtendedMessage) -> int:
+        """The rule for a record ahead of the last, of the same boot."""
         seq = message._seq
-        ts_usec = message._ts_usec
-        if seq <= self.last_seq:
-            remembered = self._remembered(seq)
-            if remembered != ABSENT:
-                return _DUPLICATE if remembered == min(ts_usec, ABSENT - 1) else _RESET
-            if self.last_seq - seq < WINDOW and self._may_be_late(message):
-                return _LATE
-            return _DUPLICATE if message._emergency else _RESET
-        if _is_rebooted(ts_usec, self._last_ts_usec):
-            return _RESET
         if seq - self.last_seq == 1:
             return _NEXT
         held = self.held
@@ -320,7 +424,226 @@ class Stream:
         same_seq = None if held is None else held.get(seq)
         if same_seq is None:
             return _AHEAD
-        return _DUPLICATE if same_seq._ts_usec == ts_usec else _RESET
+        return _DUPLICATE if same_seq._ts_usec == message._ts_usec else _BOOT
+
+    def _classify_first(self, message: ExtendedMessage) -> int:
+        """The rule for a sender's first record: a reset, if it does not continue another sender (rule 11)."""
+        other = None if self.neighbours is None else self._find_continued(message)
+        if other is None:
+            if self.neighbours is not None:
+                self._mark_shared()
+            return _RESET
+        self._continue(other)
+        return self._classify(message)
+
+    def _classify_back(self, message: ExtendedMessage) -> int:
+        """The rule for a record behind, one with an earlier timestamp, or one that arrives after those."""
+        seq = message._seq
+        ts_usec = message._ts_usec
+        known = self._known(seq)
+        stamp = _to_stamp(message)
+        if known != ABSENT and stamp != ABSENT and known != stamp:
+            return _BOOT
+        repeated = known != ABSENT and known == stamp and ts_usec != 0
+        if seq <= self.last_seq and message._emergency:
+            return _DUPLICATE if repeated else _LATE
+        if repeated and self._suspects is None and self.last_seen - self._heard < SILENCE_SECONDS:
+            # A copy that the network made of a record of the early boot: nothing reboots that fast.
+            return self._classify_same_boot(message, known)
+        return _SUSPECT if self._may_be_boot(message) else self._classify_same_boot(message, known)
+
+    def _classify_same_boot(self, message: ExtendedMessage, known: int) -> int:
+        """The rule for a record that may be behind, but is of the same boot."""
+        seq = message._seq
+        if seq > self.last_seq:
+            return self._classify_ahead(message)
+        replay = self._replay
+        if replay is not None and replay.has(seq, self.last_seen):
+            return _REPLAYED
+        if known != ABSENT:
+            return _DUPLICATE if message._ts_usec else _REPLAYED
+        if message._ts_usec > self._last_ts_usec and message._ts_usec - self._last_ts_usec > REBOOT_USEC:
+            return _RESET
+        if self.last_seq - seq < WINDOW:
+            return _LATE
+        if self._is_delayed(message):
+            if replay is None:
+                self._replay = Replay(seq, ABSENT, self.last_seen, False)
+            return _LATE
+        return _REPLAYED
+
+    def _is_delayed(self, message: ExtendedMessage) -> bool:
+        """True if a record WINDOW or more behind was probably delayed: it was not delivered, or was sent long ago."""
+        if message._msgid >= 0 and self._last_msgid >= 0:
+            return message._msgid > 1 and (self._last_msgid - message._msgid) & _MSGID_MASK <= _MSGID_MASK >> 1
+        return self._first_ts_usec != ABSENT and self._first_seq <= message._seq < self._gap_seq
+
+    def _may_be_boot(self, message: ExtendedMessage) -> bool:
+        """True if a reboot before a record is possible, by its timestamp and msgid."""
+        ts_usec = message._ts_usec
+        suspects = self._suspects
+        if suspects is None:
+            if message._msgid > 1 and self._is_next_msgid(message):
+                return False
+            if self._replay is not None and self._replay.has(message._seq, self.last_seen):
+                return False
+            if ts_usec < NEAR_ZERO_USEC and self._last_ts_usec < NEAR_ZERO_USEC and message._seq > self.last_seq:
+                # The clocks of the early boot.
+                return False
+        heard = self._heard if suspects is None else suspects.heard
+        return ts_usec < NEAR_ZERO_USEC or self.last_seen - ts_usec / 1e6 > heard
+
+    def _known(self, seq: int) -> int:
+        """The stamp of a record that is held or was delivered; ABSENT if it is not remembered."""
+        if seq > self.last_seq:
+            held = None if self.held is None else self.held.get(seq)
+            return ABSENT if held is None else _to_stamp(held)
+        remembered = self._remembered(seq)
+        if remembered == ABSENT and seq == self._first_seq:
+            return self._first_ts_usec
+        return remembered
+
+    # Boots and replays.
+
+    def _suspect(self, message: ExtendedMessage, out: list[Message]) -> bool:
+        """Hold a record of which is not known whether it is of a new boot; return ``False`` if it is held already."""
+        suspects = self._suspects
+        if suspects is None:
+            deadline = self.last_seen + max(self._reorder_time, FRAGMENT_SECONDS)
+            suspects = self._suspects = Suspects(self._heard, deadline)
+        held = suspects.records.get(message._seq)
+        if held is not None:
+            if _to_stamp(held) == _to_stamp(message):
+                return False
+            # Two boots within the time in which records are held.
+            self._settle(suspects.are_a_boot(), out)
+            return self._apply(_BOOT, message, NEVER, out)
+        known = message._ts_usec >= NEAR_ZERO_USEC and self._known(message._seq) == message._ts_usec
+        suspects.add(message, self.last_seen, known)
+        if suspects.records.is_over_limit():
+            self._counters.released_early += 1
+            self._settle(suspects.are_a_boot(), out)
+        return True
+
+    def _weigh(self, message: ExtendedMessage, out: list[Message]) -> None:
+        """Deliver the held suspects if this record decides what they are."""
+        if message._emergency:
+            return
+        known = self._known(message._seq)
+        stamp = _to_stamp(message)
+        if known != ABSENT and stamp != ABSENT and known != stamp:
+            self._settle(True, out)
+        elif (message._msgid > 1 and self._is_next_msgid(message)) or not self._may_be_boot(message):
+            self._settle(False, out)
+
+    def _settle(self, is_boot: bool, out: list[Message]) -> None:
+        """Deliver the held suspects, as a new boot or as records of this one. None is dropped: all are counted."""
+        suspects = self._suspects
+        if suspects is None:
+            return
+        self._suspects = None
+        self._heard = self.last_seen
+        records = suspects.records
+        first = True
+        while records.count():
+            message = records.pop()
+            if not is_boot:
+                rule = self._classify_same_boot(message, self._known(message._seq))
+                self._apply(_REPLAYED if rule == _DUPLICATE else rule, message, suspects.deadline, out)
+            elif first:
+                kept = self._reassemblies_since(suspects.deadline)
+                self._boot(message, out)
+                self.reassemblies = kept
+            else:
+                self._apply(self._classify_ahead(message), message, suspects.deadline, out)
+            first = False
+        if self.held is not None and suspects.deadline <= self.last_seen:
+            self._release(self.held.expire(self.last_seen), out)
+
+    def _reassemblies_since(self, deadline: float) -> dict[tuple[int, int, int], Reassembly] | None:
+        """Take out the reassemblies that began with the suspects: they are of the new boot."""
+        reassemblies = self.reassemblies or {}
+        kept = {key: reassembly for key, reassembly in reassemblies.items() if reassembly.deadline >= deadline}
+        for key in kept:
+            del reassemblies[key]
+        return kept or None
+
+    def _boot(self, message: ExtendedMessage, out: list[Message]) -> None:
+        message._boot = True
+        self._count_boot()
+        self._reset(message, out)
+
+    def _count_boot(self) -> None:
+        self._counters.boots += 1
+        rare = self.rare()
+        rare.boots += 1
+
+    def _deliver_replayed(self, message: ExtendedMessage, out: list[Message]) -> bool:
+        """Deliver a record of a buffer that is sent again; return ``False`` if it came twice within the buffer."""
+        stamp = _to_stamp(message)
+        replay = self._replay
+        if replay is None or not replay.has(message._seq, self.last_seen):
+            self._replay = Replay(message._seq, stamp, self.last_seen, True)
+            message._seq_reset = True
+            self._counters.resets += 1
+            self._counters.replays += 1
+            self.resets += 1
+            rare = self.rare()
+            rare.replays += 1
+        else:
+            repeated, message._out_of_order = replay.add(message._seq, stamp, self.last_seen)
+            if repeated and stamp < _ZERO_STAMP:
+                return False
+        message._replayed = True
+        if message._msgid >= 0:
+            self._count_lost(message)
+            self._last_msgid = message._msgid
+        self._append(message, out)
+        if message._seq == self.last_seq:
+            self._replay = None
+        return True
+
+    # Senders of one address.
+
+    def _find_continued(self, message: ExtendedMessage) -> Stream | None:
+        """The stream of the address that this first record continues; ``None`` if there is none (rule 11)."""
+        best = None
+        nearest = WINDOW
+        for other in self.neighbours or ():
+            distance = other._distance(message, self.last_seen)
+            if distance < nearest:
+                best = other
+                nearest = distance
+        return best
+
+    def _distance(self, message: ExtendedMessage, now: float) -> int:
+        """The number of seqs between the last record and one from another port; WINDOW if it does not continue it."""
+        seq = message._seq
+        ts_usec = message._ts_usec
+        if not self.numbered or seq == self.last_seq or now - ts_usec / 1e6 > self._heard:
+            return WINDOW
+        if seq > self.last_seq:
+            return min(seq - self.last_seq, WINDOW) if ts_usec >= self._last_ts_usec else WINDOW
+        return min(self.last_seq - seq, WINDOW) if ts_usec <= self._last_ts_usec else WINDOW
+
+    def _continue(self, other: Stream) -> None:
+        """Go on where the stream of another port left off."""
+        self.neighbours = None
+        self.numbered = True
+        self.last_seq = other.last_seq
+        self.last_remembered = other.last_remembered
+        self._last_ts_usec = other._last_ts_usec
+        self._last_msgid = other._last_msgid
+        self._heard = other._heard
+        self._first_seq = other._first_seq
+        self._first_ts_usec = other._first_ts_usec
+
+    def _mark_shared(self) -> None:
+        """Mark the sources of the address: there are several senders."""
+        for other in self.neighbours or ():
+            other.source._shared = True
+        self.neighbours = None
+        self.source._shared = True
 
     def _drop_duplicate(self) -> None:
         self._counters.dropped_duplicate += 1
@@ -329,22 +652,14 @@ class Stream:
 
     def _is_received(self, seq: int, ts_usec: int) -> bool:
         """True if a record is held or was delivered recently (rule 3)."""
-        if not self.resets:
+        if not self.numbered or not ts_usec or self._suspects is not None:
             return False
         if seq <= self.last_seq:
+            if self._replay is not None and self._replay.has(seq, self.last_seen):
+                return False
             return self._remembered(seq) == min(ts_usec, ABSENT - 1)
         same_seq = None if self.held is None else self.held.get(seq)
         return same_seq is not None and same_seq._ts_usec == ts_usec
-
-    def _may_be_late(self, message: ExtendedMessage) -> bool:
-        """True if the timestamp of a record behind the last allows that both are of one boot.
-
-        A sender of the reliable variant keeps its records, and may re-send one after any time (docs/wire section 7).
-        """
-        if message._emergency:
-            return True
-        ts_usec = message._ts_usec
-        return not _is_rebooted(self._last_ts_usec, ts_usec) and not _is_rebooted(ts_usec, self._last_ts_usec)
 
     def _is_next_msgid(self, message: ExtendedMessage) -> bool:
         return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) & _MSGID_MASK
@@ -356,12 +671,19 @@ class Stream:
         return ABSENT if self.window is None else self.window.ts_usec(seq)
 
     def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
-        if self.resets:
+        if self.numbered:
             # Reassemblies that are older than the sender's first record go on.
             self.flush(out)
         self._counters.resets += 1
         self.resets += 1
+        self.numbered = True
         self.window = None
+        self._replay = None
+        self._first_ts_usec = ABSENT
+        self._gap_seq = 0
+        # What was learned about gaps stays, the evidence for a loss does not.
+        self._gap_messages = self.messages
+        self._gap_credit = min(self._gap_credit, 0)
         message._seq_reset = True
         self.last_seq = message._seq
         self._append(message, out)
@@ -376,13 +698,9 @@ class Stream:
                 self.missing += message._missing
             else:
                 self.missing = _MISSING_LIMIT
-        if self._last_msgid >= 0 and message._msgid >= 0:
-            lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
-            # More than half the range is a step back, not a loss: a new target counts from 1.
-            if lost <= _MSGID_MASK >> 1:
-                message._lost = lost
-                self._counters.lost += lost
-                self.lost += lost
+            self._judge_gap(message)
+        if message._msgid >= 0:
+            self._count_lost(message)
         if self.window is None:
             self.window = Window(self.last_seq, self.last_remembered)
         self.last_seq = message._seq
@@ -390,13 +708,40 @@ class Stream:
         self._remember(message)
         self.window.advance(message._seq, self.last_remembered)
 
+    def _count_lost(self, message: ExtendedMessage) -> None:
+        """Set ``lost`` from the msgid."""
+        if self._last_msgid >= 0:
+            lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
+            # More than half the range is a step back, not a loss: a new target counts from 1.
+            if lost <= _MSGID_MASK >> 1:
+                message._lost = lost
+                self._counters.lost += lost
+                self.lost += lost
+
+    def _judge_gap(self, message: ExtendedMessage) -> None:
+        """Set ``likely_lost`` if there is no msgid and the sender usually has no gaps (rule 2)."""
+        self._gap_seq = message._seq
+        credit = self._gap_credit + self.messages - self._gap_messages
+        if credit > GAP_MEMORY:
+            credit = GAP_MEMORY
+        self._gap_messages = self.messages
+        if credit >= GAP_EVIDENCE and message._msgid < 0:
+            message._likely_lost = message._missing
+            self._counters.likely_lost += message._missing
+            rare = self.rare()
+            rare.likely_lost = min(rare.likely_lost + message._missing, _MISSING_LIMIT)
+        credit -= MESSAGES_PER_GAP
+        self._gap_credit = credit if credit > -GAP_MEMORY else -GAP_MEMORY
+
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
         message._out_of_order = True
         self._counters.late += 1
         rare = self.rare()
         rare.late += 1
         self._append(message, out)
-        remembered = _to_remember(message)
+        if self.last_seq - message._seq >= WINDOW:
+            return
+        remembered = _to_stamp(message)
         if message._seq == self.last_seq:
             self.last_remembered = remembered
         if self.window is None:
@@ -434,14 +779,19 @@ class Stream:
     def _append(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._counters.messages += 1
         self.messages += 1
+        if self.messages == 1 and message._seq_reset:
+            message._new = True
         if message._replayed:
             self._counters.replayed += 1
         out.append(message)
 
     def _remember(self, message: ExtendedMessage) -> None:
         self._last_ts_usec = message._ts_usec
-        self.last_remembered = _to_remember(message)
+        self.last_remembered = _to_stamp(message)
         self._last_msgid = message._msgid
+        if self._first_ts_usec == ABSENT and message._ts_usec >= NEAR_ZERO_USEC:
+            self._first_seq = message._seq
+            self._first_ts_usec = self.last_remembered
 
     def _update_deadline(self) -> None:
         """Set ``deadline`` and ``cost`` from the held messages, reassemblies and line."""
@@ -457,6 +807,9 @@ class Stream:
                 cost += held.cost
             else:
                 self.held = None
+        if self._suspects is not None:
+            deadline = min(deadline, self._suspects.deadline)
+            cost += self._suspects.cost
         if self.reassemblies is not None:
             for reassembly in self.reassemblies.values():
                 deadline = min(deadline, reassembly.deadline)
@@ -467,12 +820,43 @@ class Stream:
         self.cost = cost
 
 
-def _is_rebooted(ts_usec: int, before: int) -> bool:
-    """True if a timestamp is so much earlier than the one before it that the machine was rebooted between them."""
-    return before > REBOOT_USEC and ts_usec < before - REBOOT_USEC
-
-
-def _to_remember(message: ExtendedMessage) -> int:
-    """The timestamp by which repeats of a message are recognised: none, ABSENT, if it is incomplete (rule 6)."""
+def _to_stamp(message: ExtendedMessage) -> int:
+    """The value by which a record is recognised when it is repeated: its timestamp; at the timestamp 0, a hash of its
+    text; ABSENT if it is incomplete (rule 8).
+    """
+    if message._incomplete:
+        return ABSENT
+    if not message._ts_usec:
+        # The sysdata after the text may differ when a record is sent again.
+        return _ZERO_STAMP | (hash(message._raw.partition(b"\n")[0]) & _ZERO_HASH_MASK)
     # ABSENT is also the highest timestamp that can be sent; it is remembered as the one below.
-    return ABSENT if message._incomplete else min(message._ts_usec, ABSENT - 1)
+    return min(message._ts_usec, ABSENT - 1)
+
+
+def _line_ts_usec(line: bytes) -> int:
+    """The timestamp of a legacy line, ``[   12.345678]`` after an optional ``<6>``; -1 if there is none."""
+    length = len(line)
+    index = 0
+    if length and line[0] == _LESS:
+        index = 1
+        while index < length and index < 5 and _ZERO <= line[index] <= _NINE:
+            index += 1
+        if index == length or line[index] != _GREATER:
+            return -1
+        index += 1
+    if index >= length or line[index] != _BRACKET:
+        return -1
+    index += 1
+    while index < length and line[index] == _SPACE:
+        index += 1
+    number = 0
+    digits = 0
+    # 13 digits of seconds and 6 of microseconds fit 64 bits.
+    while index < length and digits < 20 and (line[index] == _DOT or _ZERO <= line[index] <= _NINE):
+        if line[index] != _DOT:
+            number = number * 10 + line[index] - _ZERO
+            digits += 1
+        index += 1
+    if digits < 7 or digits > 19 or index == length or line[index] != _END_BRACKET or line[index - 7] != _DOT:
+        return -1
+    return number

@@ -12,6 +12,7 @@ from operator import attrgetter, methodcaller
 from netconsd.protocol.acknowledgement import acknowledgement
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
 from netconsd.protocol.message import Message, source_of
+from netconsd.protocol.neighbours import Neighbours
 from netconsd.protocol.stream import NEVER, Stream
 
 # The bytes held for all senders of a worker: messages behind a gap, fragments, unfinished lines. If thousands of forged
@@ -70,6 +71,7 @@ class SourceTable:
         self._legacy_datagrams = legacy_datagrams
         # In the order of the last datagram: the sender that is silent longest is first.
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()
+        self._neighbours = Neighbours(limit)
         # A heap of (deadline, ticket, stream). An entry is valid if its deadline is the stream's ``scheduled_at``
         # (NEVER without an entry). The stream may have released its messages since. The ticket is unique, so that two
         # streams are not compared.
@@ -187,6 +189,7 @@ class SourceTable:
         if self._gc_interval and self._next_gc == NEVER:
             self._next_gc = now + self._gc_interval
         stream = Stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams)
+        stream.neighbours = self._neighbours.add(key, stream)
         self._streams[key] = stream
         self._counters.senders_new += 1
         return stream
@@ -217,6 +220,7 @@ class SourceTable:
         """Remove the sender that was silent longest; deliver its held messages."""
         _, stream = self._streams.popitem(last=False)
         self._cost -= stream.cost
+        self._neighbours.remove(stream)
         stream.flush(out)
 
     def _put_on_schedule(self, stream: Stream) -> None:
