@@ -40,7 +40,7 @@ cdef class Stream:
     cdef unsigned long long _first_seq, _first_ts_usec, _gap_seq
     cdef long long _gap_messages
     cdef long long _gap_credit
-    cdef object _suspects
+    cdef readonly object suspects
     cdef object _replay
     cdef WorkerCounters _counters
     cdef double _reorder_time
@@ -124,8 +124,10 @@ cdef class Stream:
     @cython.locals(credit="long long", rare=RareCounters)
     cdef _judge_gap(self, ExtendedMessage message)
     cdef _deliver(self, ExtendedMessage message, list out)
-    @cython.locals(remembered="unsigned long long", rare=RareCounters)
+    @cython.locals(remembered="unsigned long long")
     cdef _deliver_late(self, ExtendedMessage message, list out)
+    @cython.locals(rare=RareCounters)
+    cdef _count_late(self)
     @cython.locals(held=ReorderBuffer)
     cdef _hold(self, ExtendedMessage message, double deadline, list out)
     @cython.locals(message=ExtendedMessage, held=ReorderBuffer)
@@ -138,5 +140,6 @@ cdef class Stream:
     cdef _update_deadline(self)
 
 cdef unsigned long long _to_stamp(ExtendedMessage message)
-@cython.locals(length=Py_ssize_t, index=Py_ssize_t, number="long long", digits=int)
+cdef unsigned long long _text_stamp(bytes body)
+@cython.locals(line_c="const char *", length=Py_ssize_t, index=Py_ssize_t, number="long long", digits=int)
 cdef long long _line_ts_usec(bytes line)

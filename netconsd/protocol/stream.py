@@ -18,8 +18,8 @@
    arrived after that, it is of the same boot. If not, or if the timestamp is near 0
    (:data:`~netconsd.protocol.suspects.NEAR_ZERO_USEC`), the record is held with those that follow, until one of them
    decides: a known seq with another timestamp means a boot; an estimate before the arrival of the last record before
-   them, or the next msgid, means the same boot. At the deadline, or if they are too many, the earliest estimate decides;
-   a record that was delivered before means the same boot.
+   them means the same boot, and so does the next msgid in the first of them, beyond WINDOW. At the deadline, or if they
+   are too many, the earliest estimate decides; a record that was delivered before means the same boot.
 6. **Replay.** Other records of the same boot that are behind are part of a buffer that is sent again, and marked
    ``replayed``; so are all records behind that follow within
    :data:`~netconsd.protocol.suspects.BURST_SECONDS`, those of rules 3 and 4 included. They are not put in order.
@@ -127,7 +127,7 @@ class Stream:
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "_replay", "_suspects"),
+        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "_replay", "suspects"),
         *("neighbours", "numbered", "window"),
     )
 
@@ -189,7 +189,7 @@ class Stream:
         self._gap_seq = 0
         self._gap_messages = 0
         self._gap_credit = 0
-        self._suspects: Suspects | None = None
+        self.suspects: Suspects | None = None
         self._replay: Replay | None = None
 
     def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
@@ -216,21 +216,15 @@ class Stream:
                 counters.whole += 1
             else:
                 self._drop_duplicate()
-        if (
-            self.deadline != NEVER
-            or self.held is not None
-            or self.reassemblies
-            or self._line is not None
-            or self._suspects is not None
-        ):
+        if self.deadline != NEVER or self.held is not None or self.reassemblies or self._line is not None:
             self._update_deadline()
 
     def expire(self, now: float, out: list[Message]) -> None:
         """Append the messages whose time is over; to be called when ``deadline`` is reached."""
         if self._line is not None and self._line.deadline <= now:
             self._finish_line(out)
-        if self._suspects is not None and self._suspects.deadline <= now:
-            self._settle(self._suspects.are_a_boot(), out)
+        if self.suspects is not None and self.suspects.deadline <= now:
+            self._settle(self.suspects.are_a_boot(), out)
         expired = -1
         if self.reassemblies:
             for key, reassembly in list(self.reassemblies.items()):
@@ -251,8 +245,8 @@ class Stream:
         if reassemblies:
             for reassembly in reassemblies.values():
                 self._place_reassembled(reassembly, NEVER, out)
-        if self._suspects is not None:
-            self._settle(self._suspects.are_a_boot(), out)
+        if self.suspects is not None:
+            self._settle(self.suspects.are_a_boot(), out)
         held, self.held = self.held, None
         while held is not None and held.count():
             self._deliver(held.pop(), out)
@@ -380,9 +374,14 @@ class Stream:
         """Deliver a record, or hold it until ``deadline``; return ``False`` if it is a duplicate."""
         if self.reassemblies and not message._incomplete:
             self._drop_superseded(message._seq, message._ts_usec)
-        if self._suspects is not None:
+        if self.suspects is not None:
             self._weigh(message, out)
-        return self._apply(self._classify(message), message, deadline, out)
+        rule = self._classify(message)
+        if rule == _NEXT and self.held is None:
+            self._heard = self.last_seen
+            self._deliver(message, out)
+            return True
+        return self._apply(rule, message, deadline, out)
 
     def _apply(self, rule: int, message: ExtendedMessage, deadline: float, out: list[Message]) -> bool:
         if rule == _SUSPECT:
@@ -409,9 +408,9 @@ class Stream:
         """The rule that applies to a record; changes nothing except for the first record."""
         if not self.numbered:
             return self._classify_first(message)
-        if message._seq <= self.last_seq or message._ts_usec < self._last_ts_usec or self._suspects is not None:
+        if message._seq <= self.last_seq or message._ts_usec < self._last_ts_usec or self.suspects is not None:
             return self._classify_back(message)
-        return self._classify_ahead(message)
+        return _NEXT if message._seq - self.last_seq == 1 else self._classify_ahead(message)
 
     def _classify_ahead(self, message: ExtendedMessage) -> int:
         """The rule for a record ahead of the last, of the same boot."""
@@ -447,7 +446,7 @@ class Stream:
         repeated = known != ABSENT and known == stamp and ts_usec != 0
         if seq <= self.last_seq and message._emergency:
             return _DUPLICATE if repeated else _LATE
-        if repeated and self._suspects is None and self.last_seen - self._heard < SILENCE_SECONDS:
+        if repeated and self.suspects is None and self.last_seen - self._heard < SILENCE_SECONDS:
             # A copy that the network made of a record of the early boot: nothing reboots that fast.
             return self._classify_same_boot(message, known)
         return _SUSPECT if self._may_be_boot(message) else self._classify_same_boot(message, known)
@@ -461,7 +460,7 @@ class Stream:
         if replay is not None and replay.has(seq, self.last_seen):
             return _REPLAYED
         if known != ABSENT:
-            return _DUPLICATE if message._ts_usec else _REPLAYED
+            return _DUPLICATE if message._ts_usec and self.last_seq - seq < WINDOW else _REPLAYED
         if message._ts_usec > self._last_ts_usec and message._ts_usec - self._last_ts_usec > REBOOT_USEC:
             return _RESET
         if self.last_seq - seq < WINDOW:
@@ -481,9 +480,10 @@ class Stream:
     def _may_be_boot(self, message: ExtendedMessage) -> bool:
         """True if a reboot before a record is possible, by its timestamp and msgid."""
         ts_usec = message._ts_usec
-        suspects = self._suspects
+        suspects = self.suspects
         if suspects is None:
-            if message._msgid > 1 and self._is_next_msgid(message):
+            if message._msgid > WINDOW and self._is_next_msgid(message):
+                # Not by chance: the count of a new boot starts at 1.
                 return False
             if self._replay is not None and self._replay.has(message._seq, self.last_seen):
                 return False
@@ -507,10 +507,10 @@ class Stream:
 
     def _suspect(self, message: ExtendedMessage, out: list[Message]) -> bool:
         """Hold a record of which is not known whether it is of a new boot; return ``False`` if it is held already."""
-        suspects = self._suspects
+        suspects = self.suspects
         if suspects is None:
             deadline = self.last_seen + max(self._reorder_time, FRAGMENT_SECONDS)
-            suspects = self._suspects = Suspects(self._heard, deadline)
+            suspects = self.suspects = Suspects(self._heard, deadline)
         held = suspects.records.get(message._seq)
         if held is not None:
             if _to_stamp(held) == _to_stamp(message):
@@ -520,6 +520,8 @@ class Stream:
             return self._apply(_BOOT, message, NEVER, out)
         known = message._ts_usec >= NEAR_ZERO_USEC and self._known(message._seq) == message._ts_usec
         suspects.add(message, self.last_seen, known)
+        # Not NEVER, so that it is updated after this datagram.
+        self.deadline = suspects.deadline
         if suspects.records.is_over_limit():
             self._counters.released_early += 1
             self._settle(suspects.are_a_boot(), out)
@@ -533,15 +535,15 @@ class Stream:
         stamp = _to_stamp(message)
         if known != ABSENT and stamp != ABSENT and known != stamp:
             self._settle(True, out)
-        elif (message._msgid > 1 and self._is_next_msgid(message)) or not self._may_be_boot(message):
+        elif not self._may_be_boot(message):
             self._settle(False, out)
 
     def _settle(self, is_boot: bool, out: list[Message]) -> None:
         """Deliver the held suspects, as a new boot or as records of this one. None is dropped: all are counted."""
-        suspects = self._suspects
+        suspects = self.suspects
         if suspects is None:
             return
-        self._suspects = None
+        self.suspects = None
         self._heard = self.last_seen
         records = suspects.records
         first = True
@@ -592,8 +594,10 @@ class Stream:
             rare.replays += 1
         else:
             repeated, message._out_of_order = replay.add(message._seq, stamp, self.last_seen)
-            if repeated and stamp < _ZERO_STAMP:
+            if repeated and message._ts_usec:
                 return False
+            if message._out_of_order:
+                self._count_late()
         message._replayed = True
         if message._msgid >= 0:
             self._count_lost(message)
@@ -652,7 +656,7 @@ class Stream:
 
     def _is_received(self, seq: int, ts_usec: int) -> bool:
         """True if a record is held or was delivered recently (rule 3)."""
-        if not self.numbered or not ts_usec or self._suspects is not None:
+        if not self.numbered or not ts_usec or self.suspects is not None:
             return False
         if seq <= self.last_seq:
             if self._replay is not None and self._replay.has(seq, self.last_seen):
@@ -685,6 +689,7 @@ class Stream:
         self._gap_messages = self.messages
         self._gap_credit = min(self._gap_credit, 0)
         message._seq_reset = True
+        message._new = not self.messages
         self.last_seq = message._seq
         self._append(message, out)
         self._remember(message)
@@ -735,9 +740,7 @@ class Stream:
 
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
         message._out_of_order = True
-        self._counters.late += 1
-        rare = self.rare()
-        rare.late += 1
+        self._count_late()
         self._append(message, out)
         if self.last_seq - message._seq >= WINDOW:
             return
@@ -747,6 +750,11 @@ class Stream:
         if self.window is None:
             self.window = Window(self.last_seq, self.last_remembered)
         self.window.fill(message._seq, remembered)
+
+    def _count_late(self) -> None:
+        self._counters.late += 1
+        rare = self.rare()
+        rare.late += 1
 
     def _hold(self, message: ExtendedMessage, deadline: float, out: list[Message]) -> None:
         """Hold a record ahead of the last; release the lowest ones if a bound is exceeded."""
@@ -779,8 +787,6 @@ class Stream:
     def _append(self, message: ExtendedMessage, out: list[Message]) -> None:
         self._counters.messages += 1
         self.messages += 1
-        if self.messages == 1 and message._seq_reset:
-            message._new = True
         if message._replayed:
             self._counters.replayed += 1
         out.append(message)
@@ -807,9 +813,9 @@ class Stream:
                 cost += held.cost
             else:
                 self.held = None
-        if self._suspects is not None:
-            deadline = min(deadline, self._suspects.deadline)
-            cost += self._suspects.cost
+        if self.suspects is not None:
+            deadline = min(deadline, self.suspects.deadline)
+            cost += self.suspects.cost
         if self.reassemblies is not None:
             for reassembly in self.reassemblies.values():
                 deadline = min(deadline, reassembly.deadline)
@@ -827,36 +833,42 @@ def _to_stamp(message: ExtendedMessage) -> int:
     if message._incomplete:
         return ABSENT
     if not message._ts_usec:
-        # The sysdata after the text may differ when a record is sent again.
-        return _ZERO_STAMP | (hash(message._raw.partition(b"\n")[0]) & _ZERO_HASH_MASK)
+        return _text_stamp(message._raw)
     # ABSENT is also the highest timestamp that can be sent; it is remembered as the one below.
     return min(message._ts_usec, ABSENT - 1)
 
 
+def _text_stamp(body: bytes) -> int:
+    """A hash of a record's text. The sysdata after it may differ when the record is sent again."""
+    return _ZERO_STAMP | (hash(body.partition(b"\n")[0]) & _ZERO_HASH_MASK)
+
+
 def _line_ts_usec(line: bytes) -> int:
     """The timestamp of a legacy line, ``[   12.345678]`` after an optional ``<6>``; -1 if there is none."""
+    # In C, an index of a pointer is not checked.
+    line_c = line
     length = len(line)
     index = 0
-    if length and line[0] == _LESS:
+    if length and line_c[0] == _LESS:
         index = 1
-        while index < length and index < 5 and _ZERO <= line[index] <= _NINE:
+        while index < length and index < 5 and _ZERO <= line_c[index] <= _NINE:
             index += 1
-        if index == length or line[index] != _GREATER:
+        if index == length or line_c[index] != _GREATER:
             return -1
         index += 1
-    if index >= length or line[index] != _BRACKET:
+    if index >= length or line_c[index] != _BRACKET:
         return -1
     index += 1
-    while index < length and line[index] == _SPACE:
+    while index < length and line_c[index] == _SPACE:
         index += 1
     number = 0
     digits = 0
     # 13 digits of seconds and 6 of microseconds fit 64 bits.
-    while index < length and digits < 20 and (line[index] == _DOT or _ZERO <= line[index] <= _NINE):
-        if line[index] != _DOT:
-            number = number * 10 + line[index] - _ZERO
+    while index < length and digits < 20 and (line_c[index] == _DOT or _ZERO <= line_c[index] <= _NINE):
+        if line_c[index] != _DOT:
+            number = number * 10 + line_c[index] - _ZERO
             digits += 1
         index += 1
-    if digits < 7 or digits > 19 or index == length or line[index] != _END_BRACKET or line[index - 7] != _DOT:
+    if digits < 7 or digits > 19 or index == length or line_c[index] != _END_BRACKET or line_c[index - 7] != _DOT:
         return -1
     return number

@@ -393,8 +393,11 @@ def test_the_counters_of_one_sender() -> None:
         "messages": 10,
         "incomplete": 1,
         "late": 1,
-        "resets": 2,
+        "resets": 3,
+        "boots": 1,
+        "replays": 1,
         "missing": 2,
+        "likely_lost": 2,
         "lost": 2,
     }
     for name in SENDER_COUNTERS:
