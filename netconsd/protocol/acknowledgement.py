@@ -11,8 +11,8 @@ ACK_BYTES = 1000
 
 
 def acknowledgement(stream: Stream) -> bytes | None:
-    """``ncrx<last> <missing>...``, in at most :data:`ACK_BYTES` bytes; ``None`` before the sender's first record, and while
-    it is not known whether the latest records are of a new boot.
+    """``ncrx<last> <missing>...``, in at most :data:`ACK_BYTES` bytes; ``None`` before the sender's first record, and
+    while it is not known whether the latest records are of a new boot.
 
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.

@@ -10,10 +10,10 @@
 3. **Duplicate.** A record with the seq and the timestamp of a held or recently delivered record is dropped and counted.
    A record with the timestamp 0 is never dropped: the first records of all boots of a machine are equal.
 4. **Late.** A record behind that was not delivered is marked ``out_of_order``: it is less than
-   :data:`~netconsd.protocol.window.WINDOW` behind, or its msgid shows that it was sent before, or it lies below the last
-   gap and no replay is under way.
-5. **Boot.** A record that is behind, or whose timestamp is earlier than the last one, is the first of a new boot, marked
-   ``boot``, if its seq was delivered recently, or is held, with another timestamp (or with another text, at the
+   :data:`~netconsd.protocol.window.WINDOW` behind, or its msgid shows that it was sent before, or it lies below the
+   last gap and no replay is under way.
+5. **Boot.** A record that is behind, or whose timestamp is earlier than the last one, is the first of a new boot,
+   marked ``boot``, if its seq was delivered recently, or is held, with another timestamp (or with another text, at the
    timestamp 0). Otherwise its time of arrival minus its timestamp estimates the time of boot. If the last record
    arrived after that, it is of the same boot. If not, or if the timestamp is near 0
    (:data:`~netconsd.protocol.suspects.NEAR_ZERO_USEC`), the record is held with those that follow, until one of them
@@ -33,9 +33,9 @@
    :data:`~netconsd.protocol.suspects.SILENCE_SECONDS`.
 10. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its seq and
     timestamp, unless it is known (rules 3 and 5): its sender re-sends all records that were not acknowledged.
-11. **New.** The first message of a sender is marked ``new``, unless its seq and timestamp continue another sender of the
-    same address: less than WINDOW from its last record, in the same order by time. If they continue none, the address
-    is shared: its sources are marked ``shared``.
+11. **New.** The first message of a sender is marked ``new``, unless its seq and timestamp continue another sender of
+    the same address: less than WINDOW from its last record, in the same order by time. If they continue none, the
+    address is shared: its sources are marked ``shared``.
 
 No datagram raises an exception. Each datagram is counted in exactly one of the outcomes of
 :data:`~netconsd.protocol.counters.DATAGRAM_OUTCOMES`.
@@ -66,6 +66,7 @@ MESSAGES_PER_GAP = 32
 GAP_EVIDENCE = 16
 # What is learned about gaps lasts for this many messages, so that a changed console log level is learned soon.
 GAP_MEMORY = 1024
+_CREDIT_FLOOR = -GAP_MEMORY
 # A kernel sends one fragmented message at a time per target, and a panic in between. Forged fragments push out the
 # oldest reassembly, which is delivered incomplete.
 REASSEMBLIES_LIMIT = 16
@@ -736,7 +737,7 @@ class Stream:
             rare = self.rare()
             rare.likely_lost = min(rare.likely_lost + message._missing, _MISSING_LIMIT)
         credit -= MESSAGES_PER_GAP
-        self._gap_credit = credit if credit > -GAP_MEMORY else -GAP_MEMORY
+        self._gap_credit = max(credit, _CREDIT_FLOOR)
 
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
         message._out_of_order = True

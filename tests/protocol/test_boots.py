@@ -179,7 +179,7 @@ class TestReplay:
         assert [seq for seq, mark in again if mark.endswith("A")] == list(range(first, end))
         assert again[-2:] == [(end, ""), (end + 1, "")]
         assert harness.counters.boots == 0
-        assert harness.counters.replays == 1
+        assert harness.counters.replays == harness.stream.count("replays") == 1
 
     def test_records_before_the_first_one_received(self) -> None:
         """A buffer that reaches back to records that were never received is marked as a whole (6.1, panic_print)."""
@@ -342,7 +342,9 @@ class TestPorts:
         ]
         assert [message.new for message in out] == [True] + [False] * 39
         assert not any(message.source.shared for message in out)
-        assert not any(message.seq_reset or message.missing for message in out if isinstance(message, ExtendedMessage))
+        assert not any(
+            message.seq_reset or message.missing for message in out[1:] if isinstance(message, ExtendedMessage)
+        )
 
     def test_several_hosts_behind_one_address(self) -> None:
         """Hosts behind one address are told apart by seq and time, and their sources are marked as shared."""
