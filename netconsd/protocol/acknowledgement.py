@@ -11,13 +11,12 @@ ACK_BYTES = 1000
 
 
 def acknowledgement(stream: Stream) -> bytes | None:
-    """``ncrx<last> <missing>...``, in at most :data:`ACK_BYTES` bytes; ``None`` before the sender's first record, and
-    while it is not known whether the latest records are of a new boot.
+    """``ncrx<last> <missing>...``, in at most :data:`ACK_BYTES` bytes; ``None`` before the sender's first record.
 
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.
     """
-    if not stream.numbered or stream.suspects is not None:
+    if not stream.numbered:
         return None
     ack = b"ncrx%d" % stream.last_seq
     # If not all seqs behind fit, which takes seqs of 15 digits, the oldest are left out.

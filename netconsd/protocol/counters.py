@@ -152,8 +152,8 @@ WORKER_COUNTERS = (
         "sender_resets",
         per_sender=True,
     ),
-    Counter("boots", "Reboots of senders.", "sender_boots", per_sender=True, notable=True),
-    Counter("replays", "Buffers that a sender sent again.", "sender_replays", per_sender=True, notable=True),
+    Counter("boots", "Reboots of senders.", "sender_boots", per_sender=True),
+    Counter("replays", "Buffers that a sender sent again.", "sender_replays", per_sender=True),
     Counter(
         "replayed",
         "Messages of a buffer that was sent again, or that the sender marked as sent before.",
