@@ -15,13 +15,22 @@ def acknowledgement(stream: Stream) -> bytes | None:
 
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.
+
+    While records far behind arrive, they are acknowledged instead: the sender sends its records again from the oldest
+    one on, and has to learn which of them arrived this time.
     """
     if not stream.numbered:
         return None
-    ack = b"ncrx%d" % stream.last_seq
+    replay = stream.replay
+    last = stream.last_seq
+    missing: list[int] | None = None
+    if replay is not None and replay.is_under_way(stream.last_seen):
+        last = replay.window.top
+        missing = replay.window.missing()
+    ack = b"ncrx%d" % last
     # If not all seqs behind fit, which takes seqs of 15 digits, the oldest are left out.
     room = (ACK_BYTES - len(ack)) // (len(ack) - 3)
-    for seq in _missing_behind(stream)[-room:] + _missing_ahead(stream):
+    for seq in _missing_behind(stream)[-room:] + _missing_ahead(stream) if missing is None else missing[-room:]:
         word = b" %d" % seq
         if len(ack) + len(word) > ACK_BYTES:
             break

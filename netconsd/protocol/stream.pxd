@@ -41,7 +41,7 @@ cdef class Stream:
     cdef long long _gap_messages
     cdef long long _gap_credit
     cdef readonly object suspects
-    cdef object _replay
+    cdef readonly object replay
     cdef WorkerCounters _counters
     cdef double _reorder_time
     cdef unsigned long long _last_ts_usec
@@ -103,8 +103,10 @@ cdef class Stream:
     cdef _boot(self, ExtendedMessage message, list out)
     @cython.locals(rare=RareCounters)
     cdef _count_boot(self)
-    @cython.locals(stamp="unsigned long long", rare=RareCounters)
+    @cython.locals(begins=bint, repeated=bint, rare=RareCounters)
     cdef bint _deliver_replayed(self, ExtendedMessage message, list out)
+    @cython.locals(seq="unsigned long long", stamp="unsigned long long", result=tuple)
+    cdef tuple _add_behind(self, ExtendedMessage message)
     @cython.locals(other=Stream, best=Stream, nearest="unsigned long long", distance="unsigned long long")
     cdef Stream _find_continued(self, ExtendedMessage message)
     @cython.locals(seq="unsigned long long", ts_usec="unsigned long long")
@@ -124,8 +126,8 @@ cdef class Stream:
     @cython.locals(credit="long long", rare=RareCounters)
     cdef _judge_gap(self, ExtendedMessage message)
     cdef _deliver(self, ExtendedMessage message, list out)
-    @cython.locals(remembered="unsigned long long")
-    cdef _deliver_late(self, ExtendedMessage message, list out)
+    @cython.locals(remembered="unsigned long long", is_far=bint, repeated=bint)
+    cdef bint _deliver_late(self, ExtendedMessage message, list out)
     @cython.locals(rare=RareCounters)
     cdef _count_late(self)
     @cython.locals(held=ReorderBuffer)

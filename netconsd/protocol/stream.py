@@ -22,7 +22,8 @@
    are too many, the earliest estimate decides; a record that was delivered before means the same boot.
 6. **Replay.** Other records of the same boot that are behind are part of a buffer that is sent again, and marked
    ``replayed``; so are all records behind that follow within
-   :data:`~netconsd.protocol.suspects.BURST_SECONDS`, those of rules 3 and 4 included. They are not put in order.
+   :data:`~netconsd.protocol.suspects.BURST_SECONDS`, those of rules 3 and 4 included. They are not put in order. A
+   record that comes twice within it is dropped. Acknowledgements follow it, and other records WINDOW or more behind.
 7. **Reset.** ``seq_reset`` marks a sender's first record, a boot, the first record of a replay, and a record behind
    whose timestamp is more than :data:`REBOOT_USEC` later than the last one. Held messages are delivered first.
 8. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
@@ -32,7 +33,7 @@
    the same estimate; if its timestamp is near 0, by a silence of
    :data:`~netconsd.protocol.suspects.SILENCE_SECONDS`.
 10. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its seq and
-    timestamp, unless it is known (rules 3 and 5): its sender re-sends all records that were not acknowledged.
+    timestamp, unless it is known (rules 3, 5 and 6): its sender re-sends all records that were not acknowledged.
 11. **New.** The first message of a sender is marked ``new``, unless its seq and timestamp continue another sender of
     the same address: less than WINDOW from its last record, in the same order by time. If they continue none, the
     address is shared: its sources are marked ``shared``.
@@ -128,7 +129,7 @@ class Stream:
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "_replay", "suspects"),
+        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "replay", "suspects"),
         *("neighbours", "numbered", "window"),
     )
 
@@ -191,7 +192,8 @@ class Stream:
         self._gap_messages = 0
         self._gap_credit = 0
         self.suspects: Suspects | None = None
-        self._replay: Replay | None = None
+        #: The records far behind that arrived last, if any did.
+        self.replay: Replay | None = None
 
     def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         """Process one datagram; append the messages that can be delivered now."""
@@ -396,13 +398,15 @@ class Stream:
         elif rule == _AHEAD:
             self._hold(message, deadline, out)
         elif rule == _LATE:
-            self._deliver_late(message, out)
+            return self._deliver_late(message, out)
         elif rule == _REPLAYED:
             return self._deliver_replayed(message, out)
         elif rule == _RESET:
             self._reset(message, out)
         elif rule == _BOOT:
             self._boot(message, out)
+        elif self.replay is not None and self.replay.is_near(message._seq, self.last_seen):
+            self._add_behind(message)
         return rule != _DUPLICATE
 
     def _classify(self, message: ExtendedMessage) -> int:
@@ -457,7 +461,7 @@ class Stream:
         seq = message._seq
         if seq > self.last_seq:
             return self._classify_ahead(message)
-        replay = self._replay
+        replay = self.replay
         if replay is not None and replay.has(seq, self.last_seen):
             return _REPLAYED
         if known != ABSENT:
@@ -466,11 +470,7 @@ class Stream:
             return _RESET
         if self.last_seq - seq < WINDOW:
             return _LATE
-        if self._is_delayed(message):
-            if replay is None:
-                self._replay = Replay(seq, ABSENT, self.last_seen, False)
-            return _LATE
-        return _REPLAYED
+        return _LATE if self._is_delayed(message) else _REPLAYED
 
     def _is_delayed(self, message: ExtendedMessage) -> bool:
         """True if a record WINDOW or more behind was probably delayed: it was not delivered, or was sent long ago."""
@@ -486,7 +486,7 @@ class Stream:
             if message._msgid > WINDOW and self._is_next_msgid(message):
                 # Not by chance: the count of a new boot starts at 1.
                 return False
-            if self._replay is not None and self._replay.has(message._seq, self.last_seen):
+            if self.replay is not None and self.replay.has(message._seq, self.last_seen):
                 return False
             if ts_usec < NEAR_ZERO_USEC and self._last_ts_usec < NEAR_ZERO_USEC and message._seq > self.last_seq:
                 # The clocks of the early boot.
@@ -583,30 +583,42 @@ class Stream:
 
     def _deliver_replayed(self, message: ExtendedMessage, out: list[Message]) -> bool:
         """Deliver a record of a buffer that is sent again; return ``False`` if it came twice within the buffer."""
-        stamp = _to_stamp(message)
-        replay = self._replay
-        if replay is None or not replay.has(message._seq, self.last_seen):
-            self._replay = Replay(message._seq, stamp, self.last_seen, True)
+        replay = self.replay
+        begins = replay is None or not replay.has(message._seq, self.last_seen)
+        repeated, message._out_of_order = self._add_behind(message)
+        if begins:
             message._seq_reset = True
+            message._out_of_order = False
             self._counters.resets += 1
             self._counters.replays += 1
             self.resets += 1
             rare = self.rare()
             rare.replays += 1
-        else:
-            repeated, message._out_of_order = replay.add(message._seq, stamp, self.last_seen)
-            if repeated and message._ts_usec:
-                return False
-            if message._out_of_order:
-                self._count_late()
+        elif repeated and message._ts_usec:
+            return False
+        if message._out_of_order:
+            self._count_late()
+        if self.replay is not None:
+            self.replay.is_sure = True
         message._replayed = True
         if message._msgid >= 0:
             self._count_lost(message)
             self._last_msgid = message._msgid
         self._append(message, out)
-        if message._seq == self.last_seq:
-            self._replay = None
         return True
+
+    def _add_behind(self, message: ExtendedMessage) -> tuple[bool, bool]:
+        """Remember a record up to the last one in the replay, as :meth:`Replay.add`; the last one ends it."""
+        seq = message._seq
+        stamp = _to_stamp(message)
+        result = (False, False)
+        if self.replay is None:
+            self.replay = Replay(seq, stamp, self.last_seen)
+        else:
+            result = self.replay.add(seq, stamp, self.last_seen)
+        if seq >= self.last_seq:
+            self.replay = None
+        return result
 
     # Senders of one address.
 
@@ -660,7 +672,7 @@ class Stream:
         if not self.numbered or not ts_usec or self.suspects is not None:
             return False
         if seq <= self.last_seq:
-            if self._replay is not None and self._replay.has(seq, self.last_seen):
+            if self.replay is not None and self.replay.has(seq, self.last_seen):
                 return False
             return self._remembered(seq) == min(ts_usec, ABSENT - 1)
         same_seq = None if self.held is None else self.held.get(seq)
@@ -683,7 +695,7 @@ class Stream:
         self.resets += 1
         self.numbered = True
         self.window = None
-        self._replay = None
+        self.replay = None
         self._first_ts_usec = ABSENT
         self._gap_seq = 0
         # What was learned about gaps stays, the evidence for a loss does not.
@@ -739,18 +751,25 @@ class Stream:
         credit -= MESSAGES_PER_GAP
         self._gap_credit = max(credit, _CREDIT_FLOOR)
 
-    def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
+    def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> bool:
+        """Deliver a record behind; return ``False`` if it is far behind, and was delivered just before."""
+        is_far = self.last_seq - message._seq >= WINDOW
+        if is_far or (self.replay is not None and self.replay.is_near(message._seq, self.last_seen)):
+            repeated, _ = self._add_behind(message)
+            if repeated and message._ts_usec:
+                return False
         message._out_of_order = True
         self._count_late()
         self._append(message, out)
-        if self.last_seq - message._seq >= WINDOW:
-            return
+        if is_far:
+            return True
         remembered = _to_stamp(message)
         if message._seq == self.last_seq:
             self.last_remembered = remembered
         if self.window is None:
             self.window = Window(self.last_seq, self.last_remembered)
         self.window.fill(message._seq, remembered)
+        return True
 
     def _count_late(self) -> None:
         self._counters.late += 1

@@ -62,34 +62,42 @@ class Suspects:
 
 
 class Replay:
-    """A buffer that is being sent again."""
+    """Records far behind the last one: a buffer that is sent again, or what a sender in user space sends again."""
 
-    __slots__ = ("_window", "heard", "is_sure")
+    __slots__ = ("heard", "is_sure", "window")
 
-    def __init__(self, seq: int, stamp: int, now: float, is_sure: bool) -> None:
-        """
-        :param is_sure: ``False`` if this may be a single record that was delayed.
-        """
-        self._window = Window(seq, stamp)
+    def __init__(self, seq: int, stamp: int, now: float) -> None:
+        #: The records that arrived, for repeats and for the acknowledgement.
+        self.window = Window(seq, stamp)
         self.heard = now
-        self.is_sure = is_sure
+        #: ``False`` while this may be single records that were delayed.
+        self.is_sure = False
+
+    def is_under_way(self, now: float) -> bool:
+        return now - self.heard <= BURST_SECONDS
 
     def has(self, seq: int, now: float) -> bool:
-        """True if a record up to the last one of the stream belongs to the buffer."""
-        if now - self.heard > BURST_SECONDS:
-            return False
-        return self.is_sure or 0 < seq - self._window.top <= WINDOW
+        """True if a record up to the last one of the stream belongs to a buffer that is sent again."""
+        return self.is_under_way(now) and (self.is_sure or 0 < seq - self.window.top <= WINDOW)
+
+    def is_near(self, seq: int, now: float) -> bool:
+        """True if a record is among those that arrive here, whether late or replayed."""
+        top = self.window.top
+        return self.is_under_way(now) and (seq - top <= WINDOW if seq > top else top - seq < WINDOW)
 
     def add(self, seq: int, stamp: int, now: float) -> tuple[bool, bool]:
         """Return (whether the record is a repeat within the replay, whether it is out of order)."""
+        is_near = self.is_near(seq, now)
+        self.is_sure = self.is_sure and self.is_under_way(now)
         self.heard = now
-        self.is_sure = True
-        window = self._window
-        if seq > window.top:
+        window = self.window
+        # After a silence too: what is missing below stays missing.
+        if 0 < seq - window.top <= WINDOW:
             window.advance(seq, stamp)
             return False, False
-        if stamp != ABSENT and window.ts_usec(seq) == stamp:
-            return True, True
-        if window.top - seq < WINDOW:
-            window.fill(seq, stamp)
-        return False, True
+        if not is_near:
+            self.window = Window(seq, stamp)
+            return False, False
+        repeated = stamp != ABSENT and window.ts_usec(seq) == stamp
+        window.fill(seq, stamp)
+        return repeated, True

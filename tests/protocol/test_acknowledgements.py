@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.reorder import HELD_LIMIT
+from netconsd.protocol.suspects import BURST_SECONDS
 from netconsd.protocol.window import WINDOW
 from netconsd.testing import fragments
 from tests.support.strategies import datagrams
@@ -197,13 +198,20 @@ def test_the_missing_seqs_are_those_not_received(numbers: list[int], pauses: set
 
 def test_an_emergency_far_behind_is_no_reset() -> None:
     """A record outside the window may be one that was never seen: with ``ncemg=1`` it is late, without it begins a
-    replay. The acknowledgement stops the sender in both cases."""
+    replay. It is what the answer acknowledges, until records that far behind have ceased for BURST_SECONDS."""
     harness = fed(*range(1000, 1100))
     assert marks(harness.feed(b"6,990,99000,-,ncemg=1;x\n")) == [(990, "L")]
     assert harness.counters.dropped_duplicate == 0
-    assert ack(harness) == (1099, [])
-    assert marks(harness.records(990)) == [(990, "RA")]
-    assert ack(harness) == (1099, [])
+    assert ack(harness) == (990, [])
+    assert marks(harness.feed(b"6,990,99000,-,ncemg=1;x\n")) == []
+    assert marks(harness.feed(b"6,993,99300,-,ncemg=1;x\n")) == [(993, "L")]
+    assert ack(harness) == (993, [991, 992])
+    harness.wait(2 * BURST_SECONDS)
+    assert marks(harness.records(900)) == [(900, "RA")]
+    assert ack(harness) == (900, [])
+    harness.wait(2 * BURST_SECONDS)
+    harness.records(1100)
+    assert ack(harness) == (1100, [])
 
 
 @pytest.mark.parametrize("seq", [1036, 1099])
