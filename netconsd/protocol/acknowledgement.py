@@ -16,25 +16,32 @@ def acknowledgement(stream: Stream, room: int = ACK_BYTES) -> bytes | None:
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.
 
-    If the missing seqs up to the last one do not fit, the answer acknowledges only the records before the first seq
-    that does not fit: a sender forgets every acknowledged record. Empty if even that does not fit.
+    If the missing seqs up to the last one do not fit in ``room`` bytes, the answer acknowledges only the records before
+    the first seq that does not fit: a sender forgets every acknowledged record. Empty if even that does not fit.
+
+    While records far behind arrive, they are acknowledged instead: the sender sends its records again from the oldest
+    one on, and has to learn which of them arrived this time.
     """
-    if not stream.resets:
+    if not stream.numbered:
         return None
-    last = stream.last_seq
+    replay = stream.replay
+    if replay is not None and replay.is_under_way(stream.last_seen):
+        last = replay.window.top
+        behind, ahead = replay.window.missing(), []
+    else:
+        last = stream.last_seq
+        behind, ahead = _missing_behind(stream), _missing_ahead(stream)
     left = room - len(b"ncrx%d" % last)
+    if room >= ACK_BYTES:
+        # Seqs of 15 digits, which no kernel reaches, do not fit in the longest answer either. The oldest are left out, or
+        # the sender would wait for ever for the acknowledgement of a record behind numbers that were never sent.
+        behind = behind[-(left // len(b" %d" % last)) :]
     words = b""
-    complete = True
-    for seq in _missing_behind(stream):
+    for index, seq in enumerate([*behind, *ahead]):
         word = b" %d" % seq
         if len(words) + len(word) > left:
-            last = seq - 1
-            complete = False
-            break
-        words += word
-    for seq in _missing_ahead(stream) if complete else ():
-        word = b" %d" % seq
-        if len(words) + len(word) > left:
+            if index < len(behind):
+                last = seq - 1
             break
         words += word
     ack = b"ncrx%d%b" % (last, words)

@@ -3,8 +3,8 @@ cdef class WorkerCounters:
     cdef public long long datagrams, bytes
     cdef public long long whole, continued, fragments, legacy, dropped_duplicate, dropped_empty, dropped_over_rate, dropped_error, dropped_error_bytes
     cdef public long long messages, records, lines, reassembled
-    cdef public long long incomplete, dropped_superseded, dropped_records, stray_lines, malformed, late, resets, replayed, lost, released_early
-    # A forged sequence number adds up to 2**64 to it at a time.
-    cdef public object missing
+    cdef public long long incomplete, dropped_superseded, dropped_records, stray_lines, malformed, late, resets, boots, replays, replayed, lost, released_early
     cdef public long long accepted_over_rate, senders_limited
+    # A forged sequence number adds up to 2**64 to them at a time.
+    cdef public object missing, likely_lost
     cdef public long long senders_new, senders_expired, senders_evicted

@@ -171,15 +171,29 @@ WORKER_COUNTERS = (
     ),
     Counter(
         "resets",
-        "Messages with which the numbering of a sender started again, its first message included.",
+        "Messages with which the numbering of a sender started again: its first one, a boot, or a buffer sent again.",
         "sender_resets",
         per_sender=True,
     ),
-    Counter("replayed", "Messages that the sender marked as sent before.", "replayed_messages", notable=True),
+    Counter("boots", "Reboots of senders.", "sender_boots", per_sender=True),
+    Counter("replays", "Buffers that a sender sent again.", "sender_replays", per_sender=True),
+    Counter(
+        "replayed",
+        "Messages of a buffer that was sent again, or that the sender marked as sent before.",
+        "replayed_messages",
+        notable=True,
+    ),
     Counter(
         "missing",
         "Sequence numbers not seen: suppressed by the sender, or lost.",
         "missing_messages",
+        per_sender=True,
+        notable=True,
+    ),
+    Counter(
+        "likely_lost",
+        "Sequence numbers not seen of senders without msgid that usually have no gaps: probably lost.",
+        "likely_lost_messages",
         per_sender=True,
         notable=True,
     ),
@@ -256,8 +270,11 @@ class WorkerCounters:
         self.malformed = 0
         self.late = 0
         self.resets = 0
+        self.boots = 0
+        self.replays = 0
         self.replayed = 0
         self.missing = 0
+        self.likely_lost = 0
         self.lost = 0
         self.released_early = 0
         self.senders_new = 0
@@ -335,7 +352,10 @@ class SenderCounters:
     incomplete: int
     late: int
     resets: int
+    boots: int
+    replays: int
     missing: int
+    likely_lost: int
     lost: int
     #: Monotonic time of its last datagram.
     last_seen: float

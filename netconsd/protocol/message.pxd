@@ -5,6 +5,7 @@ cimport cython
 cdef class Source:
     cdef bytes _key
     cdef object _address
+    cdef public bint _shared
 
 cpdef bint is_link_local(bytes address)
 cpdef bytes without_scope(bytes address)

@@ -67,7 +67,7 @@ class Source:
     The name of an interface is looked up once for each object.
     """
 
-    __slots__ = ("_address", "_key")
+    __slots__ = ("_address", "_key", "_shared")
 
     def __init__(self, packed: bytes, port: int, scope: int = 0) -> None:
         """
@@ -77,6 +77,7 @@ class Source:
         """
         self._key = with_scope(packed, scope) + port.to_bytes(2, "big")
         self._address: str | None = None
+        self._shared = False
 
     @classmethod
     def from_key(cls, key: bytes) -> Source:
@@ -132,6 +133,15 @@ class Source:
         """
         return self._key
 
+    @property
+    def shared(self) -> bool:
+        """True once the address is known to have several senders: the port tells them apart.
+
+        A host that sends from another port than before is no further sender, as far as netconsd can tell. May become
+        true at any time while the sender is in the table.
+        """
+        return self._shared
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Source) and self._key == other.key
 
@@ -150,6 +160,7 @@ def source_of(key: bytes) -> Source:
     source = Source.__new__(Source)
     source._key = key
     source._address = None
+    source._shared = False
     return source
 
 
@@ -468,7 +479,10 @@ class ExtendedMessage(Message):
 
     @property
     def replayed(self) -> bool:
-        """True if the sender marked the message as sent before (in an emergency)."""
+        """True if the message is part of a buffer that is sent a second time, or the sender marked it as sent before.
+
+        The whole buffer is marked, also records that netconsd had not received before.
+        """
         return self._replayed
 
     @property

@@ -14,10 +14,11 @@ class RareCounters:
 
     __slots__ = (
         *("crash_arrival", "crash_until", "dropped_duplicate", "dropped_over_rate", "incomplete", "late", "limited"),
-        *("limited_at", "limited_datagrams"),
+        *("boots", "likely_lost", "limited_at", "limited_datagrams", "replays"),
     )
 
     def __init__(self) -> None:
+        self.boots = 0
         self.dropped_duplicate = 0
         self.dropped_over_rate = 0
         self.incomplete = 0
@@ -30,3 +31,5 @@ class RareCounters:
         self.limited_at = _LONG_AGO
         self.limited = 0
         self.limited_datagrams = 0
+        self.likely_lost = 0
+        self.replays = 0

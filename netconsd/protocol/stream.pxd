@@ -5,16 +5,18 @@ from netconsd.protocol cimport octets
 from netconsd.protocol.reassembly cimport Reassembly
 from netconsd.protocol.counters cimport WorkerCounters
 from netconsd.protocol.legacy cimport LineBuffer, split
-from netconsd.protocol.message cimport ExtendedMessage, Source
+from netconsd.protocol.message cimport ExtendedMessage, LegacyMessage, Source
 from netconsd.protocol.rare_counters cimport RareCounters
 from netconsd.protocol.reorder cimport ReorderBuffer
 from netconsd.protocol.window cimport Window
 from netconsd.protocol.decode cimport Fragment, decode
 
 cdef double NEVER, FRAGMENT_SECONDS, RELEASES
-cdef unsigned long long ABSENT, WINDOW, REBOOT_USEC, _MISSING_LIMIT
-cdef long long _MSGID_MASK
-cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET
+cdef unsigned long long ABSENT, WINDOW, REBOOT_USEC, NEAR_ZERO_USEC, _MISSING_LIMIT, _ZERO_STAMP, _ZERO_HASH_MASK
+cdef double SILENCE_SECONDS
+cdef long long _MSGID_MASK, MESSAGES_PER_GAP, GAP_EVIDENCE, GAP_MEMORY, _CREDIT_FLOOR
+cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET, _BOOT, _SUSPECT, _REPLAYED
+cdef int _SPACE, _DOT, _ZERO, _NINE, _LESS, _GREATER, _BRACKET, _END_BRACKET
 
 cdef class Stream:
     cdef readonly Source source
@@ -34,6 +36,14 @@ cdef class Stream:
     cdef readonly dict reassemblies
     cdef bint _legacy_datagrams
     cdef int _framing
+    cdef readonly bint numbered
+    cdef public list neighbours
+    cdef double _heard
+    cdef unsigned long long _first_seq, _first_ts_usec, _gap_seq
+    cdef long long _gap_messages
+    cdef long long _gap_credit
+    cdef readonly object suspects
+    cdef readonly object replay
     cdef WorkerCounters _counters
     cdef double _reorder_time
     cdef unsigned long long _last_ts_usec
@@ -52,7 +62,10 @@ cdef class Stream:
     cdef _read_text(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(line=LineBuffer)
     cdef _finish_line(self, list out)
+    @cython.locals(line=LegacyMessage)
     cdef _deliver_lines(self, list lines, list out)
+    @cython.locals(ts_usec="long long", estimate=double)
+    cdef _note_line(self, LegacyMessage line)
 
     cdef _read_records(self, bytes datagram, unsigned long long seq, double received_at, double now, list out)
     @cython.locals(line=LineBuffer)
@@ -77,24 +90,62 @@ cdef class Stream:
     cdef _drop_superseded(self, unsigned long long seq, unsigned long long ts_usec)
 
     cdef bint _place(self, ExtendedMessage message, double deadline, list out)
-    @cython.locals(
-        seq="unsigned long long", ts_usec="unsigned long long", remembered="unsigned long long", held=ReorderBuffer,
-        same_seq=ExtendedMessage
-    )
+    cdef bint _apply(self, int rule, ExtendedMessage message, double deadline, list out)
     cdef int _classify(self, ExtendedMessage message)
+    @cython.locals(seq="unsigned long long", held=ReorderBuffer, same_seq=ExtendedMessage)
+    cdef int _classify_ahead(self, ExtendedMessage message)
+    @cython.locals(other=Stream)
+    cdef int _classify_first(self, ExtendedMessage message)
+    @cython.locals(
+        seq="unsigned long long", ts_usec="unsigned long long", known="unsigned long long", stamp="unsigned long long",
+        repeated=bint
+    )
+    cdef int _classify_back(self, ExtendedMessage message)
+    @cython.locals(seq="unsigned long long")
+    cdef int _classify_same_boot(self, ExtendedMessage message, unsigned long long known)
+    cdef bint _is_delayed(self, ExtendedMessage message)
+    @cython.locals(ts_usec="unsigned long long", heard=double)
+    cdef bint _may_be_boot(self, ExtendedMessage message)
+    @cython.locals(held=ExtendedMessage, remembered="unsigned long long")
+    cdef unsigned long long _known(self, unsigned long long seq)
+    @cython.locals(held=ExtendedMessage)
+    cdef bint _suspect(self, ExtendedMessage message, list out)
+    @cython.locals(known="unsigned long long", stamp="unsigned long long")
+    cdef _weigh(self, ExtendedMessage message, list out)
+    @cython.locals(message=ExtendedMessage, rule=int, first=bint)
+    cdef _settle(self, bint is_boot, list out)
+    @cython.locals(reassembly=Reassembly)
+    cdef dict _reassemblies_since(self, double deadline)
+    cdef _boot(self, ExtendedMessage message, list out)
+    @cython.locals(rare=RareCounters)
+    cdef _count_boot(self)
+    @cython.locals(begins=bint, repeated=bint, rare=RareCounters)
+    cdef bint _deliver_replayed(self, ExtendedMessage message, list out)
+    @cython.locals(seq="unsigned long long", stamp="unsigned long long", result=tuple)
+    cdef tuple _add_behind(self, ExtendedMessage message)
+    @cython.locals(other=Stream, best=Stream, nearest="unsigned long long", distance="unsigned long long")
+    cdef Stream _find_continued(self, ExtendedMessage message)
+    @cython.locals(seq="unsigned long long", ts_usec="unsigned long long")
+    cdef unsigned long long _distance(self, ExtendedMessage message, double now)
+    cdef _continue(self, Stream other)
+    @cython.locals(other=Stream)
+    cdef _mark_shared(self)
     @cython.locals(rare=RareCounters)
     cdef _drop_duplicate(self)
     @cython.locals(same_seq=ExtendedMessage)
     cdef bint _is_received(self, unsigned long long seq, unsigned long long ts_usec)
-    @cython.locals(ts_usec="unsigned long long")
-    cdef bint _may_be_late(self, ExtendedMessage message)
     cdef bint _is_next_msgid(self, ExtendedMessage message)
     cdef unsigned long long _remembered(self, unsigned long long seq)
     cdef _reset(self, ExtendedMessage message, list out)
     @cython.locals(lost="long long")
+    cdef _count_lost(self, ExtendedMessage message)
+    @cython.locals(credit="long long", rare=RareCounters)
+    cdef _judge_gap(self, ExtendedMessage message)
     cdef _deliver(self, ExtendedMessage message, list out)
-    @cython.locals(remembered="unsigned long long", rare=RareCounters)
-    cdef _deliver_late(self, ExtendedMessage message, list out)
+    @cython.locals(remembered="unsigned long long", is_far=bint, repeated=bint)
+    cdef bint _deliver_late(self, ExtendedMessage message, list out)
+    @cython.locals(rare=RareCounters)
+    cdef _count_late(self)
     @cython.locals(held=ReorderBuffer)
     cdef _hold(self, ExtendedMessage message, double deadline, list out)
     @cython.locals(message=ExtendedMessage, held=ReorderBuffer)
@@ -106,5 +157,7 @@ cdef class Stream:
     @cython.locals(deadline=double, cost=Py_ssize_t, held=ReorderBuffer, reassembly=Reassembly)
     cdef _update_deadline(self)
 
-cdef bint _is_rebooted(unsigned long long ts_usec, unsigned long long before)
-cdef unsigned long long _to_remember(ExtendedMessage message)
+cdef unsigned long long _to_stamp(ExtendedMessage message)
+cdef unsigned long long _text_stamp(bytes body)
+@cython.locals(line_c="const char *", length=Py_ssize_t, index=Py_ssize_t, number="long long", digits=int)
+cdef long long _line_ts_usec(bytes line)

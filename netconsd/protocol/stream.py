@@ -5,27 +5,44 @@
 1. **Next.** A record is delivered at once if its seq is the one after the last, or if its msgid is and no record with a
    lower seq is held: the records between two consecutive msgids were never sent.
 2. **Ahead.** A record further ahead is held for at most the reorder time, then delivered with ``missing``, the number
-   of seqs that were skipped. Records that are due soon after it (:data:`RELEASES`) are delivered with it.
+   of seqs that were skipped. Records that are due soon after it (:data:`RELEASES`) are delivered with it. Without a
+   msgid, ``likely_lost`` is the same number if gaps are rare (:data:`MESSAGES_PER_GAP`).
 3. **Duplicate.** A record with the seq and the timestamp of a held or recently delivered record is dropped and counted.
-4. **Late.** A record less than :data:`~netconsd.protocol.window.WINDOW` behind that was not delivered is delivered and
-   marked ``out_of_order``.
-5. **Reset.** A record resets the stream and is marked ``seq_reset`` if it is the sender's first; or its seq is WINDOW
-   or more behind; or its seq is held or was delivered recently with another timestamp; or its timestamp is more than
-   :data:`REBOOT_USEC` earlier than the last one although its seq is higher; or it is late by rule 4, but its timestamp
-   differs from the last one by more than REBOOT_USEC. Held messages are delivered first.
-6. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
+   A record with the timestamp 0 is never dropped: the first records of all boots of a machine are equal.
+4. **Late.** A record behind that was not delivered is marked ``out_of_order``: it is less than
+   :data:`~netconsd.protocol.window.WINDOW` behind, or its msgid shows that it was sent before, or it lies below the
+   last gap and no replay is under way.
+5. **Boot.** A record that is behind, or whose timestamp is earlier than the last one, is the first of a new boot,
+   marked ``boot``, if its seq was delivered recently, or is held, with another timestamp (or with another text, at the
+   timestamp 0). Otherwise its time of arrival minus its timestamp estimates the time of boot. If the last record
+   arrived after that, it is of the same boot. If not, or if the timestamp is near 0
+   (:data:`~netconsd.protocol.suspects.NEAR_ZERO_USEC`), the record is held with those that follow, until one of them
+   decides: a known seq with another timestamp means a boot; an estimate before the arrival of the last record before
+   them means the same boot, and so does the next msgid in the first of them, beyond WINDOW. At the deadline, or if they
+   are too many, the earliest estimate decides; a record that was delivered before means the same boot.
+6. **Replay.** Other records of the same boot that are behind are part of a buffer that is sent again, and marked
+   ``replayed``; so are all records behind that follow within
+   :data:`~netconsd.protocol.suspects.BURST_SECONDS`, those of rules 3 and 4 included. They are not put in order. A
+   record that comes twice within it is dropped. Acknowledgements follow it, and other records WINDOW or more behind.
+7. **Reset.** ``seq_reset`` marks a sender's first record, a boot, the first record of a replay, and a record behind
+   whose timestamp is more than :data:`REBOOT_USEC` later than the last one. Held messages are delivered first.
+8. **Fragments.** If fragments are missing at the deadline, the message is delivered with notes in place of the missing
    bytes. Its timestamp is not remembered for rule 3, so that fragments that arrive later are also delivered.
-7. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, when a datagram begins a line
-   (:mod:`netconsd.protocol.legacy`), or when an extended datagram arrives.
-8. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its timestamp. If
-   it is WINDOW or more behind, it is dropped as a duplicate: its sender re-sends all its records, and the
-   acknowledgement is enough to stop it.
-9. **Several records in one datagram.** Each is a message (:mod:`netconsd.protocol.records`). The last record of a
-   datagram is unfinished if the datagram has several records, or does not end in a newline or NUL: a pipe cuts
-   anywhere. It ends like an unfinished line, or with the header of the next record. The next datagram continues an
-   unfinished record without a final newline, unless it begins a line or a record, or the first record in it does not
-   have the next seq, because then a datagram is missing between them. A dictionary continues one with a final newline.
-   In a datagram that begins with text, the lines before the first record are legacy text.
+9. **Legacy text.** An unfinished line ends at the next newline, after the reorder time, when a datagram begins a line
+   (:mod:`netconsd.protocol.legacy`), or when an extended datagram arrives. Of a sender without records, a line with an
+   earlier timestamp than the line before is the first of a boot by the same estimate; if its timestamp is near 0, by a
+   silence of :data:`~netconsd.protocol.suspects.SILENCE_SECONDS`.
+10. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its seq and
+    timestamp, unless it is known (rules 3, 5 and 6): its sender re-sends all records that were not acknowledged.
+11. **New.** The first message of a sender is marked ``new``, unless its seq and timestamp continue another sender of
+    the same address: less than WINDOW from its last record, in the same order by time. If they continue none, the
+    address is shared: its sources are marked ``shared``.
+12. **Several records in one datagram.** Each is a message (:mod:`netconsd.protocol.records`). The last record of a
+    datagram is unfinished if the datagram has several records, or does not end in a newline or NUL: a pipe cuts
+    anywhere. It ends like an unfinished line, or with the header of the next record. The next datagram continues an
+    unfinished record without a final newline, unless it begins a line or a record, or the first record in it does not
+    have the next seq, because then a datagram is missing between them. A dictionary continues one with a final newline.
+    In a datagram that begins with text, the lines before the first record are legacy text.
 
 No datagram raises an exception. Each datagram is counted in exactly one of the outcomes of
 :data:`~netconsd.protocol.counters.DATAGRAM_OUTCOMES`.
@@ -44,13 +61,23 @@ from netconsd.protocol.rare_counters import RareCounters
 from netconsd.protocol.reassembly import Reassembly
 from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reorder import ReorderBuffer
+from netconsd.protocol.suspects import NEAR_ZERO_USEC, SILENCE_SECONDS, Replay, Suspects
 from netconsd.protocol.window import ABSENT, WINDOW, Window
 
 #: The deadline of a stream that holds nothing.
 NEVER = float("inf")
 
-# The clocks of a machine's processors, and of its early boot, differ by far less; a crash and a reboot take longer.
+# A record behind is not that much later than the last one: the clocks of a machine's processors differ by far less.
 REBOOT_USEC = 10_000_000
+# A gap is taken for a loss while a sender had fewer gaps than one in this many messages. A console log level leaves a
+# gap before every message or so on a quiet machine; a sender of all levels has none.
+MESSAGES_PER_GAP = 32
+# A gap is not taken for a loss before this many messages since the boot: a first record, or a target that was just
+# made, says nothing.
+GAP_EVIDENCE = 16
+# What is learned about gaps lasts for this many messages, so that a changed console log level is learned soon.
+GAP_MEMORY = 1024
+_CREDIT_FLOOR = -GAP_MEMORY
 # A kernel sends one fragmented message at a time per target, and a panic in between. Forged fragments push out the
 # oldest reassembly, which is delivered incomplete.
 REASSEMBLIES_LIMIT = 16
@@ -67,15 +94,39 @@ _NEWLINE = ord("\n")
 # The highest value of one sender's counter `missing`: forged seqs can add up to more than 64 bits.
 _MISSING_LIMIT = 2**63 - 1
 
+_SPACE = ord(" ")
+_DOT = ord(".")
+_ZERO = ord("0")
+_NINE = ord("9")
+_LESS = ord("<")
+_GREATER = ord(">")
+_BRACKET = ord("[")
+_END_BRACKET = ord("]")
+
 # The rule that applies to a record.
 _NEXT = 1
 _AHEAD = 2
 _DUPLICATE = 3
 _LATE = 4
 _RESET = 5
+_BOOT = 6
+_SUSPECT = 7
+_REPLAYED = 8
+
+# The timestamp 0 says nothing, so that a hash of the text is remembered instead, above all timestamps that are real.
+_ZERO_STAMP = 1 << 63
+_ZERO_HASH_MASK = (1 << 62) - 1
 
 # Compiled, these are C variables, which are attributes of the module only if put there.
-globals().update(NEVER=NEVER, REBOOT_USEC=REBOOT_USEC, FRAGMENT_SECONDS=FRAGMENT_SECONDS, RELEASES=RELEASES)
+globals().update(
+    NEVER=NEVER,
+    REBOOT_USEC=REBOOT_USEC,
+    FRAGMENT_SECONDS=FRAGMENT_SECONDS,
+    RELEASES=RELEASES,
+    MESSAGES_PER_GAP=MESSAGES_PER_GAP,
+    GAP_EVIDENCE=GAP_EVIDENCE,
+    GAP_MEMORY=GAP_MEMORY,
+)
 
 
 class Stream:
@@ -89,7 +140,8 @@ class Stream:
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        *("_framing", "window"),
+        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "replay", "suspects"),
+        *("_framing", "neighbours", "numbered", "window"),
     )
 
     def __init__(
@@ -125,11 +177,14 @@ class Stream:
         self.datagrams = 0
         self.bytes = 0
         self.messages = 0
-        #: 0 until the first record.
         self.resets = 0
         self.missing = 0
         self.lost = 0
         self.rare_counters: RareCounters | None = None
+        #: True from the first record on.
+        self.numbered = False
+        #: The other streams of the address, set by the table; ``None`` once the first message was compared with them.
+        self.neighbours: list[Stream] | None = None
         #: The seq of the last record, and its timestamp for rule 3: ABSENT if it was incomplete.
         self.last_seq = 0
         self.last_remembered = ABSENT
@@ -142,8 +197,22 @@ class Stream:
         self._reorder_time = reorder_time
         self._legacy_datagrams = legacy_datagrams
         self._framing = framing
+        # The timestamp of the last record, or of the last legacy line of a sender without records.
         self._last_ts_usec = 0
         self._last_msgid = -1
+        # When the last record, or that line, arrived.
+        self._heard = 0.0
+        # The first record of the boot whose timestamp is not near 0: a buffer that is sent again has it again.
+        self._first_seq = 0
+        self._first_ts_usec = ABSENT
+        # The seq of the last record after a gap; the number of messages before it; and the balance of messages against
+        # gaps (MESSAGES_PER_GAP).
+        self._gap_seq = 0
+        self._gap_messages = 0
+        self._gap_credit = 0
+        self.suspects: Suspects | None = None
+        #: The records far behind that arrived last, if any did.
+        self.replay: Replay | None = None
 
     def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         """Process one datagram; append the messages that can be delivered now."""
@@ -184,6 +253,8 @@ class Stream:
         """Append the messages whose time is over; to be called when ``deadline`` is reached."""
         if self._line is not None and self._line.deadline <= now:
             self._finish_line(out)
+        if self.suspects is not None and self.suspects.deadline <= now:
+            self._settle(self.suspects.are_a_boot(), out)
         expired = -1
         if self.reassemblies:
             for key, reassembly in list(self.reassemblies.items()):
@@ -204,6 +275,8 @@ class Stream:
         if reassemblies:
             for reassembly in reassemblies.values():
                 self._place_reassembled(reassembly, NEVER, out)
+        if self.suspects is not None:
+            self._settle(self.suspects.are_a_boot(), out)
         held, self.held = self.held, None
         while held is not None and held.count():
             self._deliver(held.pop(), out)
@@ -260,6 +333,13 @@ class Stream:
                 self._deliver_lines([LegacyMessage(self.source, line.started_at, line.line())], out)
 
     def _deliver_lines(self, lines: list[LegacyMessage], out: list[Message]) -> None:
+        if lines and not self.messages:
+            lines[0]._new = True
+            if self.neighbours is not None:
+                self._mark_shared()
+        if not self.numbered:
+            for line in lines:
+                self._note_line(line)
         self._counters.lines += len(lines)
         self._counters.messages += len(lines)
         self.messages += len(lines)
@@ -280,7 +360,7 @@ class Stream:
     def _continue_record(
         self, datagram: bytes, has_header: bool, received_at: float, now: float, out: list[Message]
     ) -> bool:
-        """Process a datagram that continues the unfinished record (rule 9); return ``False`` if it does not."""
+        """Process a datagram that continues the unfinished record (rule 12); return ``False`` if it does not."""
         line = self._line
         if line is None or not line.is_record or line.deadline <= now:
             return False
@@ -360,6 +440,19 @@ class Stream:
         self._line = line
         return True
 
+    def _note_line(self, line: LegacyMessage) -> None:
+        """Mark a line as the first of a boot, by rule 9."""
+        ts_usec = _line_ts_usec(line._raw)
+        if ts_usec < 0:
+            return
+        if ts_usec < self._last_ts_usec:
+            estimate = self.last_seen - ts_usec / 1e6
+            if estimate > self._heard + (SILENCE_SECONDS if ts_usec < NEAR_ZERO_USEC else 0.0):
+                line._boot = True
+                self._count_boot()
+        self._last_ts_usec = ts_usec
+        self._heard = self.last_seen
+
     # Fragments.
 
     def _add_fragment(self, fragment: Fragment, now: float, out: list[Message]) -> None:
@@ -426,7 +519,20 @@ class Stream:
         """Deliver a record, or hold it until ``deadline``; return ``False`` if it is a duplicate."""
         if self.reassemblies and not message._incomplete:
             self._drop_superseded(message._seq, message._ts_usec)
+        if self.suspects is not None:
+            self._weigh(message, out)
         rule = self._classify(message)
+        if rule == _NEXT and self.held is None:
+            self._heard = self.last_seen
+            self._deliver(message, out)
+            return True
+        return self._apply(rule, message, deadline, out)
+
+    def _apply(self, rule: int, message: ExtendedMessage, deadline: float, out: list[Message]) -> bool:
+        if rule == _SUSPECT:
+            return self._suspect(message, out)
+        # The machine that sent this record is that of the last record, without a reboot between them, or a boot begins.
+        self._heard = self.last_seen
         if rule == _NEXT:
             self._deliver(message, out)
             if self.held is not None:
@@ -434,26 +540,28 @@ class Stream:
         elif rule == _AHEAD:
             self._hold(message, deadline, out)
         elif rule == _LATE:
-            self._deliver_late(message, out)
+            return self._deliver_late(message, out)
+        elif rule == _REPLAYED:
+            return self._deliver_replayed(message, out)
         elif rule == _RESET:
             self._reset(message, out)
+        elif rule == _BOOT:
+            self._boot(message, out)
+        elif self.replay is not None and self.replay.is_near(message._seq, self.last_seen):
+            self._add_behind(message)
         return rule != _DUPLICATE
 
     def _classify(self, message: ExtendedMessage) -> int:
-        """The rule that applies to a record; changes nothing."""
-        if not self.resets:
-            return _RESET
+        """The rule that applies to a record; changes nothing except for the first record."""
+        if not self.numbered:
+            return self._classify_first(message)
+        if message._seq <= self.last_seq or message._ts_usec < self._last_ts_usec or self.suspects is not None:
+            return self._classify_back(message)
+        return _NEXT if message._seq - self.last_seq == 1 else self._classify_ahead(message)
+
+    def _classify_ahead(self, message: ExtendedMessage) -> int:
+        """The rule for a record ahead of the last, of the same boot."""
         seq = message._seq
-        ts_usec = message._ts_usec
-        if seq <= self.last_seq:
-            remembered = self._remembered(seq)
-            if remembered != ABSENT:
-                return _DUPLICATE if remembered == min(ts_usec, ABSENT - 1) else _RESET
-            if self.last_seq - seq < WINDOW and self._may_be_late(message):
-                return _LATE
-            return _DUPLICATE if message._emergency else _RESET
-        if _is_rebooted(ts_usec, self._last_ts_usec):
-            return _RESET
         if seq - self.last_seq == 1:
             return _NEXT
         held = self.held
@@ -462,7 +570,239 @@ class Stream:
         same_seq = None if held is None else held.get(seq)
         if same_seq is None:
             return _AHEAD
-        return _DUPLICATE if same_seq._ts_usec == ts_usec else _RESET
+        return _DUPLICATE if same_seq._ts_usec == message._ts_usec else _BOOT
+
+    def _classify_first(self, message: ExtendedMessage) -> int:
+        """The rule for a sender's first record: a reset, if it does not continue another sender (rule 11)."""
+        other = None if self.neighbours is None else self._find_continued(message)
+        if other is None:
+            if self.neighbours is not None:
+                self._mark_shared()
+            return _RESET
+        self._continue(other)
+        return self._classify(message)
+
+    def _classify_back(self, message: ExtendedMessage) -> int:
+        """The rule for a record behind, one with an earlier timestamp, or one that arrives after those."""
+        seq = message._seq
+        ts_usec = message._ts_usec
+        known = self._known(seq)
+        stamp = _to_stamp(message)
+        if known != ABSENT and stamp != ABSENT and known != stamp:
+            return _BOOT
+        repeated = known != ABSENT and known == stamp and ts_usec != 0
+        if seq <= self.last_seq and message._emergency:
+            return _DUPLICATE if repeated else _LATE
+        if repeated and self.suspects is None and self.last_seen - self._heard < SILENCE_SECONDS:
+            # A copy that the network made of a record of the early boot: nothing reboots that fast.
+            return self._classify_same_boot(message, known)
+        return _SUSPECT if self._may_be_boot(message) else self._classify_same_boot(message, known)
+
+    def _classify_same_boot(self, message: ExtendedMessage, known: int) -> int:
+        """The rule for a record that may be behind, but is of the same boot."""
+        seq = message._seq
+        if seq > self.last_seq:
+            return self._classify_ahead(message)
+        replay = self.replay
+        if replay is not None and replay.has(seq, self.last_seen):
+            return _REPLAYED
+        if known != ABSENT:
+            return _DUPLICATE if message._ts_usec and self.last_seq - seq < WINDOW else _REPLAYED
+        if message._ts_usec > self._last_ts_usec and message._ts_usec - self._last_ts_usec > REBOOT_USEC:
+            return _RESET
+        if self.last_seq - seq < WINDOW:
+            return _LATE
+        return _LATE if self._is_delayed(message) else _REPLAYED
+
+    def _is_delayed(self, message: ExtendedMessage) -> bool:
+        """True if a record WINDOW or more behind was probably delayed: it was not delivered, or was sent long ago."""
+        if message._msgid >= 0 and self._last_msgid >= 0:
+            return message._msgid > 1 and (self._last_msgid - message._msgid) & _MSGID_MASK <= _MSGID_MASK >> 1
+        return self._first_ts_usec != ABSENT and self._first_seq <= message._seq < self._gap_seq
+
+    def _may_be_boot(self, message: ExtendedMessage) -> bool:
+        """True if a reboot before a record is possible, by its timestamp and msgid."""
+        ts_usec = message._ts_usec
+        suspects = self.suspects
+        if suspects is None:
+            if message._msgid >= 0 and message._msgid > WINDOW and self._is_next_msgid(message):
+                # Not by chance: the count of a new boot starts at 1.
+                return False
+            if self.replay is not None and self.replay.has(message._seq, self.last_seen):
+                return False
+            if ts_usec < NEAR_ZERO_USEC and self._last_ts_usec < NEAR_ZERO_USEC and message._seq > self.last_seq:
+                # The clocks of the early boot.
+                return False
+        heard = self._heard if suspects is None else suspects.heard
+        return ts_usec < NEAR_ZERO_USEC or self.last_seen - ts_usec / 1e6 > heard
+
+    def _known(self, seq: int) -> int:
+        """The stamp of a record that is held or was delivered; ABSENT if it is not remembered."""
+        if seq > self.last_seq:
+            held = None if self.held is None else self.held.get(seq)
+            return ABSENT if held is None else _to_stamp(held)
+        remembered = self._remembered(seq)
+        if remembered == ABSENT and seq == self._first_seq:
+            return self._first_ts_usec
+        return remembered
+
+    # Boots and replays.
+
+    def _suspect(self, message: ExtendedMessage, out: list[Message]) -> bool:
+        """Hold a record of which is not known whether it is of a new boot; return ``False`` if it is held already."""
+        suspects = self.suspects
+        if suspects is None:
+            deadline = self.last_seen + max(self._reorder_time, FRAGMENT_SECONDS)
+            suspects = self.suspects = Suspects(self._heard, deadline)
+        held = suspects.records.get(message._seq)
+        if held is not None:
+            if _to_stamp(held) == _to_stamp(message):
+                return False
+            # Two boots within the time in which records are held.
+            self._settle(suspects.are_a_boot(), out)
+            return self._apply(_BOOT, message, NEVER, out)
+        known = message._ts_usec >= NEAR_ZERO_USEC and self._known(message._seq) == message._ts_usec
+        suspects.add(message, self.last_seen, known)
+        # Not NEVER, so that it is updated after this datagram.
+        self.deadline = suspects.deadline
+        if suspects.records.is_over_limit():
+            self._counters.released_early += 1
+            self._settle(suspects.are_a_boot(), out)
+        return True
+
+    def _weigh(self, message: ExtendedMessage, out: list[Message]) -> None:
+        """Deliver the held suspects if this record decides what they are."""
+        if message._emergency:
+            return
+        known = self._known(message._seq)
+        stamp = _to_stamp(message)
+        if known != ABSENT and stamp != ABSENT and known != stamp:
+            self._settle(True, out)
+        elif not self._may_be_boot(message):
+            self._settle(False, out)
+
+    def _settle(self, is_boot: bool, out: list[Message]) -> None:
+        """Deliver the held suspects, as a new boot or as records of this one. None is dropped: all are counted."""
+        suspects = self.suspects
+        if suspects is None:
+            return
+        self.suspects = None
+        self._heard = self.last_seen
+        records = suspects.records
+        first = True
+        while records.count():
+            message = records.pop()
+            if not is_boot:
+                rule = self._classify_same_boot(message, self._known(message._seq))
+                self._apply(_REPLAYED if rule == _DUPLICATE else rule, message, suspects.deadline, out)
+            elif first:
+                kept = self._reassemblies_since(suspects.deadline)
+                self._boot(message, out)
+                self.reassemblies = kept
+            else:
+                self._apply(self._classify_ahead(message), message, suspects.deadline, out)
+            first = False
+        if self.held is not None and suspects.deadline <= self.last_seen:
+            self._release(self.held.expire(self.last_seen), out)
+
+    def _reassemblies_since(self, deadline: float) -> dict[tuple[int, int, int], Reassembly] | None:
+        """Take out the reassemblies that began with the suspects: they are of the new boot."""
+        reassemblies = self.reassemblies or {}
+        kept = {key: reassembly for key, reassembly in reassemblies.items() if reassembly.deadline >= deadline}
+        for key in kept:
+            del reassemblies[key]
+        return kept or None
+
+    def _boot(self, message: ExtendedMessage, out: list[Message]) -> None:
+        message._boot = True
+        self._count_boot()
+        self._reset(message, out)
+
+    def _count_boot(self) -> None:
+        self._counters.boots += 1
+        rare = self.rare()
+        rare.boots += 1
+
+    def _deliver_replayed(self, message: ExtendedMessage, out: list[Message]) -> bool:
+        """Deliver a record of a buffer that is sent again; return ``False`` if it came twice within the buffer."""
+        replay = self.replay
+        begins = replay is None or not replay.has(message._seq, self.last_seen)
+        repeated, message._out_of_order = self._add_behind(message)
+        if begins:
+            message._seq_reset = True
+            message._out_of_order = False
+            self._counters.resets += 1
+            self._counters.replays += 1
+            self.resets += 1
+            rare = self.rare()
+            rare.replays += 1
+        elif repeated and message._ts_usec:
+            return False
+        if message._out_of_order:
+            self._count_late()
+        if self.replay is not None:
+            self.replay.is_sure = True
+        message._replayed = True
+        if message._msgid >= 0:
+            self._count_lost(message)
+            self._last_msgid = message._msgid
+        self._append(message, out)
+        return True
+
+    def _add_behind(self, message: ExtendedMessage) -> tuple[bool, bool]:
+        """Remember a record up to the last one in the replay, as :meth:`Replay.add`; the last one ends it."""
+        seq = message._seq
+        stamp = _to_stamp(message)
+        result = (False, False)
+        if self.replay is None:
+            self.replay = Replay(seq, stamp, self.last_seen)
+        else:
+            result = self.replay.add(seq, stamp, self.last_seen)
+        if seq >= self.last_seq:
+            self.replay = None
+        return result
+
+    # Senders of one address.
+
+    def _find_continued(self, message: ExtendedMessage) -> Stream | None:
+        """The stream of the address that this first record continues; ``None`` if there is none (rule 11)."""
+        best = None
+        nearest = WINDOW
+        for other in self.neighbours or ():
+            distance = other._distance(message, self.last_seen)
+            if distance < nearest:
+                best = other
+                nearest = distance
+        return best
+
+    def _distance(self, message: ExtendedMessage, now: float) -> int:
+        """The number of seqs between the last record and one from another port; WINDOW if it does not continue it."""
+        seq = message._seq
+        ts_usec = message._ts_usec
+        if not self.numbered or seq == self.last_seq or now - ts_usec / 1e6 > self._heard:
+            return WINDOW
+        if seq > self.last_seq:
+            return min(seq - self.last_seq, WINDOW) if ts_usec >= self._last_ts_usec else WINDOW
+        return min(self.last_seq - seq, WINDOW) if ts_usec <= self._last_ts_usec else WINDOW
+
+    def _continue(self, other: Stream) -> None:
+        """Go on where the stream of another port left off."""
+        self.neighbours = None
+        self.numbered = True
+        self.last_seq = other.last_seq
+        self.last_remembered = other.last_remembered
+        self._last_ts_usec = other._last_ts_usec
+        self._last_msgid = other._last_msgid
+        self._heard = other._heard
+        self._first_seq = other._first_seq
+        self._first_ts_usec = other._first_ts_usec
+
+    def _mark_shared(self) -> None:
+        """Mark the sources of the address: there are several senders."""
+        for other in self.neighbours or ():
+            other.source._shared = True
+        self.neighbours = None
+        self.source._shared = True
 
     def _drop_duplicate(self) -> None:
         self._counters.dropped_duplicate += 1
@@ -471,22 +811,14 @@ class Stream:
 
     def _is_received(self, seq: int, ts_usec: int) -> bool:
         """True if a record is held or was delivered recently (rule 3)."""
-        if not self.resets:
+        if not self.numbered or not ts_usec or self.suspects is not None:
             return False
         if seq <= self.last_seq:
+            if self.replay is not None and self.replay.has(seq, self.last_seen):
+                return False
             return self._remembered(seq) == min(ts_usec, ABSENT - 1)
         same_seq = None if self.held is None else self.held.get(seq)
         return same_seq is not None and same_seq._ts_usec == ts_usec
-
-    def _may_be_late(self, message: ExtendedMessage) -> bool:
-        """True if the timestamp of a record behind the last allows that both are of one boot.
-
-        A sender of the reliable variant keeps its records, and may re-send one after any time (docs/wire section 7).
-        """
-        if message._emergency:
-            return True
-        ts_usec = message._ts_usec
-        return not _is_rebooted(self._last_ts_usec, ts_usec) and not _is_rebooted(ts_usec, self._last_ts_usec)
 
     def _is_next_msgid(self, message: ExtendedMessage) -> bool:
         return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) & _MSGID_MASK
@@ -498,13 +830,21 @@ class Stream:
         return ABSENT if self.window is None else self.window.ts_usec(seq)
 
     def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
-        if self.resets:
+        if self.numbered:
             # Reassemblies that are older than the sender's first record go on.
             self.flush(out)
         self._counters.resets += 1
         self.resets += 1
+        self.numbered = True
         self.window = None
+        self.replay = None
+        self._first_ts_usec = ABSENT
+        self._gap_seq = 0
+        # What was learned about gaps stays, the evidence for a loss does not.
+        self._gap_messages = self.messages
+        self._gap_credit = min(self._gap_credit, 0)
         message._seq_reset = True
+        message._new = not self.messages
         self.last_seq = message._seq
         self._append(message, out)
         self._remember(message)
@@ -518,13 +858,9 @@ class Stream:
                 self.missing += message._missing
             else:
                 self.missing = _MISSING_LIMIT
-        if self._last_msgid >= 0 and message._msgid >= 0:
-            lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
-            # More than half the range is a step back, not a loss: a new target counts from 1.
-            if lost <= _MSGID_MASK >> 1:
-                message._lost = lost
-                self._counters.lost += lost
-                self.lost += lost
+            self._judge_gap(message)
+        if message._msgid >= 0:
+            self._count_lost(message)
         if self.window is None:
             self.window = Window(self.last_seq, self.last_remembered)
         self.last_seq = message._seq
@@ -532,18 +868,55 @@ class Stream:
         self._remember(message)
         self.window.advance(message._seq, self.last_remembered)
 
-    def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> None:
+    def _count_lost(self, message: ExtendedMessage) -> None:
+        """Set ``lost`` from the msgid."""
+        if self._last_msgid >= 0:
+            lost = (message._msgid - self._last_msgid - 1) & _MSGID_MASK
+            # More than half the range is a step back, not a loss: a new target counts from 1.
+            if lost <= _MSGID_MASK >> 1:
+                message._lost = lost
+                self._counters.lost += lost
+                self.lost += lost
+
+    def _judge_gap(self, message: ExtendedMessage) -> None:
+        """Set ``likely_lost`` if there is no msgid and the sender usually has no gaps (rule 2)."""
+        self._gap_seq = message._seq
+        credit = self._gap_credit + self.messages - self._gap_messages
+        if credit > GAP_MEMORY:
+            credit = GAP_MEMORY
+        self._gap_messages = self.messages
+        if credit >= GAP_EVIDENCE and message._msgid < 0:
+            message._likely_lost = message._missing
+            self._counters.likely_lost += message._missing
+            rare = self.rare()
+            rare.likely_lost = min(rare.likely_lost + message._missing, _MISSING_LIMIT)
+        credit -= MESSAGES_PER_GAP
+        self._gap_credit = max(credit, _CREDIT_FLOOR)
+
+    def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> bool:
+        """Deliver a record behind; return ``False`` if it is far behind, and was delivered just before."""
+        is_far = self.last_seq - message._seq >= WINDOW
+        if is_far or (self.replay is not None and self.replay.is_near(message._seq, self.last_seen)):
+            repeated, _ = self._add_behind(message)
+            if repeated and message._ts_usec:
+                return False
         message._out_of_order = True
-        self._counters.late += 1
-        rare = self.rare()
-        rare.late += 1
+        self._count_late()
         self._append(message, out)
-        remembered = _to_remember(message)
+        if is_far:
+            return True
+        remembered = _to_stamp(message)
         if message._seq == self.last_seq:
             self.last_remembered = remembered
         if self.window is None:
             self.window = Window(self.last_seq, self.last_remembered)
         self.window.fill(message._seq, remembered)
+        return True
+
+    def _count_late(self) -> None:
+        self._counters.late += 1
+        rare = self.rare()
+        rare.late += 1
 
     def _hold(self, message: ExtendedMessage, deadline: float, out: list[Message]) -> None:
         """Hold a record ahead of the last; release the lowest ones if a bound is exceeded."""
@@ -582,8 +955,11 @@ class Stream:
 
     def _remember(self, message: ExtendedMessage) -> None:
         self._last_ts_usec = message._ts_usec
-        self.last_remembered = _to_remember(message)
+        self.last_remembered = _to_stamp(message)
         self._last_msgid = message._msgid
+        if self._first_ts_usec == ABSENT and message._ts_usec >= NEAR_ZERO_USEC:
+            self._first_seq = message._seq
+            self._first_ts_usec = self.last_remembered
 
     def _update_deadline(self) -> None:
         """Set ``deadline`` and ``cost`` from the held messages, reassemblies and line."""
@@ -599,6 +975,9 @@ class Stream:
                 cost += held.cost
             else:
                 self.held = None
+        if self.suspects is not None:
+            deadline = min(deadline, self.suspects.deadline)
+            cost += self.suspects.cost
         if self.reassemblies is not None:
             for reassembly in self.reassemblies.values():
                 deadline = min(deadline, reassembly.deadline)
@@ -609,12 +988,49 @@ class Stream:
         self.cost = cost
 
 
-def _is_rebooted(ts_usec: int, before: int) -> bool:
-    """True if a timestamp is so much earlier than the one before it that the machine was rebooted between them."""
-    return before > REBOOT_USEC and ts_usec < before - REBOOT_USEC
-
-
-def _to_remember(message: ExtendedMessage) -> int:
-    """The timestamp by which repeats of a message are recognised: none, ABSENT, if it is incomplete (rule 6)."""
+def _to_stamp(message: ExtendedMessage) -> int:
+    """The value by which a record is recognised when it is repeated: its timestamp; at the timestamp 0, a hash of its
+    text; ABSENT if it is incomplete (rule 8).
+    """
+    if message._incomplete:
+        return ABSENT
+    if not message._ts_usec:
+        return _text_stamp(message._raw)
     # ABSENT is also the highest timestamp that can be sent; it is remembered as the one below.
-    return ABSENT if message._incomplete else min(message._ts_usec, ABSENT - 1)
+    return min(message._ts_usec, ABSENT - 1)
+
+
+def _text_stamp(body: bytes) -> int:
+    """A hash of a record's text. The sysdata after it may differ when the record is sent again."""
+    return _ZERO_STAMP | (hash(body.partition(b"\n")[0]) & _ZERO_HASH_MASK)
+
+
+def _line_ts_usec(line: bytes) -> int:
+    """The timestamp of a legacy line, ``[   12.345678]`` after an optional ``<6>``; -1 if there is none."""
+    # In C, an index of a pointer is not checked.
+    line_c = line
+    length = len(line)
+    index = 0
+    if length and line_c[0] == _LESS:
+        index = 1
+        while index < length and index < 5 and _ZERO <= line_c[index] <= _NINE:
+            index += 1
+        if index == length or line_c[index] != _GREATER:
+            return -1
+        index += 1
+    if index >= length or line_c[index] != _BRACKET:
+        return -1
+    index += 1
+    while index < length and line_c[index] == _SPACE:
+        index += 1
+    number = 0
+    digits = 0
+    # 13 digits of seconds and 6 of microseconds fit 64 bits.
+    while index < length and digits < 20 and (line_c[index] == _DOT or _ZERO <= line_c[index] <= _NINE):
+        if line_c[index] != _DOT:
+            number = number * 10 + line_c[index] - _ZERO
+            digits += 1
+        index += 1
+    if digits < 7 or digits > 19 or index == length or line_c[index] != _END_BRACKET or line_c[index - 7] != _DOT:
+        return -1
+    return number

@@ -25,6 +25,7 @@ cdef class SourceTable:
     cdef int _framing
     cdef object _streams
     cdef list _schedule
+    cdef object _neighbours
     cdef WorkerCounters _counters
 
     @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, count=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)

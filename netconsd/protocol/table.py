@@ -13,6 +13,7 @@ from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
 from netconsd.protocol.legacy import FRAMINGS
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message, Source, source_of
+from netconsd.protocol.neighbours import Neighbours
 from netconsd.protocol.stream import NEVER, Stream
 from netconsd.protocol.urgent import is_urgent
 
@@ -94,6 +95,7 @@ class SourceTable:
         self._framing = FRAMINGS.index(framing)
         # In the order of the last datagram: the sender that is silent longest is first.
         self._streams: OrderedDict[bytes, Stream] = OrderedDict()
+        self._neighbours = Neighbours(limit)
         # A heap of (deadline, ticket, stream). An entry is valid if its deadline is the stream's ``scheduled_at``
         # (NEVER without an entry). The stream may have released its messages since. The ticket is unique, so that two
         # streams are not compared.
@@ -251,6 +253,7 @@ class SourceTable:
         if self._gc_interval and self._next_gc == NEVER:
             self._next_gc = now + self._gc_interval
         stream = Stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
+        stream.neighbours = self._neighbours.add(key, stream)
         self._streams[key] = stream
         self._counters.senders_new += 1
         return stream
@@ -319,6 +322,7 @@ class SourceTable:
         _, stream = self._streams.popitem(last=False)
         self._cost -= stream.cost
         count = len(out)
+        self._neighbours.remove(stream)
         stream.flush(out)
         self._mark_limited(stream, out, count)
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.reorder import HELD_LIMIT
+from netconsd.protocol.suspects import BURST_SECONDS
 from netconsd.protocol.window import WINDOW
 from netconsd.testing import fragments
 from tests.support.strategies import datagrams
-from tests.support.stream_harness import REORDER_TIME, Harness, marks, record, seqs
+from tests.support.stream_harness import FIRST_TS, REORDER_TIME, Harness, marks, record, seqs
 
 
 def ack(harness: Harness) -> tuple[int, list[int]]:
@@ -64,21 +65,23 @@ def test_a_gap_is_missing_after_the_reorder_time() -> None:
 
 
 def test_a_seq_outside_the_window_is_not_missing() -> None:
-    """A seq is missing while it would be late, and not when it would be a reset."""
+    """A seq is missing while it would be late, and not when it is WINDOW or more behind."""
     harness = fed(1, 3)
     harness.wait(REORDER_TIME)
     harness.records(*range(4, WINDOW + 2))
     assert ack(harness) == (WINDOW + 1, [2])
     harness.records(WINDOW + 2)
     assert ack(harness) == (WINDOW + 2, [])
-    assert marks(harness.records(2)) == [(2, "R")]
+    assert marks(harness.records(2)) == [(2, "L")]
 
 
 def test_seqs_before_the_first_record_are_not_missing() -> None:
-    """No seq before a sender's first record, or before a reset, is missing."""
+    """No seq before a sender's first record, or before that of a boot, is missing."""
     harness = fed(5000, 5001)
     assert ack(harness) == (5001, [])
+    harness.now += 2 * FIRST_TS / 1e6
     harness.records(10, 11)
+    harness.wait(REORDER_TIME)
     assert ack(harness) == (11, [])
 
 
@@ -222,16 +225,25 @@ def test_the_missing_seqs_are_those_not_received(numbers: list[int], pauses: set
 
 
 def test_an_emergency_far_behind_is_no_reset() -> None:
-    """A record outside the window is a duplicate with ``ncemg=1``, and a reset without."""
+    """A record outside the window may be one that was never seen: with ``ncemg=1`` it is late, without it begins a
+    replay. It is what the answer acknowledges, until records that far behind have ceased for BURST_SECONDS."""
     harness = fed(*range(1000, 1100))
-    assert harness.feed(b"6,990,99000,-,ncemg=1;x\n") == []
-    assert harness.counters.dropped_duplicate == 1
-    assert ack(harness) == (1099, [])
-    assert marks(harness.records(990)) == [(990, "R")]
+    assert marks(harness.feed(b"6,990,99000,-,ncemg=1;x\n")) == [(990, "L")]
+    assert harness.counters.dropped_duplicate == 0
+    assert ack(harness) == (990, [])
+    assert marks(harness.feed(b"6,990,99000,-,ncemg=1;x\n")) == []
+    assert marks(harness.feed(b"6,993,99300,-,ncemg=1;x\n")) == [(993, "L")]
+    assert ack(harness) == (993, [991, 992])
+    harness.wait(2 * BURST_SECONDS)
+    assert marks(harness.records(900)) == [(900, "RA")]
+    assert ack(harness) == (900, [])
+    harness.wait(2 * BURST_SECONDS)
+    harness.records(1100)
+    assert ack(harness) == (1100, [])
 
 
 @pytest.mark.parametrize("seq", [1036, 1099])
-def test_an_emergency_of_another_boot_is_a_reset(seq: int) -> None:
-    """A delivered seq with another timestamp is a reset, also with ``ncemg=1``."""
+def test_an_emergency_of_another_boot_is_a_boot(seq: int) -> None:
+    """A delivered seq with another timestamp is a boot, also with ``ncemg=1``."""
     harness = fed(*range(1000, 1100))
-    assert marks(harness.feed(b"6,%d,5,-,ncemg=1;x\n" % seq)) == [(seq, "R")]
+    assert marks(harness.feed(b"6,%d,5,-,ncemg=1;x\n" % seq)) == [(seq, "B")]

@@ -13,6 +13,7 @@ from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.protocol.table import SourceTable
 from netconsd.protocol.window import WINDOW
 from netconsd.testing import extended, fragments
+from tests.support.stream_harness import FIRST_TS
 from tests.support.traffic import KEYS, datagrams
 
 REORDER_TIME = 0.2
@@ -48,6 +49,8 @@ def assert_counters_add_up(counters: WorkerCounters, messages: list[Message]) ->
     assert counters.late == sum(message.out_of_order for message in extended_ones)
     assert counters.resets == sum(message.seq_reset for message in extended_ones)
     assert counters.replayed == sum(message.replayed for message in extended_ones)
+    assert counters.boots == sum(message.boot for message in messages)
+    assert counters.likely_lost == sum(message.likely_lost for message in extended_ones)
     assert counters.missing == sum(message.missing for message in extended_ones)
     assert counters.lost == sum(message.lost or 0 for message in extended_ones)
 
@@ -99,7 +102,7 @@ def test_every_record_of_a_boot_is_delivered_exactly_once(seqs: list[int], data:
     """Records in any order, with any repeats, some in fragments: each is delivered once, complete, and in order unless
     it is marked as out of order."""
     in_pieces = data.draw(st.sets(st.sampled_from(seqs)))
-    sent = {seq: extended(f"record {seq} " + "." * 150, seq=seq, ts_usec=seq) for seq in seqs}
+    sent = {seq: extended(f"record {seq} " + "." * 150, seq=seq, ts_usec=FIRST_TS + seq) for seq in seqs}
     parts = [part for seq in seqs for part in (fragments(sent[seq], 100) if seq in in_pieces else [sent[seq]])]
     arrivals = data.draw(st.permutations(parts + data.draw(st.lists(st.sampled_from(parts)))))
     counters = WorkerCounters()

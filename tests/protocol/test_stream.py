@@ -7,7 +7,7 @@ import pytest
 from netconsd.protocol.reorder import HELD_BYTES_LIMIT, HELD_LIMIT
 from netconsd.protocol.stream import NEVER, REBOOT_USEC
 from netconsd.protocol.window import WINDOW
-from tests.support.stream_harness import REORDER_TIME, TS_PER_SEQ, Harness, marks, only, record, seqs
+from tests.support.stream_harness import FIRST_TS, REORDER_TIME, TS_PER_SEQ, Harness, marks, only, record, seqs
 
 
 class TestInOrder:
@@ -16,7 +16,7 @@ class TestInOrder:
     def test_the_first_record_is_a_reset_and_the_rest_is_not(self) -> None:
         """Consecutive seqs are delivered at once; only the first message is marked as a reset."""
         harness = Harness()
-        assert marks(harness.records(7, 8, 9)) == [(7, "R"), (8, ""), (9, "")]
+        assert marks(harness.records(7, 8, 9)) == [(7, "N"), (8, ""), (9, "")]
         assert all(message.missing == 0 and message.lost is None for message in map(only, ([m] for m in harness.out)))
         assert harness.stream.deadline == NEVER
         assert harness.stream.cost == 0
@@ -29,10 +29,10 @@ class TestInOrder:
         assert message.source is harness.stream.source
 
     def test_the_highest_seq(self) -> None:
-        """The highest seq of 64 bits is delivered as any other; seq 0 after it is a reset."""
+        """The highest seq of 64 bits is delivered as any other; seq 0 after it is a replay."""
         top = 2**64 - 1
         harness = Harness()
-        assert marks(harness.records(top - 1, top, 0, ts_usec=top)) == [(top - 1, "R"), (top, ""), (0, "R")]
+        assert marks(harness.records(top - 1, top, 0, ts_usec=top)) == [(top - 1, "N"), (top, ""), (0, "RA")]
 
 
 class TestGaps:
@@ -220,48 +220,52 @@ class TestLate:
         assert marks(harness.records(99, 100 - WINDOW + 1)) == [(99, "L"), (100 - WINDOW + 1, "L")]
 
     def test_the_window_has_an_end(self) -> None:
-        """A record WINDOW behind is a reset."""
+        """A record WINDOW behind, of the same boot, begins a replay."""
         harness = Harness()
         harness.records(100)
-        assert marks(harness.records(100 - WINDOW)) == [(100 - WINDOW, "R")]
+        assert marks(harness.records(100 - WINDOW)) == [(100 - WINDOW, "RA")]
 
 
 class TestResets:
-    """Rule 5."""
+    """Rules 5 and 7."""
 
-    def test_a_reset_flushes_the_held_records(self) -> None:
-        """A seq far behind is a reset: the held records are delivered before it, the following records in order."""
+    def test_a_boot_flushes_the_held_records(self) -> None:
+        """The held records are delivered before the first record of a boot, the following records in order."""
         harness = Harness()
         harness.records(5000, 5002)
-        out = harness.records(0, 1)
-        assert marks(out) == [(5002, ""), (0, "R"), (1, "")]
+        harness.now += 2 * FIRST_TS / 1e6
+        assert harness.records(0, 1) == []
+        assert marks(harness.wait(REORDER_TIME)) == [(5002, ""), (0, "B"), (1, "")]
         assert harness.stream.deadline == NEVER
         assert harness.counters.resets == 2
 
-    def test_a_seq_with_another_timestamp_is_a_reset(self) -> None:
+    def test_a_seq_with_another_timestamp_is_a_boot(self) -> None:
         """A delivered seq with another timestamp is from another boot, even within the window: as in a crash loop."""
         harness = Harness()
         harness.records(*range(390, 400))
-        assert marks(harness.records(395, 396, ts_usec=1)) == [(395, "R"), (396, "")]
+        assert marks(harness.records(395, 396, ts_usec=1)) == [(395, "B"), (396, "")]
         assert harness.counters.dropped_duplicate == 0
 
-    def test_a_held_seq_with_another_timestamp_is_a_reset(self) -> None:
-        """Two records of one boot do not share a seq: the held one is delivered, the other one is a reset."""
+    def test_a_held_seq_with_another_timestamp_is_a_boot(self) -> None:
+        """Two records of one boot do not share a seq: the held one is delivered, the other one is a boot."""
         harness = Harness()
         harness.records(1, 10)
-        assert marks(harness.records(10, ts_usec=10 * TS_PER_SEQ + 1)) == [(10, ""), (10, "R")]
+        assert marks(harness.records(10, ts_usec=FIRST_TS + 10 * TS_PER_SEQ + 1)) == [(10, ""), (10, "B")]
 
     @pytest.mark.parametrize("seq", [401, 450])
-    def test_a_timestamp_far_earlier_is_a_reset(self, seq: int) -> None:
-        """A higher seq with a timestamp more than REBOOT_USEC earlier is from another boot."""
+    def test_an_earlier_timestamp_may_be_a_boot(self, seq: int) -> None:
+        """A higher seq with an earlier timestamp is a boot, if the machine was booted after its last record."""
         harness = Harness()
-        harness.records(400, ts_usec=REBOOT_USEC * 3)
-        assert marks(harness.records(seq, ts_usec=REBOOT_USEC * 2 - 1)) == [(seq, "R")]
+        harness.records(400, ts_usec=5_000_000)
+        harness.now += 6.0
+        assert harness.records(seq, ts_usec=4_900_000) == []
+        assert marks(harness.wait(REORDER_TIME)) == [(seq, "B")]
 
-    def test_a_timestamp_slightly_earlier_is_not_a_reset(self) -> None:
-        """Clocks of processors differ: a step back of REBOOT_USEC changes nothing."""
+    def test_an_earlier_timestamp_alone_is_not_a_boot(self) -> None:
+        """Clocks of processors differ: a step back, however far, changes nothing if the machine was up before."""
         harness = Harness()
         harness.records(400, ts_usec=REBOOT_USEC * 3)
+        harness.now += 1.0
         assert marks(harness.records(401, ts_usec=REBOOT_USEC * 2)) == [(401, "")]
 
     def test_a_lower_seq_with_a_far_later_timestamp_is_a_reset(self) -> None:
@@ -270,14 +274,16 @@ class TestResets:
         harness.records(400, ts_usec=1)
         assert marks(harness.records(390, ts_usec=REBOOT_USEC + 2)) == [(390, "R")]
 
-    def test_a_lower_seq_with_a_far_earlier_timestamp_is_a_reset(self) -> None:
+    def test_a_lower_seq_with_a_far_earlier_timestamp_is_a_boot(self) -> None:
         """A machine that ran for days reboots, and its seqs are still below the old ones: the record is not late."""
         harness = Harness()
         harness.records(1160, ts_usec=REBOOT_USEC * 1000)
-        assert marks(harness.records(1150, 1151, ts_usec=8_000_000)) == [(1150, "R"), (1151, "")]
+        harness.now += 20.0
+        harness.records(1150, 1151, ts_usec=8_000_000)
+        assert marks(harness.wait(REORDER_TIME)) == [(1150, "B"), (1151, "")]
 
     def test_a_record_re_sent_in_an_emergency_is_late(self) -> None:
-        """A record re-sent with ``ncemg=1`` is late, however long ago it was logged (rule 8)."""
+        """A record re-sent with ``ncemg=1`` is late, however long ago it was logged (rule 10)."""
         harness = Harness()
         harness.records(1160, ts_usec=REBOOT_USEC * 1000)
         assert marks(harness.feed(b"6,1150,8000000,-,ncemg=1;late\n")) == [(1150, "L")]
@@ -294,15 +300,17 @@ class TestResets:
         """Records delivered since a reset are remembered."""
         harness = Harness()
         harness.records(*range(5000, 5100))
+        harness.now += 2 * FIRST_TS / 1e6
         harness.records(*range(100))
+        assert harness.wait(REORDER_TIME) != []
         assert harness.records(*range(40, 100)) == []
         assert harness.counters.dropped_duplicate == 60
 
     def test_loss_is_unknown_after_a_reset(self) -> None:
         """The msgids before and after a reset are not compared."""
         harness = Harness()
-        harness.records(5000, msgid=90)
-        assert only(harness.records(1, msgid=95)).lost is None
+        harness.records(1, msgid=90)
+        assert only(harness.records(1, ts_usec=FIRST_TS, msgid=95)).lost is None
 
 
 def test_replayed_messages_are_counted() -> None:

@@ -11,6 +11,8 @@ from netconsd.testing import extended, source
 
 REORDER_TIME = 0.2
 TS_PER_SEQ = 100
+#: The timestamp of the record with seq 0: timestamps near 0 say nothing about boots.
+FIRST_TS = 100_000_000
 
 
 class Harness:
@@ -50,7 +52,7 @@ class Harness:
 
 def record(seq: int, text: str | None = None, **fields: Any) -> bytes:
     """A record whose timestamp is proportional to its seq."""
-    fields.setdefault("ts_usec", seq * TS_PER_SEQ)
+    fields.setdefault("ts_usec", FIRST_TS + seq * TS_PER_SEQ)
     return extended(f"record {seq}" if text is None else text, seq=seq, **fields)
 
 
@@ -67,9 +69,15 @@ def only(messages: list[Message]) -> ExtendedMessage:
 
 
 def marks(messages: list[Message]) -> list[tuple[int, str]]:
-    """Seq and marks of each message: R reset, L late, I incomplete."""
+    """Seq and marks of each message: N new, B boot, R another reset, A replayed (again), L late, I incomplete."""
     return [
-        (message.seq, "R" * message.seq_reset + "L" * message.out_of_order + "I" * message.incomplete)
+        (
+            message.seq,
+            ("N" if message.new else "B" if message.boot else "R" * message.seq_reset)
+            + "A" * message.replayed
+            + "L" * message.out_of_order
+            + "I" * message.incomplete,
+        )
         for message in messages
         if isinstance(message, ExtendedMessage)
     ]
