@@ -16,8 +16,9 @@ def acknowledgement(stream: Stream, room: int = ACK_BYTES) -> bytes | None:
     All records up to the last seq were received, except the missing ones. A record that was delivered without the
     records before it leaves those missing until they are too far behind to be delivered as late.
 
-    If the missing seqs up to the last one do not fit in ``room`` bytes, the answer acknowledges only the records before
-    the first seq that does not fit: a sender forgets every acknowledged record. Empty if even that does not fit.
+    Empty if the missing seqs up to the last one do not fit: a sender forgets every acknowledged record, so each of them
+    has to be named. In :data:`ACK_BYTES` all fit, unless they have 15 digits, which no kernel reaches; then the oldest
+    are left out, or a record behind numbers that were never sent would never be acknowledged.
 
     While records far behind arrive, they are acknowledged instead: the sender sends its records again from the oldest
     one on, and has to learn which of them arrived this time.
@@ -31,22 +32,17 @@ def acknowledgement(stream: Stream, room: int = ACK_BYTES) -> bytes | None:
     else:
         last = stream.last_seq
         behind, ahead = _missing_behind(stream), _missing_ahead(stream)
-    left = room - len(b"ncrx%d" % last)
-    if room >= ACK_BYTES:
-        # Seqs of 15 digits, which no kernel reaches, do not fit in the longest answer either. The oldest are left out, or
-        # the sender would wait for ever for the acknowledgement of a record behind numbers that were never sent.
-        behind = behind[-(left // len(b" %d" % last)) :]
-    words = b""
-    for index, seq in enumerate([*behind, *ahead]):
+    ack = b"ncrx%d" % last
+    behind = behind[-((ACK_BYTES - len(ack)) // len(b" %d" % last)) :]
+    ack += b"".join([b" %d" % seq for seq in behind])
+    if len(ack) > room:
+        return b""
+    for seq in ahead:
         word = b" %d" % seq
-        if len(words) + len(word) > left:
-            if index < len(behind):
-                last = seq - 1
+        if len(ack) + len(word) > room:
             break
-        words += word
-    ack = b"ncrx%d%b" % (last, words)
-    # A first record with seq 0 that is incomplete leaves nothing to acknowledge.
-    return ack if last >= 0 and len(ack) <= room else b""
+        ack += word
+    return ack
 
 
 def _missing_behind(stream: Stream) -> list[int]:

@@ -9,7 +9,7 @@ Rules:
 2. A sender's first records are acknowledged at once. Within the next :data:`ACK_SECONDS` it gets no acknowledgement,
    and at their end one for all records since.
 3. The bytes sent to an address, whatever the port, never exceed the bytes received from it. An acknowledgement for
-   which the address has not sent enough is shortened, or dropped.
+   which the address has not sent enough is dropped.
 4. Of one address at most :data:`ADDRESS_LIMIT` senders, of all together at most :data:`RECENT_LIMIT`, are acknowledged
    within :data:`ACK_SECONDS`.
 """

@@ -191,26 +191,24 @@ def test_no_address_is_sent_more_than_it_sent() -> None:
         replies.receive(key, datagram, now=number * ACK_SECONDS / 3)
         sent += sum(len(answer) for _, answer in replies.new())
         assert sent <= received
-    assert replies.acks.counters.sent > 1000
+    assert replies.acks.counters.sent > 100
 
 
-def test_an_answer_without_credit_is_shortened() -> None:
-    """With little credit an answer names fewer missing records and acknowledges only those before them; no record that
-    it leaves out is acknowledged, and with more credit all are named."""
+def test_an_answer_without_credit_waits() -> None:
+    """With little credit no answer is sent, and the credit grows until one names all missing records: a record behind a
+    gap that the sender cannot fill is acknowledged some day."""
     replies = Replies()
     base = 10**9
     replies.feed(ALICE, base, base + 40, now=0.0)
     replies.table.advance(1.0)
     replies.new()
-    for now in range(1, 100):
+    answers: list[bytes] = []
+    for now in range(1, 30):
         replies.receive(ALICE, extended("", seq=base + 40), now=float(now))
-        for _, answer in replies.new():
-            last, *missing = map(int, answer[4:].split())
-            assert missing == list(range(base + 1, last + 1))[: len(missing)]
-            assert len(missing) == min(last, base + 39) - base
-    for size in (500, 10):
-        replies.receive(ALICE, extended("x" * size, seq=base + 40), now=200.0 + size)
-    assert replies.new()[0][1].startswith(b"ncrx%d %d " % (base + 40, base + 1))
+        answers += [answer for _, answer in replies.new()]
+    assert answers[0].startswith(b"ncrx%d %d " % (base + 40, base + 1))
+    assert all(len(answer.split()) == 40 for answer in answers)
+    assert replies.acks.counters.dropped > 0
 
 
 def test_an_answer_that_cannot_be_paid_is_dropped() -> None:
