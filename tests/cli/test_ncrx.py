@@ -124,7 +124,7 @@ def bench() -> Iterator[Bench]:
 
 def test_it_prints_and_acknowledges(bench: Bench) -> None:
     """Records are printed and acknowledged; a record after a gap is held, and the missing one requested."""
-    assert bench.turn(1)[1:] == ["[   SEQ RESET] seq=1", "[    0.000001] 1"]
+    assert bench.turn(1)[1:] == ["[   SEQ RESET] seq=1", "[    0.000001] [new] 1"]
     assert bench.answers() == [b"ncrx1"]
     assert bench.turn(3, seconds=0.1) == []
     assert bench.answers() == [b"ncrx1 2"]

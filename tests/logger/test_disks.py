@@ -19,19 +19,18 @@ from tests.support.tools import REQUIRE
 
 A, B = "127.0.0.1", "127.0.0.2"
 
-# Called after the logger, for each batch and each reload.
+# The logger, which also prints each message and each reload after it has handled it.
 MODULE = """
-from zope.interface import implementer
-from netconsd.interfaces import IOutputModule, IReloadable
+from netconsd.modules.logger import Logger
 
-@implementer(IOutputModule, IReloadable)
-class Output:
-    def start(self, worker_count): ...
-    def handle(self, worker, message):
-        print("handled", message.text.rstrip(".|"), flush=True)
+class Reporting(Logger):
+    def handle_batch(self, worker, messages):
+        super().handle_batch(worker, messages)
+        for message in messages:
+            print("handled", message.text.rstrip(".|"), flush=True)
     def reload(self):
+        super().reload()
         print("reloaded", flush=True)
-    def stop(self): ...
 """
 
 
@@ -45,14 +44,12 @@ def needs_disks() -> None:
 
 
 class LoggerDaemon:
-    """A daemon with the logger and the module above."""
+    """A daemon with the module above: with a second module, the logger would have a thread of its own."""
 
     def __init__(self, directory: Path, *prefix: str) -> None:
         (directory / "x.py").write_text(MODULE)
         self.logs = directory / "disk" / "logs"
-        self.daemon = Daemon(
-            directory, "-w1", "--set", f"logger.directory={self.logs}", "logger", "x.py", prefix=prefix
-        )
+        self.daemon = Daemon(directory, "-w1", "--set", f"x.directory={self.logs}", "x.py", prefix=prefix)
         self.sent = 0
 
     def send(self, word: str, count: int = 1, sender: str = A) -> None:
@@ -88,7 +85,7 @@ def logging(directory: Path, *prefix: str) -> Iterator[LoggerDaemon]:
         yield logger
 
 
-WHOLE = re.compile(r"20\S+Z \[[ .\d]+\] info   (?:\[start\] )?(\w+ \d+)\.+\|")
+WHOLE = re.compile(r"20\S+Z \[[ .\d]+\] info   (?:\[new\] )?(\w+ \d+)\.+\|")
 
 
 def whole(lines: list[str]) -> list[str]:
@@ -105,8 +102,7 @@ def dropped(out: str, reason: str) -> int:
 
 @pytest.mark.usefixtures("needs_disks")
 def test_a_disk_that_is_full_then_read_only_then_writable(tmp_path: Path) -> None:
-    """While a disk is full or read-only, lines are dropped, counted and logged, and other modules receive all messages.
-    Afterwards lines are written again."""
+    """While a disk is full or read-only, lines are dropped, counted and logged. Afterwards lines are written again."""
     with logging(tmp_path, *private_disk(tmp_path / "disk")) as logger:
         disk = Disk(logger.daemon.process.pid, tmp_path / "disk")
         path = disk.path / "logs" / f"{A}.log"
