@@ -796,6 +796,7 @@ class Stream:
         self._heard = other._heard
         self._first_seq = other._first_seq
         self._first_ts_usec = other._first_ts_usec
+        self.source._shared = other.source._shared
 
     def _mark_shared(self) -> None:
         """Mark the sources of the address: there are several senders."""

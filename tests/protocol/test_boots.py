@@ -356,7 +356,7 @@ class TestPorts:
         third = self.feed(table, 44503, extended("x", seq=7, ts_usec=1_000_000))
         other = self.feed(table, 45110, extended("x", seq=102, ts_usec=5_200_000))
         assert [m.new for m in (first, second, third, other)] == [True, True, True, False]
-        assert all(m.source.shared for m in (first, second, third))
+        assert all(m.source.shared for m in (first, second, third, other))
         assert isinstance(other, ExtendedMessage)
         assert (other.seq_reset, other.boot, other.missing) == (False, False, 0)
 
