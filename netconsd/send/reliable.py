@@ -14,7 +14,8 @@ Rules:
    somebody may read although nobody answers. All unacknowledged records are repeated in turn, slowly, marked
    ``ncemg=1``.
 5. Any answer ends an emergency. The sender then does not know which records arrived, so it sends all of them once more
-   from the oldest on, by the rules above. A receiver that has seen much newer records takes this for a restart.
+   from the oldest on, by the rules above. A receiver that has seen much newer records answers for these records while
+   they arrive.
 6. An acknowledgement of records that were not sent is ignored; after a second without a valid one it is an answer.
 """
 
