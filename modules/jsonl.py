@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, ICountsUnknownLosses, IReloadable
 from netconsd.jsonl import json_lines
-from netconsd.logger.checks import check_directory
+from netconsd.logger.checks import check_file
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import LogFiles
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
@@ -29,6 +30,9 @@ from netconsd.logger.upkeep import Upkeep
 from netconsd.message import Message
 from netconsd.outputs.standardoutput import claim, is_discarded, release
 from netconsd.units import Duration, Size
+
+#: For the error about two modules that write to the standard output.
+ADVICE: Final = "give this one a file (jsonl.file), or start only one of the two"
 
 log = Log("netconsd.jsonl")
 
@@ -83,12 +87,14 @@ class Jsonl:
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Test the directory of the file.
+        """Test the file, or claim the standard output.
 
-        :raises RuntimeError: if the file could not be made in it; the text names the directory.
+        :raises RuntimeError: if the file could not be written, or another module has the standard output.
         """
-        if self._file is not None:
-            check_directory(self._file.parent)
+        if self._file is None:
+            claim(self, "jsonl", ADVICE)
+        else:
+            check_file(self._file)
 
     def start(self, worker_count: int) -> None:
         """Open the file, or find the standard output.
@@ -98,7 +104,7 @@ class Jsonl:
         :raises ModuleNotFoundError: if the library for ``compress`` is missing.
         """
         if self._file is None:
-            stream = claim(self, "jsonl", "give this one a file (jsonl.file), or start only one of the two")
+            stream = claim(self, "jsonl", ADVICE)
             if stream is None:
                 raise RuntimeError("this process has no standard output; set a file (jsonl.file)")
             self._fd = stream.fileno()

@@ -220,7 +220,10 @@ class Logger:
             messages = self._selection.kept(worker, messages)
         file_name = partial(self._file_name, worker)
         for name, group in by_file(messages, self._file_names[worker], file_name).items():
-            files.append(worker, name, log_lines(group, self._form), len(group), now)
+            data = log_lines(group, self._form)
+            # A continuation of blanks has no line.
+            if data:
+                files.append(worker, name, data, data.count(b"\n"), now)
 
     def stop(self) -> None:
         """Close the files; log the lines dropped by patterns, and by failures that are not over."""

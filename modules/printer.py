@@ -62,6 +62,9 @@ SHORT_TITLE: Final = "received sender          level  message"
 # A terminal with fewer columns breaks the lines itself.
 LEAST_COLUMNS: Final = 40
 
+#: For the error about two modules that write to the standard output.
+ADVICE: Final = "start only one of the two, or give the other one a file"
+
 # SGR parameters (ECMA-48). None for info, the normal level.
 LEVEL_COLORS: Final = ("1;97;41", "1;97;41", "1;31", "31", "33", "1", "", "2")
 MARK_COLOR: Final = "1;35"
@@ -123,11 +126,13 @@ class Printer:
         self._names = names
 
     def check(self) -> None:
-        """Compile the patterns.
+        """Compile the patterns, and claim the standard output.
 
         :raises ValueError: for a malformed pattern, with a text that names the setting.
+        :raises RuntimeError: if another module has the standard output.
         """
         self._selection.check()
+        claim(self, "printer", ADVICE)
 
     def start(self, worker_count: int) -> None:
         """Find the standard output; without one, log a warning and print nothing.
@@ -136,7 +141,7 @@ class Printer:
         :raises RuntimeError: if another module writes to it.
         """
         self._selection.start(worker_count, self._names.all_of)
-        stream = claim(self, "printer", "start only one of the two, or give the other one a file")
+        stream = claim(self, "printer", ADVICE)
         if stream is None:
             log.warn("printer: nothing is printed, because this process has no standard output")
             return

@@ -7,6 +7,7 @@ A service does neither: it has no terminal, and its service manager has its outp
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import time
@@ -26,6 +27,17 @@ _PRIORITIES: Final = {
     LogLevel.debug: 7, LogLevel.info: 6, LogLevel.warn: 4, LogLevel.error: 3, LogLevel.critical: 2,
 }  # fmt: skip
 _WORDS: Final = {LogLevel.warn: "warning: ", LogLevel.error: "error: ", LogLevel.critical: "error: "}
+
+
+# The start and the end of a TCP port (twisted.internet.tcp.Port).
+_OF_PORTS: Final = re.compile(r".+ starting on \S+|\(.+ Port \S+ Closed\)")
+
+
+def _is_of_twisted(namespace: str, event: LogEvent) -> bool:
+    """True for an event of Twisted itself. Its ports log by its older API, which has no namespace."""
+    if namespace == "log_legacy":
+        return _OF_PORTS.fullmatch(str(event.get("log_text", ""))) is not None
+    return namespace.startswith("twisted.")
 
 
 @implementer(ILogObserver)
@@ -49,7 +61,7 @@ class ShortLog:
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
         namespace = str(event.get("log_namespace", ""))
-        if self._stream is None or (level in (LogLevel.debug, LogLevel.info) and namespace.startswith("twisted.")):
+        if self._stream is None or (level in (LogLevel.debug, LogLevel.info) and _is_of_twisted(namespace, event)):
             return
         failure = event.get("log_failure")
         if isinstance(failure, Failure) and failure.check(BrokenPipeError) and reader_has_closed(self._output):

@@ -52,8 +52,9 @@ def check_directory(directory: Path) -> None:
     :param directory: an absolute path.
     :raises RuntimeError: if not; the text names the directory, and its parent where that is the cause.
     """
-    # The first of the directory and its parents that exists; the root does.
-    existing = directory
+    # The first of the directory and its parents that exists; the root does. A ".." is gone before, as for the kernel if
+    # the directory before it does not exist.
+    existing = Path(os.path.normpath(directory))
     while True:
         try:
             existing.lstat()
@@ -71,6 +72,23 @@ def check_directory(directory: Path) -> None:
         if not os.access(existing, os.W_OK | os.X_OK):
             denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             raise _unusable(directory, existing, denied) from error
+
+
+def check_file(path: Path) -> None:
+    """Test whether a file could be created, or exists as a regular file that could be written.
+
+    :param path: an absolute path.
+    :raises RuntimeError: if not; the text names the path.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        check_directory(path.parent)
+        return
+    if not stat.S_ISREG(mode):
+        raise RuntimeError(f"cannot write {path}: it is not a regular file")
+    if not os.access(path, os.W_OK):
+        raise RuntimeError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
 
 
 def _unusable(directory: Path, existing: Path, error: OSError) -> RuntimeError:

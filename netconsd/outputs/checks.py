@@ -8,6 +8,7 @@ from netconsd.interfaces import ICheckable
 from netconsd.outputs.errors import place, raised, said
 from netconsd.outputs.loader import Loaded
 from netconsd.outputs.runner import missing_package
+from netconsd.outputs.standardoutput import release
 
 
 def check(loaded: Iterable[Loaded]) -> list[str]:
@@ -16,7 +17,8 @@ def check(loaded: Iterable[Loaded]) -> list[str]:
     :returns: a text for each error, which begins with the module's name.
     """
     texts = []
-    for each in loaded:
+    modules = list(loaded)
+    for each in modules:
         if ICheckable.providedBy(each.module):
             try:
                 each.module.check()
@@ -25,6 +27,8 @@ def check(loaded: Iterable[Loaded]) -> list[str]:
             # sys.exit() in a module must not end the check of the others.
             except BaseException as error:
                 texts += [f"module {each.name} would not start: {_text(each, cause)}" for cause in _causes(error)]
+    for each in modules:
+        release(each.module)
     return texts
 
 

@@ -83,10 +83,10 @@ class Draining:
             silent = part.progress.look(part.done(), True, now)
             if silent >= self._timeout:
                 part.given_up = True
-                part.give_up(f"no progress for {self._timeout:g} seconds (--stop-timeout)")
+                part.give_up(f"no progress for {_seconds(self._timeout)} (--stop-timeout)")
             elif not self.rest:
                 part.given_up = True
-                part.give_up(f"the stop has taken {self._limit:g} seconds (--stop-limit)")
+                part.give_up(f"the stop has taken {_seconds(self._limit)} (--stop-limit)")
         waits = [part for part in waits if not part.given_up]
         if not waits and any(part.given_up for part in parts):
             finished.cancel()
@@ -94,3 +94,7 @@ class Draining:
             self._reported = now
             left = [text for part in waits if (text := part.left())]
             self._report(f"Stopping: {'; '.join(left)}" if left else "Stopping")
+
+
+def _seconds(count: float) -> str:
+    return f"{count:g} second" + ("" if count == 1 else "s")

@@ -146,6 +146,17 @@ def test_the_logger(tmp_path: Path, capsys: Capture) -> None:
     ]
 
 
+def test_two_modules_on_the_standard_output(tmp_path: Path, capsys: Capture) -> None:
+    """Only one module can have the standard output; the check releases it, so that a second one finds the same."""
+    for _ in range(2):
+        assert main([*HERE, "jsonl", "printer"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "module printer would not start: the module jsonl already writes to standard output" in line
+    assert main([*HERE, f"--set=jsonl.file={tmp_path / 'log.jsonl'}", "jsonl", "printer"]) == 0
+    assert main([*HERE, f"--set=jsonl.file={tmp_path}", "jsonl"]) == 1
+    assert f"cannot write {tmp_path}: it is not a regular file" in capsys.readouterr().err
+
+
 def test_no_module(tmp_path: Path, capsys: Capture) -> None:
     """Without a module that would start, messages would be dropped, which is an error."""
     (tmp_path / "empty.py").write_text("")

@@ -75,6 +75,16 @@ def test_lines_of_twisted() -> None:
     assert lines("short", lambda log: log.warn("a"), "twisted.internet.base") == ["netconsd: warning: a"]
 
 
+def test_lines_of_ports() -> None:
+    """The lines of Twisted's older log are left out if they are about a port; those of a module are not."""
+    stream = io.StringIO()
+    observer = ShortLog(stream, "short")
+    texts = ("netconsd monitoring starting on 9100", "(TCP Port 9100 Closed)", "a module is starting", "(Port)")
+    for text in texts:
+        observer({"log_namespace": "log_legacy", "log_text": text, "log_format": "{log_text}"})
+    assert stream.getvalue().splitlines() == ["netconsd: a module is starting", "netconsd: (Port)"]
+
+
 def test_lines_in_a_file() -> None:
     """In a file a line begins with the time and its zone."""
     (line,) = lines("dated", lambda log: log.info("a"))

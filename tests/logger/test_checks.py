@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netconsd.logger.checks import check_directory, read_regular
+from netconsd.logger.checks import check_directory, check_file, read_regular
 
 
 def test_directories_that_can_be_used(tmp_path: Path) -> None:
@@ -49,3 +49,31 @@ def test_files_that_settings_name(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=str(path)) as caught:
             read_regular(str(path))
         assert caught.value.filename == str(path)
+
+
+def test_a_directory_with_dots(tmp_path: Path) -> None:
+    """A path is tested as it is without its dots, whether the directory before them exists or not."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RuntimeError, match=r"Not a directory$"):
+        check_directory(tmp_path / "gone/../file/logs")
+
+
+def test_files_that_can_be_written(tmp_path: Path) -> None:
+    """A regular file, and one that does not exist in a directory that could be made, have no error; nothing is left."""
+    file = tmp_path / "file"
+    file.write_text("kept")
+    check_file(file)
+    check_file(tmp_path / "a/b")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert file.read_text() == "kept"
+
+
+def test_files_that_cannot_be_written(tmp_path: Path) -> None:
+    """A FIFO, a device and a directory are errors that name the path, and so is a file for the parent's sake."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, Path("/dev/null"), tmp_path):
+        with pytest.raises(RuntimeError, match=f"^cannot write {path}: it is not a regular file$"):
+            check_file(path)
+    with pytest.raises(RuntimeError, match=r"Not a directory$"):
+        check_file(fifo / "file")
