@@ -61,7 +61,8 @@ def may_be_in_task_name(text: bytes, datagram: bytes) -> bool:
 
 def _header_seq(line: bytes) -> int:
     """Return the seq of the header with which a line begins; -1 if there is none."""
-    if b";" not in line or line.startswith(b" "):
+    # The shortest header is "6,0,0,-;".
+    if line.find(b";") < 7 or line.startswith(b" "):
         return -1
     try:
         record = decode(line, _NOBODY, 0.0)

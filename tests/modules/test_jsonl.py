@@ -131,22 +131,23 @@ def test_relative_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "x").exists()
 
 
-def test_rotation_and_bounds(tmp_path: Path) -> None:
+def test_rotation_and_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is rotated and compressed, and old files are deleted, but no other file of the directory."""
+    # Its thread would sweep at the same time, by the system's clock.
+    monkeypatch.setattr("netconsd.logger.upkeep.Upkeep.start", lambda upkeep: None)
     foreign = tmp_path / "other.jsonl.1"
     foreign.write_text("x")
     os.utime(foreign, (0, 0))
     module = started(file=tmp_path / "x", rotate_bytes=Size(1), compress="gzip", keep_age=Duration("1h"))
     module.handle_batch(0, batch("one"))
     module.handle_batch(0, batch("two"))
-    assert module._upkeep is not None
+    upkeep = module._upkeep
+    assert upkeep is not None
     module.stop()
-    module.start(1)
-    module._upkeep.sweep(0.0)
+    upkeep.sweep(0.0)
     assert from_json(gzip.decompress((tmp_path / "x.1.gz").read_bytes())).text == "one"
     os.utime(tmp_path / "x.1.gz", (0, 0))
-    module._upkeep.sweep((tmp_path / "x").stat().st_mtime)
-    module.stop()
+    upkeep.sweep((tmp_path / "x").stat().st_mtime)
     assert {path.name for path in tmp_path.iterdir()} == {"x", "other.jsonl.1"}
 
 
