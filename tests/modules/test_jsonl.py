@@ -143,11 +143,11 @@ def test_rotation_and_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     module.handle_batch(0, batch("two"))
     upkeep = module._upkeep
     assert upkeep is not None
-    module.stop()
     upkeep.sweep(0.0)
     assert from_json(gzip.decompress((tmp_path / "x.1.gz").read_bytes())).text == "one"
     os.utime(tmp_path / "x.1.gz", (0, 0))
     upkeep.sweep((tmp_path / "x").stat().st_mtime)
+    module.stop()
     assert {path.name for path in tmp_path.iterdir()} == {"x", "other.jsonl.1"}
 
 
