@@ -260,7 +260,8 @@ class Outputs:
             try:
                 if self._names is not None and IUsesNames.providedBy(module):
                     module.use_names(self._names)
-                await maybeDeferred(module.start, self._worker_count)
+                # Called here, because a Deferred of Twisted before 24.10 loses the line of an exception.
+                await _result(module.start(self._worker_count))
             except GeneratorExit:
                 raise
             # BaseException here and below: sys.exit() in a module must not end the daemon.
@@ -407,6 +408,11 @@ def _wanted(messages: list[Message], datagrams: bool) -> list[Message]:
     """The messages without the kind of legacy text that a module does not take."""
     other = LegacyMessage if datagrams else LegacyDatagram
     return [message for message in messages if not isinstance(message, other)]
+
+
+def _result(outcome: Any) -> Deferred[Any]:
+    """A Deferred of what a method of a module returned: itself, a coroutine, or a value."""
+    return maybeDeferred(lambda: outcome)
 
 
 class _StopTimeout(Exception):

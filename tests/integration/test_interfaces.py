@@ -11,6 +11,7 @@ import pytest
 
 from tests.client.network import obstacle
 from tests.integration.rig import PATIENCE
+from tests.support.tools import require
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_service_receives_again() -> None:
     """While an address or an interface is gone, /readyz says so; when it is back, messages are received again: by the
     same socket, or by one that is bound to the new interface of the same name."""
+    require("ip")
     reason = obstacle()
     if reason:
         pytest.skip(reason)
