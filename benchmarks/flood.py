@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         watch = ("--set", f"watch.path={watched}", "--set", f"watch.prefix={REAL_PREFIX}")
         limit = ("--max-sources", str(options.max_sources))
         (directory / "scratch").mkdir()
-        with receivers.daemon(tree, "watch", (*limit, *watch), directory / "scratch", receiver_cpus) as receiver:
+        with receivers.daemon(tree, ["watch"], (*limit, *watch), directory / "scratch", receiver_cpus) as receiver:
             proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
             proc.reset_peak(receiver.pid)
             with builds.on_processors(sender_cpus):

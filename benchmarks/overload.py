@@ -130,7 +130,9 @@ class Run:
         sets = {"gate": self._gate, "path": delivered, "prefix": TRICKLE_PREFIX}
         arguments = [part for key, value in sets.items() for part in ("--set", f"blocks.{key}={value}")]
         sender_cpus, receiver_cpus = processors(True)
-        with receivers.daemon(tree, "blocks", [*_options(self.settings), *arguments], scratch, receiver_cpus) as daemon:
+        with receivers.daemon(
+            tree, ["blocks"], [*_options(self.settings), *arguments], scratch, receiver_cpus
+        ) as daemon:
             proc.wait_until_quiet(daemon.pid, daemon.port, DRAIN_SECONDS)
             self.idle, _ = proc.memory(daemon.pid)
             addresses = open_source_addresses(Target("127.0.0.1", daemon.port), None, LOOPBACK_BITS)

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
         tree = builds.checkout(options.build, directory / "tree")
         (directory / "scratch").mkdir()
         logger = ("--gc", GC, "--set", "logger.directory={scratch}")
-        with receivers.daemon(tree, "logger", logger, directory / "scratch", receiver_cpus) as receiver:
+        with receivers.daemon(tree, ["logger"], logger, directory / "scratch", receiver_cpus) as receiver:
             opened = open_source_addresses(Target("127.0.0.1", receiver.port), None, LOOPBACK_BITS)
             with closing(opened) as addresses, builds.on_processors(sender_cpus):
                 sent, samples = run(cohorts(seconds), addresses, receiver.pid)

@@ -66,7 +66,9 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
                 f"{len(ended)} of {modes(kernel)} sent the crash; {len(daemon.messages)} messages arrived.\n"
                 f"The guest's console ends with:\n{guest.console()[-5000:]}\nThe daemon's log:\n{daemon.log()[-5000:]}"
             )
-    noted = {name: int(count) for count, name in re.findall(r"\] (\d+) .*\((\w+)\)$", daemon.log(), re.MULTILINE)}
+    noted = {
+        name: int(count) for count, name in re.findall(r"netconsd: (\d+) .*\((\w+)\)$", daemon.log(), re.MULTILINE)
+    }
     assert noted
     return Booted(kernel, _by_mode(daemon.messages, link.sends_from), link.dropped, noted)
 
