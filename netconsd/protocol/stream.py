@@ -35,7 +35,7 @@
 10. **Emergency.** A record that was re-sent in an emergency (``ncemg=1``) is late by rule 4 whatever its seq and
     timestamp, unless it is known (rules 3, 5 and 6): its sender re-sends all records that were not acknowledged.
 11. **New.** The first message of a sender is marked ``new``, unless its seq and timestamp continue another sender of
-    the same address: less than WINDOW from its last record, in the same order by time. If they continue none, the
+    the same address: less than WINDOW after its last record, and not earlier by time. If they continue none, the
     address is shared: its sources are marked ``shared``.
 12. **Several records in one datagram.** Each is a message (:mod:`netconsd.protocol.records`). The last record of a
     datagram is unfinished if the datagram has several records, or does not end in a newline or NUL: a pipe cuts
@@ -781,9 +781,10 @@ class Stream:
         ts_usec = message._ts_usec
         if not self.numbered or seq == self.last_seq or now - ts_usec / 1e6 > self._heard:
             return WINDOW
-        if seq > self.last_seq:
-            return min(seq - self.last_seq, WINDOW) if ts_usec >= self._last_ts_usec else WINDOW
-        return min(self.last_seq - seq, WINDOW) if ts_usec <= self._last_ts_usec else WINDOW
+        # A record behind is that of another target of the machine, which sends all records once more.
+        if seq < self.last_seq or ts_usec < self._last_ts_usec:
+            return WINDOW
+        return min(seq - self.last_seq, WINDOW)
 
     def _continue(self, other: Stream) -> None:
         """Go on where the stream of another port left off."""

@@ -68,7 +68,8 @@ class TestExtended:
         """From the first message to the end of the crash no sequence number is missing, and no message is marked."""
         assert [after.seq - before.seq for before, after in pairwise(extended)] == [1] * (len(extended) - 1)
         assert [m.text for m in extended if m.incomplete or m.out_of_order or m.replayed or m.missing] == []
-        assert [m.seq_reset for m in extended] == [True] + [False] * (len(extended) - 1)
+        # The first message may continue that of another target, which is another port of the machine.
+        assert not any(m.seq_reset for m in extended[1:])
 
     def test_time_since_boot(self, extended: list[Recorded]) -> None:
         """Time stamps are those of the guest, which ran for less than the two minutes that this test may take."""
@@ -193,7 +194,7 @@ class TestLoss:
         assert numbers == [seq for seq in range(numbers[0], numbers[-1] + 1) if seq not in booted.dropped]
         assert sum(message.missing for message in messages) == len(booted.dropped)
         assert [message.text for message in messages if message.incomplete or message.out_of_order] == []
-        assert [message.seq_reset for message in messages] == [True] + [False] * (len(messages) - 1)
+        assert not any(message.seq_reset for message in messages[1:])
 
     def test_lost_messages_are_counted_by_msgid(self, booted: Booted) -> None:
         """``lost`` has the exact number of lost messages before each; the daemon's counter has the same sum, and no
