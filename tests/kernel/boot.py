@@ -67,7 +67,8 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
                 f"The guest's console ends with:\n{guest.console()[-5000:]}\nThe daemon's log:\n{daemon.log()[-5000:]}"
             )
     noted = {
-        name: int(count) for count, name in re.findall(r"netconsd: (\d+) .*\((\w+)\)$", daemon.log(), re.MULTILINE)
+        name: int(count)
+        for count, name in re.findall(r"netconsd: (?:warning: )?(\d+) .*\((\w+)\)$", daemon.log(), re.MULTILINE)
     }
     assert noted
     return Booted(kernel, _by_mode(daemon.messages, link.sends_from), link.dropped, noted)

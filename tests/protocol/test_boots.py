@@ -360,6 +360,16 @@ class TestPorts:
         assert isinstance(other, ExtendedMessage)
         assert (other.seq_reset, other.boot, other.missing) == (False, False, 0)
 
+    def test_two_targets_of_a_machine(self) -> None:
+        """The second target of a machine sends all records once more from another port: none is dropped or late."""
+        table = self.table()
+        for seq in range(100, 110):
+            self.feed(table, 6665, extended("x", seq=seq, ts_usec=5_000_000 + seq))
+        for seq in range(104, 112):
+            message = self.feed(table, 6666, extended("x", seq=seq, ts_usec=5_000_000 + seq))
+            assert isinstance(message, ExtendedMessage)
+            assert (message.new, message.boot, message.out_of_order, message.replayed) == (seq == 104, *[False] * 3)
+
     def test_a_boot_from_another_port(self) -> None:
         """A machine that was rebooted and sends from another port continues nothing."""
         table = self.table()
@@ -428,13 +438,3 @@ def test_thresholds() -> None:
     silence that is asked for: 4.3 s and 1.7 s in the recordings."""
     assert NEAR_ZERO_USEC < 4_000_000
     assert SILENCE_SECONDS < 1.7
-
-    def test_two_targets_of_a_machine(self) -> None:
-        """The second target of a machine sends all records once more from another port: none is dropped or late."""
-        table = self.table()
-        for seq in range(100, 110):
-            self.feed(table, 6665, extended("x", seq=seq, ts_usec=5_000_000 + seq))
-        for seq in range(104, 112):
-            message = self.feed(table, 6666, extended("x", seq=seq, ts_usec=5_000_000 + seq))
-            assert isinstance(message, ExtendedMessage)
-            assert (message.new, message.boot, message.out_of_order, message.replayed) == (seq == 104, *[False] * 3)
