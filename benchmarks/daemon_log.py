@@ -11,7 +11,7 @@ LISTENING = re.compile(r"listens on .*, UDP port (\d+);")
 #: "Total: 12 datagrams received, 10 messages from 1 sender"
 _TOTALS = re.compile(r"Total: (\d+) datagrams? received, (\d+) messages? from (\d+) senders?")
 #: "3 datagrams dropped because the queue of the worker was full (dropped_queue_full)"
-_NOTABLE = re.compile(r"netconsd: (?:warning: )?(\d+) .*\((\w+)\)$", re.MULTILINE)
+_NOTABLE = re.compile(r"(?:\] |netconsd: )(\d+) .*\((\w+)\)$", re.MULTILINE)
 #: "Worker 0: 5 messages from 1 sender; datagrams 6, missing 1"
 _WORKER = re.compile(r"Worker \d+: \d+ messages? from \d+ senders?; (.*)")
 _FAILURES = re.compile(
