@@ -1,0 +1,10 @@
+"""Turns messages into crash reports and events. Pure: no socket, clock, thread, log or reactor; ``now`` is an argument.
+
+Guarantees to the rooms above:
+
+- Any message is accepted; nothing raises.
+- A report's messages are messages that were received, untouched, and a message is in at most one report.
+- The memory for one sender and for all senders is bounded, whatever they send.
+- Reports and events are immutable and can be sent to other threads and processes.
+- A recogniser is for one thread at a time.
+"""
