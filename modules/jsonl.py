@@ -13,15 +13,17 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, ICountsUnknownLosses, IReloadable
 from netconsd.jsonl import json_lines
-from netconsd.logger.checks import check_file
+from netconsd.logger.checks import check_all, check_file
+from netconsd.logger.compression import compressor
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import LogFiles
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
@@ -89,12 +91,16 @@ class Jsonl:
     def check(self) -> None:
         """Test the file, or claim the standard output.
 
-        :raises RuntimeError: if the file could not be written, or another module has the standard output.
+        :raises RuntimeError: if another module has the standard output.
+        :raises ExceptionGroup: with everything for which :meth:`start` would not open the file.
         """
         if self._file is None:
             claim(self, "jsonl", ADVICE)
-        else:
-            check_file(self._file)
+            return
+        attempts: dict[str, Any] = {"file": partial(check_file, self._file)}
+        if self._rotation.compress != "no":
+            attempts["compress"] = partial(compressor, self._rotation.compress)
+        check_all(**attempts)
 
     def start(self, worker_count: int) -> None:
         """Open the file, or find the standard output.

@@ -26,7 +26,8 @@ from netconsd.interfaces import (
     IReloadable,
     IUsesNames,
 )
-from netconsd.logger.checks import check_all, check_directory
+from netconsd.logger.checks import cannot_read, check_all, check_directory
+from netconsd.logger.compression import compressor
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import DIRECTORY_MODE, LogFiles
 from netconsd.logger.filter import Filter
@@ -153,10 +154,12 @@ class Logger:
 
         :raises ExceptionGroup: with everything for which :meth:`start` would fail.
         """
-        attempts: list[Any] = [partial(check_directory, self._directory), self._selection.check]
+        attempts: dict[str, Any] = {"directory": partial(check_directory, self._directory)}
+        if self._rotation.compress != "no":
+            attempts["compress"] = partial(compressor, self._rotation.compress)
         if self._ignore:
-            attempts.append(partial(read, str(self._ignore)))
-        check_all(*attempts)
+            attempts["ignore"] = partial(read, str(self._ignore))
+        check_all(**attempts)
 
     def start(self, worker_count: int) -> None:
         """Create the directory, and read the files that the settings name.
@@ -171,13 +174,15 @@ class Logger:
             with tempfile.TemporaryFile(dir=self._directory):
                 pass
         except OSError as error:
-            raise RuntimeError(f"cannot write in {self._directory}: {error.strerror}") from error
+            raise RuntimeError(f"directory: cannot write in {self._directory}: {error.strerror}") from error
         self._selection.start(worker_count, self._names.all_of)
         if self._ignore or self._statistics:
             try:
                 self._start_options(worker_count)
             except OSError as error:
-                raise RuntimeError(_cannot_read(error)) from error
+                raise RuntimeError(f"ignore: {cannot_read(error)}") from error
+            except ValueError as error:
+                raise ValueError(f"ignore: {error}") from error
         self._file_names = [{} for _ in range(worker_count)]
         self._form = LineForm(self._fields, local=self._local, sender=self._sender, sender_of=self._names.sender)
         directory = str(self._directory)
@@ -205,7 +210,7 @@ class Logger:
             if self._filter:
                 self._filter.reload()
         except (OSError, ValueError) as error:
-            text = _cannot_read(error) if isinstance(error, OSError) else str(error)
+            text = cannot_read(error) if isinstance(error, OSError) else str(error)
             log.error("logger: {text}; the previous content stays in use", text=text)
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
@@ -269,7 +274,3 @@ class Logger:
             worker_count=worker_count,
             reactor=self.reactor,
         )
-
-
-def _cannot_read(error: OSError) -> str:
-    return f"cannot read {error.filename}: {error.strerror}"

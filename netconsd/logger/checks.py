@@ -9,22 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def check_all(*attempts: Callable[[], object]) -> None:
+def check_all(**attempts: Callable[[], object]) -> None:
     """Call each function.
 
+    :param attempts: by the setting that it tests.
     :raises ExceptionGroup: with all exceptions of the functions, if there is one. An OSError is replaced by a
-        RuntimeError whose text names the file.
+        RuntimeError whose text names the setting and the file, and the text of a ValueError or RuntimeError gets the
+        setting.
     """
     errors: list[Exception] = []
-    for attempt in attempts:
+    for setting, attempt in attempts.items():
         try:
             attempt()
         except OSError as error:
-            errors.append(RuntimeError(f"cannot read {error.filename}: {error.strerror}"))
+            errors.append(RuntimeError(f"{setting}: {cannot_read(error)}"))
+        except (ValueError, RuntimeError) as error:
+            errors.append(type(error)(f"{setting}: {error}"))
         except Exception as error:
             errors.append(error)
     if errors:
         raise ExceptionGroup("the module cannot start", errors)
+
+
+def cannot_read(error: OSError) -> str:
+    """The text about a file that cannot be read."""
+    return f"cannot read {error.filename}: {error.strerror}"
 
 
 def read_regular(path: str) -> bytes:

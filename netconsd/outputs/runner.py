@@ -31,10 +31,11 @@ from netconsd.interfaces import (
     ITakesLegacyDatagrams,
     IUsesNames,
 )
-from netconsd.outputs.errors import PrintableFailure, place, raised, said
+from netconsd.outputs.errors import PrintableFailure, about_setting, place, raised, said
 from netconsd.outputs.leftovers import Leftovers
 from netconsd.outputs.loader import ModuleError
 from netconsd.outputs.modulefile import FileError
+from netconsd.outputs.parameters import AuthorError, parameters
 from netconsd.outputs.places import places
 from netconsd.outputs.progress import Progress
 from netconsd.outputs.queues import ModuleQueue
@@ -452,9 +453,18 @@ def _why_not_started(name: str, module: object, error: BaseException) -> str:
         return str(error)
     if text := missing_package(error):
         return f"{name}: did not start: {text}"
+    if about := about_setting(error, _settings_of(module)):
+        return f"{name}.{about[0]}: {about[1]}"
     file = getattr(module, "__file__", None) or getattr(sys.modules.get(type(module).__module__), "__file__", None)
     line = place(file, error) if file else None
     return f"{name}: did not start: {said(error)}" + (f" ({line})" if line != file else "")
+
+
+def _settings_of(module: object) -> list[str]:
+    try:
+        return [parameter.name for parameter in parameters(type(module))]
+    except AuthorError:
+        return []
 
 
 def missing_package(error: BaseException) -> str:
