@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -52,11 +53,12 @@ def read_regular(path: str) -> bytes:
         os.close(descriptor)
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, *, open_file: Callable[[Path, int, int], int] = os.open) -> None:
     """Test whether a directory could be created with its parents, or exists and could be written in.
 
-    A file system that is read-only or full is noticed only where the directory exists, by a file without a name
-    (O_TMPFILE, open(2)), which vanishes when it is closed.
+    A file is made there, as only that shows a file system that is read-only or has no files of users (/proc): one
+    without a name (O_TMPFILE, open(2)), which vanishes when it is closed. Where the file system has none of these, as
+    NFS and older FUSE, the file has a name for the time of two system calls.
 
     :param directory: an absolute path.
     :raises RuntimeError: if not; the text names the directory, and its parent where that is the cause.
@@ -73,14 +75,19 @@ def check_directory(directory: Path) -> None:
         except OSError as error:  # a parent is a file, or may not be searched
             raise _unusable(directory, existing, error) from error
     try:
-        os.close(os.open(existing, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        try:
+            os.close(open_file(existing, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+                raise
+            # os.access would not do: for root it is true in /proc as well. The module `tempfile` would try other
+            # directories and names after some errors.
+            named = existing / f".netconsd-check-{secrets.token_hex(8)}"
+            fd = open_file(named, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            os.unlink(named)
+            os.close(fd)
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
-            raise _unusable(directory, existing, error) from error
-        # The file system, as of a FUSE mount, has no files without names.
-        if not os.access(existing, os.W_OK | os.X_OK):
-            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            raise _unusable(directory, existing, denied) from error
+        raise _unusable(directory, existing, error) from error
 
 
 def check_file(path: Path) -> None:
@@ -96,8 +103,16 @@ def check_file(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise RuntimeError(f"cannot write {path}: it is not a regular file")
-    if not os.access(path, os.W_OK):
-        raise RuntimeError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
+    try:
+        # Nothing is written. Permissions alone would not do: root has them for the read-only files of /proc as well,
+        # some of which refuse the write only.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise RuntimeError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _unusable(directory: Path, existing: Path, error: OSError) -> RuntimeError:
