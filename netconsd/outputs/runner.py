@@ -262,7 +262,7 @@ class Outputs:
         :raises ModuleError: for the first module that does not start; the modules before it are stopped again.
         """
         self._reactor = reactor
-        self._leftovers = Leftovers()
+        self._leftovers = Leftovers(self._modules)
         for name, module in self._modules.items():
             try:
                 if self._names is not None and IUsesNames.providedBy(module):
