@@ -218,7 +218,10 @@ class Printer:
         lines = [line, *(" " * indent + self._paint(color, more) for more in rest)]
         if self._fields:
             fields = fields_text(message, self._fields)
-            if self._columns:
+            end = indent + len(rest[-1]) if rest else text_column + before + len(first)
+            if self._columns and end + len(fields) <= self._columns:
+                lines[-1] += self._paint(HEAD_COLOR, fields)
+            elif self._columns:
                 more_lines = self._broken(fields[1:], indent, indent)
                 lines += [" " * indent + self._paint(HEAD_COLOR, more) for more in more_lines]
             else:
