@@ -240,8 +240,8 @@ class Running:
 
 
 def _left(output: RunningModule, worker: int) -> str:
-    count = output.waiting(worker)
-    return f"{count:,} {'message' if count == 1 else 'messages'} left in module {output.name}, worker {worker}"
+    messages = plural(output.waiting(worker), "message", form=",")
+    return f"{messages} left in module {output.name}, worker {worker}"
 
 
 class NetconsdService(Service):
