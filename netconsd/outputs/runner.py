@@ -79,7 +79,7 @@ class RunningModule:
         self._progress = [Progress() for _ in range(worker_count)]
         # Per worker, written by the reactor's thread.
         self._given_up = [False] * worker_count
-        # Per worker: for the begin and the end of a batch, and for give_up, so that each message is counted once.
+        # Per worker: for the end of a batch, and for give_up, so that each message is counted once.
         self._batch_locks = [threading.Lock() for _ in range(worker_count)]
         self._report = report
         self._lock = threading.Lock()
@@ -96,10 +96,11 @@ class RunningModule:
         # The module may keep the list, and change it.
         count = len(messages)
         remaining = None if self._takes_batches else iter(messages)
-        with self._batch_locks[worker]:
-            if self._given_up[worker]:
-                return
-            self._current[worker] = count, remaining
+        # Before the look at _given_up: give_up() sets that, and then counts the batch if it is there.
+        self._current[worker] = count, remaining
+        if self._given_up[worker]:
+            self._current[worker] = None
+            return
         counters.called_at = started = monotonic()
         if remaining is None:
             self._hand_over_batch(counters, worker, messages)
