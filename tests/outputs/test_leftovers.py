@@ -19,6 +19,14 @@ from tests.support.scripted_lane import PATIENCE
 from tests.support.thread_library import Library
 
 
+@pytest.fixture(autouse=True)
+def _no_other_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the modules of other tests, which do not stop all of theirs."""
+    monkeypatch.setattr(threading.Thread, "start", threadstarts._start or threading.Thread.start)
+    monkeypatch.setattr(threadstarts, "_listeners", [])
+    monkeypatch.setattr(threadstarts, "_start", None)
+
+
 @pytest.fixture
 def library() -> Iterator[Library]:
     """A library, whose threads end with the test."""
