@@ -105,6 +105,8 @@ class Daemon(Service):
         self._crash_log = None if foreground or process.get("syslog") or process.get("logger") else logfile
         self._pidfile = process.get("pidfile")
         self._reactor = reactor
+        if configuration is not None:
+            service.hosts_file_place = configuration.located("hosts_file:").removesuffix(":")
         self._clock = clock
         self._owns_process = False
         self._log = Logger("netconsd")

@@ -15,6 +15,7 @@ from netconsd.daemon.process import Daemon, StartError
 from netconsd.daemon.reload import BURST_PAUSE
 from netconsd.outputs.loader import ModuleError, Selection, load
 from netconsd.outputs.runner import Outputs
+from netconsd.service import NetconsdService
 from netconsd.settings import ConfigError
 from netconsd.tap import Options
 from tests.support.daemons import FakeReactor, FakeService, Logged, daemon_log, process_settings
@@ -98,6 +99,20 @@ def test_the_file_of_names(tmp_path: Path, write: Write, capsys: Capture) -> Non
     assert main(["--config", str(file)]) == 1
     reason = f"cannot read {tmp_path}/gone: No such file or directory"
     assert capsys.readouterr().err == f"netconsd check: {file}:1: hosts-file: {reason}\n"
+
+
+def test_the_file_of_names_on_sighup(tmp_path: Path, write: Write) -> None:
+    """If the file of names cannot be read again, the log has the line of the setting."""
+    write("names", "192.0.2.1 web1\n")
+    file = write("n.toml", 'hosts-file = "names"\n')
+    configuration = configure({}, config=str(file))
+    service = NetconsdService({}, configuration.settings)
+    Daemon(service, {}, configuration=configuration)
+    (tmp_path / "names").unlink()
+    with daemon_log() as logged:
+        service.reload()
+    reason = f"cannot read {tmp_path}/names: No such file or directory; the previous names stay in use"
+    assert logged() == [f"error: {file}:1: hosts-file: {reason}"]
 
 
 @pytest.mark.parametrize("name", ["printer", "logger"])
