@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from netconsd.protocol.message import Message
-from netconsd.protocol.places import PLACE_BYTES
+from netconsd.protocol.placesize import PLACE_BYTES
 
 
 def places(messages: list[Message]) -> int:
-    """Return the number of places of all messages together: of each :func:`~netconsd.protocol.places.places_of`.
+    """Return the number of places of all messages together: of each :func:`~netconsd.protocol.placesize.places_of`.
 
     Written again here, because a call for each message costs more than the rest; tests/outputs/test_queues compares the
     two.

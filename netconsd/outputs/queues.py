@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import Message
-from netconsd.protocol.places import places_of
+from netconsd.protocol.placesize import places_of
 
 # Batches that wait are handed over together, since a call costs a module more than a message. The bound keeps the
 # progress of a slow module visible: at a millisecond per message this is a second.

@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES, QueueCounters, WorkerCounters
 from netconsd.protocol.message import Message, Source, without_scope
-from netconsd.protocol.places import places_of
+from netconsd.protocol.placesize import places_of
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
 from netconsd.receive.histogram import Histogram
@@ -186,7 +186,7 @@ class Lane:
             counted.
         :param received_at: Unix time in seconds.
         :param now: monotonic time in seconds at which they were read. Deadlines count from it.
-        :param large: whether any of the datagrams may have :data:`~netconsd.protocol.places.PLACE_BYTES` or more.
+        :param large: whether any of the datagrams may have :data:`~netconsd.protocol.placesize.PLACE_BYTES` or more.
         :param complete: all datagrams received before this monotonic time are in this batch or were queued before; by
             default ``now``.
         """

@@ -13,7 +13,7 @@ from netconsd.outputs.places import places
 from netconsd.outputs.queues import BUSY_MESSAGES, MERGED_MESSAGES, PAUSE_SECONDS, ModuleQueue
 from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import Message
-from netconsd.protocol.places import PLACE_BYTES, places_of
+from netconsd.protocol.placesize import PLACE_BYTES, places_of
 from netconsd.testing import extended_message, legacy_message
 from tests.support.outputs import NoThread, some
 

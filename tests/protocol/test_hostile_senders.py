@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
-from netconsd.protocol.places import places_of
+from netconsd.protocol.placesize import places_of
 from netconsd.protocol.stream import FRAGMENT_SECONDS
 from netconsd.protocol.table import SourceTable
 from netconsd.testing import extended, fragments, source

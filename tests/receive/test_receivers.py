@@ -13,7 +13,7 @@ from zlib import crc32
 import pytest
 
 from netconsd.protocol.allowlist import AllowList
-from netconsd.protocol.places import PLACE_BYTES
+from netconsd.protocol.placesize import PLACE_BYTES
 from netconsd.receive.lanes import Workers
 from netconsd.receive.recvfrom import ADDRESSES_LIMIT
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
