@@ -11,7 +11,7 @@ LISTENING = re.compile(r"listens on .*, UDP port (\d+);")
 #: "Total: 12 datagrams received, 10 messages from 1 sender"
 _TOTALS = re.compile(r"Total: (\d+) datagrams? received, (\d+) messages? from (\d+) senders?")
 #: "3 datagrams dropped because the queue of the worker was full (dropped_queue_full)"
-_NOTABLE = re.compile(r"(?:\] |netconsd: )(\d+) .*\((\w+)\)$", re.MULTILINE)
+_NOTABLE = re.compile(r"(?:\] |netconsd: (?:warning: )?)(\d+) .*\((\w+)\)$", re.MULTILINE)
 #: "Worker 0: 5 messages from 1 sender; datagrams 6, missing 1"
 _WORKER = re.compile(r"Worker \d+: \d+ messages? from \d+ senders?; (.*)")
 _FAILURES = re.compile(
@@ -50,11 +50,15 @@ def totals(log: str) -> Totals:
     if failures:
         raise LogError("\n".join(failures[:5]) + f"\n{log[-2000:]}")
     datagrams, messages, senders = map(int, match.groups())
-    notable = {name: int(count) for count, name in _NOTABLE.findall(log)}
     workers: Counter[str] = Counter()
     for counters in _WORKER.findall(log):
         workers.update(_counters(counters))
-    return Totals(datagrams, messages, senders, notable, dict(workers))
+    return Totals(datagrams, messages, senders, notable(log), dict(workers))
+
+
+def notable(log: str) -> dict[str, int]:
+    """Read the notable counters of the totals, which are not 0, from a log of either form."""
+    return {name: int(count) for count, name in _NOTABLE.findall(log)}
 
 
 def _counters(text: str) -> dict[str, int]:

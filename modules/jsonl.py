@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, ICountsUnknownLosses, IReloadable
 from netconsd.jsonl import json_lines
-from netconsd.logger.checks import check_file
-from netconsd.logger.descriptors import PROCESS
-from netconsd.logger.files import LogFiles
+from netconsd.logger.checks import check_all, check_file
+from netconsd.logger.compression import compressor
+from netconsd.logger.kept import KeptFiles
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
 from netconsd.logger.template import NAME_LIMIT
-from netconsd.logger.upkeep import Upkeep
 from netconsd.message import Message
 from netconsd.outputs.standardoutput import claim, is_discarded, release
 from netconsd.units import Duration, Size
@@ -79,22 +78,26 @@ class Jsonl:
                     raise ValueError(f"{name}: needs a file; the standard output is not rotated")
         elif len(os.fsencode(self._file.name)) > NAME_LIMIT:
             raise ValueError(f'file: "{self._file.name}" is longer than {NAME_LIMIT} bytes')
-        self._files: LogFiles | None = None
-        self._open_files = 0
-        self._upkeep: Upkeep | None = None
-        self._generation = 0
+        self._kept: KeptFiles | None = None
+        if self._file is not None:
+            directory, name = str(self._file.parent), self._file.name
+            self._kept = KeptFiles(directory, self._rotation, most=1, title="jsonl", only=name)
         self._fd = -1
         self._lock = threading.Lock()
 
     def check(self) -> None:
         """Test the file, or claim the standard output.
 
-        :raises RuntimeError: if the file could not be written, or another module has the standard output.
+        :raises RuntimeError: if another module has the standard output.
+        :raises ExceptionGroup: with everything for which :meth:`start` would not open the file.
         """
         if self._file is None:
             claim(self, "jsonl", ADVICE)
-        else:
-            check_file(self._file)
+            return
+        attempts: dict[str, Any] = {"file": partial(check_file, self._file)}
+        if self._rotation.compress != "no":
+            attempts["compress"] = partial(compressor, self._rotation.compress)
+        check_all(**attempts)
 
     def start(self, worker_count: int) -> None:
         """Open the file, or find the standard output.
@@ -103,7 +106,7 @@ class Jsonl:
             it.
         :raises ModuleNotFoundError: if the library for ``compress`` is missing.
         """
-        if self._file is None:
+        if self._kept is None:
             stream = claim(self, "jsonl", ADVICE)
             if stream is None:
                 raise RuntimeError("this process has no standard output; set a file (jsonl.file)")
@@ -111,19 +114,10 @@ class Jsonl:
             if is_discarded(self._fd):
                 log.warn("jsonl: standard output is /dev/null, so that nothing is kept; set a file (jsonl.file)")
             return
-        directory, name = str(self._file.parent), self._file.name
-        self._open_files = PROCESS.take(1, "jsonl")
-        self._files = LogFiles(
-            directory, self._open_files, self._rotation, worker_count, title="jsonl", rotated=self._rotated
-        )
         try:
-            self._files.open(name, time.time())
+            self._kept.start(worker_count)
         except OSError as error:
-            self.stop()
             raise RuntimeError(f"file: cannot write {self._file}: {error.strerror}") from error
-        if self._rotation.has_upkeep:
-            self._upkeep = Upkeep(directory, self._files, self._rotation, lambda: {name}, title="jsonl")
-            self._upkeep.start()
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Write the messages, without lines of another worker between them.
@@ -131,10 +125,10 @@ class Jsonl:
         :raises OSError: if the standard output is closed or cannot be written.
         """
         data = json_lines(messages)
-        if self._files is not None and self._file is not None:
+        if self._kept is not None and self._kept.files is not None and self._file is not None:
             now = messages[-1].received_at
-            self._files.begin(self._generation, now)
-            self._files.append(worker, self._file.name, data, len(messages), now)
+            self._kept.files.begin(self._kept.generation, now)
+            self._kept.files.append(worker, self._file.name, data, len(messages), now)
             return
         with self._lock:
             while data:
@@ -142,27 +136,19 @@ class Jsonl:
 
     def reload(self) -> None:
         """Reopen the file before the next batch."""
-        self._generation += 1
+        if self._kept:
+            self._kept.reload()
 
     def lost(self, worker: int) -> int:
         """Return how many lines of a worker could not be written since the start; any thread."""
-        return self._files.dropped[worker] if self._files else 0
+        return self._kept.lost(worker) if self._kept else 0
 
     def unknown_losses(self, worker: int) -> int:
         """Return how often an unknown number of lines could not be written since the start; any thread."""
-        return self._files.unknown_losses[worker] if self._files else 0
+        return self._kept.unknown_losses(worker) if self._kept else 0
 
     def stop(self) -> None:
         """Close the file, or leave the standard output, which stays open."""
         release(self)
-        if self._upkeep:
-            self._upkeep.stop()
-            self._upkeep = None
-        if self._files:
-            self._files.stop()
-            PROCESS.give_back(self._open_files)
-            self._open_files = 0
-
-    def _rotated(self, name: str) -> None:
-        if self._upkeep:
-            self._upkeep.rotated(name)
+        if self._kept:
+            self._kept.stop()

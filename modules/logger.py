@@ -26,16 +26,16 @@ from netconsd.interfaces import (
     IReloadable,
     IUsesNames,
 )
-from netconsd.logger.checks import check_all, check_directory
-from netconsd.logger.descriptors import PROCESS
-from netconsd.logger.files import DIRECTORY_MODE, LogFiles
+from netconsd.logger.checks import cannot_read, check_all, check_directory
+from netconsd.logger.compression import compressor
+from netconsd.logger.files import DIRECTORY_MODE
 from netconsd.logger.filter import Filter
+from netconsd.logger.kept import KeptFiles
 from netconsd.logger.lines import LineForm, by_file, log_lines
 from netconsd.logger.patterns import read
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
 from netconsd.logger.selection import Level, Selection
 from netconsd.logger.template import ADDRESS, HOST, PORT, checked_template
-from netconsd.logger.upkeep import Record, Upkeep
 from netconsd.message import Message
 from netconsd.names import Names
 from netconsd.protocol.plural import plural
@@ -118,14 +118,10 @@ class Logger:
         self._rotation = checked_rotation(rotate_bytes, rotate_every, rotate_keep, compress, keep_age, keep_size)
         # The daemon changes its working directory before it starts.
         self._directory = directory.absolute()
-        self._max_open_files = max_open_files
+        self._kept = KeptFiles(str(self._directory), self._rotation, most=max_open_files)
         self._ignore = ignore.absolute() if ignore else None
         self._statistics = statistics
         self._filter: Filter | None = None
-        self._generation = 0
-        self._files: LogFiles | None = None
-        self._open_files = 0
-        self._upkeep: Upkeep | None = None
         # By worker and Source.key, for the thread of that worker.
         self._file_names: list[dict[bytes, str]] = []
         #: Twisted's reactor by default; set at the start.
@@ -134,15 +130,15 @@ class Logger:
     @property
     def dropped_by_error(self) -> int:
         """Lines that could not be written since the start; any thread."""
-        return sum(self._files.dropped) if self._files else 0
+        return self._kept.dropped
 
     def lost(self, worker: int) -> int:
         """Return how many lines of a worker could not be written since the start; any thread."""
-        return self._files.dropped[worker] if self._files else 0
+        return self._kept.lost(worker)
 
     def unknown_losses(self, worker: int) -> int:
         """Return how often an unknown number of lines could not be written since the start; any thread."""
-        return self._files.unknown_losses[worker] if self._files else 0
+        return self._kept.unknown_losses(worker)
 
     def use_names(self, names: Names) -> None:
         """Show these names of senders."""
@@ -153,10 +149,12 @@ class Logger:
 
         :raises ExceptionGroup: with everything for which :meth:`start` would fail.
         """
-        attempts: list[Any] = [partial(check_directory, self._directory), self._selection.check]
+        attempts: dict[str, Any] = {"directory": partial(check_directory, self._directory)}
+        if self._rotation.compress != "no":
+            attempts["compress"] = partial(compressor, self._rotation.compress)
         if self._ignore:
-            attempts.append(partial(read, str(self._ignore)))
-        check_all(*attempts)
+            attempts["ignore"] = partial(read, str(self._ignore))
+        check_all(**attempts)
 
     def start(self, worker_count: int) -> None:
         """Create the directory, and read the files that the settings name.
@@ -171,49 +169,38 @@ class Logger:
             with tempfile.TemporaryFile(dir=self._directory):
                 pass
         except OSError as error:
-            raise RuntimeError(f"cannot write in {self._directory}: {error.strerror}") from error
+            raise RuntimeError(f"directory: cannot write in {self._directory}: {error.strerror}") from error
         self._selection.start(worker_count, self._names.all_of)
         if self._ignore or self._statistics:
             try:
                 self._start_options(worker_count)
             except OSError as error:
-                raise RuntimeError(_cannot_read(error)) from error
+                raise RuntimeError(f"ignore: {cannot_read(error)}") from error
+            except ValueError as error:
+                raise ValueError(f"ignore: {error}") from error
         self._file_names = [{} for _ in range(worker_count)]
         self._form = LineForm(self._fields, local=self._local, sender=self._sender, sender_of=self._names.sender)
-        directory = str(self._directory)
-        self._open_files = PROCESS.take(self._max_open_files, "logger")
-        record = Record(directory, "logger") if self._rotation.has_upkeep else None
-        self._files = files = LogFiles(
-            directory,
-            self._open_files,
-            self._rotation,
-            worker_count,
-            created=record.add if record else None,
-            rotated=self._rotated,
-        )
-        if record:
-            self._upkeep = Upkeep(directory, files, self._rotation, record.names, shorten=record.shorten)
-            self._upkeep.start()
+        self._kept.start(worker_count)
 
     def reload(self) -> None:
         """Reopen files (each worker does before its next batch); read patterns again.
 
         An error in those is logged, and the previous patterns stay in use.
         """
-        self._generation += 1
+        self._kept.reload()
         try:
             if self._filter:
                 self._filter.reload()
         except (OSError, ValueError) as error:
-            text = _cannot_read(error) if isinstance(error, OSError) else str(error)
+            text = cannot_read(error) if isinstance(error, OSError) else str(error)
             log.error("logger: {text}; the previous content stays in use", text=text)
 
     def handle_batch(self, worker: int, messages: Sequence[Message]) -> None:
         """Append the messages to the files of their senders."""
-        files = self._files
+        files = self._kept.files
         assert files is not None, "the start precedes the first message"
         now = messages[-1].received_at
-        files.begin(self._generation, now)
+        files.begin(self._kept.generation, now)
         if self._filter:
             messages = self._filter.kept(worker, messages)
         if self._selection.active:
@@ -232,17 +219,7 @@ class Logger:
         if self._selection.hidden:
             count = plural(self._selection.hidden, "message")
             log.info("logger: {count} not written, because of level, hosts, keep or drop", count=count)
-        if self._upkeep:
-            self._upkeep.stop()
-            self._upkeep = None
-        if self._files:
-            self._files.stop()
-            PROCESS.give_back(self._open_files)
-            self._open_files = 0
-
-    def _rotated(self, name: str) -> None:
-        if self._upkeep:
-            self._upkeep.rotated(name)
+        self._kept.stop()
 
     def _file_name(self, worker: int, message: Message) -> str:
         """The file of a sender; senders of one address share a file if the template has no port."""
@@ -269,7 +246,3 @@ class Logger:
             worker_count=worker_count,
             reactor=self.reactor,
         )
-
-
-def _cannot_read(error: OSError) -> str:
-    return f"cannot read {error.filename}: {error.strerror}"

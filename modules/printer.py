@@ -101,7 +101,7 @@ class Printer:
             Empty: all.
         :param keep: a regular expression; other messages are not printed.
         :param drop: a regular expression; messages that match are not printed.
-        :raises ValueError: for a malformed entry of ``hosts``.
+        :raises ValueError: for a malformed entry of ``hosts``, or a malformed pattern.
         """
         self._format = format
         self._color = color
@@ -126,18 +126,15 @@ class Printer:
         self._names = names
 
     def check(self) -> None:
-        """Compile the patterns, and claim the standard output.
+        """Claim the standard output.
 
-        :raises ValueError: for a malformed pattern, with a text that names the setting.
         :raises RuntimeError: if another module has the standard output.
         """
-        self._selection.check()
         claim(self, "printer", ADVICE)
 
     def start(self, worker_count: int) -> None:
         """Find the standard output; without one, log a warning and print nothing.
 
-        :raises ValueError: for a malformed pattern.
         :raises RuntimeError: if another module writes to it.
         """
         self._selection.start(worker_count, self._names.all_of)
@@ -221,7 +218,10 @@ class Printer:
         lines = [line, *(" " * indent + self._paint(color, more) for more in rest)]
         if self._fields:
             fields = fields_text(message, self._fields)
-            if self._columns:
+            end = indent + len(rest[-1]) if rest else text_column + before + len(first)
+            if self._columns and end + len(fields) <= self._columns:
+                lines[-1] += self._paint(HEAD_COLOR, fields)
+            elif self._columns:
                 more_lines = self._broken(fields[1:], indent, indent)
                 lines += [" " * indent + self._paint(HEAD_COLOR, more) for more in more_lines]
             else:

@@ -98,11 +98,12 @@ class Names:
             self._dns = ReverseDns(self._servers(), reactor)
             self._cache = NameCache(partial(reactor.callFromThread, self._dns.look_up), CACHE_LIMIT)
 
-    def reload(self) -> list[str]:
+    def reload(self, setting: str = "--hosts-file") -> list[str]:
         """Read the file of names and the servers of DNS again, as SIGHUP does.
 
         An error is logged, and the previous names stay in use.
 
+        :param setting: the place of the setting that names the file, for the error.
         :returns: the files that were read.
         """
         files = []
@@ -111,7 +112,9 @@ class Names:
                 self.read()
                 files.append(str(self._hosts_file))
             except HostsError as error:
-                Logger("netconsd").error("--hosts-file: {text}; the previous names stay in use", text=str(error))
+                Logger("netconsd").error(
+                    "{setting}: {text}; the previous names stay in use", setting=setting, text=str(error)
+                )
             else:
                 Logger("netconsd").info(
                     "{count} from {path}", count=plural(len(self._file_names), "name"), path=self._hosts_file

@@ -240,8 +240,8 @@ class Running:
 
 
 def _left(output: RunningModule, worker: int) -> str:
-    count = output.waiting(worker)
-    return f"{count:,} {'message' if count == 1 else 'messages'} left in module {output.name}, worker {worker}"
+    messages = plural(output.waiting(worker), "message", form=",")
+    return f"{messages} left in module {output.name}, worker {worker}"
 
 
 class NetconsdService(Service):
@@ -279,6 +279,8 @@ class NetconsdService(Service):
         self._outputs = Outputs(
             self._modules, self.settings.workers, self.settings.stop_timeout, self._names, queue=self.settings.queue
         )
+        #: The place of the setting ``hosts_file``, for the log: an option, or a line of a file.
+        self.hosts_file_place = "--hosts-file"
         #: Called in the reactor's thread every few seconds while a stop delivers messages, with what is left, in words.
         self.on_stop_progress: Callable[[str], object] | None = None
         self._phase = _Phase.IDLE
@@ -383,7 +385,7 @@ class NetconsdService(Service):
             self.settings = replace(self.settings, **{name: new})
             if self._run is not None:
                 self._run.apply(name, new)
-        self._names.reload()
+        self._names.reload(self.hosts_file_place)
         self._outputs.reload()
         return tuple(left)
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import partial
 from getopt import GetoptError, gnu_getopt
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from netconsd.daemon.process import Daemon
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import put
 from netconsd.daemon.systemd import Notifier, listening_sockets
-from netconsd.outputs.loader import ModuleError, available, load
+from netconsd.outputs.errors import joined
+from netconsd.outputs.loader import ModuleError, Selection, available, changed_errors, load
 from netconsd.service import NetconsdService
 from netconsd.settings import OPTIONS, ConfigError, Option
 
@@ -175,16 +177,24 @@ class Options(usage.Options):
             "cwd": self._cwd,
         }
 
-    def reread(self) -> Configuration:
+    def reread(self, selection: Selection | None = None) -> Configuration:
         """Read the file again, with the same command line.
 
+        :param selection: the loaded modules, whose new settings are checked.
         :raises ConfigError: if it has errors, or cannot be read twice.
         """
         name = self["config"]
         if name is not None and self._cwd is not None and not os.path.isfile(self._cwd / name):
             # A pipe was read to its end at the start; to open it again would block.
             raise ConfigError(f"--config: {name} is not a file that can be read again")
-        return configure(**self.command_line())
+        errors: list[str] = []
+        new = configure(**self.command_line(), errors=errors)
+        if selection is not None:
+            before = self.configuration.module_settings
+            errors += changed_errors(selection, before, new.module_settings, new.spare, new.modules)
+        if errors:
+            raise ConfigError(joined(errors, "errors in the options"))
+        return new
 
     def postOptions(self) -> None:
         """Set :attr:`configuration`.
@@ -219,5 +229,6 @@ def makeService(options: Options, stop_signals: StopSignals | None = None) -> IS
         notifier=Notifier(),
         stop_signals=stop_signals,
         configuration=configuration,
-        reread=options.reread,
+        # Without a file nothing can have changed.
+        reread=None if options["config"] is None else partial(options.reread, selection),
     )

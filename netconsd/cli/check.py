@@ -59,13 +59,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -
     configuration = options.configuration
     errors = list(options.errors)
     selection = load(configuration.modules, configuration.module_settings, configuration.spare, errors=errors)
-    errors += check(selection.loaded)
+    # The faulty ones last: they must not claim what another module has.
+    errors += check([*selection.loaded, *selection.faulty], configuration.module_settings)
     if not selection.loaded and not errors:
         errors.append("no output module is named, so messages would be dropped; name one, such as printer")
     try:
         Names(hosts_file=configuration.settings.hosts_file).read()
     except HostsError as error:
-        errors.append(f"--hosts-file: {error}")
+        errors.append(configuration.located(f"hosts_file: {error}"))
     errors += _ports(configuration, running=bool(options["running"]))
     packages = list(mismatches())
     errors += [package.text for package in packages if package.needed]

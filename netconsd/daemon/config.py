@@ -53,9 +53,13 @@ class Configuration:
     def located(self, text: str) -> str:
         """Name the place of the value instead of the setting at the beginning of a text.
 
-        ``port: ...`` becomes ``netconsd.toml:3: port: ...``, and ``--port: ...`` if the file does not have it.
+        ``port: ...`` becomes ``netconsd.toml:3: port: ...``, and ``--port: ...`` if the file does not have it. A
+        setting of a module is ``logger.directory: ...``.
         """
         name, colon, rest = text.partition(":")
+        module, _, key = name.rpartition(".")
+        if key in self.module_settings.get(module, {}):
+            return f"{self.module_settings[module][key].origin}{colon}{rest}"
         option = name.replace("_", "-")
         if option not in OPTIONS:
             return text
@@ -182,9 +186,8 @@ def _read(file: TomlFile, merged: _Merged) -> None:
                 raise ConfigError(f"{file.place(key)}: [{key}]: settings of a module are in [module.{key}]")
             else:
                 valid = [*OPTIONS, "modules", "module"]
-                raise ConfigError(
-                    f'{file.place(key)}: unknown key "{key}"; valid are {", ".join(valid)}{suggestion(key, valid)}'
-                )
+                hint = suggestion(key, valid) or "; the keys are modules, module and the options of netconsd run --help"
+                raise ConfigError(f'{file.place(key)}: unknown key "{key}"{hint}')
 
 
 def _modules(value: object, place: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogPublisher, globalLogPublisher
 
 from netconsd.rendering import printable
 
@@ -25,13 +25,16 @@ def end_despite_threads(
 ) -> None:
     """Watch the end of the process, in a thread: after :data:`END_SECONDS` log what keeps it, and call ``end``.
 
-    Python waits for every thread that is no daemon thread, and the reactor for its pool: for ever, if a module's
+    The log is that of the call: when the reactor has stopped, twistd removes it, and Python waits for threads after
+    that. Python waits for every thread that is no daemon thread, and the reactor for its pool: for ever, if a module's
     function does not return there.
     """
 
+    log = Logger("netconsd", observer=LogPublisher(*globalLogPublisher._observers))
+
     def watch() -> None:
         sleep(END_SECONDS)
-        Logger("netconsd").warn(
+        log.warn(
             "netconsd has stopped, and ends without waiting for {threads}", threads=", ".join(_remaining()) or "its end"
         )
         end()

@@ -35,6 +35,7 @@ from netconsd.daemon.reload import Burst, applied, differences
 from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import NO_MEMORY, forget_stdout
 from netconsd.daemon.systemd import Notifier
+from netconsd.interfaces import IReloadable
 from netconsd.monitor.liveness import Liveness, hanging_modules, status
 from netconsd.outputs.errors import said
 from netconsd.outputs.loader import ModuleError
@@ -104,6 +105,8 @@ class Daemon(Service):
         self._crash_log = None if foreground or process.get("syslog") or process.get("logger") else logfile
         self._pidfile = process.get("pidfile")
         self._reactor = reactor
+        if configuration is not None:
+            service.hosts_file_place = configuration.located("hosts_file:").removesuffix(":")
         self._clock = clock
         self._owns_process = False
         self._log = Logger("netconsd")
@@ -278,10 +281,21 @@ class Daemon(Service):
         """Reload the modules, and read the configuration again; one with errors changes nothing."""
         if self._ready:
             self._notifier.reloading()
-        self._log.info("SIGHUP: the modules reopen their files")
+        reopening = [each.name for each in self._service.modules if IReloadable.providedBy(each.module)]
+        if reopening:
+            self._log.info(
+                "SIGHUP: {modules}",
+                modules=f"module {reopening[0]} reopens its files"
+                if len(reopening) == 1
+                else f"modules {', '.join(reopening)} reopen their files",
+            )
         running = self._configuration
         if running is None or self._reread is None:
             self._service.reload()
+            if not reopening and self._service.settings.hosts_file is None:
+                self._log.info(
+                    "SIGHUP: nothing to do: no module reopens files, and neither --config nor --hosts-file names a file"
+                )
         else:
             try:
                 new = self._reread()

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 
-def check_all(*attempts: Callable[[], object]) -> None:
+def check_all(**attempts: Callable[[], object]) -> None:
     """Call each function.
 
+    :param attempts: by the setting that it tests.
     :raises ExceptionGroup: with all exceptions of the functions, if there is one. An OSError is replaced by a
-        RuntimeError whose text names the file.
+        RuntimeError whose text names the setting and the file, and the text of a ValueError or RuntimeError gets the
+        setting.
     """
     errors: list[Exception] = []
-    for attempt in attempts:
+    for setting, attempt in attempts.items():
         try:
             attempt()
         except OSError as error:
-            errors.append(RuntimeError(f"cannot read {error.filename}: {error.strerror}"))
+            errors.append(RuntimeError(f"{setting}: {cannot_read(error)}"))
+        except (ValueError, RuntimeError) as error:
+            errors.append(type(error)(f"{setting}: {error}"))
         except Exception as error:
             errors.append(error)
     if errors:
         raise ExceptionGroup("the module cannot start", errors)
+
+
+def cannot_read(error: OSError) -> str:
+    """The text about a file that cannot be read."""
+    return f"cannot read {error.filename}: {error.strerror}"
 
 
 def read_regular(path: str) -> bytes:
@@ -43,11 +53,12 @@ def read_regular(path: str) -> bytes:
         os.close(descriptor)
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, *, open_file: Callable[[Path, int, int], int] = os.open) -> None:
     """Test whether a directory could be created with its parents, or exists and could be written in.
 
-    A file system that is read-only or full is noticed only where the directory exists, by a file without a name
-    (O_TMPFILE, open(2)), which vanishes when it is closed.
+    A file is made there, as only that shows a file system that is read-only or has no files of users (/proc): one
+    without a name (O_TMPFILE, open(2)), which vanishes when it is closed. Where the file system has none of these, as
+    NFS and older FUSE, the file has a name for the time of two system calls.
 
     :param directory: an absolute path.
     :raises RuntimeError: if not; the text names the directory, and its parent where that is the cause.
@@ -64,14 +75,19 @@ def check_directory(directory: Path) -> None:
         except OSError as error:  # a parent is a file, or may not be searched
             raise _unusable(directory, existing, error) from error
     try:
-        os.close(os.open(existing, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        try:
+            os.close(open_file(existing, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+                raise
+            # os.access would not do: for root it is true in /proc as well. The module `tempfile` would try other
+            # directories and names after some errors.
+            named = existing / f".netconsd-check-{secrets.token_hex(8)}"
+            fd = open_file(named, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            os.unlink(named)
+            os.close(fd)
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
-            raise _unusable(directory, existing, error) from error
-        # The file system, as of a FUSE mount, has no files without names.
-        if not os.access(existing, os.W_OK | os.X_OK):
-            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            raise _unusable(directory, existing, denied) from error
+        raise _unusable(directory, existing, error) from error
 
 
 def check_file(path: Path) -> None:
@@ -87,8 +103,16 @@ def check_file(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise RuntimeError(f"cannot write {path}: it is not a regular file")
-    if not os.access(path, os.W_OK):
-        raise RuntimeError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
+    try:
+        # Nothing is written. Permissions alone would not do: root has them for the read-only files of /proc as well,
+        # some of which refuse the write only.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise RuntimeError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _unusable(directory: Path, existing: Path, error: OSError) -> RuntimeError:

@@ -76,7 +76,7 @@ class Patterns:
 
     def __init__(self, patterns: Sequence[tuple[int, str]], path: str) -> None:
         """
-        :param patterns: as :func:`parse` returns them.
+        :param patterns: as :func:`parse` returns them; the line 0 is none.
         :raises PatternsError: for a pattern that the library rejects, or for too many patterns.
         """
         # Imported here, because only users of patterns need the library.
@@ -118,7 +118,7 @@ def _re2_match(re2: Any, patterns: Sequence[tuple[int, str]], path: str) -> _Mat
         except re2.error as error:
             reason = error.args[0]
             text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-            raise PatternsError(f"{path}:{number}: is not a regular expression of RE2: {text}") from error
+            raise PatternsError(f"{_at(path, number)}: is not a regular expression of RE2: {text}") from error
     try:
         search.Compile()
     except re2.error as error:
@@ -133,8 +133,12 @@ def _re_match(patterns: Sequence[tuple[int, str]], path: str) -> _Match:
         try:
             searches.append(search_of(pattern).search)
         except ValueError as error:
-            raise PatternsError(f"{path}:{number}: {error}") from error
+            raise PatternsError(f"{_at(path, number)}: {error}") from error
     return lambda line: any(search(line, 0, LINE_LIMIT) for search in searches)
+
+
+def _at(path: str, number: int) -> str:
+    return f"{path}:{number}" if number else path
 
 
 def read(path: str) -> Patterns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, Literal
@@ -34,13 +34,14 @@ class Selection:
             other senders are not selected. Empty: all senders.
         :param keep: a regular expression (:mod:`netconsd.logger.patterns`); only messages that match are selected.
         :param drop: a regular expression; messages that match are not selected.
-        :raises ValueError: for an entry of ``hosts`` that is none of these, with a text that names the setting.
+        :raises ValueError: for an entry of ``hosts`` that is none of these, and for a malformed pattern, with a text
+            that names the setting.
         """
         self._most = None if level is None else LEVELS.index(level)
         self._hosts = _Hosts(hosts) if hosts else None
-        self._expressions = {"keep": keep, "drop": drop}
-        self._keep: Patterns | None = None
-        self._drop: Patterns | None = None
+        # Compiled here and not at the start, so that an error has the place of the setting.
+        self._keep = None if keep is None else Patterns([(0, keep)], "keep")
+        self._drop = None if drop is None else Patterns([(0, drop)], "drop")
         self._hidden: list[int] = []
         #: False if every message is selected.
         self.active = level is not None or bool(hosts) or keep is not None or drop is not None
@@ -51,25 +52,12 @@ class Selection:
         return sum(self._hidden)
 
     def start(self, worker_count: int, names_of: Callable[[Message], Sequence[str]]) -> None:
-        """Compile the patterns.
+        """Begin to select.
 
         :param names_of: returns the address of the sender and its names (:meth:`netconsd.names.Names.all_of`).
-        :raises ValueError: for a malformed pattern, with a text that names the setting.
         """
         self._names_of = names_of
         self._hidden = [0] * worker_count
-        self._keep, self._drop = self._compiled()
-
-    def check(self) -> None:
-        """Compile the patterns, as :meth:`start` does, and keep nothing.
-
-        :raises ValueError: for a malformed pattern, with a text that names the setting.
-        """
-        list(self._compiled())
-
-    def _compiled(self) -> Iterator[Patterns | None]:
-        for setting, expression in self._expressions.items():
-            yield None if expression is None else Patterns([(1, expression)], setting)
 
     def kept(self, worker: int, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the selected messages, in order; count the others."""

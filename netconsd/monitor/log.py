@@ -1,7 +1,8 @@
 """Log lines at the start, while datagrams are dropped, and at the end, with the totals of all counters.
 
 Pure: the log and the time are arguments. Programs read the lines of the totals: ``Listener 0: ``, ``Worker 0: `` and
-``Module x: `` are followed by numbers and names, and a notable counter's line ends with its name in parentheses.
+``Module x: ``, which are there if something was lost, are followed by numbers and names, and a notable counter's line
+ends with its name in parentheses.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SUMS = (
     Counter("lost_by_modules", "Messages that modules could not write or send.", ""),
     Counter("unknown_losses", "Failures that lost an unknown number of a module's messages.", ""),
 )
+
+#: Notable counters that are no loss: beside them the totals need no lines of the listeners, workers and modules.
+WITHOUT_LOSS = ("senders_expired", "acks_sent")
 
 Counts = Sequence[int]
 
@@ -219,20 +223,40 @@ def log_failures(log: Logger, outputs: Iterable[RunningModule]) -> None:
 
 def log_end(log: Logger, snapshot: Snapshot) -> None:
     """Log the totals, and each inconsistency of the counters as an error."""
-    for line in totals(snapshot):
+    inconsistencies = list(snapshot.inconsistencies())
+    for line in totals(snapshot, of_parts=bool(inconsistencies)):
         log.info("{line}", line=line)
-    for inconsistency in snapshot.inconsistencies():
+    for inconsistency in inconsistencies:
         log.error(
             "The counters are inconsistent, which is a defect of netconsd; please report it: {inconsistency}",
             inconsistency=inconsistency,
         )
 
 
-def totals(snapshot: Snapshot) -> Iterator[str]:
-    """One line for each listener, worker and module, one for the sums, and one for each notable counter.
+def totals(snapshot: Snapshot, *, of_parts: bool = False) -> Iterator[str]:
+    """One line for the sums, and one for each notable counter that is not 0.
 
-    Counters that are 0 are left out.
+    If something was lost, dropped or failed, a line for each listener, worker and module is before them, with its
+    counters that are not 0.
+
+    :param of_parts: yield these lines in any case.
     """
+    notable = list(_notable(snapshot))
+    if (
+        of_parts
+        or any(name not in WITHOUT_LOSS for name, _ in notable)
+        or any(module.errors for module in snapshot.modules)
+    ):
+        yield from _of_parts(snapshot)
+    senders = snapshot.total("senders_new")
+    yield (
+        f"Total: {plural(snapshot.received, 'datagram')} received, {_messages(snapshot.total('messages'), senders)}"
+        + (" (addresses with their ports)" if senders > 1 else "")
+    )
+    yield from (text for _, text in notable)
+
+
+def _of_parts(snapshot: Snapshot) -> Iterator[str]:
     for listener in snapshot.listeners:
         datagrams = plural(listener.counters["datagrams"] or 0, "datagram")
         yield f"Listener {listener.number}: {datagrams}{_list(listener.counters, without=('datagrams',))}"
@@ -251,15 +275,16 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
         failures = {each: _sum(getattr(part, each) for part in parts) for each in names}
         failures["waiting"] = sum(part.waiting for part in parts)
         yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
-    yield (
-        f"Total: {plural(snapshot.received, 'datagram')} received, "
-        f"{_messages(snapshot.total('messages'), snapshot.total('senders_new'))}"
-    )
+
+
+def _notable(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """The names of the notable counters that are not 0, or unknown, and their lines."""
     for counter in (*LISTENER_COUNTERS, *WORKER_ROWS):
         if counter.notable:
             yield from _sentence(counter, snapshot.total(counter.name))
     if any(listener.counters["dropped_by_kernel"] is None for listener in snapshot.listeners):
-        yield "An unknown number of datagrams was dropped by the kernel (dropped_by_kernel)"
+        name = "dropped_by_kernel"
+        yield name, f"An unknown number of datagrams was dropped by the kernel ({name})"
     at_stop, queue_full, by_modules, unknown_losses = SUMS
     modules = snapshot.modules
     dropped = sum(worker.dropped_at_stop for worker in snapshot.workers)
@@ -269,7 +294,10 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
     yield from _sentence(by_modules, sum(module.lost or 0 for module in modules))
     yield from _sentence(unknown_losses, sum(module.unknown_losses or 0 for module in modules))
     for name in dict.fromkeys(module.name for module in snapshot.modules if module.lost is None):
-        yield f"An unknown number of messages was lost by module {name}, whose count failed ({by_modules.name})"
+        yield (
+            by_modules.name,
+            f"An unknown number of messages was lost by module {name}, whose count failed ({by_modules.name})",
+        )
 
 
 def _growth(before: Counts, after: Counts) -> tuple[int, str]:
@@ -302,12 +330,12 @@ def _list(counters: Mapping[str, int | None], without: tuple[str, ...] = ()) -> 
     return f"; {names}" if names else ""
 
 
-def _sentence(counter: Counter, count: int) -> Iterator[str]:
-    """The counter's help as a line with its number, if that is not 0: "2 datagrams dropped because ... (name)"."""
+def _sentence(counter: Counter, count: int) -> Iterator[tuple[str, str]]:
+    """The counter's name, and its help with its number, if that is not 0: "2 datagrams dropped because ... (name)"."""
     if not count:
         return
     text = counter.help[0].lower() + counter.help[1:].rstrip(".")
     if count == 1:
         # A help text begins with its noun, in the plural.
         text = re.sub(r"s\b", "", text, count=1)
-    yield f"{count} {text} ({counter.name})"
+    yield counter.name, f"{count} {text} ({counter.name})"

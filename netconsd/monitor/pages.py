@@ -202,7 +202,7 @@ def _health(watched: Watched, snapshot: Snapshot) -> Answer:
     closed = [f"listener {part.number}: {CLOSED}" for part in snapshot.listeners if part.problem == CLOSED]
     if closed or not healthy:
         return text_answer(503, "\n".join([*closed, *lines]))
-    return text_answer(200, "\n".join(["ok", *lines]))
+    return text_answer(200, "\n".join(["alive, with faults:", *lines]) if lines else "ok")
 
 
 def _unreadiness(watched: Watched, snapshot: Snapshot) -> str:

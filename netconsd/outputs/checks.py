@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netconsd.interfaces import ICheckable
-from netconsd.outputs.errors import place, raised, said
+from netconsd.outputs.errors import about_setting, place, raised, said
 from netconsd.outputs.loader import Loaded
 from netconsd.outputs.runner import missing_package
+from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.outputs.standardoutput import release
 
 
-def check(loaded: Iterable[Loaded]) -> list[str]:
+def check(loaded: Iterable[Loaded], settings: Mapping[str, Mapping[str, ModuleSetting]] | None = None) -> list[str]:
     """Call ``check`` of each module that provides :class:`~netconsd.interfaces.ICheckable`.
 
-    :returns: a text for each error, which begins with the module's name.
+    :param settings: the settings of each module by its name.
+    :returns: a text for each error. It begins with the place of the setting that it is about, if the module says which
+        one that is, otherwise with the module's name.
     """
     texts = []
     modules = list(loaded)
@@ -26,7 +29,8 @@ def check(loaded: Iterable[Loaded]) -> list[str]:
                 raise
             # sys.exit() in a module must not end the check of the others.
             except BaseException as error:
-                texts += [f"module {each.name} would not start: {_text(each, cause)}" for cause in _causes(error)]
+                values = (settings or {}).get(each.name, {})
+                texts += [_text(each, cause, values) for cause in _causes(error)]
     for each in modules:
         release(each.module)
     return texts
@@ -38,7 +42,13 @@ def _causes(error: BaseException) -> list[BaseException]:
     return [cause for part in error.exceptions for cause in _causes(part)]
 
 
-def _text(loaded: Loaded, error: BaseException) -> str:
+def _text(loaded: Loaded, error: BaseException, settings: Mapping[str, ModuleSetting]) -> str:
+    if about := about_setting(error, settings):
+        return f"{settings[about[0]].origin}: {about[1]}"
+    return f"module {loaded.name} would not start: {_reason(loaded, error)}"
+
+
+def _reason(loaded: Loaded, error: BaseException) -> str:
     if text := missing_package(error):
         return text
     line = place(str(loaded.path), error)

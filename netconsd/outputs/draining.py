@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from netconsd.outputs.progress import Progress
+from netconsd.protocol.plural import plural
 
 # Seconds between two lines about the progress of a stop.
 REPORT_SECONDS = 5.0
@@ -83,10 +84,10 @@ class Draining:
             silent = part.progress.look(part.done(), True, now)
             if silent >= self._timeout:
                 part.given_up = True
-                part.give_up(f"no progress for {_seconds(self._timeout)} (--stop-timeout)")
+                part.give_up(f"no progress for {plural(self._timeout, 'second', form='g')} (--stop-timeout)")
             elif not self.rest:
                 part.given_up = True
-                part.give_up(f"the stop has taken {_seconds(self._limit)} (--stop-limit)")
+                part.give_up(f"the stop has taken {plural(self._limit, 'second', form='g')} (--stop-limit)")
         waits = [part for part in waits if not part.given_up]
         if not waits and any(part.given_up for part in parts):
             finished.cancel()
@@ -94,7 +95,3 @@ class Draining:
             self._reported = now
             left = [text for part in waits if (text := part.left())]
             self._report(f"Stopping: {'; '.join(left)}" if left else "Stopping")
-
-
-def _seconds(count: float) -> str:
-    return f"{count:g} second" + ("" if count == 1 else "s")

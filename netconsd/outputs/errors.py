@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -50,6 +51,18 @@ def said(error: BaseException) -> str:
         isinstance(error, (ValueError, RuntimeError, ImportError, OSError)) or type(error).__module__ != "builtins"
     )
     return text if text and for_people else raised(error)
+
+
+def about_setting(error: BaseException | None, settings: Container[str]) -> tuple[str, str] | None:
+    """The setting and the reason of an error whose text begins with a setting: ``max_size: is less than 0``.
+
+    :param settings: the names of the settings.
+    :returns: None for any other error.
+    """
+    if not isinstance(error, (ValueError, RuntimeError)):
+        return None
+    name, _, reason = said(error).partition(": ")
+    return (name, reason) if reason and name in settings else None
 
 
 def place(path: str, error: BaseException) -> str:

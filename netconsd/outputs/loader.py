@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from netconsd.outputs.errors import joined, said
+from netconsd.outputs.errors import about_setting, joined
 from netconsd.outputs.modulefile import FileError, FoundModule, forget, import_file, make, outputs_in
 from netconsd.outputs.native import NativeModule, NoHandler
-from netconsd.outputs.parameters import AuthorError, bind, parameters, suggestion
+from netconsd.outputs.parameters import AuthorError, bind, parameters, some, suggestion
 from netconsd.outputs.setting_types import ModuleSetting
 
 SHIPPED: Final = Path(__file__).parents[1] / "modules"
@@ -38,6 +38,8 @@ class Loaded:
     path: Path
     module: Any
     """The instance or imported file that provides one of the two interfaces."""
+    found: FoundModule | None = None
+    """The class or imported file that the module was made from; None for a compiled module."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Skipped:
     reason: str
     available: bool = False
     """True for a module that ``reason`` says how to start."""
+    found: FoundModule | None = None
+    """As of :class:`Loaded`, if the module is available."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Selection:
 
     loaded: tuple[Loaded, ...]
     skipped: tuple[Skipped, ...]
+    faulty: tuple[Loaded, ...] = ()
+    """Modules that were created without their wrong settings, so that a check can ask them for further errors."""
 
 
 @dataclass
@@ -68,6 +74,7 @@ class _Outcome:
     names: list[str] = field(default_factory=list)
     loaded: list[Loaded] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    faulty: list[Loaded] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     imported: ModuleType | None = None
 
@@ -98,7 +105,7 @@ def load(
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     failures += _same_names(outcomes) + _unknown(outcomes, settings, spare)
     for outcome in outcomes:
-        if outcome.imported is not None and ((failures and errors is None) or not outcome.loaded):
+        if outcome.imported is not None and ((failures and errors is None) or not (outcome.loaded or outcome.faulty)):
             forget(outcome.imported)
     if errors is not None:
         errors += failures
@@ -107,7 +114,49 @@ def load(
     return Selection(
         tuple(loaded for outcome in outcomes for loaded in outcome.loaded),
         tuple(skipped for outcome in outcomes for skipped in outcome.skipped),
+        tuple(faulty for outcome in outcomes for faulty in outcome.faulty),
     )
+
+
+def changed_errors(
+    selection: Selection,
+    before: _Settings,
+    settings: _Settings,
+    spare: Collection[str] = (),
+    specs: Sequence[str | Path] = (),
+) -> list[str]:
+    """Return a text for each error that a restart with new settings would have, as far as that can be seen now.
+
+    The constructors of modules with changed settings are called; nothing is imported or started.
+
+    :param before: the settings that the modules were loaded with.
+    :param settings: the new settings.
+    :param spare: names in the new settings that need not be those of a module.
+    :param specs: the specifications of the modules that a restart would load.
+    """
+    known: list[Loaded | Skipped] = [*selection.loaded, *selection.skipped]
+    outcomes = [_Outcome(each.path.stem, each.path, [each.name]) for each in known]
+    # The names of modules in files that are not imported yet are not known.
+    files, failed = _find(specs)
+    stems = {path.stem for path, _ in files} - {each.path.stem for each in known}
+    unknown = {name for name in settings if name.partition(".")[0] in stems | {outcome.stem for outcome in failed}}
+    errors = [failure for outcome in failed for failure in outcome.failures]
+    errors += _unknown(outcomes, settings, {*spare, *unknown})
+    for each in known:
+        values = settings.get(each.name, {})
+        if _values(values) == _values(before.get(each.name, {})):
+            continue
+        if each.found is not None:
+            outcome = _Outcome(each.path.stem, each.path)
+            _load_output(each.found, True, settings, outcome)
+            errors += outcome.failures
+        elif isinstance(each, Loaded):
+            errors += _native_errors(each.name, each.path, values)
+    return errors
+
+
+def _values(settings: Mapping[str, ModuleSetting]) -> dict[str, tuple[object, bool]]:
+    return {name: (setting.value, setting.typed) for name, setting in settings.items()}
 
 
 def available(skipped: Sequence[Skipped]) -> list[str]:
@@ -170,8 +219,8 @@ def _shipped(name: str) -> Path:
         return path
     names = sorted(file.stem for file in SHIPPED.glob("*.py") if not file.name.startswith(("_", ".")))
     raise FileError(
-        f'no module "{name}" is shipped with netconsd (shipped are: {", ".join(names)}), '
-        f"and no file or directory has that name{suggestion(name, names)}"
+        f'no module "{name}" is shipped with netconsd, and no file or directory has that name'
+        + (suggestion(name, names) or f"; shipped are {some(names)}")
     )
 
 
@@ -223,11 +272,15 @@ def _load_native(explicit: bool, settings: _Settings, outcome: _Outcome) -> None
         outcome.skipped.append(Skipped(name, path, str(error).removeprefix(f"{path}: ")))
         return
     outcome.names.append(name)
-    outcome.failures += [
-        f'{setting.origin}: module {name} has no setting "{key}": compiled modules ({path.name}) have none'
-        for key, setting in settings.get(name, {}).items()
-    ]
+    outcome.failures += _native_errors(name, path, settings.get(name, {}))
     outcome.loaded.append(Loaded(name, path, module))
+
+
+def _native_errors(name: str, path: Path, settings: Mapping[str, ModuleSetting]) -> list[str]:
+    return [
+        f'{setting.origin}: module {name} has no setting "{key}": compiled modules ({path.name}) have none'
+        for key, setting in settings.items()
+    ]
 
 
 def _load_output(output: FoundModule, explicit: bool, settings: _Settings, outcome: _Outcome) -> None:
@@ -237,17 +290,25 @@ def _load_output(output: FoundModule, explicit: bool, settings: _Settings, outco
         required = [f"{output.name}.{parameter.name}" for parameter in known if parameter.required]
         if required and not explicit and output.name not in settings:
             reason = f"set {', '.join(required)}"
-            outcome.skipped.append(Skipped(output.name, output.path, reason, available=True))
+            outcome.skipped.append(Skipped(output.name, output.path, reason, True, output))
             return
         if not explicit and output.name not in settings and getattr(output.source, "only_if_named", False):
-            outcome.skipped.append(Skipped(output.name, output.path, "name it to start it", available=True))
+            outcome.skipped.append(Skipped(output.name, output.path, "name it to start it", True, output))
             return
-        arguments, errors = bind(known, settings.get(output.name, {}), output.name)
+        values = settings.get(output.name, {})
+        arguments, errors = bind(known, values, output.name)
         outcome.failures += errors
-        if not errors:
-            module = _made(output, arguments, settings.get(output.name, {}), outcome.failures)
-            if module is not None:
-                outcome.loaded.append(Loaded(output.name, output.path, module))
+        if any(parameter.required and parameter.name not in arguments for parameter in known):
+            return
+        module, used = _made(output, arguments, values, outcome.failures, complete=not errors)
+        if module is None:
+            return
+        loaded = Loaded(output.name, output.path, module, output)
+        if used == set(values):
+            outcome.loaded.append(loaded)
+        elif not any(parameter.kind == "path" for parameter in known if parameter.name in set(values) - used):
+            # Without a path that is wrong, a check would test another place.
+            outcome.faulty.append(loaded)
     except AuthorError as error:
         outcome.failures.append(f"{output.path}: module {output.name}: {error}")
     except FileError as error:
@@ -255,30 +316,37 @@ def _load_output(output: FoundModule, explicit: bool, settings: _Settings, outco
 
 
 def _made(
-    output: FoundModule, arguments: dict[str, Any], settings: Mapping[str, ModuleSetting], failures: list[str]
-) -> Any | None:
-    """Create a module, or add all errors of its constructor to ``failures``.
+    output: FoundModule,
+    arguments: dict[str, Any],
+    settings: Mapping[str, ModuleSetting],
+    failures: list[str],
+    *,
+    complete: bool,
+) -> tuple[Any | None, set[str]]:
+    """Create a module, and add all errors of its constructor to ``failures``.
 
     A constructor reports a wrong setting by a ValueError whose text begins with the setting: ``max_size: ...``. The
     error gets the place of the setting; then the constructor is called again without it, and reports the next one.
 
+    :param complete: whether the arguments are those of all settings.
+    :returns: the module, and the settings that it has; no module if it cannot be created without the wrong settings.
     :raises FileError: see :func:`~netconsd.outputs.modulefile.make`; for errors that name no setting.
     """
     left = dict(arguments)
     while True:
         try:
-            module = make(output, left)
+            return make(output, left), set(left)
         except FileError as error:
-            name, _, reason = said(error.__cause__ or error).partition(": ")
-            if not (isinstance(error.__cause__, ValueError) and reason and name in left):
+            about = about_setting(error.__cause__, left)
+            if about is None:
                 # Without the settings that were wrong, the constructor may have other errors.
-                if len(left) == len(arguments):
+                if complete:
                     raise
-                return None
+                return None, set()
+            name, reason = about
             failures.append(f"{settings[name].origin}: {reason}")
             del left[name]
-        else:
-            return module if len(left) == len(arguments) else None
+            complete = False
 
 
 def _same_names(outcomes: list[_Outcome]) -> list[str]:
@@ -303,6 +371,6 @@ def _unknown(outcomes: list[_Outcome], settings: _Settings, spare: Collection[st
         origin = next(iter(values.values())).origin if values else f"settings of {name}"
         parts = [part for part in known if part.startswith(f"{name}.")]
         hint = f'; write [module."{parts[0]}"] or --set {parts[0]}.KEY=VALUE' if parts else suggestion(name, known)
-        others = f", only {', '.join(known)}" if known else " because no modules are loaded; load it with --modules"
-        texts.append(f'{origin}: no module "{name}" was found{others}{hint}')
+        others = f", only {some(known)}" if known else " because no modules are loaded; load it with --modules"
+        texts.append(f'{origin}: no module "{name}" was found{hint or others}')
     return texts

@@ -6,12 +6,15 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from netconsd.outputs.setting_types import ModuleSetting, convert, describe, show
+
+# Names in the text of an error, which shall be shorter than its terminal.
+LISTED: Final = 8
 
 
 class AuthorError(Exception):
@@ -113,11 +116,20 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
+def some(names: Sequence[str]) -> str:
+    """The names as a list for an error text; the number of those beyond :data:`LISTED`."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
 def _listing(settings: list[Parameter], name: str, hint: str) -> str:
     if not settings:
         return f"it has none{hint}"
-    hint = hint or suggestion(name, [parameter.name for parameter in settings])
-    return "it has " + ", ".join(str(parameter) for parameter in settings) + hint
+    names = [parameter.name for parameter in settings]
+    if hint:
+        return hint.removeprefix("; ")
+    similar = suggestion(name, names).removeprefix("; ")
+    return f"{similar} It has {some(names)}" if similar else f"it has {some(names)}"
 
 
 def _descriptions(cls: type) -> dict[str, str]:

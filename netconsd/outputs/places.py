@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from netconsd.protocol.message import Message
-
-# As in the queue of a worker: a message takes a place, and one more for each KiB of its bytes, so that the bound on
-# places bounds the number of messages and their memory (tests/outputs/test_queues).
-PLACE_BYTES = 1024
+from netconsd.protocol.placesize import PLACE_BYTES
 
 
 def places(messages: list[Message]) -> int:
-    """Return the number of places of all messages together."""
+    """Return the number of places of all messages together: of each :func:`~netconsd.protocol.placesize.places_of`.
+
+    Written again here, because a call for each message costs more than the rest; tests/outputs/test_queues compares the
+    two.
+    """
     total = len(messages)
     for message in messages:
         raw = message._raw

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
-from netconsd.outputs.places import PLACE_BYTES
 from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import Message
+from netconsd.protocol.placesize import places_of
 
 # Batches that wait are handed over together, since a call costs a module more than a message. The bound keeps the
 # progress of a slow module visible: at a millisecond per message this is a second.
@@ -168,7 +168,7 @@ def _fitting(messages: list[Message], room: int) -> tuple[int, int]:
     """Return how many of the messages, from the first on, have room, and their places."""
     taken = 0
     for keep, message in enumerate(messages):
-        needed = 1 + len(message.raw) // PLACE_BYTES
+        needed = places_of(len(message.raw))
         if taken + needed > room:
             return keep, taken
         taken += needed

@@ -31,10 +31,11 @@ from netconsd.interfaces import (
     ITakesLegacyDatagrams,
     IUsesNames,
 )
-from netconsd.outputs.errors import PrintableFailure, place, raised, said
+from netconsd.outputs.errors import PrintableFailure, about_setting, place, raised, said
 from netconsd.outputs.leftovers import Leftovers
 from netconsd.outputs.loader import ModuleError
 from netconsd.outputs.modulefile import FileError
+from netconsd.outputs.parameters import AuthorError, parameters
 from netconsd.outputs.places import places
 from netconsd.outputs.progress import Progress
 from netconsd.outputs.queues import ModuleQueue
@@ -48,7 +49,7 @@ SECONDS_BETWEEN_REPORTS = 60.0
 # As the default of --queue.
 QUEUE_PLACES = 262_144
 #: By the name of a package that a shipped module imports when it starts: the extra of netconsd that installs it.
-EXTRAS = {"re2": "logger", "zstandard": "zstd"}
+EXTRAS = {"zstandard": "zstd"}
 
 
 class RunningModule:
@@ -78,35 +79,43 @@ class RunningModule:
         self._progress = [Progress() for _ in range(worker_count)]
         # Per worker, written by the reactor's thread.
         self._given_up = [False] * worker_count
+        # Per worker: for the end of a batch, and for give_up, so that each message is counted once.
+        self._batch_locks = [threading.Lock() for _ in range(worker_count)]
         self._report = report
         self._lock = threading.Lock()
         self._next_report = float("-inf")
         self._unreported = 0
-        self._hand_over = self._hand_over_batch if IBatchOutputModule.providedBy(module) else self._hand_over_each
+        self._takes_batches = IBatchOutputModule.providedBy(module)
 
     def handle(self, worker: int, messages: list[Message]) -> None:
         """Hand the messages of a worker to the module, in the thread of its queue, or of the worker; raises nothing.
 
         After :meth:`give_up` they are dropped.
         """
-        if self._given_up[worker]:
-            return
         counters = self.counters[worker]
         # The module may keep the list, and change it.
         count = len(messages)
+        remaining = None if self._takes_batches else iter(messages)
+        # Before the look at _given_up: give_up() sets that, and then counts the batch if it is there.
+        self._current[worker] = count, remaining
+        if self._given_up[worker]:
+            self._current[worker] = None
+            return
         counters.called_at = started = monotonic()
-        self._hand_over(counters, worker, messages)
+        if remaining is None:
+            self._hand_over_batch(counters, worker, messages)
+        else:
+            self._hand_over_each(counters, worker, remaining)
         counters.seconds += monotonic() - started
         counters.called_at = 0.0
-        self._current[worker] = None
         counters.batches += 1
-        if not self._given_up[worker]:
-            counters.messages += count
+        with self._batch_locks[worker]:
+            if not self._given_up[worker]:
+                counters.messages += count
+            self._current[worker] = None
 
-    def _hand_over_each(self, counters: ModuleCounters, worker: int, messages: list[Message]) -> None:
+    def _hand_over_each(self, counters: ModuleCounters, worker: int, remaining: Iterator[Message]) -> None:
         handle = self.module.handle
-        remaining = iter(messages)
-        self._current[worker] = len(messages), remaining
         for message in remaining:
             # BaseException: sys.exit() in a module would end the worker's thread without a trace.
             try:
@@ -116,7 +125,6 @@ class RunningModule:
                 self.report_error()
 
     def _hand_over_batch(self, counters: ModuleCounters, worker: int, messages: list[Message]) -> None:
-        self._current[worker] = len(messages), None
         try:
             self.module.handle_batch(worker, messages)
         except BaseException:
@@ -163,13 +171,13 @@ class RunningModule:
         The messages of a call that has not returned are counted as well: whether the module has processed them is not
         known. For the reactor's thread.
         """
-        waiting = self.waiting(worker)
-        self._given_up[worker] = True
         counters = self.counters[worker]
-        count, in_hand = self._in_hand(worker)
-        # The thread is in a call of the module, and counts nothing any more.
-        counters.messages += count - in_hand
-        counters.dropped_at_stop += waiting
+        with self._batch_locks[worker]:
+            self._given_up[worker] = True
+            count, in_hand = self._in_hand(worker)
+            counters.messages += count - in_hand
+            waiting = max(0, counters.queued - counters.messages) if self.queues else in_hand
+            counters.dropped_at_stop += waiting
         current = self._current[worker]
         if current is not None and current[1] is not None:
             # So that no further message is handed over if the current call returns some day.
@@ -255,7 +263,7 @@ class Outputs:
         :raises ModuleError: for the first module that does not start; the modules before it are stopped again.
         """
         self._reactor = reactor
-        self._leftovers = Leftovers()
+        self._leftovers = Leftovers(self._modules)
         for name, module in self._modules.items():
             try:
                 if self._names is not None and IUsesNames.providedBy(module):
@@ -446,9 +454,18 @@ def _why_not_started(name: str, module: object, error: BaseException) -> str:
         return str(error)
     if text := missing_package(error):
         return f"{name}: did not start: {text}"
+    if about := about_setting(error, _settings_of(module)):
+        return f"{name}.{about[0]}: {about[1]}"
     file = getattr(module, "__file__", None) or getattr(sys.modules.get(type(module).__module__), "__file__", None)
     line = place(file, error) if file else None
     return f"{name}: did not start: {said(error)}" + (f" ({line})" if line != file else "")
+
+
+def _settings_of(module: object) -> list[str]:
+    try:
+        return [parameter.name for parameter in parameters(type(module))]
+    except AuthorError:
+        return []
 
 
 def missing_package(error: BaseException) -> str:

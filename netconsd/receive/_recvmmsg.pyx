@@ -107,7 +107,7 @@ cdef class Receiver:
     cdef readonly long long dropped_read_error
     #: Bytes of all dropped datagrams.
     cdef readonly long long dropped_bytes
-    #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
+    #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (netconsd.protocol.placesize) or more.
     cdef readonly bint large
     # The errno of a call that failed after others had read datagrams; 0 for none. The next ``receive`` raises it.
     cdef int error

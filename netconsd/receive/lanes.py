@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES, QueueCounters, WorkerCounters
 from netconsd.protocol.message import Message, Source, without_scope
+from netconsd.protocol.placesize import places_of
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
 from netconsd.receive.histogram import Histogram
@@ -42,9 +43,6 @@ Deliver = Callable[[int, list[Message]], object]
 #: system accepted it.
 Reply = Callable[[bytes, bytes], bool]
 
-# Kernels send at most 1000 bytes. A datagram takes a place in a queue for each KiB that it has begun, so that the bound
-# of a queue also bounds its memory.
-PLACE_BYTES = 1024
 # Seconds. At rest a message reaches the modules within a millisecond, and under load within the reader's pause plus the
 # time of a batch. 0.2 is the default reorder time, and a full queue can hold many seconds.
 DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -188,21 +186,21 @@ class Lane:
             counted.
         :param received_at: Unix time in seconds.
         :param now: monotonic time in seconds at which they were read. Deadlines count from it.
-        :param large: whether any of the datagrams may have :data:`PLACE_BYTES` or more.
+        :param large: whether any of the datagrams may have :data:`~netconsd.protocol.placesize.PLACE_BYTES` or more.
         :param complete: all datagrams received before this monotonic time are in this batch or were queued before; by
             default ``now``.
         """
         places = len(datagrams)
         if large:
-            places = sum(_places(datagram) for datagram in datagrams)
+            places = sum(places_of(len(datagram)) for datagram in datagrams)
         room = self._limit - self.backlog
         if places > room:
             keep = places = 0
             for datagram in datagrams:
                 # An empty queue accepts one datagram of any size.
-                if places + _places(datagram) > room and (keep or self.backlog):
+                if places + places_of(len(datagram)) > room and (keep or self.backlog):
                     break
-                places += _places(datagram)
+                places += places_of(len(datagram))
                 keep += 1
             dropped_bytes = sum(map(len, datagrams[keep:]))
             self.queue_counters.dropped_queue_full += len(datagrams) - keep
@@ -358,10 +356,6 @@ class Lane:
             delay = self._clock() + self._epoch - messages[0].received_at
             self.delays.observe(max(0.0, delay), len(messages))
             self._deliver(self.number, messages)
-
-
-def _places(datagram: bytes) -> int:
-    return 1 + len(datagram) // PLACE_BYTES
 
 
 class Workers:

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from netconsd.protocol.allowlist import EVERYONE, AllowList
 from netconsd.protocol.message import with_scope, without_scope
-from netconsd.receive.lanes import PLACE_BYTES
+from netconsd.protocol.placesize import PLACE_BYTES
 from netconsd.receive.sockets import packed_address
 
 # One byte more than the largest UDP datagram, so that none is truncated.
@@ -54,7 +54,7 @@ class Receiver:
         self.dropped_read_error = 0
         #: Bytes of all dropped datagrams.
         self.dropped_bytes = 0
-        #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (netconsd.receive.lanes) or more.
+        #: Whether the last call of ``receive`` returned a datagram of ``PLACE_BYTES`` (protocol.placesize) or more.
         self.large = False
 
     def allow(self, allowed: AllowList) -> None:

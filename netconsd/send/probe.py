@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from netconsd.protocol.encode import extended, fragments, legacy
 from netconsd.protocol.message import Message
+from netconsd.protocol.plural import plural
 from netconsd.rendering import printable
 
 #: The first words of each text, for people and for patterns.
@@ -101,7 +102,7 @@ def discrepancies(sent: Sequence[ProbeMessage], delivered: Sequence[Message], to
         lines.append("the messages arrived out of order")
     unknown = len(delivered) - recognised
     if unknown:
-        lines.append(f"{unknown} {'message' if unknown == 1 else 'messages'} arrived that the self-test did not send")
+        lines.append(f"{plural(unknown, 'message')} arrived that the self-test did not send")
     return lines
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from benchmarks.daemon_log import notable
 from tests.kernel.daemon import Daemon, Recorded
 from tests.kernel.guest import Guest, modes
 from tests.kernel.kernels import SINCE, Kernel
@@ -66,10 +66,7 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
                 f"{len(ended)} of {modes(kernel)} sent the crash; {len(daemon.messages)} messages arrived.\n"
                 f"The guest's console ends with:\n{guest.console()[-5000:]}\nThe daemon's log:\n{daemon.log()[-5000:]}"
             )
-    noted = {
-        name: int(count)
-        for count, name in re.findall(r"netconsd: (?:warning: )?(\d+) .*\((\w+)\)$", daemon.log(), re.MULTILINE)
-    }
+    noted = notable(daemon.log())
     assert noted
     return Booted(kernel, _by_mode(daemon.messages, link.sends_from), link.dropped, noted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -77,3 +78,38 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
             check_file(path)
     with pytest.raises(RuntimeError, match=r"Not a directory$"):
         check_file(fifo / "file")
+
+
+def test_file_systems_without_files_of_users() -> None:
+    """A directory in which nobody can make a file, not even root, is an error, although root has all permissions."""
+    for directory in ("/proc/self", "/proc/self/net", "/sys/kernel"):
+        with pytest.raises(RuntimeError, match=f"^cannot write in {directory}: "):
+            check_directory(Path(directory))
+        with pytest.raises(RuntimeError, match=f"^cannot create {directory}/logs: {directory}: "):
+            check_directory(Path(directory) / "logs")
+
+
+def test_a_file_that_root_cannot_write() -> None:
+    """A file that cannot be written is an error for root as well."""
+    with pytest.raises(RuntimeError, match=r"^cannot write /proc/version: "):
+        check_file(Path("/proc/version"))
+
+
+def test_a_file_system_without_unnamed_files(tmp_path: Path) -> None:
+    """Where files need names, one is made and removed at once; if that fails, the reason is the error."""
+    made = []
+
+    def open_file(path: Path, flags: int, mode: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        made.append(path)
+        if len(made) > 1:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return os.open(path, flags, mode)
+
+    check_directory(tmp_path, open_file=open_file)
+    (named,) = made
+    assert named.parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RuntimeError, match=f"^cannot write in {tmp_path}: Read-only file system$"):
+        check_directory(tmp_path, open_file=open_file)

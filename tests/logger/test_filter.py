@@ -8,7 +8,6 @@ import pytest
 
 from modules.logger import Logger
 from netconsd.logger import filter as filter_module
-from netconsd.logger.patterns import PatternsError
 from tests.support.loggers import A, B, ManualReactor, batch, files, logged, logging
 
 
@@ -70,11 +69,11 @@ def test_a_malformed_file_at_a_reload(tmp_path: Path, patterns: Path, content: s
 
 
 def test_a_malformed_file_at_the_start(tmp_path: Path, patterns: Path) -> None:
-    """At the start a malformed or missing file is an error that names the file."""
+    """At the start a malformed or missing file is an error that names the setting and the file."""
     patterns.write_text("ignore:\n  - a(\n")
-    with pytest.raises(PatternsError, match=rf"^{patterns}:2: "):
+    with pytest.raises(ValueError, match=rf"^ignore: {patterns}:2: "):
         Logger(directory=tmp_path, ignore=patterns).start(1)
-    with pytest.raises(RuntimeError, match=rf"^cannot read {tmp_path}/gone: No such file or directory$"):
+    with pytest.raises(RuntimeError, match=rf"^ignore: cannot read {tmp_path}/gone: No such file or directory$"):
         Logger(directory=tmp_path, ignore=tmp_path / "gone").start(1)
 
 

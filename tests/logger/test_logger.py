@@ -143,13 +143,13 @@ def test_start_without_a_directory(tmp_path: Path) -> None:
     """A directory that cannot be created stops the start with an error that names it and the reason."""
     (tmp_path / "file").touch()
     logger = Logger(directory=tmp_path / "file" / "logs")
-    with pytest.raises(RuntimeError, match=rf"^cannot write in {tmp_path}/file/logs: Not a directory$"):
+    with pytest.raises(RuntimeError, match=rf"^directory: cannot write in {tmp_path}/file/logs: Not a directory$"):
         logger.start(1)
 
 
 def test_start_in_a_read_only_directory() -> None:
     """A directory in which not even root can create a file stops the start."""
-    with pytest.raises(RuntimeError, match=r"^cannot write in /proc/self: "):
+    with pytest.raises(RuntimeError, match=r"^directory: cannot write in /proc/self: "):
         Logger(directory=Path("/proc/self")).start(1)
 
 

@@ -110,8 +110,8 @@ def test_patterns() -> None:
 @needs_re2
 @pytest.mark.parametrize("setting", ["keep", "drop"])
 def test_malformed_patterns(setting: str) -> None:
-    """A malformed pattern is an error of the start that names the setting."""
-    with pytest.raises(ValueError, match=rf"^{setting}:1: is not a regular expression"):
+    """A malformed pattern is an error of the constructor that names the setting."""
+    with pytest.raises(ValueError, match=rf"^{setting}: is not a regular expression"):
         kept([], None, **dict[str, Any]({setting: "a("}))
 
 

@@ -362,8 +362,8 @@ def test_the_logger_records_its_files(tmp_path: Path) -> None:
     with logging(tmp_path, **settings) as logger:
         for address in (A, B):
             os.utime(tmp_path / f"{address}.log", (0, 0))
-        assert logger._upkeep is not None
-        logger._upkeep.sweep(24 * HOUR)
+        assert logger._kept.upkeep is not None
+        logger._kept.upkeep.sweep(24 * HOUR)
         assert {path.name for path in tmp_path.iterdir()} == {".netconsd-logger", f"{B}.log"}
 
 
@@ -372,7 +372,7 @@ def test_no_record_without_bounds(tmp_path: Path) -> None:
     with logging(tmp_path, rotate_bytes=Size(1)) as logger:
         logger.handle_batch(0, batch("text"))
         assert [path.name for path in tmp_path.iterdir()] == [f"{A}.log"]
-        assert logger._upkeep is None
+        assert logger._kept.upkeep is None
 
 
 def test_record(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ def test_rotation_and_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     module = started(file=tmp_path / "x", rotate_bytes=Size(1), compress="gzip", keep_age=Duration("1h"))
     module.handle_batch(0, batch("one"))
     module.handle_batch(0, batch("two"))
-    upkeep = module._upkeep
+    assert module._kept is not None
+    upkeep = module._kept.upkeep
     assert upkeep is not None
     upkeep.sweep(0.0)
     assert from_json(gzip.decompress((tmp_path / "x.1.gz").read_bytes())).text == "one"

@@ -212,11 +212,23 @@ def test_lines_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fields_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the fields have lines of their own."""
+    """On a terminal the fields have lines of their own if they do not fit behind the text."""
     message = extended_message("text", cpu=3, userdata={"k": "v" * 80})
     first, *rest = unbroken(on_terminal(monkeypatch, message, columns=80, fields=("cpu", "userdata")))
     assert first.endswith(" text")
     assert rest == [f"         {{cpu=3 k={'v' * 62}", f"         {'v' * 18}}}"]
+    for columns in (80, 160):
+        for text in ("text", "two\nlines", "x" * 120):
+            message = extended_message(text, cpu=3)
+            *_, last = lines = unbroken(on_terminal(monkeypatch, message, columns=columns, fields=("cpu",)))
+            assert last.endswith(f"{text[-1]} {{cpu=3}}")
+            assert all(len(line) <= columns for line in lines)
+    # To the last column, and one character beyond.
+    room = 160 - len(unbroken(on_terminal(monkeypatch, extended_message("", cpu=3), columns=160, fields=("cpu",)))[0])
+    for beyond in (0, 1):
+        message = extended_message("x" * (room + beyond), cpu=3)
+        lines = unbroken(on_terminal(monkeypatch, message, columns=160, fields=("cpu",)))
+        assert len(lines) == 1 + beyond
 
 
 def test_a_very_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 
-from netconsd.monitor.log import LIMITED_NAMES, QUIET_SECONDS, SUMS, DropLog, log_end, log_start, totals
+from netconsd.monitor.log import LIMITED_NAMES, QUIET_SECONDS, SUMS, WITHOUT_LOSS, DropLog, log_end, log_start, totals
 from netconsd.monitor.snapshot import WORKER_ROWS, ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
 from netconsd.protocol.counters import LISTENER_COUNTERS
 from netconsd.settings import Settings
@@ -183,7 +183,8 @@ def test_totals_name_every_counter() -> None:
     assert idle == "Worker 1: 0 messages from 0 senders"
     assert printer == "Module printer: 7 messages in 4 batches, 0.500 seconds; errors 1"
     assert total == (
-        f"Total: 100 datagrams received, {WORKER['messages']} messages from {WORKER['senders_new']} senders"
+        f"Total: 100 datagrams received, {WORKER['messages']} messages from {WORKER['senders_new']} senders "
+        "(addresses with their ports)"
     )
     for name, count in LISTENER.items():
         assert f"{name} {count}" in listener or name == "datagrams"
@@ -195,10 +196,32 @@ def test_totals_name_every_counter() -> None:
     assert notable[0].startswith("102 datagrams dropped by the kernel: ")
 
 
-def test_totals_of_zero_are_left_out() -> None:
-    """A quiet service logs two lines."""
-    lines = list(totals(Snapshot((ListenerSnapshot(0, IDLE_LISTENER, histogram(), 0, 0),), ())))
-    assert lines == ["Listener 0: 0 datagrams", "Total: 0 datagrams received, 0 messages from 0 senders"]
+def lines_of(counters: dict[str, int], errors: int = 0, **listener: int | None) -> list[str]:
+    """Return the heads of the totals of a listener, a worker and a module with these counters beside those that are 0;
+    of a notable counter the name."""
+    workers = WorkerSnapshot(0, False, IDLE_WORKER | counters, 0, 0, histogram())
+    snapshot = Snapshot(
+        (ListenerSnapshot(0, IDLE_LISTENER | listener, histogram(), 0, 0),), (workers,), (module(0, 3, errors),)
+    )
+    return [line.partition(":")[0] if ": " in line else line.rpartition(" ")[2] for line in totals(snapshot)]
+
+
+PARTS = ["Listener 0", "Worker 0", "Module printer", "Total"]
+
+
+def test_the_totals_are_one_line_if_nothing_was_lost() -> None:
+    """Without a loss the totals are the line of the sums, and the notable counters that are no loss; otherwise each
+    listener, worker and module has a line as well."""
+    quiet = list(totals(Snapshot((ListenerSnapshot(0, IDLE_LISTENER, histogram(), 0, 0),), ())))
+    assert quiet == ["Total: 0 datagrams received, 0 messages from 0 senders"]
+    assert lines_of({"messages": 9, "datagrams": 9, "senders_new": 1}) == ["Total"]
+    assert lines_of({"senders_expired": 1, "acks_sent": 2}) == ["Total", "(senders_expired)", "(acks_sent)"]
+    for row in NOTABLE:
+        if row.name in IDLE_WORKER and row.name not in WITHOUT_LOSS:
+            assert lines_of({row.name: 1})[:4] == PARTS
+    assert lines_of({}, errors=1) == PARTS
+    assert lines_of({}, dropped_not_allowed=1) == [*PARTS, "(dropped_not_allowed)"]
+    assert lines_of({}, dropped_by_kernel=None) == [*PARTS, "(dropped_by_kernel)"]
 
 
 def test_notable_counters_of_one_are_in_the_singular() -> None:

@@ -167,3 +167,14 @@ def test_the_reasons_of_bad_health() -> None:
     vars(bench.service)["receiving"] = False
     assert bench.ask("/readyz")[0][:2] == (503, b"not receiving\n")
     assert bench.ask("/healthz")[0][:2] == (200, b"ok\n")
+
+
+def test_a_hang_beside_ok() -> None:
+    """The page that names a module that hangs does not begin with ``ok``; the status is that of a healthy process."""
+    bench = Bench()
+    whole = full_snapshot()
+    hangs, works = replace(whole.modules[0], silent_seconds=20.0), replace(whole.modules[0], name="y")
+    vars(bench.service)["snapshot"] = lambda: Snapshot((), (), (hangs, works))
+    (answer,) = bench.ask("/healthz")
+    text = f"alive, with faults:\nmodule {hangs.name} hangs in worker {hangs.worker} for 20 seconds\n"
+    assert answer[:2] == (200, text.encode())

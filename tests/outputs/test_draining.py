@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -14,6 +17,7 @@ from netconsd.interfaces import IBatchOutputModule
 from netconsd.outputs.draining import REPORT_SECONDS, Draining, Part
 from netconsd.outputs.progress import Progress
 from netconsd.outputs.runner import Outputs
+from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import Message
 from netconsd.testing import RecordingModule
 from tests.support.outputs import begin, fired, some, started
@@ -230,3 +234,36 @@ def test_queued_messages_are_counted_when_a_module_is_given_up() -> None:
     counters = output.counters[0]
     assert (counters.queued, counters.messages, counters.dropped_at_stop) == (3, 1, 2)
     assert [message.text for message in first.messages] == ["a"]
+
+
+@implementer(IBatchOutputModule)
+class Batches(RecordingModule):
+    """A module that gets batches."""
+
+    def handle_batch(self, worker: int, messages: list[Message]) -> None:
+        self.texts = [message.text for message in messages]
+
+
+class GivenUpAt(SimpleNamespace):
+    """The counters of a module, which is given up when its thread sets one of them for the n-th time."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == self.__dict__["counter"]:
+            self.__dict__["left"] -= 1
+            if self.__dict__["left"] == 0:
+                self.__dict__["output"].give_up(0)
+
+
+@pytest.mark.parametrize("module", [RecordingModule, Batches])
+@pytest.mark.parametrize(("counter", "time"), [("called_at", 1), ("seconds", 1), ("called_at", 2), ("batches", 1)])
+def test_a_batch_is_counted_once_wherever_its_thread_is(module: type[RecordingModule], counter: str, time: int) -> None:
+    """Whenever the stop gives a module up, each message of its batch is handed over or dropped in the counters."""
+    outputs = started(module=module())
+    (output,) = outputs.started
+    numbers = {field.name: getattr(output.counters[0], field.name) for field in fields(ModuleCounters)}
+    counters = GivenUpAt(**numbers | {"counter": counter, "left": time, "output": output})
+    output.counters[0] = counters  # type: ignore[call-overload]
+    outputs.deliver(0, some(*"abc"))
+    assert counters.left <= 0
+    assert counters.messages + counters.dropped_at_stop == 3

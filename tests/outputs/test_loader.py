@@ -124,10 +124,9 @@ def test_bare_name(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path / "here")
     assert load(["plain"], {}).loaded[0].path == tmp_path / "shipped/plain.py"
     assert names(load(["other"], {})) == ["mine"]
-    assert refusal("plian") == (
-        'no module "plian" is shipped with netconsd (shipped are: plain), and no file or directory has that name; '
-        'did you mean "plain"?'
-    )
+    missing = "is shipped with netconsd, and no file or directory has that name"
+    assert refusal("plian") == f'no module "plian" {missing}; did you mean "plain"?'
+    assert refusal("zzz") == f'no module "zzz" {missing}; shipped are plain'
 
 
 def test_relative_paths(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,7 @@ def test_all_failures_at_once(write: Write, tmp_path: Path) -> None:
         f"  - {tmp_path}/gone.py: No such file or directory\n"
         f"  - {bad}:1: is not valid Python: invalid syntax\n"
         f"  - {worse}:1: ZeroDivisionError: division by zero\n"
-        '  - settings of goad: no module "goad" was found, only good; did you mean "good"?'
+        '  - settings of goad: no module "goad" was found; did you mean "good"?'
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from netconsd.outputs.places import PLACE_BYTES, places
+from netconsd.outputs.places import places
 from netconsd.outputs.queues import BUSY_MESSAGES, MERGED_MESSAGES, PAUSE_SECONDS, ModuleQueue
 from netconsd.protocol.counters import ModuleCounters
 from netconsd.protocol.message import Message
+from netconsd.protocol.placesize import PLACE_BYTES, places_of
 from netconsd.testing import extended_message, legacy_message
 from tests.support.outputs import NoThread, some
 
@@ -89,6 +90,7 @@ def test_large_messages_take_more_places() -> None:
     """The bound is on memory as well: a message takes one more place for each KiB of its bytes."""
     large = legacy_message("x" * (3 * PLACE_BYTES))
     assert places([large, legacy_message("small")]) == 5
+    assert places([large]) == places_of(len(large.raw)) == 4
     taken = Taken()
     queue = queue_of(taken, 8)
     for _ in range(3):

@@ -227,6 +227,8 @@ def test_daemon_log() -> None:
     )
     notes = {"dropped_queue_full": 1, "missing": 1}
     assert daemon_log.totals(log) == daemon_log.Totals(13, 10, 3, notes, {"datagrams": 12, "missing": 1})
+    short = "netconsd: 2 records lost (lost)\nnetconsd: warning: 1 datagram dropped (x)\nnetconsd: 3 others\n"
+    assert daemon_log.notable(short) == {"lost": 2, "x": 1}
     with pytest.raises(daemon_log.LogError, match="has no totals"):
         daemon_log.totals("")
     with pytest.raises(daemon_log.LogError, match="Worker 0 failed"):

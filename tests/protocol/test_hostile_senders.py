@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.counters import WorkerCounters, inconsistencies, total
 from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.placesize import places_of
 from netconsd.protocol.stream import FRAGMENT_SECONDS
 from netconsd.protocol.table import SourceTable
-from netconsd.receive.lanes import PLACE_BYTES
 from netconsd.testing import extended, fragments, source
 from tests.support.memory import bytes_for
 
@@ -104,7 +104,7 @@ def test_the_time_of_a_datagram_is_bounded(attack: Callable[[int], bytes]) -> No
         lane.feed(*((HOSTILE, datagram) for datagram in datagrams[start : start + 100]))
     lane.table.flush()
     seconds = time.thread_time() - seconds
-    places = sum(1 + len(datagram) // PLACE_BYTES for datagram in datagrams)
+    places = sum(places_of(len(datagram)) for datagram in datagrams)
     assert seconds / places < 0.003
     assert inconsistencies(total([lane.counters])) == []
 

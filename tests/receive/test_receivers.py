@@ -13,7 +13,8 @@ from zlib import crc32
 import pytest
 
 from netconsd.protocol.allowlist import AllowList
-from netconsd.receive.lanes import PLACE_BYTES, Workers
+from netconsd.protocol.placesize import PLACE_BYTES
+from netconsd.receive.lanes import Workers
 from netconsd.receive.recvfrom import ADDRESSES_LIMIT
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
 from netconsd.settings import Settings
