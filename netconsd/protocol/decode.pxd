@@ -26,7 +26,7 @@ cdef class _Keys:
 @cython.locals(
     datagram_c="const char *", flag_at=Py_ssize_t, prefix=int, seq="unsigned long long", ts_usec="unsigned long long",
     release_at=Py_ssize_t, release_end=Py_ssize_t, replayed=bint, length=Py_ssize_t, first=Py_ssize_t, index=Py_ssize_t,
-    flag=int, keys=_Keys, body=bytes, caller=bytes, message=ExtendedMessage
+    flag=int, keys=_Keys, body=bytes, caller=bytes, message=ExtendedMessage, fragment=Fragment
 )
 cpdef decode(bytes datagram, Source source, double received_at)
 
@@ -52,6 +52,9 @@ cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
 
 @cython.locals(datagram_c="const char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
+
+@cython.locals(keys=_Keys)
+cdef _Keys _no_keys()
 
 @cython.locals(keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes)
 cdef _Keys _read_keys(bytes text)

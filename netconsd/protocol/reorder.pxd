@@ -6,6 +6,7 @@ from netconsd.protocol.message cimport ExtendedMessage
 cdef double _NEVER
 cdef Py_ssize_t HELD_LIMIT, HELD_BYTES_LIMIT, MESSAGE_OVERHEAD, BUFFER_OVERHEAD, GROUPS_LIMIT, COMPACT_AT
 
+@cython.final
 cdef class ReorderBuffer:
     cdef list _messages
     cdef Py_ssize_t _first

@@ -18,6 +18,7 @@ cdef long long _MSGID_MASK, MESSAGES_PER_GAP, GAP_EVIDENCE, GAP_MEMORY, _CREDIT_
 cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET, _BOOT, _SUSPECT, _REPLAYED
 cdef int _SPACE, _DOT, _ZERO, _NINE, _LESS, _GREATER, _BRACKET, _END_BRACKET
 
+@cython.final
 cdef class Stream:
     cdef readonly Source source
     cdef public double last_seen
