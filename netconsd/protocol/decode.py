@@ -15,7 +15,7 @@ Rules:
    or has an invalid ``ncfrag``, is malformed.
 6. A datagram without a header is legacy text.
 
-:func:`decode` finds the header (rules 1 to 4), reads the keys (rule 5), and builds the message. It raises
+:func:`read` finds the header (rules 1 to 4), reads the keys (rule 5), and builds the message. :func:`decode` raises
 :class:`Malformed` or nothing, for any bytes.
 """
 
@@ -60,7 +60,7 @@ class Malformed(ValueError):
 
 
 class Fragment:
-    """A piece of a message (docs/wire section 5), filled in by :func:`decode`."""
+    """A piece of a message (docs/wire section 5), filled in by :func:`read`."""
 
     __slots__ = ("offset", "piece", "total")
 
@@ -77,6 +77,14 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
 
     :raises Malformed: by rule 5.
     """
+    decoded = read(datagram, source, received_at)
+    if isinstance(decoded, Malformed):
+        raise decoded
+    return decoded
+
+
+def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage | Fragment | Malformed | None:
+    """Read a datagram as :func:`decode`, but return the error: in C, each ``try`` costs 45 instructions per message."""
     flag_at, prefix, seq, ts_usec, release_at, release_end, replayed = _find_header(datagram)
     if flag_at < 0:
         return None
@@ -96,7 +104,10 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
             return None
         caller = _only_caller(datagram, first, index)
         if caller is None:
-            keys = _read_keys(datagram_c[first:index])
+            try:
+                keys = _read_keys(datagram_c[first:index])
+            except Malformed as error:
+                return error
             caller = keys.caller
     if index == length:
         return None
@@ -118,7 +129,7 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
     if not keys.total:
         return message
     if not body or keys.offset + len(body) > keys.total:
-        raise Malformed("a fragment that is empty or reaches beyond its total")
+        return Malformed("a fragment that is empty or reaches beyond its total")
     # A call of __init__ costs several times as much.
     fragment = Fragment.__new__(Fragment)
     fragment.piece = message

@@ -18,8 +18,8 @@ cdef class Reassembly:
     cdef list _offsets
     cdef list _pieces
 
-    cpdef bint add(self, Py_ssize_t offset, bytes piece)
+    cpdef bint add(self, Py_ssize_t offset, bytes piece) except -1
     @cython.locals(end=Py_ssize_t, at=Py_ssize_t, upto=Py_ssize_t, index=Py_ssize_t, added=bint)
-    cdef bint _fill(self, Py_ssize_t offset, bytes piece)
+    cdef bint _fill(self, Py_ssize_t offset, bytes piece) except -1
     cdef _count(self, Py_ssize_t size)
     cpdef ExtendedMessage message(self)

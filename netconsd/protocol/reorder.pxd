@@ -18,7 +18,7 @@ cdef class ReorderBuffer:
     cdef readonly double deadline
 
     cpdef Py_ssize_t count(self)
-    cpdef bint is_over_limit(self)
+    cpdef bint is_over_limit(self) except -1
     @cython.locals(seq="unsigned long long", index=Py_ssize_t)
     cpdef add(self, ExtendedMessage message, double deadline)
     @cython.locals(message=ExtendedMessage, index=Py_ssize_t)
