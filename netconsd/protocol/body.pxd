@@ -16,11 +16,14 @@ cpdef bytes unescape(bytes data)
 @cython.locals(body_c="const char *", end=Py_ssize_t, escape=Py_ssize_t)
 cpdef str text_of(bytes body)
 
-@cython.locals(body_c="const unsigned char *", index=Py_ssize_t, end=Py_ssize_t, msgid="long long", octet=int)
-cpdef long long msgid_of(bytes body)
+@cython.locals(index=Py_ssize_t)
+cpdef long long msgid_of(bytes body) except? -2
+
+@cython.locals(body_c="const unsigned char *", end=Py_ssize_t, msgid="long long", octet=int)
+cdef long long _msgid_from(bytes body, Py_ssize_t index) except? -2
 
 @cython.locals(body_c="const unsigned char *", end=Py_ssize_t, start=Py_ssize_t, octet=int)
 cdef Py_ssize_t _msgid_at(bytes body) except -2
 
-@cython.locals(body_c="const char *", end=Py_ssize_t, start=Py_ssize_t, tail=bytes)
+@cython.locals(body_c="const char *", end=Py_ssize_t, start=Py_ssize_t, msgid_at=Py_ssize_t, tail=bytes)
 cpdef parse(bytes body)

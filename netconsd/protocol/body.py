@@ -126,8 +126,11 @@ def stray_lines(body: bytes) -> list[bytes]:
 def msgid_of(body: bytes) -> int:
     """Return the msgid in the last line of the body, or -1."""
     index = _msgid_at(body)
-    if index < 0:
-        return -1
+    return -1 if index < 0 else _msgid_from(body, index)
+
+
+def _msgid_from(body: bytes, index: int) -> int:
+    """Return the msgid whose first digit is at the index, or -1."""
     body_c = body
     end = len(body)
     msgid = 0
@@ -164,8 +167,9 @@ def parse(body: bytes) -> Body:
     if start == 0:
         return _NOTHING
     end = len(body)
-    if msgid_of(body) >= 0:
-        end = _msgid_at(body) - len(b" msgid=")
+    msgid_at = _msgid_at(body)
+    if msgid_at >= 0 and _msgid_from(body, msgid_at) >= 0:
+        end = msgid_at - len(b" msgid=")
     tail = body_c[start:end]
     return _parse_cached(tail) if len(tail) <= CACHED_BYTES else _parse(tail)
 

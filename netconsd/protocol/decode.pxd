@@ -23,12 +23,14 @@ cdef class _Keys:
     cdef Py_ssize_t offset
     cdef Py_ssize_t total
 
+cpdef decode(bytes datagram, Source source, double received_at)
+
 @cython.locals(
     datagram_c="const char *", flag_at=Py_ssize_t, prefix=int, seq="unsigned long long", ts_usec="unsigned long long",
     release_at=Py_ssize_t, release_end=Py_ssize_t, replayed=bint, length=Py_ssize_t, first=Py_ssize_t, index=Py_ssize_t,
-    flag=int, keys=_Keys, body=bytes, caller=bytes, message=ExtendedMessage
+    flag=int, keys=_Keys, body=bytes, caller=bytes, message=ExtendedMessage, fragment=Fragment
 )
-cpdef decode(bytes datagram, Source source, double received_at)
+cpdef read(bytes datagram, Source source, double received_at)
 
 @cython.locals(
     start=Py_ssize_t, replayed=bint, release_at=Py_ssize_t, release_end=Py_ssize_t, flag_at=Py_ssize_t, prefix=int,
@@ -45,7 +47,7 @@ cdef (Py_ssize_t, int, unsigned long long, unsigned long long) _numbers_at(bytes
 cdef bint _is_u64(int first_digit, unsigned long long number) noexcept
 
 @cython.locals(length=Py_ssize_t, flag=int)
-cdef bint _is_flag(bytes datagram, Py_ssize_t index)
+cdef bint _is_flag(bytes datagram, Py_ssize_t index) except -1
 
 @cython.locals(index=Py_ssize_t, end=Py_ssize_t, octet=int)
 cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
@@ -53,11 +55,14 @@ cdef Py_ssize_t _end_of_release(bytes datagram, Py_ssize_t start)
 @cython.locals(datagram_c="const char *", first=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef bytes _only_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
+@cython.locals(keys=_Keys)
+cdef _Keys _no_keys()
+
 @cython.locals(keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes)
 cdef _Keys _read_keys(bytes text)
 
 @cython.locals(after=Py_ssize_t)
-cdef bint _is_key(bytes text, Py_ssize_t start, Py_ssize_t end, bytes key)
+cdef bint _is_key(bytes text, Py_ssize_t start, Py_ssize_t end, bytes key) except -1
 
 @cython.locals(number=Py_ssize_t, index=Py_ssize_t, digit=int)
 cdef Py_ssize_t _short_decimal(bytes text, Py_ssize_t start, Py_ssize_t end) except -2

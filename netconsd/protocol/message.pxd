@@ -2,12 +2,14 @@
 # takes 0.09 us. A message takes 152 bytes instead of 184 and its numbers, and is not tracked by the garbage collector.
 cimport cython
 
+from netconsd.protocol.body cimport msgid_of, parse, readable, text_of
+
 cdef class Source:
     cdef bytes _key
     cdef object _address
     cdef public bint _shared
 
-cpdef bint is_link_local(bytes address)
+cpdef bint is_link_local(bytes address) except -1
 cpdef bytes without_scope(bytes address)
 
 @cython.locals(source=Source)

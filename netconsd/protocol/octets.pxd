@@ -33,16 +33,20 @@ cdef inline Py_ssize_t stray_at(bytes octets, Py_ssize_t start) noexcept:
     cdef const char *first = octets
     cdef const char *end = first + len(octets)
     cdef const char *at = first + start
-    cdef const char *newline
+    cdef const char *equals
     while at < end:
-        newline = <const char *>memchr(at, 0x0A, end - at)
-        if newline == NULL:
-            newline = end
-        if at[0] != 0x20 or memchr(at, 0x3D, newline - at) == NULL:
+        # A key is short, so that a loop costs less than a call of memchr.
+        equals = at
+        while equals < end and equals[0] != 0x3D and equals[0] != 0x0A:
+            equals += 1
+        if at[0] != 0x20 or equals == end or equals[0] == 0x0A:
             return at - first
         if at[1] != 0x53 and at[1] != 0x44:
             break
-        at = newline + 1
+        at = <const char *>memchr(equals, 0x0A, end - equals)
+        if at == NULL:
+            break
+        at += 1
     return -1
 
 cdef inline bint is_record(bytes octets) noexcept:

@@ -4,14 +4,22 @@ cimport cython
 from netconsd.protocol.message cimport ExtendedMessage
 from netconsd.protocol.decode cimport Fragment
 
+cdef Py_ssize_t PIECES_LIMIT, PIECE_OVERHEAD, REASSEMBLY_OVERHEAD
+
+@cython.final
 cdef class Reassembly:
     cdef readonly ExtendedMessage first
     cdef readonly Py_ssize_t total
     cdef readonly Py_ssize_t got
+    cdef readonly Py_ssize_t cost
     cdef readonly double deadline
+    cdef readonly bint complete
+    cdef Py_ssize_t _end
     cdef list _offsets
     cdef list _pieces
 
+    cpdef bint add(self, Py_ssize_t offset, bytes piece) except -1
     @cython.locals(end=Py_ssize_t, at=Py_ssize_t, upto=Py_ssize_t, index=Py_ssize_t, added=bint)
-    cpdef bint add(self, Py_ssize_t offset, bytes piece)
+    cdef bint _fill(self, Py_ssize_t offset, bytes piece) except -1
+    cdef _count(self, Py_ssize_t size)
     cpdef ExtendedMessage message(self)

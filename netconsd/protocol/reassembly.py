@@ -20,11 +20,14 @@ PIECES_LIMIT = 512
 PIECE_OVERHEAD = 100
 REASSEMBLY_OVERHEAD = 900
 
+# Compiled, these are C variables, which are attributes of the module only if put there.
+globals().update(PIECES_LIMIT=PIECES_LIMIT, PIECE_OVERHEAD=PIECE_OVERHEAD, REASSEMBLY_OVERHEAD=REASSEMBLY_OVERHEAD)
+
 
 class Reassembly:
     """The pieces of one message that were received so far."""
 
-    __slots__ = ("_offsets", "_pieces", "deadline", "first", "got", "total")
+    __slots__ = ("_end", "_offsets", "_pieces", "complete", "cost", "deadline", "first", "got", "total")
 
     def __init__(self, first: Fragment, deadline: float) -> None:
         #: The message of the fragment that arrived first; the complete message has its header and time.
@@ -32,26 +35,33 @@ class Reassembly:
         self.total = first.total
         #: The number of bytes of the body that were received.
         self.got = 0
+        self.complete = False
+        #: The approximate memory of the pieces in bytes.
+        self.cost = REASSEMBLY_OVERHEAD
         #: When the message is delivered incomplete (monotonic time).
         self.deadline = deadline
-        # Sorted, and the pieces do not overlap.
+        # Sorted, without overlap; the last one ends at ``_end``.
         self._offsets: list[int] = []
         self._pieces: list[bytes] = []
-
-    @property
-    def complete(self) -> bool:
-        return self.got == self.total
-
-    @property
-    def cost(self) -> int:
-        """The approximate memory of the pieces in bytes."""
-        return self.got + len(self._pieces) * PIECE_OVERHEAD + REASSEMBLY_OVERHEAD
+        self._end = 0
 
     def add(self, offset: int, piece: bytes) -> bool:
         """Fill the gaps between ``offset`` and the end of the piece, which must not be beyond ``total``.
 
         :returns: ``False`` if the piece is a duplicate, which fills no gap, or exceeds :data:`PIECES_LIMIT`.
         """
+        if offset < self._end:
+            return self._fill(offset, piece)
+        # In order, as most pieces: nothing to search, nothing to cut.
+        if not piece or len(self._pieces) >= PIECES_LIMIT:
+            return False
+        self._offsets.append(offset)
+        self._pieces.append(piece)
+        self._end = offset + len(piece)
+        self._count(len(piece))
+        return True
+
+    def _fill(self, offset: int, piece: bytes) -> bool:
         end = offset + len(piece)
         at = offset
         index = bisect_left(self._offsets, offset)
@@ -63,7 +73,8 @@ class Reassembly:
             if upto > at:
                 self._offsets.insert(index, at)
                 self._pieces.insert(index, piece[at - offset : upto - offset])
-                self.got += upto - at
+                self._count(upto - at)
+                self._end = max(self._end, upto)
                 added = True
                 index += 1
             if index < len(self._offsets):
@@ -72,6 +83,12 @@ class Reassembly:
             else:
                 at = end
         return added
+
+    def _count(self, size: int) -> None:
+        """Count a piece of this size."""
+        self.got += size
+        self.cost += size + PIECE_OVERHEAD
+        self.complete = self.got == self.total
 
     def message(self) -> ExtendedMessage:
         """The message; a note with the number of bytes is in the place of missing bytes."""

@@ -6,6 +6,7 @@ from netconsd.protocol.message cimport ExtendedMessage
 cdef double _NEVER
 cdef Py_ssize_t HELD_LIMIT, HELD_BYTES_LIMIT, MESSAGE_OVERHEAD, BUFFER_OVERHEAD, GROUPS_LIMIT, COMPACT_AT
 
+@cython.final
 cdef class ReorderBuffer:
     cdef list _messages
     cdef Py_ssize_t _first
@@ -17,7 +18,7 @@ cdef class ReorderBuffer:
     cdef readonly double deadline
 
     cpdef Py_ssize_t count(self)
-    cpdef bint is_over_limit(self)
+    cpdef bint is_over_limit(self) except -1
     @cython.locals(seq="unsigned long long", index=Py_ssize_t)
     cpdef add(self, ExtendedMessage message, double deadline)
     @cython.locals(message=ExtendedMessage, index=Py_ssize_t)

@@ -9,7 +9,7 @@ from netconsd.protocol.message cimport ExtendedMessage, LegacyMessage, Source
 from netconsd.protocol.rare_counters cimport RareCounters
 from netconsd.protocol.reorder cimport ReorderBuffer
 from netconsd.protocol.window cimport Window
-from netconsd.protocol.decode cimport Fragment, decode
+from netconsd.protocol.decode cimport Fragment, decode, read
 
 cdef double NEVER, FRAGMENT_SECONDS, RELEASES
 cdef unsigned long long ABSENT, WINDOW, REBOOT_USEC, NEAR_ZERO_USEC, _MISSING_LIMIT, _ZERO_STAMP, _ZERO_HASH_MASK
@@ -18,6 +18,7 @@ cdef long long _MSGID_MASK, MESSAGES_PER_GAP, GAP_EVIDENCE, GAP_MEMORY, _CREDIT_
 cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET, _BOOT, _SUSPECT, _REPLAYED
 cdef int _SPACE, _DOT, _ZERO, _NINE, _LESS, _GREATER, _BRACKET, _END_BRACKET
 
+@cython.final
 cdef class Stream:
     cdef readonly Source source
     cdef public double last_seen
@@ -89,8 +90,8 @@ cdef class Stream:
     cdef _place_reassembled(self, Reassembly reassembly, double deadline, list out)
     cdef _drop_superseded(self, unsigned long long seq, unsigned long long ts_usec)
 
-    cdef bint _place(self, ExtendedMessage message, double deadline, list out)
-    cdef bint _apply(self, int rule, ExtendedMessage message, double deadline, list out)
+    cdef bint _place(self, ExtendedMessage message, double deadline, list out) except -1
+    cdef bint _apply(self, int rule, ExtendedMessage message, double deadline, list out) except -1
     cdef int _classify(self, ExtendedMessage message)
     @cython.locals(seq="unsigned long long", held=ReorderBuffer, same_seq=ExtendedMessage)
     cdef int _classify_ahead(self, ExtendedMessage message)
@@ -103,13 +104,13 @@ cdef class Stream:
     cdef int _classify_back(self, ExtendedMessage message)
     @cython.locals(seq="unsigned long long")
     cdef int _classify_same_boot(self, ExtendedMessage message, unsigned long long known)
-    cdef bint _is_delayed(self, ExtendedMessage message)
+    cdef bint _is_delayed(self, ExtendedMessage message) except -1
     @cython.locals(ts_usec="unsigned long long", heard=double)
-    cdef bint _may_be_boot(self, ExtendedMessage message)
+    cdef bint _may_be_boot(self, ExtendedMessage message) except -1
     @cython.locals(held=ExtendedMessage, remembered="unsigned long long")
     cdef unsigned long long _known(self, unsigned long long seq)
     @cython.locals(held=ExtendedMessage)
-    cdef bint _suspect(self, ExtendedMessage message, list out)
+    cdef bint _suspect(self, ExtendedMessage message, list out) except -1
     @cython.locals(known="unsigned long long", stamp="unsigned long long")
     cdef _weigh(self, ExtendedMessage message, list out)
     @cython.locals(message=ExtendedMessage, rule=int, first=bint)
@@ -120,7 +121,7 @@ cdef class Stream:
     @cython.locals(rare=RareCounters)
     cdef _count_boot(self)
     @cython.locals(begins=bint, repeated=bint, rare=RareCounters)
-    cdef bint _deliver_replayed(self, ExtendedMessage message, list out)
+    cdef bint _deliver_replayed(self, ExtendedMessage message, list out) except -1
     @cython.locals(seq="unsigned long long", stamp="unsigned long long", result=tuple)
     cdef tuple _add_behind(self, ExtendedMessage message)
     @cython.locals(other=Stream, best=Stream, nearest="unsigned long long", distance="unsigned long long")
@@ -133,8 +134,8 @@ cdef class Stream:
     @cython.locals(rare=RareCounters)
     cdef _drop_duplicate(self)
     @cython.locals(same_seq=ExtendedMessage)
-    cdef bint _is_received(self, unsigned long long seq, unsigned long long ts_usec)
-    cdef bint _is_next_msgid(self, ExtendedMessage message)
+    cdef bint _is_received(self, unsigned long long seq, unsigned long long ts_usec) except -1
+    cdef bint _is_next_msgid(self, ExtendedMessage message) except -1
     cdef unsigned long long _remembered(self, unsigned long long seq)
     cdef _reset(self, ExtendedMessage message, list out)
     @cython.locals(lost="long long")
@@ -143,7 +144,7 @@ cdef class Stream:
     cdef _judge_gap(self, ExtendedMessage message)
     cdef _deliver(self, ExtendedMessage message, list out)
     @cython.locals(remembered="unsigned long long", is_far=bint, repeated=bint)
-    cdef bint _deliver_late(self, ExtendedMessage message, list out)
+    cdef bint _deliver_late(self, ExtendedMessage message, list out) except -1
     @cython.locals(rare=RareCounters)
     cdef _count_late(self)
     @cython.locals(held=ReorderBuffer)

@@ -53,7 +53,7 @@ from __future__ import annotations
 from netconsd.protocol import octets
 from netconsd.protocol.body import stray_lines
 from netconsd.protocol.counters import WorkerCounters
-from netconsd.protocol.decode import Fragment, Malformed, decode
+from netconsd.protocol.decode import Fragment, decode, read
 from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
@@ -222,14 +222,13 @@ class Stream:
         self.datagrams += 1
         self.bytes += len(datagram)
         self.last_seen = now
-        decoded: ExtendedMessage | Fragment | None = None
-        try:
-            decoded = decode(datagram, self.source, received_at)
-        except Malformed:
+        decoded = read(datagram, self.source, received_at)
+        if decoded is None:
+            self._read_text(datagram, received_at, now, out)
+        elif not isinstance(decoded, (ExtendedMessage, Fragment)):
             counters.malformed += 1
             if self._line is not None and self._line.is_record:
                 self._finish_line(out)
-        if decoded is None:
             self._read_text(datagram, received_at, now, out)
         elif self._line is None or not self._continue_record(datagram, True, received_at, now, out):
             if self._line is not None:

@@ -41,7 +41,7 @@ cdef class SourceTable:
     @cython.locals(stream=Stream)
     cdef Stream _add_sender(self, bytes key, double now, list out)
     @cython.locals(theoretical_arrival=double, rare=RareCounters)
-    cdef bint _is_over_rate(self, Stream stream, bytes datagram, double now)
+    cdef bint _is_over_rate(self, Stream stream, bytes datagram, double now) except -1
     @cython.locals(rare=RareCounters)
     cdef _drop_over_rate(self, Stream stream, bytes datagram, double now)
     @cython.locals(rare=RareCounters, message=Message)

@@ -8,9 +8,9 @@ cdef int _NEWLINE, _COMMA, _SEMICOLON, _SPACE, _LESS, _GREATER, _OPEN, _CLOSE, _
 cdef list _BY_FIRST
 
 @cython.locals(length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, lines=int)
-cpdef bint is_urgent(bytes datagram)
+cpdef bint is_urgent(bytes datagram) except -1
 @cython.locals(at=Py_ssize_t, index=Py_ssize_t, digits=Py_ssize_t)
-cdef bint _is_urgent_line(bytes datagram, Py_ssize_t start, Py_ssize_t end)
+cdef bint _is_urgent_line(bytes datagram, Py_ssize_t start, Py_ssize_t end) except -1
 @cython.locals(count=Py_ssize_t)
 cdef Py_ssize_t _digits(bytes datagram, Py_ssize_t at, Py_ssize_t end)
 @cython.locals(digits=Py_ssize_t, after=Py_ssize_t)

@@ -6,6 +6,7 @@ from netconsd.protocol cimport octets
 
 cdef unsigned long long ABSENT, _FULL_MASK
 
+@cython.final
 cdef class Window:
     cdef public unsigned long long top
     cdef unsigned long long _bottom
