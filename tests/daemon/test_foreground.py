@@ -228,9 +228,11 @@ def test_a_closed_pipe_ends_it(tmp_path: Path, start: list[str]) -> None:
     assert "twisted" not in rest
 
 
-# Makes standard input the controlling terminal of the new session, and executes the command.
+# Makes standard input the controlling terminal of the new session, and executes the command. SIGHUP has its effect also
+# if the tests run under nohup(1).
 ON_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
+from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from netconsd.protocol.message import Message
@@ -70,6 +71,14 @@ def run_of(service: NetconsdService) -> Running:
     """Return the workers and readers of a started service."""
     assert service._run is not None
     return service._run
+
+
+async def until_counted(service: NetconsdService, messages: int) -> None:
+    """Wait until the modules' counters have this number of messages: a call is counted after it has returned."""
+    from twisted.internet import reactor
+
+    while sum(module.messages for module in service.snapshot().modules) < messages:
+        await deferLater(reactor, 0)
 
 
 def is_free(port: int) -> bool:

@@ -26,7 +26,7 @@ from netconsd.service import NetconsdService
 from netconsd.settings import ConfigError
 from netconsd.testing import extended
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, running
+from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, running, until_counted
 from tests.support.loopback import Arrivals, needs_ipv6, send
 from tests.support.scripted_module import Script
 
@@ -71,11 +71,10 @@ def values(page: str) -> dict[str, float]:
 @pytest_twisted.ensureDeferred
 async def test_metrics(metrics: str) -> None:
     """Received, delivered and lost messages are on the page while the service runs; the log has the page's URL."""
-    module = Arrivals()
     with logging() as log:
-        async with running({"module": module}, metrics=metrics) as service:
+        async with running({"module": Arrivals()}, metrics=metrics) as service:
             send(service.port, *(extended(str(seq), seq=seq, msgid=seq) for seq in (1, 2, 5)))
-            await module.number(3)
+            await until_counted(service, 3)
             status, headers, page = await get(service, "/metrics")
             assert f"Metrics are at {port_of(service).url}" in log.lines()
     assert status == 200

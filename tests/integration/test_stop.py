@@ -19,7 +19,18 @@ from netconsd.protocol.message import Message
 from netconsd.service import NetconsdService
 from netconsd.testing import RecordingModule, extended, legacy
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import PATIENCE, Blocked, Log, after_turns, is_free, make, note, run_of, running
+from tests.integration.rig import (
+    PATIENCE,
+    Blocked,
+    Log,
+    after_turns,
+    is_free,
+    make,
+    note,
+    run_of,
+    running,
+    until_counted,
+)
 from tests.support.loopback import Arrivals, send
 from tests.support.scripted_module import Script
 
@@ -323,10 +334,9 @@ def join(name: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_totals_without_a_stop(log: Log) -> None:
     """``log_totals`` logs the totals of a running service; after a stop it logs nothing, because the stop did."""
-    module = Arrivals()
-    async with running({"module": module}) as service:
+    async with running({"module": Arrivals()}) as service:
         send(service.port, extended("text"))
-        await module.number(1)
+        await until_counted(service, 1)
         service.log_totals()
         assert log.lines()[-1].startswith("Total: 1 datagram")
     count = len(log.lines())
