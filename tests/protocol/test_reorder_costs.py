@@ -19,6 +19,8 @@ CALLER = b",caller=T" + b"1" * 19
 # Seqs and timestamps that are objects of their own in plain Python.
 FIRST = 2**40
 USEC = 2**45
+# Seconds after which a table holds nothing.
+SETTLED = 10.0
 
 
 def record(behind: int, keys: bytes = b"", body: bytes = b"x") -> bytes:
@@ -43,8 +45,11 @@ def table(senders: int, *datagrams: bytes, apart: float = 0.0) -> SourceTable:
     # The duplicate makes the sender allocate its rare counters.
     for datagram in (record(0), record(1), record(1)):
         result.feed(keys, [datagram] * senders, 5.0, 0.0)
+    # The duplicate is held for a while, because it may be the begin of a replayed buffer.
+    result.advance(SETTLED)
+    assert result.held_bytes == 0
     for number, datagram in enumerate(datagrams, 1):
-        result.feed(keys, [datagram] * senders, 5.0 + number, number * apart)
+        result.feed(keys, [datagram] * senders, 5.0 + number, SETTLED + number * apart)
     return result
 
 
