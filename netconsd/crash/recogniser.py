@@ -231,8 +231,8 @@ class Recogniser:
             self._source = message.source
         if isinstance(message, ExtendedMessage) and message.replayed and self._open:
             # The buffer again, by panic_print: no line of it is new. The panic goes on after it.
-            for one in self._open:
-                one.last_now = now
+            for report in self._open:
+                report.last_now = now
             return out
         if message.boot:
             out += self._booted(message, now, before, line)
@@ -245,7 +245,7 @@ class Recogniser:
             if found is not None and owner is None:
                 owner = found
                 self._keep(owner, message, line)
-        for report in [one for one in self._open if one.panicked and one.ended]:
+        for report in [each for each in self._open if each.panicked and each.ended]:
             self._finish(report, out)
         return out
 
