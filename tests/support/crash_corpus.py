@@ -1,7 +1,7 @@
 """The corpus of console logs in tests/data/crashes, and how well the recogniser does on it.
 
-``python -m tests.support.crash_corpus`` prints the score and the cases that are wrong; ``--half 0`` or ``--half 1`` takes one
-half of the cases only, so that rules that were written for one half can be judged by the other.
+``python -m tests.support.crash_corpus`` prints the score and the cases that are wrong; ``--half 0`` or ``--half 1`` takes
+one half of the cases only, so that rules that were written for one half can be judged by the other.
 """
 
 from __future__ import annotations
@@ -26,9 +26,22 @@ NOTHING: Final = "-"
 LOST: Final = 0.05
 #: How often each case is tried with lost lines.
 LOSS_RUNS: Final = 4
+#: The part of the lines after which :func:`with_chatter` adds one.
+CHATTER: Final = 0.15
 
 # A syslog daemon's prefix, which netconsole does not send.
 _SYSLOG = re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} \S+ kernel: ")
+_STAMP = re.compile(r"(\[ *[0-9]+\.[0-9]+\])(\[ *[TC][0-9]+\])?")
+_CHATTER = (
+    "device bridge_slave_0 entered promiscuous mode",
+    'audit: type=1400 audit(1600000000.123:77): avc:  denied  { read } for  pid=311 comm="sshd" name="x"',
+    "IPv6: ADDRCONF(NETDEV_CHANGE): veth1: link becomes ready",
+    "loop0: detected capacity change from 0 to 8226",
+    "netlink: 4 bytes leftover after parsing attributes in process `syz-executor.2'.",
+    "usb 1-1: new high-speed USB device number 7 using dummy_hcd",
+    "EXT4-fs (loop1): mounted filesystem without journal. Opts: ,errors=continue",
+    "8021q: adding VLAN 0 to HW filter on device bond0",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,19 @@ def without_some(lines: Sequence[str], seed: str) -> list[str]:
     return [line for line in lines if chance.random() >= LOST]
 
 
+def with_chatter(lines: Sequence[str], seed: str) -> list[str]:
+    """Return the lines with other tasks' lines between them, each with the caller of its own if the log has callers."""
+    chance = random.Random(seed)
+    mixed = []
+    for line in lines:
+        mixed.append(line)
+        match = _STAMP.match(line)
+        if match is not None and chance.random() < CHATTER:
+            stamp, caller = match.groups()
+            mixed.append(f"{stamp}{'[T31337]' if caller else ''} {chance.choice(_CHATTER)}")
+    return mixed
+
+
 def words(title: str) -> str:
     """Return the part of a title that says what happened, without the function."""
     return title.partition(" in ")[0]
@@ -104,6 +130,7 @@ class Score:
     false_alarms: int = 0
     lossy: int = 0
     lossy_titles: int = 0
+    noisy_titles: int = 0
 
     def text(self) -> str:
         """Return the score for people."""
@@ -118,6 +145,7 @@ class Score:
                 f"kind                    {part(self.kinds, self.crashes)}",
                 f"whole title             {part(self.titles, self.crashes)}",
                 f"title, 5 % lines lost   {part(self.lossy_titles, self.lossy)}",
+                f"title, with chatter     {part(self.noisy_titles, self.lossy)}",
                 f"false alarms            {part(self.false_alarms, self.quiet)}",
             )
         )
@@ -148,6 +176,8 @@ def judge(chosen: Sequence[Case], score: Score, *, loss: bool = True) -> Iterato
             score.lossy += 1
             lossy = recognise(without_some(lines, f"{case.name} {run}"))
             score.lossy_titles += bool(lossy) and lossy[0].title in case.titles
+            noisy = recognise(with_chatter(lines, f"{case.name} {run}"))
+            score.noisy_titles += bool(noisy) and noisy[0].title in case.titles
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
