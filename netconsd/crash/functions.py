@@ -59,9 +59,10 @@ _MACHINERY: Final = (
     (r"_*get_user\w*|_*put_user\w*|copy_(?:from|to)_kernel_nofault\w*|__read_once_\w+|__write_once_\w+"
     r"|read_word_at_a_time"),
     # allocators: mm/slub.c, mm/slab_common.c, mm/page_alloc.c, mm/vmalloc.c, mm/util.c, mm/percpu.c
-    (r"_*kv?[mz]?alloc\w*|_*kmem_cache_\w+|k[vz]?free\w*|_*kfree\w*|_*slab_\w+|_*cache_\w*alloc\w*|do_slab_free"
-    r"|_*kmalloc\w*"),
-    r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvmalloc\w*|kmalloc_\w+|kvrealloc\w*|ksize|__ksize|free_debug_processing",
+    (r"_*kv?[mz]?alloc(?:_(?:node|noprof|node_noprof|track_caller|node_track_caller|array\w*|large\w*|order\w*|trace"
+    r"|cache\w*|obj\w*|reserve\w*|slab\w*|type\w*|nolock\w*|flex\w*))*|_*kmem_cache_\w+|k[vz]?free(?:_\w+)?|_*kfree(?:_\w+)?"
+    r"|_*kmalloc_(?:node|noprof|track|large|order|cache|reserve|trace|slab)\w*|_*slab_\w+|_*cache_\w*alloc\w*|do_slab_free"),
+    r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvrealloc\w*|ksize|__ksize|free_debug_processing",
     (r"alloc_debug_processing|check_slab|check_object|object_err|slab_err|slab_fix|slab_bug|on_freelist|free_(?:to"
     r"|consistency)\w*"),
     r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc\w*|vzalloc\w*|_*vfree\w*|find_vm_area",
@@ -78,9 +79,8 @@ _MACHINERY: Final = (
     r"should_fail\w*|fail_dump|should_failslab|fault_\w+_should_fail",
     # reference counts, lists, trees: lib/refcount.c, lib/list_debug.c, lib/kobject.c, lib/rbtree.c, lib/xarray.c
     r"refcount_\w+|_*refcount_\w+|kref_\w+|_*list_(?:add|del)\w*|list_\w+|_*list_\w+|hlist_\w+|_*hlist_\w+|llist_\w+",
-    (r"_*rb_\w+|rb_\w+|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+|radix_tree_\w+|_*radix_tree_\w+|atomic\w*|_*atomic\w*"
-    r"|arch_atomic\w*"),
-    (r"idr_\w+|ida_\w+|_*bitmap_\w+|_*find_(?:first|next|last)_(?:zero_)?bit\w*|_*(?:set|clear|test|change)_bit\w*"
+    r"_*rb_\w+|rb_\w+|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+|atomic\w*|_*atomic\w*|arch_atomic\w*",
+    (r"_*bitmap_\w+|_*find_(?:first|next|last)_(?:zero_)?bit\w*|_*(?:set|clear|test|change)_bit\w*"
     r"|test_and_\w+"),
     (r"arch_(?:set|clear|test|change)\w*_bit\w*|constant_test_bit|variable_test_bit|debug_(?:object|check|print)\w*"
     r"|_*debug_object\w*"),
@@ -118,8 +118,13 @@ _MACHINERY: Final = (
     r"|usb_control_msg_\w+"),
     (r"fput|____fput|__fput\w*|fget\w*|__fget\w*|fdget\w*|_*fdget\w*|fdput\w*|iput|iget\w*|dput|dget|path_put|mntput"
     r"|mntget|mntput_\w+|igrab|ihold"),
-    (r"kernfs_(?:add|new|create|find|remove|put|get|activate|link|name|next|drain|leftmost)\w*|_*kernfs_\w+"
-    r"|proc_(?:register)|class_\w+_dev"),
+    (r"kernfs_(?:add|new|create|find|remove|put|get|activate|link|name|next|drain|leftmost)(?:_(?:one|node|file\w*"
+    r"|dir\w*|ns|link|by_name_ns|active|self))?"
+    r"|proc_(?:register|create|mkdir|symlink)\w*|class_\w+_dev"),
+    # Queues of work and threads, for those who queue: kernel/workqueue.c, kernel/kthread.c
+    r"_*queue_(?:delayed_)?work(?:_on|_node)?|_*queue_rcu_work|insert_work|mod_delayed_work_on|kthread_(?:stop|park|unpark|bind)\w*",
+    # lib/crc32.c; the checks that find sleeping in atomic context: kernel/sched/core.c
+    r"crc32\w*|_*might_(?:sleep|resched|fault)\w*",
     # arch/*/entry: the frames between a trap and its place
     (r"(?:asm_)?(?:sysvec|common_interrupt|exc)\w*|(?:apic|smp_apic)_timer_interrupt|ret_from_\w+|entry_\w+"
     r"|do_syscall_\w+|x64_sys_call|ia32_sys_call"),
@@ -151,9 +156,10 @@ _WAITING: Final = re.compile(
     r"|_*wait_\w+|wait_\w+|do_wait_\w+"
     r"|out_of_line_wait_\w+|bit_wait\w*|folio_wait_\w+|_*folio_lock\w*|_*lock_page\w*|lock_page\w*|_*lock_buffer"
     r"|lock_buffer|prepare_to_wait\w*|autoremove_\w+"
-    r"|swait_\w+|rcu_sync_enter|inode_lock\w*|inode_lock_nested|_*rtnl_lock\w*|rtnl_lock\w*|msleep\w*|usleep_\w+"
+    r"|swait_\w+|rcu_sync_enter|inode_lock\w*|inode_lock_nested|__lock_sock|msleep\w*|usleep_\w+"
     r"|kthread_park|completion_\w+|synchronize_\w*wait\w*"
     r"|_raw_\w+|_*raw_spin_\w+|spin_\w+|queued_\w+|native_queued_\w+|_*percpu_ref_switch\w*|rest_init_\w+"
+    r"|v?printk\w*|_*printk\w*|vprintk\w*|console_(?:unlock|lock|trylock|flush)\w*"
 )
 
 # A part of a stack with one of these is the interrupt that found a stall, not the stalled work: kernel/rcu/tree.c,
@@ -177,40 +183,51 @@ _INTERRUPT: Final = re.compile(
     r"|smp_apic_timer_interrupt|smp_\w+_interrupt|"
     r"call_on_irq_stack|call_on_stack|do_softirq_own_stack"
 )
-# Below the requested operation of a part: entries of system calls, of threads, of interrupts, of timers and softirqs,
-# and the dispatchers of system calls that stand for many operations.
-_GENERIC: Final = re.compile(
-    r"entry_\w+|do_syscall_\w+|x64_sys_call|ia32_sys_call|el0\w*|el1\w*|do_el0_svc|invoke_syscall"
+# Dispatchers: they run the operations of others. The function that one of them called is the requested operation. Entries
+# of system calls, threads, interrupts, timers, softirqs, tasklets, work, network receivers, netlink, files, sockets.
+_DISPATCHERS: Final = re.compile(
+    r"entry_\w+|do_syscall_\w+|x64_sys_call|ia32_sys_call|el0\w*|el1\w*|do_el0_svc|invoke_syscall\w*"
     r"|_*do_fast_syscall_32|do_int80\w*|system_call\w*|__do_syscall"
-    r"|ret_fast_syscall|_*syscall\w*|do_trap_ecall_u|handle_exception|__invoke_syscall|el0_svc\w*|do_SYSENTER_32"
-    r"|sysenter\w*|do_fast_syscall_32"
+    r"|ret_fast_syscall|_*syscall|do_trap_ecall_u|handle_exception|__invoke_syscall|el0_svc\w*|do_SYSENTER_32"
+    r"|sysenter\w*|do_fast_syscall_32|tracesys\w*|int_ret_from_sys_call|int_signal|do_syscall_32_irqs_on"
     r"|ret_from_\w+|kthread|kthread_worker_fn|worker_thread|process_(?:one_work|scheduled_works)|smpboot_thread_fn"
     r"|kernel_thread_helper|kernel_init\w*|start_\w*kernel\w*|rest_init|secondary_startup\w*|x86_64_start_\w+"
     r"|common_startup_64"
     r"|(?:asm_)?sysvec_\w+|_*sysvec_\w+|(?:asm_)?common_interrupt|\w+_interrupt|ret_from_intr|irq_exit\w*"
     r"|_*irq_exit\w*|invoke_softirq|_*do_softirq\w*|do_softirq\w*|handle_softirqs|run_ksoftirqd|_*local_bh_enable_ip"
-    r"|local_bh_enable\w*"
+    r"|local_bh_enable\w*|call_softirq|asm_call_\w+|_stext"
     r"|run_timer_(?:softirq|base)|_*run_timers?\w*|_*run_timer_base|expire_timers|call_timer_fn|_*hrtimer_run_queues"
     r"|_*run_hrtimer|hrtimer_interrupt|hrtimer_run_softirq|tasklet_\w*action\w*|net_rx_action|_*napi_poll|napi_poll"
     r"|process_backlog|_*netif_receive_skb\w*|net_tx_action|irq_thread\w*|_*handle_irq_event\w*|handle_\w*irq\w*"
     r"|generic_handle_\w+|do_IRQ|_*do_irq\w*|_*common_interrupt|call_on_\w+|do_handle_IPI|gic_handle_irq"
-    r"|do_interrupt_handler|el1_interrupt|_*el1_irq|arch_local_irq_\w+|rcu_core\w*|rcu_do_batch|rcu_process_callbacks"
+    r"|do_interrupt_handler|arch_local_irq_\w+|rcu_core\w*|rcu_do_batch|rcu_process_callbacks"
     r"|rcu_cblist_\w+|rcu_nocb_\w+|irq_work_\w+"
+    r"|(?:asm_)?exc_page_fault|do_user_addr_fault|_*do_page_fault|(?:async_)?page_fault|handle_page_fault|do_kern_addr_fault"
+    r"|do_mem_abort|do_translation_fault|_*handle_mm_fault|handle_pte_fault"
     r"|(?:k?sys|__\w*sys|_*do_sys|___sys|SyS|SYSC|C_SYSC|compat_sys|__do_compat_sys|__se_compat_sys"
-    r"|__\w*compat_sys)_(?:p?(?:read|write)(?:64|v|v2)?|ioctl|m?mmap\w*|mmap_pgoff|open\w*|openat2?|sendto|sendmsg"
-    r"|sendmmsg|recvfrom|recvmsg|recvmmsg|socket|socketpair|connect|accept4?|bind|listen|[gs]etsockopt|socketcall"
-    r"|setsockopt|getsockopt|shutdown|creat)\w*"
+    r"|__\w*compat_sys)_(?:p?(?:read|write)(?:64|v|v2)?|ioctl)"
     r"|vfs_(?:write|read|ioctl|readv|writev|iter_\w+)|new_sync_(?:write|read)|_*vfs_(?:write|read)|do_(?:iter"
     r"|loop)_\w+|do_(?:read|write)v|do_iter_readv_writev|call_(?:write|read)_iter|kernel_(?:write|read)"
-    r"|do_sync_(?:read|write)"
-    r"|_*sock_(?:sendmsg|recvmsg|write_iter|read_iter|create)\w*|sock_(?:sendmsg|recvmsg|write_iter|read_iter|ioctl"
-    r"|do_ioctl|aio_write)\w*|____sys_\w+|_*sys_(?:sendmsg|recvmsg|sendmmsg|recvmmsg|sendto|recvfrom|connect|bind"
-    r"|accept4?|socket|setsockopt|getsockopt|listen)\w*|do_recvmmsg|do_sock_\w+|do_accept|kernel_sendmsg"
-    r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|do_vfs_ioctl|file_ioctl|ksys_(?:ioctl"
-    r"|mmap\w*)|vm_mmap_pgoff|do_mmap\w*|do_sys_open\w*|do_filp_open|path_openat|do_sys_openat2|do_open|vfs_open"
-    r"|do_dentry_open|do_mmap_pgoff|ksys_mmap_pgoff|pde_\w+|full_proxy_\w+|debugfs_\w*attr\w*|invoke_syscall\w*"
-    r"|arm64_sys_\w+"
+    r"|do_sync_(?:read|write)|do_vfs_ioctl|file_ioctl|ksys_ioctl"
+    r"|_*sock_(?:sendmsg|recvmsg|write_iter|read_iter|release)\w*|sock_(?:ioctl|do_ioctl|aio_write)"
+    r"|_*sys_(?:connect|bind|accept4?|listen|setsockopt|getsockopt)(?:_file)?|do_sock_\w+|do_accept|kernel_sendmsg"
+    r"|netlink_(?:unicast|rcv_skb)|(?:rt|nf|xfrm_)?netlink_rcv\w*|nfnetlink_rcv\w*|rtnetlink_rcv\w*|genl_(?:rcv\w*|family_rcv\w*)"
+    r"|_*fput|_*_fput|task_work_run|do_dentry_open|vfs_open|do_open"
+    r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|pde_\w+|full_proxy_\w+|debugfs_\w*attr\w*"
 )
+# On the way to a dispatcher these are part of the way; without one, the outermost of them is the operation. System
+# calls that stand for many operations, the end of a task, the return to user space, closing a socket, page faults.
+_ON_THE_WAY: Final = re.compile(
+    r"(?:k?sys|__\w*sys|_*do_sys|___sys|____sys|SyS|SYSC|C_SYSC|compat_sys|__do_compat_sys|__se_compat_sys"
+    r"|__\w*compat_sys)_(?:m?mmap\w*|open\w*|sendto|sendmsg|sendmmsg|recvfrom|recvmsg|recvmmsg|socket|socketpair|connect"
+    r"|accept4?|bind|listen|[gs]etsockopt|socketcall|shutdown|creat|close\w*|exit\w*|execve\w*)\w*|arm64_sys_\w+"
+    r"|_*sys_(?:sendmsg|recvmsg|sendmmsg|recvmmsg|sendto|recvfrom|socket|close\w*)|____sys_\w+|do_recvmmsg|netlink_sendmsg"
+    r"|ksys_mmap\w*|vm_mmap_pgoff|do_mmap\w*|do_sys_open\w*|do_filp_open|path_openat|do_sys_openat2"
+    r"|sock_close|do_exit|do_group_exit|get_signal|do_signal|arch_do_signal_or_restart|exit_to_user\w*|_*prepare_exit_to_usermode"
+    r"|syscall_(?:exit|return)_\w+|irqentry_exit\w*|do_notify_resume|filp_close|close_files|put_files_struct|exit_files"
+)
+# A part of a stack with one of these and nothing else of its own was working: kernel/softirq.c, kernel/time/timer.c.
+_WORKING: Final = re.compile(r"_*do_softirq|handle_softirqs|_*run_timers?(?:\.\w+)*|_*run_timer_base|process_backlog|net_rx_action")
 # Left on the stack by page faults and interrupts of the same task, which were over: mm/memory.c, kernel/entry/common.c.
 _REMAINS: Final = re.compile(
     r"_*handle_mm_fault|do_(?:anonymous_page|fault|wp_page|cow_fault|read_fault|set_pte)\w*|filemap_map_pages"
@@ -302,6 +319,7 @@ def operation(frames: Sequence[Frame], breaks: Sequence[int] = ()) -> Frame | No
         if _INTERRUPT.fullmatch(plain_name(frame.name)) is not None:
             parts.append([])
     guesses = all(frame.questionable for frame in frames)
+    fallback: Frame | None = None
     # Guesses of an interrupted task have remains of earlier calls in the inner parts.
     for part in reversed(parts) if guesses else parts:
         reliable = [frame for frame in part if frame.offset != 0 and (guesses or not frame.questionable)]
@@ -310,9 +328,33 @@ def operation(frames: Sequence[Frame], breaks: Sequence[int] = ()) -> Frame | No
         names = [plain_name(frame.name) for frame in reliable]
         if not reliable or any(_FINDERS.fullmatch(name) is not None for name in names):
             continue
-        for frame, name in zip(reversed(reliable), reversed(names), strict=True):
-            if _GENERIC.fullmatch(name) is None:
-                if _IDLE.fullmatch(name) is not None:
-                    return next((f for f, n in zip(reliable, names, strict=True) if n == "do_idle"), frame)
-                return frame
-    return guilty(frames)
+        frame = _requested(reliable, names)
+        if frame is not None and _IDLE.fullmatch(plain_name(frame.name)) is not None:
+            frame = next((one for one, name in zip(reliable, names, strict=True) if name == "do_idle"), frame)
+            return fallback or frame
+        if frame is not None:
+            return frame
+        working = any(_WORKING.fullmatch(name) is not None for name in names)
+        if working and fallback is None:
+            fallback = next((one for one in reliable if not _is_helper(one.name)), None)
+    return fallback or guilty(frames)
+
+
+def _requested(frames: Sequence[Frame], names: Sequence[str]) -> Frame | None:
+    """The operation that a part of a stack was asked for; None if it has only dispatchers and helpers."""
+    way: Frame | None = None
+    for frame, name in zip(reversed(frames), reversed(names), strict=True):
+        if _DISPATCHERS.fullmatch(name) is not None:
+            way = None
+        elif _ON_THE_WAY.fullmatch(name) is not None:
+            way = way or frame
+        elif way is None and _is_helper(name):
+            return None
+        else:
+            return way or frame
+    return way
+
+
+def _is_helper(name: str) -> bool:
+    """True for machinery that is no operation, and for the coverage hooks of fuzzers (kernel/kcov.c)."""
+    return is_machinery(name) or name.startswith(("__sanitizer_cov", "write_comp_data", "check_kcov_mode"))

@@ -78,7 +78,7 @@ class Finding:
 # lib/dump_stack.c dump_stack_print_info: "UID: " since 6.12; "Pid: 1, comm: sh Not tainted 3.2.0" to 3.10.
 _CPU_LINE: Final = re.compile(
     r"CPU: (?P<cpu>[0-9]{1,6}) (?:UID: [0-9]+ )?PID: (?P<pid>[0-9]{1,10}) Comm: (?P<comm>.{0,16}?)"
-    r"(?P<kdump> Kdump: loaded)? (?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)) +(?P<release>[0-9][^\s#]*)"
+    r"(?P<kdump> Kdump: loaded)? (?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)) +(?P<release>[0-9a-z][^\s#]*)"
 )
 _PID_LINE: Final = re.compile(
     r"Pid: (?P<pid>[0-9]{1,10}), comm: (?P<comm>.{0,16}?) (?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)) +"
@@ -107,7 +107,7 @@ _BEGIN_STARTS: Final = (
 _CONTEXT: Final = re.compile(
     r"(?:[Aa]llocated by task|[Ff]reed by task|Allocated:|Freed:|Last potentially related|Second to last potentially"
     r"|Last call_rcu|Uninit was |Local variable |Memory was marked|Bytes [0-9]"
-    r"|-> #[0-9]|page last |page_owner |Showing all locks|RCU grace-period kthread stack|hardirqs last|softirqs last"
+    r"|-> #[0-9]|page last |page_owner |Showing all locks|RCU grace-period kthread stack"
     r"|INFO: task .* is blocked on|INFO: Freed in|INFO: Allocated in|Freed in|Allocated in"
     r"|which lock already depends|the existing dependency chain|the (?:first|second) lock|to a (?:HARD|SOFT)IRQ"
     r"|which (?:became|is) |the dependencies between|.* state was registered at:|chain exists of|The buggy address"
