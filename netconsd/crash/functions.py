@@ -162,6 +162,24 @@ _WAITING: Final = re.compile(
     r"|v?printk\w*|_*printk\w*|vprintk\w*|console_(?:unlock|lock|trylock|flush)\w*"
 )
 
+# Functions that take or release a lock for their caller: kernel/locking, net/core/sock.c.
+_LOCKS: Final = re.compile(
+    r"_*raw_(?:spin|read|write)_\w+|_*(?:spin|read|write)_(?:lock|unlock|trylock)\w*|do_raw_\w+|_raw_\w+|_*mutex_\w+"
+    r"|_*ww_mutex_\w+|_*rt_mutex\w*|_*rwsem_\w+|_*(?:down|up)(?:_(?:read|write|timeout|killable|interruptible|trylock)\w*)?"
+    r"|percpu_(?:down|up)_\w+|_*percpu_(?:down|up|rwsem)_\w+|_*lock_(?:acquire|release)\w*|_*local_bh_\w+"
+)
+# A WARN of lockdep in one of these found a lock that is not initialised, or is used after it was freed.
+_OF_LOCKDEP: Final = re.compile(
+    r"_*lock_(?:acquire|release|set_class|pin_lock|unpin_lock|downgrade|acquired|contended|is_held\w*)|look_up_lock_class"
+    r"|register_lock_class|hlock_class|check_wait_context|reacquire_held_locks|mark_\w+|validate_chain|find_held_lock"
+)
+# With those, the functions that take a socket's lock: net/core/sock.c.
+_LOCKING: Final = re.compile(r"lock_sock_\w+|release_sock|_*lock_sock(?:_fast)?")
+# Functions that allocate for others: kmemleak's stacks begin with them.
+_ALLOCATING: Final = re.compile(
+    r"\w*alloc\w*|kstrdup\w*|kmemdup\w*|memdup_\w+|strndup_user|kasprintf|kvasprintf\w*|getname\w*"
+)
+
 # A part of a stack with one of these is the interrupt that found a stall, not the stalled work: kernel/rcu/tree.c,
 # kernel/watchdog.c, lib/nmi_backtrace.c, arch/x86/kernel/nmi.c.
 _FINDERS: Final = re.compile(
@@ -286,6 +304,26 @@ def guilty(frames: Sequence[Frame], skip: re.Pattern[str] | None = None) -> Fram
     return frame
 
 
+def takes_lock(name: str) -> bool:
+    """True for a function that takes or releases a lock for its caller."""
+    return _LOCKS.fullmatch(plain_name(name)) is not None
+
+
+def is_lockdep(name: str) -> bool:
+    """True for a function of lockdep in which a WARN means a wrongly used lock."""
+    return _OF_LOCKDEP.fullmatch(plain_name(name)) is not None
+
+
+def locking(frames: Sequence[Frame]) -> Frame | None:
+    """Return the function that used a lock wrongly, for a WARN of lockdep."""
+    return guilty(frames, _LOCKING)
+
+
+def leaking(frames: Sequence[Frame]) -> Frame | None:
+    """Return the function whose memory leaked, for kmemleak."""
+    return guilty(frames, _ALLOCATING)
+
+
 def waiting(frames: Sequence[Frame]) -> Frame | None:
     """Return the function that waits, for a hung task."""
     reliable = _reliable(frames)
@@ -355,6 +393,13 @@ def _requested(frames: Sequence[Frame], names: Sequence[str]) -> Frame | None:
     return way
 
 
+# What an interrupt's dispatcher calls for itself: kernel/time, kernel/sched; the coverage hooks of fuzzers (kernel/kcov.c).
+_HELPERS: Final = re.compile(
+    r"ktime_\w+|hrtimer_\w+|_*timekeeping_\w+|tick_\w+|update_process_times|clockevents_\w+|timerqueue_\w+|sched_clock\w*"
+    r"|scheduler_tick|_*sanitizer_cov_\w+|write_comp_data|check_kcov_mode"
+)
+
+
 def _is_helper(name: str) -> bool:
-    """True for machinery that is no operation, and for the coverage hooks of fuzzers (kernel/kcov.c)."""
-    return is_machinery(name) or name.startswith(("__sanitizer_cov", "write_comp_data", "check_kcov_mode"))
+    """True for functions that are never an operation."""
+    return is_machinery(name) or _HELPERS.fullmatch(name) is not None

@@ -157,6 +157,19 @@ RULES: Final = (
         From.STACK,
         literals=("UBSAN: ",),
     ),
+    # lib/ubsan.c: the line after the first one, which was lost.
+    _rule(
+        "ubsan-2",
+        ("shift exponent ", "index ", "left shift of "),
+        r"(?:(?P<shift>shift exponent -?[0-9]+ is|left shift of )|index -?[0-9]+ is out of range for type)",
+        "UBSAN: {what}",
+        "ubsan",
+        "notice",
+        From.STACK,
+        weak=True,
+        needs_stack=True,
+        literals=("shift exponent ", "is out of range for type", "left shift of "),
+    ),
     # arch/x86/mm/fault.c show_fault_oops: "kernel NULL pointer dereference, address:"; to 5.0 "unable to handle ... at".
     # arch/powerpc/mm/fault.c bad_page_fault. arch/{arm,arm64,riscv,sparc}/mm/fault.c.
     _rule(
@@ -255,6 +268,22 @@ RULES: Final = (
         From.POINTER,
         free_form="bad-access",
         literals=("general protection fault",),
+    ),
+    # arch/x86/mm/kasan, mm/kasan/report.c kasan_non_canonical_hook: the line after the first one, which was lost.
+    _rule(
+        "general-protection-2",
+        (
+            *("KASAN: null-ptr-deref in range", "KASAN: maybe wild-memory-access in range", "kasan: GPF could be caused"),
+            "KASAN: probably user-memory-access in range",
+        ),
+        r"(?:KASAN: [a-z -]+ in range \[|kasan: GPF could be caused by)",
+        "general protection fault",
+        "memory-fault",
+        "degraded",
+        From.POINTER,
+        weak=True,
+        needs_stack=True,
+        free_form="bad-access",
     ),
     # arch/x86/kernel/traps.c: the names of traps, "Oops: " before them since 6.12.
     _rule(
@@ -711,6 +740,29 @@ RULES: Final = (
         "notice",
         From.ATOMIC,
     ),
+    # kernel/sched/core.c, lib/smp_processor_id.c: the lines after the first one, which was lost.
+    _rule(
+        "atomic-2",
+        "in_atomic(): ",
+        r"in_atomic\(\): [0-9], irqs_disabled\(\): ",
+        "BUG: sleeping function called from invalid context",
+        "atomic",
+        "degraded",
+        From.ATOMIC,
+        weak=True,
+        needs_stack=True,
+    ),
+    _rule(
+        "preemptible-2",
+        "caller is ",
+        rf"caller is {NAME}{_OFF}",
+        "BUG: using smp_processor_id() in preemptible code",
+        "atomic",
+        "notice",
+        From.ATOMIC,
+        weak=True,
+        needs_stack=True,
+    ),
     # kernel/locking/{spinlock,rwlock}_debug.c, rtmutex
     _rule(
         "spinlock",
@@ -783,6 +835,19 @@ RULES: Final = (
         "memory-leak",
         "notice",
         From.STACK,
+    ),
+    # mm/kmemleak.c: the line after the first one, which was lost; fuzzers add "BUG: memory leak".
+    _rule(
+        "leak-2",
+        ("BUG: memory leak", 'comm "'),
+        r'(?:BUG: memory leak$|comm "[^"]{0,16}", pid [0-9]+, jiffies )',
+        "memory leak",
+        "memory-leak",
+        "notice",
+        From.STACK,
+        weak=True,
+        needs_stack=True,
+        literals=("BUG: memory leak", ", jiffies 4"),
     ),
     # kernel/panic.c
     _rule(
@@ -864,7 +929,7 @@ RULES: Final = (
     _rule(
         "machine-check",
         "mce: [Hardware Error]",
-        r"mce: \[Hardware Error\]",
+        r"mce: \[Hardware Error\]: ",
         "hardware error: machine check",
         "hardware",
         "degraded",
@@ -1071,6 +1136,9 @@ def find(text: str) -> tuple[Rule, re.Match[str]] | None:
 
     :param text: a line without its prefixes, and without "[ " of lockdep's old form.
     """
+    if text.endswith("[inline]"):
+        # Symbolised text repeats the line for each function that was compiled into the next one.
+        return None
     rules = _BY_KEY.get(text[:_KEY])
     if rules is None and text:
         rules = _SHORT_KEYS.get(text[0])
