@@ -146,6 +146,20 @@ RULES: Final = (
         "corrupt",
         From.POINTER,
     ),
+    # mm/kfence/report.c: the line after the first one, which was lost.
+    _rule(
+        "kfence-2",
+        ("Out-of-bounds ", "Use-after-free ", "Invalid free of ", "Corrupted memory at "),
+        r"(?:(?P<what>(?:Out-of-bounds|Use-after-free) (?:read|write)) at |(?P<free>Invalid free) of |(?P<memory>Corrupted memory) at )"
+        r"0x[0-9a-f]+ .*kfence-#[0-9]",
+        "KFENCE: {what}",
+        "kfence",
+        "corrupt",
+        From.POINTER,
+        weak=True,
+        needs_stack=True,
+        literals=(" kfence-#", "(in kfence-#"),
+    ),
     # lib/ubsan.c; "Undefined behaviour" to 5.6.
     _rule(
         "ubsan",
@@ -532,7 +546,7 @@ RULES: Final = (
     _rule(
         "deadlock-2",
         "",
-        r".*is trying to acquire lock:$",
+        r".*(?:is trying to acquire(?: lock)?:|just changed the state of lock:)$",
         "possible deadlock",
         "deadlock",
         "notice",
@@ -540,7 +554,7 @@ RULES: Final = (
         anywhere=True,
         weak=True,
         needs_stack=True,
-        literals=("is trying to acquire lock:",),
+        literals=("is trying to acquire:", "is trying to acquire lock:", "just changed the state of lock:"),
     ),
     _rule(
         "lock-state",
@@ -551,6 +565,32 @@ RULES: Final = (
         "notice",
         From.LOCK,
         literals=("inconsistent lock state",),
+    ),
+    _rule(
+        "lock-state-2",
+        "",
+        r".* \[HC[0-9]\[[0-9]+\]:SC[0-9]\[[0-9]+\]:HE[01]:SE[01]\] takes:$",
+        "inconsistent lock state",
+        "locking",
+        "notice",
+        From.LOCK,
+        anywhere=True,
+        weak=True,
+        needs_stack=True,
+        literals=("] takes:",),
+    ),
+    _rule(
+        "lock-balance-2",
+        "",
+        r".* is trying to release lock \(",
+        "WARNING: bad unlock balance",
+        "locking",
+        "notice",
+        From.LOCK,
+        anywhere=True,
+        weak=True,
+        needs_stack=True,
+        literals=(" is trying to release lock (",),
     ),
     _rule(
         "rcu-usage",

@@ -200,6 +200,9 @@ def _stacks(lines: Sequence[Line]) -> tuple[list[Stack], str | None, Frame | Non
             stack = _next(stacks, context=context)
         if len(stacks) > _STACKS_LIMIT:
             break
+    for stack in stacks:
+        # RCU's own thread is context, also if the line was lost that says so (kernel/rcu/tree_stall.h).
+        stack.context = stack.context or any(frame.name == "rcu_gp_kthread" for frame in stack.frames)
     return stacks, machine, breaking
 
 
@@ -367,6 +370,9 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
             free_form = "bad-access"
     elif name == "kasan-access":
         title = f"KASAN: {_kasan_kind(lines, stacks)} {groups['access']}"
+    elif name == "kfence-2":
+        what = groups.get("what", "").lower() or ("invalid free" if "free" in groups else "memory corruption")
+        title = f"KFENCE: {what}"
     elif name == "ubsan-2":
         title = f"UBSAN: {'shift' if 'shift' in groups else 'array-index'}-out-of-bounds"
     elif name == "ubsan":
@@ -382,7 +388,9 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
     ):
         title, kind = "BUG: bad usercopy", "usercopy"
     elif name == "kernel-bug":
-        title, kind, severity = _by_checker(stack) or (title, kind, severity)
+        checker = _by_checker(stack)
+        if checker is not None and checker[0].startswith("BUG"):
+            title, kind, severity = checker
     elif name == "warning":
         title, kind, severity = _of_warning(lines, hit, groups, stack)
         if kind == "network":
@@ -451,6 +459,9 @@ def _access(lines: Sequence[Line], stack: Stack) -> str:
     return "Read"
 
 
+_ACCESS: Final = re.compile(r"(?:Read|Write) of size [0-9]+ at addr (?P<address>[0-9a-f]{1,16}) ")
+# Above are the kernel's addresses, with four levels of page tables (Documentation/arch/x86/x86_64/mm.rst).
+_USER_END: Final = 1 << 47
 # KASAN says "slab-" since 6.4 (mm/kasan/report_generic.c).
 _SLAB_SINCE: Final = (6, 4)
 
@@ -458,6 +469,13 @@ _SLAB_SINCE: Final = (6, 4)
 def _kasan_kind(lines: Sequence[Line], stacks: Sequence[Stack]) -> str:
     """The kind that KASAN's first line had said, from the lines after it."""
     texts = [line.text for line in lines]
+    access = next((match for match in map(_ACCESS.match, texts) if match is not None), None)
+    if access is not None:
+        address = int(access["address"], 16)
+        if address < _PAGE:
+            return "null-ptr-deref"
+        if address < _USER_END:
+            return "user-memory-access"
     release = next((one.cpu_line["release"] for one in stacks if one.cpu_line is not None), "")
     version = tuple([int(part) for part in re.findall(r"[0-9]{1,4}", release)[:2]])
     slab = "slab-" if version >= _SLAB_SINCE else ""
@@ -529,6 +547,7 @@ _CHECKERS: Final = (
     (re.compile(r"usercopy_abort"), "BUG: bad usercopy", "usercopy", "degraded"),
     (re.compile(r"usercopy_warn"), "WARNING: bad usercopy", "usercopy", "notice"),
     (re.compile(r"_*list_(?:add|del_entry)_valid\w*"), "BUG: corrupted list", "list", "corrupt"),
+    (_KMALLOC, "WARNING: kmalloc bug", "warning", "notice"),
     (re.compile(r"_*ubsan_handle_shift\w*"), "UBSAN: shift-out-of-bounds", "ubsan", "notice"),
     (re.compile(r"_*ubsan_handle_out_of_bounds\w*"), "UBSAN: array-index-out-of-bounds", "ubsan", "notice"),
 )
@@ -616,7 +635,7 @@ def _function(
     if source is From.OPERATION:
         offset = len(before)
         panics = [index for index, one in enumerate(frames) if one.name == "panic"]
-        if panics and kind == "panic":
+        if panics and kind in ("panic", "stack"):
             frames, before, offset = frames[panics[-1] + 1 :], [], -panics[-1] - 1
         return functions.operation(frames, [index + offset for index in stack.breaks]), None
     if source is From.WAITING:
