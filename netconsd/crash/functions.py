@@ -50,22 +50,22 @@ _MACHINERY: Final = (
     r"_*mem(?:cpy|move|set|cmp|chr|scan|set32|set64|cpy_\w+|move_\w+|set_\w+|zero_\w+|cmp_\w+)|memcpy\w*|memset\w*",
     (r"_*str(?:n?cpy|l?cpy|scpy|n?cmp|n?len|n?cat|lcat|chr|rchr|nchr|n?str|n?casecmp|spn|cspn|pbrk|sep|lcpy|nchrnul"
     r"|chrnul)"),
-    (r"_*sized_str\w+|strscpy\w*|copy_(?:from|to)_(?:user|iter|kernel)\w*|_*copy_(?:from|to)_(?:user|iter)\w*"
+    (r"_*sized_str\w+|strscpy\w*|copy_(?:from|to)_(?:user|iter)\w*|_*copy_(?:from|to)_(?:user|iter)\w*"
     r"|copy(?:in|out)"),
     (r"copy_user_\w+|_*copy_user\w*|raw_copy_\w+|__copy_from_user\w*|__copy_to_user\w*|rep_(?:movs|stos)\w*"
     r"|clear_user\w*"),
     r"check_(?:object_size|heap_object|copy_size)|_*check_(?:object_size|heap_object)|__copy_overflow|copy_overflow",
     r"usercopy_abort|usercopy_warn|report_usercopy|__fortify_(?:panic|report)|fortify_panic|__stack_chk_fail",
-    (r"_*get_user\w*|_*put_user\w*|copy_(?:from|to)_kernel_nofault\w*|__read_once_\w+|__write_once_\w+"
+    (r"_*get_user\w*|_*put_user\w*|__read_once_\w+|__write_once_\w+"
     r"|read_word_at_a_time"),
     # allocators: mm/slub.c, mm/slab_common.c, mm/page_alloc.c, mm/vmalloc.c, mm/util.c, mm/percpu.c
     (r"_*kv?[mz]?alloc(?:_(?:node|noprof|node_noprof|track_caller|node_track_caller|array\w*|large\w*|order\w*|trace"
-    r"|cache\w*|obj\w*|reserve\w*|slab\w*|type\w*|nolock\w*|flex\w*))*|_*kmem_cache_\w+|k[vz]?free(?:_\w+)?|_*kfree(?:_\w+)?"
+    r"|cache\w*|obj\w*|reserve\w*|slab\w*|type\w*|nolock\w*|flex\w*))*|_*kmem_cache_\w+|_*k[vz]?free(?:_(?:sensitive|const|bulk|rcu|rcu_mightsleep|link))?"
     r"|_*kmalloc_(?:node|noprof|track|large|order|cache|reserve|trace|slab)\w*|_*slab_\w+|_*cache_\w*alloc\w*|do_slab_free"),
     r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvrealloc\w*|ksize|__ksize|free_debug_processing",
     (r"alloc_debug_processing|check_slab|check_object|object_err|slab_err|slab_fix|slab_bug|on_freelist|free_(?:to"
     r"|consistency)\w*"),
-    r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc\w*|vzalloc\w*|_*vfree\w*|find_vm_area",
+    r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc\w*|vzalloc\w*|find_vm_area",
     r"_*alloc_(?:pages|page|frozen_pages|contig|skb_page)\w*|get_page_from_freelist|post_alloc_hook|prep_new_page",
     (r"new_slab\w*|allocate_slab|___slab_alloc|alloc_slab_page|folio_alloc\w*|_*folio_alloc\w*|_*get_free_pages\w*"
     r"|get_zeroed_page\w*"),
@@ -78,20 +78,21 @@ _MACHINERY: Final = (
     r"alloc_pages_mpol\w*|alloc_pages_noprof|alloc_pages_current|alloc_pages_vma|vma_alloc_\w+|__alloc_pages_\w+",
     r"should_fail\w*|fail_dump|should_failslab|fault_\w+_should_fail",
     # reference counts, lists, trees: lib/refcount.c, lib/list_debug.c, lib/kobject.c, lib/rbtree.c, lib/xarray.c
-    r"refcount_\w+|_*refcount_\w+|kref_\w+|_*list_(?:add|del)\w*|list_\w+|_*list_\w+|hlist_\w+|_*hlist_\w+|llist_\w+",
-    r"_*rb_\w+|rb_\w+|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+|atomic\w*|_*atomic\w*|arch_atomic\w*",
-    (r"_*bitmap_\w+|_*find_(?:first|next|last)_(?:zero_)?bit\w*|_*(?:set|clear|test|change)_bit\w*"
+    r"refcount_\w+|_*refcount_\w+|kref_\w+|_*h?list_(?:add|del|move|splice|cut|empty|replace|swap|bulk)(?!_?lru)\w*",
+    r"_*hlist_(?:nulls_)?\w+|llist_(?:add|del|reverse)\w*",
+    r"_*rb_(?:insert|erase|next|prev|first|last|replace|link|add|find|rotate)\w*|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+|atomic\w*|_*atomic\w*|arch_atomic\w*",
+    (r"_*bitmap_\w+|_*(?:set|clear|test|change)_bit\w*"
     r"|test_and_\w+"),
     (r"arch_(?:set|clear|test|change)\w*_bit\w*|constant_test_bit|variable_test_bit|debug_(?:object|check|print)\w*"
     r"|_*debug_object\w*"),
-    (r"_*debug_check_no_obj_freed|kobject_(?:get|put|cleanup|release|add|init|del|namespace|set_name\w*|add_internal"
+    (r"_*debug_check_no_obj_freed|kobject_(?:get|put|cleanup|release|add|init|del|namespace|set_name\w*"
     r"|uevent\w*)"),
-    (r"get_device|put_device|kobject_\w+|klist_\w+|sysfs_\w+|internal_create_group\w*|percpu_ref_\w+"
-    r"|percpu_counter_\w+"),
+    (r"get_device|put_device|kobject_(?!add_internal)\w+|klist_\w+|sysfs_\w+|internal_create_group\w*"
+    ),
     # kernel/locking, lib/locking-selftest.c, kernel/rcu
     (r"_*raw_(?:spin|read|write)_\w+|_*(?:spin|read|write)_(?:lock|unlock|trylock)\w*|do_raw_\w+|_*spin_\w+|_raw_\w+"
     r"|spin_bug"),
-    (r"_*mutex_\w+|ww_mutex_\w+|_*ww_mutex_\w+|rt_mutex_\w+|_*rt_mutex\w*|rwsem_\w+|_*rwsem_\w+|down(?:_read|_write"
+    (r"_*mutex_\w+|_*ww_mutex_(?:lock|unlock|trylock)\w*|_*rt_mutex_(?:lock|unlock|trylock)\w*|rt_mutex_slow\w+|rwsem_\w+|_*rwsem_\w+|down(?:_read|_write"
     r"|_timeout)?(?:_\w+)?|up(?:_read|_write)?"),
     (r"_*down_\w+|_*up_(?:read|write)\w*|_*down|call_rwsem_\w+|percpu_(?:down|up)_\w+|_*percpu_(?:down|up|rwsem)_\w+"
     r"|downgrade_write"),
@@ -104,23 +105,20 @@ _MACHINERY: Final = (
     r"|reacquire_held_locks|find_held_lock|hlock_class"),
     (r"debug_(?:mutex|spin|rt_mutex|locks|rwlock|lockdep)\w*|debug_show_\w+|debug_check_\w+|(?:rw|local|seq)lock_\w+"
     r"|seqcount_\w+|do_(?:write|read)_seq\w*|bit_spin_\w+"),
-    (r"queued?_(?:spin|read|write)_\w+|native_queued_\w+|_*pv_queued_\w+|kvm_wait|_*pv_\w+|osq_lock|hardirqs_\w+"
-    r"|lock_timer_base|might_alloc|fs_reclaim_\w+"),
-    (r"rcu_(?:read|lock|dynticks|note|is|irq|nmi|eqs|check|preempt|sched|user|idle|momentary|qs|softirq|core|do"
-    r"|process|gp|report|cblist|segcblist|dump|print|stall|tasks)\w*|_*rcu_read_\w+|__rcu_\w+|lockdep_rcu_suspicious"),
-    r"panic_on_rcu_stall|irqtime\w*|_*rcu_\w*stall\w*|call_rcu\w*|_*call_rcu\w*|kvfree_call_rcu|srcu_\w+|_*srcu_\w+",
+    (r"queued?_(?:spin|read|write)_\w+|native_queued_\w+|_*pv_queued_\w+|_*pv_\w+|osq_lock|hardirqs_\w+"
+    r"|might_alloc|fs_reclaim_\w+"),
+    (r"rcu_(?:read|lock|dynticks|note|is|irq|nmi|eqs|check|preempt|sched|user|idle|momentary|qs|dump|print|stall)\w*"
+    r"|_*rcu_read_\w+|__rcu_\w+|lockdep_rcu_suspicious"),
+    r"panic_bad_stack|handle_bad_stack|__bad_stack|warn_alloc\w*|fallback_alloc|kmem_getpages|panic_on_rcu_stall|irqtime\w*|_*rcu_\w*stall\w*|call_rcu\w*|_*call_rcu\w*|kvfree_call_rcu|srcu_\w+|_*srcu_\w+",
     # printk, tracing, kernel/kprobes.c
     (r"v?printk\w*|_*printk\w*|vprintk\w*|console_(?:unlock|lock|trylock|flush)\w*|call_console_\w+|trace_\w+"
-    r"|__traceiter_\w+|perf_trace_\w+|ftrace_\w+|kprobe_\w+|__bpf_trace_\w+|_*pr_\w+|__dev_printk|_dev_\w+|dev_(?:err"
+    r"|__traceiter_\w+|perf_trace_\w+|ftrace_(?:ops|call|regs|graph|caller)\w*|kprobe_\w+|__bpf_trace_\w+|_*pr_\w+|__dev_printk|_dev_\w+|dev_(?:err"
     r"|warn|info|printk)\w*|__dynamic_\w+"),
     # virtual file system and sysfs glue; drivers/usb/core/urb.c
     (r"usb_submit_urb|usb_hcd_submit_urb|usb_start_wait_urb|usb_(?:bulk|control|interrupt)_msg|usb_internal_\w+"
     r"|usb_control_msg_\w+"),
-    (r"fput|____fput|__fput\w*|fget\w*|__fget\w*|fdget\w*|_*fdget\w*|fdput\w*|iput|iget\w*|dput|dget|path_put|mntput"
-    r"|mntget|mntput_\w+|igrab|ihold"),
-    (r"kernfs_(?:add|new|create|find|remove|put|get|activate|link|name|next|drain|leftmost)(?:_(?:one|node|file\w*"
-    r"|dir\w*|ns|link|by_name_ns|active|self))?"
-    r"|proc_(?:register|create|mkdir|symlink)\w*|class_\w+_dev"),
+    r"fput|____fput|fget\w*|__fget\w*|fdget\w*|_*fdget\w*|fdput\w*|path_put|mntput\w*|mntget",
+    r"proc_(?:register|create|mkdir|symlink)\w*",
     # Queues of work and threads, for those who queue: kernel/workqueue.c, kernel/kthread.c
     r"_*queue_(?:delayed_)?work(?:_on|_node)?|_*queue_rcu_work|insert_work|mod_delayed_work_on|kthread_(?:stop|park|unpark|bind)\w*",
     # lib/crc32.c; the checks that find sleeping in atomic context: kernel/sched/core.c
@@ -143,6 +141,11 @@ _ATOMIC: Final = re.compile(
     r"|hrtimeout)\w*"
     r"|usleep_\w+|msleep\w*|preempt_count_\w+|wait_for_\w+|do_wait_for_common|_*wait_for_common|wait_woken"
     r"|do_nanosleep"
+)
+
+# Machinery that sleeps itself, where it must not: arch/*/mm/fault.c, mm/page_alloc.c, kernel/printk.
+_FAULTS: Final = re.compile(
+    r"_*alloc_frozen_pages\w*|console_lock|_*do_page_fault|do_user_addr_fault|exc_page_fault|do_mem_abort|do_translation_fault"
 )
 
 # Frames of a task that waits: kernel/sched/{core,wait,completion}.c, kernel/time/{timer,sleep_timeout,hrtimer}.c,
@@ -201,8 +204,8 @@ _INTERRUPT: Final = re.compile(
     r"|smp_apic_timer_interrupt|smp_\w+_interrupt|"
     r"call_on_irq_stack|call_on_stack|do_softirq_own_stack"
 )
-# Dispatchers: they run the operations of others. The function that one of them called is the requested operation. Entries
-# of system calls, threads, interrupts, timers, softirqs, tasklets, work, network receivers, netlink, files, sockets.
+# Dispatchers: they run the operations of others. The function that one of them called is the requested operation.
+# Entries of system calls, threads, interrupts, timers, softirqs, tasklets, work, network receivers, netlink, files.
 _DISPATCHERS: Final = re.compile(
     r"entry_\w+|do_syscall_\w+|x64_sys_call|ia32_sys_call|el0\w*|el1\w*|do_el0_svc|invoke_syscall\w*"
     r"|_*do_fast_syscall_32|do_int80\w*|system_call\w*|__do_syscall"
@@ -244,8 +247,12 @@ _ON_THE_WAY: Final = re.compile(
     r"|sock_close|do_exit|do_group_exit|get_signal|do_signal|arch_do_signal_or_restart|exit_to_user\w*|_*prepare_exit_to_usermode"
     r"|syscall_(?:exit|return)_\w+|irqentry_exit\w*|do_notify_resume|filp_close|close_files|put_files_struct|exit_files"
 )
+# The dispatchers of received packets: between them and a softirq are the driver's functions (net/core/dev.c).
+_RECEIVING: Final = re.compile(r"_*netif_receive_skb\w*core")
 # A part of a stack with one of these and nothing else of its own was working: kernel/softirq.c, kernel/time/timer.c.
-_WORKING: Final = re.compile(r"_*do_softirq|handle_softirqs|_*run_timers?(?:\.\w+)*|_*run_timer_base|process_backlog|net_rx_action")
+_WORKING: Final = re.compile(
+    r"_*do_softirq|handle_softirqs|_*run_timers?(?:\.\w+)*|_*run_timer_base|process_backlog|net_rx_action"
+)
 # Left on the stack by page faults and interrupts of the same task, which were over: mm/memory.c, kernel/entry/common.c.
 _REMAINS: Final = re.compile(
     r"_*handle_mm_fault|do_(?:anonymous_page|fault|wp_page|cow_fault|read_fault|set_pte)\w*|filemap_map_pages"
@@ -340,6 +347,12 @@ def _is_lock(name: str) -> bool:
 
 def atomic(frames: Sequence[Frame]) -> Frame | None:
     """Return the function that slept, or used the state of a processor, where it must not."""
+    for frame in _reliable(frames):
+        name = plain_name(frame.name)
+        if _FAULTS.fullmatch(name) is not None:
+            return frame
+        if not is_machinery(name) and _ATOMIC.fullmatch(name) is None:
+            return frame
     return guilty(frames, _ATOMIC)
 
 
@@ -366,12 +379,12 @@ def operation(frames: Sequence[Frame], breaks: Sequence[int] = ()) -> Frame | No
         names = [plain_name(frame.name) for frame in reliable]
         if not reliable or any(_FINDERS.fullmatch(name) is not None for name in names):
             continue
-        frame = _requested(reliable, names)
-        if frame is not None and _IDLE.fullmatch(plain_name(frame.name)) is not None:
-            frame = next((one for one, name in zip(reliable, names, strict=True) if name == "do_idle"), frame)
-            return fallback or frame
-        if frame is not None:
-            return frame
+        requested = _requested(reliable, names)
+        if requested is not None and _IDLE.fullmatch(plain_name(requested.name)) is not None:
+            idle = next((one for one, name in zip(reliable, names, strict=True) if name == "do_idle"), requested)
+            return fallback or idle
+        if requested is not None:
+            return requested
         working = any(_WORKING.fullmatch(name) is not None for name in names)
         if working and fallback is None:
             fallback = next((one for one in reliable if not _is_helper(one.name)), None)
@@ -381,7 +394,8 @@ def operation(frames: Sequence[Frame], breaks: Sequence[int] = ()) -> Frame | No
 def _requested(frames: Sequence[Frame], names: Sequence[str]) -> Frame | None:
     """The operation that a part of a stack was asked for; None if it has only dispatchers and helpers."""
     way: Frame | None = None
-    for frame, name in zip(reversed(frames), reversed(names), strict=True):
+    received = next((i for i in reversed(range(len(names))) if _RECEIVING.fullmatch(names[i]) is not None), len(names))
+    for frame, name in zip(reversed(frames[:received]), reversed(names[:received]), strict=True):
         if _DISPATCHERS.fullmatch(name) is not None:
             way = None
         elif _ON_THE_WAY.fullmatch(name) is not None:
@@ -393,7 +407,7 @@ def _requested(frames: Sequence[Frame], names: Sequence[str]) -> Frame | None:
     return way
 
 
-# What an interrupt's dispatcher calls for itself: kernel/time, kernel/sched; the coverage hooks of fuzzers (kernel/kcov.c).
+# What an interrupt's dispatcher calls for itself: kernel/time, kernel/sched; the hooks of kernel/kcov.c.
 _HELPERS: Final = re.compile(
     r"ktime_\w+|hrtimer_\w+|_*timekeeping_\w+|tick_\w+|update_process_times|clockevents_\w+|timerqueue_\w+|sched_clock\w*"
     r"|scheduler_tick|_*sanitizer_cov_\w+|write_comp_data|check_kcov_mode"

@@ -150,7 +150,8 @@ RULES: Final = (
     _rule(
         "kfence-2",
         ("Out-of-bounds ", "Use-after-free ", "Invalid free of ", "Corrupted memory at "),
-        r"(?:(?P<what>(?:Out-of-bounds|Use-after-free) (?:read|write)) at |(?P<free>Invalid free) of |(?P<memory>Corrupted memory) at )"
+        r"(?:(?P<what>(?:Out-of-bounds|Use-after-free) (?:read|write)) at |(?P<free>Invalid free) of "
+        r"|(?P<memory>Corrupted memory) at )"
         r"0x[0-9a-f]+ .*kfence-#[0-9]",
         "KFENCE: {what}",
         "kfence",
@@ -287,7 +288,11 @@ RULES: Final = (
     _rule(
         "general-protection-2",
         (
-            *("KASAN: null-ptr-deref in range", "KASAN: maybe wild-memory-access in range", "kasan: GPF could be caused"),
+            *(
+                "KASAN: null-ptr-deref in range",
+                "KASAN: maybe wild-memory-access in range",
+                "kasan: GPF could be caused",
+            ),
             "KASAN: probably user-memory-access in range",
         ),
         r"(?:KASAN: [a-z -]+ in range \[|kasan: GPF could be caused by)",
@@ -526,6 +531,28 @@ RULES: Final = (
         "warning",
         "notice",
         From.POINTER,
+    ),
+    # arch/x86/kernel/unwind_{orc,frame}.c
+    _rule(
+        "unwind",
+        "WARNING: can't ",
+        r"WARNING: can't (?P<what>access|dereference) (?:iret )?registers at "
+        rf"(?P<where>{NAME}|[0-9a-f]{{8,16}}|0x0)",
+        "WARNING: can't {what} registers at {where}",
+        "warning",
+        "notice",
+        From.NONE,
+        short=True,
+    ),
+    _rule(
+        "unwind-2",
+        "WARNING: kernel stack ",
+        r"WARNING: kernel stack (?P<what>frame pointer|regs) at .* has bad '?\w*'? ?value",
+        "WARNING: kernel stack {what} has bad value",
+        "warning",
+        "notice",
+        From.NONE,
+        short=True,
     ),
     # kernel/locking/lockdep.c; "[ INFO: " to 4.10.
     _rule(

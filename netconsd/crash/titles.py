@@ -140,11 +140,16 @@ def _stacks(lines: Sequence[Line]) -> tuple[list[Stack], str | None, Frame | Non
     machine = None
     breaking: Frame | None = None
     after_breaking = False
+    skip = False
     stalled: set[int] = set()
     context = False
     for line in lines:
         text = line.text
         found = frames_of(text)
+        if skip and found:
+            skip = False
+            continue
+        skip = text.startswith("Preemption disabled at:")
         if found:
             if after_breaking:
                 breaking, after_breaking = found[0], False
@@ -415,6 +420,12 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
         title, source, named = _of_panic(groups["what"], source)
         if "stack" in title:
             kind = "stack"
+    elif name == "workqueue-leak":
+        last = next((match for match in map(_LAST_FUNCTION.match, (line.text for line in lines)) if match), None)
+        if last is not None:
+            title, source, named = title.format_map(groups), From.LINE, last["f"]
+        else:
+            title = title.format_map(groups)
     elif name == "lock-use":
         groups["what"] = groups["what"].lower() if groups["what"].startswith("N") else groups["what"]
         title = f"{groups['level']}: {groups['what']}"
@@ -583,6 +594,7 @@ def _cper(lines: Sequence[Line]) -> str:
     return "machine check"
 
 
+_LAST_FUNCTION: Final = re.compile(rf"last function: (?P<f>{NAME})")
 _STACK_PROTECTOR: Final = re.compile(rf"stack-protector: [Kk]ernel stack is corrupted in: (?P<f>{NAME})?")
 
 
@@ -756,7 +768,7 @@ _REPLACED: Final = (
     (re.compile(r"(?<![\w.:-])[0-9]{2,}(?![\w.])"), "NUM"),
 )
 # "out of memory: killed chrome", "page allocation failure: order 9": what follows is the name or number itself.
-_LITERAL: Final = ("out of memory", "page allocation failure")
+_LITERAL: Final = ("out of memory", "page allocation failure", "NETDEV WATCHDOG")
 
 
 def plain(words: str) -> str:

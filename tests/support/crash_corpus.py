@@ -1,7 +1,7 @@
 """The corpus of console logs in tests/data/crashes, and how well the recogniser does on it.
 
-``python -m tests.support.crash_corpus`` prints the score and the cases that are wrong; ``--half 0`` or ``--half 1`` takes
-one half of the cases only, so that rules that were written for one half can be judged by the other.
+``python -m tests.support.crash_corpus`` prints the score and the wrong cases. ``--half 0`` and ``--half 1`` take one
+half of the cases, so that rules that were written for one half can be judged by the other.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CORPUS: Final = Path(__file__).parent.parent / "data" / "crashes"
 NOTHING: Final = "-"
 #: The part of the lines that :func:`without_some` drops.
 LOST: Final = 0.05
-#: How often each case is tried with lost lines.
-LOSS_RUNS: Final = 4
+#: How often each case is tried with lost lines and with chatter.
+RUNS: Final = 4
 #: The part of the lines after which :func:`with_chatter` adds one.
 CHATTER: Final = 0.15
 
@@ -151,8 +151,14 @@ class Score:
         )
 
 
-def judge(chosen: Sequence[Case], score: Score, *, loss: bool = True) -> Iterator[tuple[Case, str]]:
-    """Run the cases, add them to the score, and yield the wrong ones, each with what is wrong."""
+def judge(
+    chosen: Sequence[Case], score: Score, *, runs: int = RUNS, chatter: bool = True
+) -> Iterator[tuple[Case, str]]:
+    """Run the cases, add them to the score, and yield the wrong ones, each with what is wrong.
+
+    :param runs: how often each case is tried with lost lines and with chatter.
+    :param chatter: false leaves out those with chatter.
+    """
     for case in chosen:
         lines = case.lines()
         reports = recognise(lines)
@@ -172,12 +178,13 @@ def judge(chosen: Sequence[Case], score: Score, *, loss: bool = True) -> Iterato
             yield case, f"title: {title or 'no report'}"
         elif reports[0].kind != case.kind:
             yield case, f"kind: {reports[0].kind}"
-        for run in range(LOSS_RUNS if loss else 0):
+        for run in range(runs):
             score.lossy += 1
             lossy = recognise(without_some(lines, f"{case.name} {run}"))
             score.lossy_titles += bool(lossy) and lossy[0].title in case.titles
-            noisy = recognise(with_chatter(lines, f"{case.name} {run}"))
-            score.noisy_titles += bool(noisy) and noisy[0].title in case.titles
+            if chatter:
+                noisy = recognise(with_chatter(lines, f"{case.name} {run}"))
+                score.noisy_titles += bool(noisy) and noisy[0].title in case.titles
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
