@@ -88,10 +88,10 @@ _MACHINE: Final = "Hardware name: "
 # The begin of a stack: arch/*/kernel/{dumpstack,traps,stacktrace}.c, kernel/stacktrace.c, kernel/locking/lockdep.c,
 # mm/kmemleak.c; riscv's last register line (arch/riscv/kernel/process.c); KFENCE's second line.
 _BEGIN: Final = re.compile(
-    r"(?:Call [Tt]race:|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
+    r"(?:Call [Tt]race:|BUG: KMSAN: |Stack: \(0x|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
     r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|invalid) .*(?:\(in kfence|kfence-#|at 0x))"
 )
-_BEGIN_STARTS: Final = (
+_BEGIN_STARTS: Final = ("BUG: KMSAN: ", "Stack: (0x", 
     "Call ",
     "Backtrace",
     "backtrace",
@@ -149,7 +149,8 @@ def _stacks(lines: Sequence[Line]) -> tuple[list[Stack], str | None, Frame | Non
         if skip and found:
             skip = False
             continue
-        skip = text.startswith("Preemption disabled at:")
+        # One address in the middle of a report is no stack: kernel/sched/core.c, kernel/locking/lockdep.c.
+        skip = text.endswith(" at:")
         if found:
             if after_breaking:
                 breaking, after_breaking = found[0], False
