@@ -107,6 +107,8 @@ _PANIC_ENDS: Final = ("---[ end Kernel panic", "Rebooting in ")
 _INIT: Final = "Attempted to kill init!"
 # First lines that are followed by another one of the same report, before any frame.
 _FOLLOWED: Final = frozenset(("list", "usercopy", "stack-overflow", "double-fault", "kernel-bug"))
+# First lines that are also the message of a WARN, which kernels to 4.13 and armhf print after its first line.
+_MESSAGES: Final = frozenset(("list", "usercopy", "netdev-watchdog"))
 # Several lines of these are one report.
 _GROUPED: Final = frozenset(("machine-check", "cper", "edac", "pcie", "disk", "ata", "nvme", "double-fault"))
 # With kdump the kernel that dumps takes over: nothing follows (arch/x86/kernel/dumpstack.c oops_end).
@@ -449,6 +451,8 @@ class Recogniser:
             return rule.name in _GROUPED
         if owner.frames:
             return False
+        if known is not None and known.name == "warning":
+            return rule.name in _MESSAGES
         return known is None or known.weak or known.name in _FOLLOWED
 
     def _preface(
