@@ -706,6 +706,12 @@ def _without_head(
     )  # fmt: skip
 
 
+def _is_of_urb(function: str, stack: Stack, raw: str | None) -> bool:
+    """Whether a driver's transfer was refused: the kernel's lists name the driver's function and the refusing one."""
+    pointer = stack.pointer.name if stack.pointer is not None else raw
+    return function != _URB and pointer is not None and plain_name(pointer) == _URB
+
+
 def _finding(
     title: str,
     kind: str,
@@ -731,6 +737,9 @@ def _finding(
         title = f"{words} in {function}"
         others = (frame.name if frame is not None else None, plain_name(raw) if raw else None)
         alternatives += [f"{words} in {name}" for name in others if name and name != function]
+        if words == "WARNING" and _is_of_urb(function, stack, raw):
+            alternatives.append(title)
+            title = f"{title}/{_URB}"
     if free_form and function is not None:
         alternatives.append(f"{free_form} in {function}")
     line = stack.cpu_line or next((one.cpu_line for one in stacks if one.cpu_line is not None), None)
@@ -761,6 +770,8 @@ def _finding(
         incomplete,
     )
 
+
+_URB: Final = "usb_submit_urb"
 
 _REPLACED: Final = (
     (re.compile(r"\b(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\b"), "MAC"),
