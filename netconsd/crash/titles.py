@@ -662,6 +662,8 @@ def _function(
         return functions.atomic(frames), None
     if kind == "memory-leak":
         return functions.leaking(frames), None
+    if kind == "page-state":
+        return functions.paging(frames), None
     if kind == "locking" and source is From.POINTER:
         return functions.locking(frames) or functions.guilty(frames), None
     if source is From.FIELD:
