@@ -90,6 +90,11 @@ class Selection:
         return kept
 
 
+    def is_wanted(self, message: Message | None) -> bool:
+        """Whether ``hosts`` selects the sender of a message. Crash reports and events are selected by this alone."""
+        return self._hosts is None or (message is not None and bool(self._hosts.kept([message], self._names_of)))
+
+
 class _Hosts:
     """The entries of the setting ``hosts``."""
 
