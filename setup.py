@@ -23,6 +23,7 @@ HOT = (
             *("table", "urgent", "window"),
         )
     ),
+    "crash.prefilter",
     "logger.lines",
     "outputs.places",
 )
