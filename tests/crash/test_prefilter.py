@@ -71,7 +71,10 @@ def test_each_literal_at_each_place(build: type[Prefilter], literal: bytes) -> N
 
 def test_one_literal_within_another(build: type[Prefilter]) -> None:
     """Of a literal and another one within it, the one that begins first is found, whichever is recognised first."""
-    for inner, outer in ((b"teaser", b"a teaser of eternal rest#Z@Q!X"), (b"#Z@Q!X", b"a teaser of eternal rest#Z@Q!X")):
+    for inner, outer in (
+        (b"teaser", b"a teaser of eternal rest#Z@Q!X"),
+        (b"#Z@Q!X", b"a teaser of eternal rest#Z@Q!X"),
+    ):
         prefilter = build([outer, inner])
         for before in range(20):
             text = b" " * before + outer
