@@ -23,6 +23,7 @@ HOT = (
             *("table", "urgent", "window"),
         )
     ),
+    "crash.prefilter",
     "crash.watch",
     "logger.lines",
     "outputs.places",
