@@ -207,7 +207,7 @@ class Life:
             sender.ts_usec = message.ts_usec
         return out
 
-    def reported(self, report: Report) -> list[Event]:
+    def reported(self, report: Report, now: float) -> list[Event]:
         """Note a report, so that a reboot is explained by the crash before it; returns no event today.
 
         The report's first line was passed to :meth:`take`.
@@ -221,7 +221,7 @@ class Life:
         # A report that is not fatal does not replace one that is, nor a consequence its cause.
         if (report.fatal or not past.panicked) and (report.consequence_of is None or not past.title):
             past.title = _clean(report.title, TITLE_CHARACTERS)
-            past.reported_at = sender.seen
+            past.reported_at = now
         past.panicked = past.panicked or report.fatal
         return []
 
