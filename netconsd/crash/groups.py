@@ -4,7 +4,7 @@
    other. A report that shares names with several groups unites them: the oldest keeps its :attr:`Group.id`, and the
    others' ids lead to it from then on.
 2. **Incomplete.** The function of an incomplete report may be wrong. Such a report joins the group of its title, else
-   of its first alternative that has one; it founds no group, and unites none. Without a group it is listed in
+   of its first alternative that has one; it founds no group, unites none, and gives it no names. Without a group it is listed in
    :attr:`Groups.loose` under its title, and joins the group that a whole report founds later.
 3. **Id.** A hash of the title of the first report: the same in every run, and in every process.
 4. **Bounds.** Everything is bounded; see the constants. A further group replaces the one that was seen longest ago
@@ -142,21 +142,22 @@ class Group(Seen):
         )
 
     def merge(self, other: Group) -> None:
-        """Add the sums of another group of the same bug."""
+        """Add the sums of another group of the same bug, and its names, unless all its reports are incomplete."""
+        if other.incomplete < other.count:
+            for name in other.names:
+                if len(self.names) < NAMES_LIMIT:
+                    self.names[name] = None
+            ids = dict.fromkeys((*self.merged, other.id, *other.merged))
+            ids.pop(self.id, None)
+            self.merged = tuple(ids)[:NAMES_LIMIT]
         self.add(other)
         if _WORST[other.severity] < _WORST[self.severity]:
             self.severity = other.severity
-        for name in other.names:
-            if len(self.names) < NAMES_LIMIT:
-                self.names[name] = None
         self.machines_beyond += other.machines_beyond + _merge(self.machines, other.machines, MACHINES_LIMIT)
         self.releases_beyond += other.releases_beyond + _merge(self.releases, other.releases, RELEASES_LIMIT)
         self.fatal += other.fatal
         self.incomplete += other.incomplete
         self.consequences += other.consequences
-        ids = dict.fromkeys((*self.merged, other.id, *other.merged))
-        ids.pop(self.id, None)
-        self.merged = tuple(ids)[:NAMES_LIMIT]
         if self.sample is None or (other.sample is not None and _quality(other.sample) > _quality(self.sample)):
             self.sample = other.sample
 

@@ -55,10 +55,12 @@ LATELY_SECONDS: Final = 300.0
 #: A gap of fewer records is not taken for an overrun of the kernel's buffer: ``Watch`` passes messages with at least
 #: this many ``missing``. The buffer overran by 15,904 records on a real-time kernel (docs/wire section 10).
 GAP_RECORDS: Final = 16
-#: A sender that leaves more than one record in this many unsent suppresses them by its log level: gaps say nothing.
-RECORDS_PER_GAP: Final = 32
+#: A sender with more than one gap in this many messages suppresses records by its log level: its gaps say nothing.
+MESSAGES_PER_GAP: Final = 32
 #: Before this many messages of a target nothing is known of its log level.
 GAP_EVIDENCE: Final = 16
+#: What is known of it lasts for this many messages to half as many, so that a changed level is learnt.
+GAP_MEMORY: Final = 1024
 #: The titles of repeated reports that are counted for one sender; a further one replaces the oldest.
 REPEATS_LIMIT: Final = 8
 #: A sender's events in the long run: one in this many seconds, and this many at once. A crash loop has two a boot.
@@ -114,7 +116,7 @@ class _Past:
 class _Sender:
     """What is known of one sender; times are those of ``now``."""
 
-    __slots__ = ("arrival", "machine", "offset", "panic", "past", "release", "seen", "sent", "since", "ts_usec")
+    __slots__ = ("arrival", "gaps", "machine", "offset", "panic", "past", "release", "seen", "sent", "since", "ts_usec")
 
     def __init__(self, now: float) -> None:
         self.since = now
@@ -127,9 +129,10 @@ class _Sender:
         self.machine: str | None = None
         # panic= on the kernel's command line.
         self.panic: int | None = None
-        # seq - msgid of the first message of the target, and its msgid; -1 without a msgid.
+        # seq - msgid after the last gap; the msgid from which gaps are counted, -1 for none; and the gaps since.
         self.offset = 0
         self.sent = -1
+        self.gaps = 0
         self.past: _Past | None = None
 
 
@@ -559,16 +562,25 @@ def _is_later_boot(ts_usec: int | None, before: _Sender) -> bool:
 
 
 def _is_rare_gap(message: ExtendedMessage, sender: _Sender) -> bool:
-    """True if the sender had sent nearly all records up to a gap: it does not suppress them by its log level."""
+    """True if the sender had few gaps before this one: it does not suppress records by its log level."""
     msgid = message.msgid
     if msgid is None:
         return False
     offset = (message.seq - msgid) & _MSGID_MASK
     sent = (msgid - sender.sent) & _MSGID_MASK
-    unsent_before = (offset - message.missing - sender.offset) & _MSGID_MASK
-    known = sender.sent >= 0
-    sender.offset, sender.sent = offset, msgid
-    return known and GAP_EVIDENCE <= sent <= _MSGID_MASK // 2 and unsent_before * RECORDS_PER_GAP <= sent
+    if sender.sent < 0 or sent > _MSGID_MASK // 2:
+        # The first gap, or the target was made again.
+        sender.offset, sender.sent, sender.gaps = offset, msgid, 1
+        return False
+    # Gaps that were too small to be passed.
+    small = (offset - message.missing - sender.offset) & _MSGID_MASK
+    gaps = sender.gaps + -(-min(small, GAP_MEMORY * GAP_RECORDS) // (GAP_RECORDS - 1))
+    sender.offset = offset
+    sender.gaps = gaps + 1
+    if sent >= GAP_MEMORY:
+        sender.gaps //= 2
+        sender.sent = (msgid - GAP_MEMORY // 2) & _MSGID_MASK
+    return sent >= GAP_EVIDENCE and gaps * MESSAGES_PER_GAP <= sent
 
 
 def _reboot(start: _Start, sender: _Sender, details: dict[str, str | int | float]) -> str:
