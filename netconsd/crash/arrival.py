@@ -1,4 +1,4 @@
-"""What arrives of a panic by netconsole, by kernel, processor, ``panic=`` and network card: one table.
+"""The part of a panic that arrives by netconsole, by kernel, processor, ``panic=`` and network card: one table.
 
 docs/clients shows it, ``netconsd client`` warns by it, and an event of an unannounced reboot says by it that nothing of
 a crash could arrive. A row was measured with the versions that it names, under qemu with kernels of Debian. For other

@@ -4,8 +4,8 @@
    other. A report that shares names with several groups unites them: the oldest keeps its :attr:`Group.id`, and the
    others' ids lead to it from then on.
 2. **Incomplete.** The function of an incomplete report may be wrong. Such a report joins the group of its title, else
-   of its first alternative that has one; it founds no group, unites none, and gives it no names. Without a group it is listed in
-   :attr:`Groups.loose` under its title, and joins the group that a whole report founds later.
+   of its first alternative that has one; it founds no group, unites none, and gives none a name. Without a group it is
+   listed in :attr:`Groups.loose` under its title, and joins the group that a whole report founds later.
 3. **Id.** A hash of the title of the first report: the same in every run, and in every process.
 4. **Bounds.** Everything is bounded; see the constants. A further group replaces the one that was seen longest ago
    among those with a single report, which strangers can forge, or among all.
@@ -51,7 +51,7 @@ _WORST: Final = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 @dataclass(slots=True)
 class Seen:
-    """How often, and when for the first and the last time (Unix time)."""
+    """The number of reports, and the times of the first and the last one (Unix time)."""
 
     count: int
     first: float

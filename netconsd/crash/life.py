@@ -94,7 +94,7 @@ class LifeCounters:
 
 
 class _Past:
-    """What happened in a sender's present boot; only for senders to which something did."""
+    """The events of a sender's present boot that explain later ones; only for senders that had any."""
 
     __slots__ = ("ended_at", "how", "loss", "panicked", "repeats", "reported_at", "silenced", "title")
 
@@ -114,7 +114,7 @@ class _Past:
 
 
 class _Sender:
-    """What is known of one sender; times are those of ``now``."""
+    """The knowledge of one sender; times are those of ``now``."""
 
     __slots__ = ("arrival", "gaps", "machine", "offset", "panic", "past", "release", "seen", "sent", "since", "ts_usec")
 
@@ -221,7 +221,7 @@ class Life:
         if report.release is not None:
             sender.release = _clean(report.release, RELEASE_CHARACTERS)
         past = _past_of(sender)
-        # A report that is not fatal does not replace one that is, nor a consequence its cause.
+        # A report that is not fatal does not replace one that is, and a consequence does not replace its cause.
         if (report.fatal or not past.panicked) and (report.consequence_of is None or not past.title):
             past.title = _clean(report.title, TITLE_CHARACTERS)
             past.reported_at = now

@@ -1,4 +1,4 @@
-"""Which reports are of the same bug."""
+"""Reports of the same bug are one group."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ BAD_ACCESS = "bad-access in f"
 
 
 def report(title: str = NULL, *alternatives: str, host: int | None = 1, **fields: Any) -> Report:
+    """A report of the host with this number."""
     fields.setdefault("kind", "memory-fault")
     fields.setdefault("severity", "degraded")
     fields.setdefault("source", None if host is None else source(f"192.0.{host // 250}.{host % 250}"))
@@ -36,6 +37,7 @@ def report(title: str = NULL, *alternatives: str, host: int | None = 1, **fields
 
 
 def group_of(groups: Groups, new: Report) -> Group:
+    """Add a whole report; return its group."""
     group = groups.add(new)
     assert group is not None
     return group
@@ -154,6 +156,8 @@ class TestIncomplete:
 
 
 class TestHints:
+    """Sums of a group that say something of the cause."""
+
     def test_one_machine_has_it_again_and_again(self) -> None:
         """A bug that one machine alone has several times is that machine's."""
         groups = Groups()

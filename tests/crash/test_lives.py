@@ -156,6 +156,7 @@ def events_of(recording: list[tuple[float, bytes]]) -> list[Event]:
 
 
 def assert_expected(expected: list[tuple[float, str]], events: list[Event]) -> None:
+    """Compare the times, and the begins of the texts."""
     found = [(round(event.received_at, 2), event.text) for event in sorted(events, key=lambda event: event.received_at)]
     assert [at for at, _ in found] == [at for at, _ in expected]
     for (_, text), (_, begin) in zip(found, expected, strict=True):

@@ -1,4 +1,4 @@
-"""How long a sender is usually silent, and when it is silent for longer."""
+"""The usual silences of a sender, and the silences that are longer."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Watcher:
 
 
 def every(seconds: float, until: float, start: float = 0.0) -> list[float]:
+    """Times at equal intervals."""
     return [start + index * seconds for index in range(int((until - start) / seconds) + 1)]
 
 
