@@ -600,7 +600,11 @@ def _reboot(start: _Start, sender: _Sender, details: dict[str, str | int | float
         return f"rebooted: {_HOW[past.how]}"
     if KDUMP_PARAMETER.search(start.command_line):
         details["how"] = "kdump"
-        return "rebooted into the kernel for kdump: the kernel before it crashed"
+        text = "rebooted into the kernel for kdump: the kernel before it crashed"
+        if past is None or since_report >= LATELY_SECONDS:
+            return text
+        details["title"] = past.title
+        return f"{text}: {past.title}"
     details["how"] = "unannounced"
     if past is not None and since_report < LATELY_SECONDS:
         details["title"] = past.title

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from netconsd.crash.event import Event
 from netconsd.crash.life import GAP_RECORDS, LITERALS, Life
+from netconsd.crash.recogniser import Recogniser
+from netconsd.crash.report import Report
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import NEVER, Stream
@@ -119,16 +122,24 @@ def is_for_life(message: Message) -> bool:
 
 
 def events_of(recording: list[tuple[float, bytes]]) -> list[Event]:
-    """Play a recording through a stream, with a sweep each second."""
+    """Play a recording through a stream and a recogniser, with a sweep each second."""
     stream = Stream(source(), WorkerCounters(), 0.2)
+    recogniser = Recogniser(stream.source)
     life = Life()
     events: list[Event] = []
     messages = 0
+
+    def note(reports: Sequence[Report], now: float) -> None:
+        for report in reports:
+            assert life.reported(report, now) == []
+        for title, count in recogniser.take_repeats():
+            events.extend(life.repeated(stream.source, title, count, now, now))
 
     def deliver(out: list[Message], now: float) -> None:
         nonlocal messages
         messages += len(out)
         for message in out:
+            note(recogniser.take(message, now), now)
             if is_for_life(message):
                 events.extend(life.take(message, now))
 
@@ -142,6 +153,7 @@ def events_of(recording: list[tuple[float, bytes]]) -> list[Event]:
             deliver(out, now)
         while swept + 1.0 <= at:
             swept += 1.0
+            note(recogniser.expire(swept), swept)
             events += life.sweep([(stream.source, stream.last_seen, messages)], swept, swept)
         out = []
         now = at
@@ -152,6 +164,7 @@ def events_of(recording: list[tuple[float, bytes]]) -> list[Event]:
         now = stream.deadline
         stream.expire(now, out)
         deliver(out, now)
+    note(recogniser.finish(), now)
     return events + life.finish(now)
 
 
