@@ -1,4 +1,4 @@
-"""What arrives of a panic by netconsole, by kernel, processor, ``panic=`` and network card: one table.
+"""The part of a panic that arrives by netconsole, by kernel, processor, network card and ``panic=``: one table.
 
 docs/clients shows it, ``netconsd client`` warns by it, and an event of an unannounced reboot says by it that nothing of
 a crash could arrive. A row was measured with the versions that it names, under qemu with kernels of Debian. For other
@@ -15,9 +15,16 @@ ALL: Final = "all"
 PART: Final = "a part"
 NOTHING: Final = "nothing"
 
-#: The setting ``panic=``, /proc/sys/kernel/panic: with 0 the kernel stays as it is, with other values it reboots.
-STAYS: Final = "0"
-REBOOTS: Final = "not 0"
+
+class Outcome(NamedTuple):
+    """One cell of the table."""
+
+    #: :data:`ALL`, :data:`PART` or :data:`NOTHING`.
+    arrives: str
+    #: The last line that arrives, or the part that is missing; "" if nothing is to be added.
+    detail: str
+    #: The recordings that show it; :data:`MANY` for the sums of many recordings.
+    sources: tuple[str, ...]
 
 
 class Arrival(NamedTuple):
@@ -27,91 +34,101 @@ class Arrival(NamedTuple):
     kernels: tuple[str, ...]
     #: The processors, as ``uname -m`` prints them.
     machines: tuple[str, ...]
-    #: :data:`STAYS` or :data:`REBOOTS`.
-    panic: str
-    #: :data:`ALL`, :data:`PART` or :data:`NOTHING`.
-    arrives: str
-    #: The last line that arrives, or what is missing.
-    detail: str
-    #: The recordings that show it, or WIRE section 10, which has the sums of many.
-    sources: tuple[str, ...]
-    #: The network cards.
-    card: str = "e1000"
-    #: The kernel is built with PREEMPT_RT.
-    realtime: bool = False
-    #: A kernel for kdump is loaded.
-    kdump: bool = False
-    #: Another condition, for people.
+    #: The network card.
+    card: str
+    #: With ``panic=0`` (/proc/sys/kernel/panic): the kernel stops and stays as it is. None if not measured.
+    stays: Outcome | None
+    #: With any other value: the kernel reboots.
+    reboots: Outcome | None
+    #: A further condition, "" for none.
     condition: str = ""
 
 
-_END: Final = "to `---[ end Kernel panic`"
-_REBOOTING: Final = "to `Rebooting in N seconds..`"
-_NEITHER: Final = "neither the panic nor an oops before it"
-_WIRE: Final = "WIRE section 10"
-_AMD64: Final = ("x86_64",)
+#: Section 10 of WIRE.md, which sums up 479 recordings. They are not in the repository.
+MANY: Final = ("WIRE section 10",)
 
-#: The table, from the oldest kernel to the newest. A test compares it with the recordings that it names.
+_LAST: Final = "to `---[ end Kernel panic`"
+_REBOOTING: Final = "to `Rebooting in N seconds..`"
+_NEITHER: Final = "also not the oops before it"
+_SURVIVED: Final = "except an oops that the machine survives"
+REALTIME: Final = "PREEMPT_RT"
+KDUMP: Final = "a kernel for kdump is loaded"
+BUSY: Final = "the virtual machine's host is busy"
+WATCHDOG: Final = "a hardware watchdog runs"
+
+
+def _all(*sources: str) -> Outcome:
+    return Outcome(ALL, _LAST, sources or MANY)
+
+
+def _all_and_reboots(*sources: str) -> Outcome:
+    return Outcome(ALL, _REBOOTING, sources or MANY)
+
+
+def _nothing(*sources: str) -> Outcome:
+    return Outcome(NOTHING, _NEITHER, sources or MANY)
+
+
+def _part(detail: str, *sources: str) -> Outcome:
+    return Outcome(PART, detail, sources or MANY)
+
+
+_X86: Final = ("x86_64",)
+
+#: The table, from the oldest kernel to the newest. A test compares it with the recordings.
 ARRIVALS: Final = (
-    Arrival(("5.10",), _AMD64, STAYS, ALL, _END, (_WIRE,)),
-    Arrival(("5.10",), _AMD64, REBOOTS, ALL, _REBOOTING, (_WIRE,)),
-    Arrival(("6.1",), _AMD64, STAYS, ALL, _END, ("amd64-6.1-sysrq-c",)),
-    Arrival(("6.1",), _AMD64, STAYS, ALL, _END, ("amd64-6.1-sysrq-c-virtio1",), "virtio-net"),
-    Arrival(("6.1",), _AMD64, REBOOTS, ALL, _REBOOTING, ("amd64-6.1-null-read-panic", "amd64-6.1-crash-loop")),
-    Arrival(("6.1",), _AMD64, STAYS, PART, "to the trace", ("amd64-6.1-kdump-sysrq-c",), kdump=True),
-    Arrival(("6.1",), ("ppc64le",), STAYS, PART, "no `---[ end Kernel panic`", (_WIRE,), "virtio-net"),
-    Arrival(("6.1",), ("s390x",), STAYS, PART, "the first 4 to 14 lines", (_WIRE,), "virtio-net"),
-    Arrival(("6.1", "6.12"), _AMD64, STAYS, ALL, _END, ("amd64-6.12rt-panic-replay",), realtime=True),
+    Arrival(("5.10",), _X86, "e1000", _all(), _all_and_reboots()),
     Arrival(
-        *(("6.1", "6.12"), _AMD64, REBOOTS, ALL, "except `Rebooting in N seconds..`", (_WIRE,)),
-        realtime=True,
+        *(("6.1",), _X86, "e1000", _all("amd64-6.1-sysrq-c")),
+        _all_and_reboots("amd64-6.1-null-read-panic", "amd64-6.1-crash-loop"),
     ),
-    Arrival(("6.12",), _AMD64, STAYS, ALL, _END, ("amd64-6.12-kill-init",)),
-    Arrival(("6.12",), _AMD64, STAYS, ALL, _END, ("amd64-6.12-sysrq-c-virtio1",), "virtio-net"),
-    Arrival(("6.12",), _AMD64, REBOOTS, ALL, _REBOOTING, ("amd64-6.12-sysrq-c-panic5", "amd64-6.12-crash-loop")),
-    Arrival(("6.12",), _AMD64, STAYS, PART, "to the trace", ("amd64-6.12-kdump-sysrq-c",), kdump=True),
-    Arrival(("6.12",), ("aarch64",), STAYS, ALL, _END, ("arm64-6.12-sysrq-c-e1000",)),
-    Arrival(("6.12",), ("aarch64",), STAYS, ALL, _END, ("arm64-6.12-sysrq-c-virtio2",), "virtio-net"),
+    Arrival(("6.1",), _X86, "virtio-net", _all("amd64-6.1-sysrq-c-virtio1"), None),
+    Arrival(("6.1",), _X86, "e1000", _part("to the trace", "amd64-6.1-kdump-sysrq-c"), None, KDUMP),
+    Arrival(("6.1",), ("ppc64le",), "virtio-net", _part("without `---[ end Kernel panic`"), None),
+    Arrival(("6.1",), ("s390x",), "virtio-net", _part("the first 4 to 14 lines"), None),
     Arrival(
-        *(("6.12",), ("aarch64",), STAYS, PART, "the first 4 to 21 of 30 lines"),
-        *(("arm64-6.12-sysrq-c", "arm64-6.12-sysrq-c-virtio3"), "virtio-net"),
-        condition="the host is busy",
+        *(("6.1", "6.12"), _X86, "e1000", _all("amd64-6.12rt-panic-replay")),
+        *(Outcome(ALL, "except `Rebooting in N seconds..`", MANY), REALTIME),
     ),
     Arrival(
-        *(("6.12",), ("aarch64",), REBOOTS, PART, "the first 4 lines", ("arm64-6.12-sysrq-c-panic5",), "virtio-net"),
-        condition="the host is busy",
+        *(("6.12",), _X86, "e1000", _all("amd64-6.12-kill-init")),
+        _all_and_reboots("amd64-6.12-sysrq-c-panic5", "amd64-6.12-null-read-panic", "amd64-6.12-crash-loop"),
     ),
-    Arrival(("6.12",), ("armv7l",), STAYS, ALL, _END, ("armhf-6.12-sysrq-c-e1000",)),
-    Arrival(("6.12",), ("armv7l",), STAYS, ALL, _END, ("armhf-6.12-null-read-panic",), "virtio-net"),
-    Arrival(("6.12",), ("aarch64", "armv7l", "riscv64"), REBOOTS, ALL, _REBOOTING, (_WIRE,)),
-    Arrival(("6.12",), ("riscv64",), STAYS, ALL, _END, (_WIRE,)),
-    Arrival(("6.16", "6.18"), _AMD64, STAYS, ALL, _END, (_WIRE,)),
-    Arrival(("6.16", "6.18"), _AMD64, REBOOTS, ALL, _REBOOTING, (_WIRE,)),
-    Arrival(("7.2", "7.3"), _AMD64, STAYS, ALL, _END, ("amd64-7.3-null-read-panic-panic0", "amd64-7.3-kill-init")),
+    Arrival(("6.12",), _X86, "virtio-net", _all("amd64-6.12-sysrq-c-virtio1"), None),
+    Arrival(("6.12",), _X86, "e1000", _part("to the trace", "amd64-6.12-kdump-sysrq-c"), None, KDUMP),
+    Arrival(("6.12",), ("aarch64",), "e1000", _all("arm64-6.12-sysrq-c-e1000"), _all_and_reboots()),
     Arrival(
-        *(("7.2", "7.3"), _AMD64, REBOOTS, NOTHING, _NEITHER),
-        ("amd64-7.3-null-read-panic", "amd64-7.3-sysrq-c-panic5", "amd64-7.3-sysrq-c-panic5-smp2"),
+        *(("6.12",), ("aarch64",), "virtio-net", _all("arm64-6.12-sysrq-c-virtio2", "arm64-6.12-null-read-panic")),
+        _all_and_reboots(),
     ),
-    Arrival(("7.3",), _AMD64, STAYS, NOTHING, _NEITHER, ("amd64-7.3-kdump-post-notifiers",), kdump=True),
-    Arrival(("7.3",), _AMD64, STAYS, ALL, _END, (_WIRE,), realtime=True),
-    Arrival(("7.3",), _AMD64, REBOOTS, NOTHING, _NEITHER, (_WIRE,), realtime=True),
     Arrival(
-        *(("7.3",), _AMD64, STAYS, ALL, f"{_END}, then a reset after 10 s", ("amd64-7.3-watchdog-hw",)),
-        condition="a hardware watchdog runs",
+        *(("6.12",), ("aarch64",), "virtio-net"),
+        _part("4 to 21 of 30 lines", "arm64-6.12-sysrq-c", "arm64-6.12-sysrq-c-virtio3"),
+        *(_part("the first 4 lines", "arm64-6.12-sysrq-c-panic5"), BUSY),
     ),
-    Arrival(("7.2",), ("riscv64",), STAYS, ALL, _END, ("riscv64-7.2-sysrq-c",), "virtio-net"),
-    Arrival(("7.2",), ("riscv64",), REBOOTS, NOTHING, _NEITHER, ("riscv64-7.2-sysrq-c-panic5",), "virtio-net"),
-    Arrival(("7.3",), ("aarch64",), STAYS, ALL, _END, (_WIRE,), "virtio-net"),
-    Arrival(("7.3",), ("aarch64",), REBOOTS, NOTHING, _NEITHER, (_WIRE,), "virtio-net"),
+    Arrival(("6.12",), ("armv7l",), "e1000", _all("armhf-6.12-sysrq-c-e1000"), _all_and_reboots()),
+    Arrival(("6.12",), ("armv7l",), "virtio-net", _all("armhf-6.12-null-read-panic"), _all_and_reboots()),
+    Arrival(("6.12",), ("riscv64",), "virtio-net", _all(), _all_and_reboots()),
+    Arrival(("6.16", "6.18"), _X86, "e1000", _all(), _all_and_reboots()),
     Arrival(
-        ("7.2",), ("ppc64le",), STAYS, NOTHING, "an oops that the machine survives arrives", (_WIRE,), "virtio-net"
+        *(("7.2", "7.3"), _X86, "e1000", _all("amd64-7.3-null-read-panic-panic0", "amd64-7.3-kill-init")),
+        _nothing("amd64-7.3-null-read-panic", "amd64-7.3-sysrq-c-panic5", "amd64-7.3-sysrq-c-panic5-smp2"),
     ),
-    Arrival(("7.2",), ("ppc64le",), REBOOTS, NOTHING, _NEITHER, ("ppc64el-7.2-sysrq-c-panic5",), "virtio-net"),
+    Arrival(("7.2",), ("riscv64",), "virtio-net", _all("riscv64-7.2-sysrq-c"), _nothing("riscv64-7.2-sysrq-c-panic5")),
     Arrival(
-        *(("7.2",), ("s390x",), STAYS, NOTHING, "an oops that the machine survives arrives"),
-        *(("s390x-7.2-sysrq-c",), "virtio-net"),
+        *(("7.2",), ("ppc64le",), "virtio-net", Outcome(NOTHING, _SURVIVED, MANY)),
+        Outcome(NOTHING, _SURVIVED, ("ppc64el-7.2-sysrq-c-panic5",)),
     ),
-    Arrival(("7.2",), ("s390x",), REBOOTS, NOTHING, _NEITHER, (_WIRE,), "virtio-net"),
+    Arrival(
+        *(("7.2",), ("s390x",), "virtio-net", Outcome(NOTHING, _SURVIVED, ("s390x-7.2-sysrq-c",))),
+        Outcome(NOTHING, _SURVIVED, MANY),
+    ),
+    Arrival(("7.3",), ("aarch64",), "virtio-net", _all(), _nothing()),
+    Arrival(("7.3",), _X86, "e1000", _all(), _nothing(), REALTIME),
+    Arrival(("7.3",), _X86, "e1000", _nothing("amd64-7.3-kdump-post-notifiers"), None, KDUMP),
+    Arrival(
+        ("7.3",), _X86, "e1000", Outcome(ALL, "then a reset after 10 s", ("amd64-7.3-watchdog-hw",)), None, WATCHDOG
+    ),
 )
 
 # The ends of releases and the compilers' names in "Linux version", by the names of `uname -m`.
@@ -139,28 +156,27 @@ def machine_of(text: str) -> str | None:
     return None if found is None else _MACHINES[found[1]]
 
 
-def arrives(release: str, machine: str | None, panic: str) -> str | None:
+def arrives(release: str, machine: str | None, reboots: bool) -> str | None:
     """Return how much of a panic arrives, by the nearest measured version of the same major version; None if unknown.
 
-    Kdump and special conditions are left out.
+    Rows with a further condition are left out.
 
     :param release: as ``uname -r`` prints it.
-    :param machine: as ``uname -m`` prints it, or None if unknown; one that was not measured is as most others.
-    :param panic: :data:`STAYS` or :data:`REBOOTS`.
+    :param machine: as ``uname -m`` prints it, or None if unknown; one that was not measured is as x86_64.
+    :param reboots: whether the kernel reboots after a panic (``panic=`` is not 0).
     """
     found = _RELEASE.match(release)
     if found is None:
         return None
-    major, minor = int(found[1]), int(found[2])
-    rows = [
-        row for row in ARRIVALS if row.panic == panic and not row.kdump and not row.condition and _major(row) == major
+    rows = [row for row in ARRIVALS if not row.condition and _major(row) == found[1]]
+    same = [row for row in rows if machine in row.machines] or [row for row in rows if row.machines == _X86]
+    outcomes = [
+        (min(abs(int(_minor(kernel)) - int(found[2])) for kernel in row.kernels), outcome.arrives)
+        for row in same
+        for outcome in [row.reboots if reboots else row.stays]
+        if outcome is not None
     ]
-    same = [row for row in rows if machine in row.machines]
-    if not same:
-        same = [row for row in rows if row.machines[0] == "x86_64"]
-    if not same:
-        return None
-    return min(same, key=lambda row: min(abs(int(kernel.split(".")[1]) - minor) for kernel in row.kernels)).arrives
+    return min(outcomes)[1] if outcomes else None
 
 
 def explanation(release: str | None, machine: str | None, panic: int | None) -> str:
@@ -171,14 +187,47 @@ def explanation(release: str | None, machine: str | None, panic: int | None) -> 
     if release is None:
         return ""
     machine = machine or machine_of(release)
-    if arrives(release, machine, STAYS) == NOTHING:
+    if arrives(release, machine, False) == NOTHING:
         return f"this kernel sends none on {machine}"
-    if arrives(release, machine, REBOOTS) != NOTHING or panic == 0:
+    if arrives(release, machine, True) != NOTHING or panic == 0:
         return ""
     if panic is None:
         return "this kernel sends none unless panic=0"
     return f"this kernel sends none with panic={panic}"
 
 
-def _major(row: Arrival) -> int:
-    return int(row.kernels[-1].split(".")[0])
+def rules() -> list[str]:
+    """Return the answers of :func:`arrives` for a shell script: ``MAJOR:MACHINE:WHEN``, the machine ``any`` last.
+
+    WHEN is ``always`` or ``reboots``, if nothing arrives, ``part``, if a part arrives, and ``never``. The answers are
+    those for the newest measured kernel of each major version.
+    """
+    found = []
+    for major in dict.fromkeys(map(_major, ARRIVALS)):
+        rows = [row for row in ARRIVALS if _major(row) == major and not row.condition]
+        others = _when(rows, "any")
+        machines = dict.fromkeys(name for row in rows for name in row.machines)
+        different = {name: when for name in machines if (when := _when(rows, name)) != others}
+        found += [f"{major}:{name}:{when}" for name, when in different.items()]
+        if others != "never":
+            found.append(f"{major}:any:{others}")
+    return found
+
+
+def _when(rows: list[Arrival], machine: str) -> str:
+    kernels = [kernel for row in rows if machine in row.machines or machine == "any" for kernel in row.kernels]
+    newest = max(kernels, key=lambda kernel: int(_minor(kernel)))
+    stays, reboots = (arrives(newest, machine, each) for each in (False, True))
+    if stays == NOTHING:
+        return "always"
+    if reboots == NOTHING:
+        return "reboots"
+    return "part" if stays == PART else "never"
+
+
+def _major(row: Arrival) -> str:
+    return row.kernels[-1].partition(".")[0]
+
+
+def _minor(kernel: str) -> str:
+    return kernel.partition(".")[2]

@@ -55,10 +55,12 @@ LATELY_SECONDS: Final = 300.0
 #: A gap of fewer records is not taken for an overrun of the kernel's buffer: ``Watch`` passes messages with at least
 #: this many ``missing``. The buffer overran by 15,904 records on a real-time kernel (docs/wire section 10).
 GAP_RECORDS: Final = 16
-#: A sender that leaves more than one record in this many unsent suppresses them by its log level: gaps say nothing.
-RECORDS_PER_GAP: Final = 32
+#: A sender with more than one gap in this many messages suppresses records by its log level: its gaps say nothing.
+MESSAGES_PER_GAP: Final = 32
 #: Before this many messages of a target nothing is known of its log level.
 GAP_EVIDENCE: Final = 16
+#: What is known of it lasts for this many messages to half as many, so that a changed level is learnt.
+GAP_MEMORY: Final = 1024
 #: The titles of repeated reports that are counted for one sender; a further one replaces the oldest.
 REPEATS_LIMIT: Final = 8
 #: A sender's events in the long run: one in this many seconds, and this many at once. A crash loop has two a boot.
@@ -92,7 +94,7 @@ class LifeCounters:
 
 
 class _Past:
-    """What happened in a sender's present boot; only for senders to which something did."""
+    """The events of a sender's present boot that explain later ones; only for senders that had any."""
 
     __slots__ = ("ended_at", "how", "loss", "panicked", "repeats", "reported_at", "silenced", "title")
 
@@ -112,9 +114,9 @@ class _Past:
 
 
 class _Sender:
-    """What is known of one sender; times are those of ``now``."""
+    """The knowledge of one sender; times are those of ``now``."""
 
-    __slots__ = ("arrival", "machine", "offset", "panic", "past", "release", "seen", "sent", "since", "ts_usec")
+    __slots__ = ("arrival", "gaps", "machine", "offset", "panic", "past", "release", "seen", "sent", "since", "ts_usec")
 
     def __init__(self, now: float) -> None:
         self.since = now
@@ -127,9 +129,10 @@ class _Sender:
         self.machine: str | None = None
         # panic= on the kernel's command line.
         self.panic: int | None = None
-        # seq - msgid of the first message of the target, and its msgid; -1 without a msgid.
+        # seq - msgid after the last gap; the msgid from which gaps are counted, -1 for none; and the gaps since.
         self.offset = 0
         self.sent = -1
+        self.gaps = 0
         self.past: _Past | None = None
 
 
@@ -207,7 +210,7 @@ class Life:
             sender.ts_usec = message.ts_usec
         return out
 
-    def reported(self, report: Report) -> list[Event]:
+    def reported(self, report: Report, now: float) -> list[Event]:
         """Note a report, so that a reboot is explained by the crash before it; returns no event today.
 
         The report's first line was passed to :meth:`take`.
@@ -218,10 +221,10 @@ class Life:
         if report.release is not None:
             sender.release = _clean(report.release, RELEASE_CHARACTERS)
         past = _past_of(sender)
-        # A report that is not fatal does not replace one that is, nor a consequence its cause.
+        # A report that is not fatal does not replace one that is, and a consequence does not replace its cause.
         if (report.fatal or not past.panicked) and (report.consequence_of is None or not past.title):
             past.title = _clean(report.title, TITLE_CHARACTERS)
-            past.reported_at = sender.seen
+            past.reported_at = now
         past.panicked = past.panicked or report.fatal
         return []
 
@@ -559,16 +562,25 @@ def _is_later_boot(ts_usec: int | None, before: _Sender) -> bool:
 
 
 def _is_rare_gap(message: ExtendedMessage, sender: _Sender) -> bool:
-    """True if the sender had sent nearly all records up to a gap: it does not suppress them by its log level."""
+    """True if the sender had few gaps before this one: it does not suppress records by its log level."""
     msgid = message.msgid
     if msgid is None:
         return False
     offset = (message.seq - msgid) & _MSGID_MASK
     sent = (msgid - sender.sent) & _MSGID_MASK
-    unsent_before = (offset - message.missing - sender.offset) & _MSGID_MASK
-    known = sender.sent >= 0
-    sender.offset, sender.sent = offset, msgid
-    return known and GAP_EVIDENCE <= sent <= _MSGID_MASK // 2 and unsent_before * RECORDS_PER_GAP <= sent
+    if sender.sent < 0 or sent > _MSGID_MASK // 2:
+        # The first gap, or the target was made again.
+        sender.offset, sender.sent, sender.gaps = offset, msgid, 1
+        return False
+    # Gaps that were too small to be passed.
+    small = (offset - message.missing - sender.offset) & _MSGID_MASK
+    gaps = sender.gaps + -(-min(small, GAP_MEMORY * GAP_RECORDS) // (GAP_RECORDS - 1))
+    sender.offset = offset
+    sender.gaps = gaps + 1
+    if sent >= GAP_MEMORY:
+        sender.gaps //= 2
+        sender.sent = (msgid - GAP_MEMORY // 2) & _MSGID_MASK
+    return sent >= GAP_EVIDENCE and gaps * MESSAGES_PER_GAP <= sent
 
 
 def _reboot(start: _Start, sender: _Sender, details: dict[str, str | int | float]) -> str:
@@ -588,7 +600,11 @@ def _reboot(start: _Start, sender: _Sender, details: dict[str, str | int | float
         return f"rebooted: {_HOW[past.how]}"
     if KDUMP_PARAMETER.search(start.command_line):
         details["how"] = "kdump"
-        return "rebooted into the kernel for kdump: the kernel before it crashed"
+        text = "rebooted into the kernel for kdump: the kernel before it crashed"
+        if past is None or since_report >= LATELY_SECONDS:
+            return text
+        details["title"] = past.title
+        return f"{text}: {past.title}"
     details["how"] = "unannounced"
     if past is not None and since_report < LATELY_SECONDS:
         details["title"] = past.title

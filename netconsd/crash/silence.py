@@ -43,7 +43,7 @@ SCHEDULE_SLACK = 64
 
 
 class _Watched:
-    """What is known of one sender; times are those of ``now``."""
+    """The knowledge of one sender; times are those of ``now``."""
 
     __slots__ = ("earlier", "heard", "is_silent", "longest", "scheduled_at", "since", "source", "turned_at")
 
