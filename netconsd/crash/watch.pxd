@@ -15,7 +15,7 @@ cdef class Sender:
     cdef readonly Source source
     cdef readonly bytes key
     cdef readonly object recogniser
-    cdef Py_ssize_t lines, bytes, repeats
+    cdef Py_ssize_t lines, bytes, repeats, abandoned, refused
     cdef double deadline, arrival, skipped_until
 
 cdef class Watch:
@@ -56,6 +56,7 @@ cdef class Watch:
     @cython.locals(size=Py_ssize_t, lines=Py_ssize_t, repeats=Py_ssize_t, is_open=bint)
     cdef _feed(self, Sender sender, Message message, double now, list found)
     cdef _found(self, reports, double now, list found)
+    cdef _count(self, Sender sender)
     cdef _tell_repeats(self, Sender sender, Message message, double now, list found)
     cdef _add_events(self, events, list found)
     cdef _abandon(self, Sender sender, str why, double now, list found)

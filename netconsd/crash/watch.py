@@ -116,7 +116,7 @@ class Sender:
 
     def __init__(self, source: Source, recogniser: Any) -> None:
         self.source = source
-        self.key = source._key
+        self.key = source.key
         self.recogniser = recogniser
         # Of its open reports.
         self.lines = 0
@@ -125,8 +125,10 @@ class Sender:
         # Theoretical arrival time of the next line (GCRA, as SourceTable._is_over_rate), and the end of a skip.
         self.arrival = 0.0
         self.skipped_until = 0.0
-        # The recogniser's count of repeats at the last look.
+        # The recogniser's counts at the last look.
         self.repeats = 0
+        self.abandoned = 0
+        self.refused = 0
 
 
 class Watch:
@@ -365,6 +367,7 @@ class Watch:
             lines = recogniser.open_lines
             deadline = recogniser.deadline
             repeats = recogniser.repeats
+            self._count(sender)
         except Exception:
             self._fail()
             self._forget(sender)
@@ -408,6 +411,16 @@ class Watch:
             if self._life is not None:
                 self._add_events(self._life.reported(report, now), found)
 
+    def _count(self, sender: Sender) -> None:
+        """Add what a recogniser has counted since the last call; an early end and a refusal are rare."""
+        recogniser = sender.recogniser
+        if recogniser.abandoned != sender.abandoned:
+            self.counters.abandoned += recogniser.abandoned - sender.abandoned
+            sender.abandoned = recogniser.abandoned
+        if recogniser.refused != sender.refused:
+            self.counters.skipped += recogniser.refused - sender.refused
+            sender.refused = recogniser.refused
+
     def _tell_repeats(self, sender: Sender, message: Message, now: float, found: list[Any]) -> None:
         if self._life is None:
             return
@@ -426,9 +439,8 @@ class Watch:
     def _abandon(self, sender: Sender, why: str, now: float, found: list[Any]) -> None:
         """Close the open reports of a sender early."""
         try:
-            reports = sender.recogniser.abandon(why)
-            self.counters.abandoned += len(reports)
-            self._found(reports, now, found)
+            self._found(sender.recogniser.abandon(why), now, found)
+            self._count(sender)
         except Exception:
             self._fail()
         self._close(sender)
