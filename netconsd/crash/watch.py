@@ -518,7 +518,7 @@ class Watch:
 
 
 def _is_marked(message: Message) -> bool:
-    """Whether messages were lost just before this one, or may have been."""
+    """True if messages were lost just before this one, or may have been."""
     if type(message) is not ExtendedMessage:
         return False
     extended = message

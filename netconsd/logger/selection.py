@@ -91,7 +91,7 @@ class Selection:
 
 
     def is_wanted(self, message: Message | None) -> bool:
-        """Whether ``hosts`` selects the sender of a message. Crash reports and events are selected by this alone."""
+        """Return True if ``hosts`` selects the sender of a message. Crash reports and events are selected by this alone."""
         return self._hosts is None or (message is not None and bool(self._hosts.kept([message], self._names_of)))
 
 

@@ -117,7 +117,7 @@ class Crashes:
         )
 
     def _is_new(self, report: Report) -> bool:
-        """Whether a report is the first one of its bug; never an incomplete one, whose title may be wrong."""
+        """True if a report is the first one of its bug; never an incomplete one, whose title may be wrong."""
         titles = (report.title, *report.alternatives)
         known = any(title in self._titles for title in titles)
         if not known and report.incomplete is not None:

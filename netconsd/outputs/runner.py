@@ -405,12 +405,12 @@ class Outputs:
 
     @property
     def wants_reports(self) -> bool:
-        """Whether a started module takes crash reports."""
+        """True if a started module takes crash reports."""
         return any(output.takes_reports for output in self.started)
 
     @property
     def wants_events(self) -> bool:
-        """Whether a started module takes events."""
+        """True if a started module takes events."""
         return any(output.takes_events for output in self.started)
 
     def finish(self) -> Deferred[None]:
