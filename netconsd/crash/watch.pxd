@@ -33,7 +33,7 @@ cdef class Watch:
     cdef object _senders
     cdef dict _open
     cdef Py_ssize_t _open_lines, _open_bytes
-    cdef double _arrival, _life_arrival, _deadline, _next_sweep, _silence_at
+    cdef double _arrival, _life_arrival, _deadline, _next_sweep, _silence_at, _now
 
     cpdef list look(self, list messages, double now)
     cpdef list advance(self, double now, double received_at, heard)
@@ -50,9 +50,9 @@ cdef class Watch:
     @cython.locals(source=Source, sender=Sender)
     cdef _recognise(self, Message message, bint hit, double now, list found)
     @cython.locals(arrival=double, own=double, begins=bint)
-    cdef bint _is_allowed(self, Sender sender, double now) except -1
+    cdef bint _is_allowed(self, Sender sender, bint boot, double now) except -1
     @cython.locals(sender=Sender, oldest=Sender)
-    cdef Sender _add(self, Source source, double now, list found)
+    cdef Sender _add(self, Source source)
     @cython.locals(size=Py_ssize_t, lines=Py_ssize_t, repeats=Py_ssize_t, is_open=bint)
     cdef _feed(self, Sender sender, Message message, double now, list found)
     cdef _found(self, reports, double now, list found)

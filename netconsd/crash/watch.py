@@ -84,6 +84,13 @@ globals().update(
     OPEN_SENDERS_LIMIT=OPEN_SENDERS_LIMIT,
     OPEN_LINES_LIMIT=OPEN_LINES_LIMIT,
     OPEN_BYTES_LIMIT=OPEN_BYTES_LIMIT,
+    LINES_PER_SECOND=LINES_PER_SECOND,
+    BURST_SECONDS=BURST_SECONDS,
+    SENDER_LINES_PER_SECOND=SENDER_LINES_PER_SECOND,
+    SENDER_BURST_SECONDS=SENDER_BURST_SECONDS,
+    EVENTS_PER_SECOND=EVENTS_PER_SECOND,
+    EVENTS_BURST_SECONDS=EVENTS_BURST_SECONDS,
+    WAIT_SECONDS=WAIT_SECONDS,
     SKIP_SECONDS=SKIP_SECONDS,
     LOOK_SECONDS=LOOK_SECONDS,
     SWEEP_SECONDS=SWEEP_SECONDS,
@@ -181,6 +188,8 @@ class Watch:
         # The next call of the life's sweep; NEVER before the first message. The last look for silence.
         self._next_sweep = NEVER
         self._silence_at = -NEVER
+        # A batch can be read later than the time of the mark behind it, and recognisers take times in order.
+        self._now = 0.0
 
     @property
     def open_reports(self) -> int:
@@ -195,7 +204,8 @@ class Watch:
         """
         found: list[Any] = []
         try:
-            self._look(messages, now, found)
+            self._now = max(self._now, now)
+            self._look(messages, self._now, found)
         except Exception:
             self._fail()
         return found
@@ -211,7 +221,8 @@ class Watch:
             if now >= self._deadline:
                 # First, so that an error makes no lane try again at once.
                 self._deadline = now + LOOK_SECONDS
-                self._expire(now, found)
+                self._now = max(self._now, now)
+                self._expire(self._now, found)
             if now >= self._next_sweep:
                 self._next_sweep = now + SWEEP_SECONDS
                 self._sweep(now, received_at, heard, found)
@@ -318,22 +329,25 @@ class Watch:
             sender = self._senders.get(source._key)
             if sender is None and not (hit or message._boot):
                 return
-        if not self._is_allowed(sender, now):
+        if not self._is_allowed(sender, message._boot, now):
             self.counters.skipped += 1
             if sender is not None and sender.key in self._open:
                 self._abandon(sender, "the sender sent more lines than netconsd reads at once", now, found)
             return
         if sender is None:
-            sender = self._add(source, now, found)
+            sender = self._add(source)
         self._feed(sender, message, now, found)
 
-    def _is_allowed(self, sender: Sender | None, now: float) -> bool:
-        """Charge a line to the allowances of the sender and the worker; False without a charge if one is used up."""
+    def _is_allowed(self, sender: Sender | None, boot: bool, now: float) -> bool:
+        """Charge a line to the allowances of the sender and the worker; False without a charge if one is used up.
+
+        A boot ends what is open, and the memory of repeats: the sender's allowance is not asked.
+        """
         arrival = max(self._arrival, now) + 1.0 / LINES_PER_SECOND
         begins = sender is None or sender.deadline == NEVER
         if arrival - now > (BURST_SECONDS / 2.0 if begins else BURST_SECONDS):
             return False
-        if sender is not None:
+        if sender is not None and not boot:
             if now < sender.skipped_until:
                 return False
             own = max(sender.arrival, now) + 1.0 / SENDER_LINES_PER_SECOND
@@ -344,12 +358,13 @@ class Watch:
         self._arrival = arrival
         return True
 
-    def _add(self, source: Source, now: float, found: list[Any]) -> Sender:
+    def _add(self, source: Source) -> Sender:
         assert self._make is not None, "called only where reports are wanted"
-        if len(self._senders) >= SENDERS_LIMIT:
-            _, oldest = self._senders.popitem(last=False)
-            if oldest.key in self._open:
-                self._abandon(oldest, "netconsd followed too many senders at once", now, found)
+        while len(self._senders) >= SENDERS_LIMIT:
+            key, oldest = self._senders.popitem(last=False)
+            # A flood of first lines ends no open report. There are fewer open ones than remembered ones.
+            if key in self._open:
+                self._senders[key] = oldest
         sender = Sender(source, self._make(source))
         self._senders[sender.key] = sender
         return sender
@@ -379,6 +394,8 @@ class Watch:
             sender.repeats = repeats
             self._tell_repeats(sender, message, now, found)
         if not is_open:
+            # The recogniser refuses further reports until then.
+            sender.skipped_until = recogniser.refused_until
             if sender.lines or sender.deadline != NEVER:
                 self._close(sender)
             return
