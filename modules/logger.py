@@ -111,8 +111,8 @@ class Logger:
             with several senders have it.
         :param time: ``utc``, or ``local`` with the offset from UTC.
         :param level: the least severe level to write; messages without a level are written.
-        :param hosts: the senders to write, with their crash reports: addresses, networks, and names, in which ``*`` stands for any characters.
-            Empty: all.
+        :param hosts: the senders to write, with their crash reports: addresses, networks, and names, in which ``*``
+            stands for any characters. Empty: all.
         :param keep: a regular expression; other lines are not written.
         :param drop: a regular expression; lines that match are not written.
         :raises ValueError: if a setting is out of range, with a text that names the setting.

@@ -114,8 +114,8 @@ class Printer:
             silence, lost messages.
         :param time: ``local`` with the offset from UTC, or ``utc``.
         :param level: the least severe level to print; messages without a level are printed.
-        :param hosts: the senders to print, with their reports and events: addresses, networks, and names, in which ``*`` stands for any characters.
-            Empty: all.
+        :param hosts: the senders to print, with their reports and events: addresses, networks, and names, in which
+            ``*`` stands for any characters. Empty: all.
         :param keep: a regular expression; other messages are not printed.
         :param drop: a regular expression; messages that match are not printed.
         :raises ValueError: for a malformed entry of ``hosts``.

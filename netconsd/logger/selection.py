@@ -89,9 +89,8 @@ class Selection:
         self._hidden[worker] += len(messages) - len(kept)
         return kept
 
-
     def is_wanted(self, message: Message | None) -> bool:
-        """Return True if ``hosts`` selects the sender of a message. Crash reports and events are selected by this alone."""
+        """Return True if ``hosts`` selects the sender of a message; nothing else selects reports and events."""
         return self._hosts is None or (message is not None and bool(self._hosts.kept([message], self._names_of)))
 
 

@@ -1,4 +1,4 @@
-"""The watch of one worker: which messages reach a recogniser, the bounds, the deadlines, and errors that stay inside."""
+"""The watch of one worker: the messages that reach a recogniser, bounds, deadlines, and errors that stay inside."""
 
 from __future__ import annotations
 
@@ -135,10 +135,12 @@ class Bench:
 
 
 def shown(found: list[Any]) -> list[str]:
+    """The titles of reports, and scripted events."""
     return [item.title if isinstance(item, Report) else item for item in found]
 
 
 def texts(report: Report) -> list[str]:
+    """The texts of a report's messages."""
     return [message.text for message in report.messages]
 
 

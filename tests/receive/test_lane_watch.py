@@ -1,4 +1,4 @@
-"""A lane with a watcher: looked at before the delivery, published behind it, and deadlines after everything received."""
+"""A lane with a watcher: it looks before the delivery, publishes behind it, and waits for everything received."""
 
 from __future__ import annotations
 
