@@ -595,7 +595,9 @@ class Recogniser:
         known = self._repeat_of(finding)
         if known is not None and (self._seen[known][1] or not fatal):
             self.repeats += 1
-            self._repeated[known] = self._repeated.get(known, 0) + 1
+            # A buffer that is sent again repeats the report's lines, not the fault.
+            if not (isinstance(first, ExtendedMessage) and first.replayed):
+                self._repeated[known] = self._repeated.get(known, 0) + 1
             self._seen.move_to_end(known)
             self._remember_last(None, report)
             self._release(out)
