@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from netconsd.crash import life as module
 from netconsd.crash.announcements import ENDS
-from netconsd.crash.event import EVENTS, Event
+from netconsd.crash.event import DETAILS, EVENTS, Event
 from netconsd.crash.life import (
     ANNOUNCED_SECONDS,
     BOOTED_USEC,
@@ -727,6 +729,7 @@ def test_any_messages(steps: list[Any], limit: int) -> None:
     events += life.finish(now)
     for event in events:
         assert event.kind in EVENTS
+        assert set(event.details) <= set(DETAILS[event.kind])
         assert event.text.isascii()
         assert event.text.isprintable()
         assert all(isinstance(value, (str, int, float)) for value in event.details.values())
@@ -734,3 +737,15 @@ def test_any_messages(steps: list[Any], limit: int) -> None:
     assert life.counters.events == len(events)
     assert not life._starts
     assert not life._losses
+
+
+def test_the_docs() -> None:
+    """docs/events has each kind with its details, and each word of ``how``."""
+    page = (Path(__file__).parents[2] / "docs" / "events.rst").read_text()
+    assert list(DETAILS) == list(EVENTS)
+    for kind, names in DETAILS.items():
+        assert re.search(rf"^`{kind}` ", page, re.MULTILINE), kind
+        assert all(f"`{name}`" in page for name in names)
+    words = {*(row.how for row in ENDS), "crash", "kdump", "unannounced", "unknown"}
+    section = page.partition("`how`            meaning")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^`([a-z-]+)` ", section, re.MULTILINE)) == words
