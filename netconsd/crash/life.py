@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from netconsd.crash.announcements import (
+    ANY,
     BUFFER_START,
     COMMAND_LINE,
     DROPPED,
@@ -28,7 +29,7 @@ from netconsd.crash.arrival import explanation, machine_of
 from netconsd.crash.event import Event
 from netconsd.crash.losses import LOSSES_LIMIT, Loss
 from netconsd.crash.silence import Silence
-from netconsd.protocol.message import ExtendedMessage
+from netconsd.protocol.message import ExtendedMessage, LegacyDatagram
 from netconsd.protocol.plural import plural
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ STRANGERS_EVENTS_AT_ONCE: Final = 10_000
 #: Longer texts of the network are cut: COMMAND_LINE_SIZE is at most 4096, a release 64 characters.
 COMMAND_LINE_CHARACTERS: Final = 4096
 RELEASE_CHARACTERS: Final = 64
+#: Releases that senders share as one string; a stranger can send others without end.
+RELEASES_LIMIT: Final = 1024
 TITLE_CHARACTERS: Final = 120
 
 _MSGID_MASK: Final = 0xFFFFFFFF
@@ -172,6 +175,8 @@ class Life:
         self._starts: OrderedDict[bytes, _Start] = OrderedDict()
         self._losses: OrderedDict[bytes, Loss] = OrderedDict()
         self._strangers = 0.0
+        # One string for each release of a fleet.
+        self._releases: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -186,8 +191,10 @@ class Life:
         message are passed to :meth:`reported` before.
         """
         out: list[Event] = []
-        source = message.source
-        key = source.key
+        if isinstance(message, LegacyDatagram):
+            # Its lines are passed as well.
+            return out
+        key = message.source.key
         start = self._starts.get(key)
         if start is not None and (message.boot or now - start.since >= START_SECONDS):
             self._finish_start(key, now, out)
@@ -219,7 +226,7 @@ class Life:
         if sender is None:
             return []
         if report.release is not None:
-            sender.release = _clean(report.release, RELEASE_CHARACTERS)
+            sender.release = self._release(report.release)
         past = _past_of(sender)
         # A report that is not fatal does not replace one that is, and a consequence does not replace its cause.
         if (report.fatal or not past.panicked) and (report.consequence_of is None or not past.title):
@@ -351,8 +358,12 @@ class Life:
     def _read(self, message: Message, sender: _Sender, start: _Start | None, now: float, out: list[Event]) -> None:
         text = message.text
         is_replayed = _is_replayed(message)
+        if start is not None and not is_replayed and message.ts_usec is not None:
+            start.ts_usec = max(start.ts_usec or 0, message.ts_usec)
+        if ANY.match(text) is None:
+            return
         if start is not None and not is_replayed:
-            self._read_start(message, text, start, sender)
+            self._read_start(text, start, sender)
         by_kernel = message.facility in (None, 0)
         if by_kernel:
             panic = PANIC.match(text)
@@ -384,13 +395,11 @@ class Life:
                 past.ended_at = now
                 break
 
-    def _read_start(self, message: Message, text: str, start: _Start, sender: _Sender) -> None:
+    def _read_start(self, text: str, start: _Start, sender: _Sender) -> None:
         """Read the first lines of a kernel's log."""
-        if message.ts_usec is not None:
-            start.ts_usec = max(start.ts_usec or 0, message.ts_usec)
         version = LINUX_VERSION.match(text)
         if version is not None:
-            sender.release = _clean(version[1], RELEASE_CHARACTERS)
+            sender.release = self._release(version[1])
             sender.machine = machine_of(text) or sender.machine
         command_line = COMMAND_LINE.match(text)
         if command_line is not None:
@@ -511,10 +520,17 @@ class Life:
         if isinstance(message, ExtendedMessage):
             release = message.release
             if release:
-                sender.release = _clean(release, RELEASE_CHARACTERS)
+                sender.release = self._release(release)
             if message.msgid is not None:
                 sender.offset = (message.seq - message.msgid) & _MSGID_MASK
                 sender.sent = message.msgid
+
+    def _release(self, text: str) -> str:
+        """The text of the network, cleaned; shared by the senders."""
+        release = _clean(text, RELEASE_CHARACTERS)
+        if len(self._releases) >= RELEASES_LIMIT:
+            self._releases.clear()
+        return self._releases.setdefault(release, release)
 
     def _emit(self, event: Event, sender: _Sender, now: float, out: list[Event]) -> bool:
         """Append an event, unless the sender or all strangers together have too many."""

@@ -24,6 +24,7 @@ from netconsd.crash.life import (
     GAP_RECORDS,
     LATELY_SECONDS,
     LITERALS,
+    RELEASES_LIMIT,
     REPEATS_LIMIT,
     START_SECONDS,
     STRANGER_SECONDS,
@@ -33,7 +34,7 @@ from netconsd.crash.life import (
 from netconsd.crash.losses import LONGEST_SECONDS, QUIET_SECONDS
 from netconsd.crash.report import Report
 from netconsd.crash.silence import LEARN_SECONDS, LEAST_MESSAGES, LEAST_SECONDS
-from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.testing import extended_message, legacy_message, source
 
 ALICE = source()
@@ -148,6 +149,14 @@ class TestBooted:
         line = legacy_message("hello")
         line._new = True
         assert Machine().pass_on(line) == []
+
+    def test_a_whole_datagram(self) -> None:
+        """A datagram of legacy text says nothing that its lines do not say."""
+        machine = up()
+        datagram = LegacyDatagram(ALICE, 1.0, b"netconsole: network logging started\n")
+        datagram._limited = 3
+        assert machine.pass_on(datagram) == []
+        assert machine.life.finish(machine.now) == []
 
     def test_a_long_command_line(self) -> None:
         """It is cut to a bound."""
@@ -643,6 +652,16 @@ class TestBounds:
         assert len(events) == 50
         assert machine.life.counters.withheld == 450
         assert machine.reboot().kind == "rebooted"
+
+    def test_releases(self) -> None:
+        """The senders of a fleet share the string of their release; releases without end are not kept."""
+        life = Life()
+        for number in range(3):
+            life.take(extended_message("x", address=f"192.0.2.{number}", new=True, release="6.12.9"), 1.0)
+        assert len({id(sender.release) for sender in life._senders.values()}) == 1
+        for number in range(3 * RELEASES_LIMIT):
+            life.take(extended_message("x", boot=True, release=f"6.{number}"), 1.0)
+        assert len(life._releases) <= RELEASES_LIMIT
 
     def test_an_unknown_source(self) -> None:
         """A report without a source, or of a sender that is not known, changes nothing."""
