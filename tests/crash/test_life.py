@@ -295,6 +295,23 @@ class TestRebooted:
         else:
             assert event.text == "rebooted; nothing announced it, and nothing of a crash arrived"
 
+    def test_what_the_earlier_boots_said(self) -> None:
+        """A target made later sends no first lines: the processor is known from an earlier boot, panic= from the same
+        boot, also after netconsd had forgotten the sender, or else from the next."""
+        machine = Machine()
+        machine.send("Linux version 7.2.1 (s390x-linux-gnu-gcc-14)", new=True, ts_usec=0, seq=0)
+        machine.reboot(release="7.2.1")
+        assert machine.reboot(release="7.2.1").details["reason"] == "this kernel sends none on s390x"
+        machine = Machine()
+        machine.send("Linux version 7.3.4 (gcc)", new=True, ts_usec=0, seq=0)
+        machine.send("Command line: panic=5", ts_usec=0, seq=1)
+        machine.send("x", seconds=9000, new=True)
+        assert machine.reboot(release="7.3.4").details["reason"] == "this kernel sends none with panic=5"
+        machine.send("Linux version 7.3.4 (gcc)", boot=True, ts_usec=0, seq=0)
+        machine.send("Command line: panic=6", ts_usec=0, seq=1)
+        (event,) = machine.sweep(seconds=START_SECONDS)
+        assert event.details["reason"] == "this kernel sends none with panic=6"
+
     def test_kdump(self) -> None:
         """The kernel that kdump starts says on its command line that the one before crashed."""
         for title in (None, "BUG: unable to handle kernel NULL pointer dereference in f"):
@@ -627,6 +644,8 @@ class TestBounds:
         assert machine.life.counters.withheld == 1000 - EVENTS_AT_ONCE
         assert machine.life.counters.events == EVENTS_AT_ONCE
         assert len(machine.send(line, seconds=EVENT_SECONDS)) == 1
+        # Boots do not renew them.
+        assert [event for _ in range(9) for event in machine.send("x", boot=True, ts_usec=5, seconds=0)] == []
 
     def test_withheld_losses_are_added_to_the_next(self) -> None:
         """The sums of losses are kept."""
@@ -651,7 +670,8 @@ class TestBounds:
         events = [event for message in forged for event in machine.life.take(message, machine.now)]
         assert len(events) == 50
         assert machine.life.counters.withheld == 450
-        assert machine.reboot().kind == "rebooted"
+        # A boot makes no stranger of a known sender.
+        assert machine.reboot().kind == machine.reboot().kind == "rebooted"
 
     def test_releases(self) -> None:
         """The senders of a fleet share the string of their release; releases without end are not kept."""
