@@ -23,6 +23,8 @@ HOT = (
             *("table", "urgent", "window"),
         )
     ),
+    "crash.prefilter",
+    "crash.watch",
     "logger.lines",
     "outputs.places",
 )
@@ -30,7 +32,7 @@ HOT = (
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
 # Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and
 # the sanitizers, which see reads outside of an object, check the code.
-UNCHECKED = ("protocol.decode", "protocol.urgent", "protocol.window")
+UNCHECKED = ("crash.watch", "protocol.decode", "protocol.urgent", "protocol.window")
 
 OPTIONS = {
     "release": {"compile": ["-O2"], "link": []},

@@ -19,8 +19,17 @@ from typing import Final
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, ICountsUnknownLosses, IReloadable
-from netconsd.jsonl import json_lines
+from netconsd.crashes import Event, Report
+from netconsd.interfaces import (
+    IBatchOutputModule,
+    ICheckable,
+    ICountsLosses,
+    ICountsUnknownLosses,
+    IEventModule,
+    IReloadable,
+    IReportModule,
+)
+from netconsd.jsonl import finding_to_json, json_lines
 from netconsd.logger.checks import check_file
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import LogFiles
@@ -37,7 +46,9 @@ ADVICE: Final = "give this one a file (jsonl.file), or start only one of the two
 log = Log("netconsd.jsonl")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses, ICheckable)
+@implementer(
+    IBatchOutputModule, IReportModule, IEventModule, IReloadable, ICountsLosses, ICountsUnknownLosses, ICheckable
+)
 class Jsonl:
     """Writes each batch in one system call.
 
@@ -58,6 +69,8 @@ class Jsonl:
         compress: Compress = "no",
         keep_age: Duration | None = None,
         keep_size: Size | None = None,
+        reports: bool = False,
+        events: bool = False,
     ) -> None:
         """
         :param file: the file to append to; by default the standard output.
@@ -68,6 +81,8 @@ class Jsonl:
         :param compress: the compression of renamed files.
         :param keep_age: the age at which renamed files are deleted.
         :param keep_size: the size of all files at which the oldest are deleted.
+        :param reports: whether crash reports are written, each as an object with ``"format":"report"``.
+        :param events: whether events of machines are written, each as an object with ``"format":"event"``.
         :raises ValueError: if a setting is out of range, with a text that names the setting.
         """
         self._rotation = checked_rotation(rotate_bytes, rotate_every, rotate_keep, compress, keep_age, keep_size)
@@ -79,6 +94,8 @@ class Jsonl:
                     raise ValueError(f"{name}: needs a file; the standard output is not rotated")
         elif len(os.fsencode(self._file.name)) > NAME_LIMIT:
             raise ValueError(f'file: "{self._file.name}" is longer than {NAME_LIMIT} bytes')
+        self.wants_reports = reports
+        self.wants_events = events
         self._files: LogFiles | None = None
         self._open_files = 0
         self._upkeep: Upkeep | None = None
@@ -130,11 +147,26 @@ class Jsonl:
 
         :raises OSError: if the standard output is closed or cannot be written.
         """
-        data = json_lines(messages)
+        self._write(worker, json_lines(messages), len(messages), messages[-1].received_at)
+
+    def handle_report(self, worker: int, report: Report) -> None:
+        """Write a crash report.
+
+        :raises OSError: as :meth:`handle_batch`.
+        """
+        self._write(worker, finding_to_json(report) + b"\n", 1, report.received_at)
+
+    def handle_event(self, worker: int, event: Event) -> None:
+        """Write an event.
+
+        :raises OSError: as :meth:`handle_batch`.
+        """
+        self._write(worker, finding_to_json(event) + b"\n", 1, event.received_at)
+
+    def _write(self, worker: int, data: bytes, lines: int, now: float) -> None:
         if self._files is not None and self._file is not None:
-            now = messages[-1].received_at
             self._files.begin(self._generation, now)
-            self._files.append(worker, self._file.name, data, len(messages), now)
+            self._files.append(worker, self._file.name, data, lines, now)
             return
         with self._lock:
             while data:

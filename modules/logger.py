@@ -18,18 +18,22 @@ from typing import Any, Final, Literal
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
+from netconsd.crashes import Report
 from netconsd.interfaces import (
     IBatchOutputModule,
     ICheckable,
     ICountsLosses,
     ICountsUnknownLosses,
     IReloadable,
+    IReportModule,
     IUsesNames,
 )
 from netconsd.logger.checks import check_all, check_directory
+from netconsd.logger.crashfiles import CrashFiles
 from netconsd.logger.descriptors import PROCESS
 from netconsd.logger.files import DIRECTORY_MODE, LogFiles
 from netconsd.logger.filter import Filter
+from netconsd.logger.findings import carrier
 from netconsd.logger.lines import LineForm, by_file, log_lines
 from netconsd.logger.patterns import read
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
@@ -48,7 +52,9 @@ FILE_NAMES_LIMIT: Final = 4096
 log = Log("netconsd.logger")
 
 
-@implementer(IBatchOutputModule, IReloadable, ICountsLosses, ICountsUnknownLosses, IUsesNames, ICheckable)
+@implementer(
+    IBatchOutputModule, IReportModule, IReloadable, ICountsLosses, ICountsUnknownLosses, IUsesNames, ICheckable
+)
 class Logger:
     """Writes one line per message, to one file per sender, with one write per batch and file.
 
@@ -70,6 +76,8 @@ class Logger:
         keep_size: Size | None = None,
         ignore: Path | None = None,
         statistics: bool = False,
+        crashes: bool = False,
+        crashes_keep: int = 1000,
         fields: tuple[Field, ...] = (),
         sender: bool = False,
         time: Literal["utc", "local"] = "utc",
@@ -95,13 +103,16 @@ class Logger:
         :param keep_size: while all files together are larger, the ones written least recently are deleted.
         :param ignore: a file of patterns (:mod:`netconsd.logger.patterns`); lines that match one are dropped.
         :param statistics: whether the received and dropped messages are logged each minute.
+        :param crashes: whether each crash report is written to a file of its own, in the directory ``crashes`` in
+            ``directory``.
+        :param crashes_keep: the most files of crash reports, of 1 MiB at most each; the oldest is removed.
         :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
         :param sender: whether each line has the sender, by name if that is known; otherwise only lines of addresses
             with several senders have it.
         :param time: ``utc``, or ``local`` with the offset from UTC.
         :param level: the least severe level to write; messages without a level are written.
-        :param hosts: the senders to write: addresses, networks, and names, in which ``*`` stands for any characters.
-            Empty: all.
+        :param hosts: the senders to write, with their crash reports: addresses, networks, and names, in which ``*``
+            stands for any characters. Empty: all.
         :param keep: a regular expression; other lines are not written.
         :param drop: a regular expression; lines that match are not written.
         :raises ValueError: if a setting is out of range, with a text that names the setting.
@@ -116,8 +127,12 @@ class Logger:
         if max_open_files < 1:
             raise ValueError(f"max_open_files: {max_open_files} is less than 1")
         self._rotation = checked_rotation(rotate_bytes, rotate_every, rotate_keep, compress, keep_age, keep_size)
+        if crashes_keep < 1:
+            raise ValueError(f"crashes_keep: {crashes_keep} is less than 1")
         # The daemon changes its working directory before it starts.
         self._directory = directory.absolute()
+        self.wants_reports = crashes
+        self._crash_files = CrashFiles(self._directory / "crashes", crashes_keep)
         self._max_open_files = max_open_files
         self._ignore = ignore.absolute() if ignore else None
         self._statistics = statistics
@@ -172,6 +187,11 @@ class Logger:
                 pass
         except OSError as error:
             raise RuntimeError(f"cannot write in {self._directory}: {error.strerror}") from error
+        if self.wants_reports:
+            try:
+                self._crash_files.start()
+            except OSError as error:
+                raise RuntimeError(f"crashes: cannot write in {error.filename}: {error.strerror}") from error
         self._selection.start(worker_count, self._names.all_of)
         if self._ignore or self._statistics:
             try:
@@ -224,6 +244,14 @@ class Logger:
             # A continuation of blanks has no line.
             if data:
                 files.append(worker, name, data, data.count(b"\n"), now)
+
+    def handle_report(self, worker: int, report: Report) -> None:
+        """Write a crash report to a file of its own.
+
+        :raises OSError: if the file cannot be written.
+        """
+        if self._selection.is_wanted(carrier(report)):
+            self._crash_files.write(report, self._names.host)
 
     def stop(self) -> None:
         """Close the files; log the lines dropped by patterns, and by failures that are not over."""

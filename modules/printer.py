@@ -14,6 +14,9 @@ The format ``short`` leaves more room for the text. It has the uptime only in a 
 one after its reboot; there, the sender booted this long before the time of receipt::
 
     15:04:05 192.0.2.7       warn   [3 lost] eth0: link is down
+
+Both formats have a box for each crash report, behind its messages, and a line for each event of a machine, with
+``event`` in the place of the level. No message can look like either: its line begins with a time or spaces.
 """
 
 from __future__ import annotations
@@ -23,12 +26,15 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from textwrap import wrap
 from typing import Final, Literal
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
 
-from netconsd.interfaces import IBatchOutputModule, ICheckable, IUsesNames
+from netconsd.crashes import SEVERITIES, Event, Report
+from netconsd.interfaces import IBatchOutputModule, ICheckable, IEventModule, IReportModule, IUsesNames
+from netconsd.logger.findings import carrier, facts, sender_of
 from netconsd.logger.selection import Level, Selection
 from netconsd.message import Message
 from netconsd.names import Names
@@ -62,6 +68,10 @@ SHORT_TITLE: Final = "received sender          level  message"
 # A terminal with fewer columns breaks the lines itself.
 LEAST_COLUMNS: Final = 40
 
+# The width of the box of a crash report, except on a narrower terminal; the names of its facts take 12.
+BOX_WIDTH: Final = 80
+FACT_WIDTH: Final = 12
+
 #: For the error about two modules that write to the standard output.
 ADVICE: Final = "start only one of the two, or give the other one a file"
 
@@ -69,11 +79,13 @@ ADVICE: Final = "start only one of the two, or give the other one a file"
 LEVEL_COLORS: Final = ("1;97;41", "1;97;41", "1;31", "31", "33", "1", "", "2")
 MARK_COLOR: Final = "1;35"
 HEAD_COLOR: Final = "2"
+EVENT_COLOR: Final = "36"
+SEVERITY_COLORS: Final = dict(zip(SEVERITIES, ("1;97;41", "1;31", "1;31", "31", "33"), strict=True))
 
 log = Log("netconsd.printer")
 
 
-@implementer(IBatchOutputModule, IUsesNames, ICheckable)
+@implementer(IBatchOutputModule, IReportModule, IEventModule, IUsesNames, ICheckable)
 class Printer:
     """Writes each batch in one system call. A write error is raised, and the daemon counts the messages."""
 
@@ -83,6 +95,8 @@ class Printer:
         format: Literal["auto", "person", "short", "netconsd"] = "auto",
         color: Literal["auto", "always", "never"] = "auto",
         fields: tuple[Field, ...] = (),
+        reports: bool = True,
+        events: bool = True,
         time: Literal["local", "utc"] = "local",
         level: Level | None = None,
         hosts: tuple[str, ...] = (),
@@ -95,10 +109,13 @@ class Printer:
         :param color: whether the formats ``person`` and ``short`` show levels in colour; ``auto``: if the output is a
             terminal and the environment does not set ``NO_COLOR`` (https://no-color.org).
         :param fields: the fields of a message at the end of its line, as far as they were sent; ``all``: every one.
+        :param reports: whether crash reports are printed, except in the format ``netconsd``.
+        :param events: whether events of machines are printed, except in the format ``netconsd``: a boot, a reboot,
+            silence, lost messages.
         :param time: ``local`` with the offset from UTC, or ``utc``.
         :param level: the least severe level to print; messages without a level are printed.
-        :param hosts: the senders to print: addresses, networks, and names, in which ``*`` stands for any characters.
-            Empty: all.
+        :param hosts: the senders to print, with their reports and events: addresses, networks, and names, in which
+            ``*`` stands for any characters. Empty: all.
         :param keep: a regular expression; other messages are not printed.
         :param drop: a regular expression; messages that match are not printed.
         :raises ValueError: for a malformed entry of ``hosts``.
@@ -106,6 +123,9 @@ class Printer:
         self._format = format
         self._color = color
         self._fields = fields
+        # Programs read the format of the C daemon.
+        self.wants_reports = reports and format != "netconsd"
+        self.wants_events = events and format != "netconsd"
         self._utc = time == "utc"
         self._selection = Selection(level, hosts, keep, drop)
         self._names = Names()
@@ -169,7 +189,34 @@ class Printer:
         messages = self._selection.kept(worker, messages)
         render = netconsd_line if self._format == "netconsd" else self._person
         lines = [render(message) + "\n" for message in messages if self._format == "netconsd" or not is_blank(message)]
-        data = "".join(lines).encode(self._encoding, "backslashreplace")
+        self._write("".join(lines))
+
+    def handle_report(self, worker: int, report: Report) -> None:
+        """Print a box with the title and the facts of a crash report.
+
+        :raises OSError: as :meth:`handle_batch`.
+        """
+        if self._fd >= 0 and self._selection.is_wanted(carrier(report)):
+            self._write(self._box(report))
+
+    def handle_event(self, worker: int, event: Event) -> None:
+        """Print an event as a line.
+
+        :raises OSError: as :meth:`handle_batch`.
+        """
+        if self._fd < 0 or not self._selection.is_wanted(carrier(event)):
+            return
+        ts_usec = event.message.ts_usec if event.message is not None else None
+        head = self._head(event.received_at, sender_of(event, self._names.sender), ts_usec)
+        text_column = len(head) + LEVEL_WIDTH + 1
+        indent = SHORT_INDENT if self._short else text_column
+        text = printable(event.text)
+        first, *rest = self._broken(text, text_column, indent) if self._columns else [text]
+        line = self._paint(HEAD_COLOR, head) + self._paint(EVENT_COLOR, f"{'event':<{LEVEL_WIDTH}} {first}")
+        self._write("\n".join([line, *(" " * indent + self._paint(EVENT_COLOR, more) for more in rest)]) + "\n")
+
+    def _write(self, text: str) -> None:
+        data = text.encode(self._encoding, "backslashreplace")
         with self._lock:
             if data:
                 data = self._title + data
@@ -192,15 +239,11 @@ class Printer:
             self._sender_width = len(sender)
         mark = marks(message)
         caller = "" if message.caller is None else f"[{printable(message.caller)}] "
-        second, fraction, offset = self._time(message.received_at)
+        head = self._head(message.received_at, sender, message.ts_usec)
         if self._short:
-            head = f"{second[6:]} {sender:<{self._sender_width}} "
             caller = ""
             if (message.new or message.boot) and message.ts_usec is not None:
                 mark += f"{uptime(message.ts_usec)} "
-        else:
-            head = f"{second}.{fraction}{offset} {sender:<{self._sender_width}} "
-            head += f"{uptime(message.ts_usec):>{UPTIME_WIDTH}} "
         level = "-" if message.level is None else LEVELS[message.level]
         color = LEVEL_COLORS[LEVELS.index("info") if message.level is None else message.level]
         text_column = len(head) + LEVEL_WIDTH + 1
@@ -227,6 +270,33 @@ class Printer:
             else:
                 lines[0] += self._paint(HEAD_COLOR, fields)
         return "\n".join(lines)
+
+    def _head(self, received_at: float, sender: str, ts_usec: int | None) -> str:
+        """Return the columns before the level."""
+        second, fraction, offset = self._time(received_at)
+        if self._short:
+            return f"{second[6:]} {sender:<{self._sender_width}} "
+        return f"{second}.{fraction}{offset} {sender:<{self._sender_width}} {uptime(ts_usec):>{UPTIME_WIDTH}} "
+
+    def _box(self, report: Report) -> str:
+        """Return the lines of a report's box, each as wide as the box."""
+        width = min(BOX_WIDTH, self._columns or BOX_WIDTH)
+        color = SEVERITY_COLORS.get(report.severity, "")
+        second, fraction, offset = self._time(report.received_at)
+        rows = [("", part, color) for part in wrap(printable(report.title), width - 4)]
+        shown = [("sender", sender_of(report, self._names.sender)), ("received", f"{second}.{fraction}{offset}")]
+        for name, text in [*shown, *facts(report)]:
+            first, *rest = wrap(text, width - 4 - FACT_WIDTH) or [""]
+            rows.append((f"{name:<{FACT_WIDTH}}", first, ""))
+            rows += [(" " * FACT_WIDTH, more, "") for more in rest]
+        edge = self._paint(color, "+" + "-" * (width - 2) + "+")
+        side = self._paint(color, "|")
+        lines = [
+            f"{side} {self._paint(HEAD_COLOR, name)}{self._paint(shade, text)}"
+            f"{' ' * (width - 4 - len(name) - len(text))} {side}"
+            for name, text, shade in rows
+        ]
+        return "\n".join([edge, *lines, edge, ""])
 
     def _broken(self, text: str, column: int, indent: int) -> list[str]:
         """Break a text into lines of the terminal, between words if possible.

@@ -1,16 +1,19 @@
 """The contract between netconsd and its output modules.
 
-A module is a Python file. Every class in it that implements one of the first two interfaces is an output module,
+A module is a Python file. Every class in it that implements one of the first four interfaces is an output module,
 or the file itself is, if it has ``moduleProvides(IOutputModule)`` and the three functions. docs/modules shows both.
+:class:`IOutputModule` and :class:`IBatchOutputModule` exclude each other; :class:`IReportModule` and
+:class:`IEventModule` may stand beside either of them, or alone.
 
 A class with the attribute ``only_if_named = True`` does not start because its directory was given to ``--modules``, but
 only if the user names it: a module that keeps, listens or sends, so that a directory never opens a port or uses a disk
 unexpectedly.
 
 Two kinds of thread call a module. ``start``, ``stop`` and ``reload`` are called in the reactor's thread, where the
-whole of Twisted may be used and nothing may block. ``handle`` and ``handle_batch`` are called in the threads of the
-workers, or in threads of the module's own, one per worker, if there are several modules. There blocking is allowed (it
-delays no other module) and no method of the reactor may be called except ``reactor.callFromThread``.
+whole of Twisted may be used and nothing may block. ``handle``, ``handle_batch``, ``handle_report`` and ``handle_event``
+are called in the threads of the workers, or in threads of the module's own, one per worker, if there are several
+modules. There blocking is allowed (it delays no other module) and no method of the reactor may be called except
+``reactor.callFromThread``.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from zope.interface import Interface
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from netconsd.crash.event import Event
+    from netconsd.crash.report import Report
     from netconsd.protocol.message import Message
 
 __all__ = [
@@ -29,9 +34,11 @@ __all__ = [
     "ICheckable",
     "ICountsLosses",
     "ICountsUnknownLosses",
+    "IEventModule",
     "IListening",
     "IOutputModule",
     "IReloadable",
+    "IReportModule",
     "ITakesLegacyDatagrams",
     "IUsesNames",
 ]
@@ -82,6 +89,51 @@ class IBatchOutputModule(Interface):
 
         :param messages: at least one message, from any number of senders, in order per sender. The module may change
             the list; the messages are shared with the other modules.
+        """
+
+    def stop() -> object:
+        """As :meth:`IOutputModule.stop`."""
+
+
+class IReportModule(Interface):
+    """An output module that receives crash reports, beside one of the message interfaces or alone.
+
+    Crashes are recognised only while a module takes reports. A module that does not take them, because of a setting for
+    example, sets its attribute ``wants_reports`` to False, at the latest in ``start``.
+    """
+
+    def start(worker_count: int) -> object:
+        """As :meth:`IOutputModule.start`."""
+
+    def handle_report(worker: int, report: Report) -> object:
+        """Process one crash report, in the thread of its worker; otherwise as :meth:`IOutputModule.handle`.
+
+        A report comes after the messages that it consists of, in the same thread. It comes when it is complete: with
+        the last line of the crash, after seconds of silence, when the machine boots again, or at the stop. It may share
+        its ``before`` with other reports, but no message of ``messages``.
+
+        :param report: a :class:`netconsd.crashes.Report`, immutable and shared with the other modules.
+        """
+
+    def stop() -> object:
+        """As :meth:`IOutputModule.stop`."""
+
+
+class IEventModule(Interface):
+    """An output module that receives events of machines' lives, beside one of the message interfaces or alone.
+
+    Events are found only while a module takes them; ``wants_events`` is the attribute as in :class:`IReportModule`.
+    """
+
+    def start(worker_count: int) -> object:
+        """As :meth:`IOutputModule.start`."""
+
+    def handle_event(worker: int, event: Event) -> object:
+        """Process one event, in the thread of its worker; otherwise as :meth:`IOutputModule.handle`.
+
+        An event comes after the message that shows it, and after the report of a crash that it follows from.
+
+        :param event: a :class:`netconsd.crashes.Event`, immutable and shared with the other modules.
         """
 
     def stop() -> object:

@@ -10,6 +10,9 @@ Rules for lossless bytes:
    Otherwise it is the bytes as text, if they are UTF-8.
 2. Bytes that are not UTF-8 are in ``bytes``, in base64 (RFC 4648): of ``raw``, and of ``caller`` and ``release``, whose
    own fields show them with escapes.
+
+Crash reports and events have lines of their own (:func:`finding_to_json`, docs/jsonl-findings.schema.json), whose
+``format`` is ``report`` or ``event``. :func:`from_json` does not read them: ``netconsd.crashes.Report.from_fields`` does.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from json.encoder import encode_basestring_ascii as _string
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from netconsd.crash.report import Report
 from netconsd.protocol.message import (
     MAPPED_IPV4,
     PREFIX_LIMIT,
@@ -33,7 +37,10 @@ from netconsd.protocol.message import (
     Source,
 )
 
-__all__ = ["VERSION", "from_json", "json_lines", "to_json"]
+if TYPE_CHECKING:
+    from netconsd.crash.event import Event
+
+__all__ = ["VERSION", "finding_to_json", "from_json", "json_lines", "to_json"]
 
 VERSION: Final = 1
 """The version of the format. A new field raises it only if a reader that ignores the field would be wrong."""
@@ -66,6 +73,21 @@ def to_json(message: Message) -> bytes:
 def json_lines(messages: Sequence[Message]) -> bytes:
     """Return :func:`to_json` of each message, each with a newline."""
     return "".join([f"{_object(message)}\n" for message in messages]).encode("ascii")
+
+
+def finding_to_json(finding: Report | Event) -> bytes:
+    """Return a crash report, without its messages, or an event as an object in ASCII without a newline. Any thread.
+
+    ``format`` is ``report`` or ``event``; the other fields are those of ``fields()``.
+
+    :raises ValueError: if ``received_at`` is no time.
+    """
+    received_at = finding.received_at
+    if not abs(received_at) < _TIME_LIMIT:
+        raise ValueError(f"received_at: {received_at} is not a time")
+    kind = "report" if isinstance(finding, Report) else "event"
+    head = {"version": VERSION, "time": _time(received_at), "format": kind}
+    return json.dumps(head | finding.fields(), separators=(",", ":")).encode("ascii")
 
 
 def from_json(line: bytes | str) -> Message:

@@ -20,8 +20,11 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from netconsd.crash.watch import watches
 from netconsd.logger.hostnames import HostsError
+from netconsd.monitor.crashes import Crashes, LastReport
 from netconsd.monitor.log import DropLog, log_end, log_failures, log_start, totals
 from netconsd.monitor.modulelog import ModuleLog
 from netconsd.monitor.snapshot import Snapshot, take
@@ -95,9 +98,18 @@ class Running:
         # A copy, so that datagrams that the workers still have after the reader closed its socket are acknowledged.
         self._reply_socket = sockets[0].dup() if settings.acks else None
 
+        #: What the workers found; without reports and events if no module takes them.
+        self.crashes = Crashes(names.known)
+
         def deliver(worker: int, messages: list[Message]) -> None:
             names.learn(messages)
             outputs.deliver(worker, messages)
+
+        def publish(worker: int, found: list[Any]) -> None:
+            self.crashes.note(found)
+            outputs.publish(worker, found)
+
+        wanted = outputs.wants_reports, outputs.wants_events
 
         self.workers = Workers(
             deliver if settings.host_key else outputs.deliver,
@@ -105,12 +117,22 @@ class Running:
             reactor=reactor,
             legacy_datagrams=outputs.legacy_datagrams,
             reply=partial(send_to, self._reply_socket) if self._reply_socket else None,
+            watch=watches(*wanted, self._watch_failed) if any(wanted) else None,
+            publish=publish,
         )
         self.top = TopSenders(self.workers.lanes, reactor, names)
         self.look_call = LoopingCall(self._look)
         self._drop_log: DropLog | None = None
         # Senders that had begun to exceed --rate at the last look.
         self._limited_count = 0
+
+    def _watch_failed(self) -> None:
+        """Log the exception that is being handled, in a worker's thread."""
+        self._reactor.callFromThread(
+            self._log.failure,
+            "Looking for crash reports failed, which is a defect of netconsd; please report it. No message is lost",
+            Failure(),
+        )
 
     def start(self, sockets: list[socket.socket], pause: float) -> None:
         """Start the workers, then a reader for each socket, which is removed from the list."""
@@ -170,7 +192,7 @@ class Running:
         called = [output for output in self._outputs.started if not output.queues]
 
         def done() -> int:
-            return int(lane.counters.datagrams) + sum(output.done(number) for output in called)
+            return int(lane.counters.datagrams) + sum(output.progress(number) for output in called)
 
         def left() -> str:
             texts = [_left(output, number) for output in called if output.waiting(number)]
@@ -205,7 +227,7 @@ class Running:
 
         return Part(
             lambda: output.queues[worker].running,
-            lambda: output.done(worker),
+            lambda: output.progress(worker),
             lambda: _left(output, worker) if output.waiting(worker) else "",
             give_up,
         )
@@ -261,13 +283,14 @@ class NetconsdService(Service):
     ) -> None:
         """
         :param modules: the output modules, by the name for logs and counters; each provides
-            :class:`~netconsd.interfaces.IOutputModule` or :class:`~netconsd.interfaces.IBatchOutputModule`.
+            :class:`~netconsd.interfaces.IOutputModule`, :class:`~netconsd.interfaces.IBatchOutputModule`,
+            :class:`~netconsd.interfaces.IReportModule` or :class:`~netconsd.interfaces.IEventModule`.
         :param settings: port, bounds and so on; the defaults if not given.
         :param reactor: by default the installed one, from the start of the service on.
         :param receiver: makes the object that reads a socket (:class:`~netconsd.receive.reader.BatchReader`); by
             default the compiled one, if it is built.
         :param sockets: returns the bound, non-blocking UDP sockets to listen on, at least one.
-        :raises ModuleError: if a module provides neither interface.
+        :raises ModuleError: if a module provides none of these interfaces.
         """
         self.settings = settings or Settings()
         self._modules = dict(modules)
@@ -391,7 +414,12 @@ class NetconsdService(Service):
         """Return all counters as they are now; those of the end if the service does not run."""
         if self._run is None:
             return self._last_snapshot
-        return take(self._run.readers, self._run.workers.lanes, self._outputs.started)
+        lanes = self._run.workers.lanes
+        return take(self._run.readers, lanes, self._outputs.started, crashes=self._run.crashes.snapshot())
+
+    def last_reports(self) -> list[LastReport]:
+        """Return the last crash reports in short, the newest first; none if the service does not run."""
+        return self._run.crashes.last() if self._run else []
 
     def log_totals(self) -> None:
         """Log the totals as they are now, unless this run has logged them: for a process that ends without a stop.

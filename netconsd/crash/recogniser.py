@@ -4,11 +4,12 @@ A report is open from its first line until its end line, the next report of the 
 silence. Until then its lines are collected (:mod:`netconsd.crash.shapes` says which lines belong); at the end they are
 named (:mod:`netconsd.crash.titles`). CRASHES.md sections 1 and 4 are the source of the rules.
 
-1. **Begin.** A first line (:mod:`netconsd.crash.rules`), or a line that precedes one ("cut here"), opens a report, except
-   if it belongs to an open one: it follows the first line before any frame, or it is an ending.
+1. **Begin.** A first line (:mod:`netconsd.crash.rules`), or a line that precedes one ("cut here"), opens a report,
+   except if it belongs to an open one: it follows the first line before any frame, or it is an ending.
 2. **Caller.** A line goes to the open report of its caller; without callers, to the one that grew last.
 3. **End.** After an end line a report waits :data:`LINGER` for the panic that follows. A panic's end line closes at
-   once. Silence of :data:`SILENCE` closes, by arrival and by the sender's clock.
+   once. Silence of :data:`SILENCE` closes, by arrival and by the sender's clock. Reports are returned in the order in
+   which they began.
 4. **Repeat.** The same title, or the same kind-free form of the same task, in the same boot is counted and makes no
    report, except if the machine went down with it.
 5. **Consequence.** A report of the same task right after another one, or after a fatal one, followed from it.
@@ -46,17 +47,19 @@ _APART_USEC: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one recogniser. Each is an answer to a stranger who sends first lines without end."""
+    """The bounds of one recogniser. Each is an answer to a stranger who sends first lines, or lines, without end."""
 
-    #: Reports open at once; the one that grew first is closed early. Two processors can crash at once, rarely more.
+    #: Reports open at once; the one that began first is closed early. Two processors can crash at once, rarely more.
     open_reports: int = 8
-    #: Lines of a report that are kept. The longest one seen, a stall on 64 processors, had 3,100; an OOM 140.
+    #: Lines of a report that are kept. A stall on a machine with 64 processors has about 50 for each.
     lines: int = 4000
-    #: Bytes of a report's messages that are kept.
+    #: Bytes of a report's messages that are kept: those lines with 128 bytes each.
     bytes: int = 512 * 1024
-    #: Lines of a report that are looked at; those over ``lines`` can still be its title or its end.
+    #: Lines of a report that are looked at; those over ``lines`` can still be its title or its end, as after an OOM's
+    #: table of 10,000 processes. Beyond, the report is closed.
     watched_lines: int = 20_000
-    #: Reports opened in a minute; further first lines are counted as refused. A failing disk logs that many.
+    #: Reports opened in a minute by one sender; further first lines are counted as refused. A machine that crashes
+    #: reports a few; KFENCE, the most talkative of the recorded ones, 25.
     reports_per_minute: int = 60
     #: Messages of the sender before the report that are kept.
     before: int = 50
@@ -67,78 +70,59 @@ FILE_LIMITS: Final = Limits(reports_per_minute=1_000_000_000)
 
 # The ends of a report that has begun: kernel/panic.c, kernel/{hung_task,watchdog}.c, mm/kasan, arch/*/kernel/traps.c.
 _ENDINGS: Final = (
+    # kernel/exit.c make_task_dead, arch/*/kernel/{traps,dumpstack}.c
+    *("Fatal exception", "Oops: Fatal exception", "BRK handler: Fatal exception", "BUG: Fatal exception", "Oops - BUG"),
+    *("Attempted to kill the idle task", "Aiee, killing interrupt handler", "stack guard page", "Unhandled exception"),
+    *("kernel stack overflow", "Kernel stack overflow", "Asynchronous SError", "panic_on_oops", "Bad mode"),
+    # kernel/panic.c check_panic_on_warn, mm/kasan, mm/kmsan, mm/kfence, kernel/kcsan, lib/ubsan.c
     *(
-        "Fatal exception",
         "panic_on_warn",
         "kernel: panic_on_warn",
+        "KASAN: panic_on_warn",
+        "UBSAN: panic_on_warn",
+        "KFENCE: panic_on_warn",
+    ),
+    *("KCSAN: panic_on_warn", "KMSAN: panic_on_warn", "kasan.fault=panic", "kmsan.panic set"),
+    # kernel/hung_task.c, kernel/watchdog*.c, kernel/rcu/tree_stall.h, mm/oom_kill.c
+    *(
         "hung_task: blocked tasks",
         "softlockup: hung tasks",
-    ),
-    *(
         "Hard LOCKUP",
         "Watchdog detected hard LOCKUP",
         "RCU Stall",
-        "kasan.fault=panic",
-        "KASAN: panic_on_warn",
-        "kmsan.panic",
     ),
+    *("System is deadlocked on memory", "Out of memory", "out of memory"),
+    # arch/x86/kernel/cpu/mce/core.c, drivers/acpi/apei/ghes.c, arch/x86/kernel/nmi.c
     *(
-        "UBSAN: panic_on_warn",
-        "Oops: Fatal exception",
-        "BUG: Fatal exception",
-        "oops",
-        "panic_on_oops",
-        "Oops",
-        "panic_on_io_nmi",
-    ),
-    *(
-        "Attempted to kill the idle task",
-        "Aiee, killing interrupt handler",
         "Fatal hardware error",
         "Fatal machine check",
-    ),
-    *(
-        "Timeout: Not all CPUs entered",
         "Fatal local machine check",
         "Machine check",
-        "Uncorrected",
         "NMI: Not continuing",
     ),
-    *(
-        "stack guard page",
-        "kernel stack overflow",
-        "Kernel stack overflow",
-        "corrupted stack end detected inside",
-        "kcsan.panic",
-    ),
-    *(
-        "System is deadlocked on memory",
-        "Out of memory",
-        "out of memory",
-        "compulsory panic_on_oom",
-        "Unhandled exception",
-    ),
-    *("Asynchronous SError", "Bad mode", "die", "KFENCE: panic_on_warn", "KASAN: panic", "kernel BUG"),
+    *("Timeout: Not all CPUs entered", "panic_on_io_nmi"),
 )
-_PANIC: Final = ("Kernel panic - not syncing", "Kernel panic:")
 _PANIC_ENDS: Final = ("---[ end Kernel panic", "Rebooting in ")
 # An ending that can also stand alone: it belongs to an open report of the same caller that has not ended yet.
 _INIT: Final = "Attempted to kill init!"
 # First lines that are followed by another one of the same report, before any frame.
 _FOLLOWED: Final = frozenset(("list", "usercopy", "stack-overflow", "double-fault", "kernel-bug"))
+# First lines that are also the message of a WARN, which kernels to 4.13 and armhf print after its first line.
+_MESSAGES: Final = frozenset(("list", "usercopy", "netdev-watchdog"))
 # Several lines of these are one report.
 _GROUPED: Final = frozenset(("machine-check", "cper", "edac", "pcie", "disk", "ata", "nvme", "double-fault"))
-# Reports that end with a line of "=".
-_RULED: Final = frozenset(("kasan", "kfence", "kcsan", "kmsan", "ubsan"))
+# With kdump the kernel that dumps takes over: nothing follows (arch/x86/kernel/dumpstack.c oops_end).
+_KDUMP: Final = "Kdump: loaded"
 
 
 class _Open:
     """A report that has begun."""
 
     __slots__ = (
-        *("before", "boundary", "bytes", "callers", "ended", "fatal", "first_line", "frames", "hits", "last_line", "last_now"),
-        *("last_usec", "lines", "messages", "missing", "nmi", "number", "oom", "panicked", "preface", "previous", "started", "watched", "why"),
-    )  # fmt: skip
+        *("before", "bytes", "callers", "ended", "fatal", "first_line", "frames", "hits", "last_line", "last_now"),
+        *("last_usec", "lines", "messages", "missing", "nmi", "number", "oom", "panicked", "preface", "previous"),
+        *("started", "watched", "why"),
+    )
 
     def __init__(self, caller: str, now: float, usec: int | None, line: int | None) -> None:
         self.callers = {caller}
@@ -247,6 +231,11 @@ class Recogniser:
             return out
         if self._source is None:
             self._source = message.source
+        if isinstance(message, ExtendedMessage) and message.replayed and self._open:
+            # The buffer again, by panic_print: no line of it is new. The panic goes on after it.
+            for report in self._open:
+                report.last_now = now
+            return out
         if message.boot:
             out += self._booted(message, now, before, line)
         elif isinstance(message, ExtendedMessage) and message.seq_reset and not message.new and self._open:
@@ -258,7 +247,7 @@ class Recogniser:
             if found is not None and owner is None:
                 owner = found
                 self._keep(owner, message, line)
-        for report in [one for one in self._open if one.panicked and one.ended]:
+        for report in [each for each in self._open if each.panicked and each.ended]:
             self._finish(report, out)
         return out
 
@@ -462,6 +451,8 @@ class Recogniser:
             return rule.name in _GROUPED
         if owner.frames:
             return False
+        if known is not None and known.name == "warning":
+            return rule.name in _MESSAGES
         return known is None or known.weak or known.name in _FOLLOWED
 
     def _preface(
@@ -479,14 +470,13 @@ class Recogniser:
             known = owner.rule()
             if line.text[0] == "=":
                 if owner.preface and not owner.oom:
-                    self._open.remove(owner)
+                    self._drop(owner, out)
                 elif owner.frames and not owner.ended and known is not None and known.kind in shapes.RULED:
                     owner.ended = True
                     return self._append(owner, line, now, None)
                 elif not owner.frames and not owner.ended:
                     return self._append(owner, line, now, None)
                 elif not owner.ended:
-                    # A rule of another report: it opens one beside, so that this one can still grow.
                     self._finish(owner, out)
             elif (
                 not oom
@@ -576,7 +566,12 @@ class Recogniser:
             incomplete = finding.incomplete
         first = report.messages[0]
         usec = report.lines[0].ts_usec
-        fatal = report.fatal
+        fatal = report.fatal or (
+            not report.ended
+            and finding.kind in shapes.OOPSES
+            and finding.incomplete is None
+            and any(_KDUMP in line.text for line in report.lines)
+        )
         if (finding.tainted is not None and "D" in finding.tainted) or finding.kind in shapes.OOPSES:
             self._oopsed = True
         known = self._repeat_of(finding)
@@ -619,6 +614,11 @@ class Recogniser:
         self._remember(finding, fatal)
         self._remember_last(made, report)
         self._held.append((report.number, made))
+        self._release(out)
+
+    def _drop(self, report: _Open, out: list[Report]) -> None:
+        """Forget what turned out to be no report."""
+        self._open.remove(report)
         self._release(out)
 
     def _release(self, out: list[Report]) -> None:

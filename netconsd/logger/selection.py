@@ -89,6 +89,10 @@ class Selection:
         self._hidden[worker] += len(messages) - len(kept)
         return kept
 
+    def is_wanted(self, message: Message | None) -> bool:
+        """Return True if ``hosts`` selects the sender of a message; nothing else selects reports and events."""
+        return self._hosts is None or (message is not None and bool(self._hosts.kept([message], self._names_of)))
+
 
 class _Hosts:
     """The entries of the setting ``hosts``."""

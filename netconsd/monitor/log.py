@@ -247,9 +247,10 @@ def totals(snapshot: Snapshot) -> Iterator[str]:
         messages = plural(sum(part.messages for part in parts), "message")
         batches = plural(sum(part.batches for part in parts), "batch", "batches")
         seconds = sum(part.seconds for part in parts)
-        names = ("errors", "dropped_queue_full", "dropped_at_stop", "lost", "unknown_losses")
+        names = ("errors", "dropped_queue_full", "dropped_at_stop", "lost", "unknown_losses", "dropped_findings")
         failures = {each: _sum(getattr(part, each) for part in parts) for each in names}
         failures["waiting"] = sum(part.waiting for part in parts)
+        failures |= {each: sum(getattr(part, each) for part in parts) for each in ("reports", "events")}
         yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
     yield (
         f"Total: {plural(snapshot.received, 'datagram')} received, "

@@ -1,4 +1,6 @@
-"""The pages of the HTTP port: ``/metrics``, ``/healthz``, ``/readyz`` and ``/senders``. They change nothing.
+"""The pages of the HTTP port: ``/metrics``, ``/healthz``, ``/readyz``, ``/senders`` and ``/crashes``.
+
+They change nothing.
 
 All pages are made of one snapshot, which is taken at most once in :data:`KEEP_SECONDS`. Long pages are rendered in a
 thread, once for all who ask for them in that time.
@@ -9,7 +11,7 @@ There are neither passwords nor TLS: anyone who can reach the port can read all 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from functools import partial
 from time import monotonic
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
 
+from netconsd.monitor.crashes import LastReport
 from netconsd.monitor.liveness import health
 from netconsd.monitor.request import Request
 from netconsd.monitor.snapshot import Snapshot
@@ -40,6 +43,7 @@ INDEX = """netconsd
 /healthz    200 if the workers are alive; names modules that hang
 /readyz     200 if messages are received
 /senders    the senders with the most datagrams; ?by=lost ranks by another counter, ?count=50 lists more
+/crashes    the last crash reports
 """
 
 _Result = TypeVar("_Result")
@@ -71,6 +75,9 @@ class Watched(Protocol):
 
     def snapshot(self) -> Snapshot:
         """All counters."""
+
+    def last_reports(self) -> list[LastReport]:
+        """The last crash reports, the newest first."""
 
     def top_senders(self, by: str) -> Deferred[TopList]:
         """The senders with the highest values of a counter.
@@ -118,6 +125,7 @@ class Pages:
             b"/healthz": lambda request: _health(watched, self._kept_snapshot()),
             b"/readyz": lambda request: _verdict(_unreadiness(watched, self._kept_snapshot())),
             b"/senders": self._get_senders,
+            b"/crashes": lambda request: _last_reports(watched.last_reports()),
         }
 
     def get(self, request: Request) -> Answer | Deferred[Answer]:
@@ -214,6 +222,12 @@ def _unreadiness(watched: Watched, snapshot: Snapshot) -> str:
         for part in snapshot.listeners
         if part.failing
     )
+
+
+def _last_reports(reports: Sequence[LastReport]) -> Answer:
+    """A line for each report, in a list."""
+    lines = ",\n".join(f" {json.dumps(asdict(report))}" for report in reports)
+    return Answer(200, f"[\n{lines}\n]\n".encode() if lines else b"[]\n", "application/json")
 
 
 def _lines(top: TopList) -> list[bytes]:

@@ -24,6 +24,7 @@ from prometheus_client.utils import floatToGoString
 
 import netconsd
 from netconsd.build import KIND
+from netconsd.monitor.crashes import CrashSnapshot
 from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS, Snapshot
 from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
 from netconsd.receive.histogram import Histogram
@@ -55,6 +56,7 @@ _GAUGES = {
         _Shown("places", "netconsd_queue_places", "Places of the queue in use; a datagram uses one per KiB."),
         _Shown("held", "netconsd_held_messages", "Messages held until the records before them arrive."),
         _Shown("senders", "netconsd_senders", "Senders in the table."),
+        _Shown("open_reports", "netconsd_open_crash_reports", "Senders with a crash report that is not finished."),
     ),
     "module": (
         _Shown("busy_seconds", "netconsd_module_call_seconds", "Seconds spent in the current batch; 0 when idle."),
@@ -112,6 +114,7 @@ class SnapshotCollector(Collector):
         modules = [([module.name, str(module.worker)], module) for module in snapshot.modules]
         yield from _counters(MODULE_COUNTERS, ["module", "worker"], modules, getattr)
         yield from _others("module", ["module", "worker"], modules)
+        yield from _crashes(snapshot.crashes)
         yield GaugeMetricFamily(
             "netconsd_queue_places_limit",
             "Places in the queue of each worker, and of each of several modules (--queue).",
@@ -140,6 +143,28 @@ def registry(snapshot: Callable[[], Snapshot], settings: Settings) -> CollectorR
     collectors.register(SnapshotCollector(snapshot, settings))
     Process(registry=collectors)
     return collectors
+
+
+def _crashes(crashes: CrashSnapshot) -> Iterator[Metric]:
+    """The metrics of crash reports and events; their labels are closed sets of words."""
+    reports = CounterMetricFamily(
+        "netconsd_crash_reports", "Crash reports by kind and severity.", labels=["kind", "severity"]
+    )
+    for (kind, severity), count in sorted(crashes.reports.items()):
+        reports.add_metric([kind, severity], count)
+    yield reports
+    yield CounterMetricFamily(
+        "netconsd_fatal_crash_reports", "Crash reports with which a machine went down.", crashes.fatal
+    )
+    yield CounterMetricFamily(
+        "netconsd_new_crash_titles",
+        "Whole crash reports whose title was not seen before, since netconsd started.",
+        crashes.new_titles,
+    )
+    events = CounterMetricFamily("netconsd_events", "Events of machines by kind.", labels=["kind"])
+    for event, count in sorted(crashes.events.items()):
+        events.add_metric([event], count)
+    yield events
 
 
 def _by_name(part: Any, name: str) -> int | None:

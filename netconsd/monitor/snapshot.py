@@ -8,17 +8,20 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import monotonic
 
+from netconsd.monitor.crashes import CrashSnapshot
 from netconsd.outputs.runner import RunningModule
 from netconsd.protocol.counters import (
     ACK_COUNTERS,
     COUNTERS,
+    CRASH_COUNTERS,
     QUEUE_COUNTERS,
     WORKER_COUNTERS,
     AckCounters,
     Counter,
+    CrashCounters,
     inconsistencies,
     sum_mismatch,
 )
@@ -26,11 +29,13 @@ from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.receive.reader import BatchReader
 
-#: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, and of its acknowledgements.
+#: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, of its acknowledgements, and of its
+#: crash reports and events.
 WORKER_ROWS = (
     *WORKER_COUNTERS,
     *QUEUE_COUNTERS,
     *(counter._replace(name=f"acks_{counter.name}") for counter in ACK_COUNTERS),
+    *(counter._replace(name=f"crash_{counter.name}") for counter in CRASH_COUNTERS),
 )
 #: The counters of a :class:`ModuleSnapshot`.
 MODULE_COUNTERS = (
@@ -53,6 +58,13 @@ MODULE_COUNTERS = (
         "unknown_losses",
         "Failures that lost an unknown number of the module's messages.",
         "module_unknown_losses",
+    ),
+    Counter("reports", "Crash reports handed to the module.", "module_reports"),
+    Counter("events", "Events handed to the module.", "module_events"),
+    Counter(
+        "dropped_findings",
+        "Crash reports and events that the module did not get: its queue was full, or a stop gave it up.",
+        "module_dropped_findings",
     ),
 )
 
@@ -84,7 +96,8 @@ class WorkerSnapshot:
     alive: bool
     #: The counters of :class:`~netconsd.protocol.counters.WorkerCounters` and
     #: :class:`~netconsd.protocol.counters.QueueCounters`, by name, and of
-    #: :class:`~netconsd.protocol.counters.AckCounters` as ``acks_sent`` and so on.
+    #: :class:`~netconsd.protocol.counters.AckCounters` as ``acks_sent`` and so on, and of
+    #: :class:`~netconsd.protocol.counters.CrashCounters` as ``crash_lines`` and so on.
     counters: dict[str, int]
     #: Places of the queue in use; a datagram uses one per KiB.
     places: int
@@ -94,6 +107,8 @@ class WorkerSnapshot:
     delays: Histogram
     #: Incomplete messages and unfinished lines, counted when a stop gives the worker up.
     given_up: int = 0
+    #: Senders with an open crash report.
+    open_reports: int = 0
 
     @property
     def queued(self) -> int:
@@ -148,6 +163,12 @@ class ModuleSnapshot:
     waiting: int = 0
     #: Seconds for which the module has had messages and made no progress, exact to the second; 0 without messages.
     silent_seconds: float = 0.0
+    #: Whether it takes messages.
+    takes_messages: bool = True
+    #: Crash reports and events that it got, and those that it did not get.
+    reports: int = 0
+    events: int = 0
+    dropped_findings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +178,7 @@ class Snapshot:
     listeners: tuple[ListenerSnapshot, ...] = ()
     workers: tuple[WorkerSnapshot, ...] = ()
     modules: tuple[ModuleSnapshot, ...] = ()
+    crashes: CrashSnapshot = field(default_factory=CrashSnapshot)
 
     @property
     def received(self) -> int:
@@ -185,7 +207,9 @@ class Snapshot:
             lines += [f"worker {worker.number}: {text}" for text in worker.inconsistencies()]
             for module in self._modules_of(worker):
                 expected = worker.counters["messages"]
-                if module.takes_datagrams:
+                if not module.takes_messages:
+                    expected = 0
+                elif module.takes_datagrams:
                     expected = sum(worker.counters[kind] for kind in ("records", "reassembled", "legacy"))
                 # Whether a module has processed the messages of a call that did not return is not known.
                 accounted = module.messages + module.dropped_queue_full
@@ -211,7 +235,12 @@ class Snapshot:
 
 
 def take(
-    readers: Sequence[BatchReader], lanes: Sequence[Lane], outputs: Sequence[RunningModule], now: float | None = None
+    readers: Sequence[BatchReader],
+    lanes: Sequence[Lane],
+    outputs: Sequence[RunningModule],
+    now: float | None = None,
+    *,
+    crashes: CrashSnapshot | None = None,
 ) -> Snapshot:
     """Read all counters, in the reactor's thread.
 
@@ -221,6 +250,7 @@ def take(
         tuple(_listener(number, reader) for number, reader in enumerate(readers)),
         tuple(_worker(lane) for lane in lanes),
         tuple(_modules(outputs, monotonic() if now is None else now)),
+        crashes or CrashSnapshot(),
     )
 
 
@@ -241,8 +271,18 @@ def _worker(lane: Lane) -> WorkerSnapshot:
     acks = AckCounters() if lane.acks is None else lane.acks.counters
     counters = {name: getattr(lane.counters, name) for name in COUNTERS} | asdict(lane.queue_counters)
     counters |= {f"acks_{name}": count for name, count in asdict(acks).items()}
-    delays = lane.delays.copy()
-    return WorkerSnapshot(lane.number, lane.running, counters, lane.backlog, lane.senders, delays, lane.given_up)
+    found = CrashCounters() if lane.watch is None else lane.watch.counters
+    counters |= {f"crash_{name}": count for name, count in asdict(found).items()}
+    return WorkerSnapshot(
+        lane.number,
+        lane.running,
+        counters,
+        lane.backlog,
+        lane.senders,
+        lane.delays.copy(),
+        lane.given_up,
+        0 if lane.watch is None else lane.watch.open_reports,
+    )
 
 
 def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSnapshot]:
@@ -264,4 +304,8 @@ def _modules(outputs: Sequence[RunningModule], now: float) -> Iterator[ModuleSna
                 dropped_at_stop=counters.dropped_at_stop,
                 waiting=output.waiting(worker),
                 silent_seconds=output.silent_seconds(worker, now),
+                takes_messages=output.takes_messages,
+                reports=counters.reports,
+                events=counters.events,
+                dropped_findings=counters.dropped_findings + counters.findings_at_stop,
             )

@@ -37,7 +37,7 @@ class Loaded:
     """The file's stem, or ``stem.ClassName`` if the file has several modules."""
     path: Path
     module: Any
-    """The instance or imported file that provides one of the two interfaces."""
+    """The instance or imported file that provides an interface of output modules."""
 
 
 @dataclass(frozen=True)

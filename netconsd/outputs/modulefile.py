@@ -21,16 +21,25 @@ from netconsd.interfaces import (
     ICheckable,
     ICountsLosses,
     ICountsUnknownLosses,
+    IEventModule,
     IListening,
     IOutputModule,
     IReloadable,
+    IReportModule,
     IUsesNames,
 )
 from netconsd.outputs.contract import disagreements
 from netconsd.outputs.errors import place, raised, said
 
-_INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule)
-_OPTIONAL: Final[dict[Any, str]] = {IReloadable: "reload", IListening: "listening", IUsesNames: "use_names"}
+# The interfaces of output modules. The first two exclude each other.
+_INTERFACES: Final[tuple[Any, ...]] = (IOutputModule, IBatchOutputModule, IReportModule, IEventModule)
+_OPTIONAL: Final[dict[Any, str]] = {
+    IReloadable: "reload",
+    IListening: "listening",
+    IUsesNames: "use_names",
+    IReportModule: "handle_report",
+    IEventModule: "handle_event",
+}
 # A module without the declaration may use the names of the methods for something else.
 _DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICountsUnknownLosses, ICheckable)
 
@@ -48,8 +57,8 @@ class FoundModule:
     path: Path
     source: type | ModuleType
     """The class, or the file itself."""
-    interface: Any
-    """The one of the two interfaces that it declares."""
+    interfaces: tuple[Any, ...]
+    """The interfaces of output modules that it declares, at least one."""
 
 
 def import_file(path: Path) -> ModuleType:
@@ -112,7 +121,7 @@ def outputs_in(module: ModuleType, path: Path) -> list[FoundModule]:
     for cls in classes:
         interfaces = [interface for interface in _INTERFACES if interface.implementedBy(cls)]
         if interfaces:
-            outputs.append((cls, _one(interfaces, f"{path}: class {cls.__name__}")))
+            outputs.append((cls, _compatible(interfaces, f"{path}: class {cls.__name__}")))
     for cls in classes:
         if _undeclared(cls) and not any(issubclass(output, cls) for output, _ in outputs):
             raise FileError(
@@ -126,7 +135,7 @@ def outputs_in(module: ModuleType, path: Path) -> list[FoundModule]:
             "remove one of the declarations"
         )
     if provided:
-        return [FoundModule(path.stem, path, module, _one(provided, f"{path}: the file"))]
+        return [FoundModule(path.stem, path, module, _compatible(provided, f"{path}: the file"))]
     if not outputs and _undeclared(module):
         raise FileError(
             f"{path}: the file has the functions of an output module but does not declare it; "
@@ -134,8 +143,8 @@ def outputs_in(module: ModuleType, path: Path) -> list[FoundModule]:
         )
     several = len(outputs) > 1
     return [
-        FoundModule(f"{path.stem}.{cls.__name__}" if several else path.stem, path, cls, interface)
-        for cls, interface in outputs
+        FoundModule(f"{path.stem}.{cls.__name__}" if several else path.stem, path, cls, interfaces)
+        for cls, interfaces in outputs
     ]
 
 
@@ -153,8 +162,11 @@ def make(output: FoundModule, arguments: Mapping[str, Any]) -> Any:
         except BaseException as error:
             line = place(str(output.path), error)
             raise FileError(f"{line}: module {output.name} cannot be created: {said(error)}") from error
-    texts = disagreements(output.interface, module)
+    # Interfaces share methods, so that an error of one can be one of another as well.
+    texts = list(dict.fromkeys(text for interface in output.interfaces for text in disagreements(interface, module)))
     for interface, method in _OPTIONAL.items():
+        if interface in output.interfaces:
+            continue
         if interface.providedBy(module):
             texts += disagreements(interface, module)
         elif callable(getattr(module, method, None)):
@@ -177,10 +189,10 @@ def _private_name(path: Path) -> str:
     return next(free for count in itertools.count(2) if (free := f"{name}_{count}") not in sys.modules)
 
 
-def _one(interfaces: list[Any], subject: str) -> Any:
-    if len(interfaces) > 1:
+def _compatible(interfaces: list[Any], subject: str) -> tuple[Any, ...]:
+    if IOutputModule in interfaces and IBatchOutputModule in interfaces:
         raise FileError(f"{subject} declares both IOutputModule and IBatchOutputModule; declare one of them")
-    return interfaces[0]
+    return tuple(interfaces)
 
 
 def _undeclared(source: type | ModuleType) -> str | None:

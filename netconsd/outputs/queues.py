@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
 
@@ -37,6 +37,16 @@ class Takes(Protocol):
     def handle(self, worker: int, messages: list[Message]) -> None:
         """Hand messages to the module."""
 
+    def publish(self, worker: int, found: list[Any]) -> None:
+        """Hand crash reports and events to the module."""
+
+
+class _Found(NamedTuple):
+    """Crash reports and events, between the messages of a queue."""
+
+    items: list[Any]
+    taken: int
+
 
 class ModuleQueue:
     """The messages of one worker that wait for one module, and the thread that hands them over, in order."""
@@ -58,9 +68,9 @@ class ModuleQueue:
         self._limit = limit
         self._make_thread = thread
         self._sleep = sleep
-        self._queue: SimpleQueue[tuple[list[Message], int] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[list[Message], int] | _Found | None] = SimpleQueue()
         # Taken from the queue, and not yet part of a batch.
-        self._next: tuple[list[Message], int] | None = None
+        self._next: tuple[list[Message], int] | _Found | None = None
         self._counters = output.counters[worker]
         # Places taken and released since the start: the worker's thread writes the first, this queue's the second.
         self._places_put = 0
@@ -95,6 +105,23 @@ class ModuleQueue:
         counters.queued += keep
         counters.dropped_queue_full += count - keep
         self._places_put += taken
+
+    def put_found(self, found: list[Any]) -> None:
+        """Queue crash reports and events behind the messages, in the worker's thread; as :meth:`put`."""
+        counters = self._counters
+        for item in found:
+            taken = places_of(item)
+            backlog = self.backlog
+            if backlog and taken > self._limit - backlog:
+                counters.dropped_findings += 1
+                continue
+            try:
+                self._queue.put(_Found([item], taken))
+            except MemoryError:
+                counters.dropped_findings += 1
+                continue
+            counters.queued_findings += 1
+            self._places_put += taken
 
     def start(self, finished: Callable[[], object]) -> None:
         """Start the thread.
@@ -134,12 +161,19 @@ class ModuleQueue:
             self._next = None
             if entry is None:
                 return False
+            if isinstance(entry, _Found):
+                taken = entry.taken
+                self.output.publish(self.worker, entry.items)
+                return True
             messages, taken = entry
             # This thread is the only one that takes, so what is there stays.
             while len(messages) < MERGED_MESSAGES and not self._queue.empty():
                 entry = self._queue.get()
                 if entry is None:
                     stopping = True
+                    break
+                if isinstance(entry, _Found):
+                    self._next = entry
                     break
                 try:
                     messages += entry[0]
@@ -173,3 +207,9 @@ def _fitting(messages: list[Message], room: int) -> tuple[int, int]:
             return keep, taken
         taken += needed
     return len(messages), taken
+
+
+def places_of(found: Any) -> int:
+    """Return the places of a crash report with its messages, or of an event: as of one message of their bytes."""
+    messages = (*getattr(found, "messages", ()), *getattr(found, "before", ()))
+    return 1 + sum(len(message.raw) for message in messages) // PLACE_BYTES

@@ -21,13 +21,16 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from netconsd.crash.report import Report
 from netconsd.interfaces import (
     IBatchOutputModule,
     ICountsLosses,
     ICountsUnknownLosses,
+    IEventModule,
     IListening,
     IOutputModule,
     IReloadable,
+    IReportModule,
     ITakesLegacyDatagrams,
     IUsesNames,
 )
@@ -45,6 +48,8 @@ from netconsd.protocol.plural import plural
 
 # A module that fails with every message must not fill the log.
 SECONDS_BETWEEN_REPORTS = 60.0
+# A module provides at least one of these.
+INTERFACES = (IOutputModule, IBatchOutputModule, IReportModule, IEventModule)
 # As the default of --queue.
 QUEUE_PLACES = 262_144
 #: By the name of a package that a shipped module imports when it starts: the extra of netconsd that installs it.
@@ -63,6 +68,10 @@ class RunningModule:
         """
         self.name = name
         self.module = module
+        #: Whether it takes messages, crash reports, and events; its settings may say that it does not.
+        self.takes_messages = IOutputModule.providedBy(module) or IBatchOutputModule.providedBy(module)
+        self.takes_reports = IReportModule.providedBy(module) and getattr(module, "wants_reports", True)
+        self.takes_events = IEventModule.providedBy(module) and getattr(module, "wants_events", True)
         #: Whether it takes legacy text by the datagram instead of by the line.
         self.takes_datagrams = ITakesLegacyDatagrams.providedBy(module)
         #: Per worker, written by its thread only.
@@ -78,6 +87,8 @@ class RunningModule:
         self._progress = [Progress() for _ in range(worker_count)]
         # Per worker, written by the reactor's thread.
         self._given_up = [False] * worker_count
+        # Per worker, written by its thread: reports and events that were handed over together and are not returned.
+        self._findings_in_hand = [0] * worker_count
         self._report = report
         self._lock = threading.Lock()
         self._next_report = float("-inf")
@@ -123,6 +134,51 @@ class RunningModule:
             counters.errors += 1
             self.report_error()
 
+    def wanted(self, found: list[Any]) -> list[Any]:
+        """Return the crash reports and events that the module takes."""
+        if self.takes_reports and self.takes_events:
+            return found
+        return [item for item in found if (self.takes_reports if isinstance(item, Report) else self.takes_events)]
+
+    def publish(self, worker: int, found: list[Any]) -> None:
+        """Hand crash reports and events to the module, in the thread of its queue, or of the worker; raises nothing.
+
+        After :meth:`give_up` they are dropped.
+        """
+        counters = self.counters[worker]
+        for index, item in enumerate(found):
+            if self._given_up[worker]:
+                return
+            self._findings_in_hand[worker] = len(found) - index
+            counters.called_at = started = monotonic()
+            is_report = isinstance(item, Report)
+            try:
+                if is_report:
+                    self.module.handle_report(worker, item)
+                else:
+                    self.module.handle_event(worker, item)
+            except BaseException:
+                counters.errors += 1
+                self.report_error()
+            counters.seconds += monotonic() - started
+            counters.called_at = 0.0
+            if self._given_up[worker]:
+                return
+            if is_report:
+                counters.reports += 1
+            else:
+                counters.events += 1
+            self._findings_in_hand[worker] = 0
+
+    def waiting_findings(self, worker: int) -> int:
+        """Return the number of reports and events in the module's queue and in hand; approximate while it works."""
+        counters = self.counters[worker]
+        if self._given_up[worker]:
+            return 0
+        if not self.queues:
+            return self._findings_in_hand[worker]
+        return max(0, counters.queued_findings - counters.reports - counters.events)
+
     def _in_hand(self, worker: int) -> tuple[int, int]:
         """Return the size of the current batch of a worker, and how many of it the module has not returned from."""
         current = self._current[worker]
@@ -140,6 +196,11 @@ class RunningModule:
         count, in_hand = self._in_hand(worker)
         return self.counters[worker].messages + count - in_hand
 
+    def progress(self, worker: int) -> int:
+        """Return a number that grows with each message, report and event that the module has returned from."""
+        counters = self.counters[worker]
+        return self.done(worker) + counters.reports + counters.events
+
     def waiting(self, worker: int) -> int:
         """Return the number of messages in the module's queue and in hand; approximate while it works."""
         if self._given_up[worker]:
@@ -155,7 +216,8 @@ class RunningModule:
 
         :param now: monotonic seconds.
         """
-        return self._progress[worker].look(self.done(worker), self.waiting(worker) > 0, now)
+        has_work = self.waiting(worker) > 0 or self.waiting_findings(worker) > 0
+        return self._progress[worker].look(self.progress(worker), has_work, now)
 
     def give_up(self, worker: int) -> int:
         """Hand no more messages to the module, count what it has as dropped at the stop, and return that number.
@@ -164,8 +226,10 @@ class RunningModule:
         known. For the reactor's thread.
         """
         waiting = self.waiting(worker)
+        findings = self.waiting_findings(worker)
         self._given_up[worker] = True
         counters = self.counters[worker]
+        counters.findings_at_stop += findings
         count, in_hand = self._in_hand(worker)
         # The thread is in a call of the module, and counts nothing any more.
         counters.messages += count - in_hand
@@ -225,11 +289,13 @@ class Outputs:
         :param queue: places in the queue of each module and worker, if there is more than one module.
         :param stop_timeout: seconds that the Deferred of a module's ``stop`` may take. A ``stop`` or ``reload`` that
             blocks for so long is logged.
-        :raises ModuleError: if one provides neither :class:`IOutputModule` nor :class:`IBatchOutputModule`.
+        :raises ModuleError: if one provides none of the interfaces of output modules.
         """
         for name, module in modules.items():
-            if not (IOutputModule.providedBy(module) or IBatchOutputModule.providedBy(module)):
-                raise ModuleError(f"{name}: provides neither IOutputModule nor IBatchOutputModule")
+            if not any(interface.providedBy(module) for interface in INTERFACES):
+                raise ModuleError(
+                    f"{name}: provides none of IOutputModule, IBatchOutputModule, IReportModule and IEventModule"
+                )
         self._modules = modules
         self._names = names
         self._worker_count = worker_count
@@ -237,7 +303,8 @@ class Outputs:
         self._timelimit = TimeLimit(max(stop_timeout, LEAST_SECONDS))
         self._queue = queue
         self._thread = thread
-        # By worker: the queue of each module.
+        # The started modules that take messages; by worker, the queue of each of them.
+        self._takers: list[RunningModule] = []
         self._queues: list[list[ModuleQueue]] = []
         self._finished: list[Deferred[None]] = []
         self._leftovers = Leftovers()
@@ -270,6 +337,7 @@ class Outputs:
                 raise ModuleError(_why_not_started(name, module, error)) from error
             self._leftovers.note(name)
             self.started.append(RunningModule(name, module, self._worker_count, self._report_from_thread))
+        self._takers = [output for output in self.started if output.takes_messages]
         if len(self.started) > 1:
             try:
                 self._start_queues()
@@ -285,7 +353,7 @@ class Outputs:
                 queue.start(partial(self._fire_from_thread, finished))
                 self._finished.append(finished)
                 output.queues.append(queue)
-        self._queues = [list(of_worker) for of_worker in zip(*(output.queues for output in self.started), strict=True)]
+        self._queues = [[output.queues[worker] for output in self._takers] for worker in range(self._worker_count)]
 
     async def listening(self, addresses: Sequence[tuple[str, int]]) -> None:
         """Call ``listening`` of the modules that provide :class:`IListening`, one after the other.
@@ -313,7 +381,7 @@ class Outputs:
             for queue in self._queues[worker]:
                 queue.put(messages, taken)
             return
-        for output in self.started:
+        for output in self._takers:
             wanted = _wanted(messages, output.takes_datagrams) if self.legacy_datagrams else messages
             if wanted:
                 output.handle(worker, wanted)
@@ -321,10 +389,29 @@ class Outputs:
     def _queue_either(self, worker: int, messages: list[Message]) -> None:
         """Queue legacy text for some modules by the datagram, and for the others by the line."""
         kinds = [(wanted, places(wanted)) for wanted in (_wanted(messages, False), _wanted(messages, True))]
-        for output, queue in zip(self.started, self._queues[worker], strict=False):
+        for output, queue in zip(self._takers, self._queues[worker], strict=False):
             wanted, taken = kinds[output.takes_datagrams]
             if wanted:
                 queue.put(wanted, taken)
+
+    def publish(self, worker: int, found: list[Any]) -> None:
+        """Hand crash reports and events to the modules that take them, behind the messages, in the worker's thread."""
+        for output in self.started:
+            wanted = output.wanted(found)
+            if wanted and output.queues:
+                output.queues[worker].put_found(wanted)
+            elif wanted:
+                output.publish(worker, wanted)
+
+    @property
+    def wants_reports(self) -> bool:
+        """True if a started module takes crash reports."""
+        return any(output.takes_reports for output in self.started)
+
+    @property
+    def wants_events(self) -> bool:
+        """True if a started module takes events."""
+        return any(output.takes_events for output in self.started)
 
     def finish(self) -> Deferred[None]:
         """End the threads of the queues after everything they have, and fire when they have ended.
@@ -359,7 +446,7 @@ class Outputs:
         end = None if most is None else self._reactor.seconds() + most
         names = {output.name: output.module for output in self.started}
         self.finish()
-        self._queues = []
+        self._queues, self._takers = [], []
         while self.started:
             output = self.started.pop()
             seconds, option = self._stop_timeout, "--stop-timeout"

@@ -228,6 +228,40 @@ ACK_COUNTERS = (
     ),
 )
 
+#: The counters of one worker's crash reports and events; in snapshots the names begin with ``crash_``.
+CRASH_COUNTERS = (
+    Counter(
+        "lines", "Messages read for crash reports: those of open reports, and those that can begin one.", "crash_lines"
+    ),
+    Counter(
+        "skipped",
+        "Messages not read for crash reports or events, because their sender or worker had too many at once.",
+        "crash_skipped_messages",
+        notable=True,
+    ),
+    Counter("reports", "Crash reports finished.", "crash_finished_reports"),
+    Counter(
+        "abandoned",
+        "Crash reports closed early as incomplete, because a bound on open reports was reached.",
+        "crash_abandoned_reports",
+        notable=True,
+    ),
+    Counter("repeats", "Crashes that came again in the same boot, and are no report of their own.", "crash_repeats"),
+    Counter("events", "Events of machines found.", "crash_events"),
+    Counter(
+        "withheld",
+        "Events not passed on, because their sender, or all new senders together, had too many.",
+        "crash_withheld_events",
+        notable=True,
+    ),
+    Counter(
+        "errors",
+        "Exceptions while crashes or events were looked for, which are a defect; the first one is in the log.",
+        "crash_errors",
+        notable=True,
+    ),
+)
+
 #: The names of the counters of a :class:`WorkerCounters`.
 COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS)
 #: The names of the counters of a single sender, by which senders can be ranked.
@@ -302,6 +336,20 @@ class AckCounters:
 
 
 @dataclass(slots=True)
+class CrashCounters:
+    """The counters of :data:`CRASH_COUNTERS`."""
+
+    lines: int = 0
+    skipped: int = 0
+    reports: int = 0
+    abandoned: int = 0
+    repeats: int = 0
+    events: int = 0
+    withheld: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
 class ListenerCounters:
     """The counters of :data:`LISTENER_COUNTERS`."""
 
@@ -336,6 +384,15 @@ class ModuleCounters:
     dropped_queue_full: int = 0
     #: Messages in its queue and in hand when the stop gave it up; written by the reactor's thread.
     dropped_at_stop: int = 0
+    #: Crash reports and events handed to the module.
+    reports: int = 0
+    events: int = 0
+    #: Reports and events put into the module's queue, and dropped because that was full; added to by the worker's
+    #: thread.
+    queued_findings: int = 0
+    dropped_findings: int = 0
+    #: Reports and events in its queue and in hand when the stop gave it up; written by the reactor's thread.
+    findings_at_stop: int = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -220,6 +220,18 @@ class SourceTable:
         self._cost = 0
         return out
 
+    def heard(self, since: float) -> list[tuple[Source, float, int]]:
+        """The senders heard at a monotonic time or later, each with that of its last datagram and its messages' number.
+
+        The one heard last is first. The others cost nothing.
+        """
+        senders = []
+        for stream in reversed(self._streams.values()):
+            if stream.last_seen < since:
+                break
+            senders.append((stream.source, stream.last_seen, stream.messages))
+        return senders
+
     def unfinished(self) -> int:
         """The number of messages of which only a part has arrived: in reassembly, or a line without its end.
 

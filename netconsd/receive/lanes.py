@@ -16,7 +16,7 @@ therefore delays held messages. Acknowledgements need no mark: an early one caus
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -29,7 +29,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from netconsd.protocol.acks import Acks
-from netconsd.protocol.counters import DATAGRAM_OUTCOMES, QueueCounters, WorkerCounters
+from netconsd.protocol.counters import DATAGRAM_OUTCOMES, CrashCounters, QueueCounters, WorkerCounters
 from netconsd.protocol.message import Message, Source, without_scope
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
@@ -86,6 +86,42 @@ class Port(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Finds what several messages say together. For the lane's thread; nothing raises."""
+
+    @property
+    def counters(self) -> CrashCounters: ...
+
+    @property
+    def open_reports(self) -> int: ...
+
+    def look(self, messages: list[Message], now: float) -> list[Any]:
+        """Return what was found in messages that are about to be delivered; in most calls nothing."""
+        ...
+
+    def advance(
+        self, now: float, received_at: float, heard: Callable[[float], Iterable[tuple[Source, float, int]]]
+    ) -> list[Any]:
+        """Return what is found because its time is over by ``now``: everything received before it was looked at.
+
+        :param received_at: the Unix time of ``now``.
+        :param heard: :meth:`netconsd.protocol.table.SourceTable.heard`.
+        """
+        ...
+
+    def next_deadline(self) -> float:
+        """The latest monotonic time for the next call of ``advance``; :data:`NEVER` if none is needed."""
+        ...
+
+    def finish(self, now: float) -> list[Any]:
+        """Return what is found because no message follows."""
+        ...
+
+
+#: Called in a lane's thread with the lane's number and what its watcher found, behind the messages.
+Publish = Callable[[int, list[Any]], object]
+
+
 #: Called in a lane's thread with the lane and a deadline that has passed: has ``Lane.mark`` called.
 AskMark = Callable[["Lane", float], object]
 
@@ -106,11 +142,20 @@ class Lane:
         legacy_datagrams: bool = False,
         reply: Reply | None = None,
         ask_mark: AskMark | None = None,
+        watch: Watcher | None = None,
+        publish: Publish | None = None,
         clock: Callable[[], float] = monotonic,
         thread: Callable[..., Any] = threading.Thread,
     ) -> None:
-        """:param ask_mark: without it a deadline expires when it has passed and the queue is empty."""
+        """
+        :param ask_mark: without it a deadline expires when it has passed and the queue is empty.
+        :param watch: looks at all messages before their delivery.
+        :param publish: receives what ``watch`` finds.
+        """
         self.number = number
+        #: None if nobody wants what it finds.
+        self.watch = watch
+        self._publish = publish
         self.counters = WorkerCounters()
         self.queue_counters = QueueCounters()
         #: Seconds from receipt to the call of ``deliver``, time held for order included. The delay of a call's first
@@ -282,7 +327,7 @@ class Lane:
                 self._process(item)
             elif isinstance(item, float):
                 self._mark_asked = False
-                self._deliver_all(self._table.advance(item))
+                self._advance(item)
             else:
                 item(self._table)
         except BaseException:
@@ -293,25 +338,42 @@ class Lane:
 
     def _timeout(self) -> float | None:
         """Seconds until the next deadline; None without one, or if a mark will come."""
-        deadline = NEVER if self._mark_asked else self._table.next_deadline()
+        deadline = NEVER if self._mark_asked else self._next_deadline()
         if self.acks is not None:
             deadline = min(deadline, self.acks.next_deadline())
         return None if deadline == NEVER else max(0.0, deadline - self._clock())
 
     def _reach_deadline(self) -> None:
         now = self._clock()
-        deadline = self._table.next_deadline()
+        deadline = self._next_deadline()
         if deadline <= now and not self._mark_asked:
             if self._ask_mark is None:
-                self._deliver_all(self._table.advance(now))
+                self._advance(now)
             else:
                 self._ask_mark(self, deadline)
                 self._mark_asked = True
         if self.acks is not None:
             self.acks.advance(now)
 
+    def _next_deadline(self) -> float:
+        deadline = self._table.next_deadline()
+        return deadline if self.watch is None else min(deadline, self.watch.next_deadline())
+
+    def _advance(self, now: float) -> None:
+        """Expire the deadlines up to ``now``: everything received before it was processed."""
+        self._deliver_all(self._table.advance(now), now)
+        self._advance_watch(now)
+
+    def _advance_watch(self, now: float) -> None:
+        if self.watch is not None and now >= self.watch.next_deadline():
+            received_at = now + self._epoch
+            self._publish_all(self.watch.advance(now, received_at, self._table.heard))
+
     def _finish(self) -> None:
-        self._deliver_all(self._table.flush())
+        now = self._clock()
+        self._deliver_all(self._table.flush(), now)
+        if self.watch is not None:
+            self._publish_all(self.watch.finish(now))
         if self.acks is not None:
             self.acks.finish()
 
@@ -337,7 +399,8 @@ class Lane:
                     batch.senders, batch.datagrams, batch.received_at, batch.now, done, messages, batch.complete
                 )
             finally:
-                self._deliver_all(messages)
+                self._deliver_all(messages, batch.now)
+        self._advance_watch(batch.complete)
 
     def _count_dropped(self, batch: _Batch, datagrams: int, byte_count: int) -> None:
         """Count the datagrams of a batch that have no outcome because of an exception.
@@ -352,12 +415,24 @@ class Lane:
         counters.dropped_error += len(batch.datagrams) - done
         counters.dropped_error_bytes += sum(map(len, batch.datagrams[done:]))
 
-    def _deliver_all(self, messages: list[Message]) -> None:
+    def _deliver_all(self, messages: list[Message], now: float) -> None:
         if messages:
             # A step of the system's clock affects only the delays of messages received before it.
             delay = self._clock() + self._epoch - messages[0].received_at
             self.delays.observe(max(0.0, delay), len(messages))
-            self._deliver(self.number, messages)
+            if self.watch is None:
+                self._deliver(self.number, messages)
+                return
+            # Before the delivery: a module may change the list.
+            found = self.watch.look(messages, now)
+            try:
+                self._deliver(self.number, messages)
+            finally:
+                self._publish_all(found)
+
+    def _publish_all(self, found: list[Any]) -> None:
+        if found and self._publish is not None:
+            self._publish(self.number, found)
 
 
 def _places(datagram: bytes) -> int:
@@ -378,6 +453,8 @@ class Workers:
         reactor: IReactorFromThreads | None = None,
         legacy_datagrams: bool = False,
         reply: Reply | None = None,
+        watch: Callable[[], Watcher] | None = None,
+        publish: Publish | None = None,
     ) -> None:
         """
         :param deliver: called with a worker's number and a list of messages, in that worker's thread. Its exceptions
@@ -387,6 +464,8 @@ class Workers:
         :param legacy_datagrams: whether each datagram of legacy text is also delivered, as a
             :class:`netconsd.message.LegacyDatagram` before the lines that end in it.
         :param reply: sends acknowledgements; without it none are sent.
+        :param watch: makes the watcher of each lane.
+        :param publish: called as ``deliver``, with what a watcher found, behind the messages that it follows from.
         """
         if reactor is None:
             from twisted.internet import reactor as default
@@ -397,7 +476,16 @@ class Workers:
         #: The ports that queue datagrams now. Deadlines expire only up to the time to which all of them are complete.
         self.ports: list[Port] = []
         self.lanes = [
-            Lane(number, deliver, settings, legacy_datagrams=legacy_datagrams, reply=reply, ask_mark=self._ask_mark)
+            Lane(
+                number,
+                deliver,
+                settings,
+                legacy_datagrams=legacy_datagrams,
+                reply=reply,
+                ask_mark=self._ask_mark,
+                watch=None if watch is None else watch(),
+                publish=publish,
+            )
             for number in range(settings.workers)
         ]
         self._finished: list[Deferred[None]] = []

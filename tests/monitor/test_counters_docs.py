@@ -16,6 +16,7 @@ from netconsd.monitor.prometheus import SnapshotCollector
 from netconsd.monitor.snapshot import MODULE_COUNTERS
 from netconsd.protocol.counters import (
     ACK_COUNTERS,
+    CRASH_COUNTERS,
     LISTENER_COUNTERS,
     QUEUE_COUNTERS,
     SENDER_COUNTERS,
@@ -50,12 +51,12 @@ def check(page: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "counters",
-    [LISTENER_COUNTERS, QUEUE_COUNTERS, WORKER_COUNTERS, ACK_COUNTERS, MODULE_COUNTERS],
-    ids=["listener", "queue", "worker", "acks", "module"],
+    [LISTENER_COUNTERS, QUEUE_COUNTERS, WORKER_COUNTERS, ACK_COUNTERS, CRASH_COUNTERS, MODULE_COUNTERS],
+    ids=["listener", "queue", "worker", "acks", "crash", "module"],
 )
 def test_every_counter_is_documented(counters: Sequence[Counter]) -> None:
     """docs/counters has each counter with its metric and its help."""
-    prefix = "acks_" if counters is ACK_COUNTERS else ""
+    prefix = {id(ACK_COUNTERS): "acks_", id(CRASH_COUNTERS): "crash_"}.get(id(counters), "")
     rows = [(f"`{prefix}{row.name}`", f"`netconsd_{row.metric}_total`", row.help.rstrip(".")) for row in counters]
     # The names of modules' metrics are the longest.
     widths = (22, 53, 41) if counters is MODULE_COUNTERS else (26, 46, 44)

@@ -215,7 +215,8 @@ def test_notable_counters_of_one_are_in_the_singular() -> None:
 @pytest.mark.parametrize("row", [*NOTABLE, *SUMS], ids=lambda row: str(row.name))
 def test_the_help_of_a_notable_counter_begins_with_its_noun(row: Any) -> None:
     """The first word that ends in s is the noun in the plural, because a line about one has it without the s."""
-    nouns = "datagrams|messages|records|lines|reads|headers|numbers|senders|failures|acknowledgements"
+    nouns = "datagrams|messages|records|lines|reads|headers|numbers|senders|failures|acknowledgements|"
+    nouns += "reports|events|exceptions"
     first = next(word.strip(",:;.").lower() for word in row.help.split() if word.strip(",:;.").endswith("s"))
     assert first in nouns.split("|")
     assert row.help.endswith(".")

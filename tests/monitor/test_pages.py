@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
+from netconsd.monitor.crashes import LastReport
 from netconsd.monitor.pages import KEEP_SECONDS, PENDING_LIMIT, Answer, Pages
 from netconsd.monitor.request import read
 from netconsd.monitor.snapshot import Snapshot
@@ -28,11 +29,15 @@ class Service:
 
     def __init__(self) -> None:
         self.snapshots = 0
+        self.last: list[LastReport] = []
         self.top = TopList("lost", tuple(sender(number) for number in range(100)), (1,))
 
     def snapshot(self) -> Snapshot:
         self.snapshots += 1
         return full_snapshot()
+
+    def last_reports(self) -> list[LastReport]:
+        return self.last
 
     def top_senders(self, by: str) -> Deferred[TopList]:
         return succeed(self.top)

@@ -32,6 +32,10 @@ class Taken:
         self.counters[0].messages += len(messages)
         self._then()
 
+    def publish(self, worker: int, found: list[Any]) -> None:
+        self.batches.append([item.title for item in found])
+        self.counters[0].reports += len(found)
+
 
 def queue_of(taken: Taken, limit: int = 1000, sleep: Callable[[float], object] = lambda seconds: None) -> ModuleQueue:
     """A queue whose turns the test makes."""

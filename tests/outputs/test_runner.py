@@ -117,8 +117,10 @@ def test_without_modules() -> None:
 
 
 def test_an_object_that_is_no_module() -> None:
-    """An object that provides neither interface raises ModuleError, with its name, in the constructor."""
-    with pytest.raises(ModuleError, match=r"^odd: provides neither IOutputModule nor IBatchOutputModule$"):
+    """An object that provides no interface of modules raises ModuleError, with its name, in the constructor."""
+    with pytest.raises(
+        ModuleError, match=r"^odd: provides none of IOutputModule, IBatchOutputModule, IReportModule and "
+    ):
         Outputs({"good": RecordingModule(), "odd": object()}, 1)
     with pytest.raises(ModuleError, match="class"):
         # A class instead of its instance.
