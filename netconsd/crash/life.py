@@ -92,8 +92,8 @@ class LifeCounters:
     events: int = 0
     #: Events not returned because a sender, or all strangers together, had too many. Losses keep their sums.
     withheld: int = 0
-    #: Senders forgotten because of the bound; a reboot of one is an event without its reason.
-    evicted: int = 0
+    #: Senders forgotten because of a bound: a reboot of one is an event without its reason, its silence is none.
+    forgotten: int = 0
 
 
 class _Past:
@@ -269,10 +269,12 @@ class Life:
         out: list[Event] = []
         silence = self._silence
         silence.look(now)
+        before = silence.evicted
         for source, at, messages in heard:
             lasted = silence.hear(source, at, messages)
             if lasted is not None:
                 self._heard_again(source, lasted, None, received_at - (now - at), now, out)
+        self.counters.forgotten += silence.evicted - before
         for source, lasted, usual in silence.due(now):
             self._silent(source, lasted, usual, received_at, now, out)
         while self._starts:
@@ -506,7 +508,7 @@ class Life:
         """Add a sender, or the new boot of one."""
         if before is None and len(self._senders) >= self._limit:
             self._senders.popitem(last=False)
-            self.counters.evicted += 1
+            self.counters.forgotten += 1
         sender = self._senders[key] = _Sender(now)
         if before is not None:
             self._senders.move_to_end(key)

@@ -525,6 +525,7 @@ class Watch:
             self._silence_at = now
         self._add_events(self._life.sweep(senders, now, received_at), found)
         self.counters.withheld = self._life.counters.withheld
+        self.counters.forgotten = self._life.counters.forgotten
 
     def _fail(self) -> None:
         """Count the exception that is being handled; report the first one."""

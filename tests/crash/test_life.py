@@ -613,8 +613,14 @@ class TestBounds:
         life = Life(limit=2)
         for number in (1, 2, 1, 3):
             life.take(extended_message("x", address=f"192.0.2.{number}", new=True, ts_usec=10**9), 1.0)
-        assert (len(life), life.counters.evicted) == (2, 1)
+        assert (len(life), life.counters.forgotten) == (2, 1)
         assert source("192.0.2.2").key not in life._senders
+
+    def test_watched_senders(self) -> None:
+        """The senders whose silence is watched are bounded as well, and counted by the same counter."""
+        life = Life(limit=2)
+        life.sweep([(source(f"192.0.2.{number}"), 1.0, LEAST_MESSAGES) for number in range(5)], 2.0, 2.0)
+        assert (len(life._silence), life.counters.forgotten) == (2, 3)
 
     def test_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A flood of first lines of logs does not wait without bound."""

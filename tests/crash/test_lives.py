@@ -29,6 +29,7 @@ CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
 NOTHING_WITH_PANIC = "rebooted; nothing of a crash arrived, and this kernel sends none with panic=1"
 NOTHING_UNLESS = "rebooted; nothing of a crash arrived, and this kernel sends none unless panic=0"
 AFTER_SYSRQ = "rebooted after a crash: kernel panic: sysrq triggered crash"
+NULL = "unable to handle kernel NULL pointer dereference"
 STARTED = "netconsole started sending"
 
 #: The events of each recording, decided by reading it: seconds, and a text or the begin of one.
@@ -49,10 +50,11 @@ EXPECTED: dict[str, list[tuple[float, str]]] = {
     ],
     "amd64-6.1-kdump-sysrq-c": [(9.43, "booted"), (19.53, AFTER_SYSRQ)],
     "amd64-6.12-kdump-sysrq-c": [(6.23, "booted"), (6.23, STARTED), (15.08, AFTER_SYSRQ), (15.08, STARTED)],
-    # The oops ends without a panic; the next kernel's command line says why it was started.
+    # The oops ends without a panic, but with kdump it is fatal.
     "amd64-6.12-kdump-null-read": [
         *((6.9, "booted"), (6.9, STARTED)),
-        *((16.47, "rebooted into the kernel for kdump: the kernel before it crashed"), (16.48, STARTED)),
+        (16.47, f"rebooted after a crash: BUG: {NULL} in crashme_null_read"),
+        (16.48, STARTED),
     ],
     "amd64-7.3-kdump-post-notifiers": [(6.17, "booted"), (6.17, STARTED), (16.09, NOTHING_UNLESS), (16.09, STARTED)],
     "amd64-7.3-kexec-e": [(7.79, "booted"), (7.79, STARTED), (24.78, NOTHING_UNLESS), (24.78, STARTED)],
