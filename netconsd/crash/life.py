@@ -223,7 +223,8 @@ class Life:
         The report's first line was passed to :meth:`take`.
         """
         sender = None if report.source is None else self._senders.get(report.source.key)
-        if sender is None:
+        # "unexpected kernel reboot" is a report of the reboot itself: no crash before it.
+        if sender is None or report.kind == "reboot":
             return []
         if report.release is not None:
             sender.release = self._release(report.release)

@@ -182,6 +182,12 @@ class TestRebooted:
         assert event.details["how"] == "crash"
         assert event.details["title"] == "KASAN: use-after-free Read in g"
 
+    def test_a_report_of_the_reboot_itself(self) -> None:
+        """The report of an unexpected reboot, which the same message makes, does not explain the reboot."""
+        machine = up()
+        machine.report("unexpected kernel reboot", kind="reboot", severity="dead", fatal=True)
+        assert machine.reboot().details["how"] == "unannounced"
+
     def test_after_a_panic_without_a_report(self) -> None:
         """The panic's line is enough, also in a buffer that is sent again; a report after it has the better title."""
         for fields in ({}, {"replayed": True}):
