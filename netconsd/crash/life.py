@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GAP_RECORDS", "LITERALS", "SENDERS_LIMIT", "Life", "LifeCounters"]
 
-#: The senders of a worker that are known, and as many whose silence is watched: as --max-sources by default.
-SENDERS_LIMIT: Final = 1_000_000
+#: The senders of a worker that are known, and as many whose silence is watched: as --max-sources by default. The daemon
+#: passes its worker's share of it.
+SENDERS_LIMIT: Final = 200_000
 #: A sender that is heard for the first time has just booted if its clock shows no more than this: the script of
 #: ``netconsd client`` waits for the network for up to two minutes.
 BOOTED_USEC: Final = 120_000_000
