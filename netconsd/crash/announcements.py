@@ -87,6 +87,11 @@ LOGGING: Final = re.compile(
 PANIC: Final = re.compile(r"Kernel panic - not syncing: ([^\n]*)")
 #: kernel/printk/printk.c: the ring overran before a legacy console could print it.
 DROPPED: Final = re.compile(r"\*\* (\d{1,18}) printk messages dropped \*\*")
+#: Matches each line of this file, and no other: most messages that :class:`~netconsd.crash.life.Life` sees are losses.
+ANY: Final = re.compile(
+    "|".join(pattern.pattern for pattern in (*(row.pattern for row in ENDS), BUFFER_START, LOGGING, PANIC, DROPPED)),
+    re.DOTALL,
+)
 
 #: The prefilter has to find these for :class:`~netconsd.crash.life.Life`.
 LITERALS: Final = tuple(
