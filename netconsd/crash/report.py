@@ -5,11 +5,12 @@ The words of ``kind`` and ``severity`` are closed sets: other programs choose by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from netconsd.protocol.message import Message, Source
+from netconsd.protocol.message import ExtendedMessage, Message, Source
 
 #: The kinds, each with what the kernel found.
 KINDS: Final = {
@@ -58,6 +59,33 @@ SEVERITIES: Final = {
     "degraded": "a task or a device was lost; the machine goes on",
     "notice": "the kernel noticed a fault and went on",
 }
+
+#: The letters of the taint (Documentation/admin-guide/tainted-kernels.rst). G says that no proprietary module is there.
+TAINTS: Final = {
+    "P": "a proprietary module",
+    "G": "no proprietary module",
+    "F": "a module was loaded by force",
+    "S": "the processor is out of its specification",
+    "R": "a module was unloaded by force",
+    "M": "a machine check",
+    "B": "a bad page",
+    "U": "a user asked for the taint",
+    "D": "an oops or BUG before",
+    "A": "an ACPI table was overridden",
+    "W": "a WARN before",
+    "C": "a staging driver",
+    "I": "a workaround for a bug in the firmware",
+    "O": "an out-of-tree module",
+    "E": "an unsigned module",
+    "L": "a soft lockup before",
+    "K": "a live patch",
+    "X": "an auxiliary taint of the distribution",
+    "T": "a structure layout that was randomised",
+    "N": "an in-kernel test",
+    "J": "a userspace command to a CXL device or other mutating call",
+}
+#: Frames that a report keeps. The kernel prints at most some hundred; a stack that overflowed repeats the same ones.
+FRAMES_LIMIT: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,5 +154,84 @@ class Report:
     last_line: int | None = None
 
     def text(self) -> str:
-        """Return the report's lines as ``scripts/decode_stacktrace.sh`` of the kernel's source takes them."""
-        raise NotImplementedError
+        """Return the report's lines as ``scripts/decode_stacktrace.sh`` of the kernel's source takes them.
+
+        Each line ends with a newline. Time stamps and callers are left out, characters are as received: escape them
+        (:func:`netconsd.rendering.printable`) before a terminal.
+        """
+        return "".join([f"{message.text}\n" for message in self.messages])
+
+    @property
+    def taint(self) -> tuple[str, ...]:
+        """The taint in words, one for each letter: ``("a machine check", "an out-of-tree module")``."""
+        return tuple([TAINTS.get(letter, f"the letter {letter}") for letter in self.tainted or ""])
+
+    def fields(self, message: Callable[[Message], Any] | None = None) -> dict[str, Any]:
+        """Return all fields by name, as values that the ``json`` module takes.
+
+        ``source`` is an object with ``address`` and ``port``. ``taint`` is added.
+
+        :param message: makes such a value of a message (:func:`netconsd.jsonl.to_json`, parsed); without it,
+            ``messages`` and ``before`` are left out.
+        """
+        out: dict[str, Any] = {}
+        for name in _NAMES:
+            value = getattr(self, name)
+            if name in _OF_MESSAGES:
+                if message is not None:
+                    out[name] = [message(one) for one in value]
+            elif name == "frames":
+                out[name] = [{key: getattr(frame, key) for key in _FRAME_NAMES} for frame in value]
+            elif name == "source":
+                out[name] = None if value is None else _source_fields(value)
+            else:
+                out[name] = list(value) if isinstance(value, tuple) else value
+        out["taint"] = list(self.taint)
+        return out
+
+    @classmethod
+    def from_fields(
+        cls, values: Mapping[str, Any], messages: Iterable[Message] = (), before: Iterable[Message] = ()
+    ) -> Report:
+        """Return the report of :meth:`fields`; equal to the original one with the same messages.
+
+        Unknown names are ignored, and missing ones have their defaults.
+
+        :raises ValueError: if ``title``, ``kind`` or ``severity`` is missing or unknown, or a value has another type.
+        """
+        known = {name: values[name] for name in _NAMES if name in values and name not in _OF_MESSAGES}
+        for name, words in (("kind", KINDS), ("severity", SEVERITIES)):
+            if known.get(name) not in words:
+                raise ValueError(f"{name} is {known.get(name)!r}, and not one of {', '.join(words)}")
+        if not isinstance(known.get("title"), str):
+            raise ValueError(f"title is {known.get('title')!r}, and not a text")
+        try:
+            known["alternatives"] = tuple(known.get("alternatives", ()))
+            known["frames"] = tuple(
+                [Frame(**{name: frame[name] for name in _FRAME_NAMES}) for frame in known.get("frames", ())]
+            )
+            source = known.get("source")
+            known["source"] = None if source is None else _source_from(source)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"alternatives, frames or source has another form: {error!r}") from error
+        return cls(**known, messages=tuple(messages), before=tuple(before))
+
+
+_NAMES: Final = tuple([one.name for one in fields(Report)])
+_FRAME_NAMES: Final = tuple([one.name for one in fields(Frame)])
+_OF_MESSAGES: Final = ("messages", "before")
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+def _source_fields(source: Source) -> dict[str, Any]:
+    return {"address": source.address.partition("%")[0], "port": source.port, "scope_id": source.scope}
+
+
+def _source_from(values: Mapping[str, Any]) -> Source:
+    packed = ip_address(values["address"]).packed
+    return Source(_MAPPED + packed if len(packed) == 4 else packed, values["port"], values.get("scope_id", 0))
+
+
+def release_of(message: Message) -> str | None:
+    """Return the kernel's release that a message carries."""
+    return message.release if isinstance(message, ExtendedMessage) else None
