@@ -46,6 +46,7 @@ main() {
         return
     fi
     set_up
+    warn_of_panic
     [ -z "$TEST" ] || send_test_line
     if [ -n "$PERSIST" ]; then
         persist

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from netconsd.cli.clientvalues import SYSDATA, interface_name, system_data, target_name, userdata
 from netconsd.cli.numbers import within
+from netconsd.crash.arrival import rules
 from netconsd.daemon.stdout import put
 
 #: The files of the script, in order; the last one calls the functions of the others.
-PARTS = ("client", "client-way", "client-netconsole", "client-boot", "client-main")
+PARTS = ("client", "client-way", "client-netconsole", "client-panic", "client-boot", "client-main")
 #: Ends the stored copy of the script. No earlier line can equal it, because every value that a user chooses follows a
 #: ``=`` in its line.
 END = "END_OF_STORED_SCRIPT"
@@ -138,6 +139,7 @@ def _variables(options: argparse.Namespace, address: IPv4Address | IPv6Address |
         "USERDATA": "\n".join(f"{key}={value}" for key, value in options.userdata),
         "SYSDATA": " ".join(options.sysdata),
         "LOGLEVEL": options.loglevel or "",
+        "PANIC_ARRIVES": " ".join(rules()),
         "PERSIST": 1 if options.persist and action == "setup" else "",
         "TEST": 1 if action == "setup" and not options.no_test else "",
     }

@@ -1,14 +1,13 @@
 """An event of a machine's life: it booted, rebooted, fell silent, lost messages, as one immutable value.
 
-The words of ``kind`` are a closed set: other programs choose by them.
+The words of ``kind`` are a closed set: other programs choose by them. docs/events lists the details of each kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from netconsd.protocol.message import Message, Source
@@ -29,16 +28,27 @@ EVENTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of one machine."""
+    """One event of one machine. Threads can share it; it can be compared, hashed and pickled."""
 
     #: One of :data:`EVENTS`.
     kind: str
     source: Source
     #: Unix time: of the message that shows it, or the time at which it was noticed.
     received_at: float
-    #: One plain sentence for people, printable, without the machine's name: "rebooted after a kernel panic".
+    #: One plain sentence for people, printable ASCII, without the machine's name: "rebooted after a crash: ...".
     text: str
-    #: The message that shows it; None for silence.
+    #: The message that shows it, the first one if several do; None for silence.
     message: Message | None = None
-    #: What is known beside: strings and numbers, by names that docs/events lists per kind.
-    details: Mapping[str, str | int | float] = field(default_factory=lambda: MappingProxyType({}))
+    #: Strings and numbers, by names that docs/events lists for each kind. Not to be changed.
+    details: Mapping[str, str | int | float] = field(default_factory=dict, hash=False)
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything but the message, as values that JSON can hold."""
+        return {
+            "kind": self.kind,
+            "address": self.source.address,
+            "port": self.source.port,
+            "received_at": self.received_at,
+            "text": self.text,
+            "details": dict(self.details),
+        }

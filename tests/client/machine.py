@@ -13,7 +13,12 @@ MAC = "52:54:00:12:34:56"
 # $NETCONSD_ROOT is the directory of the machine.
 COMMANDS = {
     "id": "echo 0",
-    "uname": 'case $1 in -r) cat "$NETCONSD_ROOT/release" ;; *) echo sender.example ;; esac',
+    "uname": """
+        case $1 in
+            -r) cat "$NETCONSD_ROOT/release" ;;
+            -m) cat "$NETCONSD_ROOT/machine" ;;
+            *) echo sender.example ;;
+        esac""",
     "ip": f"""
         case "$*" in
             *"route get"*)
@@ -65,6 +70,7 @@ class Machine:
             if "-" not in name:
                 self._functions += f'{name}() {{ {command} "$@"; }}\n'
         self.write("release", "6.12.0-test\n")
+        self.write("machine", "x86_64\n")
         self.write("dynamic")
         self.write("proc/sys/kernel/printk", "4\t4\t1\t7\n")
         self.write("sys/class/net/eth0/type", "1\n")
