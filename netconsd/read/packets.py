@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from netconsd.protocol.message import MAPPED_IPV4
+from netconsd.read.compressed import UnreadableError
 from netconsd.read.entries import Datagram
 
 #: Magic numbers, in either byte order, with times in microseconds or nanoseconds.
@@ -21,7 +22,7 @@ _UDP: Final = 17
 _EXTENSIONS: Final = (0, 43, 60)
 
 
-class BadCaptureError(ValueError):
+class BadCaptureError(UnreadableError):
     """The capture is damaged, or of a kind that is not read; the text says which."""
 
 
@@ -35,11 +36,22 @@ class _Bounded:
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= BLOCK_LIMIT:
-            raise BadCaptureError(f"a block of {size} bytes")
+            raise BadCaptureError(f"is a damaged capture: a block of {size} bytes")
         data, self._head = self._head[:size], self._head[size:]
         while len(data) < size and (more := self._file.read(size - len(data))):
             data += more
         return data
+
+
+def require() -> None:
+    """Check that the library is installed.
+
+    :raises UnreadableError: if it is not; the text says how to install it.
+    """
+    try:
+        import dpkt  # noqa: F401
+    except ImportError:
+        raise UnreadableError('is a capture of packets: install "netconsd[pcap]" to read it') from None
 
 
 def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
@@ -61,7 +73,7 @@ def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
         reader = dpkt.pcapng.Reader(source) if head.startswith(PCAPNG) else dpkt.pcap.Reader(source)
         link = reader.datalink()
         if link not in _LINKS:
-            raise BadCaptureError(f"link type {link} is not read: only Ethernet, Linux cooked, loopback and raw IP are")
+            raise BadCaptureError(f"is a capture of link type {link}: only Ethernet, Linux cooked, loopback and raw IP are read")
         for time, packet in reader:
             number += 1
             found = _udp(link, bytes(packet))
@@ -75,7 +87,7 @@ def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
         return
     except Exception as error:
         # The library raises nearly anything for damaged files.
-        raise BadCaptureError(f"damaged after packet {number}: {type(error).__name__}") from error
+        raise BadCaptureError(f"is a capture that is damaged after packet {number}: {type(error).__name__}") from error
 
 
 def _udp(link: int, packet: bytes) -> tuple[bytes, bytes] | None:
