@@ -389,4 +389,3 @@ def _opened(name: str) -> BinaryIO:
     if name == _STDIN:
         return open(os.dup(0), "rb", buffering=0)
     return open(name, "rb", buffering=0)
-

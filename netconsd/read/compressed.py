@@ -1,10 +1,9 @@
-"""Opens compressed files by their first bytes: gzip, xz, bzip2, and Zstandard with Python 3.14 or ``netconsd[zstd]``."""
+"""Opens compressed files by their first bytes: gzip, xz, bzip2; Zstandard with Python 3.14 or ``netconsd[zstd]``."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 #: The first bytes of formats that are read, and the name of each.
 MAGIC: Final = {
@@ -97,6 +96,6 @@ def _zstd(file: BinaryIO) -> BinaryIO:
             raise UnreadableError(
                 'is compressed with zstd: install "netconsd[zstd]" or unpack it with `zstd -d`'
             ) from None
-        read: Callable[..., io.RawIOBase] = ZstdDecompressor().stream_reader
+        read: Any = ZstdDecompressor().stream_reader
         return cast(BinaryIO, io.BufferedReader(read(file, read_across_frames=True)))
     return cast(BinaryIO, ZstdFile(file))

@@ -1,5 +1,5 @@
-"""Takes the parts off a line that other programs put before a kernel's text: syslog, journalctl, dmesg, conserver, ``ts``,
-netconsd's own modules. Each line is looked at by itself, so that a file can be a mixture.
+"""Removes the parts of a line that other programs put before a kernel's text: syslog, journalctl, dmesg, conserver,
+``ts``, netconsd's own modules. Each line is looked at by itself, so that a file can be a mixture.
 
 The forms are those of RFC 3164 and RFC 5424, journalctl(1) ``--output``, dmesg(1) ``--time-format`` and ``--decode``,
 and :mod:`netconsd.logger.lines`.
@@ -81,7 +81,8 @@ _PRINTED = re.compile(
     re.DOTALL,
 )
 _CLOGGED = re.compile(
-    rb"(?:[^ ]{1,64} )?[0-9]{6,20} (?P<usec>[0-9]{14,20}) (?P<facility>[0-9]{1,3}) (?P<level>[0-7]) " + _CMARKS, re.DOTALL
+    rb"(?:[^ ]{1,64} )?[0-9]{6,20} (?P<usec>[0-9]{14,20}) (?P<facility>[0-9]{1,3}) (?P<level>[0-7]) " + _CMARKS,
+    re.DOTALL,
 )
 _NEWLINE = re.compile(rb"\\x0a", re.IGNORECASE)
 
@@ -168,9 +169,12 @@ def _without_parts(line: bytes, year: int) -> tuple[float | None, bytes | None, 
             # journalctl's time is the kernel's, if the text has none of its own.
             rest = line[tagged.end() :]
             return time, tagged["host"], prefix, b"[%s] %s" % (match["uptime"].rjust(12), rest)
-        return time, host, prefix, b"[%s] %s" % (match["uptime"].rjust(12), line[match.end() :]) if b"<" in match[
-            0
-        ] else line[at:]
+        return (
+            time,
+            host,
+            prefix,
+            b"[%s] %s" % (match["uptime"].rjust(12), line[match.end() :]) if b"<" in match[0] else line[at:],
+        )
     if time is None:
         # Without a time, a tag alone.
         return None, None, prefix, line[len(b"kernel: ") :] if line.startswith(b"kernel: ") else line[at:]

@@ -1,4 +1,4 @@
-"""Lines of JSON: ``journalctl -o json``, netconsd's jsonl, recordings, ``dmesg --json``, and the logs of container runtimes.
+"""Lines of JSON: ``journalctl -o json``, netconsd's jsonl, recordings, ``dmesg --json``, logs of container runtimes.
 
 The forms are those of systemd's journal export (systemd.journal-fields(7)), :mod:`netconsd.jsonl`, dmesg(1) and
 ``{"t": seconds, "data": datagram}`` with the datagram as a Latin-1 string.

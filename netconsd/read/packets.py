@@ -1,4 +1,4 @@
-"""Captures of packets: pcap and pcapng files, as of tcpdump and Wireshark. Needs the package dpkt, ``netconsd[pcap]``."""
+"""Captures of packets: pcap and pcapng files, as of tcpdump and Wireshark. Needs dpkt, ``netconsd[pcap]``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
         reader = dpkt.pcapng.Reader(source) if head.startswith(PCAPNG) else dpkt.pcap.Reader(source)
         link = reader.datalink()
         if link not in _LINKS:
-            raise BadCaptureError(f"is a capture of link type {link}: only Ethernet, Linux cooked, loopback and raw IP are read")
+            raise BadCaptureError(
+                f"is a capture of link type {link}: only Ethernet, Linux cooked, loopback and raw IP are read"
+            )
         for time, packet in reader:
             number += 1
             found = _udp(link, bytes(packet))

@@ -1,5 +1,6 @@
-"""Dumps of pstore: ``Panic#1 Part3`` and the text, the end of the log in part 1 (Documentation/admin-guide/pstore-blk.rst,
-fs/pstore/platform.c). A backend keeps small parts, each in a file of its own; a file can also be several of them in a row.
+"""Dumps of pstore: ``Panic#1 Part3`` and the text, the end of the log in part 1 (fs/pstore/platform.c).
+
+A backend keeps small parts, each in a file of its own; a file can also have several parts in a row.
 """
 
 from __future__ import annotations

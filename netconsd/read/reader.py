@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from netconsd.read import objects, packets, pstore
 from netconsd.read.blocks import BLOCK, Lines
@@ -109,7 +109,9 @@ def reader_of(
     kind = kind_of(head)
     read = _with_head(head, file.read)
     if kind is not None and nested < _NESTED:
-        return reader_of(opened(kind, _Headed(head, file)), find, find_json, year=year, nested=nested + 1)
+        return reader_of(
+            opened(kind, cast(BinaryIO, _Headed(head, file))), find, find_json, year=year, nested=nested + 1
+        )
     if head.startswith((*packets.PCAP, packets.PCAPNG)):
         packets.require()
         return Kept(packets.datagrams(file, head))
