@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "receive messages: the daemon, in the foreground (also if only options are given)",
     "check": "print the settings that the daemon would have, or all errors; nothing is started",
     "modules": "list output modules, their settings, and the settings that they lack",
+    "crashes": "find the kernel's crashes in files of logs: consoles, dmesg, journals, dumps, recordings, captures",
     "client": "print the shell script that lets a machine send its kernel log",
     "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
     "gen": "one machine's messages, with gaps, restarts and continuations on request (netcons-gen)",

@@ -1,0 +1,391 @@
+"""``netconsd crashes``: finds the crash reports in files of kernel logs (docs/tools)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Final, cast
+
+from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed, Found
+from netconsd.cli.following import Followed
+from netconsd.crash.groups import Group, Groups
+from netconsd.daemon.stdout import put
+from netconsd.read import pstore
+from netconsd.read.blocks import BLOCK
+from netconsd.read.compressed import UnreadableError, errors
+from netconsd.read.reader import PART_BITS, Kept, Reader, dump_entries, parts_of, reader_of
+from netconsd.rendering import printable
+
+#: Reports of a file that wait for its end, where they are sorted by line and their repeats are known. Beyond, the first
+#: ones are printed with the repeats until then.
+ROWS_LIMIT: Final = 1000
+#: Seconds between two looks at files that are followed.
+INTERVAL: Final = 0.25
+# Bytes from which on a file is worth a progress bar: a tenth of a second.
+_LARGE: Final = 32 << 20
+_BAR: Final = 30
+_COLUMNS: Final = 80
+_STDIN: Final = "-"
+
+_DESCRIPTION = """
+Find the crash reports in logs of Linux kernels. A file is the log of a serial console, the output of dmesg or
+journalctl -k (any -o), syslog, a file of netconsd's logger or jsonl, a dump of pstore, a recording (JSON lines with t
+and data) or a capture of packets (pcap, pcapng); compressed or not. The kind is recognised by the content.
+"""
+_EPILOG = """
+The exit status is 0 if a report was found, 1 if none was, and 2 if a file could not be read; the other files are read.
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "netconsd crashes") -> int:
+    """Print the reports.
+
+    :returns: 0 if there was a report, 1 if not, 2 if a file could not be read.
+    :raises SystemExit: with 2, if an option is wrong; with 1, if standard output cannot be written.
+    """
+    options = _parser(prog).parse_args(arguments)
+    if options.follow and options.groups:
+        _parser(prog).error("--follow prints reports as they finish, and --groups adds up all: use one of the two")
+    show = _JsonLines(prog) if options.json else _Table(prog)
+    groups = _GroupOutput(prog, options.json) if options.groups else None
+    command = _Command(prog, groups if groups is not None else show)
+    if options.follow:
+        return command.follow(options.files or [_STDIN], time.sleep, time.monotonic)
+    for name in options.files or [_STDIN]:
+        command.read(name)
+    command.read_dumps()
+    if groups is not None:
+        groups.finish()
+    return command.status()
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    add = parser.add_argument
+    add("--json", action="store_true", help="print one JSON object a line (docs/tools has the fields)")
+    add("--groups", action="store_true", help="print the bugs: the reports of all files added up by bug")
+    add("-f", "--follow", action="store_true", help="go on as files grow, are truncated or replaced, like tail -F")
+    add("files", metavar="FILE", nargs="*", help='a file to read; standard input for "-" or without a file')
+    return parser
+
+
+class _Output:
+    """Prints reports."""
+
+    def __init__(self, prog: str) -> None:
+        self._put: Callable[[str], None] = lambda text: put(text, prog)
+
+    def add(self, file: str, found: Found) -> None:
+        raise NotImplementedError
+
+
+class _JsonLines(_Output):
+    """A JSON object for each report."""
+
+    def add(self, file: str, found: Found) -> None:
+        self._put(json.dumps(_fields(file, found)))
+
+
+def _fields(file: str, found: Found) -> dict[str, Any]:
+    fields = found.report.fields()
+    if not found.dated:
+        fields["received_at"] = None
+    if found.host is None or fields["source"]["address"] != found.host.partition("%")[0]:
+        # Only a name is known.
+        fields["source"] = None
+    return {"file": file, "host": found.host, **fields, "repeats": found.repeats}
+
+
+class _Table(_Output):
+    """A line for each report: severity, marks, times it came, title, place."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._headed = False
+        self._width = shutil.get_terminal_size((_COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+
+    def add(self, file: str, found: Found) -> None:
+        if not self._headed:
+            self._headed = True
+            self._put(f"{'severity':8}  {'kind':16}  {'count':>5}  title")
+        report = found.report
+        title = report.title
+        marks = [f"{printable(file)}:{report.first_line}"]
+        if found.host is not None:
+            marks.append(printable(found.host))
+        if report.fatal:
+            marks.append("fatal")
+        if report.incomplete is not None:
+            marks.append(f"incomplete: {report.incomplete}")
+        if report.consequence_of is not None:
+            marks.append("a consequence")
+        head = f"{report.severity:8}  {report.kind:16}  {1 + found.repeats:5}  "
+        about = f"{'':10}{', '.join(marks)}"
+        self._put(f"{_cut(head + title, self._width)}\n{_cut(about, self._width)}")
+
+
+class _GroupOutput(_Output):
+    """The bugs of all files."""
+
+    def __init__(self, prog: str, as_json: bool) -> None:
+        super().__init__(prog)
+        self._json = as_json
+        self._groups = Groups()
+        self._names: dict[str, str] = {}
+        self._width = shutil.get_terminal_size((_COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+
+    def add(self, file: str, found: Found) -> None:
+        report = found.report
+        if report.source is not None:
+            # Machines are shown by name, or by the file that stands for one.
+            self._names[report.source.address] = found.host or file
+        self._groups.add(replace(report, repeats=found.repeats))
+
+    def finish(self) -> None:
+        """Print the groups, those with most reports first."""
+        found = sorted([*self._groups, *self._groups.loose], key=lambda group: (-group.count, group.title))
+        if not self._json and found:
+            self._put(f"{'severity':8}  {'kind':16}  {'count':>5}  {'machines':>8}  title")
+        for group in found:
+            self._put(json.dumps(self._fields(group)) if self._json else self._text(group))
+
+    def _fields(self, group: Group) -> dict[str, Any]:
+        fields = group.fields()
+        fields["machines"] = {self._names.get(name, name): seen for name, seen in fields["machines"].items()}
+        lone = fields["lone_machine"]
+        fields["lone_machine"] = None if lone is None else self._names.get(lone, lone)
+        return fields
+
+    def _text(self, group: Group) -> str:
+        head = f"{group.severity:8}  {group.kind:16}  {group.count:5}  {len(group.machines):8}  {group.title}"
+        marks = []
+        if group.releases:
+            marks.append(", ".join(map(printable, group.releases)))
+        if group.fatal:
+            marks.append(f"{group.fatal} fatal")
+        if group.incomplete:
+            marks.append(f"{group.incomplete} incomplete")
+        lone = group.lone_machine
+        if lone is not None and len(self._names) > 1:
+            marks.append(f"mostly on {printable(self._names.get(lone, lone))}: this machine, not the kernel")
+        lines = [_cut(head, self._width)]
+        if marks:
+            lines.append(_cut(f"{'':10}{'; '.join(marks)}", self._width))
+        return "\n".join(lines)
+
+
+def _cut(line: str, width: int) -> str:
+    """Return a line that fits a terminal; whole where there is none."""
+    return line if not width or len(line) <= width else f"{line[: width - 1]}…"
+
+
+@dataclass
+class _Dump:
+    """The parts of a dump of pstore in one file."""
+
+    file: str
+    parts: list[pstore.Part]
+
+
+class _Command:
+    """Reads files, and gives the reports to an output."""
+
+    def __init__(self, prog: str, output: _Output) -> None:
+        self._prog = prog
+        self._output = output
+        self._dumps: list[_Dump] = []
+        self._found = False
+        self._failed = False
+
+    def status(self) -> int:
+        """The exit status."""
+        return 2 if self._failed else 0 if self._found else 1
+
+    def read(self, name: str) -> None:
+        """Read a file; a dump of pstore is kept for :meth:`read_dumps`."""
+        shown = "standard input" if name == _STDIN else name
+        try:
+            with _opened(name) as file:
+                progress = _Progress(file, shown)
+                counted = cast(BinaryIO, progress)
+                year = time.gmtime(os.fstat(file.fileno()).st_mtime if name != _STDIN else time.time()).tm_year
+                try:
+                    head = counted.read(BLOCK)
+                    again = cast(BinaryIO, _Again(head, counted))
+                    parts = parts_of(again, head) if len(head) < BLOCK or pstore.is_pstore(head) else []
+                    if parts:
+                        self._dumps.append(_Dump(name, parts))
+                        return
+                    again = cast(BinaryIO, _Again(head, counted))
+                    self._reports(name, reader_of(again, PREFILTER.find, PREFILTER_JSON.find, year=year))
+                finally:
+                    progress.clear()
+        except UnreadableError as error:
+            self._fail(f"{printable(shown)} {error}")
+        except errors() as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or "ends early"
+            self._fail(f"{printable(shown)}: {printable(reason)}")
+
+    def read_dumps(self) -> None:
+        """Read the dumps of pstore: the parts of a dump can be files of their own, in any order."""
+        parts = [(dump.file, part) for dump in self._dumps for part in dump.parts]
+        parts.sort(key=lambda item: (os.path.dirname(item[0]), item[1].count, -item[1].part))
+        if parts:
+            entries = dump_entries([part for _, part in parts], time.gmtime().tm_year)
+            self._reports(parts[0][0], Kept(entries), [file for file, _ in parts])
+
+    def follow(self, names: list[str], sleep: Callable[[float], object], clock: Callable[[], float]) -> int:
+        """Print reports as they finish, until the ends of all pipes, or until interrupted."""
+        following: list[_Following] = []
+        for name in names:
+            try:
+                following.append(_Following(name, clock))
+            except (OSError, UnreadableError) as error:
+                reason = error.strerror if isinstance(error, OSError) else f"{error}"
+                self._fail(f"{printable(name)}: {reason}")
+        try:
+            while following:
+                for one in list(following):
+                    for found in one.turn():
+                        self._print(one.name, found)
+                    if one.ended:
+                        following.remove(one)
+                if following:
+                    sleep(INTERVAL)
+        except KeyboardInterrupt:
+            for one in following:
+                for found in one.feed.finish():
+                    self._print(one.name, found)
+        return self.status()
+
+    def _reports(self, name: str, reader: Reader | Kept, files: Sequence[str] = ()) -> None:
+        """Print the reports of a file in the order of their first lines; a damaged file's up to the damage."""
+        feed = Feed(name)
+        rows: list[Found] = []
+        try:
+            for found in feed.read(reader):
+                if found is not None:
+                    rows.append(found)
+                    if len(rows) > ROWS_LIMIT:
+                        rows.sort(key=_first_line)
+                        self._print(name, rows.pop(0), files)
+        finally:
+            rows += feed.finish()
+            for found in sorted(rows, key=_first_line):
+                self._print(name, found, files)
+
+    def _print(self, name: str, found: Found, files: Sequence[str] = ()) -> None:
+        self._found = True
+        report = found.report
+        if files and report.first_line is not None and report.last_line is not None:
+            name = files[report.first_line >> PART_BITS]
+            line = (1 << PART_BITS) - 1
+            found.report = replace(report, first_line=report.first_line & line, last_line=report.last_line & line)
+        self._output.add(name, found)
+
+    def _fail(self, text: str) -> None:
+        self._failed = True
+        print(f"{self._prog}: {text}", file=sys.stderr)
+
+
+def _first_line(found: Found) -> int:
+    return found.report.first_line or 0
+
+
+class _Following:
+    """A file that is followed, and the reports in it."""
+
+    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.feed = Feed(name)
+        self.ended = False
+        self._clock = clock
+        self._heard = clock()
+        self._file = Followed(name)
+        self._reports = self._begin()
+
+    def turn(self) -> Iterator[Found]:
+        """Yield the reports that are finished by now."""
+        for found in self._reports:
+            if found is None:
+                break
+            yield found
+        else:
+            yield from self.feed.finish()
+            if self._file.replaced():
+                self.feed = Feed(self.name)
+                self._reports = self._begin()
+            else:
+                self.ended = True
+            return
+        now = self._clock()
+        if self._file.take_heard():
+            self._heard = now
+        yield from self.feed.silence(now - self._heard)
+
+    def _begin(self) -> Iterator[Found | None]:
+        reader = Reader(self._file.read, PREFILTER.find, PREFILTER_JSON.find, year=time.gmtime().tm_year)
+        return self.feed.read(reader)
+
+
+class _Again:
+    """A file of which the begin was already read."""
+
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._head = head
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return self._file.read(size)
+
+
+class _Progress:
+    """A file; while it is read, a bar on standard error shows how much of it was, if it is large and on a terminal."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = printable(name)
+        status = os.fstat(file.fileno())
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        self._bar = self._size >= _LARGE and sys.stderr is not None and sys.stderr.isatty()
+        self._done = 0
+        self._percent = -1
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._done += len(data)
+        if self._bar:
+            percent = min(100, self._done * 100 // self._size)
+            if percent != self._percent:
+                self._percent = percent
+                bar = "#" * (percent * _BAR // 100)
+                width = shutil.get_terminal_size((_COLUMNS, 24)).columns
+                text = _cut(f"[{bar:{_BAR}}] {percent:3} %  {self._name}", width - 1)
+                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        return data
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._percent >= 0:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._percent = -1
+
+
+def _opened(name: str) -> BinaryIO:
+    """Return a file for reading.
+
+    :raises OSError: if it cannot be opened, or is a directory.
+    """
+    if name == _STDIN:
+        return open(os.dup(0), "rb", buffering=0)
+    return open(name, "rb", buffering=0)

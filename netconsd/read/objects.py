@@ -1,0 +1,133 @@
+"""Lines of JSON: ``journalctl -o json``, netconsd's jsonl, recordings, ``dmesg --json``, logs of container runtimes.
+
+The forms are those of systemd's journal export (systemd.journal-fields(7)), :mod:`netconsd.jsonl`, dmesg(1) and
+``{"t": seconds, "data": datagram}`` with the datagram as a Latin-1 string.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any, Final
+
+from netconsd.jsonl import from_json
+from netconsd.protocol.message import MAPPED_IPV4
+from netconsd.read.console import kernel_lines
+from netconsd.read.entries import Datagram, Line, Whole
+
+#: The sender of a datagram of a recording that names none: 192.0.2.1, which is for documentation (RFC 5737), port 6665.
+UNKNOWN_SENDER: Final = MAPPED_IPV4 + bytes((192, 0, 2, 1)) + (6665).to_bytes(2, "big")
+# Text is in arrays of numbers in a journal's object, if it is no UTF-8 or has control characters: a literal that is
+# looked for cannot be seen in it.
+#: These show objects that have to be read whatever they contain.
+ALWAYS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [', b'"data":', b'"data" :')
+# Fields with the text of a log's line, of docker, kubernetes, vector, fluent-bit and others.
+_TEXTS: Final = ("log", "message", "msg", "text", "MESSAGE")
+_TEXT_LIMIT: Final = 1 << 16
+_DMESG = re.compile(rb' *\{$|.*"dmesg" *: *\[$| *[\]}]+,?$|^$')
+
+
+def entries(line: bytes, number: int, year: int) -> Iterator[Line | Whole | Datagram]:
+    """Yield what a line of JSON has; nothing for a line that is none of the forms. Any bytes."""
+    try:
+        found = json.loads(line.strip().rstrip(b","))
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(found, dict):
+        return
+    data = found.get("data")
+    if isinstance(data, str) and "t" in found:
+        yield from _datagram(found, data, number)
+    elif "MESSAGE" in found and ("__REALTIME_TIMESTAMP" in found or "_TRANSPORT" in found or "__CURSOR" in found):
+        yield from _journal(found, number)
+    elif "version" in found and "received_at" in found:
+        try:
+            yield Whole(number, from_json(line))
+        except ValueError:
+            return
+    elif "msg" in found and ("pri" in found or "fac" in found):
+        yield _dmesg(found, number)
+    else:
+        for name in _TEXTS:
+            text = found.get(name)
+            if isinstance(text, str):
+                for part in text.split("\n")[:1] if "\n" not in text.rstrip("\n") else text.split("\n"):
+                    yield from kernel_lines(part.encode(errors="replace")[:_TEXT_LIMIT], number, year)
+                return
+
+
+def _datagram(found: dict[str, Any], data: str, number: int) -> Iterator[Datagram]:
+    try:
+        raw = data.encode("latin-1")
+    except UnicodeEncodeError:
+        return
+    time = found["t"]
+    key = UNKNOWN_SENDER
+    address = found.get("address", found.get("source"))
+    if isinstance(address, str):
+        try:
+            packed = ip_address(address.partition("%")[0]).packed
+        except ValueError:
+            return
+        port = found.get("port", 6665)
+        port = port if isinstance(port, int) and 0 <= port <= 0xFFFF else 6665
+        key = (packed if len(packed) == 16 else MAPPED_IPV4 + packed) + port.to_bytes(2, "big")
+    yield Datagram(number, _seconds(time) or 0.0, key, raw)
+
+
+def _journal(found: dict[str, Any], number: int) -> Iterator[Line]:
+    text = found["MESSAGE"]
+    if isinstance(text, list):
+        raw = bytes(octet for octet in text if isinstance(octet, int) and 0 <= octet <= 255)
+    elif isinstance(text, str):
+        raw = text.encode(errors="replace")
+    else:
+        return
+    kernel = found.get("_TRANSPORT", "kernel") == "kernel"
+    level = _small(found.get("PRIORITY"), 7)
+    facility = _small(found.get("SYSLOG_FACILITY"), 127)
+    prefix = (0 if kernel else 1 if facility is None else facility) << 3 | (6 if level is None else level)
+    usec = _small(found.get("_SOURCE_MONOTONIC_TIMESTAMP"), 1 << 63)
+    realtime = _small(found.get("__REALTIME_TIMESTAMP"), 1 << 63)
+    host = found.get("_HOSTNAME")
+    head = b"<%d>" % prefix
+    if usec is not None:
+        head += b"[%5d.%06d] " % divmod(usec, 1_000_000)
+    if not kernel:
+        tag = found.get("SYSLOG_IDENTIFIER")
+        head += f"{tag if isinstance(tag, str) else 'user'}[{_small(found.get('_PID'), 1 << 32) or 0}]: ".encode(
+            errors="replace"
+        )
+    for part in raw[:_TEXT_LIMIT].split(b"\n"):
+        yield Line(
+            number,
+            None if realtime is None else realtime / 1_000_000,
+            host if isinstance(host, str) else None,
+            head + part,
+        )
+
+
+def _dmesg(found: dict[str, Any], number: int) -> Line:
+    priority, facility = _small(found.get("pri"), 7), _small(found.get("fac"), 127)
+    head = b"" if priority is None else b"<%d>" % ((facility or 0) << 3 | priority)
+    time = _seconds(found.get("time"))
+    if time is not None and 0 <= time < 1e13:
+        head += b"[%5d.%06d] " % divmod(round(time * 1_000_000), 1_000_000)
+    return Line(number, None, None, head + str(found["msg"]).encode(errors="replace")[:_TEXT_LIMIT])
+
+
+def _small(value: object, most: int) -> int | None:
+    """Return a number of the journal, which has its numbers as strings; None for another value."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= most else None
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        time = float(value) if isinstance(value, int | float | str) else None
+    except (ValueError, OverflowError):
+        return None
+    return time if time is not None and abs(time) < 1e12 else None

@@ -1,0 +1,211 @@
+"""The entries of a file of any kind that is read here; the kind is recognised by the content, not by the name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final, cast
+
+from netconsd.read import objects, packets, pstore
+from netconsd.read.blocks import BLOCK, Lines
+from netconsd.read.compressed import kind_of, opened
+from netconsd.read.console import kernel_lines
+from netconsd.read.entries import Datagram, Line, Whole
+
+#: Any entry of a file.
+Entry = Line | Whole | Datagram
+#: Searches for something: ``find(data, start, end)`` returns the lowest index of it, or -1.
+Find = Callable[[bytes, int, int], int]
+
+# A compressed file in a compressed file, and not for ever.
+_NESTED: Final = 3
+#: Parts of a dump can come from several files. The number of an entry of part P is ``P << PART_BITS`` and its line.
+PART_BITS: Final = 40
+
+
+class Reader:
+    """Iterates over the entries of one file, in order; None means that there are none at present. For one thread.
+
+    While :attr:`every` is False, lines in which nothing is found are passed over. Set it between two entries.
+    """
+
+    def __init__(
+        self, read: Callable[[int], bytes | None], find: Find | None = None, find_json: Find | None = None, *, year: int
+    ) -> None:
+        """
+        :param read: returns at most so many bytes of text; ``b""`` at the end; None if there are none at present.
+        :param find: searches a line of text, see :class:`~netconsd.read.blocks.Lines`; without it every line is read.
+        :param find_json: the same for JSON, where it also has to find :data:`netconsd.read.objects.ALWAYS`.
+        :param year: the year of times that have none.
+        """
+        self._read = read
+        self._find = find
+        self._find_json = find_json
+        self._year = year
+        self._lines: Lines | None = None
+        self._every = find is None
+
+    @property
+    def every(self) -> bool:
+        """Whether every entry is returned, or only those in which something is found."""
+        return self._every
+
+    @every.setter
+    def every(self, every: bool) -> None:
+        self._every = every
+        if self._lines is not None:
+            self._lines.every = every or self._find is None
+
+    def __iter__(self) -> Iterator[Entry | None]:
+        head: bytes | None
+        while (head := self._read(BLOCK)) is None:
+            yield None
+        find = self._find_json if head.lstrip()[:1] == b"{" else self._find
+        self._lines = lines = Lines(_with_head(head, self._read), find)
+        self.every = self._every
+        while True:
+            line = lines.next()
+            if line is None:
+                if lines.ended:
+                    return
+                yield None
+            else:
+                yield from _entries(line, lines.number, self._year)
+
+    def before(self) -> Iterator[Entry]:
+        """The entries before the line of the last one, the latest first, as far as the text is still in memory."""
+        lines = self._lines
+        if lines is not None:
+            number = lines.number
+            for line in lines.before():
+                number -= 1
+                yield from reversed(list(_entries(line, number, self._year)))
+
+
+class Kept:
+    """Iterates over entries like a :class:`Reader`; all of them are returned."""
+
+    def __init__(self, entries: Iterator[Entry]) -> None:
+        self._entries = entries
+        self.every = True
+
+    def __iter__(self) -> Iterator[Entry | None]:
+        return iter(self._entries)
+
+    def before(self) -> Iterator[Entry]:
+        """Nothing: the caller has had all entries."""
+        return iter(())
+
+
+def reader_of(
+    file: BinaryIO, find: Find | None = None, find_json: Find | None = None, *, year: int, nested: int = 0
+) -> Reader | Kept:
+    """Return the reader for a file, which is at its begin.
+
+    :raises UnreadableError: for a known format that is not read, and for one whose library is not installed.
+    :raises OSError: if it cannot be read.
+    """
+    head = _head(file)
+    kind = kind_of(head)
+    read = _with_head(head, file.read)
+    if kind is not None and nested < _NESTED:
+        return reader_of(
+            opened(kind, cast(BinaryIO, _Headed(head, file))), find, find_json, year=year, nested=nested + 1
+        )
+    if head.startswith((*packets.PCAP, packets.PCAPNG)):
+        packets.require()
+        return Kept(packets.datagrams(file, head))
+    if parts := parts_of(file, head):
+        return Kept(dump_entries(parts, year))
+    if head.lstrip().startswith(b"{") and b'"dmesg"' in head[:64]:
+        return Kept(_dmesg(_all(read, pstore.DUMP_LIMIT), year))
+    return Reader(read, find, find_json, year=year)
+
+
+def parts_of(file: BinaryIO, head: bytes) -> list[pstore.Part]:
+    """Return the parts of a dump of pstore, compressed or not; none for another file, of which no more is read."""
+    if pstore.is_pstore(head):
+        return pstore.parts(_all(_with_head(head, file.read), pstore.DUMP_LIMIT))
+    # A compressed record is small, and binary.
+    if len(head) < BLOCK and b"\n" not in head[:1] and any(octet < 9 or octet > 126 for octet in head[:64]):
+        text = pstore.inflated(head)
+        if text is not None:
+            return pstore.parts(text) or [pstore.Part("Unknown", 0, 1, 0, text)]
+    return []
+
+
+def dump_entries(parts: list[pstore.Part], year: int) -> Iterator[Line | Whole | Datagram]:
+    """Yield the entries of parts in this order, each with the index of its part (:data:`PART_BITS`)."""
+    for index, part in enumerate(parts):
+        for number, line in enumerate(part.text.split(b"\n"), 1 + part.line + (index << PART_BITS)):
+            if line:
+                yield from kernel_lines(line, number, year)
+
+
+def _entries(line: bytes, number: int, year: int) -> Iterator[Entry]:
+    if line.lstrip()[:1] == b"{":
+        return objects.entries(line, number, year)
+    return kernel_lines(line, number, year)
+
+
+def _dmesg(data: bytes, year: int) -> Iterator[Entry]:
+    """Yield the entries of ``dmesg --json``, one object over several lines; a cut file is read up to the cut."""
+    text = data.decode(errors="replace")
+    decoder = json.JSONDecoder()
+    at = text.find("[") + 1
+    number, counted = 1, 0
+    while (at := text.find("{", at)) > 0:
+        number += text.count("\n", counted, at)
+        counted = at
+        try:
+            found, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return
+        yield from objects.entries(json.dumps(found).encode(), number, year)
+
+
+def _head(file: BinaryIO) -> bytes:
+    """Return the begin of a file: a block, or less if there is no more at present."""
+    head = file.read(BLOCK)
+    while 0 < len(head) < 64 and (more := file.read(BLOCK)):
+        head += more
+    return head or b""
+
+
+def _with_head(head: bytes, read: Callable[[int], bytes | None]) -> Callable[[int], bytes | None]:
+    """Return a function that reads the head first."""
+    rest = head
+
+    def headed(size: int) -> bytes | None:
+        nonlocal rest
+        if rest:
+            block, rest = rest[:size], rest[size:]
+            return block
+        return read(size)
+
+    return headed
+
+
+class _Headed:
+    """A file of which the begin was already read."""
+
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._read = _with_head(head, file.read)
+
+    def read(self, size: int = -1) -> bytes:
+        return _all(self._read, 1 << 62) if size < 0 else self._read(size) or b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _all(read: Callable[[int], bytes | None], limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while size < limit and (part := read(min(BLOCK, limit - size))):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
