@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from netconsd.crash import rules, shapes, titles
-from netconsd.crash.lines import Line, frames_of, lines_of, pointer_of
+from netconsd.crash.lines import Line, caller_of, frames_of, lines_of, pointer_of
 from netconsd.crash.report import Report
 from netconsd.crash.titles import Hit
 from netconsd.protocol.message import ExtendedMessage, Message, Source
@@ -172,6 +172,8 @@ class Recogniser:
         # Finished reports that began after an open one, with the numbers of their begin: reports are in that order.
         self._held: list[tuple[int, Report]] = []
         self._number = 0
+        # The report that the last message went to.
+        self._grew: _Open | None = None
         self._seen: OrderedDict[str, tuple[str, bool]] = OrderedDict()
         self._repeated: dict[str, int] = {}
         self._minute = -1
@@ -241,12 +243,19 @@ class Recogniser:
         elif isinstance(message, ExtendedMessage) and message.seq_reset and not message.new and self._open:
             out += self._close_all("the stream was reset")
         owner: _Open | None = None
-        for one in lines_of(message):
+        lines = lines_of(message)
+        for one in lines:
             self.recognised_lines += 1
             found = self._line(one, message, now, before, line, out)
-            if found is not None and owner is None:
+            if found is not None and found is not owner:
                 owner = found
+                if not owner.messages or owner.messages[-1] is not message:
+                    self._keep(owner, message, line)
+        if owner is None and self._open:
+            owner = self._attached(message, lines)
+            if owner is not None:
                 self._keep(owner, message, line)
+        self._grew = owner
         for report in [each for each in self._open if each.panicked and each.ended]:
             self._finish(report, out)
         return out
@@ -279,6 +288,16 @@ class Recogniser:
         return repeated
 
     # A line.
+
+    def _attached(self, message: Message, lines: Sequence[Line]) -> _Open | None:
+        """The report of a record whose text does not tell: an empty one (KFENCE), or a continuation of its last one."""
+        last = self._grew
+        if last is None or last not in self._open or last.ended:
+            return None
+        if not lines or (isinstance(message, ExtendedMessage) and message.continuation):
+            caller = caller_of(message)
+            return last if not caller or caller in last.callers else None
+        return None
 
     def _line(
         self,
