@@ -33,6 +33,7 @@ def _program(how: str, pattern: str, literal: str) -> Announcement:
 
 # The units' names are in the line since systemd 250: "Reached target reboot.target - System Reboot."
 _TARGET = r"systemd\[1\]: Reached target "
+_JOURNALD = r"systemd-journald\[\d+\]: "
 _LOGIND = r"systemd-logind\[\d+\]: "
 
 #: How a machine says that it goes down. The first matching row counts. The kernel's lines were never received from an
