@@ -56,9 +56,7 @@ ENDS: Final = (
     _program("power-off", r"systemd-shutdown\[1\]: (?:Powering off|Halting system)", "systemd-shutdown["),
     _program("orderly", r"systemd-shutdown\[1\]: ", "systemd-shutdown["),
     # systemd: src/journal/journald-server.c; the name of a process has 15 characters.
-    _program(
-        "orderly", r"systemd-journald\[\d+\]: Received SIGTERM from PID 1 \(systemd-shutdow", "Received SIGTERM from "
-    ),
+    _program("orderly", _JOURNALD + r"Received SIGTERM from PID 1 \(systemd-shutdow", "Received SIGTERM from "),
     # systemd: units/*.target
     _program("restart", _TARGET + r"(?:Reboot|System Reboot|reboot\.target)", "Reached target "),
     _program("kexec", _TARGET + r"(?:Reboot via kexec|kexec\.target)", "Reached target "),
