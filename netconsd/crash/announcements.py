@@ -33,6 +33,7 @@ def _program(how: str, pattern: str, literal: str) -> Announcement:
 
 # The units' names are in the line since systemd 250: "Reached target reboot.target - System Reboot."
 _TARGET = r"systemd\[1\]: Reached target "
+_JOURNALD = r"systemd-journald\[\d+\]: "
 _LOGIND = r"systemd-logind\[\d+\]: "
 
 #: How a machine says that it goes down. The first matching row counts. The kernel's lines were never received from an
@@ -54,6 +55,8 @@ ENDS: Final = (
     _program("restart", r"systemd-shutdown\[1\]: Rebooting", "systemd-shutdown["),
     _program("power-off", r"systemd-shutdown\[1\]: (?:Powering off|Halting system)", "systemd-shutdown["),
     _program("orderly", r"systemd-shutdown\[1\]: ", "systemd-shutdown["),
+    # systemd: src/journal/journald-server.c; the name of a process has 15 characters.
+    _program("orderly", _JOURNALD + r"Received SIGTERM from PID 1 \(systemd-shutdow", "Received SIGTERM from "),
     # systemd: units/*.target
     _program("restart", _TARGET + r"(?:Reboot|System Reboot|reboot\.target)", "Reached target "),
     _program("kexec", _TARGET + r"(?:Reboot via kexec|kexec\.target)", "Reached target "),

@@ -262,8 +262,8 @@ class Life:
     def sweep(self, heard: Iterable[tuple[Source, float, int]], now: float, received_at: float) -> list[Event]:
         """Return the events that no message shows: silence, its end, and what waited for further messages.
 
-        To be called every few seconds. Each sender of the lane has to be in ``heard`` at least every 5 minutes, in
-        slices if they are many: 0.5 µs for each.
+        To be called every few seconds. A sender that was heard has to be in ``heard`` within 5 minutes, in slices if
+        they are many: about 1 µs for each.
 
         :param heard: sender, when its last message arrived (the clock of ``now``), and the number of its messages.
         :param received_at: the Unix time of ``now``.

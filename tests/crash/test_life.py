@@ -365,6 +365,7 @@ ANNOUNCEMENTS = (
     "systemd-shutdown[1]: Rebooting.",
     "systemd-shutdown[1]: Powering off.",
     "systemd-shutdown[1]: Syncing filesystems and block devices.",
+    "systemd-journald[233]: Received SIGTERM from PID 1 (systemd-shutdow).",
     "systemd[1]: Reached target reboot.target - System Reboot.",
     "systemd[1]: Reached target kexec.target - Reboot via kexec.",
     "systemd[1]: Reached target poweroff.target - System Power Off.",
