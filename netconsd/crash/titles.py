@@ -91,7 +91,9 @@ _BEGIN: Final = re.compile(
     r"(?:Call [Tt]race:|BUG: KMSAN: |Stack: \(0x|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
     r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|invalid) .*(?:\(in kfence|kfence-#|at 0x))"
 )
-_BEGIN_STARTS: Final = ("BUG: KMSAN: ", "Stack: (0x", 
+_BEGIN_STARTS: Final = (
+    "BUG: KMSAN: ",
+    "Stack: (0x",
     "Call ",
     "Backtrace",
     "backtrace",
