@@ -60,8 +60,10 @@ _MACHINERY: Final = (
     r"|read_word_at_a_time"),
     # allocators: mm/slub.c, mm/slab_common.c, mm/page_alloc.c, mm/vmalloc.c, mm/util.c, mm/percpu.c
     (r"_*kv?[mz]?alloc(?:_(?:node|noprof|node_noprof|track_caller|node_track_caller|array\w*|large\w*|order\w*|trace"
-    r"|cache\w*|obj\w*|reserve\w*|slab\w*|type\w*|nolock\w*|flex\w*))*|_*kmem_cache_\w+|_*k[vz]?free(?:_(?:sensitive|const|bulk|rcu|rcu_mightsleep|link))?"
-    r"|_*kmalloc_(?:node|noprof|track|large|order|cache|reserve|trace|slab)\w*|_*slab_\w+|_*cache_\w*alloc\w*|do_slab_free"),
+    r"|cache\w*|obj\w*|reserve\w*|slab\w*|type\w*|nolock\w*|flex\w*))*|_*kmem_cache_\w+|_*k[vz]?free(?:_(?:sensitive"
+    r"|const|bulk|rcu|rcu_mightsleep|link))?"
+    r"|_*kmalloc_(?:node|noprof|track|large|order|cache|reserve|trace|slab)\w*|_*slab_\w+|_*cache_\w*alloc\w*"
+    r"|do_slab_free"),
     r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvrealloc\w*|ksize|__ksize|free_debug_processing",
     (r"alloc_debug_processing|check_slab|check_object|object_err|slab_err|slab_fix|slab_bug|on_freelist|free_(?:to"
     r"|consistency)\w*"),
@@ -80,7 +82,8 @@ _MACHINERY: Final = (
     # reference counts, lists, trees: lib/refcount.c, lib/list_debug.c, lib/kobject.c, lib/rbtree.c, lib/xarray.c
     r"refcount_\w+|_*refcount_\w+|kref_\w+|_*h?list_(?:add|del|move|splice|cut|empty|replace|swap|bulk)(?!_?lru)\w*",
     r"_*hlist_(?:nulls_)?\w+|llist_(?:add|del|reverse)\w*",
-    r"_*rb_(?:insert|erase|next|prev|first|last|replace|link|add|find|rotate)\w*|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+|atomic\w*|_*atomic\w*|arch_atomic\w*",
+    (r"_*rb_(?:insert|erase|next|prev|first|last|replace|link|add|find|rotate)\w*|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+"
+    r"|atomic\w*|_*atomic\w*|arch_atomic\w*"),
     (r"_*bitmap_\w+|_*(?:set|clear|test|change)_bit\w*"
     r"|test_and_\w+"),
     (r"arch_(?:set|clear|test|change)\w*_bit\w*|constant_test_bit|variable_test_bit|debug_(?:object|check|print)\w*"
@@ -109,10 +112,12 @@ _MACHINERY: Final = (
     r"|might_alloc|fs_reclaim_\w+"),
     (r"rcu_(?:read|lock|dynticks|note|is|irq|nmi|eqs|check|preempt|sched|user|idle|momentary|qs|dump|print|stall)\w*"
     r"|_*rcu_read_\w+|__rcu_\w+|lockdep_rcu_suspicious"),
-    r"panic_bad_stack|handle_bad_stack|__bad_stack|warn_alloc\w*|fallback_alloc|kmem_getpages|panic_on_rcu_stall|irqtime\w*|_*rcu_\w*stall\w*|call_rcu\w*|_*call_rcu\w*|kvfree_call_rcu|srcu_\w+|_*srcu_\w+",
+    (r"panic_bad_stack|handle_bad_stack|__bad_stack|warn_alloc\w*|fallback_alloc|kmem_getpages|panic_on_rcu_stall"
+    r"|irqtime\w*|_*rcu_\w*stall\w*|call_rcu\w*|_*call_rcu\w*|kvfree_call_rcu|srcu_\w+|_*srcu_\w+"),
     # printk, tracing, kernel/kprobes.c
     (r"v?printk\w*|_*printk\w*|vprintk\w*|console_(?:unlock|lock|trylock|flush)\w*|call_console_\w+|trace_\w+"
-    r"|__traceiter_\w+|perf_trace_\w+|ftrace_(?:ops|call|regs|graph|caller)\w*|kprobe_\w+|__bpf_trace_\w+|_*pr_\w+|__dev_printk|_dev_\w+|dev_(?:err"
+    r"|__traceiter_\w+|perf_trace_\w+|ftrace_(?:ops|call|regs|graph|caller)\w*|kprobe_\w+|__bpf_trace_\w+|_*pr_\w+"
+    r"|__dev_printk|_dev_\w+|dev_(?:err"
     r"|warn|info|printk)\w*|__dynamic_\w+"),
     # virtual file system and sysfs glue; drivers/usb/core/urb.c
     (r"usb_submit_urb|usb_hcd_submit_urb|usb_start_wait_urb|usb_(?:bulk|control|interrupt)_msg|usb_internal_\w+"
@@ -120,7 +125,8 @@ _MACHINERY: Final = (
     r"fput|____fput|fget\w*|__fget\w*|fdget\w*|_*fdget\w*|fdput\w*|path_put|mntput\w*|mntget",
     r"proc_(?:register|create|mkdir|symlink)\w*",
     # Queues of work and threads, for those who queue: kernel/workqueue.c, kernel/kthread.c
-    r"_*queue_(?:delayed_)?work(?:_on|_node)?|_*queue_rcu_work|insert_work|mod_delayed_work_on|kthread_(?:stop|park|unpark|bind)\w*",
+    (r"_*queue_(?:delayed_)?work(?:_on|_node)?|_*queue_rcu_work|insert_work|mod_delayed_work_on|kthread_(?:stop|park"
+    r"|unpark|bind)\w*"),
     # lib/crc32.c; the checks that find sleeping in atomic context: kernel/sched/core.c
     r"crc32\w*|_*might_(?:sleep|resched|fault)\w*",
     # arch/*/entry: the frames between a trap and its place
@@ -145,7 +151,8 @@ _ATOMIC: Final = re.compile(
 
 # Machinery that sleeps itself, where it must not: arch/*/mm/fault.c, mm/page_alloc.c, kernel/printk.
 _FAULTS: Final = re.compile(
-    r"_*alloc_frozen_pages\w*|console_lock|_*do_page_fault|do_user_addr_fault|exc_page_fault|do_mem_abort|do_translation_fault"
+    r"_*alloc_frozen_pages\w*|console_lock|_*do_page_fault|do_user_addr_fault|exc_page_fault|do_mem_abort"
+    r"|do_translation_fault"
 )
 
 # Frames of a task that waits: kernel/sched/{core,wait,completion}.c, kernel/time/{timer,sleep_timeout,hrtimer}.c,
@@ -168,12 +175,14 @@ _WAITING: Final = re.compile(
 # Functions that take or release a lock for their caller: kernel/locking, net/core/sock.c.
 _LOCKS: Final = re.compile(
     r"_*raw_(?:spin|read|write)_\w+|_*(?:spin|read|write)_(?:lock|unlock|trylock)\w*|do_raw_\w+|_raw_\w+|_*mutex_\w+"
-    r"|_*ww_mutex_\w+|_*rt_mutex\w*|_*rwsem_\w+|_*(?:down|up)(?:_(?:read|write|timeout|killable|interruptible|trylock)\w*)?"
+    r"|_*ww_mutex_\w+|_*rt_mutex\w*|_*rwsem_\w+|_*(?:down|up)(?:_(?:read|write|timeout|killable|interruptible"
+    r"|trylock)\w*)?"
     r"|percpu_(?:down|up)_\w+|_*percpu_(?:down|up|rwsem)_\w+|_*lock_(?:acquire|release)\w*|_*local_bh_\w+"
 )
 # A WARN of lockdep in one of these found a lock that is not initialised, or is used after it was freed.
 _OF_LOCKDEP: Final = re.compile(
-    r"_*lock_(?:acquire|release|set_class|pin_lock|unpin_lock|downgrade|acquired|contended|is_held\w*)|look_up_lock_class"
+    r"_*lock_(?:acquire|release|set_class|pin_lock|unpin_lock|downgrade|acquired|contended|is_held\w*)"
+    r"|look_up_lock_class"
     r"|register_lock_class|hlock_class|check_wait_context|reacquire_held_locks|mark_\w+|validate_chain|find_held_lock"
 )
 # With those, the functions that take a socket's lock: net/core/sock.c.
@@ -223,7 +232,8 @@ _DISPATCHERS: Final = re.compile(
     r"|generic_handle_\w+|do_IRQ|_*do_irq\w*|_*common_interrupt|call_on_\w+|do_handle_IPI|gic_handle_irq"
     r"|do_interrupt_handler|arch_local_irq_\w+|rcu_core\w*|rcu_do_batch|rcu_process_callbacks"
     r"|rcu_cblist_\w+|rcu_nocb_\w+|irq_work_\w+"
-    r"|(?:asm_)?exc_page_fault|do_user_addr_fault|_*do_page_fault|(?:async_)?page_fault|handle_page_fault|do_kern_addr_fault"
+    r"|(?:asm_)?exc_page_fault|do_user_addr_fault|_*do_page_fault|(?:async_)?page_fault|handle_page_fault"
+    r"|do_kern_addr_fault"
     r"|do_mem_abort|do_translation_fault|_*handle_mm_fault|handle_pte_fault"
     r"|(?:k?sys|__\w*sys|_*do_sys|___sys|SyS|SYSC|C_SYSC|compat_sys|__do_compat_sys|__se_compat_sys"
     r"|__\w*compat_sys)_(?:p?(?:read|write)(?:64|v|v2)?|ioctl)"
@@ -232,20 +242,26 @@ _DISPATCHERS: Final = re.compile(
     r"|do_sync_(?:read|write)|do_vfs_ioctl|file_ioctl|ksys_ioctl"
     r"|_*sock_(?:sendmsg|recvmsg|write_iter|read_iter|release)\w*|sock_(?:ioctl|do_ioctl|aio_write)"
     r"|_*sys_(?:connect|bind|accept4?|listen|setsockopt|getsockopt)(?:_file)?|do_sock_\w+|do_accept|kernel_sendmsg"
-    r"|netlink_(?:unicast|rcv_skb)|(?:rt|nf|xfrm_)?netlink_rcv\w*|nfnetlink_rcv\w*|rtnetlink_rcv\w*|genl_(?:rcv\w*|family_rcv\w*)"
+    r"|netlink_(?:unicast|rcv_skb)|(?:rt|nf|xfrm_)?netlink_rcv\w*|nfnetlink_rcv\w*|rtnetlink_rcv\w*|genl_(?:rcv\w*"
+    r"|family_rcv\w*)"
     r"|_*fput|_*_fput|task_work_run|do_dentry_open|vfs_open|do_open"
-    r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|pde_\w+|full_proxy_\w+|debugfs_\w*attr\w*"
+    r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|pde_\w+|full_proxy_\w+"
+    r"|debugfs_\w*attr\w*"
 )
 # On the way to a dispatcher these are part of the way; without one, the outermost of them is the operation. System
 # calls that stand for many operations, the end of a task, the return to user space, closing a socket, page faults.
 _ON_THE_WAY: Final = re.compile(
     r"(?:k?sys|__\w*sys|_*do_sys|___sys|____sys|SyS|SYSC|C_SYSC|compat_sys|__do_compat_sys|__se_compat_sys"
-    r"|__\w*compat_sys)_(?:m?mmap\w*|open\w*|sendto|sendmsg|sendmmsg|recvfrom|recvmsg|recvmmsg|socket|socketpair|connect"
+    r"|__\w*compat_sys)_(?:m?mmap\w*|open\w*|sendto|sendmsg|sendmmsg|recvfrom|recvmsg|recvmmsg|socket|socketpair"
+    r"|connect"
     r"|accept4?|bind|listen|[gs]etsockopt|socketcall|shutdown|creat|close\w*|exit\w*|execve\w*)\w*|arm64_sys_\w+"
-    r"|_*sys_(?:sendmsg|recvmsg|sendmmsg|recvmmsg|sendto|recvfrom|socket|close\w*)|____sys_\w+|do_recvmmsg|netlink_sendmsg"
+    r"|_*sys_(?:sendmsg|recvmsg|sendmmsg|recvmmsg|sendto|recvfrom|socket|close\w*)|____sys_\w+|do_recvmmsg"
+    r"|netlink_sendmsg"
     r"|ksys_mmap\w*|vm_mmap_pgoff|do_mmap\w*|do_sys_open\w*|do_filp_open|path_openat|do_sys_openat2"
-    r"|sock_close|do_exit|do_group_exit|get_signal|do_signal|arch_do_signal_or_restart|exit_to_user\w*|_*prepare_exit_to_usermode"
-    r"|syscall_(?:exit|return)_\w+|irqentry_exit\w*|do_notify_resume|filp_close|close_files|put_files_struct|exit_files"
+    r"|sock_close|do_exit|do_group_exit|get_signal|do_signal|arch_do_signal_or_restart|exit_to_user\w*"
+    r"|_*prepare_exit_to_usermode"
+    r"|syscall_(?:exit|return)_\w+|irqentry_exit\w*|do_notify_resume|filp_close|close_files|put_files_struct"
+    r"|exit_files"
 )
 # The dispatchers of received packets: between them and a softirq are the driver's functions (net/core/dev.c).
 _RECEIVING: Final = re.compile(r"_*netif_receive_skb\w*core")
@@ -409,7 +425,8 @@ def _requested(frames: Sequence[Frame], names: Sequence[str]) -> Frame | None:
 
 # What an interrupt's dispatcher calls for itself: kernel/time, kernel/sched; the hooks of kernel/kcov.c.
 _HELPERS: Final = re.compile(
-    r"ktime_\w+|hrtimer_\w+|_*timekeeping_\w+|tick_\w+|update_process_times|clockevents_\w+|timerqueue_\w+|sched_clock\w*"
+    r"ktime_\w+|hrtimer_\w+|_*timekeeping_\w+|tick_\w+|update_process_times|clockevents_\w+|timerqueue_\w+"
+    r"|sched_clock\w*"
     r"|scheduler_tick|_*sanitizer_cov_\w+|write_comp_data|check_kcov_mode"
 )
 

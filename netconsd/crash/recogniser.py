@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from netconsd.crash import rules, shapes, titles
-from netconsd.crash.lines import Line, frames_of, lines_of, pointer_of
+from netconsd.crash.lines import Line, caller_of, frames_of, lines_of, pointer_of
 from netconsd.crash.report import Report
 from netconsd.crash.titles import Hit
 from netconsd.protocol.message import ExtendedMessage, Message, Source
@@ -172,6 +172,12 @@ class Recogniser:
         # Finished reports that began after an open one, with the numbers of their begin: reports are in that order.
         self._held: list[tuple[int, Report]] = []
         self._number = 0
+        # True if a report of this message has ended.
+        self._ended = False
+        # No open report is due before this time.
+        self._due = 0.0
+        # The report that the last message went to.
+        self._grew: _Open | None = None
         self._seen: OrderedDict[str, tuple[str, bool]] = OrderedDict()
         self._repeated: dict[str, int] = {}
         self._minute = -1
@@ -224,9 +230,9 @@ class Recogniser:
         :param line: the number of the message's line in a file; None for a received message.
         """
         out: list[Report] = []
-        if self._open:
+        if self._open and now >= self._due:
             out += self.expire(now)
-        elif now < self.refused_until and not message.boot:
+        if now < self.refused_until and not message.boot and not self._is_awaited(message):
             self.refused += 1
             return out
         if self._source is None:
@@ -241,21 +247,33 @@ class Recogniser:
         elif isinstance(message, ExtendedMessage) and message.seq_reset and not message.new and self._open:
             out += self._close_all("the stream was reset")
         owner: _Open | None = None
-        for one in lines_of(message):
+        lines = lines_of(message)
+        for one in lines:
             self.recognised_lines += 1
             found = self._line(one, message, now, before, line, out)
-            if found is not None and owner is None:
+            if found is not None and found is not owner:
                 owner = found
+                if not owner.messages or owner.messages[-1] is not message:
+                    self._keep(owner, message, line)
+        if owner is None and self._open:
+            owner = self._attached(message, lines)
+            if owner is not None:
                 self._keep(owner, message, line)
-        for report in [each for each in self._open if each.panicked and each.ended]:
-            self._finish(report, out)
+        self._grew = owner
+        if self._ended:
+            self._ended = False
+            for report in [each for each in self._open if each.panicked and each.ended]:
+                self._finish(report, out)
         return out
 
     def expire(self, now: float) -> Sequence[Report]:
         """Return the reports whose silence has lasted long enough."""
         out: list[Report] = []
+        if now < self._due:
+            return out
         for report in [one for one in self._open if one.deadline() <= now]:
             self._finish(report, out)
+        self._due = self.deadline or 0.0
         return out
 
     def finish(self) -> Sequence[Report]:
@@ -278,7 +296,24 @@ class Recogniser:
         self._repeated.clear()
         return repeated
 
+    def _is_awaited(self, message: Message) -> bool:
+        """True if a message can belong to an open report: while first lines are refused, others are not looked at."""
+        if not self._open:
+            return False
+        caller = caller_of(message)
+        return not caller or any(caller in one.callers for one in self._open)
+
     # A line.
+
+    def _attached(self, message: Message, lines: Sequence[Line]) -> _Open | None:
+        """The report of a record whose text does not tell: an empty one (KFENCE), or a continuation of its last one."""
+        last = self._grew
+        if last is None or last not in self._open or last.ended:
+            return None
+        if not lines or (isinstance(message, ExtendedMessage) and message.continuation):
+            caller = caller_of(message)
+            return last if not caller or caller in last.callers else None
+        return None
 
     def _line(
         self,
@@ -315,9 +350,10 @@ class Recogniser:
                 self._outside(text, line, message, now, before, number, out)
                 return None
         if text.startswith(titles.END_TRACE):
-            owner.ended = True
+            self._end(owner, now)
         elif text.startswith(_PANIC_ENDS):
-            owner.ended = owner.panicked = owner.fatal = True
+            self._end(owner, now)
+            owner.panicked = owner.fatal = True
         elif not shapes.belongs(
             text, line.caller != "" or self._is_message(owner), owner.frames > 0, owner.ended, owner.preface
         ):
@@ -371,9 +407,16 @@ class Recogniser:
             if hit is not None and len(owner.lines) < limits.lines + PREFACE_LINES:
                 owner.lines.append(line)
             if owner.watched > limits.watched_lines:
-                owner.ended = owner.panicked = True
+                self._end(owner, now)
+                owner.panicked = True
                 self.abandoned += 1
         return owner
+
+    def _end(self, owner: _Open, now: float) -> None:
+        """An end line came: the report waits only for a panic."""
+        owner.ended = True
+        self._due = min(self._due, now + LINGER)
+        self._ended = True
 
     def _keep(self, owner: _Open, message: Message, number: int | None) -> None:
         """Keep a message of a report."""
@@ -472,7 +515,7 @@ class Recogniser:
                 if owner.preface and not owner.oom:
                     self._drop(owner, out)
                 elif owner.frames and not owner.ended and known is not None and known.kind in shapes.RULED:
-                    owner.ended = True
+                    self._end(owner, now)
                     return self._append(owner, line, now, None)
                 elif not owner.frames and not owner.ended:
                     return self._append(owner, line, now, None)
@@ -516,6 +559,7 @@ class Recogniser:
             self.abandoned += 1
             self._finish(oldest, out)
         report = _Open(line.caller, now, line.ts_usec, number)
+        self._due = min(self._due, now + SILENCE) if self._open else now + SILENCE
         report.number = self._number
         self._number += 1
         report.previous = self._last, self._last_usec, self._last_at

@@ -185,7 +185,7 @@ RULES: Final = (
         needs_stack=True,
         literals=("shift exponent ", "is out of range for type", "left shift of "),
     ),
-    # arch/x86/mm/fault.c show_fault_oops: "kernel NULL pointer dereference, address:"; to 5.0 "unable to handle ... at".
+    # arch/x86/mm/fault.c show_fault_oops: "kernel NULL pointer dereference, address:"; to 5.0 "unable to handle".
     # arch/powerpc/mm/fault.c bad_page_fault. arch/{arm,arm64,riscv,sparc}/mm/fault.c.
     _rule(
         "null",

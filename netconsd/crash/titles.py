@@ -88,7 +88,8 @@ _MACHINE: Final = "Hardware name: "
 # The begin of a stack: arch/*/kernel/{dumpstack,traps,stacktrace}.c, kernel/stacktrace.c, kernel/locking/lockdep.c,
 # mm/kmemleak.c; riscv's last register line (arch/riscv/kernel/process.c); KFENCE's second line.
 _BEGIN: Final = re.compile(
-    r"(?:Call [Tt]race:|BUG: KMSAN: |Stack: \(0x|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
+    r"(?:Call [Tt]race:|BUG: KMSAN: |Stack: \(0x|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:"
+    r"|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
     r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|invalid) .*(?:\(in kfence|kfence-#|at 0x))"
 )
 _BEGIN_STARTS: Final = (
@@ -593,7 +594,9 @@ def _cper(lines: Sequence[Line]) -> str:
             return f"memory {'corrected' if corrected else 'uncorrected'}"
         if "section_type: pcie" in text:
             severities = " ".join([one.text.lower() for one in lines if "severity:" in one.text.lower()])
-            return f"PCIe {'corrected' if 'severity: corrected' in severities else 'fatal' if ': fatal' in severities else 'non-fatal'}"
+            if "severity: corrected" in severities:
+                return "PCIe corrected"
+            return "PCIe fatal" if ": fatal" in severities else "PCIe non-fatal"
     return "machine check"
 
 
@@ -703,6 +706,12 @@ def _without_head(
     )  # fmt: skip
 
 
+def _is_of_urb(function: str, stack: Stack, raw: str | None) -> bool:
+    """Whether a driver's transfer was refused: the kernel's lists name the driver's function and the refusing one."""
+    pointer = stack.pointer.name if stack.pointer is not None else raw
+    return function != _URB and pointer is not None and plain_name(pointer) == _URB
+
+
 def _finding(
     title: str,
     kind: str,
@@ -726,9 +735,11 @@ def _finding(
         title = f"{words} in {' / '.join(pair)}"
     elif function is not None and source is not From.FIELD:
         title = f"{words} in {function}"
-        for name in (frame.name if frame is not None else None, plain_name(raw) if raw else None):
-            if name and name != function:
-                alternatives.append(f"{words} in {name}")
+        others = (frame.name if frame is not None else None, plain_name(raw) if raw else None)
+        alternatives += [f"{words} in {name}" for name in others if name and name != function]
+        if words == "WARNING" and _is_of_urb(function, stack, raw):
+            alternatives.append(title)
+            title = f"{title}/{_URB}"
     if free_form and function is not None:
         alternatives.append(f"{free_form} in {function}")
     line = stack.cpu_line or next((one.cpu_line for one in stacks if one.cpu_line is not None), None)
@@ -759,6 +770,8 @@ def _finding(
         incomplete,
     )
 
+
+_URB: Final = "usb_submit_urb"
 
 _REPLACED: Final = (
     (re.compile(r"\b(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\b"), "MAC"),
