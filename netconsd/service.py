@@ -117,7 +117,7 @@ class Running:
             reactor=reactor,
             legacy_datagrams=outputs.legacy_datagrams,
             reply=partial(send_to, self._reply_socket) if self._reply_socket else None,
-            watch=watches(*wanted, self._watch_failed) if any(wanted) else None,
+            watch=watches(*wanted, self._watch_failed, settings.sources_share) if any(wanted) else None,
             publish=publish,
         )
         self.top = TopSenders(self.workers.lanes, reactor, names)

@@ -54,6 +54,10 @@ ENDS: Final = (
     _program("restart", r"systemd-shutdown\[1\]: Rebooting", "systemd-shutdown["),
     _program("power-off", r"systemd-shutdown\[1\]: (?:Powering off|Halting system)", "systemd-shutdown["),
     _program("orderly", r"systemd-shutdown\[1\]: ", "systemd-shutdown["),
+    # systemd: src/journal/journald-server.c; the name of a process has 15 characters.
+    _program(
+        "orderly", r"systemd-journald\[\d+\]: Received SIGTERM from PID 1 \(systemd-shutdow", "Received SIGTERM from "
+    ),
     # systemd: units/*.target
     _program("restart", _TARGET + r"(?:Reboot|System Reboot|reboot\.target)", "Reached target "),
     _program("kexec", _TARGET + r"(?:Reboot via kexec|kexec\.target)", "Reached target "),
@@ -87,6 +91,11 @@ LOGGING: Final = re.compile(
 PANIC: Final = re.compile(r"Kernel panic - not syncing: ([^\n]*)")
 #: kernel/printk/printk.c: the ring overran before a legacy console could print it.
 DROPPED: Final = re.compile(r"\*\* (\d{1,18}) printk messages dropped \*\*")
+#: Matches each line of this file, and no other: most messages that :class:`~netconsd.crash.life.Life` sees are losses.
+ANY: Final = re.compile(
+    "|".join(pattern.pattern for pattern in (*(row.pattern for row in ENDS), BUFFER_START, LOGGING, PANIC, DROPPED)),
+    re.DOTALL,
+)
 
 #: The prefilter has to find these for :class:`~netconsd.crash.life.Life`.
 LITERALS: Final = tuple(

@@ -1,6 +1,6 @@
 """An event of a machine's life: it booted, rebooted, fell silent, lost messages, as one immutable value.
 
-The words of ``kind`` are a closed set: other programs choose by them. docs/events lists the details of each kind.
+The words of ``kind`` are a closed set: other programs choose by them. docs/events describes each kind.
 """
 
 from __future__ import annotations
@@ -23,6 +23,19 @@ EVENTS: Final = {
     "heard-again": "a silent machine sends again",
     "lost": "messages were lost on the way, or by the kernel itself",
     "repeated": "a crash report came again in the same boot",
+}
+
+#: The names that the details of each kind can have; docs/events describes them.
+DETAILS: Final = {
+    "booted": ("release", "command_line", "uptime"),
+    "rebooted": ("how", "title", "reason", "release", "release_before", "command_line", "uptime"),
+    "logging-started": ("interface", "reason"),
+    "logging-stopped": ("interface", "reason"),
+    "logging-resumed": ("interface", "reason"),
+    "silent": ("seconds", "usual", "title", "how"),
+    "heard-again": ("seconds",),
+    "lost": ("by_msgid", "by_seq", "by_kernel", "unsent", "limited", "seconds"),
+    "repeated": ("title", "repeats"),
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from netconsd.crash.announcements import (
+    ANY,
     BUFFER_START,
     COMMAND_LINE,
     DROPPED,
@@ -28,7 +29,7 @@ from netconsd.crash.arrival import explanation, machine_of
 from netconsd.crash.event import Event
 from netconsd.crash.losses import LOSSES_LIMIT, Loss
 from netconsd.crash.silence import Silence
-from netconsd.protocol.message import ExtendedMessage
+from netconsd.protocol.message import ExtendedMessage, LegacyDatagram
 from netconsd.protocol.plural import plural
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GAP_RECORDS", "LITERALS", "SENDERS_LIMIT", "Life", "LifeCounters"]
 
-#: The senders of a worker that are known, and as many whose silence is watched: as --max-sources by default.
-SENDERS_LIMIT: Final = 1_000_000
+#: The senders of a worker that are known, and as many whose silence is watched: as --max-sources by default. The daemon
+#: passes its worker's share of it.
+SENDERS_LIMIT: Final = 200_000
 #: A sender that is heard for the first time has just booted if its clock shows no more than this: the script of
 #: ``netconsd client`` waits for the network for up to two minutes.
 BOOTED_USEC: Final = 120_000_000
@@ -74,6 +76,8 @@ STRANGERS_EVENTS_AT_ONCE: Final = 10_000
 #: Longer texts of the network are cut: COMMAND_LINE_SIZE is at most 4096, a release 64 characters.
 COMMAND_LINE_CHARACTERS: Final = 4096
 RELEASE_CHARACTERS: Final = 64
+#: Releases that senders share as one string; a stranger can send others without end.
+RELEASES_LIMIT: Final = 1024
 TITLE_CHARACTERS: Final = 120
 
 _MSGID_MASK: Final = 0xFFFFFFFF
@@ -89,8 +93,8 @@ class LifeCounters:
     events: int = 0
     #: Events not returned because a sender, or all strangers together, had too many. Losses keep their sums.
     withheld: int = 0
-    #: Senders forgotten because of the bound; a reboot of one is an event without its reason.
-    evicted: int = 0
+    #: Senders forgotten because of a bound: a reboot of one is an event without its reason, its silence is none.
+    forgotten: int = 0
 
 
 class _Past:
@@ -172,6 +176,8 @@ class Life:
         self._starts: OrderedDict[bytes, _Start] = OrderedDict()
         self._losses: OrderedDict[bytes, Loss] = OrderedDict()
         self._strangers = 0.0
+        # One string for each release of a fleet.
+        self._releases: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -186,8 +192,10 @@ class Life:
         message are passed to :meth:`reported` before.
         """
         out: list[Event] = []
-        source = message.source
-        key = source.key
+        if isinstance(message, LegacyDatagram):
+            # Its lines are passed as well.
+            return out
+        key = message.source.key
         start = self._starts.get(key)
         if start is not None and (message.boot or now - start.since >= START_SECONDS):
             self._finish_start(key, now, out)
@@ -216,10 +224,11 @@ class Life:
         The report's first line was passed to :meth:`take`.
         """
         sender = None if report.source is None else self._senders.get(report.source.key)
-        if sender is None:
+        # "unexpected kernel reboot" is a report of the reboot itself: no crash before it.
+        if sender is None or report.kind == "reboot":
             return []
         if report.release is not None:
-            sender.release = _clean(report.release, RELEASE_CHARACTERS)
+            sender.release = self._release(report.release)
         past = _past_of(sender)
         # A report that is not fatal does not replace one that is, and a consequence does not replace its cause.
         if (report.fatal or not past.panicked) and (report.consequence_of is None or not past.title):
@@ -253,8 +262,8 @@ class Life:
     def sweep(self, heard: Iterable[tuple[Source, float, int]], now: float, received_at: float) -> list[Event]:
         """Return the events that no message shows: silence, its end, and what waited for further messages.
 
-        To be called every few seconds. Each sender of the lane has to be in ``heard`` at least every 5 minutes, in
-        slices if they are many: 0.5 µs for each.
+        To be called every few seconds. A sender that was heard has to be in ``heard`` within 5 minutes, in slices if
+        they are many: about 1 µs for each.
 
         :param heard: sender, when its last message arrived (the clock of ``now``), and the number of its messages.
         :param received_at: the Unix time of ``now``.
@@ -262,10 +271,12 @@ class Life:
         out: list[Event] = []
         silence = self._silence
         silence.look(now)
+        before = silence.evicted
         for source, at, messages in heard:
             lasted = silence.hear(source, at, messages)
             if lasted is not None:
                 self._heard_again(source, lasted, None, received_at - (now - at), now, out)
+        self.counters.forgotten += silence.evicted - before
         for source, lasted, usual in silence.due(now):
             self._silent(source, lasted, usual, received_at, now, out)
         while self._starts:
@@ -351,8 +362,12 @@ class Life:
     def _read(self, message: Message, sender: _Sender, start: _Start | None, now: float, out: list[Event]) -> None:
         text = message.text
         is_replayed = _is_replayed(message)
+        if start is not None and not is_replayed and message.ts_usec is not None:
+            start.ts_usec = max(start.ts_usec or 0, message.ts_usec)
+        if ANY.match(text) is None:
+            return
         if start is not None and not is_replayed:
-            self._read_start(message, text, start, sender)
+            self._read_start(text, start, sender)
         by_kernel = message.facility in (None, 0)
         if by_kernel:
             panic = PANIC.match(text)
@@ -384,13 +399,11 @@ class Life:
                 past.ended_at = now
                 break
 
-    def _read_start(self, message: Message, text: str, start: _Start, sender: _Sender) -> None:
+    def _read_start(self, text: str, start: _Start, sender: _Sender) -> None:
         """Read the first lines of a kernel's log."""
-        if message.ts_usec is not None:
-            start.ts_usec = max(start.ts_usec or 0, message.ts_usec)
         version = LINUX_VERSION.match(text)
         if version is not None:
-            sender.release = _clean(version[1], RELEASE_CHARACTERS)
+            sender.release = self._release(version[1])
             sender.machine = machine_of(text) or sender.machine
         command_line = COMMAND_LINE.match(text)
         if command_line is not None:
@@ -497,7 +510,7 @@ class Life:
         """Add a sender, or the new boot of one."""
         if before is None and len(self._senders) >= self._limit:
             self._senders.popitem(last=False)
-            self.counters.evicted += 1
+            self.counters.forgotten += 1
         sender = self._senders[key] = _Sender(now)
         if before is not None:
             self._senders.move_to_end(key)
@@ -511,10 +524,17 @@ class Life:
         if isinstance(message, ExtendedMessage):
             release = message.release
             if release:
-                sender.release = _clean(release, RELEASE_CHARACTERS)
+                sender.release = self._release(release)
             if message.msgid is not None:
                 sender.offset = (message.seq - message.msgid) & _MSGID_MASK
                 sender.sent = message.msgid
+
+    def _release(self, text: str) -> str:
+        """The text of the network, cleaned; shared by the senders."""
+        release = _clean(text, RELEASE_CHARACTERS)
+        if len(self._releases) >= RELEASES_LIMIT:
+            self._releases.clear()
+        return self._releases.setdefault(release, release)
 
     def _emit(self, event: Event, sender: _Sender, now: float, out: list[Event]) -> bool:
         """Append an event, unless the sender or all strangers together have too many."""

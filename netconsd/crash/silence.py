@@ -58,6 +58,10 @@ class _Watched:
         self.is_silent = False
         self.scheduled_at = 0.0
 
+    def __lt__(self, other: _Watched) -> bool:
+        """For the schedule."""
+        return self.scheduled_at < other.scheduled_at
+
     def usual(self) -> float:
         return max(self.longest, self.earlier)
 
@@ -78,9 +82,8 @@ class Silence:
         self._limit = max(1, limit)
         # In the order in which they were heard last.
         self._senders: OrderedDict[bytes, _Watched] = OrderedDict()
-        # A heap of (when to look, ticket, sender); one valid entry for each sender, whose time is in `scheduled_at`.
-        self._schedule: list[tuple[float, int, _Watched]] = []
-        self._ticket = 0
+        # A heap by `scheduled_at`, which changes only outside of it. Each sender is in it once.
+        self._schedule: list[_Watched] = []
         self._looked_at: float | None = None
         self._listening_since = 0.0
         #: Senders that were replaced because of the limit.
@@ -125,9 +128,9 @@ class Silence:
         At most :data:`DUE_LIMIT`; the next call returns the further ones. Each silence is returned once.
         """
         found: list[tuple[Source, float, float]] = []
-        while self._schedule and self._schedule[0][0] <= now and len(found) < DUE_LIMIT:
-            at, _, sender = heappop(self._schedule)
-            if at != sender.scheduled_at or self._senders.get(sender.source.key) is not sender:
+        while self._schedule and self._schedule[0].scheduled_at <= now and len(found) < DUE_LIMIT:
+            sender = heappop(self._schedule)
+            if self._senders.get(sender.source.key) is not sender:
                 continue
             silence = now - max(sender.heard, self._listening_since)
             if now - sender.heard >= FORGET_SECONDS:
@@ -147,7 +150,6 @@ class Silence:
         if not sender.is_silent:
             return None
         sender.is_silent = False
-        self._put_on_schedule(sender, heard)
         return silence
 
     def _add(self, sender: _Watched) -> None:
@@ -160,17 +162,9 @@ class Silence:
     def _put_on_schedule(self, sender: _Watched, now: float) -> None:
         """Look at the sender at the first time at which its silence can be too long."""
         if len(self._schedule) > 2 * len(self._senders) + SCHEDULE_SLACK:
-            self._schedule = [
-                entry
-                for entry in self._schedule
-                if entry[0] == entry[2].scheduled_at and self._senders.get(entry[2].source.key) is entry[2]
-            ]
+            self._schedule = [other for other in self._schedule if self._senders.get(other.source.key) is other]
             heapify(self._schedule)
-        if sender.is_silent:
-            at = sender.heard + FORGET_SECONDS
-        else:
-            at = max(sender.heard, sender.watched_from(), self._listening_since) + sender.too_long()
-        # One that is not watched yet, and is silent, is looked at again later.
+        at = max(sender.heard, sender.watched_from(), self._listening_since) + sender.too_long()
+        # One that is silent, or not watched yet, is looked at again later.
         sender.scheduled_at = at if at > now else now + LEAST_SECONDS
-        self._ticket += 1
-        heappush(self._schedule, (sender.scheduled_at, self._ticket, sender))
+        heappush(self._schedule, sender)

@@ -72,6 +72,8 @@ LOOK_SECONDS = 0.1
 SWEEP_SECONDS = 2.0
 # Seconds between two looks for silence at the senders that were heard in the meantime: 0.7 us for each.
 SILENCE_SECONDS = 30.0
+# As --max-sources by default.
+LIFE_SENDERS_LIMIT = 200_000
 # A gap of fewer records is no event (netconsd.crash.life has the same number).
 GAP_RECORDS = 16
 
@@ -103,11 +105,14 @@ globals().update(
 Heard = Callable[[float], Iterable[tuple[Source, float, int]]]
 
 
-def watches(reports: bool, events: bool, failed: Callable[[], object]) -> Callable[[], Watch]:
+def watches(
+    reports: bool, events: bool, failed: Callable[[], object], senders: int = LIFE_SENDERS_LIMIT
+) -> Callable[[], Watch]:
     """Return a function that makes the watch of a worker.
 
     :param reports: whether crash reports are wanted; ``events`` likewise.
     :param failed: called in the handler of an exception, the first time only for each watch.
+    :param senders: the greatest number of senders of a worker whose events are found with their reasons.
     """
     # Imported here: compiling the rules takes time, which nobody spends who wants neither.
     from netconsd.crash import life, rules
@@ -115,7 +120,11 @@ def watches(reports: bool, events: bool, failed: Callable[[], object]) -> Callab
 
     prefilter = Prefilter([*(rules.LITERALS if reports else ()), *(life.LITERALS if events else ())])
     return lambda: Watch(
-        prefilter, Recogniser if reports else None, life.Life() if events else None, CrashCounters(), failed
+        prefilter,
+        Recogniser if reports else None,
+        life.Life(limit=senders) if events else None,
+        CrashCounters(),
+        failed,
     )
 
 
@@ -530,6 +539,7 @@ class Watch:
             self._silence_at = now
         self._add_events(self._life.sweep(senders, now, received_at), found)
         self.counters.withheld = self._life.counters.withheld
+        self.counters.forgotten = self._life.counters.forgotten
 
     def _fail(self) -> None:
         """Count the exception that is being handled; report the first one."""

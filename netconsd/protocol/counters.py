@@ -255,6 +255,12 @@ CRASH_COUNTERS = (
         notable=True,
     ),
     Counter(
+        "forgotten",
+        "Senders whose past or usual silence was forgotten because a bound was reached; events lack it then.",
+        "crash_forgotten_senders",
+        notable=True,
+    ),
+    Counter(
         "errors",
         "Exceptions while crashes or events were looked for, which are a defect; the first one is in the log.",
         "crash_errors",
@@ -346,6 +352,7 @@ class CrashCounters:
     repeats: int = 0
     events: int = 0
     withheld: int = 0
+    forgotten: int = 0
     errors: int = 0
 
 

@@ -267,6 +267,17 @@ class TestBounds:
         assert (len(group.names), len(group.merged)) == (NAMES_LIMIT, NAMES_LIMIT)
         assert len(groups._by_name) + len(groups._united) <= 2 * NAMES_LIMIT
 
+    def test_names_of_one_report(self) -> None:
+        """Alternatives without end are not all remembered; a title without a place among the names is known by its id,
+        and so joins its group again."""
+        groups = Groups()
+        group = group_of(groups, report("a", *(f"alternative {number}" for number in range(2 * NAMES_LIMIT))))
+        assert len(group.names) == len(groups._by_name) == NAMES_LIMIT
+        assert group_of(groups, report("b", "alternative 0")) is group
+        assert groups.find("b") is None
+        assert group_of(groups, report("b")) is group
+        assert len(groups) == 1
+
     def test_loose_reports(self) -> None:
         """The titles of incomplete reports without a group are bounded, and the replaced ones counted."""
         groups = Groups()

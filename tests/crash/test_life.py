@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from netconsd.crash import life as module
 from netconsd.crash.announcements import ENDS
-from netconsd.crash.event import EVENTS, Event
+from netconsd.crash.event import DETAILS, EVENTS, Event
 from netconsd.crash.life import (
     ANNOUNCED_SECONDS,
     BOOTED_USEC,
@@ -22,6 +24,7 @@ from netconsd.crash.life import (
     GAP_RECORDS,
     LATELY_SECONDS,
     LITERALS,
+    RELEASES_LIMIT,
     REPEATS_LIMIT,
     START_SECONDS,
     STRANGER_SECONDS,
@@ -31,7 +34,7 @@ from netconsd.crash.life import (
 from netconsd.crash.losses import LONGEST_SECONDS, QUIET_SECONDS
 from netconsd.crash.report import Report
 from netconsd.crash.silence import LEARN_SECONDS, LEAST_MESSAGES, LEAST_SECONDS
-from netconsd.protocol.message import ExtendedMessage, Message
+from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message
 from netconsd.testing import extended_message, legacy_message, source
 
 ALICE = source()
@@ -147,6 +150,14 @@ class TestBooted:
         line._new = True
         assert Machine().pass_on(line) == []
 
+    def test_a_whole_datagram(self) -> None:
+        """A datagram of legacy text says nothing that its lines do not say."""
+        machine = up()
+        datagram = LegacyDatagram(ALICE, 1.0, b"netconsole: network logging started\n")
+        datagram._limited = 3
+        assert machine.pass_on(datagram) == []
+        assert machine.life.finish(machine.now) == []
+
     def test_a_long_command_line(self) -> None:
         """It is cut to a bound."""
         machine = Machine()
@@ -170,6 +181,12 @@ class TestRebooted:
         assert event.text == "rebooted after a crash: KASAN: use-after-free Read in g"
         assert event.details["how"] == "crash"
         assert event.details["title"] == "KASAN: use-after-free Read in g"
+
+    def test_a_report_of_the_reboot_itself(self) -> None:
+        """The report of an unexpected reboot, which the same message makes, does not explain the reboot."""
+        machine = up()
+        machine.report("unexpected kernel reboot", kind="reboot", severity="dead", fatal=True)
+        assert machine.reboot().details["how"] == "unannounced"
 
     def test_after_a_panic_without_a_report(self) -> None:
         """The panic's line is enough, also in a buffer that is sent again; a report after it has the better title."""
@@ -284,6 +301,23 @@ class TestRebooted:
         else:
             assert event.text == "rebooted; nothing announced it, and nothing of a crash arrived"
 
+    def test_what_the_earlier_boots_said(self) -> None:
+        """A target made later sends no first lines: the processor is known from an earlier boot, panic= from the same
+        boot, also after netconsd had forgotten the sender, or else from the next."""
+        machine = Machine()
+        machine.send("Linux version 7.2.1 (s390x-linux-gnu-gcc-14)", new=True, ts_usec=0, seq=0)
+        machine.reboot(release="7.2.1")
+        assert machine.reboot(release="7.2.1").details["reason"] == "this kernel sends none on s390x"
+        machine = Machine()
+        machine.send("Linux version 7.3.4 (gcc)", new=True, ts_usec=0, seq=0)
+        machine.send("Command line: panic=5", ts_usec=0, seq=1)
+        machine.send("x", seconds=9000, new=True)
+        assert machine.reboot(release="7.3.4").details["reason"] == "this kernel sends none with panic=5"
+        machine.send("Linux version 7.3.4 (gcc)", boot=True, ts_usec=0, seq=0)
+        machine.send("Command line: panic=6", ts_usec=0, seq=1)
+        (event,) = machine.sweep(seconds=START_SECONDS)
+        assert event.details["reason"] == "this kernel sends none with panic=6"
+
     def test_kdump(self) -> None:
         """The kernel that kdump starts says on its command line that the one before crashed."""
         for title in (None, "BUG: unable to handle kernel NULL pointer dereference in f"):
@@ -331,6 +365,7 @@ ANNOUNCEMENTS = (
     "systemd-shutdown[1]: Rebooting.",
     "systemd-shutdown[1]: Powering off.",
     "systemd-shutdown[1]: Syncing filesystems and block devices.",
+    "systemd-journald[233]: Received SIGTERM from PID 1 (systemd-shutdow).",
     "systemd[1]: Reached target reboot.target - System Reboot.",
     "systemd[1]: Reached target kexec.target - Reboot via kexec.",
     "systemd[1]: Reached target poweroff.target - System Power Off.",
@@ -585,8 +620,14 @@ class TestBounds:
         life = Life(limit=2)
         for number in (1, 2, 1, 3):
             life.take(extended_message("x", address=f"192.0.2.{number}", new=True, ts_usec=10**9), 1.0)
-        assert (len(life), life.counters.evicted) == (2, 1)
+        assert (len(life), life.counters.forgotten) == (2, 1)
         assert source("192.0.2.2").key not in life._senders
+
+    def test_watched_senders(self) -> None:
+        """The senders whose silence is watched are bounded as well, and counted by the same counter."""
+        life = Life(limit=2)
+        life.sweep([(source(f"192.0.2.{number}"), 1.0, LEAST_MESSAGES) for number in range(5)], 2.0, 2.0)
+        assert (len(life._silence), life.counters.forgotten) == (2, 3)
 
     def test_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A flood of first lines of logs does not wait without bound."""
@@ -616,6 +657,8 @@ class TestBounds:
         assert machine.life.counters.withheld == 1000 - EVENTS_AT_ONCE
         assert machine.life.counters.events == EVENTS_AT_ONCE
         assert len(machine.send(line, seconds=EVENT_SECONDS)) == 1
+        # Boots do not renew them.
+        assert [event for _ in range(9) for event in machine.send("x", boot=True, ts_usec=5, seconds=0)] == []
 
     def test_withheld_losses_are_added_to_the_next(self) -> None:
         """The sums of losses are kept."""
@@ -640,7 +683,18 @@ class TestBounds:
         events = [event for message in forged for event in machine.life.take(message, machine.now)]
         assert len(events) == 50
         assert machine.life.counters.withheld == 450
-        assert machine.reboot().kind == "rebooted"
+        # A boot makes no stranger of a known sender.
+        assert [machine.reboot(seconds=0).kind for _ in range(2)] == ["rebooted"] * 2
+
+    def test_releases(self) -> None:
+        """The senders of a fleet share the string of their release; releases without end are not kept."""
+        life = Life()
+        for number in range(3):
+            life.take(extended_message("x", address=f"192.0.2.{number}", new=True, release="6.12.9"), 1.0)
+        assert len({id(sender.release) for sender in life._senders.values()}) == 1
+        for number in range(3 * RELEASES_LIMIT):
+            life.take(extended_message("x", boot=True, release=f"6.{number}"), 1.0)
+        assert len(life._releases) <= RELEASES_LIMIT
 
     def test_an_unknown_source(self) -> None:
         """A report without a source, or of a sender that is not known, changes nothing."""
@@ -727,6 +781,7 @@ def test_any_messages(steps: list[Any], limit: int) -> None:
     events += life.finish(now)
     for event in events:
         assert event.kind in EVENTS
+        assert set(event.details) <= set(DETAILS[event.kind])
         assert event.text.isascii()
         assert event.text.isprintable()
         assert all(isinstance(value, (str, int, float)) for value in event.details.values())
@@ -734,3 +789,15 @@ def test_any_messages(steps: list[Any], limit: int) -> None:
     assert life.counters.events == len(events)
     assert not life._starts
     assert not life._losses
+
+
+def test_the_docs() -> None:
+    """docs/events has each kind with its details, and each word of ``how``."""
+    page = (Path(__file__).parents[2] / "docs" / "events.rst").read_text()
+    assert list(DETAILS) == list(EVENTS)
+    for kind, names in DETAILS.items():
+        assert re.search(rf"^`{kind}` ", page, re.MULTILINE), kind
+        assert all(f"`{name}`" in page for name in names)
+    words = {*(row.how for row in ENDS), "crash", "kdump", "unannounced", "unknown"}
+    section = page.partition("`how`            meaning")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^`([a-z-]+)` ", section, re.MULTILINE)) == words

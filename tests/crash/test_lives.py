@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from netconsd.crash.event import Event
 from netconsd.crash.life import GAP_RECORDS, LITERALS, Life
 from netconsd.crash.recogniser import Recogniser
 from netconsd.crash.report import Report
+from netconsd.crash.watch import watches
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import NEVER, Stream
+from netconsd.protocol.table import SourceTable
 from netconsd.testing import extended, source
 
 DATA = Path(__file__).parents[1] / "data"
@@ -29,6 +31,7 @@ CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
 NOTHING_WITH_PANIC = "rebooted; nothing of a crash arrived, and this kernel sends none with panic=1"
 NOTHING_UNLESS = "rebooted; nothing of a crash arrived, and this kernel sends none unless panic=0"
 AFTER_SYSRQ = "rebooted after a crash: kernel panic: sysrq triggered crash"
+NULL = "unable to handle kernel NULL pointer dereference"
 STARTED = "netconsole started sending"
 
 #: The events of each recording, decided by reading it: seconds, and a text or the begin of one.
@@ -49,10 +52,11 @@ EXPECTED: dict[str, list[tuple[float, str]]] = {
     ],
     "amd64-6.1-kdump-sysrq-c": [(9.43, "booted"), (19.53, AFTER_SYSRQ)],
     "amd64-6.12-kdump-sysrq-c": [(6.23, "booted"), (6.23, STARTED), (15.08, AFTER_SYSRQ), (15.08, STARTED)],
-    # The oops ends without a panic; the next kernel's command line says why it was started.
+    # The oops ends without a panic, but with kdump it is fatal.
     "amd64-6.12-kdump-null-read": [
         *((6.9, "booted"), (6.9, STARTED)),
-        *((16.47, "rebooted into the kernel for kdump: the kernel before it crashed"), (16.48, STARTED)),
+        (16.47, f"rebooted after a crash: BUG: {NULL} in crashme_null_read"),
+        (16.48, STARTED),
     ],
     "amd64-7.3-kdump-post-notifiers": [(6.17, "booted"), (6.17, STARTED), (16.09, NOTHING_UNLESS), (16.09, STARTED)],
     "amd64-7.3-kexec-e": [(7.79, "booted"), (7.79, STARTED), (24.78, NOTHING_UNLESS), (24.78, STARTED)],
@@ -168,6 +172,29 @@ def events_of(recording: list[tuple[float, bytes]]) -> list[Event]:
     return events + life.finish(now)
 
 
+def watched(recording: list[tuple[float, bytes]]) -> list[Event]:
+    """Play a recording through a worker's table of senders and its watch; the reports are left out."""
+    table = SourceTable(WorkerCounters(), limit=9, reorder_time=0.2, gc_interval=60.0, age=3600.0)
+    watch = watches(True, True, lambda: pytest.fail("the watch has failed"))()
+    found: list[Event | Report] = []
+    for at, datagram in recording:
+        while (now := min(table.next_deadline(), watch.next_deadline())) < at:
+            found += watch.look(table.advance(now), now)
+            found += watch.advance(now, now, table.heard)
+        found += watch.look(table.feed([source().key], [datagram], at, at), at)
+    found += watch.look(table.flush(), at)
+    found += watch.finish(at)
+    fatal = [report.received_at for report in found if isinstance(report, Report) and report.fatal]
+    events = [event for event in found if isinstance(event, Event)]
+    # A module gets the report of a crash before the event that names it.
+    assert len(fatal) >= sum(event.details.get("how") == "crash" for event in events)
+    for event in events:
+        if event.details.get("how") == "crash":
+            earlier = found[: found.index(event)]
+            assert event.details["title"] in [report.title for report in earlier if isinstance(report, Report)]
+    return events
+
+
 def assert_expected(expected: list[tuple[float, str]], events: list[Event]) -> None:
     """Compare the times, and the begins of the texts."""
     found = [(round(event.received_at, 2), event.text) for event in sorted(events, key=lambda event: event.received_at)]
@@ -176,19 +203,21 @@ def assert_expected(expected: list[tuple[float, str]], events: list[Event]) -> N
         assert text.startswith(begin)
 
 
+@pytest.mark.parametrize("play", [events_of, watched])
 @pytest.mark.parametrize("name", LIVES)
-def test_a_recording(name: str) -> None:
-    """Each recording yields the events that a reader finds in it, and no other."""
+def test_a_recording(name: str, play: Callable[[list[tuple[float, bytes]]], list[Event]]) -> None:
+    """Each recording yields the events that a reader finds in it, and no other; so it does in a worker."""
     recording = excerpt(name)
     # The repository has three of the four boots of a crash loop.
-    assert_expected([row for row in EXPECTED[name] if row[0] < recording[-1][0] + 1], events_of(recording))
+    assert_expected([row for row in EXPECTED[name] if row[0] < recording[-1][0] + 1], play(recording))
 
 
+@pytest.mark.parametrize("play", [events_of, watched])
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="the whole recordings are not here")
-def test_a_whole_recording(name: str) -> None:
+def test_a_whole_recording(name: str, play: Callable[[list[tuple[float, bytes]]], list[Event]]) -> None:
     """The same of the whole recordings, where they are."""
-    assert_expected(EXPECTED[name], events_of(whole(name)))
+    assert_expected(EXPECTED[name], play(whole(name)))
 
 
 @pytest.mark.parametrize("name", LIVES)

@@ -24,7 +24,7 @@ from netconsd.daemon.config import configure
 from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.settings import OPTIONS, Settings
-from netconsd.testing import extended, extended_message, fragments, source
+from netconsd.testing import event, extended, extended_message, fragments, source
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
@@ -64,6 +64,16 @@ def test_tally_of_the_settings_in_the_docs(tmp_path: Path) -> None:
     tally.handle(1, extended_message("not counted", level=6))
     tally.reload()
     assert json.loads((tmp_path / "out.json").read_text()) == {"192.0.2.1": {"err": 1}}
+
+
+def test_reboots_prints_reboots_only(capfd: pytest.CaptureFixture[str]) -> None:
+    """reboots.py prints the reason of each reboot, and no other event."""
+    reboots = module("reboots")
+    reboots.start(1)
+    reboots.handle_event(0, event("rebooted", "rebooted after a crash: kernel BUG in f", how="crash"))
+    reboots.handle_event(0, event("silent", "silent for 15 minutes"))
+    reboots.stop()
+    assert capfd.readouterr().err == "192.0.2.1 crash: rebooted after a crash: kernel BUG in f\n"
 
 
 @pytest.mark.slow
