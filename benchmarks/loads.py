@@ -45,6 +45,12 @@ def one_line() -> list[bytes]:
     return [marked(legacy(f"{TEXT}{SEQ}", ts_usec=1234567890123, caller="T123"))]
 
 
+def forged_crash() -> list[bytes]:
+    """One extended datagram with the first line of a crash."""
+    text = "BUG: kernel NULL pointer dereference, address: 0000000000000008"
+    return [marked(extended(text, seq=SEQ, ts_usec=TS_USEC, level=1, caller="T417"))]
+
+
 def template(pieces: list[bytes]) -> bytes:
     """The contents of the file that blast.c reads."""
     return b"".join(len(piece).to_bytes(2, "big") + piece for piece in pieces)

@@ -107,6 +107,24 @@ SCENARIOS: Final = {
             builds=("compiled", "plain"),
         ),
         Scenario(
+            name="crashes",
+            about="in-order; crash reports and events are wanted: compare with in-order",
+            pieces=loads.in_order(),
+            module="reports",
+            builds=("compiled", "plain"),
+        ),
+        Scenario(
+            name="forged-crashes",
+            about="each message is the first line of a crash; crash reports and events are wanted",
+            pieces=loads.forged_crash(),
+            module="reports",
+        ),
+        Scenario(
+            name="forged-crashes-off",
+            about="the same messages, and nobody wants reports: compare with forged-crashes",
+            pieces=loads.forged_crash(),
+        ),
+        Scenario(
             name="burst",
             about="200,000 messages within a second; a module that burns 5 µs per message",
             pieces=loads.in_order(),
@@ -141,6 +159,7 @@ TARGETS: Final = (
     Target("in-order", "compiled", "loss", 0),
     Target("logger", "compiled", "loss", 0),
     Target("two-modules", "compiled", "loss", 0),
+    Target("crashes", "compiled", "loss", 0),
     Target("burst", "compiled", "loss", 0),
     Target("65536-senders", "compiled", "memory", 60 * MB),
     Target("1000000-senders", "compiled", "memory", 700 * MB),

@@ -12,7 +12,7 @@ Rules for lossless bytes:
    own fields show them with escapes.
 
 Crash reports and events have lines of their own (:func:`finding_to_json`, docs/jsonl-findings.schema.json), whose
-``format`` is ``report`` or ``event``. ``netconsd.crashes.Report.from_fields`` reads a report, :func:`from_json` neither.
+``format`` is ``report`` or ``event``. ``netconsd.crashes.Report.from_fields`` reads a report, :func:`from_json` none.
 """
 
 from __future__ import annotations

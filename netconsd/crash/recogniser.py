@@ -172,6 +172,10 @@ class Recogniser:
         # Finished reports that began after an open one, with the numbers of their begin: reports are in that order.
         self._held: list[tuple[int, Report]] = []
         self._number = 0
+        # True if a report of this message has ended.
+        self._ended = False
+        # No open report is due before this time.
+        self._due = 0.0
         # The report that the last message went to.
         self._grew: _Open | None = None
         self._seen: OrderedDict[str, tuple[str, bool]] = OrderedDict()
@@ -226,9 +230,9 @@ class Recogniser:
         :param line: the number of the message's line in a file; None for a received message.
         """
         out: list[Report] = []
-        if self._open:
+        if self._open and now >= self._due:
             out += self.expire(now)
-        elif now < self.refused_until and not message.boot:
+        if now < self.refused_until and not message.boot and not self._is_awaited(message):
             self.refused += 1
             return out
         if self._source is None:
@@ -256,15 +260,20 @@ class Recogniser:
             if owner is not None:
                 self._keep(owner, message, line)
         self._grew = owner
-        for report in [each for each in self._open if each.panicked and each.ended]:
-            self._finish(report, out)
+        if self._ended:
+            self._ended = False
+            for report in [each for each in self._open if each.panicked and each.ended]:
+                self._finish(report, out)
         return out
 
     def expire(self, now: float) -> Sequence[Report]:
         """Return the reports whose silence has lasted long enough."""
         out: list[Report] = []
+        if now < self._due:
+            return out
         for report in [one for one in self._open if one.deadline() <= now]:
             self._finish(report, out)
+        self._due = self.deadline or 0.0
         return out
 
     def finish(self) -> Sequence[Report]:
@@ -286,6 +295,13 @@ class Recogniser:
         repeated = list(self._repeated.items())
         self._repeated.clear()
         return repeated
+
+    def _is_awaited(self, message: Message) -> bool:
+        """True if a message can belong to an open report: while first lines are refused, others are not looked at."""
+        if not self._open:
+            return False
+        caller = caller_of(message)
+        return not caller or any(caller in one.callers for one in self._open)
 
     # A line.
 
@@ -334,9 +350,10 @@ class Recogniser:
                 self._outside(text, line, message, now, before, number, out)
                 return None
         if text.startswith(titles.END_TRACE):
-            owner.ended = True
+            self._end(owner, now)
         elif text.startswith(_PANIC_ENDS):
-            owner.ended = owner.panicked = owner.fatal = True
+            self._end(owner, now)
+            owner.panicked = owner.fatal = True
         elif not shapes.belongs(
             text, line.caller != "" or self._is_message(owner), owner.frames > 0, owner.ended, owner.preface
         ):
@@ -390,9 +407,16 @@ class Recogniser:
             if hit is not None and len(owner.lines) < limits.lines + PREFACE_LINES:
                 owner.lines.append(line)
             if owner.watched > limits.watched_lines:
-                owner.ended = owner.panicked = True
+                self._end(owner, now)
+                owner.panicked = True
                 self.abandoned += 1
         return owner
+
+    def _end(self, owner: _Open, now: float) -> None:
+        """An end line came: the report waits only for a panic."""
+        owner.ended = True
+        self._due = min(self._due, now + LINGER)
+        self._ended = True
 
     def _keep(self, owner: _Open, message: Message, number: int | None) -> None:
         """Keep a message of a report."""
@@ -491,7 +515,7 @@ class Recogniser:
                 if owner.preface and not owner.oom:
                     self._drop(owner, out)
                 elif owner.frames and not owner.ended and known is not None and known.kind in shapes.RULED:
-                    owner.ended = True
+                    self._end(owner, now)
                     return self._append(owner, line, now, None)
                 elif not owner.frames and not owner.ended:
                     return self._append(owner, line, now, None)
@@ -535,6 +559,7 @@ class Recogniser:
             self.abandoned += 1
             self._finish(oldest, out)
         report = _Open(line.caller, now, line.ts_usec, number)
+        self._due = min(self._due, now + SILENCE) if self._open else now + SILENCE
         report.number = self._number
         self._number += 1
         report.previous = self._last, self._last_usec, self._last_at

@@ -27,7 +27,8 @@ from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message, 
 
 NEVER = float("inf")
 
-# The messages of all senders of a worker that are remembered for `Report.before`.
+# The messages of all senders of a worker that are remembered for `Report.before`: the last minute of a hundred senders
+# with a message a second each. They take 4 MB, and 0.012 us for each message; 512 of them take as long.
 RING_MESSAGES = 8192
 # Their bytes: messages can have 128 KiB each.
 RING_BYTES = 8 * 1024 * 1024
@@ -58,9 +59,9 @@ SKIP_SECONDS = 30.0
 # The messages before a report are searched in the ring when it begins, which costs as much as some lines.
 BEGIN_LINES = 16.0
 # Marked messages that the life of the machines gets each second in the long run, and seconds of them at once: a flood
-# of forged senders has a mark on each message.
+# of forged senders has a mark on each message. 8192 at once take 40 ms.
 EVENTS_PER_SECOND = 2000.0
-EVENTS_BURST_SECONDS = 16.384
+EVENTS_BURST_SECONDS = 4.096
 
 # The longest time in seconds that a report is open without a further line. A recogniser says less; this bounds what a
 # defect of one can cost.
@@ -269,8 +270,11 @@ class Watch:
             size = len(raw)
             hit = prefilter.find(raw, 0, size) >= 0
             if self._recognises:
-                if hit or self._open or message._boot or message._new:
-                    self._recognise(message, hit, now, found)
+                if (hit or self._open or message._boot or message._new) and not self._recognise(
+                    message, hit, now, found
+                ):
+                    # A sender that sends crashes without end leaves the allowance of events to others.
+                    hit = False
                 if type(message) is not LegacyDatagram:
                     self._remember(message, size)
             if self._life is not None and (hit or message._new or message._boot or _is_marked(message)):
@@ -325,27 +329,28 @@ class Watch:
         before.reverse()
         return tuple(before)
 
-    def _recognise(self, message: Message, hit: bool, now: float, found: list[Any]) -> None:
-        """Give a message to the recogniser of its sender, if that needs it and the allowances last."""
+    def _recognise(self, message: Message, hit: bool, now: float, found: list[Any]) -> bool:
+        """Give a message to the recogniser of its sender, if that needs it; False if an allowance is used up."""
         if type(message) is LegacyDatagram:
-            return
+            return True
         source = message._source
         sender = self._open.get(source._key)
         if sender is None:
             # A new recogniser has nothing that ends with the first message of a forgotten sender.
             if not (hit or message._boot or message._new):
-                return
+                return True
             sender = self._senders.get(source._key)
             if sender is None and not (hit or message._boot):
-                return
+                return True
         if not self._is_allowed(sender, message._boot, now):
             self.counters.skipped += 1
             if sender is not None and sender.key in self._open:
                 self._abandon(sender, "the sender sent more lines than netconsd reads at once", now, found)
-            return
+            return False
         if sender is None:
             sender = self._add(source)
         self._feed(sender, message, now, found)
+        return True
 
     def _is_allowed(self, sender: Sender | None, boot: bool, now: float) -> bool:
         """Charge a line to the allowances of the sender and the worker; False without a charge if one is used up.

@@ -11,7 +11,7 @@ from netconsd.crash import life, watch
 from netconsd.crash.prefilter import Prefilter
 from netconsd.crash.report import Report
 from netconsd.crash.watch import Watch
-from netconsd.message import ExtendedMessage, LegacyDatagram, Message, Source
+from netconsd.message import LegacyDatagram, Message, Source
 from netconsd.protocol.counters import CrashCounters
 from netconsd.testing import extended_message
 
@@ -121,7 +121,7 @@ class Bench:
     def _failed(self) -> None:
         self.failures += 1
 
-    def message(self, text: str, sender: int = 1, received_at: float = 0.0, **marks: Any) -> ExtendedMessage:
+    def message(self, text: str, sender: int = 1, received_at: float = 0.0, **marks: Any) -> Message:
         address = f"10.{sender >> 16}.{sender >> 8 & 255}.{sender & 255}"
         message = extended_message(text, address=address, received_at=received_at, **marks)
         message._source = self.sources.setdefault(address, message.source)
