@@ -335,6 +335,19 @@ class TestRepeats:
         assert feed.titles == ["INFO: rcu detected stall in middle"]
         assert feed.recogniser.take_repeats() == [("INFO: rcu detected stall in middle", 1)]
 
+    def test_a_repeat_of_a_report_that_waits(self) -> None:
+        """A repeat before the report is returned, because an earlier one is still open, is counted in the report."""
+        feed = Feed().take(extended_lines(SOFT, caller="C0")[:4])
+        for index in range(3):
+            feed.take(extended_lines(WARN, caller="T241", seq=500 + 100 * index, ts_usec=5_000_200 + 1000 * index))
+            feed.wait(LINGER)
+        feed.wait(SILENCE)
+        assert [(report.title, report.repeats) for report in feed.reports] == [
+            ("BUG: soft lockup in innermost", 0),
+            (WARN_TITLE, 2),
+        ]
+        assert (feed.recogniser.repeats, feed.recogniser.take_repeats()) == (2, [])
+
     def test_another_boot(self) -> None:
         """After a boot the same title is a report again."""
         feed = Feed().take(extended_lines(OOPS + FATAL)).take([extended_message("Linux version", seq=0, boot=True)])
