@@ -247,9 +247,10 @@ class Recogniser:
         for one in lines:
             self.recognised_lines += 1
             found = self._line(one, message, now, before, line, out)
-            if found is not None and owner is None:
+            if found is not None and found is not owner:
                 owner = found
-                self._keep(owner, message, line)
+                if not owner.messages or owner.messages[-1] is not message:
+                    self._keep(owner, message, line)
         if owner is None and self._open:
             owner = self._attached(message, lines)
             if owner is not None:
