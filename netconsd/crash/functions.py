@@ -187,6 +187,8 @@ _OF_LOCKDEP: Final = re.compile(
 )
 # With those, the functions that take a socket's lock: net/core/sock.c.
 _LOCKING: Final = re.compile(r"lock_sock_\w+|release_sock|_*lock_sock(?:_fast)?")
+# Functions that find a page in a bad state when it is taken: mm/page_alloc.c, mm/filemap.c.
+_PAGES: Final = re.compile(r"_*rmqueue\w*|filemap_alloc_folio\w*")
 # Functions that allocate for others: kmemleak's stacks begin with them.
 _ALLOCATING: Final = re.compile(
     r"\w*alloc\w*|kstrdup\w*|kmemdup\w*|memdup_\w+|strndup_user|kasprintf|kvasprintf\w*|getname\w*"
@@ -345,6 +347,11 @@ def locking(frames: Sequence[Frame]) -> Frame | None:
 def leaking(frames: Sequence[Frame]) -> Frame | None:
     """Return the function whose memory leaked, for kmemleak."""
     return guilty(frames, _ALLOCATING)
+
+
+def paging(frames: Sequence[Frame]) -> Frame | None:
+    """Return the function that had or wanted the page, for a page in a bad state."""
+    return guilty(frames, _PAGES)
 
 
 def waiting(frames: Sequence[Frame]) -> Frame | None:

@@ -662,6 +662,8 @@ def _function(
         return functions.atomic(frames), None
     if kind == "memory-leak":
         return functions.leaking(frames), None
+    if kind == "page-state":
+        return functions.paging(frames), None
     if kind == "locking" and source is From.POINTER:
         return functions.locking(frames) or functions.guilty(frames), None
     if source is From.FIELD:
@@ -707,7 +709,7 @@ def _without_head(
 
 
 def _is_of_urb(function: str, stack: Stack, raw: str | None) -> bool:
-    """True if a driver's transfer was refused: the kernel's lists name the driver's function and the refusing one."""
+    """True for a refused transfer of a driver: the lists name the driver's function and the refusing one."""
     pointer = stack.pointer.name if stack.pointer is not None else raw
     return function != _URB and pointer is not None and plain_name(pointer) == _URB
 

@@ -72,6 +72,7 @@ WAYS: dict[str, Callable[[Sequence[Frame]], Frame | None]] = {
     "preemptible": functions.atomic,
     "leak": functions.leaking,
     "locking": functions.locking,
+    "page": functions.paging,
 }
 
 
