@@ -18,6 +18,9 @@ from netconsd.protocol.message import ExtendedMessage, Message
 LINE_LIMIT: Final = 2048
 #: Lines of one message that are looked at: KFENCE's and the registers of ppc64el have some, Mem-Info a dozen.
 LINES_OF_A_MESSAGE_LIMIT: Final = 256
+#: Characters of a line with a frame or pointer: a symbol has at most 511 (KSYM_NAME_LEN), a module and a build id 110.
+#: Read lines are cached, 4096 of them, and longer ones of a stranger would fill the memory.
+STACK_LINE_LIMIT: Final = 768
 
 # "<6>", "[   12.345678]", "[  T123]", "[ C1]", "[T123@C1]" (7.x), and the notices of printk.
 _PREFIX: Final = re.compile(
@@ -142,9 +145,13 @@ def _frame(match: re.Match[str], questionable: bool) -> Frame:
     )
 
 
-@lru_cache(4096)
 def frames_of(text: str) -> tuple[Frame, ...]:
     """Return the frames that a line of a stack has: one, two on arm's first lines, none if it is another line."""
+    return _frames_of(text) if len(text) <= STACK_LINE_LIMIT else ()
+
+
+@lru_cache(4096)
+def _frames_of(text: str) -> tuple[Frame, ...]:
     if "+0x" not in text:
         if " " in text and "." in text and (match := _SYMBOLISED.match(text)) is not None:
             return (Frame(match["name"].lstrip("."), questionable=match["question"] is not None),)
@@ -190,9 +197,13 @@ class Pointer(NamedTuple):
     link: bool = False
 
 
-@lru_cache(1024)
 def pointer_of(text: str) -> Pointer | None:
     """Return the instruction pointer or link register that a line prints with its function; None for other lines."""
+    return _pointer_of(text) if len(text) <= STACK_LINE_LIMIT else None
+
+
+@lru_cache(1024)
+def _pointer_of(text: str) -> Pointer | None:
     if text.startswith(_POINTER_STARTS):
         match = _POINTER.match(text)
         if match is None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from netconsd.crash import rules, shapes, titles
@@ -291,7 +291,10 @@ class Recogniser:
         return self._close_all(why)
 
     def take_repeats(self) -> list[tuple[str, int]]:
-        """Return the titles that came again since the last call, with how often; at most :data:`SEEN_LIMIT`."""
+        """Return the titles that came again after their report was returned, with how often; cleared by the call.
+
+        At most :data:`SEEN_LIMIT`.
+        """
         repeated = list(self._repeated.items())
         self._repeated.clear()
         return repeated
@@ -622,7 +625,8 @@ class Recogniser:
         if known is not None and (self._seen[known][1] or not fatal):
             self.repeats += 1
             # A buffer that is sent again repeats the report's lines, not the fault.
-            if not (isinstance(first, ExtendedMessage) and first.replayed):
+            is_replayed = isinstance(first, ExtendedMessage) and first.replayed
+            if not is_replayed and not self._repeat_held(known):
                 self._repeated[known] = self._repeated.get(known, 0) + 1
             self._seen.move_to_end(known)
             self._remember_last(None, report)
@@ -679,6 +683,14 @@ class Recogniser:
             if key is not None and key in self._seen:
                 return self._seen[key][0] if self._seen[key][0] in self._seen else key
         return None
+
+    def _repeat_held(self, title: str) -> bool:
+        """Count a repeat in its report, if that is not returned yet."""
+        for index, (number, held) in enumerate(self._held):
+            if held.title == title:
+                self._held[index] = number, replace(held, repeats=held.repeats + 1)
+                return True
+        return False
 
     def _remember(self, finding: titles.Finding, fatal: bool) -> None:
         for key in (_free_key(finding), finding.title):

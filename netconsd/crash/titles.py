@@ -55,7 +55,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the lines of a report say."""
+    """The title of a report, and everything else that its lines say."""
 
     title: str
     kind: str
@@ -709,7 +709,7 @@ def _without_head(
 
 
 def _is_of_urb(function: str, stack: Stack, raw: str | None) -> bool:
-    """Whether a driver's transfer was refused: the kernel's lists name the driver's function and the refusing one."""
+    """True for a refused transfer of a driver: the lists name the driver's function and the refusing one."""
     pointer = stack.pointer.name if stack.pointer is not None else raw
     return function != _URB and pointer is not None and plain_name(pointer) == _URB
 

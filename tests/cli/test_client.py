@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netconsd.cli.client import main
+from netconsd.crash.arrival import rules
 from tests.client.scripts import script
 from tests.support.tools import require
 
@@ -17,7 +18,7 @@ def head(*arguments: str) -> list[str]:
     """The variables at the top of the script."""
     lines = script(*arguments).splitlines()
     assert lines[0] == "#!/bin/sh"
-    return lines[1:14]
+    return lines[1:15]
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -45,8 +46,8 @@ def test_defaults() -> None:
         "USERDATA=''",
         "SYSDATA=''",
         "LOGLEVEL=''",
-        "PERSIST=''",
-        "TEST=1",
+                "PERSIST=''",
+            "TEST=1",
     ]
 
 
@@ -60,7 +61,7 @@ def test_all_options() -> None:
     assert script(*arguments).startswith(
         "#!/bin/sh\nACTION=setup\nNAME=lab\nSERVER=2001:db8::9\nFAMILY=6\nPORT=1600\nINTERFACE=br-lan\n"
         "SOURCE_PORT=6700\nEXTENDED=1\nUSERDATA='rack=r17 '\"'\"'b'\"'\"'\nrole=a=b'\nSYSDATA='cpu_nr msgid'\n"
-        "LOGLEVEL=8\nPERSIST=1\nTEST=''\nstored_script() {\n"
+        f"LOGLEVEL=8\nPANIC_ARRIVES='{' '.join(rules())}'\nPERSIST=1\nTEST=''\nstored_script() {\n"
     )
 
 

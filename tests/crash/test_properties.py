@@ -126,6 +126,13 @@ def test_a_line_of_a_megabyte() -> None:
         assert titles([legacy_message(text)]) == []
 
 
+def test_a_long_line_is_no_frame() -> None:
+    """Only lines as long as a kernel's are read as frames and kept in the cache."""
+    for text in ("f" * lines.STACK_LINE_LIMIT + "+0x1/0x2", "RIP: 0010:" + "f" * lines.STACK_LINE_LIMIT + "+0x1/0x2"):
+        assert lines.frames_of(text) == ()
+        assert lines.pointer_of(text) is None
+
+
 CASES = [case for case in cases() if case.title != "-"]
 
 

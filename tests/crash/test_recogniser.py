@@ -143,6 +143,12 @@ class TestEnd:
         assert feed.titles == ["BUG: soft lockup in middle"]
         assert feed.reports[0].messages[-1].text == " </TASK>"
 
+    def test_after_the_end_line(self) -> None:
+        """After an end line a report is finished sooner than by silence."""
+        feed = Feed().take(extended_lines(OOPS)).wait(LINGER - 0.1)
+        assert (feed.titles, feed.recogniser.deadline) == ([], 1000.0 + LINGER)
+        assert feed.wait(0.2).titles == [NULL_TITLE]
+
     def test_chatter_does_not_prolong(self) -> None:
         """Lines that do not belong to the report do not keep it open."""
         feed = Feed().take(extended_lines(SOFT))
@@ -335,6 +341,19 @@ class TestRepeats:
         assert feed.titles == ["INFO: rcu detected stall in middle"]
         assert feed.recogniser.take_repeats() == [("INFO: rcu detected stall in middle", 1)]
 
+    def test_a_repeat_of_a_report_that_waits(self) -> None:
+        """A repeat before the report is returned, because an earlier one is still open, is counted in the report."""
+        feed = Feed().take(extended_lines(SOFT, caller="C0")[:4])
+        for index in range(3):
+            feed.take(extended_lines(WARN, caller="T241", seq=500 + 100 * index, ts_usec=5_000_200 + 1000 * index))
+            feed.wait(LINGER)
+        feed.wait(SILENCE)
+        assert [(report.title, report.repeats) for report in feed.reports] == [
+            ("BUG: soft lockup in innermost", 0),
+            (WARN_TITLE, 2),
+        ]
+        assert (feed.recogniser.repeats, feed.recogniser.take_repeats()) == (2, [])
+
     def test_another_boot(self) -> None:
         """After a boot the same title is a report again."""
         feed = Feed().take(extended_lines(OOPS + FATAL)).take([extended_message("Linux version", seq=0, boot=True)])
@@ -435,6 +454,11 @@ class TestReboots:
         feed = Feed().take(extended_lines(line)).wait(ANNOUNCED_SECONDS + 1).take([self.BOOT], self.UP)
         assert feed.titles == ["unexpected kernel reboot"]
 
+    def test_an_announcement_is_of_one_boot(self) -> None:
+        """The boot after an announced one is unexpected again."""
+        feed = Feed().take(extended_lines("reboot: Restarting system")).take([self.BOOT], self.UP).wait(60.0)
+        assert feed.take([self.BOOT], self.UP).titles == ["unexpected kernel reboot"]
+
     def test_after_a_panic(self) -> None:
         """A reboot after a fatal report needs no second one."""
         assert Feed().take(extended_lines(OOPS + FATAL)).wait(9.0).take([self.BOOT], self.UP).titles == [NULL_TITLE]
@@ -511,6 +535,17 @@ class TestBounds:
         looked_at = feed.recogniser.recognised_lines
         feed.take(extended_lines(OOPS))
         assert feed.recogniser.recognised_lines == looked_at
+
+    def test_refused_lines_beside_an_open_report(self) -> None:
+        """While first lines are refused, only lines of the open report's caller are looked at; it becomes whole."""
+        crash = extended_lines(OOPS, caller="T196")
+        flood = extended_lines("Kernel panic - not syncing: forged\n" * 50, caller="T5", seq=500)
+        feed = Feed(Limits(reports_per_minute=1)).take(crash[:3]).take(flood[:1])
+        looked_at = feed.recogniser.recognised_lines
+        feed.take(flood)
+        assert feed.recogniser.recognised_lines == looked_at
+        feed.take(crash[3:]).wait(LINGER)
+        assert [(report.title, report.messages) for report in feed.reports] == [(NULL_TITLE, tuple(crash))]
 
     def test_abandon(self) -> None:
         """A bound over all senders closes what is open, marked with the reason."""

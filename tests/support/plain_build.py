@@ -25,7 +25,7 @@ HOT = sorted(
 
 
 def full_name(name: str) -> str:
-    """Return the dotted name of the module with this file name in one of the rooms, of the hot one if there are others."""
+    """Return the dotted name of the module with this file name; of the hot one if there are others."""
     files = [file for suffix in ("py", "pyx") for file in PACKAGE.glob(f"*/{name}.{suffix}")]
     names = [f"{file.parent.name}.{file.stem}" for file in files if file.parent.name != "cli"]
     (found,) = [one for one in names if one in HOT] or names
