@@ -109,8 +109,8 @@ class IReportModule(Interface):
         """Process one crash report, in the thread of its worker; otherwise as :meth:`IOutputModule.handle`.
 
         A report comes after the messages that it consists of, in the same thread. It comes when it is complete: with
-        the last line of the crash, after seconds of silence, when the machine boots again, or at the stop. It may share
-        its ``before`` with other reports, but no message of ``messages``.
+        the last line of the crash, after seconds of silence, when the machine boots again, or at the stop. Two
+        reports can share messages of ``before``, and a message of several lines.
 
         :param report: a :class:`netconsd.crashes.Report`, immutable and shared with the other modules.
         """
