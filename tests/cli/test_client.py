@@ -46,8 +46,8 @@ def test_defaults() -> None:
         "USERDATA=''",
         "SYSDATA=''",
         "LOGLEVEL=''",
-                "PERSIST=''",
-            "TEST=1",
+        "PERSIST=''",
+        "TEST=1",
     ]
 
 
@@ -61,7 +61,7 @@ def test_all_options() -> None:
     assert script(*arguments).startswith(
         "#!/bin/sh\nACTION=setup\nNAME=lab\nSERVER=2001:db8::9\nFAMILY=6\nPORT=1600\nINTERFACE=br-lan\n"
         "SOURCE_PORT=6700\nEXTENDED=1\nUSERDATA='rack=r17 '\"'\"'b'\"'\"'\nrole=a=b'\nSYSDATA='cpu_nr msgid'\n"
-        f"LOGLEVEL=8\nPANIC_ARRIVES='{' '.join(rules())}'\nPERSIST=1\nTEST=''\nstored_script() {\n"
+        f"LOGLEVEL=8\nPANIC_ARRIVES='{' '.join(rules())}'\nPERSIST=1\nTEST=''\nstored_script() {{\n"
     )
 
 
