@@ -169,7 +169,7 @@ class Feed:
         if not isinstance(reader, Reader):
             return list(host.kept)
         messages: list[Message] = []
-        for entry in islice(reader.before(), BEFORE_SEARCHED):
+        for entry in islice(reader.before(line.host), BEFORE_SEARCHED):
             if isinstance(entry, Line) and entry.host == line.host:
                 if line.time is not None and entry.time is not None and entry.time < line.time - BEFORE_SECONDS:
                     break

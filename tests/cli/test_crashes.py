@@ -205,7 +205,7 @@ def test_memory() -> None:
     """First lines of reports without end, of many hosts, take bounded memory."""
     line = OOPS.splitlines()[0].encode()
 
-    def read(size: int, left: list[int] = [200]) -> bytes:  # noqa: B006
+    def read(size: int, left: list[int] = [6]) -> bytes:  # noqa: B006
         left[0] -= 1
         return b"".join(
             b"Nov 28 07:00:00 host%d kernel: %s\n" % (number % 500, line) for number in range(100)
@@ -256,8 +256,10 @@ def test_follow(tmp_path: Path) -> None:
         file.write("[   30.000000] Linux version 6.1\n" + OOPS.replace("   10.", "   40."))
     path.write_text(QUIET)
     assert titles(following) + titles(following) + titles(following) == [TITLE]
+    path.write_text("")
+    assert titles(following) == []
     path.write_text(OOPS)
-    assert titles(following) + titles(following) == []
+    assert titles(following) == []
     clock.now = 120.0
     assert titles(following) == [TITLE]
     assert not following.ended
