@@ -50,21 +50,24 @@ _MACHINERY: Final = (
     r"_*mem(?:cpy|move|set|cmp|chr|scan|set32|set64|cpy_\w+|move_\w+|set_\w+|zero_\w+|cmp_\w+)|memcpy\w*|memset\w*",
     (r"_*str(?:n?cpy|l?cpy|scpy|n?cmp|n?len|n?cat|lcat|chr|rchr|nchr|n?str|n?casecmp|spn|cspn|pbrk|sep|lcpy|nchrnul"
     r"|chrnul)"),
-    (r"_*sized_str\w+|strscpy\w*|copy_(?:from|to)_(?:user|iter|kernel)\w*|_*copy_(?:from|to)_(?:user|iter)\w*"
+    (r"_*sized_str\w+|strscpy\w*|copy_(?:from|to)_(?:user|iter)\w*|_*copy_(?:from|to)_(?:user|iter)\w*"
     r"|copy(?:in|out)"),
     (r"copy_user_\w+|_*copy_user\w*|raw_copy_\w+|__copy_from_user\w*|__copy_to_user\w*|rep_(?:movs|stos)\w*"
     r"|clear_user\w*"),
     r"check_(?:object_size|heap_object|copy_size)|_*check_(?:object_size|heap_object)|__copy_overflow|copy_overflow",
     r"usercopy_abort|usercopy_warn|report_usercopy|__fortify_(?:panic|report)|fortify_panic|__stack_chk_fail",
-    (r"_*get_user\w*|_*put_user\w*|copy_(?:from|to)_kernel_nofault\w*|__read_once_\w+|__write_once_\w+"
+    (r"_*get_user\w*|_*put_user\w*|__read_once_\w+|__write_once_\w+"
     r"|read_word_at_a_time"),
     # allocators: mm/slub.c, mm/slab_common.c, mm/page_alloc.c, mm/vmalloc.c, mm/util.c, mm/percpu.c
-    (r"_*kv?[mz]?alloc\w*|_*kmem_cache_\w+|k[vz]?free\w*|_*kfree\w*|_*slab_\w+|_*cache_\w*alloc\w*|do_slab_free"
-    r"|_*kmalloc\w*"),
-    r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvmalloc\w*|kmalloc_\w+|kvrealloc\w*|ksize|__ksize|free_debug_processing",
+    (r"_*kv?[mz]?alloc(?:_(?:node|noprof|node_noprof|track_caller|node_track_caller|array\w*|large\w*|order\w*|trace"
+    r"|cache\w*|obj\w*|reserve\w*|slab\w*|type\w*|nolock\w*|flex\w*))*|_*kmem_cache_\w+|_*k[vz]?free(?:_(?:sensitive"
+    r"|const|bulk|rcu|rcu_mightsleep|link))?"
+    r"|_*kmalloc_(?:node|noprof|track|large|order|cache|reserve|trace|slab)\w*|_*slab_\w+|_*cache_\w*alloc\w*"
+    r"|do_slab_free"),
+    r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvrealloc\w*|ksize|__ksize|free_debug_processing",
     (r"alloc_debug_processing|check_slab|check_object|object_err|slab_err|slab_fix|slab_bug|on_freelist|free_(?:to"
     r"|consistency)\w*"),
-    r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc\w*|vzalloc\w*|_*vfree\w*|find_vm_area",
+    r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc\w*|vzalloc\w*|find_vm_area",
     r"_*alloc_(?:pages|page|frozen_pages|contig|skb_page)\w*|get_page_from_freelist|post_alloc_hook|prep_new_page",
     (r"new_slab\w*|allocate_slab|___slab_alloc|alloc_slab_page|folio_alloc\w*|_*folio_alloc\w*|_*get_free_pages\w*"
     r"|get_zeroed_page\w*"),
@@ -77,21 +80,22 @@ _MACHINERY: Final = (
     r"alloc_pages_mpol\w*|alloc_pages_noprof|alloc_pages_current|alloc_pages_vma|vma_alloc_\w+|__alloc_pages_\w+",
     r"should_fail\w*|fail_dump|should_failslab|fault_\w+_should_fail",
     # reference counts, lists, trees: lib/refcount.c, lib/list_debug.c, lib/kobject.c, lib/rbtree.c, lib/xarray.c
-    r"refcount_\w+|_*refcount_\w+|kref_\w+|_*list_(?:add|del)\w*|list_\w+|_*list_\w+|hlist_\w+|_*hlist_\w+|llist_\w+",
-    (r"_*rb_\w+|rb_\w+|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+|radix_tree_\w+|_*radix_tree_\w+|atomic\w*|_*atomic\w*"
-    r"|arch_atomic\w*"),
-    (r"idr_\w+|ida_\w+|_*bitmap_\w+|_*find_(?:first|next|last)_(?:zero_)?bit\w*|_*(?:set|clear|test|change)_bit\w*"
+    r"refcount_\w+|_*refcount_\w+|kref_\w+|_*h?list_(?:add|del|move|splice|cut|empty|replace|swap|bulk)(?!_?lru)\w*",
+    r"_*hlist_(?:nulls_)?\w+|llist_(?:add|del|reverse)\w*",
+    (r"_*rb_(?:insert|erase|next|prev|first|last|replace|link|add|find|rotate)\w*|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+"
+    r"|atomic\w*|_*atomic\w*|arch_atomic\w*"),
+    (r"_*bitmap_\w+|_*(?:set|clear|test|change)_bit\w*"
     r"|test_and_\w+"),
     (r"arch_(?:set|clear|test|change)\w*_bit\w*|constant_test_bit|variable_test_bit|debug_(?:object|check|print)\w*"
     r"|_*debug_object\w*"),
-    (r"_*debug_check_no_obj_freed|kobject_(?:get|put|cleanup|release|add|init|del|namespace|set_name\w*|add_internal"
+    (r"_*debug_check_no_obj_freed|kobject_(?:get|put|cleanup|release|add|init|del|namespace|set_name\w*"
     r"|uevent\w*)"),
-    (r"get_device|put_device|kobject_\w+|klist_\w+|sysfs_\w+|internal_create_group\w*|percpu_ref_\w+"
-    r"|percpu_counter_\w+"),
+    (r"get_device|put_device|kobject_(?!add_internal)\w+|klist_\w+|sysfs_\w+|internal_create_group\w*"
+    ),
     # kernel/locking, lib/locking-selftest.c, kernel/rcu
     (r"_*raw_(?:spin|read|write)_\w+|_*(?:spin|read|write)_(?:lock|unlock|trylock)\w*|do_raw_\w+|_*spin_\w+|_raw_\w+"
     r"|spin_bug"),
-    (r"_*mutex_\w+|ww_mutex_\w+|_*ww_mutex_\w+|rt_mutex_\w+|_*rt_mutex\w*|rwsem_\w+|_*rwsem_\w+|down(?:_read|_write"
+    (r"_*mutex_\w+|_*ww_mutex_(?:lock|unlock|trylock)\w*|_*rt_mutex_(?:lock|unlock|trylock)\w*|rt_mutex_slow\w+|rwsem_\w+|_*rwsem_\w+|down(?:_read|_write"
     r"|_timeout)?(?:_\w+)?|up(?:_read|_write)?"),
     (r"_*down_\w+|_*up_(?:read|write)\w*|_*down|call_rwsem_\w+|percpu_(?:down|up)_\w+|_*percpu_(?:down|up|rwsem)_\w+"
     r"|downgrade_write"),
@@ -104,22 +108,27 @@ _MACHINERY: Final = (
     r"|reacquire_held_locks|find_held_lock|hlock_class"),
     (r"debug_(?:mutex|spin|rt_mutex|locks|rwlock|lockdep)\w*|debug_show_\w+|debug_check_\w+|(?:rw|local|seq)lock_\w+"
     r"|seqcount_\w+|do_(?:write|read)_seq\w*|bit_spin_\w+"),
-    (r"queued?_(?:spin|read|write)_\w+|native_queued_\w+|_*pv_queued_\w+|kvm_wait|_*pv_\w+|osq_lock|hardirqs_\w+"
-    r"|lock_timer_base|might_alloc|fs_reclaim_\w+"),
-    (r"rcu_(?:read|lock|dynticks|note|is|irq|nmi|eqs|check|preempt|sched|user|idle|momentary|qs|softirq|core|do"
-    r"|process|gp|report|cblist|segcblist|dump|print|stall|tasks)\w*|_*rcu_read_\w+|__rcu_\w+|lockdep_rcu_suspicious"),
-    r"panic_on_rcu_stall|irqtime\w*|_*rcu_\w*stall\w*|call_rcu\w*|_*call_rcu\w*|kvfree_call_rcu|srcu_\w+|_*srcu_\w+",
+    (r"queued?_(?:spin|read|write)_\w+|native_queued_\w+|_*pv_queued_\w+|_*pv_\w+|osq_lock|hardirqs_\w+"
+    r"|might_alloc|fs_reclaim_\w+"),
+    (r"rcu_(?:read|lock|dynticks|note|is|irq|nmi|eqs|check|preempt|sched|user|idle|momentary|qs|dump|print|stall)\w*"
+    r"|_*rcu_read_\w+|__rcu_\w+|lockdep_rcu_suspicious"),
+    (r"panic_bad_stack|handle_bad_stack|__bad_stack|warn_alloc\w*|fallback_alloc|kmem_getpages|panic_on_rcu_stall"
+    r"|irqtime\w*|_*rcu_\w*stall\w*|call_rcu\w*|_*call_rcu\w*|kvfree_call_rcu|srcu_\w+|_*srcu_\w+"),
     # printk, tracing, kernel/kprobes.c
     (r"v?printk\w*|_*printk\w*|vprintk\w*|console_(?:unlock|lock|trylock|flush)\w*|call_console_\w+|trace_\w+"
-    r"|__traceiter_\w+|perf_trace_\w+|ftrace_\w+|kprobe_\w+|__bpf_trace_\w+|_*pr_\w+|__dev_printk|_dev_\w+|dev_(?:err"
+    r"|__traceiter_\w+|perf_trace_\w+|ftrace_(?:ops|call|regs|graph|caller)\w*|kprobe_\w+|__bpf_trace_\w+|_*pr_\w+"
+    r"|__dev_printk|_dev_\w+|dev_(?:err"
     r"|warn|info|printk)\w*|__dynamic_\w+"),
     # virtual file system and sysfs glue; drivers/usb/core/urb.c
     (r"usb_submit_urb|usb_hcd_submit_urb|usb_start_wait_urb|usb_(?:bulk|control|interrupt)_msg|usb_internal_\w+"
     r"|usb_control_msg_\w+"),
-    (r"fput|____fput|__fput\w*|fget\w*|__fget\w*|fdget\w*|_*fdget\w*|fdput\w*|iput|iget\w*|dput|dget|path_put|mntput"
-    r"|mntget|mntput_\w+|igrab|ihold"),
-    (r"kernfs_(?:add|new|create|find|remove|put|get|activate|link|name|next|drain|leftmost)\w*|_*kernfs_\w+"
-    r"|proc_(?:register)|class_\w+_dev"),
+    r"fput|____fput|fget\w*|__fget\w*|fdget\w*|_*fdget\w*|fdput\w*|path_put|mntput\w*|mntget",
+    r"proc_(?:register|create|mkdir|symlink)\w*",
+    # Queues of work and threads, for those who queue: kernel/workqueue.c, kernel/kthread.c
+    (r"_*queue_(?:delayed_)?work(?:_on|_node)?|_*queue_rcu_work|insert_work|mod_delayed_work_on|kthread_(?:stop|park"
+    r"|unpark|bind)\w*"),
+    # lib/crc32.c; the checks that find sleeping in atomic context: kernel/sched/core.c
+    r"crc32\w*|_*might_(?:sleep|resched|fault)\w*",
     # arch/*/entry: the frames between a trap and its place
     (r"(?:asm_)?(?:sysvec|common_interrupt|exc)\w*|(?:apic|smp_apic)_timer_interrupt|ret_from_\w+|entry_\w+"
     r"|do_syscall_\w+|x64_sys_call|ia32_sys_call"),
@@ -140,6 +149,12 @@ _ATOMIC: Final = re.compile(
     r"|do_nanosleep"
 )
 
+# Machinery that sleeps itself, where it must not: arch/*/mm/fault.c, mm/page_alloc.c, kernel/printk.
+_FAULTS: Final = re.compile(
+    r"_*alloc_frozen_pages\w*|console_lock|_*do_page_fault|do_user_addr_fault|exc_page_fault|do_mem_abort"
+    r"|do_translation_fault"
+)
+
 # Frames of a task that waits: kernel/sched/{core,wait,completion}.c, kernel/time/{timer,sleep_timeout,hrtimer}.c,
 # kernel/locking, mm/filemap.c (folio locks), fs/buffer.c.
 _WAITING: Final = re.compile(
@@ -151,9 +166,32 @@ _WAITING: Final = re.compile(
     r"|_*wait_\w+|wait_\w+|do_wait_\w+"
     r"|out_of_line_wait_\w+|bit_wait\w*|folio_wait_\w+|_*folio_lock\w*|_*lock_page\w*|lock_page\w*|_*lock_buffer"
     r"|lock_buffer|prepare_to_wait\w*|autoremove_\w+"
-    r"|swait_\w+|rcu_sync_enter|inode_lock\w*|inode_lock_nested|_*rtnl_lock\w*|rtnl_lock\w*|msleep\w*|usleep_\w+"
+    r"|swait_\w+|rcu_sync_enter|inode_lock\w*|inode_lock_nested|__lock_sock|msleep\w*|usleep_\w+"
     r"|kthread_park|completion_\w+|synchronize_\w*wait\w*"
     r"|_raw_\w+|_*raw_spin_\w+|spin_\w+|queued_\w+|native_queued_\w+|_*percpu_ref_switch\w*|rest_init_\w+"
+    r"|v?printk\w*|_*printk\w*|vprintk\w*|console_(?:unlock|lock|trylock|flush)\w*"
+)
+
+# Functions that take or release a lock for their caller: kernel/locking, net/core/sock.c.
+_LOCKS: Final = re.compile(
+    r"_*raw_(?:spin|read|write)_\w+|_*(?:spin|read|write)_(?:lock|unlock|trylock)\w*|do_raw_\w+|_raw_\w+|_*mutex_\w+"
+    r"|_*ww_mutex_\w+|_*rt_mutex\w*|_*rwsem_\w+|_*(?:down|up)(?:_(?:read|write|timeout|killable|interruptible"
+    r"|trylock)\w*)?"
+    r"|percpu_(?:down|up)_\w+|_*percpu_(?:down|up|rwsem)_\w+|_*lock_(?:acquire|release)\w*|_*local_bh_\w+"
+)
+# A WARN of lockdep in one of these found a lock that is not initialised, or is used after it was freed.
+_OF_LOCKDEP: Final = re.compile(
+    r"_*lock_(?:acquire|release|set_class|pin_lock|unpin_lock|downgrade|acquired|contended|is_held\w*)"
+    r"|look_up_lock_class"
+    r"|register_lock_class|hlock_class|check_wait_context|reacquire_held_locks|mark_\w+|validate_chain|find_held_lock"
+)
+# With those, the functions that take a socket's lock: net/core/sock.c.
+_LOCKING: Final = re.compile(r"lock_sock_\w+|release_sock|_*lock_sock(?:_fast)?")
+# Functions that find a page in a bad state when it is taken: mm/page_alloc.c, mm/filemap.c.
+_PAGES: Final = re.compile(r"_*rmqueue\w*|filemap_alloc_folio\w*")
+# Functions that allocate for others: kmemleak's stacks begin with them.
+_ALLOCATING: Final = re.compile(
+    r"\w*alloc\w*|kstrdup\w*|kmemdup\w*|memdup_\w+|strndup_user|kasprintf|kvasprintf\w*|getname\w*"
 )
 
 # A part of a stack with one of these is the interrupt that found a stall, not the stalled work: kernel/rcu/tree.c,
@@ -177,39 +215,61 @@ _INTERRUPT: Final = re.compile(
     r"|smp_apic_timer_interrupt|smp_\w+_interrupt|"
     r"call_on_irq_stack|call_on_stack|do_softirq_own_stack"
 )
-# Below the requested operation of a part: entries of system calls, of threads, of interrupts, of timers and softirqs,
-# and the dispatchers of system calls that stand for many operations.
-_GENERIC: Final = re.compile(
-    r"entry_\w+|do_syscall_\w+|x64_sys_call|ia32_sys_call|el0\w*|el1\w*|do_el0_svc|invoke_syscall"
+# Dispatchers: they run the operations of others. The function that one of them called is the requested operation.
+# Entries of system calls, threads, interrupts, timers, softirqs, tasklets, work, network receivers, netlink, files.
+_DISPATCHERS: Final = re.compile(
+    r"entry_\w+|do_syscall_\w+|x64_sys_call|ia32_sys_call|el0\w*|el1\w*|do_el0_svc|invoke_syscall\w*"
     r"|_*do_fast_syscall_32|do_int80\w*|system_call\w*|__do_syscall"
-    r"|ret_fast_syscall|_*syscall\w*|do_trap_ecall_u|handle_exception|__invoke_syscall|el0_svc\w*|do_SYSENTER_32"
-    r"|sysenter\w*|do_fast_syscall_32"
+    r"|ret_fast_syscall|_*syscall|do_trap_ecall_u|handle_exception|__invoke_syscall|el0_svc\w*|do_SYSENTER_32"
+    r"|sysenter\w*|do_fast_syscall_32|tracesys\w*|int_ret_from_sys_call|int_signal|do_syscall_32_irqs_on"
     r"|ret_from_\w+|kthread|kthread_worker_fn|worker_thread|process_(?:one_work|scheduled_works)|smpboot_thread_fn"
     r"|kernel_thread_helper|kernel_init\w*|start_\w*kernel\w*|rest_init|secondary_startup\w*|x86_64_start_\w+"
     r"|common_startup_64"
     r"|(?:asm_)?sysvec_\w+|_*sysvec_\w+|(?:asm_)?common_interrupt|\w+_interrupt|ret_from_intr|irq_exit\w*"
     r"|_*irq_exit\w*|invoke_softirq|_*do_softirq\w*|do_softirq\w*|handle_softirqs|run_ksoftirqd|_*local_bh_enable_ip"
-    r"|local_bh_enable\w*"
+    r"|local_bh_enable\w*|call_softirq|asm_call_\w+|_stext"
     r"|run_timer_(?:softirq|base)|_*run_timers?\w*|_*run_timer_base|expire_timers|call_timer_fn|_*hrtimer_run_queues"
     r"|_*run_hrtimer|hrtimer_interrupt|hrtimer_run_softirq|tasklet_\w*action\w*|net_rx_action|_*napi_poll|napi_poll"
     r"|process_backlog|_*netif_receive_skb\w*|net_tx_action|irq_thread\w*|_*handle_irq_event\w*|handle_\w*irq\w*"
     r"|generic_handle_\w+|do_IRQ|_*do_irq\w*|_*common_interrupt|call_on_\w+|do_handle_IPI|gic_handle_irq"
-    r"|do_interrupt_handler|el1_interrupt|_*el1_irq|arch_local_irq_\w+|rcu_core\w*|rcu_do_batch|rcu_process_callbacks"
+    r"|do_interrupt_handler|arch_local_irq_\w+|rcu_core\w*|rcu_do_batch|rcu_process_callbacks"
     r"|rcu_cblist_\w+|rcu_nocb_\w+|irq_work_\w+"
+    r"|(?:asm_)?exc_page_fault|do_user_addr_fault|_*do_page_fault|(?:async_)?page_fault|handle_page_fault"
+    r"|do_kern_addr_fault"
+    r"|do_mem_abort|do_translation_fault|_*handle_mm_fault|handle_pte_fault"
     r"|(?:k?sys|__\w*sys|_*do_sys|___sys|SyS|SYSC|C_SYSC|compat_sys|__do_compat_sys|__se_compat_sys"
-    r"|__\w*compat_sys)_(?:p?(?:read|write)(?:64|v|v2)?|ioctl|m?mmap\w*|mmap_pgoff|open\w*|openat2?|sendto|sendmsg"
-    r"|sendmmsg|recvfrom|recvmsg|recvmmsg|socket|socketpair|connect|accept4?|bind|listen|[gs]etsockopt|socketcall"
-    r"|setsockopt|getsockopt|shutdown|creat)\w*"
+    r"|__\w*compat_sys)_(?:p?(?:read|write)(?:64|v|v2)?|ioctl)"
     r"|vfs_(?:write|read|ioctl|readv|writev|iter_\w+)|new_sync_(?:write|read)|_*vfs_(?:write|read)|do_(?:iter"
     r"|loop)_\w+|do_(?:read|write)v|do_iter_readv_writev|call_(?:write|read)_iter|kernel_(?:write|read)"
-    r"|do_sync_(?:read|write)"
-    r"|_*sock_(?:sendmsg|recvmsg|write_iter|read_iter|create)\w*|sock_(?:sendmsg|recvmsg|write_iter|read_iter|ioctl"
-    r"|do_ioctl|aio_write)\w*|____sys_\w+|_*sys_(?:sendmsg|recvmsg|sendmmsg|recvmmsg|sendto|recvfrom|connect|bind"
-    r"|accept4?|socket|setsockopt|getsockopt|listen)\w*|do_recvmmsg|do_sock_\w+|do_accept|kernel_sendmsg"
-    r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|do_vfs_ioctl|file_ioctl|ksys_(?:ioctl"
-    r"|mmap\w*)|vm_mmap_pgoff|do_mmap\w*|do_sys_open\w*|do_filp_open|path_openat|do_sys_openat2|do_open|vfs_open"
-    r"|do_dentry_open|do_mmap_pgoff|ksys_mmap_pgoff|pde_\w+|full_proxy_\w+|debugfs_\w*attr\w*|invoke_syscall\w*"
-    r"|arm64_sys_\w+"
+    r"|do_sync_(?:read|write)|do_vfs_ioctl|file_ioctl|ksys_ioctl"
+    r"|_*sock_(?:sendmsg|recvmsg|write_iter|read_iter|release)\w*|sock_(?:ioctl|do_ioctl|aio_write)"
+    r"|_*sys_(?:connect|bind|accept4?|listen|setsockopt|getsockopt)(?:_file)?|do_sock_\w+|do_accept|kernel_sendmsg"
+    r"|netlink_(?:unicast|rcv_skb)|(?:rt|nf|xfrm_)?netlink_rcv\w*|nfnetlink_rcv\w*|rtnetlink_rcv\w*|genl_(?:rcv\w*"
+    r"|family_rcv\w*)"
+    r"|_*fput|_*_fput|task_work_run|do_dentry_open|vfs_open|do_open"
+    r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|pde_\w+|full_proxy_\w+"
+    r"|debugfs_\w*attr\w*"
+)
+# On the way to a dispatcher these are part of the way; without one, the outermost of them is the operation. System
+# calls that stand for many operations, the end of a task, the return to user space, closing a socket, page faults.
+_ON_THE_WAY: Final = re.compile(
+    r"(?:k?sys|__\w*sys|_*do_sys|___sys|____sys|SyS|SYSC|C_SYSC|compat_sys|__do_compat_sys|__se_compat_sys"
+    r"|__\w*compat_sys)_(?:m?mmap\w*|open\w*|sendto|sendmsg|sendmmsg|recvfrom|recvmsg|recvmmsg|socket|socketpair"
+    r"|connect"
+    r"|accept4?|bind|listen|[gs]etsockopt|socketcall|shutdown|creat|close\w*|exit\w*|execve\w*)\w*|arm64_sys_\w+"
+    r"|_*sys_(?:sendmsg|recvmsg|sendmmsg|recvmmsg|sendto|recvfrom|socket|close\w*)|____sys_\w+|do_recvmmsg"
+    r"|netlink_sendmsg"
+    r"|ksys_mmap\w*|vm_mmap_pgoff|do_mmap\w*|do_sys_open\w*|do_filp_open|path_openat|do_sys_openat2"
+    r"|sock_close|do_exit|do_group_exit|get_signal|do_signal|arch_do_signal_or_restart|exit_to_user\w*"
+    r"|_*prepare_exit_to_usermode"
+    r"|syscall_(?:exit|return)_\w+|irqentry_exit\w*|do_notify_resume|filp_close|close_files|put_files_struct"
+    r"|exit_files"
+)
+# The dispatchers of received packets: between them and a softirq are the driver's functions (net/core/dev.c).
+_RECEIVING: Final = re.compile(r"_*netif_receive_skb\w*core")
+# A part of a stack with one of these and nothing else of its own was working: kernel/softirq.c, kernel/time/timer.c.
+_WORKING: Final = re.compile(
+    r"_*do_softirq|handle_softirqs|_*run_timers?(?:\.\w+)*|_*run_timer_base|process_backlog|net_rx_action"
 )
 # Left on the stack by page faults and interrupts of the same task, which were over: mm/memory.c, kernel/entry/common.c.
 _REMAINS: Final = re.compile(
@@ -269,6 +329,31 @@ def guilty(frames: Sequence[Frame], skip: re.Pattern[str] | None = None) -> Fram
     return frame
 
 
+def takes_lock(name: str) -> bool:
+    """True for a function that takes or releases a lock for its caller."""
+    return _LOCKS.fullmatch(plain_name(name)) is not None
+
+
+def is_lockdep(name: str) -> bool:
+    """True for a function of lockdep in which a WARN means a wrongly used lock."""
+    return _OF_LOCKDEP.fullmatch(plain_name(name)) is not None
+
+
+def locking(frames: Sequence[Frame]) -> Frame | None:
+    """Return the function that used a lock wrongly, for a WARN of lockdep."""
+    return guilty(frames, _LOCKING)
+
+
+def leaking(frames: Sequence[Frame]) -> Frame | None:
+    """Return the function whose memory leaked, for kmemleak."""
+    return guilty(frames, _ALLOCATING)
+
+
+def paging(frames: Sequence[Frame]) -> Frame | None:
+    """Return the function that had or wanted the page, for a page in a bad state."""
+    return guilty(frames, _PAGES)
+
+
 def waiting(frames: Sequence[Frame]) -> Frame | None:
     """Return the function that waits, for a hung task."""
     reliable = _reliable(frames)
@@ -285,6 +370,12 @@ def _is_lock(name: str) -> bool:
 
 def atomic(frames: Sequence[Frame]) -> Frame | None:
     """Return the function that slept, or used the state of a processor, where it must not."""
+    for frame in _reliable(frames):
+        name = plain_name(frame.name)
+        if _FAULTS.fullmatch(name) is not None:
+            return frame
+        if not is_machinery(name) and _ATOMIC.fullmatch(name) is None:
+            return frame
     return guilty(frames, _ATOMIC)
 
 
@@ -302,6 +393,7 @@ def operation(frames: Sequence[Frame], breaks: Sequence[int] = ()) -> Frame | No
         if _INTERRUPT.fullmatch(plain_name(frame.name)) is not None:
             parts.append([])
     guesses = all(frame.questionable for frame in frames)
+    fallback: Frame | None = None
     # Guesses of an interrupted task have remains of earlier calls in the inner parts.
     for part in reversed(parts) if guesses else parts:
         reliable = [frame for frame in part if frame.offset != 0 and (guesses or not frame.questionable)]
@@ -310,9 +402,42 @@ def operation(frames: Sequence[Frame], breaks: Sequence[int] = ()) -> Frame | No
         names = [plain_name(frame.name) for frame in reliable]
         if not reliable or any(_FINDERS.fullmatch(name) is not None for name in names):
             continue
-        for frame, name in zip(reversed(reliable), reversed(names), strict=True):
-            if _GENERIC.fullmatch(name) is None:
-                if _IDLE.fullmatch(name) is not None:
-                    return next((f for f, n in zip(reliable, names, strict=True) if n == "do_idle"), frame)
-                return frame
-    return guilty(frames)
+        requested = _requested(reliable, names)
+        if requested is not None and _IDLE.fullmatch(plain_name(requested.name)) is not None:
+            idle = next((one for one, name in zip(reliable, names, strict=True) if name == "do_idle"), requested)
+            return fallback or idle
+        if requested is not None:
+            return requested
+        working = any(_WORKING.fullmatch(name) is not None for name in names)
+        if working and fallback is None:
+            fallback = next((one for one in reliable if not _is_helper(one.name)), None)
+    return fallback or guilty(frames)
+
+
+def _requested(frames: Sequence[Frame], names: Sequence[str]) -> Frame | None:
+    """The operation that a part of a stack was asked for; None if it has only dispatchers and helpers."""
+    way: Frame | None = None
+    received = next((i for i in reversed(range(len(names))) if _RECEIVING.fullmatch(names[i]) is not None), len(names))
+    for frame, name in zip(reversed(frames[:received]), reversed(names[:received]), strict=True):
+        if _DISPATCHERS.fullmatch(name) is not None:
+            way = None
+        elif _ON_THE_WAY.fullmatch(name) is not None:
+            way = way or frame
+        elif way is None and _is_helper(name):
+            return None
+        else:
+            return way or frame
+    return way
+
+
+# What an interrupt's dispatcher calls for itself: kernel/time, kernel/sched; the hooks of kernel/kcov.c.
+_HELPERS: Final = re.compile(
+    r"ktime_\w+|hrtimer_\w+|_*timekeeping_\w+|tick_\w+|update_process_times|clockevents_\w+|timerqueue_\w+"
+    r"|sched_clock\w*"
+    r"|scheduler_tick|_*sanitizer_cov_\w+|write_comp_data|check_kcov_mode"
+)
+
+
+def _is_helper(name: str) -> bool:
+    """True for functions that are never an operation."""
+    return is_machinery(name) or _HELPERS.fullmatch(name) is not None

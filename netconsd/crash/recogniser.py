@@ -4,11 +4,12 @@ A report is open from its first line until its end line, the next report of the 
 silence. Until then its lines are collected (:mod:`netconsd.crash.shapes` says which lines belong); at the end they are
 named (:mod:`netconsd.crash.titles`). CRASHES.md sections 1 and 4 are the source of the rules.
 
-1. **Begin.** A first line (:mod:`netconsd.crash.rules`), or a line that precedes one ("cut here"), opens a report, except
-   if it belongs to an open one: it follows the first line before any frame, or it is an ending.
+1. **Begin.** A first line (:mod:`netconsd.crash.rules`), or a line that precedes one ("cut here"), opens a report,
+   except if it belongs to an open one: it follows the first line before any frame, or it is an ending.
 2. **Caller.** A line goes to the open report of its caller; without callers, to the one that grew last.
 3. **End.** After an end line a report waits :data:`LINGER` for the panic that follows. A panic's end line closes at
-   once. Silence of :data:`SILENCE` closes, by arrival and by the sender's clock.
+   once. Silence of :data:`SILENCE` closes, by arrival and by the sender's clock. Reports are returned in the order in
+   which they began.
 4. **Repeat.** The same title, or the same kind-free form of the same task, in the same boot is counted and makes no
    report, except if the machine went down with it.
 5. **Consequence.** A report of the same task right after another one, or after a fatal one, followed from it.
@@ -18,11 +19,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from netconsd.crash import rules, shapes, titles
-from netconsd.crash.lines import Line, frames_of, lines_of, pointer_of
+from netconsd.crash.lines import Line, caller_of, frames_of, lines_of, pointer_of
 from netconsd.crash.report import Report
 from netconsd.crash.titles import Hit
 from netconsd.protocol.message import ExtendedMessage, Message, Source
@@ -46,17 +47,19 @@ _APART_USEC: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one recogniser. Each is an answer to a stranger who sends first lines without end."""
+    """The bounds of one recogniser. Each is an answer to a stranger who sends first lines, or lines, without end."""
 
-    #: Reports open at once; the one that grew first is closed early. Two processors can crash at once, rarely more.
+    #: Reports open at once; the one that began first is closed early. Two processors can crash at once, rarely more.
     open_reports: int = 8
-    #: Lines of a report that are kept. The longest one seen, a stall on 64 processors, had 3,100; an OOM 140.
+    #: Lines of a report that are kept. A stall on a machine with 64 processors has about 50 for each.
     lines: int = 4000
-    #: Bytes of a report's messages that are kept.
+    #: Bytes of a report's messages that are kept: those lines with 128 bytes each.
     bytes: int = 512 * 1024
-    #: Lines of a report that are looked at; those over ``lines`` can still be its title or its end.
+    #: Lines of a report that are looked at; those over ``lines`` can still be its title or its end, as after an OOM's
+    #: table of 10,000 processes. Beyond, the report is closed.
     watched_lines: int = 20_000
-    #: Reports opened in a minute; further first lines are counted as refused. A failing disk logs that many.
+    #: Reports opened in a minute by one sender; further first lines are counted as refused. A machine that crashes
+    #: reports a few; KFENCE, the most talkative of the recorded ones, 25.
     reports_per_minute: int = 60
     #: Messages of the sender before the report that are kept.
     before: int = 50
@@ -67,78 +70,59 @@ FILE_LIMITS: Final = Limits(reports_per_minute=1_000_000_000)
 
 # The ends of a report that has begun: kernel/panic.c, kernel/{hung_task,watchdog}.c, mm/kasan, arch/*/kernel/traps.c.
 _ENDINGS: Final = (
+    # kernel/exit.c make_task_dead, arch/*/kernel/{traps,dumpstack}.c
+    *("Fatal exception", "Oops: Fatal exception", "BRK handler: Fatal exception", "BUG: Fatal exception", "Oops - BUG"),
+    *("Attempted to kill the idle task", "Aiee, killing interrupt handler", "stack guard page", "Unhandled exception"),
+    *("kernel stack overflow", "Kernel stack overflow", "Asynchronous SError", "panic_on_oops", "Bad mode"),
+    # kernel/panic.c check_panic_on_warn, mm/kasan, mm/kmsan, mm/kfence, kernel/kcsan, lib/ubsan.c
     *(
-        "Fatal exception",
         "panic_on_warn",
         "kernel: panic_on_warn",
+        "KASAN: panic_on_warn",
+        "UBSAN: panic_on_warn",
+        "KFENCE: panic_on_warn",
+    ),
+    *("KCSAN: panic_on_warn", "KMSAN: panic_on_warn", "kasan.fault=panic", "kmsan.panic set"),
+    # kernel/hung_task.c, kernel/watchdog*.c, kernel/rcu/tree_stall.h, mm/oom_kill.c
+    *(
         "hung_task: blocked tasks",
         "softlockup: hung tasks",
-    ),
-    *(
         "Hard LOCKUP",
         "Watchdog detected hard LOCKUP",
         "RCU Stall",
-        "kasan.fault=panic",
-        "KASAN: panic_on_warn",
-        "kmsan.panic",
     ),
+    *("System is deadlocked on memory", "Out of memory", "out of memory"),
+    # arch/x86/kernel/cpu/mce/core.c, drivers/acpi/apei/ghes.c, arch/x86/kernel/nmi.c
     *(
-        "UBSAN: panic_on_warn",
-        "Oops: Fatal exception",
-        "BUG: Fatal exception",
-        "oops",
-        "panic_on_oops",
-        "Oops",
-        "panic_on_io_nmi",
-    ),
-    *(
-        "Attempted to kill the idle task",
-        "Aiee, killing interrupt handler",
         "Fatal hardware error",
         "Fatal machine check",
-    ),
-    *(
-        "Timeout: Not all CPUs entered",
         "Fatal local machine check",
         "Machine check",
-        "Uncorrected",
         "NMI: Not continuing",
     ),
-    *(
-        "stack guard page",
-        "kernel stack overflow",
-        "Kernel stack overflow",
-        "corrupted stack end detected inside",
-        "kcsan.panic",
-    ),
-    *(
-        "System is deadlocked on memory",
-        "Out of memory",
-        "out of memory",
-        "compulsory panic_on_oom",
-        "Unhandled exception",
-    ),
-    *("Asynchronous SError", "Bad mode", "die", "KFENCE: panic_on_warn", "KASAN: panic", "kernel BUG"),
+    *("Timeout: Not all CPUs entered", "panic_on_io_nmi"),
 )
-_PANIC: Final = ("Kernel panic - not syncing", "Kernel panic:")
 _PANIC_ENDS: Final = ("---[ end Kernel panic", "Rebooting in ")
 # An ending that can also stand alone: it belongs to an open report of the same caller that has not ended yet.
 _INIT: Final = "Attempted to kill init!"
 # First lines that are followed by another one of the same report, before any frame.
 _FOLLOWED: Final = frozenset(("list", "usercopy", "stack-overflow", "double-fault", "kernel-bug"))
+# First lines that are also the message of a WARN, which kernels to 4.13 and armhf print after its first line.
+_MESSAGES: Final = frozenset(("list", "usercopy", "netdev-watchdog"))
 # Several lines of these are one report.
 _GROUPED: Final = frozenset(("machine-check", "cper", "edac", "pcie", "disk", "ata", "nvme", "double-fault"))
-# Reports that end with a line of "=".
-_RULED: Final = frozenset(("kasan", "kfence", "kcsan", "kmsan", "ubsan"))
+# With kdump the kernel that dumps takes over: nothing follows (arch/x86/kernel/dumpstack.c oops_end).
+_KDUMP: Final = "Kdump: loaded"
 
 
 class _Open:
     """A report that has begun."""
 
     __slots__ = (
-        *("before", "boundary", "bytes", "callers", "ended", "fatal", "first_line", "frames", "hits", "last_line", "last_now"),
-        *("last_usec", "lines", "messages", "missing", "nmi", "number", "oom", "panicked", "preface", "previous", "started", "watched", "why"),
-    )  # fmt: skip
+        *("before", "bytes", "callers", "ended", "fatal", "first_line", "frames", "hits", "last_line", "last_now"),
+        *("last_usec", "lines", "messages", "missing", "nmi", "number", "oom", "panicked", "preface", "previous"),
+        *("started", "watched", "why"),
+    )
 
     def __init__(self, caller: str, now: float, usec: int | None, line: int | None) -> None:
         self.callers = {caller}
@@ -188,6 +172,12 @@ class Recogniser:
         # Finished reports that began after an open one, with the numbers of their begin: reports are in that order.
         self._held: list[tuple[int, Report]] = []
         self._number = 0
+        # True if a report of this message has ended.
+        self._ended = False
+        # No open report is due before this time.
+        self._due = 0.0
+        # The report that the last message went to.
+        self._grew: _Open | None = None
         self._seen: OrderedDict[str, tuple[str, bool]] = OrderedDict()
         self._repeated: dict[str, int] = {}
         self._minute = -1
@@ -240,33 +230,50 @@ class Recogniser:
         :param line: the number of the message's line in a file; None for a received message.
         """
         out: list[Report] = []
-        if self._open:
+        if self._open and now >= self._due:
             out += self.expire(now)
-        elif now < self.refused_until and not message.boot:
+        if now < self.refused_until and not message.boot and not self._is_awaited(message):
             self.refused += 1
             return out
         if self._source is None:
             self._source = message.source
+        if isinstance(message, ExtendedMessage) and message.replayed and self._open:
+            # The buffer again, by panic_print: no line of it is new. The panic goes on after it.
+            for report in self._open:
+                report.last_now = now
+            return out
         if message.boot:
             out += self._booted(message, now, before, line)
         elif isinstance(message, ExtendedMessage) and message.seq_reset and not message.new and self._open:
             out += self._close_all("the stream was reset")
         owner: _Open | None = None
-        for one in lines_of(message):
+        lines = lines_of(message)
+        for one in lines:
             self.recognised_lines += 1
             found = self._line(one, message, now, before, line, out)
-            if found is not None and owner is None:
+            if found is not None and found is not owner:
                 owner = found
+                if not owner.messages or owner.messages[-1] is not message:
+                    self._keep(owner, message, line)
+        if owner is None and self._open:
+            owner = self._attached(message, lines)
+            if owner is not None:
                 self._keep(owner, message, line)
-        for report in [one for one in self._open if one.panicked and one.ended]:
-            self._finish(report, out)
+        self._grew = owner
+        if self._ended:
+            self._ended = False
+            for report in [each for each in self._open if each.panicked and each.ended]:
+                self._finish(report, out)
         return out
 
     def expire(self, now: float) -> Sequence[Report]:
         """Return the reports whose silence has lasted long enough."""
         out: list[Report] = []
+        if now < self._due:
+            return out
         for report in [one for one in self._open if one.deadline() <= now]:
             self._finish(report, out)
+        self._due = self.deadline or 0.0
         return out
 
     def finish(self) -> Sequence[Report]:
@@ -284,12 +291,32 @@ class Recogniser:
         return self._close_all(why)
 
     def take_repeats(self) -> list[tuple[str, int]]:
-        """Return the titles that came again since the last call, with how often; at most :data:`SEEN_LIMIT`."""
+        """Return the titles that came again after their report was returned, with how often; cleared by the call.
+
+        At most :data:`SEEN_LIMIT`.
+        """
         repeated = list(self._repeated.items())
         self._repeated.clear()
         return repeated
 
+    def _is_awaited(self, message: Message) -> bool:
+        """True if a message can belong to an open report: while first lines are refused, others are not looked at."""
+        if not self._open:
+            return False
+        caller = caller_of(message)
+        return not caller or any(caller in one.callers for one in self._open)
+
     # A line.
+
+    def _attached(self, message: Message, lines: Sequence[Line]) -> _Open | None:
+        """The report of a record whose text does not tell: an empty one (KFENCE), or a continuation of its last one."""
+        last = self._grew
+        if last is None or last not in self._open or last.ended:
+            return None
+        if not lines or (isinstance(message, ExtendedMessage) and message.continuation):
+            caller = caller_of(message)
+            return last if not caller or caller in last.callers else None
+        return None
 
     def _line(
         self,
@@ -326,9 +353,10 @@ class Recogniser:
                 self._outside(text, line, message, now, before, number, out)
                 return None
         if text.startswith(titles.END_TRACE):
-            owner.ended = True
+            self._end(owner, now)
         elif text.startswith(_PANIC_ENDS):
-            owner.ended = owner.panicked = owner.fatal = True
+            self._end(owner, now)
+            owner.panicked = owner.fatal = True
         elif not shapes.belongs(
             text, line.caller != "" or self._is_message(owner), owner.frames > 0, owner.ended, owner.preface
         ):
@@ -382,9 +410,16 @@ class Recogniser:
             if hit is not None and len(owner.lines) < limits.lines + PREFACE_LINES:
                 owner.lines.append(line)
             if owner.watched > limits.watched_lines:
-                owner.ended = owner.panicked = True
+                self._end(owner, now)
+                owner.panicked = True
                 self.abandoned += 1
         return owner
+
+    def _end(self, owner: _Open, now: float) -> None:
+        """An end line came: the report waits only for a panic."""
+        owner.ended = True
+        self._due = min(self._due, now + LINGER)
+        self._ended = True
 
     def _keep(self, owner: _Open, message: Message, number: int | None) -> None:
         """Keep a message of a report."""
@@ -462,6 +497,8 @@ class Recogniser:
             return rule.name in _GROUPED
         if owner.frames:
             return False
+        if known is not None and known.name == "warning":
+            return rule.name in _MESSAGES
         return known is None or known.weak or known.name in _FOLLOWED
 
     def _preface(
@@ -479,14 +516,13 @@ class Recogniser:
             known = owner.rule()
             if line.text[0] == "=":
                 if owner.preface and not owner.oom:
-                    self._open.remove(owner)
+                    self._drop(owner, out)
                 elif owner.frames and not owner.ended and known is not None and known.kind in shapes.RULED:
-                    owner.ended = True
+                    self._end(owner, now)
                     return self._append(owner, line, now, None)
                 elif not owner.frames and not owner.ended:
                     return self._append(owner, line, now, None)
                 elif not owner.ended:
-                    # A rule of another report: it opens one beside, so that this one can still grow.
                     self._finish(owner, out)
             elif (
                 not oom
@@ -526,6 +562,7 @@ class Recogniser:
             self.abandoned += 1
             self._finish(oldest, out)
         report = _Open(line.caller, now, line.ts_usec, number)
+        self._due = min(self._due, now + SILENCE) if self._open else now + SILENCE
         report.number = self._number
         self._number += 1
         report.previous = self._last, self._last_usec, self._last_at
@@ -576,13 +613,19 @@ class Recogniser:
             incomplete = finding.incomplete
         first = report.messages[0]
         usec = report.lines[0].ts_usec
-        fatal = report.fatal
+        fatal = report.fatal or (
+            not report.ended
+            and finding.kind in shapes.OOPSES
+            and finding.incomplete is None
+            and any(_KDUMP in line.text for line in report.lines)
+        )
         if (finding.tainted is not None and "D" in finding.tainted) or finding.kind in shapes.OOPSES:
             self._oopsed = True
         known = self._repeat_of(finding)
         if known is not None and (self._seen[known][1] or not fatal):
             self.repeats += 1
-            self._repeated[known] = self._repeated.get(known, 0) + 1
+            if not self._repeat_held(known):
+                self._repeated[known] = self._repeated.get(known, 0) + 1
             self._seen.move_to_end(known)
             self._remember_last(None, report)
             self._release(out)
@@ -619,6 +662,11 @@ class Recogniser:
         self._held.append((report.number, made))
         self._release(out)
 
+    def _drop(self, report: _Open, out: list[Report]) -> None:
+        """Forget what turned out to be no report."""
+        self._open.remove(report)
+        self._release(out)
+
     def _release(self, out: list[Report]) -> None:
         """Return the finished reports that began before all open ones, in the order of their begin."""
         first = min([one.number for one in self._open], default=self._number)
@@ -633,6 +681,14 @@ class Recogniser:
             if key is not None and key in self._seen:
                 return self._seen[key][0] if self._seen[key][0] in self._seen else key
         return None
+
+    def _repeat_held(self, title: str) -> bool:
+        """Count a repeat in its report, if that is not returned yet."""
+        for index, (number, held) in enumerate(self._held):
+            if held.title == title:
+                self._held[index] = number, replace(held, repeats=held.repeats + 1)
+                return True
+        return False
 
     def _remember(self, finding: titles.Finding, fatal: bool) -> None:
         for key in (_free_key(finding), finding.title):

@@ -146,6 +146,21 @@ RULES: Final = (
         "corrupt",
         From.POINTER,
     ),
+    # mm/kfence/report.c: the line after the first one, which was lost.
+    _rule(
+        "kfence-2",
+        ("Out-of-bounds ", "Use-after-free ", "Invalid free of ", "Corrupted memory at "),
+        r"(?:(?P<what>(?:Out-of-bounds|Use-after-free) (?:read|write)) at |(?P<free>Invalid free) of "
+        r"|(?P<memory>Corrupted memory) at )"
+        r"0x[0-9a-f]+ .*kfence-#[0-9]",
+        "KFENCE: {what}",
+        "kfence",
+        "corrupt",
+        From.POINTER,
+        weak=True,
+        needs_stack=True,
+        literals=(" kfence-#", "(in kfence-#"),
+    ),
     # lib/ubsan.c; "Undefined behaviour" to 5.6.
     _rule(
         "ubsan",
@@ -157,7 +172,20 @@ RULES: Final = (
         From.STACK,
         literals=("UBSAN: ",),
     ),
-    # arch/x86/mm/fault.c show_fault_oops: "kernel NULL pointer dereference, address:"; to 5.0 "unable to handle ... at".
+    # lib/ubsan.c: the line after the first one, which was lost.
+    _rule(
+        "ubsan-2",
+        ("shift exponent ", "index ", "left shift of "),
+        r"(?:(?P<shift>shift exponent -?[0-9]+ is|left shift of )|index -?[0-9]+ is out of range for type)",
+        "UBSAN: {what}",
+        "ubsan",
+        "notice",
+        From.STACK,
+        weak=True,
+        needs_stack=True,
+        literals=("shift exponent ", "is out of range for type", "left shift of "),
+    ),
+    # arch/x86/mm/fault.c show_fault_oops: "kernel NULL pointer dereference, address:"; to 5.0 "unable to handle".
     # arch/powerpc/mm/fault.c bad_page_fault. arch/{arm,arm64,riscv,sparc}/mm/fault.c.
     _rule(
         "null",
@@ -255,6 +283,26 @@ RULES: Final = (
         From.POINTER,
         free_form="bad-access",
         literals=("general protection fault",),
+    ),
+    # arch/x86/mm/kasan, mm/kasan/report.c kasan_non_canonical_hook: the line after the first one, which was lost.
+    _rule(
+        "general-protection-2",
+        (
+            *(
+                "KASAN: null-ptr-deref in range",
+                "KASAN: maybe wild-memory-access in range",
+                "kasan: GPF could be caused",
+            ),
+            "KASAN: probably user-memory-access in range",
+        ),
+        r"(?:KASAN: [a-z -]+ in range \[|kasan: GPF could be caused by)",
+        "general protection fault",
+        "memory-fault",
+        "degraded",
+        From.POINTER,
+        weak=True,
+        needs_stack=True,
+        free_form="bad-access",
     ),
     # arch/x86/kernel/traps.c: the names of traps, "Oops: " before them since 6.12.
     _rule(
@@ -484,6 +532,28 @@ RULES: Final = (
         "notice",
         From.POINTER,
     ),
+    # arch/x86/kernel/unwind_{orc,frame}.c
+    _rule(
+        "unwind",
+        "WARNING: can't ",
+        r"WARNING: can't (?P<what>access|dereference) (?:iret )?registers at "
+        rf"(?P<where>{NAME}|[0-9a-f]{{8,16}}|0x0)",
+        "WARNING: can't {what} registers at {where}",
+        "warning",
+        "notice",
+        From.NONE,
+        short=True,
+    ),
+    _rule(
+        "unwind-2",
+        "WARNING: kernel stack ",
+        r"WARNING: kernel stack (?P<what>frame pointer|regs) at .* has bad '?\w*'? ?value",
+        "WARNING: kernel stack {what} has bad value",
+        "warning",
+        "notice",
+        From.NONE,
+        short=True,
+    ),
     # kernel/locking/lockdep.c; "[ INFO: " to 4.10.
     _rule(
         "deadlock",
@@ -503,7 +573,7 @@ RULES: Final = (
     _rule(
         "deadlock-2",
         "",
-        r".*is trying to acquire lock:$",
+        r".*(?:is trying to acquire(?: lock)?:|just changed the state of lock:)$",
         "possible deadlock",
         "deadlock",
         "notice",
@@ -511,7 +581,7 @@ RULES: Final = (
         anywhere=True,
         weak=True,
         needs_stack=True,
-        literals=("is trying to acquire lock:",),
+        literals=("is trying to acquire:", "is trying to acquire lock:", "just changed the state of lock:"),
     ),
     _rule(
         "lock-state",
@@ -522,6 +592,32 @@ RULES: Final = (
         "notice",
         From.LOCK,
         literals=("inconsistent lock state",),
+    ),
+    _rule(
+        "lock-state-2",
+        "",
+        r".* \[HC[0-9]\[[0-9]+\]:SC[0-9]\[[0-9]+\]:HE[01]:SE[01]\] takes:$",
+        "inconsistent lock state",
+        "locking",
+        "notice",
+        From.LOCK,
+        anywhere=True,
+        weak=True,
+        needs_stack=True,
+        literals=("] takes:",),
+    ),
+    _rule(
+        "lock-balance-2",
+        "",
+        r".* is trying to release lock \(",
+        "WARNING: bad unlock balance",
+        "locking",
+        "notice",
+        From.LOCK,
+        anywhere=True,
+        weak=True,
+        needs_stack=True,
+        literals=(" is trying to release lock (",),
     ),
     _rule(
         "rcu-usage",
@@ -711,6 +807,29 @@ RULES: Final = (
         "notice",
         From.ATOMIC,
     ),
+    # kernel/sched/core.c, lib/smp_processor_id.c: the lines after the first one, which was lost.
+    _rule(
+        "atomic-2",
+        "in_atomic(): ",
+        r"in_atomic\(\): [0-9], irqs_disabled\(\): ",
+        "BUG: sleeping function called from invalid context",
+        "atomic",
+        "degraded",
+        From.ATOMIC,
+        weak=True,
+        needs_stack=True,
+    ),
+    _rule(
+        "preemptible-2",
+        "caller is ",
+        rf"caller is {NAME}{_OFF}",
+        "BUG: using smp_processor_id() in preemptible code",
+        "atomic",
+        "notice",
+        From.ATOMIC,
+        weak=True,
+        needs_stack=True,
+    ),
     # kernel/locking/{spinlock,rwlock}_debug.c, rtmutex
     _rule(
         "spinlock",
@@ -783,6 +902,19 @@ RULES: Final = (
         "memory-leak",
         "notice",
         From.STACK,
+    ),
+    # mm/kmemleak.c: the line after the first one, which was lost; fuzzers add "BUG: memory leak".
+    _rule(
+        "leak-2",
+        ("BUG: memory leak", 'comm "'),
+        r'(?:BUG: memory leak$|comm "[^"]{0,16}", pid [0-9]+, jiffies )',
+        "memory leak",
+        "memory-leak",
+        "notice",
+        From.STACK,
+        weak=True,
+        needs_stack=True,
+        literals=("BUG: memory leak", ", jiffies 4"),
     ),
     # kernel/panic.c
     _rule(
@@ -864,7 +996,7 @@ RULES: Final = (
     _rule(
         "machine-check",
         "mce: [Hardware Error]",
-        r"mce: \[Hardware Error\]",
+        r"mce: \[Hardware Error\]: ",
         "hardware error: machine check",
         "hardware",
         "degraded",
@@ -1071,6 +1203,9 @@ def find(text: str) -> tuple[Rule, re.Match[str]] | None:
 
     :param text: a line without its prefixes, and without "[ " of lockdep's old form.
     """
+    if text.endswith("[inline]"):
+        # Symbolised text repeats the line for each function that was compiled into the next one.
+        return None
     rules = _BY_KEY.get(text[:_KEY])
     if rules is None and text:
         rules = _SHORT_KEYS.get(text[0])

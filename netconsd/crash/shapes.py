@@ -44,10 +44,11 @@ BOTTOM: Final = re.compile(
 
 # arch/*/kernel/{process,traps,dumpstack}.c, arch/*/mm/fault.c, mm/kasan, mm/kmsan, lib/dump_stack.c, kernel/panic.c ...
 _SHAPE: Final = re.compile(
-    r"(?:Call [Tt]race|[Bb]acktrace|stack backtrace|</?[#A-Z]|RIP|EIP|IP:|NIP|CPU: |Pid: |Modules linked|Code: "
+    r"(?:Call [Tt]race|[Bb]acktrace|stack backtrace|</?[#A-Z]|#PF|0x[0-9a-f]|\[<|RIP|EIP|IP:|NIP|CPU: |Pid: "
+    r"|Modules linked|Code: "
     r"|Tainted: |Hardware name|Workqueue: "
     r"|[A-Z][A-Z0-9]{1,3}: ?[0-9a-f]{4}|R[0-9]{2}: |RSP: |PKRU|PGD |PUD |P4D |FS: |GS: |CS: |DS: |CR[0-9]: |DR[0-9]: "
-    r"|EFLAGS|ORIG_|Kernel Offset|PHYSMEM|CPU features|Memory Limit"
+    r"|EFLAGS|ORIG_|Kernel Offset|PHYSMEM|PHYS_OFFSET|CPU features|Memory Limit"
     r"|---\[|---- |----|Kernel panic|Rebooting|Oops|Internal error|Stack:|Stack |Process |Krnl|Fault in |AS:"
     r"|Failing address|R:[0-9]|\*?[0-9a-f]{8,16}[: ]"
     r"|x[0-9]{1,2} ?: |pstate|sp ?: |pc ?: |lr ?: |ra ?: |fp ?: |pmr_save|r[0-9]{1,2} ?: |[0-9a-f]{4}: [0-9a-f]{8}"

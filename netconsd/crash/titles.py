@@ -55,7 +55,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the lines of a report say."""
+    """The title of a report, and everything else that its lines say."""
 
     title: str
     kind: str
@@ -78,7 +78,7 @@ class Finding:
 # lib/dump_stack.c dump_stack_print_info: "UID: " since 6.12; "Pid: 1, comm: sh Not tainted 3.2.0" to 3.10.
 _CPU_LINE: Final = re.compile(
     r"CPU: (?P<cpu>[0-9]{1,6}) (?:UID: [0-9]+ )?PID: (?P<pid>[0-9]{1,10}) Comm: (?P<comm>.{0,16}?)"
-    r"(?P<kdump> Kdump: loaded)? (?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)) +(?P<release>[0-9][^\s#]*)"
+    r"(?P<kdump> Kdump: loaded)? (?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)) +(?P<release>[0-9a-z][^\s#]*)"
 )
 _PID_LINE: Final = re.compile(
     r"Pid: (?P<pid>[0-9]{1,10}), comm: (?P<comm>.{0,16}?) (?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)) +"
@@ -88,10 +88,13 @@ _MACHINE: Final = "Hardware name: "
 # The begin of a stack: arch/*/kernel/{dumpstack,traps,stacktrace}.c, kernel/stacktrace.c, kernel/locking/lockdep.c,
 # mm/kmemleak.c; riscv's last register line (arch/riscv/kernel/process.c); KFENCE's second line.
 _BEGIN: Final = re.compile(
-    r"(?:Call [Tt]race:|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
+    r"(?:Call [Tt]race:|BUG: KMSAN: |Stack: \(0x|[Bb]acktrace:|[Bb]acktrace \(crc|stack backtrace:"
+    r"|status: [0-9a-f]{8,16} badaddr: |Call Trace$"
     r"|(?:Use-after-free|Out-of-bounds|Invalid|Corrupted|invalid) .*(?:\(in kfence|kfence-#|at 0x))"
 )
 _BEGIN_STARTS: Final = (
+    "BUG: KMSAN: ",
+    "Stack: (0x",
     "Call ",
     "Backtrace",
     "backtrace",
@@ -107,7 +110,7 @@ _BEGIN_STARTS: Final = (
 _CONTEXT: Final = re.compile(
     r"(?:[Aa]llocated by task|[Ff]reed by task|Allocated:|Freed:|Last potentially related|Second to last potentially"
     r"|Last call_rcu|Uninit was |Local variable |Memory was marked|Bytes [0-9]"
-    r"|-> #[0-9]|page last |page_owner |Showing all locks|RCU grace-period kthread stack|hardirqs last|softirqs last"
+    r"|-> #[0-9]|page last |page_owner |Showing all locks|RCU grace-period kthread stack"
     r"|INFO: task .* is blocked on|INFO: Freed in|INFO: Allocated in|Freed in|Allocated in"
     r"|which lock already depends|the existing dependency chain|the (?:first|second) lock|to a (?:HARD|SOFT)IRQ"
     r"|which (?:became|is) |the dependencies between|.* state was registered at:|chain exists of|The buggy address"
@@ -140,11 +143,17 @@ def _stacks(lines: Sequence[Line]) -> tuple[list[Stack], str | None, Frame | Non
     machine = None
     breaking: Frame | None = None
     after_breaking = False
+    skip = False
     stalled: set[int] = set()
     context = False
     for line in lines:
         text = line.text
         found = frames_of(text)
+        if skip and found:
+            skip = False
+            continue
+        # One address in the middle of a report is no stack: kernel/sched/core.c, kernel/locking/lockdep.c.
+        skip = text.endswith(" at:")
         if found:
             if after_breaking:
                 breaking, after_breaking = found[0], False
@@ -156,6 +165,11 @@ def _stacks(lines: Sequence[Line]) -> tuple[list[Stack], str | None, Frame | Non
         first = text[0]
         pointer = pointer_of(text) if first in "RIEpePKNlrLT" else None
         if pointer is not None:
+            if text.startswith(("RIP  [", "EIP: [")) and stack.frames:
+                # Up to 4.9 x86 prints the pointer again below the stack.
+                if stack.pointer is None and not stack.nowhere:
+                    stack.pointer = pointer.frame
+                continue
             _add_pointer(stack, pointer)
             continue
         if first == "<" and text.startswith(_MARKERS):
@@ -195,6 +209,9 @@ def _stacks(lines: Sequence[Line]) -> tuple[list[Stack], str | None, Frame | Non
             stack = _next(stacks, context=context)
         if len(stacks) > _STACKS_LIMIT:
             break
+    for stack in stacks:
+        # RCU's own thread is context, also if the line was lost that says so (kernel/rcu/tree_stall.h).
+        stack.context = stack.context or any(frame.name == "rcu_gp_kthread" for frame in stack.frames)
     return stacks, machine, breaking
 
 
@@ -225,6 +242,20 @@ def _add_pointer(stack: Stack, pointer: Pointer) -> None:
         stack.pointer = pointer.frame
 
 
+def _pointer_after_end(lines: Sequence[Line]) -> Frame | None:
+    """The pointer of the first oops since boot, which x86 prints again after its end; None in a later oops."""
+    ended = False
+    for line in lines:
+        text = line.text
+        if text.startswith(END_TRACE):
+            ended = True
+        elif "[#" in text and "[#1]" not in text:
+            return None
+        elif ended and text.startswith("RIP: ") and (pointer := pointer_of(text)) is not None:
+            return pointer.frame
+    return None
+
+
 def _main(stacks: Sequence[Stack]) -> Stack:
     """The stack of the task that the report is about."""
     for wanted in (False, True):
@@ -243,12 +274,12 @@ def _lock(lines: Sequence[Line]) -> Frame | None:
     for line in lines:
         text = line.text
         if expected and (found := frames_of(text)):
-            if not functions.is_machinery(found[0].name):
+            if not functions.takes_lock(found[0].name):
                 return found[0]
             continue
         expected = text.endswith(" at:") and "registered" not in text
         if "at: " in text and (match := _AT.search(text)) is not None:
-            if not functions.is_machinery(match["name"]):
+            if not functions.takes_lock(match["name"]):
                 return Frame(match["name"])
         elif text.startswith(("but task is already holding", "the existing dependency", "{", "stack backtrace")):
             break
@@ -325,6 +356,8 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
     """
     stacks, machine, breaking = _stacks(lines)
     stack = _main(stacks)
+    if stack.pointer is None and not stack.nowhere and stack.headed:
+        stack.pointer = _pointer_after_end(lines)
     hit = next((one for one in hits if not one.rule.weak), hits[0] if hits else None)
     if hit is None:
         return _without_head(lines, stacks, stack, machine, breaking, ended)
@@ -346,6 +379,11 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
             free_form = "bad-access"
     elif name == "kasan-access":
         title = f"KASAN: {_kasan_kind(lines, stacks)} {groups['access']}"
+    elif name == "kfence-2":
+        what = groups.get("what", "").lower() or ("invalid free" if "free" in groups else "memory corruption")
+        title = f"KFENCE: {what}"
+    elif name == "ubsan-2":
+        title = f"UBSAN: {'shift' if 'shift' in groups else 'array-index'}-out-of-bounds"
     elif name == "ubsan":
         title = f"UBSAN: {'undefined-behaviour' if 'old' in groups else groups['what']}"
     elif name in ("pointer", "attempted", "oops", "internal-error"):
@@ -358,6 +396,10 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
         "emory exposure attempt" in line.text or "emory overwrite attempt" in line.text for line in lines
     ):
         title, kind = "BUG: bad usercopy", "usercopy"
+    elif name == "kernel-bug":
+        checker = _by_checker(stack)
+        if checker is not None and checker[0].startswith("BUG"):
+            title, kind, severity = checker
     elif name == "warning":
         title, kind, severity = _of_warning(lines, hit, groups, stack)
         if kind == "network":
@@ -376,8 +418,18 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
         title = f"hardware error: {_cper(lines)}"
     elif name == "netdev-watchdog":
         title = title.replace("{driver}", groups.get("driver") or groups.get("driver2") or "DRIVER")
+    elif name == "panic" and groups["what"].startswith("panic_on_warn") and _is_cut(lines):
+        title, kind, severity, source = *(_by_checker(stack) or ("WARNING", "warning", "notice")), From.POINTER
     elif name == "panic":
-        title, source = _of_panic(groups["what"], source)
+        title, source, named = _of_panic(groups["what"], source)
+        if "stack" in title:
+            kind = "stack"
+    elif name == "workqueue-leak":
+        last = next((match for match in map(_LAST_FUNCTION.match, (line.text for line in lines)) if match), None)
+        if last is not None:
+            title, source, named = title.format_map(groups), From.LINE, last["f"]
+        else:
+            title = title.format_map(groups)
     elif name == "lock-use":
         groups["what"] = groups["what"].lower() if groups["what"].startswith("N") else groups["what"]
         title = f"{groups['level']}: {groups['what']}"
@@ -389,7 +441,7 @@ def analyse(lines: Sequence[Line], hits: Sequence[Hit], ended: bool) -> Finding 
         title = f"BUG: {groups['what']}"
     elif "{" in title:
         title = title.format_map(groups)
-    frame, raw = _function(source, lines, stack, stacks, named, breaking, atomic_only=kind == "atomic")
+    frame, raw = _function(source, lines, stack, stacks, named, breaking, kind)
     return _finding(
         title, kind, severity, free_form, source, frame, raw, groups, stack, stacks, machine,
         _missing(rule, stack, stacks, ended),
@@ -422,6 +474,9 @@ def _access(lines: Sequence[Line], stack: Stack) -> str:
     return "Read"
 
 
+_ACCESS: Final = re.compile(r"(?:Read|Write) of size [0-9]+ at addr (?P<address>[0-9a-f]{1,16}) ")
+# Above are the kernel's addresses, with four levels of page tables (Documentation/arch/x86/x86_64/mm.rst).
+_USER_END: Final = 1 << 47
 # KASAN says "slab-" since 6.4 (mm/kasan/report_generic.c).
 _SLAB_SINCE: Final = (6, 4)
 
@@ -429,6 +484,13 @@ _SLAB_SINCE: Final = (6, 4)
 def _kasan_kind(lines: Sequence[Line], stacks: Sequence[Stack]) -> str:
     """The kind that KASAN's first line had said, from the lines after it."""
     texts = [line.text for line in lines]
+    access = next((match for match in map(_ACCESS.match, texts) if match is not None), None)
+    if access is not None:
+        address = int(access["address"], 16)
+        if address < _PAGE:
+            return "null-ptr-deref"
+        if address < _USER_END:
+            return "user-memory-access"
     release = next((one.cpu_line["release"] for one in stacks if one.cpu_line is not None), "")
     version = tuple([int(part) for part in re.findall(r"[0-9]{1,4}", release)[:2]])
     slab = "slab-" if version >= _SLAB_SINCE else ""
@@ -479,6 +541,10 @@ def _of_warning(lines: Sequence[Line], hit: Hit, groups: dict[str, str], stack: 
     file = groups.get("file") or groups.get("file2") or groups.get("file3") or ""
     for pattern, title, kind in _WARN_FILES:
         if pattern.fullmatch(file) is not None:
+            if kind == "locking":
+                named = groups.get("f") or groups.get("f2") or (stack.pointer.name if stack.pointer else "")
+                if named and not functions.is_lockdep(named):
+                    break
             if kind == "warning" and "kmalloc" in title:
                 named = groups.get("f") or groups.get("f2") or (stack.pointer.name if stack.pointer else "")
                 if _KMALLOC.fullmatch(plain_name(named)) is None:
@@ -486,7 +552,38 @@ def _of_warning(lines: Sequence[Line], hit: Hit, groups: dict[str, str], stack: 
             if "vmalloc" in title and "vmalloc" not in (groups.get("f") or groups.get("f2") or ""):
                 break
             return title, kind, "corrupt" if kind in ("list", "refcount") else "notice"
-    return "WARNING", "warning", "notice"
+    return _by_checker(stack) or ("WARNING", "warning", "notice")
+
+
+# Functions that check for others: their BUG() or WARN() is named after the check, also if its message was lost.
+_CHECKERS: Final = (
+    (re.compile(r"refcount_\w+"), "WARNING: refcount bug", "refcount", "corrupt"),
+    (re.compile(r"debug_print_object|debug_object_\w+"), "WARNING: ODEBUG bug", "warning", "corrupt"),
+    (re.compile(r"usercopy_abort"), "BUG: bad usercopy", "usercopy", "degraded"),
+    (re.compile(r"usercopy_warn"), "WARNING: bad usercopy", "usercopy", "notice"),
+    (re.compile(r"_*list_(?:add|del_entry)_valid\w*"), "BUG: corrupted list", "list", "corrupt"),
+    (_KMALLOC, "WARNING: kmalloc bug", "warning", "notice"),
+    (re.compile(r"_*ubsan_handle_shift\w*"), "UBSAN: shift-out-of-bounds", "ubsan", "notice"),
+    (re.compile(r"_*ubsan_handle_out_of_bounds\w*"), "UBSAN: array-index-out-of-bounds", "ubsan", "notice"),
+)
+
+
+def _by_checker(stack: Stack) -> tuple[str, str, str] | None:
+    """Title, kind and severity by the function that found the fault."""
+    frames = [stack.pointer] if stack.pointer is not None else stack.frames[:_CHECKED_FRAMES]
+    for frame in frames:
+        for pattern, title, kind, severity in _CHECKERS:
+            if pattern.fullmatch(plain_name(frame.name)) is not None:
+                return title, kind, severity
+    return None
+
+
+# The innermost frames in which a checker is looked for: reporting, and the trap of its WARN, come before it.
+_CHECKED_FRAMES: Final = 10
+
+
+def _is_cut(lines: Sequence[Line]) -> bool:
+    return any(line.text.startswith(rules.CUT_HERE) for line in lines)
 
 
 def _cper(lines: Sequence[Line]) -> str:
@@ -497,24 +594,29 @@ def _cper(lines: Sequence[Line]) -> str:
             return f"memory {'corrected' if corrected else 'uncorrected'}"
         if "section_type: pcie" in text:
             severities = " ".join([one.text.lower() for one in lines if "severity:" in one.text.lower()])
-            return f"PCIe {'corrected' if 'severity: corrected' in severities else 'fatal' if ': fatal' in severities else 'non-fatal'}"
+            if "severity: corrected" in severities:
+                return "PCIe corrected"
+            return "PCIe fatal" if ": fatal" in severities else "PCIe non-fatal"
     return "machine check"
 
 
+_LAST_FUNCTION: Final = re.compile(rf"last function: (?P<f>{NAME})")
 _STACK_PROTECTOR: Final = re.compile(rf"stack-protector: [Kk]ernel stack is corrupted in: (?P<f>{NAME})?")
 
 
-def _of_panic(what: str, source: From) -> tuple[str, From]:
+def _of_panic(what: str, source: From) -> tuple[str, From, str | None]:
+    """The title, the place of the function, and its name if the line says it."""
     match = _STACK_PROTECTOR.match(what)
     if match is not None:
-        return "kernel panic: stack is corrupted", From.STACK if match["f"] is None else From.POINTER
+        return "kernel panic: stack is corrupted", From.STACK if match["f"] is None else From.LINE, match["f"]
     if what.startswith("corrupted stack end"):
-        return "kernel panic: corrupted stack end", From.ATOMIC
+        # How deep the stack is, is chance: as for a stall, the operation counts.
+        return "kernel panic: corrupted stack end", From.OPERATION, None
     if what.startswith("Attempted to kill init!"):
         what = "Attempted to kill init!"
     if what.startswith(("kernel stack overflow", "Kernel stack overflow")):
-        return "kernel stack overflow", From.POINTER
-    return (f"kernel panic: {what}" if what.strip() else "kernel panic"), source
+        return "kernel stack overflow", From.POINTER, None
+    return (f"kernel panic: {what}" if what.strip() else "kernel panic"), source, None
 
 
 def _function(
@@ -524,7 +626,7 @@ def _function(
     stacks: Sequence[Stack],
     named: str | None,
     breaking: Frame | None,
-    atomic_only: bool,
+    kind: str,
 ) -> tuple[Frame | None, str | None]:
     """The guilty function's frame, and another name of it: before wrappers and machinery were left out."""
     if source is From.NONE:
@@ -550,11 +652,20 @@ def _function(
         frames = [one for other in stacks if not other.context for one in other.frames]
     if source is From.OPERATION:
         offset = len(before)
+        panics = [index for index, one in enumerate(frames) if one.name == "panic"]
+        if panics and kind in ("panic", "stack"):
+            frames, before, offset = frames[panics[-1] + 1 :], [], -panics[-1] - 1
         return functions.operation(frames, [index + offset for index in stack.breaks]), None
     if source is From.WAITING:
         return functions.waiting(frames), None
-    if source is From.ATOMIC or atomic_only:
+    if source is From.ATOMIC or kind == "atomic":
         return functions.atomic(frames), None
+    if kind == "memory-leak":
+        return functions.leaking(frames), None
+    if kind == "page-state":
+        return functions.paging(frames), None
+    if kind == "locking" and source is From.POINTER:
+        return functions.locking(frames) or functions.guilty(frames), None
     if source is From.FIELD:
         return functions.guilty(frames), None
     frame = functions.guilty(frames) or (before[0] if before else None)
@@ -583,18 +694,24 @@ def _without_head(
     ended: bool,
 ) -> Finding | None:
     """A report whose first line was lost: only "cut here" is sure to be followed by a BUG or WARN."""
-    if not ended or not stack.frames or not any(line.text.startswith(rules.CUT_HERE) for line in lines):
+    if not stack.frames or not _is_cut(lines):
         return None
     groups: dict[str, str] = {}
-    title, kind, severity = "WARNING", "warning", "notice"
+    title, kind, severity = _by_checker(stack) or ("WARNING", "warning", "notice")
     for pattern, other, other_kind, other_severity in _WARN_MESSAGES:
         if any(pattern.match(line.text) for line in lines[:_MESSAGE_LINES]) and "{" not in other:
             title, kind, severity = other, other_kind, other_severity
             break
-    frame, raw = _function(From.POINTER, lines, stack, stacks, None, breaking, False)
+    frame, raw = _function(From.POINTER, lines, stack, stacks, None, breaking, kind)
     return _finding(
         title, kind, severity, "", From.POINTER, frame, raw, groups, stack, stacks, machine, "the first line is missing"
     )  # fmt: skip
+
+
+def _is_of_urb(function: str, stack: Stack, raw: str | None) -> bool:
+    """True for a refused transfer of a driver: the lists name the driver's function and the refusing one."""
+    pointer = stack.pointer.name if stack.pointer is not None else raw
+    return function != _URB and pointer is not None and plain_name(pointer) == _URB
 
 
 def _finding(
@@ -620,9 +737,11 @@ def _finding(
         title = f"{words} in {' / '.join(pair)}"
     elif function is not None and source is not From.FIELD:
         title = f"{words} in {function}"
-        for name in (frame.name if frame is not None else None, plain_name(raw) if raw else None):
-            if name and name != function:
-                alternatives.append(f"{words} in {name}")
+        others = (frame.name if frame is not None else None, plain_name(raw) if raw else None)
+        alternatives += [f"{words} in {name}" for name in others if name and name != function]
+        if words == "WARNING" and _is_of_urb(function, stack, raw):
+            alternatives.append(title)
+            title = f"{title}/{_URB}"
     if free_form and function is not None:
         alternatives.append(f"{free_form} in {function}")
     line = stack.cpu_line or next((one.cpu_line for one in stacks if one.cpu_line is not None), None)
@@ -654,6 +773,8 @@ def _finding(
     )
 
 
+_URB: Final = "usb_submit_urb"
+
 _REPLACED: Final = (
     (re.compile(r"\b(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\b"), "MAC"),
     (re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?::[0-9]+)?\b"), "IP"),
@@ -665,7 +786,7 @@ _REPLACED: Final = (
     (re.compile(r"(?<![\w.:-])[0-9]{2,}(?![\w.])"), "NUM"),
 )
 # "out of memory: killed chrome", "page allocation failure: order 9": what follows is the name or number itself.
-_LITERAL: Final = ("out of memory", "page allocation failure")
+_LITERAL: Final = ("out of memory", "page allocation failure", "NETDEV WATCHDOG")
 
 
 def plain(words: str) -> str:

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "netconsd"
 # The rooms from the bottom to the top. A room imports rooms before it only.
 ORDER = [
     "protocol/",
+    "crash/",
     "units",
     *("interfaces", "jsonl", "rendering", "settings"),
     *("receive/", "outputs/", "logger/", "send/", "testing", "names"),
