@@ -47,7 +47,7 @@ class Reader:
 
     @property
     def every(self) -> bool:
-        """Whether every entry is returned, or only those in which something is found."""
+        """True if every entry is returned; False if only those in which something is found are."""
         return self._every
 
     @every.setter

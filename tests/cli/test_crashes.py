@@ -83,7 +83,7 @@ def test_hosts_are_told_apart() -> None:
 
 
 def test_hosts_are_bounded() -> None:
-    """A file with more hosts than there is room for closes the report of the one unheard longest, and says why."""
+    """A file with more hosts than there is room for closes the report of the one silent longest, and says why."""
     first = OOPS.splitlines(keepends=True)[0]
     log = "".join(f"Nov 28 07:00:00 host{number} kernel: {first}" for number in range(20))
     feed = Feed("file", hosts=8)

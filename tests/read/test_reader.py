@@ -9,7 +9,7 @@ import json
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import pytest
@@ -117,7 +117,7 @@ V6 = V6_ADDRESS + (6665).to_bytes(2, "big")
 
 
 @pytest.mark.parametrize("form", [pcap, lambda frames: pcap(frames, order=">", nano=True), pcapng])
-def test_captures(form: type[bytes]) -> None:
+def test_captures(form: Callable[[list[bytes]], bytes]) -> None:
     """The UDP datagrams of a capture are read: IPv4, IPv6, tagged; padding is none of them."""
     pytest.importorskip("dpkt")
     frames = [
