@@ -45,6 +45,7 @@ html_show_sourcelink = False
 man_pages: list[tuple[str, str, str, list[str], int]] = [
     ("man/netconsd", "netconsd", "receive the kernel logs of Linux machines", [], 8),
     ("man/netconsd-client", "netconsd-client", "make a machine send its kernel log to netconsd", [], 1),
+    ("man/netconsd-crashes", "netconsd-crashes", "find the crashes in logs of Linux kernels", [], 1),
     ("man/netconsblaster", "netconsblaster", "load for a receiver of netconsole, from a whole fleet", [], 1),
     ("man/netcons-gen", "netcons-gen", "make messages as netconsole does, for tests", [], 1),
     ("man/ncrx", "ncrx", "print the kernel log that arrives at a port", [], 1),

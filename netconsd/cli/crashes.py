@@ -218,8 +218,7 @@ class _Command:
                 year = time.gmtime(os.fstat(file.fileno()).st_mtime if name != _STDIN else time.time()).tm_year
                 try:
                     head = counted.read(BLOCK)
-                    again = cast(BinaryIO, _Again(head, counted))
-                    parts = parts_of(again, head) if len(head) < BLOCK or pstore.is_pstore(head) else []
+                    parts = parts_of(counted, head) if len(head) < BLOCK or pstore.is_pstore(head) else []
                     if parts:
                         self._dumps.append(_Dump(name, parts))
                         return

@@ -21,7 +21,7 @@ from netconsd.read.entries import Datagram, Line, Whole
 from netconsd.read.objects import ALWAYS, UNKNOWN_SENDER
 from netconsd.read.reader import Entry, Kept, Reader
 
-#: Hosts of a file with a recogniser of their own; the reports of the one unheard longest are closed for a further one.
+#: Hosts of a file with a recogniser of their own; the reports of the one silent longest are closed for a further one.
 HOSTS_LIMIT: Final = 4096
 #: Lines of a file without a line of an open report's host, after which the report is closed where lines have no time.
 IDLE_LINES: Final = 20_000
@@ -76,7 +76,7 @@ class Feed:
         self._name = name
         self._limits = limits
         self._hosts_limit = hosts
-        # By name or sender's key, the one unheard longest first.
+        # By name or sender's key, the one silent longest first.
         self._hosts: OrderedDict[str | bytes | None, _Host] = OrderedDict()
         self._open: dict[int, _Host] = {}
         self._table: SourceTable | None = None
@@ -169,7 +169,7 @@ class Feed:
         if not isinstance(reader, Reader):
             return list(host.kept)
         messages: list[Message] = []
-        for entry in islice(reader.before(), BEFORE_SEARCHED):
+        for entry in islice(reader.before(line.host), BEFORE_SEARCHED):
             if isinstance(entry, Line) and entry.host == line.host:
                 if line.time is not None and entry.time is not None and entry.time < line.time - BEFORE_SECONDS:
                     break

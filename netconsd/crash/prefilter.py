@@ -63,7 +63,7 @@ class Prefilter:
     def find(self, data: bytes, start: int, end: int) -> int:
         """Return the lowest index from ``start`` on at which a literal begins that ends at ``end`` or before; or -1.
 
-        :param start: not negative, nor is ``end``; ``end`` may be beyond the bytes.
+        :param start: not negative; ``end`` is not either, and may be beyond the bytes.
         """
         return search.first(
             data,

@@ -20,7 +20,7 @@ def first(
 ) -> int:
     """Return the lowest index in ``data[start:end]`` at which one of the literals begins, or -1.
 
-    :param start: not negative, nor is ``end``.
+    :param start: not negative; ``end`` is not either.
     :param pattern: matches the literals, for plain Python; C uses the tables (:class:`Prefilter` describes them).
     """
     match = pattern.search(data, start, end)

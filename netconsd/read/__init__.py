@@ -1,5 +1,5 @@
-"""Reads kernel logs from files of any kind: text, JSON lines, recordings, captures of packets. Pure but for the reading
-of a file object that is passed in.
+"""Reads kernel logs from files of any kind: text, JSON lines, recordings, captures of packets. Pure, except that it
+reads a file object that is passed in.
 
 Guarantees to the rooms above:
 

@@ -149,7 +149,7 @@ class Lines:
             self._ended = True
             self._whole = len(self._data)
             return self._at < self._whole and not self._dropping
-        if self._at == len(self._data):
+        if self._at == len(self._data) and not self._dropping:
             block = block.lstrip(b"\0")
         keep = max(0, self._at - self._behind)
         self._whole_begin = self._whole_begin and keep == 0

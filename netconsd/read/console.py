@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from netconsd.read.entries import Line
-from netconsd.rendering import LEVELS
+from netconsd.rendering import LEVEL_COLUMN, LEVELS
 
 # The parts before a text: a priority, a time of ts or conserver, a time of syslog, dmesg --decode.
 _PARTS: Final = 4
@@ -36,6 +36,8 @@ _FACILITIES: Final = {
 }
 
 _LEVEL = rb"(?P<level>" + "|".join(LEVELS).encode() + rb")"
+# Padded as netconsd writes them, with the column for no level.
+_COLUMNS = "|".join(LEVEL_COLUMN.values()).encode()
 _MONTH = rb"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _CLOCK = rb"(?P<hour>[0-2][0-9]):(?P<minute>[0-5][0-9])(?::(?P<second>[0-6][0-9])(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
 _ZONE = rb"(?: ?(?P<zone>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2}))?"
@@ -68,7 +70,7 @@ _PROGRAM = re.compile(_HOST + rb" (?P<text>[^ :\[\]]{1,128}\[[0-9]{1,10}\]: .*)"
 _STREAM = re.compile(rb"std(?:out|err) [FP] ")
 # netconsd's logger, after the time.
 _LOGGED = re.compile(
-    rb"(?:(?P<host>[^ \[]{1,300}) )?\[ *(?P<uptime>[0-9]{1,13}\.[0-9]{6}|-)\] (?:" + _LEVEL + rb"|-) +"
+    rb"(?:(?P<host>[^ \[]{1,300}) )?\[ *(?P<uptime>[0-9]{1,13}\.[0-9]{6}|-)\] (?P<level>" + _COLUMNS + rb") "
     rb"(?:\[(?:new|boot|again|late|incomplete|cont|[0-9]+ (?:lost|missing|over --rate))\] )*"
     rb"(?:\[(?P<caller>[TC][0-9]{1,10})\] )?(?P<text>.*)",
     re.DOTALL,
@@ -116,8 +118,9 @@ def _lines(line: bytes, number: int, year: int) -> Iterator[Line]:
         return
     time, host, prefix, text = _without_parts(line, year)
     logged = _LOGGED.match(text) if time is not None and host is None else None
-    if logged is not None and (logged["level"] is not None or logged["uptime"] == b"-"):
-        level = None if logged["level"] is None else LEVELS.index(logged["level"].decode())
+    if logged is not None:
+        name = logged["level"].decode().rstrip()
+        level = LEVELS.index(name) if name in LEVELS else None
         stamp = b"" if logged["uptime"] == b"-" else b"[%s]" % logged["uptime"].rjust(12)
         if logged["caller"]:
             stamp += b"[%s]" % logged["caller"].rjust(6)

@@ -47,7 +47,7 @@ class Reader:
 
     @property
     def every(self) -> bool:
-        """Whether every entry is returned, or only those in which something is found."""
+        """True if every entry is returned; False if only those in which something is found are."""
         return self._every
 
     @every.setter
@@ -72,13 +72,19 @@ class Reader:
             else:
                 yield from _entries(line, lines.number, self._year)
 
-    def before(self) -> Iterator[Entry]:
-        """The entries before the line of the last one, the latest first, as far as the text is still in memory."""
+    def before(self, host: str | None = None) -> Iterator[Entry]:
+        """The entries before the line of the last one, the latest first, as far as the text is still in memory.
+
+        :param host: leave out lines without this name: they are not even parsed.
+        """
         lines = self._lines
         if lines is not None:
             number = lines.number
+            name = (host or "").encode()
             for line in lines.before():
                 number -= 1
+                if name not in line:
+                    continue
                 yield from reversed(list(_entries(line, number, self._year)))
 
 
@@ -92,7 +98,7 @@ class Kept:
     def __iter__(self) -> Iterator[Entry | None]:
         return iter(self._entries)
 
-    def before(self) -> Iterator[Entry]:
+    def before(self, host: str | None = None) -> Iterator[Entry]:
         """Nothing: the caller has had all entries."""
         return iter(())
 

@@ -46,6 +46,7 @@ def test_defaults() -> None:
         "USERDATA=''",
         "SYSDATA=''",
         "LOGLEVEL=''",
+        f"PANIC_ARRIVES='{' '.join(rules())}'",
         "PERSIST=''",
         "TEST=1",
     ]

@@ -20,6 +20,7 @@ ORDER = [
     "crash/",
     "units",
     *("crashes", "interfaces", "jsonl", "rendering", "settings"),
+    "read/",
     *("receive/", "outputs/", "logger/", "send/", "testing", "names"),
     *("monitor/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]

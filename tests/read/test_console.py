@@ -1,0 +1,108 @@
+"""A kernel's text is found behind whatever other programs put before it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.read.console import PIECES, kernel_lines
+from netconsd.read.entries import Line
+
+TIME = 1795849200.0  # 2026-11-28 07:00:00 UTC
+
+
+def lines(line: bytes) -> list[tuple[float | None, str | None, bytes]]:
+    """Time, host and text of each line."""
+    return [(one.time, one.host, one.text) for one in kernel_lines(line, 7, 2026)]
+
+
+@pytest.mark.parametrize(
+    ("line", "time", "host", "text"),
+    [
+        # The kernel's own.
+        (b"[   12.345678] a b", None, None, b"[   12.345678] a b"),
+        (b"<4>[   12.345678][  T123] a", None, None, b"<4>[   12.345678][  T123] a"),
+        (b" foo+0x1/0x2", None, None, b" foo+0x1/0x2"),
+        (b"kernel BUG at x.c:1!", None, None, b"kernel BUG at x.c:1!"),
+        (b"host login: [   12.345678] a", None, None, b"host login: [   12.345678] a"),
+        (b"", None, None, b""),
+        # journalctl -o short-monotonic, short, short-precise, short-iso, short-full, short-unix.
+        (b"[   12.345678] web01 kernel: a", None, "web01", b"[   12.345678] a"),
+        (b"[   12.345678 <    0.000012 >] web01 kernel: a", None, "web01", b"[   12.345678] a"),
+        (b"Nov 28 07:00:00 web01 kernel: a", TIME, "web01", b"a"),
+        (b"Nov 28 07:00:00.250000 web01 kernel: a", TIME + 0.25, "web01", b"a"),
+        (b"2026-11-28T07:00:00+0000 web01 kernel: a", TIME, "web01", b"a"),
+        (b"Sat 2026-11-28 07:00:00 UTC web01 kernel: a", TIME, "web01", b"a"),
+        (b"1795849200.250000 web01 kernel: a", TIME + 0.25, "web01", b"a"),
+        # syslog.
+        (b"Nov 28 07:00:00 web01 kernel: [   12.345678]  foo+0x1", TIME, "web01", b"[   12.345678]  foo+0x1"),
+        (b"2026-11-28T08:00:00.5+01:00 web01.example kernel: a", TIME + 0.5, "web01.example", b"a"),
+        (b"<4>Nov 28 07:00:00 web01 kernel: a", TIME, "web01", b"<4>a"),
+        (b"<4>1 2026-11-28T07:00:00Z web01 kernel - - - a", TIME, "web01", b"<4>a"),
+        (b"Nov 28 07:00:00 web01 app[12]: BUG: a", TIME, "web01", b"<14>app[12]: BUG: a"),
+        # dmesg -T, -x, -d, --time-format=reltime and iso.
+        (b"[Sat Nov 28 07:00:00 2026] a", TIME, None, b"a"),
+        (b"kern  :warn  : [   12.345678] a", None, None, b"<4>[   12.345678] a"),
+        (b"kern  :err   : [Sat Nov 28 07:00:00 2026] a", TIME, None, b"<3>a"),
+        (b"daemon:info  : 2026-11-28T07:00:00,250000+00:00 a", TIME + 0.25, None, b"<30>a"),
+        (b"2026-11-28T07:00:00,250000+00:00 a", TIME + 0.25, None, b"a"),
+        (b"[   12.345678 <    0.000012>] a", None, None, b"[   12.345678] a"),
+        (b"[Nov28 07:00] a", TIME, None, b"a"),
+        (b"[  +0.000012] a", None, None, b"a"),
+        # Programs that log consoles.
+        (b"[Sat Nov 28 07:00:00 2026][   12.345678] a", TIME, None, b"[   12.345678] a"),
+        (b"Nov 28 07:00:00 [   12.345678] a", TIME, None, b"[   12.345678] a"),
+        (b"[2026-11-28 07:00:00.250] [   12.345678] a", TIME + 0.25, None, b"[   12.345678] a"),
+        (b"2026-11-28T07:00:00.25Z stdout F [   12.345678] a", TIME + 0.25, None, b"[   12.345678] a"),
+        # netconsd's logger, and the C daemon's printer and logger.
+        (b"2026-11-28T07:00:00.250000Z [   12.345678] warn   [3 lost] [T1] a", TIME + 0.25, None,
+         b"<4>[   12.345678][    T1] a"),
+        (b"2026-11-28T07:00:00Z web@192.0.2.7:1 [           -] -      a", TIME, "web@192.0.2.7:1", b"a"),
+        (b"    ::ffff:192.0.2.7: 6.4 S000012 T00000012345678 F0/L4 [OOS] a", None, "::ffff:192.0.2.7",
+         b"<4>[   12.345678] a"),
+        (b"    ::ffff:192.0.2.7: [   12.345678] a", None, "::ffff:192.0.2.7", b"[   12.345678] a"),
+        (b"6.4 000012 00000012345678 0 4 [CONT START] a", None, None, b"<4>[   12.345678] a"),
+        (b"000012 00000012345678 0 4 a", None, None, b"<4>[   12.345678] a"),
+        # Terminals and serial lines.
+        (b"\x1b[1;31m[   12.345678] a\x1b[0m\x1b[K\r", None, None, b"[   12.345678] a"),
+        (b"\0\0[   12.345678] a\r\r\n", None, None, b"[   12.345678] a"),
+        # Dates that do not exist are text.
+        (b"2026-13-28 07:00:00 a", None, None, b"2026-13-28 07:00:00 a"),
+    ],
+)  # fmt: skip
+def test_forms(line: bytes, time: float | None, host: str | None, text: bytes) -> None:
+    """Each form of a line has its time, host and text."""
+    assert lines(line) == [(time, host, text)]
+
+
+def test_pieces_between_carriage_returns() -> None:
+    """A line that overwrote another one on a terminal is a line of its own, with the same number."""
+    assert list(kernel_lines(b"web01 login: \r[   12.345678] a\r\n", 7, 2026)) == [
+        Line(7, None, None, b"web01 login: "),
+        Line(7, None, None, b"[   12.345678] a"),
+    ]
+    assert len(lines(b"10 %\r" * 10_000)) <= PIECES
+
+
+def test_newlines_of_the_logger() -> None:
+    """A newline that the logger wrote as an escape ends a line."""
+    line = b"2026-11-28T07:00:00Z [   12.345678] err    a\\x0ab"
+    assert [text for _, _, text in lines(line)] == [b"<3>[   12.345678] a", b"<3>[   12.345678] b"]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=8),
+            st.sampled_from(
+                [b"[", b"]", b"Nov 28 07:00:00 ", b"kernel: ", b"<4>", b"2026-11-2", b"\x1b[", b"kern  :err : "]
+            ),
+        ),
+        max_size=12,
+    ).map(b"".join)
+)  # fmt: skip
+def test_any_bytes(line: bytes) -> None:
+    """No bytes raise, and no line is longer than was received, except for a prefix."""
+    for _, _, text in lines(line):
+        assert len(text) <= len(line) + len(b"<2047>[9999999.123456]")

@@ -1,0 +1,83 @@
+"""Lines of JSON are lines of a kernel, messages or datagrams; anything else is nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.jsonl import to_json
+from netconsd.protocol.message import MAPPED_IPV4
+from netconsd.read.entries import Datagram, Line, Whole
+from netconsd.read.objects import UNKNOWN_SENDER, entries
+from netconsd.testing import extended_message
+
+JOURNAL = {
+    "__REALTIME_TIMESTAMP": "1795849200250000",
+    "_SOURCE_MONOTONIC_TIMESTAMP": "12345678",
+    "_HOSTNAME": "web01",
+    "_TRANSPORT": "kernel",
+    "PRIORITY": "4",
+    "MESSAGE": "a",
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (JOURNAL, [Line(3, 1795849200.25, "web01", b"<4>[   12.345678] a")]),
+        ({**JOURNAL, "MESSAGE": [97, 27, 255]}, [Line(3, 1795849200.25, "web01", b"<4>[   12.345678] a\x1b\xff")]),
+        ({**JOURNAL, "MESSAGE": None}, []),
+        (
+            {**JOURNAL, "_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "app", "_PID": "12"},
+            [Line(3, 1795849200.25, "web01", b"<12>[   12.345678] app[12]: a")],
+        ),
+        ({"t": 1.5, "data": "6,1,2,-;\xff\n"}, [Datagram(3, 1.5, UNKNOWN_SENDER, b"6,1,2,-;\xff\n")]),
+        (
+            {"t": 1, "data": "x", "address": "192.0.2.7", "port": 258},
+            [Datagram(3, 1.0, MAPPED_IPV4 + bytes((192, 0, 2, 7, 1, 2)), b"x")],
+        ),
+        ({"t": 1, "data": "\u20ac"}, []),
+        ({"t": 1, "data": "x", "address": "nonsense"}, []),
+        ({"pri": 4, "time": 12.345678, "msg": "a"}, [Line(3, None, None, b"<4>[   12.345678] a")]),
+        ({"log": "[   12.345678] a\n", "stream": "stdout"}, [Line(3, None, None, b"[   12.345678] a")]),
+        ({"message": "a\nb"}, [Line(3, None, None, b"a"), Line(3, None, None, b"b")]),
+        ({"nothing": 1}, []),
+        ([1], []),
+        (None, []),
+    ],
+)
+def test_forms(fields: Any, expected: list[Line]) -> None:
+    """Each form of an object."""
+    assert list(entries(json.dumps(fields).encode(), 3, 2026)) == expected
+
+
+def test_messages() -> None:
+    """A line of netconsd's jsonl is its message; one that is damaged is nothing."""
+    message = extended_message("BUG: a", seq=7)
+    assert list(entries(to_json(message), 3, 2026)) == [Whole(3, message)]
+    assert list(entries(to_json(message).replace(b'"seq":7', b'"seq":"x"'), 3, 2026)) == []
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=6,
+)
+names = st.sampled_from(
+    [*JOURNAL, "t", "data", "address", "port", "pri", "fac", "msg", "time", "log", "version", "received_at", "_PID"]
+)
+
+
+@given(st.one_of(st.dictionaries(names, values, max_size=8).map(lambda found: json.dumps(found).encode()), st.binary()))
+def test_any_object(line: bytes) -> None:
+    """No object and no bytes raise."""
+    list(entries(line, 1, 2026))
+
+
+def test_deep_nesting() -> None:
+    """An object that is nested beyond what the parser takes is nothing."""
+    assert list(entries(b'{"a":' * 100_000, 1, 2026)) == []
