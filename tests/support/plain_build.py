@@ -29,6 +29,9 @@ def full_name(name: str) -> str:
     files = [
         file for suffix in ("py", "pyx") for file in PACKAGE.glob(f"*/{name}.{suffix}") if file.parent.name != "cli"
     ]
+    if len(files) > 1:
+        # Two rooms have a file of this name: the compiled one is meant.
+        files = [file for file in files if file.with_suffix(".pxd").exists()]
     (file,) = files
     return f"netconsd.{file.parent.name}.{file.stem}"
 
