@@ -79,6 +79,8 @@ GAP_RECORDS = 16
 
 # Compiled, these are C variables, which are attributes of the module only if put there.
 globals().update(
+    NEVER=NEVER,
+    BEGIN_LINES=BEGIN_LINES,
     RING_MESSAGES=RING_MESSAGES,
     RING_BYTES=RING_BYTES,
     BEFORE_MESSAGES=BEFORE_MESSAGES,
