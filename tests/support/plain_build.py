@@ -25,23 +25,11 @@ HOT = sorted(
 
 
 def full_name(name: str) -> str:
-<<<<<<< HEAD
     """Return the dotted name of the module with this file name; of the hot one if there are others."""
     files = [file for suffix in ("py", "pyx") for file in PACKAGE.glob(f"*/{name}.{suffix}")]
     names = [f"{file.parent.name}.{file.stem}" for file in files if file.parent.name != "cli"]
     (found,) = [one for one in names if one in HOT] or names
     return f"netconsd.{found}"
-=======
-    """Return the dotted name of the module with this file name in one of the rooms."""
-    files = [
-        file for suffix in ("py", "pyx") for file in PACKAGE.glob(f"*/{name}.{suffix}") if file.parent.name != "cli"
-    ]
-    if len(files) > 1:
-        # Two rooms have a file of this name: the compiled one is meant.
-        files = [file for file in files if file.with_suffix(".pxd").exists()]
-    (file,) = files
-    return f"netconsd.{file.parent.name}.{file.stem}"
->>>>>>> cf24f45ba46d4d27830272167ffdc08281cf3350
 
 
 class PlainBuild:
