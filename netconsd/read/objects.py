@@ -26,13 +26,16 @@ ALWAYS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [', b'"data":', b'"data" :')
 # Fields with the text of a log's line, of docker, kubernetes, vector, fluent-bit and others.
 _TEXTS: Final = ("log", "message", "msg", "text", "MESSAGE")
 _TEXT_LIMIT: Final = 1 << 16
+_REST: Final = re.compile(r"\n<[0-9]{1,4}>")
+_REST_ESCAPED: Final = re.compile(rb"\\n<[0-9]{1,4}>")
 _DMESG = re.compile(rb' *\{$|.*"dmesg" *: *\[$| *[\]}]+,?$|^$')
 
 
 def entries(line: bytes, number: int, year: int) -> Iterator[Line | Whole | Datagram]:
     """Yield what a line of JSON has; nothing for a line that is none of the forms. Any bytes."""
     try:
-        found = json.loads(line.strip().rstrip(b","))
+        # dmesg copies bytes that are not UTF-8 as they are.
+        found = json.loads(line.strip().rstrip(b",").decode(errors="replace"))
     except (ValueError, RecursionError):
         return
     if not isinstance(found, dict):
@@ -48,7 +51,7 @@ def entries(line: bytes, number: int, year: int) -> Iterator[Line | Whole | Data
         except ValueError:
             return
     elif "msg" in found and ("pri" in found or "fac" in found):
-        yield _dmesg(found, number)
+        yield dmesg_line(found, number)
     else:
         for name in _TEXTS:
             text = found.get(name)
@@ -109,13 +112,34 @@ def _journal(found: dict[str, Any], number: int) -> Iterator[Line]:
         )
 
 
-def _dmesg(found: dict[str, Any], number: int) -> Line:
+def dmesg_field(name: bytes, value: bytes) -> tuple[str, Any] | None:
+    """Return a field of a record of ``dmesg --json`` from its line; None for another one. The text may be cut."""
+    if name == b"msg":
+        text = _REST_ESCAPED.split(value[1:], maxsplit=1)[0].removesuffix(b'"')
+        try:
+            return "msg", json.loads(b'"%b"' % text.decode(errors="replace").encode())
+        except ValueError:
+            # Cut within an escape.
+            return "msg", text.decode(errors="replace")
+    if name in (b"pri", b"fac", b"time"):
+        try:
+            return name.decode(), json.loads(value)
+        except ValueError:
+            return None
+    return None
+
+
+def dmesg_line(found: dict[str, Any], number: int) -> Line:
+    """Return the line of a record of ``dmesg --json``."""
     priority, facility = _small(found.get("pri"), 7), _small(found.get("fac"), 127)
     head = b"" if priority is None else b"<%d>" % ((facility or 0) << 3 | priority)
     time = _seconds(found.get("time"))
     if time is not None and 0 <= time < 1e13:
         head += b"[%5d.%06d] " % divmod(round(time * 1_000_000), 1_000_000)
-    return Line(number, None, None, head + str(found["msg"]).encode(errors="replace")[:_TEXT_LIMIT])
+    # Of a saved log, dmesg of util-linux 2.38 puts the rest of the whole file into each record
+    # (findings/dmesg-json-rest.sh).
+    text = _REST.split(str(found["msg"]), maxsplit=1)[0].removesuffix("\n")
+    return Line(number, None, None, head + text.encode(errors="replace")[:_TEXT_LIMIT])
 
 
 def _small(value: object, most: int) -> int | None:

@@ -1,16 +1,28 @@
-"""Captures of packets: pcap and pcapng files, as of tcpdump and Wireshark. Needs dpkt, ``netconsd[pcap]``."""
+"""Captures of packets: pcap files, as of tcpdump, and pcapng files, as of Wireshark.
+
+A pcap file is a head and packets (draft-ietf-opsawg-pcap), and needs no library. pcapng is read with python-pcapng
+(``netconsd[pcap]``), which of three libraries is the only one that reads several interfaces and sections rightly
+(findings/pcapng-second-interface.sh); the offset of times is added here.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.read.compressed import UnreadableError
 from netconsd.read.entries import Datagram
 
-#: Magic numbers, in either byte order, with times in microseconds or nanoseconds.
-PCAP: Final = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
+# Magic numbers: the byte order, and the units of a second's fraction.
+_ORDERS: Final = {
+    b"\xa1\xb2\xc3\xd4": (">", 1e-6),
+    b"\xd4\xc3\xb2\xa1": ("<", 1e-6),
+    b"\xa1\xb2\x3c\x4d": (">", 1e-9),
+    b"\x4d\x3c\xb2\xa1": ("<", 1e-9),
+}
+PCAP: Final = tuple(_ORDERS)
 PCAPNG: Final = b"\x0a\x0d\x0d\x0a"
 #: Bytes that a block or packet may have: libpcap's own limit of a packet is 256 KiB.
 BLOCK_LIMIT: Final = 1 << 24
@@ -32,7 +44,7 @@ class _Bounded:
     def __init__(self, file: BinaryIO, head: bytes) -> None:
         self._file = file
         self._head = head
-        self.name = "capture"
+        self._position = 0
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= BLOCK_LIMIT:
@@ -40,52 +52,93 @@ class _Bounded:
         data, self._head = self._head[:size], self._head[size:]
         while len(data) < size and (more := self._file.read(size - len(data))):
             data += more
+        self._position += len(data)
         return data
+
+    def tell(self) -> int:
+        return self._position
 
 
 def require() -> None:
-    """Check that the library is installed.
+    """Check that the library for pcapng is installed.
 
     :raises UnreadableError: if it is not; the text says how to install it.
     """
     try:
-        import dpkt  # noqa: F401
+        import pcapng  # noqa: F401
     except ImportError:
-        raise UnreadableError('is a capture of packets: install "netconsd[pcap]" to read it') from None
+        raise UnreadableError('is a capture of packets (pcapng): install "netconsd[pcap]" to read it') from None
 
 
 def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
     """Yield the UDP datagrams of a capture over IPv4 and IPv6, with VLAN tags or not, in the order of the file.
 
     Fragments of IP are left out: a kernel's datagram has at most 1000 bytes. A capture that ends within a packet is
-    read up to there.
+    read up to there. Packets without a time (pcapng's Simple Packet Blocks) have that of the packet before them.
 
-    :param head: bytes that were already read from the file.
-    :raises ModuleNotFoundError: without the package dpkt.
-    :raises BadCaptureError: for a capture that is damaged; what was before it has been yielded.
+    :param head: at least the first four bytes, which were already read from the file.
+    :raises ModuleNotFoundError: for pcapng, without the package python-pcapng.
+    :raises BadCaptureError: for a capture that is damaged, or has only packets of links that are not read; what was
+        before has been yielded.
     """
-    import dpkt.pcap
-    import dpkt.pcapng
+    source = _Bounded(file, head)
+    number = read = 0
+    other = -1
+    for link, time, packet in _pcapng(source) if head.startswith(PCAPNG) else _pcap(source):
+        number += 1
+        if link not in _LINKS:
+            other = link
+            continue
+        read += 1
+        found = _udp(link, packet)
+        if found is not None:
+            key, data = found
+            yield Datagram(number, time, key, data)
+    if other >= 0 and not read:
+        raise BadCaptureError(
+            f"is a capture of link type {other}: only Ethernet, Linux cooked, loopback and raw IP are read"
+        )
+
+
+def _pcap(source: _Bounded) -> Iterator[tuple[int, float, bytes]]:
+    """Yield (link type, time, packet)."""
+    head = source.read(24)
+    order, unit = _ORDERS[head[:4]]
+    if len(head) < 24:
+        return
+    # The upper half has the length of checksums at the end of frames, which are padding here.
+    link = struct.unpack(f"{order}I", head[20:])[0] & 0xFFFF
+    while len(record := source.read(16)) == 16:
+        seconds, fraction, length, _ = struct.unpack(f"{order}IIII", record)
+        packet = source.read(length)
+        if len(packet) < length:
+            # tcpdump was killed.
+            return
+        yield link, seconds + fraction * unit, packet
+
+
+def _pcapng(source: _Bounded) -> Iterator[tuple[int, float, bytes]]:
+    """Yield (link type, time, packet)."""
+    import pcapng
+    from pcapng.blocks import EnhancedPacket, ObsoletePacket, SimplePacket
+    from pcapng.exceptions import StreamEmpty, TruncatedFile
 
     number = 0
+    time = 0.0
     try:
-        source: Any = _Bounded(file, head)
-        reader = dpkt.pcapng.Reader(source) if head.startswith(PCAPNG) else dpkt.pcap.Reader(source)
-        link = reader.datalink()
-        if link not in _LINKS:
-            raise BadCaptureError(
-                f"is a capture of link type {link}: only Ethernet, Linux cooked, loopback and raw IP are read"
-            )
-        for time, packet in reader:
+        # An unknown attribute of an unknown block raises RecursionError: the type is asked first.
+        for block in pcapng.FileScanner(source):
+            if not isinstance(block, (EnhancedPacket, ObsoletePacket, SimplePacket)):
+                continue
             number += 1
-            found = _udp(link, bytes(packet))
-            if found is not None:
-                key, data = found
-                yield Datagram(number, float(time), key, data)
-    except BadCaptureError:
+            interface = block.interface
+            if not isinstance(block, SimplePacket):
+                time = block.timestamp + interface.options.get("if_tsoffset", 0)
+            yield interface.link_type, float(time), block.packet_data
+    except (BadCaptureError, GeneratorExit):
         raise
-    except dpkt.dpkt.NeedData:
-        # tcpdump was killed.
+    except (StreamEmpty, TruncatedFile):
+        # Wireshark was killed.
         return
     except Exception as error:
         # The library raises nearly anything for damaged files.

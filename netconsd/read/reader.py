@@ -8,7 +8,7 @@ from typing import BinaryIO, Final, cast
 
 from netconsd.read import objects, packets, pstore
 from netconsd.read.blocks import BLOCK, Lines
-from netconsd.read.compressed import kind_of, opened
+from netconsd.read.compressed import UnreadableError, kind_of, opened
 from netconsd.read.console import kernel_lines
 from netconsd.read.entries import Datagram, Line, Whole
 
@@ -119,12 +119,13 @@ def reader_of(
             opened(kind, cast(BinaryIO, _Headed(head, file))), find, find_json, year=year, nested=nested + 1
         )
     if head.startswith((*packets.PCAP, packets.PCAPNG)):
-        packets.require()
+        if head.startswith(packets.PCAPNG):
+            packets.require()
         return Kept(packets.datagrams(file, head))
     if parts := parts_of(file, head):
         return Kept(dump_entries(parts, year))
     if head.lstrip().startswith(b"{") and b'"dmesg"' in head[:64]:
-        return Kept(_dmesg(_all(read, pstore.DUMP_LIMIT), year))
+        return Kept(_dmesg_lines(read, year) if b"\n" in head[:64] else _dmesg(read, year))
     return Reader(read, find, find_json, year=year)
 
 
@@ -154,20 +155,39 @@ def _entries(line: bytes, number: int, year: int) -> Iterator[Entry]:
     return kernel_lines(line, number, year)
 
 
-def _dmesg(data: bytes, year: int) -> Iterator[Entry]:
-    """Yield the entries of ``dmesg --json``, one object over several lines; a cut file is read up to the cut."""
+def _dmesg_lines(read: Callable[[int], bytes | None], year: int) -> Iterator[Entry]:
+    """Yield the entries of ``dmesg --json``, which has a line for each field; a cut file is read up to the cut."""
+    record: dict[str, object] = {}
+    lines = Lines(read)
+    begin = 0
+    while (line := lines.next()) is not None:
+        if line.endswith(b"{"):
+            begin, record = lines.number, {}
+        name, _, value = line.strip().removesuffix(b",").partition(b":")
+        found = objects.dmesg_field(name.strip(b' "'), value.strip())
+        if found is not None:
+            record[found[0]] = found[1]
+            if found[0] == "msg":
+                yield objects.dmesg_line(record, begin)
+
+
+def _dmesg(read: Callable[[int], bytes | None], year: int) -> Iterator[Entry]:
+    """Yield the entries of ``dmesg --json`` that another program wrote in one line.
+
+    :raises UnreadableError: for more than :data:`netconsd.read.pstore.DUMP_LIMIT` bytes.
+    """
+    data = _all(read, pstore.DUMP_LIMIT + 1)
+    if len(data) > pstore.DUMP_LIMIT:
+        raise UnreadableError("is JSON of dmesg with more than 16 MiB: save it as dmesg --json prints it")
     text = data.decode(errors="replace")
     decoder = json.JSONDecoder()
     at = text.find("[") + 1
-    number, counted = 1, 0
     while (at := text.find("{", at)) > 0:
-        number += text.count("\n", counted, at)
-        counted = at
         try:
             found, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             return
-        yield from objects.entries(json.dumps(found).encode(), number, year)
+        yield from objects.entries(json.dumps(found).encode(), 1 + text.count("\n", 0, at), year)
 
 
 def _head(file: BinaryIO) -> bytes:
