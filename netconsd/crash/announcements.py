@@ -86,8 +86,8 @@ LOGGING: Final = re.compile(
     r"netconsole: (?:netconsole: )?network logging (started|stopped|resumed)"
     r"(?: on interface (\S{1,15}))?(?: as it (.{1,64}))?"
 )
-#: kernel/panic.c
-PANIC: Final = re.compile(r"Kernel panic - not syncing: ([^\n]*)")
+#: kernel/panic.c: the first line of a panic and its last one, which says the same if the first one was lost.
+PANIC: Final = re.compile(r"(?:---\[ end )?Kernel panic - not syncing: ([^\n]*?)(?: \]---)?(?:\n|$)")
 #: kernel/printk/printk.c: the ring overran before a legacy console could print it.
 DROPPED: Final = re.compile(r"\*\* (\d{1,18}) printk messages dropped \*\*")
 #: Matches each line of this file, and no other: most messages that :class:`~netconsd.crash.life.Life` sees are losses.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from string import ascii_lowercase, digits
 from typing import Final
 
 from netconsd.crash.lines import NAME
@@ -85,6 +87,11 @@ def _rule(
 ) -> Rule:
     heads = (heads,) if isinstance(heads, str) else heads
     return Rule(name, heads, re.compile(pattern), title, kind, severity, source, **more)  # type: ignore[arg-type]
+
+
+def _longer(word: str, following: Iterable[str]) -> tuple[str, ...]:
+    """Return a short word with each text that can follow it: literals of 8 bytes let the prefilter skip more."""
+    return tuple(word + text for text in following)
 
 
 NULL = "BUG: unable to handle kernel NULL pointer dereference"
@@ -170,7 +177,7 @@ RULES: Final = (
         "ubsan",
         "notice",
         From.STACK,
-        literals=("UBSAN: ",),
+        literals=_longer("UBSAN: ", "U" + ascii_lowercase),
     ),
     # lib/ubsan.c: the line after the first one, which was lost.
     _rule(
@@ -472,9 +479,12 @@ RULES: Final = (
             "Oops: Kernel",
             "Oops: Exception",
             "Oops: Machine",
-            "Oops [#",
-            "Oops[#",
-            "Oops - ",
+            *_longer("Oops [#", "123456789"),
+            *_longer("Oops[#", [one + other for one in "123456789" for other in "]0123456789"]),
+            # Any letter would make the prefilter look at every dash between words.
+            *_longer(
+                "Oops - ", ("BUG", "undefined", "bad ", "unknown ", "CFI", "BTI", "FPAC", "MOPS", "GCS", "SP", "PC")
+            ),
         ),
     ),
     # arch/{riscv,mips}/kernel/traps.c
@@ -1025,7 +1035,7 @@ RULES: Final = (
         "degraded",
         From.NONE,
         short=True,
-        literals=("EDAC MC", "EDAC skx MC", "EDAC amd64"),
+        literals=(*_longer("EDAC MC", digits), "EDAC skx MC", "EDAC amd64"),
     ),
     # drivers/pci/pcie/aer.c
     _rule(
@@ -1040,7 +1050,7 @@ RULES: Final = (
         From.NONE,
         anywhere=True,
         short=True,
-        literals=("PCIe Bus Error: severity=", " AER: "),
+        literals=("PCIe Bus Error: severity=", *_longer(" AER: ", ("Multiple ", "Corrected", "Uncorrect"))),
     ),
     # net/sched/sch_generic.c dev_watchdog
     _rule(

@@ -34,7 +34,7 @@ class Booted(NamedTuple):
     noted: dict[str, int]
     """The notable counters of the daemon's totals."""
     reports: dict[str, list[Recorded]]
-    """For each mode: the crash reports."""
+    """For each mode: the crash reports of that crash."""
     events: dict[str, list[Recorded]]
     """For each mode: the events."""
 
@@ -69,6 +69,7 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
         of_mode = {sent[0].port: mode for mode, sent in by_mode.items()}
         # The second boot is no part of the tests of loss.
         link.loss = 0.0
+        reset_at = time.time()
         guest.reset()
         awaited = {mode for mode in by_mode if mode in FROM_THE_BEGINNING}
         for _ in _receive_until(
@@ -79,9 +80,11 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
             pass
     noted = notable(daemon.log())
     assert noted
+    # The second boot may have reached its crash as well.
+    first = [report for report in daemon.reports if report.received_at < reset_at]
     reports, events = (
         {mode: [found for found in of_all if of_mode[found.port] == mode] for mode in by_mode}
-        for of_all in (daemon.reports, daemon.events)
+        for of_all in (first, daemon.events)
     )
     return Booted(kernel, by_mode, link.dropped, noted, reports, events)
 
