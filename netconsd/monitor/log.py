@@ -33,9 +33,7 @@ SUMS = (
         "Messages dropped at the stop because a module did not return; a datagram in a queue counts as one.",
         "",
     ),
-    Counter(
-        "reports_at_stop", "Senders whose open crash report was dropped at the stop: a module did not return.", ""
-    ),
+    Counter("reports_at_stop", "Senders whose open crash report was dropped at the stop: a module did not return.", ""),
     Counter("dropped_by_modules", "Messages dropped because the queue of a module was full.", ""),
     Counter("lost_by_modules", "Messages that modules could not write or send.", ""),
     Counter("unknown_losses", "Failures that lost an unknown number of a module's messages.", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +62,7 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
         LossyLink(daemon.port, loss=LOSS, seed=1, last=END_OF_CRASH.encode()) as link,
         Guest(kernel, daemon.port, link.port, directory) as guest,
     ):
-        ended: set[int] = set()
-        for received in _receive_until(lambda: len(ended) == len(modes(kernel)), daemon, guest):
-            ended |= {message.port for message in received if message.text.startswith(END_OF_CRASH)}
+        _receive_until(lambda: len(_ended(daemon)) == len(modes(kernel)), daemon, guest)
         by_mode = _by_mode(list(daemon.messages), link.sends_from)
         of_mode = {sent[0].port: mode for mode, sent in by_mode.items()}
         # The second boot is no part of the tests of loss.
@@ -72,12 +70,11 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
         reset_at = time.time()
         guest.reset()
         awaited = {mode for mode in by_mode if mode in FROM_THE_BEGINNING}
-        for _ in _receive_until(
+        _receive_until(
             lambda: awaited <= {of_mode[event.port] for event in daemon.events if event.kind == "rebooted"},
             daemon,
             guest,
-        ):
-            pass
+        )
     noted = notable(daemon.log())
     assert noted
     # The second boot may have reached its crash as well.
@@ -89,8 +86,13 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
     return Booted(kernel, by_mode, link.dropped, noted, reports, events)
 
 
-def _receive_until(done: Callable[[], bool], daemon: Daemon, guest: Guest) -> Iterator[list[Recorded]]:
-    """Yield the messages that the daemon delivers until ``done``.
+def _ended(daemon: Daemon) -> set[int]:
+    """The ports of the targets that have sent the end of the crash."""
+    return {message.port for message in daemon.messages if message.text.startswith(END_OF_CRASH)}
+
+
+def _receive_until(done: Callable[[], bool], daemon: Daemon, guest: Guest) -> None:
+    """Receive from the daemon until ``done``.
 
     :raises AssertionError: if it takes too long.
     """
@@ -103,7 +105,6 @@ def _receive_until(done: Callable[[], bool], daemon: Daemon, guest: Guest) -> It
             f"{len(daemon.messages)} messages, {len(daemon.reports)} reports and {len(daemon.events)} events arrived.\n"
             f"The guest's console ends with:\n{guest.console()[-5000:]}\nThe daemon's log:\n{daemon.log()[-5000:]}"
         )
-        yield received
 
 
 def _by_mode(messages: list[Recorded], lossy_port: int) -> dict[str, list[Recorded]]:
