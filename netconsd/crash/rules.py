@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase, digits
 from typing import Final
 
+from netconsd.crash.announcements import ENDS
 from netconsd.crash.lines import NAME
 
 #: Part of every fingerprint. Raise it when the same lines get another title.
@@ -1162,21 +1163,6 @@ PREFACES: Final = (
 #: The line that begins an OOM report, long before the line with the killed process.
 OOM: Final = " invoked oom-killer: "
 
-#: A reboot that somebody asked for: kernel/reboot.c, drivers/tty/sysrq.c, systemd and other first processes.
-ANNOUNCEMENTS: Final = (
-    *("reboot: Restarting system", "reboot: Power down", "reboot: System halted", "reboot: machine restart"),
-    *(
-        "Restarting system.",
-        "kexec_core: Starting new kernel",
-        "Starting new kernel",
-        "sysrq: Resetting",
-        "SysRq : Resetting",
-    ),
-    *("systemd-shutdown[", "Reached target reboot", "Reached target Reboot", "Reached target System Reboot"),
-    *("Reached target shutdown", "Reached target Shutdown", "Reached target Power-Off", "Reached target poweroff"),
-    *("Reached target kexec", "Requesting system reboot", "The system is going down", "going to reboot"),
-    *("systemd-logind[1]: System is rebooting", "System is rebooting", "System is powering down"),
-)
 #: Lines of a boot, and of netconsole (docs/wire section 8).
 BOOT: Final = ("Linux version ", "Command line: ", "Kernel command line: ")
 LOGGING: Final = ("netconsole: network logging",)
@@ -1185,7 +1171,7 @@ LOGGING: Final = ("netconsole: network logging",)
 def _literals() -> tuple[bytes, ...]:
     words = [word for rule in RULES for word in (rule.literals or rule.heads)]
     words += [word for word in PREFACES if word != "========="]
-    words += [OOM, *ANNOUNCEMENTS, *BOOT, *LOGGING]
+    words += [OOM, *(row.literal.decode() for row in ENDS), *BOOT, *LOGGING]
     # A word that contains another one is found by it.
     unique = sorted(set(words))
     return tuple(word.encode() for word in unique if not any(other != word and other in word for other in unique))
