@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import builds, chart, flood, overload, report, soak
+from benchmarks import builds, chart, findings, flood, overload, report, soak
 from benchmarks.daemon_log import LogError
 from benchmarks.measure import Place, measure, processors
 from benchmarks.proc import NeverQuietError
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 QUICK_MESSAGES = 20_000
 QUICK_SENDERS = 5_000
 # Proofs: each has its own options, and a verdict.
-COMMANDS = {"flood": flood.main, "soak": soak.main, "overload": overload.main}
+COMMANDS = {"flood": flood.main, "soak": soak.main, "overload": overload.main, "findings": findings.main}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,8 +23,8 @@ class Announcement(NamedTuple):
     by_kernel: bool
 
 
-def _kernel(how: str, start: str, literal: str = "") -> Announcement:
-    return Announcement(how, (literal or start).encode(), re.compile(re.escape(start)), True)
+def _kernel(how: str, start: str) -> Announcement:
+    return Announcement(how, start.encode(), re.compile(re.escape(start)), True)
 
 
 def _program(how: str, pattern: str, literal: str) -> Announcement:
@@ -32,7 +32,8 @@ def _program(how: str, pattern: str, literal: str) -> Announcement:
 
 
 # The units' names are in the line since systemd 250: "Reached target reboot.target - System Reboot."
-_TARGET = r"systemd\[1\]: Reached target "
+# On a serial console: "[  OK  ] Reached target Reboot."
+_TARGET = r"(?:systemd\[1\]: |\[ *OK *\] )?Reached target "
 _JOURNALD = r"systemd-journald\[\d+\]: "
 _LOGIND = r"systemd-logind\[\d+\]: "
 
@@ -44,12 +45,17 @@ ENDS: Final = (
     _kernel("power-off", "reboot: Power down"),
     _kernel("power-off", "reboot: System halted"),
     _kernel("power-off", "reboot: Power off not available"),
+    # The same to 3.10, and arch/x86/kernel/reboot.c.
+    _kernel("restart", "Restarting system"),
+    _kernel("restart", "reboot: machine restart"),
     # kernel/reboot.c: hw_protection_trigger(): too hot, or a voltage out of range.
     _program("protection", r"(?:reboot: )?HARDWARE PROTECTION (?:shutdown|reboot)", "HARDWARE PROTECTION "),
     # kernel/kexec_core.c
     _kernel("kexec", "kexec_core: Starting new kernel"),
-    # drivers/tty/sysrq.c: sysrq_handle_reboot, and kernel/power/poweroff.c.
+    _kernel("kexec", "Starting new kernel"),
+    # drivers/tty/sysrq.c: sysrq_handle_reboot, and kernel/power/poweroff.c; "SysRq : " to 4.20.
     _kernel("sysrq", "sysrq: Resetting"),
+    Announcement("sysrq", b"SysRq : Resetting", re.compile(r"(?:sysrq: )?SysRq : Resetting"), True),
     _kernel("power-off", "sysrq: Power Off"),
     # systemd: src/shutdown/shutdown.c, with which the last process of a machine replaces systemd itself.
     _program("restart", r"systemd-shutdown\[1\]: Rebooting", "systemd-shutdown["),
@@ -65,11 +71,27 @@ ENDS: Final = (
     _program("orderly", _TARGET + r"(?:Shutdown|System Shutdown|shutdown\.target)", "Reached target "),
     # systemd: src/core/manager.c, src/login/logind-dbus.c.
     _program("orderly", r"systemd\[1\]: Shutting down\.", "Shutting down."),
-    _program("kexec", _LOGIND + r"The system will reboot with kexec", "systemd-logind["),
-    _program("restart", _LOGIND + r"(?:The system will reboot|System is rebooting)", "systemd-logind["),
-    _program("power-off", _LOGIND + r"The system will (?:power off|halt)", "systemd-logind["),
-    _program("power-off", _LOGIND + r"System is (?:powering down|halting)", "systemd-logind["),
+    _program("kexec", _LOGIND + r"The system will reboot with kexec", "]: The system will "),
+    _program("restart", _LOGIND + r"The system will reboot", "]: The system will "),
+    _program("power-off", _LOGIND + r"The system will (?:power off|halt)", "]: The system will "),
+    _program("restart", _LOGIND + r"System is rebooting", "]: System is "),
+    _program("power-off", _LOGIND + r"System is (?:powering down|halting)", "]: System is "),
+    # busybox: init/init.c; sysvinit: src/shutdown.c; openrc.
+    _program("restart", r"Requesting system reboot", "Requesting system reboot"),
+    _program("orderly", r"The system is going down", "The system is going down"),
+    _program("restart", r".{0,64}going to reboot", "going to reboot"),
 )
+_WORDS: Final = tuple(sorted({row.literal.decode() for row in ENDS}))
+_ANY_END: Final = re.compile("|".join(row.pattern.pattern for row in ENDS))
+
+
+def announces(text: str) -> bool:
+    """Return True if a line of a log says that the machine goes down, whoever wrote it and whatever is before it.
+
+    For lines of files, which can have a prefix: a host's name, or the mark of a serial console.
+    """
+    return any(word in text for word in _WORDS) and _ANY_END.search(text) is not None
+
 
 #: The first lines of a kernel's log. ``Linux version`` is the first one on amd64, and follows ``Booting Linux on`` on
 #: arm and arm64.
@@ -86,8 +108,8 @@ LOGGING: Final = re.compile(
     r"netconsole: (?:netconsole: )?network logging (started|stopped|resumed)"
     r"(?: on interface (\S{1,15}))?(?: as it (.{1,64}))?"
 )
-#: kernel/panic.c
-PANIC: Final = re.compile(r"Kernel panic - not syncing: ([^\n]*)")
+#: kernel/panic.c: the first line of a panic and its last one, which says the same if the first one was lost.
+PANIC: Final = re.compile(r"(?:---\[ end )?Kernel panic - not syncing: ([^\n]*?)(?: \]---)?(?:\n|$)")
 #: kernel/printk/printk.c: the ring overran before a legacy console could print it.
 DROPPED: Final = re.compile(r"\*\* (\d{1,18}) printk messages dropped \*\*")
 #: Matches each line of this file, and no other: most messages that :class:`~netconsd.crash.life.Life` sees are losses.

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from netconsd.crash import rules, shapes, titles
+from netconsd.crash.announcements import announces
 from netconsd.crash.lines import Line, caller_of, frames_of, lines_of, pointer_of
 from netconsd.crash.report import Report
 from netconsd.crash.titles import Hit
@@ -737,7 +738,7 @@ class Recogniser:
         out: list[Report],
     ) -> None:
         """A line of no report: an announcement of a reboot, or the first line of a boot in a file."""
-        if text.startswith(rules.ANNOUNCEMENTS) or any(word in text for word in rules.ANNOUNCEMENTS):
+        if announces(text):
             self._announced_at = now
         elif text.startswith("Linux version ") and not isinstance(message, ExtendedMessage) and not message.boot:
             out += self._booted(message, now, before, number)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from string import ascii_lowercase, digits
 from typing import Final
 
+from netconsd.crash.announcements import ENDS
 from netconsd.crash.lines import NAME
 
 #: Part of every fingerprint. Raise it when the same lines get another title.
@@ -85,6 +88,11 @@ def _rule(
 ) -> Rule:
     heads = (heads,) if isinstance(heads, str) else heads
     return Rule(name, heads, re.compile(pattern), title, kind, severity, source, **more)  # type: ignore[arg-type]
+
+
+def _longer(word: str, following: Iterable[str]) -> tuple[str, ...]:
+    """Return a short word with each text that can follow it: literals of 8 bytes let the prefilter skip more."""
+    return tuple(word + text for text in following)
 
 
 NULL = "BUG: unable to handle kernel NULL pointer dereference"
@@ -170,7 +178,7 @@ RULES: Final = (
         "ubsan",
         "notice",
         From.STACK,
-        literals=("UBSAN: ",),
+        literals=_longer("UBSAN: ", "U" + ascii_lowercase),
     ),
     # lib/ubsan.c: the line after the first one, which was lost.
     _rule(
@@ -472,9 +480,12 @@ RULES: Final = (
             "Oops: Kernel",
             "Oops: Exception",
             "Oops: Machine",
-            "Oops [#",
-            "Oops[#",
-            "Oops - ",
+            *_longer("Oops [#", "123456789"),
+            *_longer("Oops[#", [one + other for one in "123456789" for other in "]0123456789"]),
+            # Any letter would make the prefilter look at every dash between words.
+            *_longer(
+                "Oops - ", ("BUG", "undefined", "bad ", "unknown ", "CFI", "BTI", "FPAC", "MOPS", "GCS", "SP", "PC")
+            ),
         ),
     ),
     # arch/{riscv,mips}/kernel/traps.c
@@ -1025,7 +1036,7 @@ RULES: Final = (
         "degraded",
         From.NONE,
         short=True,
-        literals=("EDAC MC", "EDAC skx MC", "EDAC amd64"),
+        literals=(*_longer("EDAC MC", digits), "EDAC skx MC", "EDAC amd64"),
     ),
     # drivers/pci/pcie/aer.c
     _rule(
@@ -1040,7 +1051,7 @@ RULES: Final = (
         From.NONE,
         anywhere=True,
         short=True,
-        literals=("PCIe Bus Error: severity=", " AER: "),
+        literals=("PCIe Bus Error: severity=", *_longer(" AER: ", ("Multiple ", "Corrected", "Uncorrect"))),
     ),
     # net/sched/sch_generic.c dev_watchdog
     _rule(
@@ -1152,21 +1163,6 @@ PREFACES: Final = (
 #: The line that begins an OOM report, long before the line with the killed process.
 OOM: Final = " invoked oom-killer: "
 
-#: A reboot that somebody asked for: kernel/reboot.c, drivers/tty/sysrq.c, systemd and other first processes.
-ANNOUNCEMENTS: Final = (
-    *("reboot: Restarting system", "reboot: Power down", "reboot: System halted", "reboot: machine restart"),
-    *(
-        "Restarting system.",
-        "kexec_core: Starting new kernel",
-        "Starting new kernel",
-        "sysrq: Resetting",
-        "SysRq : Resetting",
-    ),
-    *("systemd-shutdown[", "Reached target reboot", "Reached target Reboot", "Reached target System Reboot"),
-    *("Reached target shutdown", "Reached target Shutdown", "Reached target Power-Off", "Reached target poweroff"),
-    *("Reached target kexec", "Requesting system reboot", "The system is going down", "going to reboot"),
-    *("systemd-logind[1]: System is rebooting", "System is rebooting", "System is powering down"),
-)
 #: Lines of a boot, and of netconsole (docs/wire section 8).
 BOOT: Final = ("Linux version ", "Command line: ", "Kernel command line: ")
 LOGGING: Final = ("netconsole: network logging",)
@@ -1175,7 +1171,7 @@ LOGGING: Final = ("netconsole: network logging",)
 def _literals() -> tuple[bytes, ...]:
     words = [word for rule in RULES for word in (rule.literals or rule.heads)]
     words += [word for word in PREFACES if word != "========="]
-    words += [OOM, *ANNOUNCEMENTS, *BOOT, *LOGGING]
+    words += [OOM, *(row.literal.decode() for row in ENDS), *BOOT, *LOGGING]
     # A word that contains another one is found by it.
     unique = sorted(set(words))
     return tuple(word.encode() for word in unique if not any(other != word and other in word for other in unique))

@@ -25,7 +25,7 @@ cdef class Watch:
     cdef readonly object counters
     cdef object _failed
     cdef bint _has_failed
-    cdef bint _recognises
+    cdef bint _recognises, _is_skipped
     cdef list _ring
     cdef list _ring_sources
     cdef Py_ssize_t _next, _first, _ring_bytes, _before_bytes
@@ -69,6 +69,7 @@ cdef class Watch:
     @cython.locals(arrival=double)
     cdef _tell(self, Message message, double now, list found)
     cdef _sweep(self, double now, double received_at, heard, list found)
+    cdef _count_life(self)
     cdef _fail(self)
 
 @cython.locals(extended=ExtendedMessage)

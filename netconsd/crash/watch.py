@@ -187,6 +187,8 @@ class Watch:
         # The message in hand, and the bytes before it, for `before`.
         self._current: Message | None = None
         self._before_bytes = 0
+        # True if `skipped` has counted the message in hand: both allowances can be used up.
+        self._is_skipped = False
         # By Source.key, in the order of use.
         self._senders: OrderedDict[bytes, Sender] = OrderedDict()
         # Those of them with an open report, in the order of its begin.
@@ -261,6 +263,7 @@ class Watch:
                 self._add_events(self._life.finish(now), found)
             except Exception:
                 self._fail()
+            self._count_life()
         return found
 
     def _look(self, messages: list[Message], now: float, found: list[Any]) -> None:
@@ -271,6 +274,7 @@ class Watch:
             raw = message._raw
             size = len(raw)
             hit = prefilter.find(raw, 0, size) >= 0
+            self._is_skipped = False
             if self._recognises:
                 if (hit or self._open or message._boot or message._new) and not self._recognise(
                     message, hit, now, found
@@ -346,6 +350,7 @@ class Watch:
                 return True
         if not self._is_allowed(sender, message._boot, now):
             self.counters.skipped += 1
+            self._is_skipped = True
             if sender is not None and sender.key in self._open:
                 self._abandon(sender, "the sender sent more lines than netconsd reads at once", now, found)
             return False
@@ -453,6 +458,7 @@ class Watch:
         if recogniser.refused != sender.refused:
             self.counters.skipped += recogniser.refused - sender.refused
             sender.refused = recogniser.refused
+            self._is_skipped = True
 
     def _tell_repeats(self, sender: Sender, message: Message, now: float, found: list[Any]) -> None:
         if self._life is None:
@@ -524,7 +530,8 @@ class Watch:
             return
         arrival = max(self._life_arrival, now) + 1.0 / EVENTS_PER_SECOND
         if arrival - now > EVENTS_BURST_SECONDS:
-            self.counters.skipped += 1
+            if not self._is_skipped:
+                self.counters.skipped += 1
             return
         self._life_arrival = arrival
         assert self._life is not None, "the caller has looked"
@@ -540,6 +547,10 @@ class Watch:
             senders = heard(self._silence_at)
             self._silence_at = now
         self._add_events(self._life.sweep(senders, now, received_at), found)
+        self._count_life()
+
+    def _count_life(self) -> None:
+        assert self._life is not None, "its callers have looked"
         self.counters.withheld = self._life.counters.withheld
         self.counters.forgotten = self._life.counters.forgotten
 

@@ -33,6 +33,7 @@ SUMS = (
         "Messages dropped at the stop because a module did not return; a datagram in a queue counts as one.",
         "",
     ),
+    Counter("reports_at_stop", "Senders whose open crash report was dropped at the stop: a module did not return.", ""),
     Counter("dropped_by_modules", "Messages dropped because the queue of a module was full.", ""),
     Counter("lost_by_modules", "Messages that modules could not write or send.", ""),
     Counter("unknown_losses", "Failures that lost an unknown number of a module's messages.", ""),
@@ -286,11 +287,12 @@ def _notable(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     if any(listener.counters["dropped_by_kernel"] is None for listener in snapshot.listeners):
         name = "dropped_by_kernel"
         yield name, f"An unknown number of datagrams was dropped by the kernel ({name})"
-    at_stop, queue_full, by_modules, unknown_losses = SUMS
+    at_stop, reports_at_stop, queue_full, by_modules, unknown_losses = SUMS
     modules = snapshot.modules
     dropped = sum(worker.dropped_at_stop for worker in snapshot.workers)
     # What waits at the totals is dropped: nothing follows them.
     yield from _sentence(at_stop, dropped + sum(module.dropped_at_stop + module.waiting for module in modules))
+    yield from _sentence(reports_at_stop, sum(worker.reports_at_stop for worker in snapshot.workers))
     yield from _sentence(queue_full, sum(module.dropped_queue_full for module in modules))
     yield from _sentence(by_modules, sum(module.lost or 0 for module in modules))
     yield from _sentence(unknown_losses, sum(module.unknown_losses or 0 for module in modules))

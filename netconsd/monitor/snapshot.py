@@ -129,6 +129,11 @@ class WorkerSnapshot:
         """
         return self.queued + self.held + self.given_up if self.alive else 0
 
+    @property
+    def reports_at_stop(self) -> int:
+        """Senders whose open crash report no module got, of a worker that is alive after the stop."""
+        return self.open_reports if self.alive else 0
+
     def inconsistencies(self) -> Iterator[str]:
         """The sums that do not hold for a worker that has delivered everything, a line for each."""
         counters = self.counters | {"senders": self.senders}

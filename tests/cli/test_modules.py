@@ -49,6 +49,18 @@ def test_settings_of_a_file(tmp_path: Path, capsys: Capture) -> None:
     )
 
 
+def test_a_module_for_reports_only(tmp_path: Path, capsys: Capture) -> None:
+    """A module that takes crash reports and no messages is listed as the others."""
+    (tmp_path / "keeps.py").write_text(
+        SETTINGS.replace("(IOutputModule)", "(IReportModule)").replace("handle", "handle_report")
+    )
+    assert listed(capsys, tmp_path / "keeps.py").splitlines()[1:4] == [
+        f"keeps  {tmp_path}/keeps.py",
+        "    Keeps what it is given.",
+        "    file  (path; required)",
+    ]
+
+
 def test_descriptions(tmp_path: Path, capsys: Capture) -> None:
     """A setting has the description in the docstring of the constructor, without markup and without other fields."""
     documented = SETTINGS.replace(

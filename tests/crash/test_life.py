@@ -195,6 +195,8 @@ class TestRebooted:
             machine.report("WARNING in f")
             machine.send("Kernel panic - not syncing: Fatal exception\nmore", **fields)
             assert machine.reboot().details["title"] == "kernel panic: Fatal exception"
+        machine.send("---[ end Kernel panic - not syncing: Fatal exception ]---")
+        assert machine.reboot().details["title"] == "kernel panic: Fatal exception"
         machine.send("Kernel panic - not syncing: Fatal exception")
         machine.report("kernel BUG in f", fatal=True)
         assert machine.reboot().details["title"] == "kernel BUG in f"
@@ -376,6 +378,14 @@ ANNOUNCEMENTS = (
     "systemd-logind[512]: The system will reboot now!",
     "systemd-logind[512]: The system will power off now!",
     "systemd-logind[512]: System is powering down.",
+    "systemd-logind[512]: System is rebooting.",
+    "Restarting system.",
+    "reboot: machine restart",
+    "Starting new kernel",
+    "SysRq : Resetting",
+    "Requesting system reboot",
+    "The system is going down NOW!",
+    "init: going to reboot",
 )
 
 

@@ -445,6 +445,9 @@ class TestReboots:
             "reboot: Restarting system",
             "systemd-shutdown[1]: Syncing filesystems",
             "systemd[1]: Reached target reboot.target",
+            "[  OK  ] Reached target System Reboot.",
+            "web1 systemd-logind[512]: System is rebooting.",
+            "SysRq : Resetting",
         ],
     )
     def test_announced(self, line: str) -> None:

@@ -494,3 +494,44 @@ def test_an_error_of_the_life_is_counted() -> None:
     found = bench.look(FIRST, END)
     assert shown(found) == ["a crash", "reported a crash"]
     assert (bench.counters.errors, bench.failures) == (1, 1)
+
+
+def test_the_end_counts_the_last_events_of_the_life() -> None:
+    """Events that the life withholds, and senders that it forgets, at the end itself are counted as well."""
+    bench = Bench(events=True)
+    scripted = bench.life
+    assert scripted is not None
+
+    def finish(now: float) -> list[Any]:
+        scripted.counters.withheld, scripted.counters.forgotten = 3, 2
+        return []
+
+    scripted.finish = finish  # type: ignore[method-assign]
+    bench.watch.finish(0.0)
+    assert (bench.counters.withheld, bench.counters.forgotten) == (3, 2)
+
+
+def test_a_message_beyond_both_allowances_is_skipped_once() -> None:
+    """A message that neither the recogniser nor the life reads is one of ``skipped``; one that either reads is too."""
+    bench = Bench(events=True)
+    assert bench.life is not None
+    number = int(watch.LINES_PER_SECOND * watch.BURST_SECONDS)
+    messages = [bench.message("OTHER HIT", sender=1 + each % 5000, lost=1) for each in range(number)]
+    bench.watch.look(messages, 0.0)
+    both = number - max(bench.counters.lines, len(bench.life.calls))
+    either = number - min(bench.counters.lines, len(bench.life.calls))
+    assert 0 < both < either
+    assert bench.counters.skipped == either
+
+
+def test_a_message_that_a_recogniser_refuses_is_skipped_once() -> None:
+    """Also if the allowance of the life is used up."""
+    bench = Bench(events=True)
+    bench.look("OTHER HIT")
+    (recogniser,) = bench.recognisers.values()
+    bench.watch.look([bench.message("x", new=True)] * 10_000, 0.0)
+    skipped = bench.counters.skipped
+    assert skipped
+    recogniser.refused = 1
+    bench.look("OTHER HIT")
+    assert bench.counters.skipped == skipped + 1

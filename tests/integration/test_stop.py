@@ -17,7 +17,7 @@ from twisted.logger import LogLevel
 from netconsd.outputs.loader import ModuleError
 from netconsd.protocol.message import Message
 from netconsd.service import NetconsdService
-from netconsd.testing import RecordingModule, extended, legacy
+from netconsd.testing import RecordingModule, crash_datagrams, extended, legacy
 from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import (
     PATIENCE,
@@ -238,6 +238,24 @@ async def test_a_module_that_hangs(log: Log) -> None:
     await deferToThread(join, f"netconsd-{lane.number}")
     # After its stop a module gets no more messages.
     assert len(stuck.calls) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_open_report_of_a_worker_that_is_given_up(log: Log) -> None:
+    """No module gets the open crash report of a worker whose single module hangs; the totals say so."""
+    stuck = Blocked()
+    service = make({"stuck": stuck}, workers=1, stop_timeout=0.0)
+    service.startService()
+    await service.started
+    send(service.port, crash_datagrams()[0])
+    assert await deferToThread(stuck.entered.wait, PATIENCE)
+    await service.stopService()
+    assert [worker.reports_at_stop for worker in service.snapshot().workers] == [1]
+    assert [line for line in log.lines() if line.endswith("(reports_at_stop)")] == [
+        "1 sender whose open crash report was dropped at the stop: a module did not return (reports_at_stop)"
+    ]
+    stuck.release.set()
+    await deferToThread(join, "netconsd-0")
 
 
 @pytest_twisted.ensureDeferred

@@ -20,7 +20,7 @@ TIMEOUT = 30.0  # seconds, for its start and for its stop
 PROBE_INTERVAL = 0.1
 
 Recorded = SimpleNamespace
-"""A message as recorder.py wrote it, with the attributes of the message."""
+"""A message as recorder.py wrote it, with the attributes of the message; also a crash report or an event."""
 
 
 class Daemon:
@@ -33,6 +33,9 @@ class Daemon:
     def __init__(self, directory: Path) -> None:
         self.port = _free_port()
         self.messages: list[Recorded] = []
+        #: The crash reports and the events, in the order of delivery.
+        self.reports: list[Recorded] = []
+        self.events: list[Recorded] = []
         self._log = directory / "twistd.log"
         # The recorder writes into a pipe, which select() can wait for. Opened in both directions, so that open and read
         # do not depend on when the recorder opens it.
@@ -68,15 +71,19 @@ class Daemon:
             self._end()
 
     def receive(self, timeout: float) -> list[Recorded]:
-        """The messages since the last call; waits up to ``timeout`` seconds for the first.
+        """The messages since the last call; waits up to ``timeout`` seconds for the first line of the recorder.
 
-        ``messages`` has all messages so far.
+        ``messages``, ``reports`` and ``events`` have all of them so far.
         """
         if not select.select([self._pipe], [], [], timeout)[0]:
             return []
         *lines, self._partial_line = (self._partial_line + os.read(self._pipe, 1 << 20)).split(b"\n")
-        received = [Recorded(**json.loads(line)) for line in lines]
-        self.messages += received
+        received: list[Recorded] = []
+        by_kind = {"message": received, "report": self.reports, "event": self.events}
+        for line in lines:
+            fields = json.loads(line)
+            by_kind[fields.pop("found", "message")].append(Recorded(**fields))
+        self.messages += [message for message in received if message.text != "probe"]
         return received
 
     def log(self) -> str:
@@ -104,7 +111,6 @@ class Daemon:
         assert self._process.returncode in (0, -signal.SIGTERM), (
             f"the daemon ended with {self._process.returncode}:\n{self.log()}"
         )
-        self.messages = [message for message in self.messages if message.text != "probe"]
 
     def _end(self) -> None:
         if self._process.poll() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -74,12 +75,12 @@ class Guest:
         command = [
             *(find_qemu(), "-accel", "tcg", "-smp", "1", "-m", "256"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-            *("-serial", f"file:{self._console}"),
+            *("-serial", f"file:{self._console}", "-qmp", "stdio"),
             *("-netdev", "user,id=net", "-device", "e1000,netdev=net,romfile="),
             *("-kernel", str(kernel.image), "-initrd", str(initrd), "-append", COMMAND_LINE),
         ]
         self._log = (directory / "qemu.log").open("wb+")
-        self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._qemu = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +90,22 @@ class Guest:
     ) -> None:
         self._qemu.kill()
         self._qemu.wait()
+        assert self._qemu.stdin is not None
+        self._qemu.stdin.close()
         self._log.close()
+
+    def reset(self) -> None:
+        """Press the reset button: the guest boots again. Each target stays the same sender to the daemon."""
+        # -no-reboot, against a guest that resets itself, applies to this one as well.
+        commands = (
+            {"execute": "qmp_capabilities"},
+            {"execute": "set-action", "arguments": {"reboot": "reset"}},
+            {"execute": "system_reset"},
+        )
+        assert self._qemu.stdin is not None
+        for command in commands:
+            self._qemu.stdin.write(json.dumps(command).encode())
+        self._qemu.stdin.flush()
 
     def running(self) -> bool:
         """True while qemu runs; it runs on after the guest's crash."""

@@ -12,8 +12,8 @@ from tests.kernel.daemon import Recorded
 from tests.kernel.kernels import SINCE, find_kernels, missing, required
 from tests.kernel.records import BURST, CUT, FRAGMENTED, LEVELS, LONG_LINES, RECORDS, TEXTS, USERDATA, USERDATA_LARGE
 
-# The first test of each kernel boots it; each step of the boot has a time limit of its own, whose error names the step.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+# The first test of each kernel boots it twice; each step has a time limit of its own, whose error names the step.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 if MISSING := missing():
     if required():

@@ -246,17 +246,22 @@ def test_the_help_of_a_notable_counter_begins_with_its_noun(row: Any) -> None:
 
 
 def test_losses_of_modules_and_of_unfinished_workers() -> None:
-    """The messages that modules lost, and those of a worker that the stop did not end, are notable as well."""
+    """The messages that modules lost, and those and the open crash reports of a worker that the stop did not end, are
+    notable as well."""
     counters = IDLE_WORKER | {"queued": 9, "datagrams": 4, "records": 4, "messages": 3}
     snapshot = Snapshot(
         (),
-        (WorkerSnapshot(0, True, counters, 5, 0, histogram()), WorkerSnapshot(1, False, counters, 5, 0, histogram())),
+        (
+            WorkerSnapshot(0, True, counters, 5, 0, histogram(), open_reports=7),
+            WorkerSnapshot(1, False, counters, 5, 0, histogram(), open_reports=7),
+        ),
         (replace(module(0, 3), lost=2), replace(module(1, 3), lost=1)),
     )
     lines = list(totals(snapshot))
     assert lines[2] == "Module printer: 6 messages in 4 batches, 0.500 seconds; lost 3"
     assert [line.split(" ")[0] + line.rpartition(" ")[2] for line in lines[4:]] == [
         "6(dropped_at_stop)",
+        "7(reports_at_stop)",
         "3(lost_by_modules)",
     ]
 

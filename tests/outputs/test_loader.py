@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from zope.interface.verify import verifyObject
 
-from netconsd.interfaces import IBatchOutputModule, IOutputModule
+from netconsd.interfaces import IBatchOutputModule, IOutputModule, IReportModule
 from netconsd.outputs import loader
 from netconsd.outputs.loader import Selection, available, load
 from tests.support.module_files import (
@@ -40,6 +40,14 @@ def test_batch_class(write: Write) -> None:
     path = write("b.py", PLAIN.replace("IOutputModule)", "IBatchOutputModule)").replace("handle", "handle_batch"))
     (loaded,) = load([path], {}).loaded
     assert verifyObject(IBatchOutputModule, loaded.module)
+
+
+def test_reports_only(write: Write) -> None:
+    """A class may take crash reports and no messages."""
+    text = PLAIN.replace("IOutputModule)", "IReportModule)").replace("handle", "handle_report")
+    (loaded,) = load([write("r.py", text)], {}).loaded
+    assert verifyObject(IReportModule, loaded.module)
+    assert not IOutputModule.providedBy(loaded.module)
 
 
 def test_functions(write: Write) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import bounds, builds, daemon_log, flood, overload, receivers, soak
+from benchmarks import bounds, builds, daemon_log, findings, flood, overload, receivers, soak
 from benchmarks.crowd import FIRST_FORGED, FORGED_PER_MESSAGE, REAL, Crowd
 from benchmarks.pressure import FIRST_FORGED as FIRST_FORGED_OF_PRESSURE
 from benchmarks.pressure import KINDS, LARGEST, Pressure
@@ -233,3 +233,24 @@ def test_daemon_log() -> None:
         daemon_log.totals("")
     with pytest.raises(daemon_log.LogError, match="Worker 0 failed"):
         daemon_log.totals(f"Worker 0 failed: oops\n{log}")
+
+
+@pytest.mark.slow
+def test_small_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each figure is measured, and only what it measures decides: a small file costs mostly the start of a process."""
+    for name in ("MESSAGE_US", "CRASH_MS", "GIGABYTE_SECONDS"):
+        monkeypatch.setattr(findings, name, 1e9)
+    small = ["findings", "--rounds", "1", "--messages", "2000", "--megabytes", "1"]
+    assert command.main(small) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in out[1:]] == ["pass"] * 3
+    monkeypatch.setattr(findings, "CRASH_MS", 0.0)
+    assert command.main(small) == 1
+    assert "FAIL  ms for a crash of 200 lines: " in capsys.readouterr().out
+
+
+def test_the_quiet_file(tmp_path: Path) -> None:
+    """It has the size that was asked for, and no report."""
+    path = findings.quiet_file(tmp_path / "console.log", 100_000)
+    assert path.stat().st_size == 100_000
+    assert findings.reading(path)() > 0

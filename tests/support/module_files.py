@@ -19,7 +19,7 @@ HEAD = """
 from __future__ import annotations
 from pathlib import Path
 from zope.interface import implementer, moduleProvides
-from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable
+from netconsd.interfaces import IBatchOutputModule, ICountsLosses, IListening, IOutputModule, IReloadable, IReportModule
 """
 
 METHODS = """
