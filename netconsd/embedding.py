@@ -4,6 +4,8 @@
 Importing this module never imports a reactor.
 """
 
+from netconsd.crash.groups import Group, Groups
+from netconsd.crash.recogniser import Recogniser
 from netconsd.daemon.clock import use_monotonic_clock
 from netconsd.monitor.snapshot import ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
 from netconsd.monitor.top_senders import TopList
@@ -22,6 +24,8 @@ __all__ = [
     "SENDER_COUNTERS",
     "AllowList",
     "Deliver",
+    "Group",
+    "Groups",
     "Lane",
     "ListenerSnapshot",
     "Loaded",
@@ -30,6 +34,7 @@ __all__ = [
     "ModuleSnapshot",
     "NetconsoleListener",
     "Question",
+    "Recogniser",
     "Reply",
     "Selection",
     "SenderCounters",

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,12 @@ INTERVAL: Final = 0.25
 _LARGE: Final = 32 << 20
 _BAR: Final = 30
 _COLUMNS: Final = 80
+_INDENT: Final = " " * 10
+# Columns of a text on a terminal that is too narrow for the table: then the terminal breaks the lines.
+_LEAST_ROOM: Final = 24
 _STDIN: Final = "-"
+# The time of a report without a time of day, in groups; null in JSON.
+_UNDATED: Final = 0.0
 
 _DESCRIPTION = """
 Find the crash reports in logs of Linux kernels. A file is the log of a serial console, the output of dmesg or
@@ -63,6 +69,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd crashes")
     command.read_dumps()
     if groups is not None:
         groups.finish()
+    if command.status() == 1 and not options.json:
+        print(f"{prog}: no crash report was found", file=sys.stderr)
     return command.status()
 
 
@@ -116,7 +124,6 @@ class _Table(_Output):
             self._headed = True
             self._put(f"{'severity':8}  {'kind':16}  {'count':>5}  title")
         report = found.report
-        title = report.title
         marks = [f"{printable(file)}:{report.first_line}"]
         if found.host is not None:
             marks.append(printable(found.host))
@@ -127,8 +134,9 @@ class _Table(_Output):
         if report.consequence_of is not None:
             marks.append("a consequence")
         head = f"{report.severity:8}  {report.kind:16}  {1 + found.repeats:5}  "
-        about = f"{'':10}{', '.join(marks)}"
-        self._put(f"{_cut(head + title, self._width)}\n{_cut(about, self._width)}")
+        self._put(
+            "\n".join([*_wrapped(head, report.title, self._width), *_wrapped(_INDENT, ", ".join(marks), self._width)])
+        )
 
 
 class _GroupOutput(_Output):
@@ -146,7 +154,8 @@ class _GroupOutput(_Output):
         if report.source is not None:
             # Machines are shown by name, or by the file that stands for one.
             self._names[report.source.address] = found.host or file
-        self._groups.add(replace(report, repeats=found.repeats))
+        at = report.received_at if found.dated else _UNDATED
+        self._groups.add(replace(report, repeats=found.repeats, received_at=at))
 
     def finish(self) -> None:
         """Print the groups, those with most reports first."""
@@ -158,13 +167,16 @@ class _GroupOutput(_Output):
 
     def _fields(self, group: Group) -> dict[str, Any]:
         fields = group.fields()
-        fields["machines"] = {self._names.get(name, name): seen for name, seen in fields["machines"].items()}
+        fields |= {"first": fields["first"] or None, "last": fields["last"] or None}
+        machines = {self._names.get(name, name): seen for name, seen in fields["machines"].items()}
+        for name, counts in (("machines", machines), ("releases", fields["releases"])):
+            fields[name] = {key: [count, first or None, last or None] for key, (count, first, last) in counts.items()}
         lone = fields["lone_machine"]
         fields["lone_machine"] = None if lone is None else self._names.get(lone, lone)
         return fields
 
     def _text(self, group: Group) -> str:
-        head = f"{group.severity:8}  {group.kind:16}  {group.count:5}  {len(group.machines):8}  {group.title}"
+        head = f"{group.severity:8}  {group.kind:16}  {group.count:5}  {len(group.machines):8}  "
         marks = []
         if group.releases:
             marks.append(", ".join(map(printable, group.releases)))
@@ -175,15 +187,22 @@ class _GroupOutput(_Output):
         lone = group.lone_machine
         if lone is not None and len(self._names) > 1:
             marks.append(f"mostly on {printable(self._names.get(lone, lone))}: this machine, not the kernel")
-        lines = [_cut(head, self._width)]
+        lines = _wrapped(head, group.title, self._width)
         if marks:
-            lines.append(_cut(f"{'':10}{'; '.join(marks)}", self._width))
+            lines += _wrapped(_INDENT, "; ".join(marks), self._width)
         return "\n".join(lines)
 
 
-def _cut(line: str, width: int) -> str:
-    """Return a line that fits a terminal; whole where there is none."""
-    return line if not width or len(line) <= width else f"{line[: width - 1]}…"
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    """Return the lines of a text behind ``head``, below each other on a terminal of this width; 0: no terminal.
+
+    A title ends with its function: nothing is cut.
+    """
+    room = width - len(head)
+    if not width or len(text) <= room:
+        return [head + text]
+    first, *rest = textwrap.wrap(text, max(room, _LEAST_ROOM), break_on_hyphens=False)
+    return [head + first, *(f"{'':{len(head)}}{line}" for line in rest)]
 
 
 @dataclass
@@ -369,7 +388,7 @@ class _Progress:
                 self._percent = percent
                 bar = "#" * (percent * _BAR // 100)
                 width = shutil.get_terminal_size((_COLUMNS, 24)).columns
-                text = _cut(f"[{bar:{_BAR}}] {percent:3} %  {self._name}", width - 1)
+                text = f"[{bar:{_BAR}}] {percent:3} %  {self._name}"[: width - 1]
                 print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         return data
 

@@ -210,7 +210,9 @@ class Feed:
     def _host_of(self, key: bytes, source: Source) -> _Host:
         host = self._hosts.get(key)
         if host is None:
-            return self._new_host(key, None if key == UNKNOWN_SENDER else source.address, source)
+            if key == UNKNOWN_SENDER:
+                return self._new_host(key, None, _source_of(self._name))
+            return self._new_host(key, source.address, source)
         self._hosts.move_to_end(key)
         return host
 

@@ -14,19 +14,25 @@ _COMPARISONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "!=": lambda installed, bound: installed != bound,
 }
 
+# Extras whose packages the daemon does not use: a new virtual environment of Python 3.11 has an old setuptools, and
+# needs no other.
+_DEVELOPMENT = ("test", "docs", "dev", "fuzz")
+
 
 class Mismatch(NamedTuple):
     """An installed package whose version netconsd does not support."""
 
     text: str
     needed: bool
-    """False if only an extra of netconsd requires the package, such as ``test``."""
+    """False if only an extra of netconsd requires the package, such as ``metrics``."""
 
 
 def mismatches(
     requirements: Sequence[str] | None = None, installed: Callable[[str], str] = version
 ) -> Iterator[Mismatch]:
     """Compare each package that is installed; one that is not installed and not needed is no mismatch.
+
+    Packages for the development of netconsd are not compared.
 
     :param requirements: as in the metadata of a package; by default those of the installed netconsd, and none if it
         runs from a directory without metadata.
@@ -38,8 +44,11 @@ def mismatches(
         match = re.match(r"\s*([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*\(?([^)]*)\)?", specifier)
         if match is None or (match[1], match[2]) in seen:
             continue
+        extra = re.search(r"""extra\s*==\s*["']([^"']+)""", marker)
+        needed = extra is None
+        if extra is not None and extra[1] in _DEVELOPMENT:
+            continue
         seen.add((match[1], match[2]))
-        needed = "extra" not in marker
         try:
             found = installed(match[1])
         except PackageNotFoundError:

@@ -289,3 +289,55 @@ def test_follow_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().err
     assert "Is a directory" in printed
     assert "leave out --follow" in printed
+
+
+def test_titles_on_a_narrow_terminal(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal of 80 columns a long title is broken between words, and nothing of it is cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for option in ((), ("--groups",)):
+        assert main([*option, str(log)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        column = lines[0].index("title")
+        begin, rest = lines[1][column:], lines[2][column:]
+        assert lines[2][:column].isspace()
+        assert TITLE.startswith(f"{begin} {rest}")
+        assert rest.endswith("crashme_null_read") or lines[3].strip() == "crashme_null_read"
+
+
+def test_recordings_without_addresses_are_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of recordings whose datagrams name no sender, each file stands for a machine, in groups also."""
+    lines = [json.dumps({"t": 1.0, "data": f"4,{seq},{seq},-;{line[15:]}\n"}) for seq, line in
+             enumerate(OOPS.splitlines(), 1)]  # fmt: skip
+    files = [tmp_path / name for name in ("one.jsonl", "two.jsonl")]
+    for file in files:
+        file.write_text("\n".join(lines))
+    assert main(["--groups", "--json", *map(str, files)]) == 0
+    (group,) = objects(capsys)
+    assert set(group["machines"]) == set(map(str, files))
+
+
+def test_groups_without_a_time_of_day(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In groups, times are null where the file has no time of day, and Unix time where it has."""
+    assert main(["--groups", "--json", str(log)]) == 0
+    (group,) = objects(capsys)
+    assert (group["first"], group["last"]) == (None, None)
+    assert group["machines"] == {str(log): [1, None, None]}
+    assert group["releases"] == {"6.1.0-56-amd64": [1, None, None]}
+    log.write_text("".join(f"2026-11-22T14:04:05Z {line}" for line in OOPS.splitlines(keepends=True)))
+    assert main(["--groups", "--json", str(log)]) == 0
+    (group,) = objects(capsys)
+    assert group["first"] == group["last"] == 1795356245.0
+
+
+def test_nothing_found_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a report, people get a line on standard error; programs that read JSON do not."""
+    quiet = tmp_path / "quiet"
+    quiet.write_text(QUIET)
+    assert main(["--groups", str(quiet)]) == 1
+    assert capsys.readouterr() == ("", "netconsd crashes: no crash report was found\n")
+    assert main(["--json", str(quiet)]) == 1
+    assert capsys.readouterr() == ("", "")

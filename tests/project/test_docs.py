@@ -24,7 +24,7 @@ from netconsd.daemon.config import configure
 from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.settings import OPTIONS, Settings
-from netconsd.testing import event, extended, extended_message, fragments, source
+from netconsd.testing import crash_datagrams, crash_report, event, extended, extended_message, fragments, source
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
@@ -74,6 +74,41 @@ def test_reboots_prints_reboots_only(capfd: pytest.CaptureFixture[str]) -> None:
     reboots.handle_event(0, event("silent", "silent for 15 minutes"))
     reboots.stop()
     assert capfd.readouterr().err == "192.0.2.1 crash: rebooted after a crash: kernel BUG in f\n"
+
+
+def test_incidents_has_a_line_for_each_crash_and_reboot(tmp_path: Path) -> None:
+    """incidents.py writes crashes and reboots; with fatal = true, only the crashes that took their machine down."""
+    file = tmp_path / "incidents"
+    incidents = module("incidents", file=str(file))
+    assert incidents.wants_events
+    incidents.start(2)
+    incidents.handle_report(1, crash_report("kernel BUG in f", severity="dead", fatal=True, address="192.0.2.7"))
+    incidents.handle_event(1, event("rebooted", "rebooted after a crash: kernel BUG in f", address="192.0.2.7"))
+    incidents.handle_event(0, event("silent", "silent for 15 minutes"))
+    incidents.stop()
+    lines = ["192.0.2.7 dead kernel BUG in f", "192.0.2.7 rebooted after a crash: kernel BUG in f"]
+    assert file.read_text().splitlines() == lines
+    incidents = module("incidents", file=str(file), fatal=True)
+    assert not incidents.wants_events
+    incidents.start(1)
+    incidents.handle_report(0, crash_report("WARNING in f", severity="notice"))
+    incidents.handle_report(0, crash_report("kernel panic: f", severity="dead", fatal=True, address="192.0.2.8"))
+    incidents.stop()
+    assert file.read_text().splitlines() == [*lines, "192.0.2.8 dead kernel panic: f"]
+
+
+def test_reports_of_two_senders() -> None:
+    """reports.py finds a crash in a recording of offline.py, for each sender."""
+    recording = [
+        (100 + when / 100, source(address), datagram)
+        for when, datagram in enumerate(crash_datagrams())
+        for address in ("192.0.2.7", "192.0.2.8")
+    ]
+    reports = script("reports").reports_of(script("offline").messages_of(recording))
+    assert sorted((report.source.address, report.title) for report in reports) == [
+        (address, "BUG: unable to handle kernel NULL pointer dereference in widget_read")
+        for address in ("192.0.2.7", "192.0.2.8")
+    ]
 
 
 @pytest.mark.slow
