@@ -80,7 +80,7 @@ _MACHINERY: Final = (
     r"alloc_pages_mpol\w*|alloc_pages_noprof|alloc_pages_current|alloc_pages_vma|vma_alloc_\w+|__alloc_pages_\w+",
     r"should_fail\w*|fail_dump|should_failslab|fault_\w+_should_fail",
     # reference counts, lists, trees: lib/refcount.c, lib/list_debug.c, lib/kobject.c, lib/rbtree.c, lib/xarray.c
-    r"refcount_\w+|_*refcount_\w+|kref_\w+|_*h?list_(?:add|del|move|splice|cut|empty|replace|swap|bulk)(?!_?lru)\w*",
+    r"ref_tracker_\w+|refcount_\w+|_*refcount_\w+|kref_\w+|_*h?list_(?:add|del|move|splice|cut|empty|replace|swap|bulk)(?!_?lru)\w*",
     r"_*hlist_(?:nulls_)?\w+|llist_(?:add|del|reverse)\w*",
     (r"_*rb_(?:insert|erase|next|prev|first|last|replace|link|add|find|rotate)\w*|xa_\w+|_*xa_\w+|xas_\w+|_*xas_\w+"
     r"|atomic\w*|_*atomic\w*|arch_atomic\w*"),
@@ -109,7 +109,7 @@ _MACHINERY: Final = (
     (r"debug_(?:mutex|spin|rt_mutex|locks|rwlock|lockdep)\w*|debug_show_\w+|debug_check_\w+|(?:rw|local|seq)lock_\w+"
     r"|seqcount_\w+|do_(?:write|read)_seq\w*|bit_spin_\w+"),
     (r"queued?_(?:spin|read|write)_\w+|native_queued_\w+|_*pv_queued_\w+|_*pv_\w+|osq_lock|hardirqs_\w+"
-    r"|might_alloc|fs_reclaim_\w+"),
+    r"|might_alloc|fs_reclaim_\w+|complete(?:_all)?|swake_up_locked"),
     (r"rcu_(?:read|lock|dynticks|note|is|irq|nmi|eqs|check|preempt|sched|user|idle|momentary|qs|dump|print|stall)\w*"
     r"|_*rcu_read_\w+|__rcu_\w+|lockdep_rcu_suspicious"),
     (r"panic_bad_stack|handle_bad_stack|__bad_stack|warn_alloc\w*|fallback_alloc|kmem_getpages|panic_on_rcu_stall"

@@ -123,9 +123,9 @@ _FRAME: Final = re.compile(
 )
 # scripts/decode_stacktrace.sh and the reports of fuzzers: " name file.c:12 [inline]", " name+0x1/0x2 file.c:12".
 _SYMBOLISED: Final = re.compile(
-    rf"(?P<question>\? )?(?P<name>{NAME}) (?P<file>[\w./+-]+\.(?:[chS]|cc|rs):[0-9]+)(?: \[inline\])?$"
+    rf"(?P<question>\? )?(?P<name>{NAME}) (?P<file>[\w./+-]+\.(?:[chS]|cc|rs):-?[0-9]+)(?P<inline> \[inline\])?$"
 )
-_FILE: Final = re.compile(r" ?[\w./+-]+\.(?:[chS]|cc|rs):[0-9]+")
+_FILE: Final = re.compile(r" ?[\w./+-]+\.(?:[chS]|cc|rs):-?[0-9]+")
 # arm: "[<c010f2b8>] (f) from [<c010b7d4>] (g+0x10/0x14)", since 5.17 "f [module] from g+0x10/0x14".
 _FROM: Final = re.compile(
     rf"(?:\[<[0-9a-f]{{8}}>\] )?\(?(?P<callee>{NAME})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[(?P<of>[\w-]+)\])?\)? from "
@@ -154,7 +154,9 @@ def frames_of(text: str) -> tuple[Frame, ...]:
 def _frames_of(text: str) -> tuple[Frame, ...]:
     if "+0x" not in text:
         if " " in text and "." in text and (match := _SYMBOLISED.match(text)) is not None:
-            return (Frame(match["name"].lstrip("."), questionable=match["question"] is not None),)
+            # An inlined function has no frame of its own: only the decoder added it, so no title names it.
+            guess = match["question"] is not None or match["inline"] is not None
+            return (Frame(match["name"].lstrip("."), questionable=guess),)
         return ()
     if " from " in text and (match := _FROM.match(text)) is not None:
         return (Frame(match["callee"], module=match["of"]), _frame(match, False))
