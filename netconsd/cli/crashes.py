@@ -271,8 +271,12 @@ class _Command:
         try:
             while following:
                 for one in list(following):
-                    for found in one.turn():
-                        self._print(one.name, found)
+                    try:
+                        for found in one.turn():
+                            self._print(one.name, found)
+                    except (OSError, UnreadableError) as error:
+                        self._end(one, error)
+                        following.remove(one)
                     if one.ended:
                         following.remove(one)
                 if following:
@@ -282,6 +286,13 @@ class _Command:
                 for found in one.feed.finish():
                     self._print(one.name, found)
         return self.status()
+
+    def _end(self, one: _Following, error: OSError | UnreadableError) -> None:
+        """Print what a file had that cannot be read any more; the others go on."""
+        for found in one.feed.finish():
+            self._print(one.name, found)
+        reason = error.strerror if isinstance(error, OSError) else f"{error}"
+        self._fail(f"{printable(one.name)}: {reason}")
 
     def _reports(self, name: str, reader: Reader | Kept, files: Sequence[str] = ()) -> None:
         """Print the reports of a file in the order of their first lines; a damaged file's up to the damage."""
@@ -336,11 +347,14 @@ class _Following:
                 break
             yield found
         else:
-            yield from self.feed.finish()
-            if self._file.replaced():
+            if self._file.take_truncated():
+                yield from self.feed.finish()
                 self.feed = Feed(self.name)
+            if self._file.replaced():
+                # A crash can begin in one file and end in the next.
                 self._reports = self._begin()
             else:
+                yield from self.feed.finish()
                 self.ended = True
             return
         now = self._clock()

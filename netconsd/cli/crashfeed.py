@@ -86,8 +86,10 @@ class Feed:
     def read(self, reader: Reader | Kept) -> Iterator[Found | None]:
         """Yield the reports as they are finished; None whenever the file has no more entries at present.
 
-        Afterwards call :meth:`finish`. What a reader raises is raised.
+        Afterwards call :meth:`finish`, or go on with the file that follows. What a reader raises is raised.
         """
+        if self._open:
+            reader.every = True
         for entry in reader:
             if entry is None:
                 yield None

@@ -22,6 +22,7 @@ class Followed:
         self._fd = -1
         self._pipe = False
         self._replaced = False
+        self._truncated = False
         self._heard = False
         self._open()
 
@@ -29,6 +30,9 @@ class Followed:
         """Return at most so many further bytes; None if there are none at present.
 
         ``b""`` at the end of a pipe, and where a file was truncated or replaced: then :meth:`replaced` is true.
+
+        :raises OSError: if it cannot be read any more.
+        :raises UnreadableError: if another file has taken its name, and is compressed.
         """
         if self._fd < 0:
             try:
@@ -59,7 +63,7 @@ class Followed:
                 return data
             self._replaced = True
         elif own.st_size < os.lseek(self._fd, 0, os.SEEK_CUR):
-            self._replaced = True
+            self._replaced = self._truncated = True
         else:
             return None
         return b""
@@ -72,6 +76,11 @@ class Followed:
         os.close(self._fd)
         self._fd = -1
         return True
+
+    def take_truncated(self) -> bool:
+        """Return whether the file was truncated since the last call: nothing continues what was in it."""
+        truncated, self._truncated = self._truncated, False
+        return truncated
 
     def take_heard(self) -> bool:
         """Return whether anything was read since the last call."""

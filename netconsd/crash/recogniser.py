@@ -120,7 +120,19 @@ class _Open:
     """A report that has begun."""
 
     __slots__ = (
-        *("before", "bytes", "callers", "ended", "fatal", "first_line", "frames", "hits", "last_line", "last_now"),
+        *(
+            "before",
+            "before_bytes",
+            "bytes",
+            "callers",
+            "ended",
+            "fatal",
+            "first_line",
+            "frames",
+            "hits",
+            "last_line",
+            "last_now",
+        ),
         *("last_usec", "lines", "messages", "missing", "nmi", "number", "oom", "panicked", "preface", "previous"),
         *("started", "watched", "why"),
     )
@@ -131,6 +143,7 @@ class _Open:
         self.lines: list[Line] = []
         self.messages: list[Message] = []
         self.before: tuple[Message, ...] = ()
+        self.before_bytes = 0
         self.bytes = 0
         self.watched = 0
         self.frames = 0
@@ -170,8 +183,9 @@ class Recogniser:
         self._source = source
         self._limits = limits
         self._open: list[_Open] = []
-        # Finished reports that began after an open one, with the numbers of their begin: reports are in that order.
-        self._held: list[tuple[int, Report]] = []
+        # Finished reports that began after an open one, with the numbers of their begin, because reports are in that
+        # order, and with their bytes.
+        self._held: list[tuple[int, Report, int]] = []
         self._number = 0
         # True if a report of this message has ended.
         self._ended = False
@@ -211,8 +225,13 @@ class Recogniser:
 
     @property
     def open_lines(self) -> int:
-        """The number of kept lines of open reports."""
-        return sum([len(one.lines) for one in self._open])
+        """The number of kept lines of open reports, and of messages of those that wait for an earlier one."""
+        return sum([len(one.lines) for one in self._open]) + sum([len(held.messages) for _, held, _ in self._held])
+
+    @property
+    def open_bytes(self) -> int:
+        """The bytes of the messages of these reports, and of those before them."""
+        return sum([one.bytes + one.before_bytes for one in self._open]) + sum([size for _, _, size in self._held])
 
     def take(
         self,
@@ -568,6 +587,7 @@ class Recogniser:
         self._number += 1
         report.previous = self._last, self._last_usec, self._last_at
         report.before = tuple(before())[-self._limits.before :]
+        report.before_bytes = sum([len(one.raw) for one in report.before])
         self._open.append(report)
         return report
 
@@ -662,7 +682,7 @@ class Recogniser:
         )
         self._remember(finding, fatal)
         self._remember_last(made, report)
-        self._held.append((report.number, made))
+        self._held.append((report.number, made, report.bytes + report.before_bytes))
         self._release(out)
 
     def _drop(self, report: _Open, out: list[Report]) -> None:
@@ -687,9 +707,9 @@ class Recogniser:
 
     def _repeat_held(self, title: str) -> bool:
         """Count a repeat in its report, if that is not returned yet."""
-        for index, (number, held) in enumerate(self._held):
+        for index, (number, held, size) in enumerate(self._held):
             if held.title == title:
-                self._held[index] = number, replace(held, repeats=held.repeats + 1)
+                self._held[index] = number, replace(held, repeats=held.repeats + 1), size
                 return True
         return False
 
@@ -783,7 +803,7 @@ class Recogniser:
         return out
 
 
-def _number_of(held: tuple[int, Report]) -> int:
+def _number_of(held: tuple[int, Report, int]) -> int:
     return held[0]
 
 

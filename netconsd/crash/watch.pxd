@@ -28,7 +28,7 @@ cdef class Watch:
     cdef bint _recognises, _is_skipped
     cdef list _ring
     cdef list _ring_sources
-    cdef Py_ssize_t _next, _first, _ring_bytes, _before_bytes
+    cdef Py_ssize_t _next, _first, _ring_bytes
     cdef Message _current
     cdef object _senders
     cdef dict _open
@@ -55,6 +55,7 @@ cdef class Watch:
     cdef Sender _add(self, Source source)
     @cython.locals(size=Py_ssize_t, lines=Py_ssize_t, repeats=Py_ssize_t, is_open=bint)
     cdef _feed(self, Sender sender, Message message, double now, list found)
+    cdef _charge(self, Sender sender, Py_ssize_t lines, Py_ssize_t size)
     cdef _found(self, reports, double now, list found)
     cdef _count(self, Sender sender)
     cdef _tell_repeats(self, Sender sender, Message message, double now, list found)
@@ -64,7 +65,6 @@ cdef class Watch:
     cdef _forget(self, Sender sender)
     @cython.locals(earliest=double, sender=Sender)
     cdef _expire(self, double now, list found)
-    @cython.locals(lines=Py_ssize_t)
     cdef _expire_sender(self, Sender sender, double now, list found)
     @cython.locals(arrival=double)
     cdef _tell(self, Message message, double now, list found)

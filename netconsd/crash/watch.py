@@ -184,9 +184,8 @@ class Watch:
         self._next = 0
         self._first = 0
         self._ring_bytes = 0
-        # The message in hand, and the bytes before it, for `before`.
+        # The message in hand, for `before`.
         self._current: Message | None = None
-        self._before_bytes = 0
         # True if `skipped` has counted the message in hand: both allowances can be used up.
         self._is_skipped = False
         # By Source.key, in the order of use.
@@ -329,7 +328,6 @@ class Watch:
             if message is None or message._received_at < earliest:
                 break
             before.append(message)
-            self._before_bytes += len(message._raw)
             if len(before) == BEFORE_MESSAGES:
                 break
         before.reverse()
@@ -394,13 +392,12 @@ class Watch:
         recogniser = sender.recogniser
         self.counters.lines += 1
         self._current = message
-        self._before_bytes = 0
         try:
             reports = recogniser.take(message, now, self._before)
             if reports:
                 self._found(reports, now, found)
             is_open = recogniser.is_open
-            lines = recogniser.open_lines
+            lines, size = recogniser.open_lines, recogniser.open_bytes
             deadline = recogniser.deadline
             repeats = recogniser.repeats
             self._count(sender)
@@ -423,15 +420,7 @@ class Watch:
         if sender.key not in self._open:
             self._open[sender.key] = sender
             self._senders.move_to_end(sender.key)
-        size = len(message._raw) + self._before_bytes
-        if lines <= sender.lines:
-            # A report has ended, and another one began.
-            self._open_bytes -= sender.bytes
-            sender.bytes = 0
-        sender.bytes += size
-        self._open_bytes += size
-        self._open_lines += lines - sender.lines
-        sender.lines = lines
+        self._charge(sender, lines, size)
         sender.deadline = now + WAIT_SECONDS if deadline is None else min(deadline, now + WAIT_SECONDS)
         if sender.deadline < self._deadline:
             self._deadline = sender.deadline
@@ -441,6 +430,13 @@ class Watch:
             or len(self._open) > OPEN_SENDERS_LIMIT
         ):
             self._abandon(next(iter(self._open.values())), "netconsd had too many open reports at once", now, found)
+
+    def _charge(self, sender: Sender, lines: int, size: int) -> None:
+        """Note what a sender uses of the bounds."""
+        self._open_lines += lines - sender.lines
+        self._open_bytes += size - sender.bytes
+        sender.lines = lines
+        sender.bytes = size
 
     def _found(self, reports: Sequence[Report], now: float, found: list[Any]) -> None:
         for report in reports:
@@ -510,10 +506,8 @@ class Watch:
             self._found(sender.recogniser.expire(now), now, found)
             if sender.recogniser.is_open:
                 deadline = sender.recogniser.deadline
-                lines = sender.recogniser.open_lines
                 if deadline is not None and deadline > now:
-                    self._open_lines += lines - sender.lines
-                    sender.lines = lines
+                    self._charge(sender, sender.recogniser.open_lines, sender.recogniser.open_bytes)
                     sender.deadline = min(deadline, now + WAIT_SECONDS)
                 else:
                     self._abandon(sender, "nothing further arrived", now, found)

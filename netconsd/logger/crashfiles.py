@@ -10,7 +10,6 @@ import os
 import re
 import threading
 import time
-from bisect import insort
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -40,10 +39,11 @@ class CrashFiles:
     """The files of crash reports in one directory. Any thread may call ``write``."""
 
     def __init__(self, directory: Path, keep: int) -> None:
-        """:param keep: the most files; the oldest is removed, by the date in its name. Other files stay."""
+        """:param keep: the most files; the one written first is removed, whatever the clock says. Other files stay."""
         self._directory = directory
         self._keep = keep
         self._lock = threading.Lock()
+        # In the order in which they were written.
         self._names: list[str] = []
 
     def start(self) -> None:
@@ -52,7 +52,9 @@ class CrashFiles:
         :raises OSError: if the directory cannot be created or read.
         """
         self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        self._names = sorted(name for name in os.listdir(self._directory) if _OURS.fullmatch(name))
+        found = [entry for entry in os.scandir(self._directory) if _OURS.fullmatch(entry.name)]
+        found.sort(key=lambda entry: (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+        self._names = [entry.name for entry in found]
 
     def write(self, report: Report, host: Callable[[Message], str]) -> Path:
         """Write a report, remove the oldest files beyond the bound, and return the path.
@@ -72,8 +74,9 @@ class CrashFiles:
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
-            if name not in self._names:
-                insort(self._names, name)
+            if name in self._names:
+                self._names.remove(name)
+            self._names.append(name)
             while len(self._names) > self._keep:
                 (self._directory / self._names.pop(0)).unlink(missing_ok=True)
         return path

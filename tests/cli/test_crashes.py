@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from netconsd.cli.crashes import ROWS_LIMIT, _Following, main
+from netconsd.cli.crashes import ROWS_LIMIT, _Command, _Following, _JsonLines, main
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed
 from netconsd.read.reader import Reader, reader_of
 from tests.support.captures import DIRECTORY, FORMS, messages
@@ -263,6 +263,48 @@ def test_follow(tmp_path: Path) -> None:
     clock.now = 120.0
     assert titles(following) == [TITLE]
     assert not following.ended
+
+
+def test_follow_through_rotation(tmp_path: Path) -> None:
+    """A crash that begins in a file and ends in the next one is one report, wherever it is cut."""
+    lines = OOPS.splitlines(keepends=True)
+    for cut in range(1, len(lines)):
+        path = tmp_path / f"log-{cut}"
+        path.write_text(QUIET + "".join(lines[:cut]))
+        clock = Clock()
+        following = _Following(str(path), clock)
+        found = titles(following)
+        path.rename(tmp_path / "log.1")
+        path.write_text("".join(lines[cut:]) + QUIET)
+        found += titles(following) + titles(following) + titles(following)
+        clock.now = 60.0
+        found += titles(following)
+        assert found == [TITLE], cut
+        assert not following.ended
+
+
+def test_follow_survives_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A followed file in whose place a compressed one is put ends with its reports and an error; others go on."""
+    bad, good = tmp_path / "bad", tmp_path / "good"
+    bad.write_text(OOPS)
+    good.write_text(QUIET)
+    turns = 0
+
+    def step(_: float) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            bad.unlink()
+            bad.write_bytes(gzip.compress(b"x"))
+        elif turns == 6:
+            good.write_text(QUIET + OOPS)
+        elif turns == 9:
+            raise KeyboardInterrupt
+
+    assert _Command("netconsd crashes", _JsonLines()).follow([str(bad), str(good)], step, Clock()) == 2
+    printed = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in printed.out.splitlines()] == [str(bad), str(good)]
+    assert "leave out --follow" in printed.err
 
 
 def test_follow_standard_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,10 @@ class ScriptedRecogniser:
     def open_lines(self) -> int:
         return len(self.lines)
 
+    @property
+    def open_bytes(self) -> int:
+        return sum(len(message.raw) for message in (*self.lines, *(self.before if self.lines else ())))
+
     def take(self, message: Message, now: float, before: Callable[[], Sequence[Message]]) -> list[Report]:
         self.taken.append(message.text)
         if self.error is not None:
@@ -318,6 +322,23 @@ def test_open_bytes_are_bounded() -> None:
     expected = watch.OPEN_BYTES_LIMIT // (50 * 100_000)
     assert expected <= sender <= expected + 2
     assert found[0].incomplete
+
+
+def test_open_bytes_are_bounded_beside_chatter() -> None:
+    """Messages that belong to no report change nothing of what the real recognisers hold, and of its bound."""
+    made = watch.watches(True, False, lambda: None, 1000)()
+    first = "BUG: unable to handle page fault for address: 0000000000000000"
+    held: list[Any] = []
+    now = 0.0
+    sender = 0
+    while not held and sender < 200:
+        sender += 1
+        for text in (first, *["x" * 60_000, "chatter"] * 8):
+            now += 0.001
+            caller = "T2" if text == "chatter" else "T1"
+            held += made.look([extended_message(text, address=f"10.0.0.{sender}", seq=1, caller=caller)], now)
+    expected = watch.OPEN_BYTES_LIMIT // (8 * 60_000)
+    assert expected - 1 <= sender <= expected + 2
 
 
 def test_remembered_senders_are_bounded() -> None:

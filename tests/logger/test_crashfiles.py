@@ -72,6 +72,21 @@ def test_the_number_is_bounded(tmp_path: Path) -> None:
     ]
 
 
+def test_the_newest_stays(tmp_path: Path) -> None:
+    """The file that was just written stays, also if the clock was set back, and if all are of one second and title."""
+    files = files_in(tmp_path, keep=3)
+    for second in range(3):
+        files.write(crash_report("t", received_at=AT + second), host)
+    assert files.write(crash_report("t", received_at=AT - 1e8), host).exists()
+    paths = [files.write(crash_report("t", received_at=AT + 5, pid=number), host) for number in range(15)]
+    assert [path.exists() for path in paths[-1:]] == [True]
+    kept = {text for path in tmp_path.iterdir() for text in path.read_text().splitlines() if text.startswith("task:")}
+    assert kept == {f"task: pid {number}" for number in (12, 13, 14)}
+    again = files_in(tmp_path, keep=3)
+    assert again.write(crash_report("t", received_at=AT - 2e8), host).exists()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_the_size_is_bounded(tmp_path: Path) -> None:
     """A larger report is cut, and the file says so."""
     path = files_in(tmp_path).write(crash_report(lines=["\xe9" * 1000] * 1000, received_at=AT), host)
