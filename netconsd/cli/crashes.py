@@ -159,11 +159,16 @@ class _GroupOutput(_Output):
 
     def finish(self) -> None:
         """Print the groups, those with most reports first."""
-        found = sorted([*self._groups, *self._groups.loose], key=lambda group: (-group.count, group.title))
+        loose = self._groups.loose
+        found = sorted([*self._groups, *loose], key=lambda group: (-group.count, group.title))
         if not self._json and found:
             self._put(f"{'severity':8}  {'kind':16}  {'count':>5}  {'machines':>8}  title")
         for group in found:
-            self._put(json.dumps(self._fields(group)) if self._json else self._text(group))
+            is_loose = any(group is one for one in loose)
+            if self._json:
+                self._put(json.dumps(self._fields(group) | {"loose": is_loose}))
+            else:
+                self._put(self._text(group, is_loose))
 
     def _fields(self, group: Group) -> dict[str, Any]:
         fields = group.fields()
@@ -175,7 +180,7 @@ class _GroupOutput(_Output):
         fields["lone_machine"] = None if lone is None else self._names.get(lone, lone)
         return fields
 
-    def _text(self, group: Group) -> str:
+    def _text(self, group: Group, is_loose: bool) -> str:
         head = f"{group.severity:8}  {group.kind:16}  {group.count:5}  {len(group.machines):8}  "
         marks = []
         if group.releases:
@@ -183,7 +188,9 @@ class _GroupOutput(_Output):
         if group.fatal:
             marks.append(f"{group.fatal} fatal")
         if group.incomplete:
-            marks.append(f"{group.incomplete} incomplete")
+            marks.append(
+                f"{group.incomplete} incomplete" if not is_loose else "incomplete, and no whole report names it"
+            )
         lone = group.lone_machine
         if lone is not None and len(self._names) > 1:
             marks.append(f"mostly on {printable(self._names.get(lone, lone))}: this machine, not the kernel")

@@ -301,7 +301,9 @@ def test_follow_survives_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixtur
         elif turns == 9:
             raise KeyboardInterrupt
 
-    assert _Command("netconsd crashes", _JsonLines()).follow([str(bad), str(good)], step, Clock()) == 2
+    assert (
+        _Command("netconsd crashes", _JsonLines("netconsd crashes")).follow([str(bad), str(good)], step, Clock()) == 2
+    )
     printed = capsys.readouterr()
     assert [json.loads(line)["file"] for line in printed.out.splitlines()] == [str(bad), str(good)]
     assert "leave out --follow" in printed.err
