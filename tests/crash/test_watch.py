@@ -550,9 +550,10 @@ def test_a_message_that_a_recogniser_refuses_is_skipped_once() -> None:
     bench = Bench(events=True)
     bench.look("OTHER HIT")
     (recogniser,) = bench.recognisers.values()
-    bench.watch.look([bench.message("x", new=True)] * 10_000, 0.0)
+    bench.watch.look([bench.message("x", sender=2, new=True)] * 10_000, 0.0)
     skipped = bench.counters.skipped
     assert skipped
     recogniser.refused = 1
     bench.look("OTHER HIT")
+    assert recogniser.taken == ["OTHER HIT"] * 2
     assert bench.counters.skipped == skipped + 1
