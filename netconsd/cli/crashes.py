@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd crashes")
     show = _JsonLines(prog) if options.json else _Table(prog)
     groups = _GroupOutput(prog, options.json) if options.groups else None
     command = _Command(prog, groups if groups is not None else show)
+    if _STDIN in (options.files or [_STDIN]) and os.isatty(0):
+        print(f"{prog}: reads standard input; Ctrl-D ends it", file=sys.stderr)
     if options.follow:
         return command.follow(options.files or [_STDIN], time.sleep, time.monotonic)
     for name in options.files or [_STDIN]:
@@ -399,9 +401,14 @@ class _Progress:
         self._bar = self._size >= _LARGE and sys.stderr is not None and sys.stderr.isatty()
         self._done = 0
         self._percent = -1
+        # A terminal has an end for each Ctrl-D, and the first one is meant.
+        self._ended = False
 
     def read(self, size: int) -> bytes:
+        if self._ended:
+            return b""
         data = self._file.read(size)
+        self._ended = not data
         self._done += len(data)
         if self._bar:
             percent = min(100, self._done * 100 // self._size)

@@ -188,6 +188,22 @@ def test_standard_input(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
         os.close(saved)
 
 
+def test_a_terminal_as_standard_input(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who names no file, and types nothing into a pipe, reads what the command waits for."""
+    saved = os.dup(0)
+    master, terminal = os.openpty()
+    try:
+        os.dup2(terminal, 0)
+        # Ctrl-D at the begin of a line is the end of the input.
+        os.write(master, b"\x04")
+        assert main([]) == 1
+        assert capsys.readouterr().err.splitlines()[0] == "netconsd crashes: reads standard input; Ctrl-D ends it"
+    finally:
+        os.dup2(saved, 0)
+        for descriptor in (saved, master, terminal):
+            os.close(descriptor)
+
+
 def test_many_reports(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """More reports than are kept for sorting are all printed, in order."""
     path = tmp_path / "log"
