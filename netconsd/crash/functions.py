@@ -38,7 +38,7 @@ _MACHINERY: Final = (
     r"do_page_fault_\w+|handle_page_fault|handle_exception|data_access_common|interrupt_return\w*|pgm_check_handler",
     r"__do_pgm_check|do_protection_exception|do_dat_exception|trace_hardirqs_\w+|restore_regs\w*|ret_from_exception",
     # mm/kasan, mm/kfence, mm/kmsan, kernel/kcsan, lib/ubsan.c
-    (r"_*kasan_\w+|_*asan_\w+|__hwasan_\w+|check_memory_region\w*|print_(?:address|report|bad|lock|circular|usage"
+    (r"_*kasan_(?!\w*_helper)\w+|_*asan_\w+|__hwasan_\w+|check_memory_region\w*|print_(?:address|report|bad|lock|circular|usage"
     r"|deadlock)\w*"),
     (r"print_\w+|describe_\w+|_*kmsan_\w+|_*msan_\w+|kfence_\w+|_*kfence_\w+|_*kcsan_\w+|_*tsan_\w+|check_access"
     r"|set_track"),
@@ -50,7 +50,7 @@ _MACHINERY: Final = (
     r"_*mem(?:cpy|move|set|cmp|chr|scan|set32|set64|cpy_\w+|move_\w+|set_\w+|zero_\w+|cmp_\w+)|memcpy\w*|memset\w*",
     (r"_*str(?:n?cpy|l?cpy|scpy|n?cmp|n?len|n?cat|lcat|chr|rchr|nchr|n?str|n?casecmp|spn|cspn|pbrk|sep|lcpy|nchrnul"
     r"|chrnul)"),
-    (r"_*sized_str\w+|strscpy\w*|copy_(?:from|to)_(?:user|iter)\w*|_*copy_(?:from|to)_(?:user|iter)\w*"
+    (r"_*sized_str\w+|strscpy\w*|copy_(?:page_|folio_)?(?:from|to)_(?:user|iter)\w*|_*copy_(?:from|to)_(?:user|iter)\w*"
     r"|copy(?:in|out)"),
     (r"copy_user_\w+|_*copy_user\w*|raw_copy_\w+|__copy_from_user\w*|__copy_to_user\w*|rep_(?:movs|stos)\w*"
     r"|clear_user\w*"),
@@ -67,7 +67,7 @@ _MACHINERY: Final = (
     r"_*krealloc\w*|kcalloc\w*|kvcalloc\w*|kvrealloc\w*|ksize|__ksize|free_debug_processing",
     (r"alloc_debug_processing|check_slab|check_object|object_err|slab_err|slab_fix|slab_bug|on_freelist|free_(?:to"
     r"|consistency)\w*"),
-    r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc\w*|vzalloc\w*|find_vm_area",
+    r"___cache_free|__cache_free|slab_free\w*|memcg_slab\w*|slub_\w+|_*vmalloc(?!_oob)\w*|vzalloc\w*|find_vm_area",
     r"_*alloc_(?:pages|page|frozen_pages|contig|skb_page)\w*|get_page_from_freelist|post_alloc_hook|prep_new_page",
     (r"new_slab\w*|allocate_slab|___slab_alloc|alloc_slab_page|folio_alloc\w*|_*folio_alloc\w*|_*get_free_pages\w*"
     r"|get_zeroed_page\w*"),
@@ -194,15 +194,15 @@ _ALLOCATING: Final = re.compile(
     r"\w*alloc\w*|kstrdup\w*|kmemdup\w*|memdup_\w+|strndup_user|kasprintf|kvasprintf\w*|getname\w*"
 )
 
-# A part of a stack with one of these is the interrupt that found a stall, not the stalled work: kernel/rcu/tree.c,
-# kernel/watchdog.c, lib/nmi_backtrace.c, arch/x86/kernel/nmi.c.
+# A part of a stack with one of these is the interrupt that found a stall or preempted the task, not the stalled work:
+# kernel/rcu/tree.c, kernel/watchdog.c, lib/nmi_backtrace.c, arch/x86/kernel/nmi.c, kernel/sched/core.c.
 _FINDERS: Final = re.compile(
     r"rcu_sched_clock_irq|rcu_check_callbacks|rcu_pending|print_cpu_stall\w*|check_cpu_stall|watchdog_timer_fn"
     r"|watchdog_overflow_callback|nmi_\w+|"
     r"do_nmi|default_do_nmi|exc_nmi|end_repeat_nmi|arch_trigger_\w+|trigger_\w*backtrace\w*|sched_show_task|panic"
     r"|rcu_dump_cpu_stacks|"
     r"print_other_cpu_stall|ipi_cpu_backtrace|do_handle_IPI|handle_backtrace|softlockup_fn|watchdog_hardlockup_\w+"
-    r"|perf_event_overflow|"
+    r"|perf_event_overflow|(?:arm64_)?preempt_schedule_irq|"
     r"synchronize_rcu_expedited_wait|rcu_exp_\w+|show_state_filter|cpu_clock_event\w*stall"
 )
 # Where a part of a stack ends: the entry of an interrupt.
@@ -246,7 +246,7 @@ _DISPATCHERS: Final = re.compile(
     r"|_*sys_(?:connect|bind|accept4?|listen|setsockopt|getsockopt)(?:_file)?|do_sock_\w+|do_accept|kernel_sendmsg"
     r"|netlink_(?:unicast|rcv_skb)|(?:rt|nf|xfrm_)?netlink_rcv\w*|nfnetlink_rcv\w*|rtnetlink_rcv\w*|genl_(?:rcv\w*"
     r"|family_rcv\w*)"
-    r"|_*fput|_*_fput|task_work_run|do_dentry_open|vfs_open|do_open"
+    r"|_*fput(?:_sync|_deferred)?|task_work_run|do_dentry_open|vfs_open|do_open"
     r"|proc_reg_\w+|kernfs_fop_\w+|seq_read\w*|seq_write\w*|pde_(?:read|write)|pde_\w+|full_proxy_\w+"
     r"|debugfs_\w*attr\w*"
 )

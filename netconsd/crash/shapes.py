@@ -71,6 +71,8 @@ _SHAPE: Final = re.compile(
     r"|last function|pool [0-9]|workqueue |pwq |in-flight|pending|delayed|KASAN|kasan|Call Trace|Fixing |Faulting"
     r"|Instruction dump|BUG|mce: |\{[0-9]+\}\[|CR2|Insn|Slab |INFO|FIX |signature|overflow|index |shift |load of"
     r"|member |null |left|right"
+    # A lock of lockdep's, whole or in pieces: "(&x->lock){+.+.}, at: f+0x1/0x2", "task/1 [HC0[0]:SC0[0]] takes:".
+    r"|, at: |\{[-+.?]{4,8}\}|\([^ )].*\)\{[-+.?]{4,8}\}|[^ ]+ \[HC[0-9]"
     r"|signed|unsigned|negation|division|pointer |value |range|rcu:|rcu_|task stack|IRQ stack|Overflow stack"
     r"|Emergency stack|SError|Hypervisor|last |Last|Comm|NULL|\(null\)|Shutting down|Dumping|Rebooting|SMP: |Mem-Info"
     r"|active_anon|Node |lowmem|[0-9]+ (?:total )?pages?|Free swap|Total swap|Memory cgroup|ffff|c00)"

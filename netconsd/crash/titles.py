@@ -273,6 +273,8 @@ def _lock(lines: Sequence[Line]) -> Frame | None:
     expected = False
     for line in lines:
         text = line.text
+        if text.endswith("[inline]"):
+            continue
         if expected and (found := frames_of(text)):
             if not functions.takes_lock(found[0].name):
                 return found[0]
@@ -601,7 +603,10 @@ def _cper(lines: Sequence[Line]) -> str:
 
 
 _LAST_FUNCTION: Final = re.compile(rf"last function: (?P<f>{NAME})")
-_STACK_PROTECTOR: Final = re.compile(rf"stack-protector: [Kk]ernel stack is corrupted in: (?P<f>{NAME})?")
+# A kernel without symbols prints an address in place of the function.
+_STACK_PROTECTOR: Final = re.compile(
+    rf"stack-protector: [Kk]ernel stack is corrupted in: (?P<f>(?![0-9a-f]{{8,16}}$){NAME})?"
+)
 
 
 def _of_panic(what: str, source: From) -> tuple[str, From, str | None]:
