@@ -79,8 +79,9 @@ ENDS: Final = (
     # busybox: init/init.c; sysvinit: src/shutdown.c; openrc.
     _program("restart", r"Requesting system reboot", "Requesting system reboot"),
     _program("orderly", r"The system is going down", "The system is going down"),
-    _program("restart", r".{0,64}going to reboot", "going to reboot"),
 )
+#: Words of scripts: enough for a boot that is no crash, too vague for the reason of an event.
+VAGUE: Final = "going to reboot"
 _WORDS: Final = tuple(sorted({row.literal.decode() for row in ENDS}))
 _ANY_END: Final = re.compile("|".join(row.pattern.pattern for row in ENDS))
 
@@ -90,7 +91,7 @@ def announces(text: str) -> bool:
 
     For lines of files, which can have a prefix: a host's name, or the mark of a serial console.
     """
-    return any(word in text for word in _WORDS) and _ANY_END.search(text) is not None
+    return VAGUE in text or (any(word in text for word in _WORDS) and _ANY_END.search(text) is not None)
 
 
 #: The first lines of a kernel's log. ``Linux version`` is the first one on amd64, and follows ``Booting Linux on`` on

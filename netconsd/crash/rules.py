@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase, digits
 from typing import Final
 
-from netconsd.crash.announcements import ENDS
+from netconsd.crash.announcements import ENDS, VAGUE
 from netconsd.crash.lines import NAME
 
 #: Part of every fingerprint. Raise it when the same lines get another title.
@@ -1171,7 +1171,7 @@ LOGGING: Final = ("netconsole: network logging",)
 def _literals() -> tuple[bytes, ...]:
     words = [word for rule in RULES for word in (rule.literals or rule.heads)]
     words += [word for word in PREFACES if word != "========="]
-    words += [OOM, *(row.literal.decode() for row in ENDS), *BOOT, *LOGGING]
+    words += [OOM, VAGUE, *(row.literal.decode() for row in ENDS), *BOOT, *LOGGING]
     # A word that contains another one is found by it.
     unique = sorted(set(words))
     return tuple(word.encode() for word in unique if not any(other != word and other in word for other in unique))

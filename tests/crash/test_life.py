@@ -385,7 +385,6 @@ ANNOUNCEMENTS = (
     "SysRq : Resetting",
     "Requesting system reboot",
     "The system is going down NOW!",
-    "init: going to reboot",
 )
 
 

@@ -448,6 +448,7 @@ class TestReboots:
             "[  OK  ] Reached target System Reboot.",
             "web1 systemd-logind[512]: System is rebooting.",
             "SysRq : Resetting",
+            "test: going to reboot",
         ],
     )
     def test_announced(self, line: str) -> None:
