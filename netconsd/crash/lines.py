@@ -206,6 +206,8 @@ def pointer_of(text: str) -> Pointer | None:
 
 @lru_cache(1024)
 def _pointer_of(text: str) -> Pointer | None:
+    if text.endswith("[inline]"):
+        return None
     if text.startswith(_POINTER_STARTS):
         match = _POINTER.match(text)
         if match is None:

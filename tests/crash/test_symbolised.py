@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netconsd.crash import functions
-from netconsd.crash.lines import frames_of
+from netconsd.crash.lines import frames_of, pointer_of
 from netconsd.crash.report import Frame
 from netconsd.crash.shapes import belongs
 from tests.support.crash_lines import CPU, console_lines, titles
@@ -110,3 +110,10 @@ def test_further_machinery(name: str) -> None:
 def test_functions_that_only_look_like_machinery(name: str) -> None:
     """The kernel's own tests of the checkers are not the checkers."""
     assert not functions.is_machinery(name)
+
+
+@pytest.mark.parametrize("start", ["RIP: 0010:", "pc : ", "lr : "])
+def test_an_inlined_function_is_no_pointer(start: str) -> None:
+    """A pointer's line is repeated for inlined functions: only the last one, with an offset, is the pointer."""
+    assert pointer_of(f"{start}inlined fs/a.c:12 [inline]") is None
+    assert pointer_of(f"{start}its_function+0x1/0x2 fs/a.c:34") is not None
