@@ -57,6 +57,7 @@ class ShortLog:
         self._stream = stream
         self._style = style
         self._output = output
+        self._identity = _identity(output)
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level", LogLevel.info)
@@ -64,7 +65,7 @@ class ShortLog:
         if self._stream is None or (level in (LogLevel.debug, LogLevel.info) and _is_of_twisted(namespace, event)):
             return
         failure = event.get("log_failure")
-        if isinstance(failure, Failure) and failure.check(BrokenPipeError) and reader_has_closed(self._output):
+        if isinstance(failure, Failure) and failure.check(BrokenPipeError) and self._has_lost_its_reader():
             return
         text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip("\n")
         if self._style == "journal":
@@ -79,6 +80,19 @@ class ShortLog:
         with suppress(OSError, ValueError):
             self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
+
+    def _has_lost_its_reader(self) -> bool:
+        """Return whether the reader of the standard output has closed it. Then netconsd puts /dev/null in its place,
+        and a failure from before can be logged after that."""
+        return _identity(self._output) != self._identity or reader_has_closed(self._output)
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def style_of(stream: TextIO | None, environment: Mapping[str, str] | None = None) -> Style:

@@ -50,7 +50,7 @@ def found(data: bytes, *, name: str = "file", every: bool = False) -> list[tuple
 
 
 @pytest.mark.skipif(not recordings, reason="the recordings are not part of a source distribution")
-@pytest.mark.parametrize("path", recordings, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", recordings, ids=[path.stem for path in recordings])
 def test_recordings_in_all_forms(path: Path) -> None:
     """A recording has the reports that it should have; written as a log of any form it has the same titles."""
     rows = [line.split("\t") for line in (DIRECTORY / "titles.tsv").read_text().splitlines()]

@@ -121,6 +121,17 @@ def test_failures_to_write_to_a_closed_pipe(pipe: Pipe) -> None:
     assert lines("short", lambda log: log.failure("a", Failure(OSError("x"))), output=pipe.writing)
 
 
+def test_failures_after_the_standard_output_was_replaced(pipe: Pipe) -> None:
+    """A BrokenPipeError that is logged when /dev/null is in the pipe's place already is no news either."""
+
+    def fail_late(log: Logger) -> None:
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), pipe.writing)
+        log.failure("a", Failure(BrokenPipeError(32, "Broken pipe")))
+
+    assert lines("short", fail_late, output=pipe.writing) == []
+
+
 def test_styles(tmp_path: Path, pipe: Pipe) -> None:
     """A file has the time, the journal priorities, and a pipe or a stream without a descriptor neither."""
     with open(tmp_path / "log", "w") as file, os.fdopen(os.dup(pipe.writing), "w") as stream:
