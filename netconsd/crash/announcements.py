@@ -80,6 +80,8 @@ ENDS: Final = (
     _program("restart", r"Requesting system reboot", "Requesting system reboot"),
     _program("orderly", r"The system is going down", "The system is going down"),
 )
+#: Seconds after which an announced end was not the end: servers take minutes to stop, and up to 15 to start.
+ANNOUNCED_SECONDS: Final = 1800.0
 #: Words of scripts: enough for a boot that is no crash, too vague for the reason of an event.
 VAGUE: Final = "going to reboot"
 _WORDS: Final = tuple(sorted({row.literal.decode() for row in ENDS}))

@@ -1,6 +1,7 @@
 """Finds whose function a report names: which functions are machinery, and the way down a stack. Pure.
 
-A stack is read from the innermost frame. CRASHES.md section 3 has the rules; the names are those of Linux 3.2 to 7.3.
+A stack is read from the innermost frame. docs/crashes ("The title") has the rules in short; the
+names are those of Linux 3.2 to 7.3.
 """
 
 from __future__ import annotations

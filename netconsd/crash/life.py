@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from netconsd.crash.announcements import (
+    ANNOUNCED_SECONDS,
     ANY,
     BUFFER_START,
     COMMAND_LINE,
@@ -49,8 +50,6 @@ BOOTED_USEC: Final = 120_000_000
 START_SECONDS: Final = 2.0
 #: The starts that wait for it; a further one ends the oldest early.
 STARTS_LIMIT: Final = 4096
-#: An announced end that is this old was not the end: servers take minutes to stop, and up to 15 to start.
-ANNOUNCED_SECONDS: Final = 1800.0
 #: A fatal report that is this much older than the last sign of life was survived; another report needs less.
 SURVIVED_SECONDS: Final = 3600.0
 LATELY_SECONDS: Final = 300.0

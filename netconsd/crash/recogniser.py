@@ -2,7 +2,8 @@
 
 A report is open from its first line until its end line, the next report of the same caller, a reset of the stream, or
 silence. Until then its lines are collected (:mod:`netconsd.crash.shapes` says which lines belong); at the end they are
-named (:mod:`netconsd.crash.titles`). CRASHES.md sections 1 and 4 are the source of the rules.
+named (:mod:`netconsd.crash.titles`). docs/crashes ("One report, and where it ends") is for
+users.
 
 1. **Begin.** A first line (:mod:`netconsd.crash.rules`), or a line that precedes one ("cut here"), opens a report,
    except if it belongs to an open one: it follows the first line before any frame, or it is an ending.
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from netconsd.crash import rules, shapes, titles
-from netconsd.crash.announcements import announces
+from netconsd.crash.announcements import ANNOUNCED_SECONDS, announces
 from netconsd.crash.lines import Line, caller_of, frames_of, lines_of, pointer_of
 from netconsd.crash.report import Report
 from netconsd.crash.titles import Hit
@@ -36,8 +37,6 @@ SILENCE: Final = 5.0
 LINGER: Final = 1.0
 #: Seconds between two reports of one task for the second to be a consequence of the first.
 CONSEQUENCE_SECONDS: Final = 0.5
-#: Seconds before a boot in which an announcement makes it an expected one.
-ANNOUNCED_SECONDS: Final = 600.0
 #: Titles of a boot that are remembered to recognise repeats; the one unused longest is forgotten. Few bugs alternate.
 SEEN_LIMIT: Final = 64
 #: Lines before the title within which a preface must be followed by one. ``cut here`` is followed by two lines.

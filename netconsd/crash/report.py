@@ -105,7 +105,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One crash, lockup or other failure, from its first line to its last."""
+    """One crash, lockup or other failure, from its first line to its last.
+
+    The title, the kind and the severity are safe to print. The other texts are the sender's, and can contain any
+    character: :func:`netconsd.rendering.printable` escapes them.
+    """
 
     #: At most 120 printable ASCII characters: ``KASAN: slab-use-after-free Read in chrdev_open``.
     title: str

@@ -1,7 +1,7 @@
 """The table of first lines: what kernels print when something goes wrong, and what a report of it is called. Pure.
 
 A rule is tried on a line without its prefixes (:mod:`netconsd.crash.lines`) and, except for those marked ``anywhere``,
-only at the line's begin, because drivers quote these words. CRASHES.md section 2 is the source of the titles.
+only at the line's begin, because drivers quote these words. docs/crashes ("The title") describes the titles.
 """
 
 from __future__ import annotations

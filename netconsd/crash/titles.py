@@ -1,7 +1,7 @@
 """Names a report: the stacks of its lines, the guilty function, the title and its alternatives. Pure.
 
-The lines are those of one report; the recogniser (:mod:`netconsd.crash.recogniser`) has collected them. CRASHES.md
-sections 3, 5 and 6 are the source of the rules.
+The lines are those of one report; the recogniser (:mod:`netconsd.crash.recogniser`) has collected them. docs/crashes
+("The title") describes the titles.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.crash import life as module
-from netconsd.crash.announcements import ENDS
+from netconsd.crash.announcements import ANNOUNCED_SECONDS, ENDS
 from netconsd.crash.event import DETAILS, EVENTS, Event
 from netconsd.crash.life import (
-    ANNOUNCED_SECONDS,
     BOOTED_USEC,
     COMMAND_LINE_CHARACTERS,
     EVENT_SECONDS,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from netconsd.crash.recogniser import ANNOUNCED_SECONDS, LINGER, SEEN_LIMIT, SILENCE, Limits, Recogniser
+from netconsd.crash.announcements import ANNOUNCED_SECONDS
+from netconsd.crash.recogniser import LINGER, SEEN_LIMIT, SILENCE, Limits, Recogniser
 from netconsd.crash.report import FRAMES_LIMIT, Frame, Report
 from netconsd.protocol.message import Message
 from netconsd.testing import extended_message, legacy_message, source
