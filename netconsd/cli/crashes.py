@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed, Found
 from netconsd.cli.following import Followed
+from netconsd.cli.inputs import COLUMNS, STDIN, Progress, cut, opened
 from netconsd.crash.groups import Group, Groups
 from netconsd.daemon.stdout import put
 from netconsd.read import pstore
@@ -28,11 +28,6 @@ from netconsd.rendering import printable
 ROWS_LIMIT: Final = 1000
 #: Seconds between two looks at files that are followed.
 INTERVAL: Final = 0.25
-# Bytes from which on a file is worth a progress bar: a tenth of a second.
-_LARGE: Final = 32 << 20
-_BAR: Final = 30
-_COLUMNS: Final = 80
-_STDIN: Final = "-"
 
 _DESCRIPTION = """
 Find the crash reports in logs of Linux kernels. A file is the log of a serial console, the output of dmesg or
@@ -53,12 +48,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd crashes")
     options = _parser(prog).parse_args(arguments)
     if options.follow and options.groups:
         _parser(prog).error("--follow prints reports as they finish, and --groups adds up all: use one of the two")
+    if options.show is not None and options.store is None:
+        _parser(prog).error("--show is for a store: write --store as well")
     show = _JsonLines(prog) if options.json else _Table(prog)
     groups = _GroupOutput(prog, options.json) if options.groups else None
+    if options.store is not None:
+        if options.files:
+            _parser(prog).error("give files or --store, not both")
+        return _stored(options, prog, show)
     command = _Command(prog, groups if groups is not None else show)
     if options.follow:
-        return command.follow(options.files or [_STDIN], time.sleep, time.monotonic)
-    for name in options.files or [_STDIN]:
+        return command.follow(options.files or [STDIN], time.sleep, time.monotonic)
+    for name in options.files or [STDIN]:
         command.read(name)
     command.read_dumps()
     if groups is not None:
@@ -72,8 +73,27 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print one JSON object a line (docs/tools has the fields)")
     add("--groups", action="store_true", help="print the bugs: the reports of all files added up by bug")
     add("-f", "--follow", action="store_true", help="go on as files grow, are truncated or replaced, like tail -F")
+    add("--store", nargs="?", const="", metavar="DIR", help="the bugs in a store [default: that of the module store]")
+    add(
+        "--show", metavar="NAME", help="one bug of the store, by its id, its title or a part of that, with its messages"
+    )
     add("files", metavar="FILE", nargs="*", help='a file to read; standard input for "-" or without a file')
     return parser
+
+
+def _stored(options: argparse.Namespace, prog: str, show: _Output) -> int:
+    # Here, as files are read without pyarrow.
+    from netconsd.cli import storedcrashes
+
+    return storedcrashes.run(
+        options.store,
+        prog,
+        show=options.show,
+        follow=options.follow,
+        as_json=options.json,
+        rows=show.add,
+        groups=lambda groups: _GroupOutput(prog, options.json, groups).finish(),
+    )
 
 
 class _Output:
@@ -109,7 +129,7 @@ class _Table(_Output):
     def __init__(self, prog: str) -> None:
         super().__init__(prog)
         self._headed = False
-        self._width = shutil.get_terminal_size((_COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+        self._width = shutil.get_terminal_size((COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
 
     def add(self, file: str, found: Found) -> None:
         if not self._headed:
@@ -117,7 +137,10 @@ class _Table(_Output):
             self._put(f"{'severity':8}  {'kind':16}  {'count':>5}  title")
         report = found.report
         title = report.title
-        marks = [f"{printable(file)}:{report.first_line}"]
+        if report.first_line is not None:
+            marks = [f"{printable(file)}:{report.first_line}"]
+        else:  # of a store
+            marks = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report.received_at))]
         if found.host is not None:
             marks.append(printable(found.host))
         if report.fatal:
@@ -128,18 +151,18 @@ class _Table(_Output):
             marks.append("a consequence")
         head = f"{report.severity:8}  {report.kind:16}  {1 + found.repeats:5}  "
         about = f"{'':10}{', '.join(marks)}"
-        self._put(f"{_cut(head + title, self._width)}\n{_cut(about, self._width)}")
+        self._put(f"{cut(head + title, self._width)}\n{cut(about, self._width)}")
 
 
 class _GroupOutput(_Output):
     """The bugs of all files."""
 
-    def __init__(self, prog: str, as_json: bool) -> None:
+    def __init__(self, prog: str, as_json: bool, groups: Groups | None = None) -> None:
         super().__init__(prog)
         self._json = as_json
-        self._groups = Groups()
+        self._groups = Groups() if groups is None else groups
         self._names: dict[str, str] = {}
-        self._width = shutil.get_terminal_size((_COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+        self._width = shutil.get_terminal_size((COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
 
     def add(self, file: str, found: Found) -> None:
         report = found.report
@@ -175,15 +198,10 @@ class _GroupOutput(_Output):
         lone = group.lone_machine
         if lone is not None and len(self._names) > 1:
             marks.append(f"mostly on {printable(self._names.get(lone, lone))}: this machine, not the kernel")
-        lines = [_cut(head, self._width)]
+        lines = [cut(head, self._width)]
         if marks:
-            lines.append(_cut(f"{'':10}{'; '.join(marks)}", self._width))
+            lines.append(cut(f"{'':10}{'; '.join(marks)}", self._width))
         return "\n".join(lines)
-
-
-def _cut(line: str, width: int) -> str:
-    """Return a line that fits a terminal; whole where there is none."""
-    return line if not width or len(line) <= width else f"{line[: width - 1]}…"
 
 
 @dataclass
@@ -210,12 +228,12 @@ class _Command:
 
     def read(self, name: str) -> None:
         """Read a file; a dump of pstore is kept for :meth:`read_dumps`."""
-        shown = "standard input" if name == _STDIN else name
+        shown = "standard input" if name == STDIN else name
         try:
-            with _opened(name) as file:
-                progress = _Progress(file, shown)
+            with opened(name) as file:
+                progress = Progress(file, shown)
                 counted = cast(BinaryIO, progress)
-                year = time.gmtime(os.fstat(file.fileno()).st_mtime if name != _STDIN else time.time()).tm_year
+                year = time.gmtime(os.fstat(file.fileno()).st_mtime if name != STDIN else time.time()).tm_year
                 try:
                     head = counted.read(BLOCK)
                     parts = parts_of(counted, head) if len(head) < BLOCK or pstore.is_pstore(head) else []
@@ -346,45 +364,3 @@ class _Again:
             data, self._head = self._head[:size], self._head[size:]
             return data
         return self._file.read(size)
-
-
-class _Progress:
-    """A file; while it is read, a bar on standard error shows how much of it was, if it is large and on a terminal."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._name = printable(name)
-        status = os.fstat(file.fileno())
-        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-        self._bar = self._size >= _LARGE and sys.stderr is not None and sys.stderr.isatty()
-        self._done = 0
-        self._percent = -1
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self._done += len(data)
-        if self._bar:
-            percent = min(100, self._done * 100 // self._size)
-            if percent != self._percent:
-                self._percent = percent
-                bar = "#" * (percent * _BAR // 100)
-                width = shutil.get_terminal_size((_COLUMNS, 24)).columns
-                text = _cut(f"[{bar:{_BAR}}] {percent:3} %  {self._name}", width - 1)
-                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        return data
-
-    def clear(self) -> None:
-        """Take the bar away."""
-        if self._percent >= 0:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._percent = -1
-
-
-def _opened(name: str) -> BinaryIO:
-    """Return a file for reading.
-
-    :raises OSError: if it cannot be opened, or is a directory.
-    """
-    if name == _STDIN:
-        return open(os.dup(0), "rb", buffering=0)
-    return open(name, "rb", buffering=0)
