@@ -26,13 +26,19 @@ HOT = (
     "crash.prefilter",
     "crash.watch",
     "logger.lines",
+    "store.boots",
+    "store.columns",
+    "store.normalise",
+    "store.records",
+    "store.tallies",
+    "store.trigrams",
     "outputs.places",
 )
 # System calls for many datagrams at a time, and calls of modules in C.
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
 # Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and
 # the sanitizers, which see reads outside of an object, check the code.
-UNCHECKED = ("crash.watch", "protocol.decode", "protocol.urgent", "protocol.window")
+UNCHECKED = ("crash.watch", "protocol.decode", "protocol.urgent", "protocol.window", "store.normalise")
 
 OPTIONS = {
     "release": {"compile": ["-O2"], "link": []},

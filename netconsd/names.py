@@ -89,6 +89,14 @@ class Names:
             raise HostsError(f"cannot read {self._hosts_file}: {error.strerror}") from error
         self._file_names = parse_hosts(text, str(self._hosts_file))
 
+    def add(self, address: str, name: str) -> None:
+        """Show a name instead of an address, as if the file of names had it; ignored if it is no host name.
+
+        The caller bounds the number of addresses.
+        """
+        if host_name(name) is not None:
+            self._file_names.setdefault(address, name)
+
     def start(self, reactor: Any) -> None:
         """Begin to ask DNS, if that is wanted."""
         if self._uses_dns:

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-import stat
 import sys
 import textwrap
 import time
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed, Found
 from netconsd.cli.following import Followed
+from netconsd.cli.inputs import COLUMNS, STDIN, Progress, cut, opened
 from netconsd.crash.groups import Group, Groups
 from netconsd.daemon.stdout import put
 from netconsd.read import pstore
@@ -29,14 +29,9 @@ from netconsd.rendering import printable
 ROWS_LIMIT: Final = 1000
 #: Seconds between two looks at files that are followed.
 INTERVAL: Final = 0.25
-# Bytes from which on a file is worth a progress bar: a tenth of a second.
-_LARGE: Final = 32 << 20
-_BAR: Final = 30
-_COLUMNS: Final = 80
 _INDENT: Final = " " * 10
 # Columns of a text on a terminal that is too narrow for the table: then the terminal breaks the lines.
 _LEAST_ROOM: Final = 24
-_STDIN: Final = "-"
 # The time of a report without a time of day, in groups; null in JSON.
 _UNDATED: Final = 0.0
 
@@ -59,14 +54,20 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd crashes")
     options = _parser(prog).parse_args(arguments)
     if options.follow and options.groups:
         _parser(prog).error("--follow prints reports as they finish, and --groups adds up all: use one of the two")
+    if options.show is not None and options.store is None:
+        _parser(prog).error("--show is for a store: write --store as well")
     show = _JsonLines(prog) if options.json else _Table(prog)
     groups = _GroupOutput(prog, options.json) if options.groups else None
+    if options.store is not None:
+        if options.files:
+            _parser(prog).error("give files or --store, not both")
+        return _stored(options, prog, show)
     command = _Command(prog, groups if groups is not None else show)
-    if _STDIN in (options.files or [_STDIN]) and os.isatty(0):
+    if STDIN in (options.files or [STDIN]) and os.isatty(0):
         print(f"{prog}: reads standard input; Ctrl-D ends it", file=sys.stderr)
     if options.follow:
-        return command.follow(options.files or [_STDIN], time.sleep, time.monotonic)
-    for name in options.files or [_STDIN]:
+        return command.follow(options.files or [STDIN], time.sleep, time.monotonic)
+    for name in options.files or [STDIN]:
         command.read(name)
     command.read_dumps()
     if groups is not None:
@@ -82,8 +83,27 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print one JSON object a line (docs/tools has the fields)")
     add("--groups", action="store_true", help="print the bugs: the reports of all files added up by bug")
     add("-f", "--follow", action="store_true", help="go on as files grow, are truncated or replaced, like tail -F")
+    add("--store", nargs="?", const="", metavar="DIR", help="the bugs in a store [default: that of the module store]")
+    add(
+        "--show", metavar="NAME", help="one bug of the store, by its id, its title or a part of that, with its messages"
+    )
     add("files", metavar="FILE", nargs="*", help='a file to read; standard input for "-" or without a file')
     return parser
+
+
+def _stored(options: argparse.Namespace, prog: str, show: _Output) -> int:
+    # Here, as files are read without pyarrow.
+    from netconsd.cli import storedcrashes
+
+    return storedcrashes.run(
+        options.store,
+        prog,
+        show=options.show,
+        follow=options.follow,
+        as_json=options.json,
+        rows=show.add,
+        groups=lambda groups: _GroupOutput(prog, options.json, groups).finish(),
+    )
 
 
 class _Output:
@@ -119,14 +139,17 @@ class _Table(_Output):
     def __init__(self, prog: str) -> None:
         super().__init__(prog)
         self._headed = False
-        self._width = shutil.get_terminal_size((_COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+        self._width = shutil.get_terminal_size((COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
 
     def add(self, file: str, found: Found) -> None:
         if not self._headed:
             self._headed = True
             self._put(f"{'severity':8}  {'kind':16}  {'count':>5}  title")
         report = found.report
-        marks = [f"{printable(file)}:{report.first_line}"]
+        if report.first_line is not None:
+            marks = [f"{printable(file)}:{report.first_line}"]
+        else:  # of a store
+            marks = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report.received_at))]
         if found.host is not None:
             marks.append(printable(found.host))
         if report.fatal:
@@ -144,12 +167,12 @@ class _Table(_Output):
 class _GroupOutput(_Output):
     """The bugs of all files."""
 
-    def __init__(self, prog: str, as_json: bool) -> None:
+    def __init__(self, prog: str, as_json: bool, groups: Groups | None = None) -> None:
         super().__init__(prog)
         self._json = as_json
-        self._groups = Groups()
+        self._groups = Groups() if groups is None else groups
         self._names: dict[str, str] = {}
-        self._width = shutil.get_terminal_size((_COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+        self._width = shutil.get_terminal_size((COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
 
     def add(self, file: str, found: Found) -> None:
         report = found.report
@@ -238,12 +261,12 @@ class _Command:
 
     def read(self, name: str) -> None:
         """Read a file; a dump of pstore is kept for :meth:`read_dumps`."""
-        shown = "standard input" if name == _STDIN else name
+        shown = "standard input" if name == STDIN else name
         try:
-            with _opened(name) as file:
-                progress = _Progress(file, shown)
+            with opened(name) as file:
+                progress = Progress(file, shown)
                 counted = cast(BinaryIO, progress)
-                year = time.gmtime(os.fstat(file.fileno()).st_mtime if name != _STDIN else time.time()).tm_year
+                year = time.gmtime(os.fstat(file.fileno()).st_mtime if name != STDIN else time.time()).tm_year
                 try:
                     head = counted.read(BLOCK)
                     parts = parts_of(counted, head) if len(head) < BLOCK or pstore.is_pstore(head) else []
@@ -388,50 +411,3 @@ class _Again:
             data, self._head = self._head[:size], self._head[size:]
             return data
         return self._file.read(size)
-
-
-class _Progress:
-    """A file; while it is read, a bar on standard error shows how much of it was, if it is large and on a terminal."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._file = file
-        self._name = printable(name)
-        status = os.fstat(file.fileno())
-        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-        self._bar = self._size >= _LARGE and sys.stderr is not None and sys.stderr.isatty()
-        self._done = 0
-        self._percent = -1
-        # A terminal has an end for each Ctrl-D, and the first one is meant.
-        self._ended = False
-
-    def read(self, size: int) -> bytes:
-        if self._ended:
-            return b""
-        data = self._file.read(size)
-        self._ended = not data
-        self._done += len(data)
-        if self._bar:
-            percent = min(100, self._done * 100 // self._size)
-            if percent != self._percent:
-                self._percent = percent
-                bar = "#" * (percent * _BAR // 100)
-                width = shutil.get_terminal_size((_COLUMNS, 24)).columns
-                text = f"[{bar:{_BAR}}] {percent:3} %  {self._name}"[: width - 1]
-                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        return data
-
-    def clear(self) -> None:
-        """Take the bar away."""
-        if self._percent >= 0:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._percent = -1
-
-
-def _opened(name: str) -> BinaryIO:
-    """Return a file for reading.
-
-    :raises OSError: if it cannot be opened, or is a directory.
-    """
-    if name == _STDIN:
-        return open(os.dup(0), "rb", buffering=0)
-    return open(name, "rb", buffering=0)

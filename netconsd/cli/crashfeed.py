@@ -132,7 +132,7 @@ class Feed:
     def _line(self, line: Line, reader: Reader | Kept) -> list[Found]:
         host = self._hosts.get(line.host)
         if host is None:
-            host = self._new_host(line.host, line.host, _source_of(line.host or self._name))
+            host = self._new_host(line.host, line.host, source_of_host(line.host or self._name))
         else:
             self._hosts.move_to_end(line.host)
         message = LegacyMessage(host.source, 0.0, line.text)
@@ -246,7 +246,7 @@ class Feed:
         return found
 
 
-def _source_of(name: str) -> Source:
+def source_of_host(name: str) -> Source:
     """Return a sender for a host of which a file has only a name, or its address."""
     try:
         packed = ip_address(name.partition("%")[0]).packed

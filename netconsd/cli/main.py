@@ -22,6 +22,11 @@ COMMANDS = {
     "check": "print the settings that the daemon would have, or all errors; nothing is started",
     "modules": "list output modules, their settings, and the settings that they lack",
     "crashes": "find the kernel's crashes in files of logs: consoles, dmesg, journals, dumps, recordings, captures",
+    "log": "show stored messages: by machine, time, level, boot and text; --follow shows new ones",
+    "hosts": "list the machines of a store: last heard, boots, messages, losses, release",
+    "patterns": "group the messages of a store by the form of their texts: what is frequent, new, or rising",
+    "replay": "send captures, recordings and logs in files through the workers into output modules",
+    "lnav-format": "print or install the formats by which lnav reads the files of logger and jsonl",
     "client": "print the shell script that lets a machine send its kernel log",
     "blaster": "load for a receiver, from a whole fleet, with faults on request (netconsblaster)",
     "gen": "one machine's messages, with gaps, restarts and continuations on request (netcons-gen)",
@@ -51,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     name = remaining.pop(0) if remaining[0] in COMMANDS else "run"
     try:
-        status: int = import_module(f"netconsd.cli.{name}").main(remaining, f"netconsd {name}")
+        status: int = import_module(f"netconsd.cli.{name.replace('-', '_')}").main(remaining, f"netconsd {name}")
     except KeyboardInterrupt:
         # While the options are read or modules are imported, nothing runs that has to be stopped in order.
         return INTERRUPTED

@@ -259,22 +259,7 @@ class LegacyMessage(Message):
     def _parsed(self) -> tuple[int | None, int | None, str | None, str]:
         """Return (facility * 8 + level, ts_usec, caller, text), parsed on the first call."""
         if self._fields is None:
-            line = _without_end(self._raw)
-            match = _LEGACY_PREFIX.match(line)
-            assert match is not None, "every part of the pattern is optional"
-            prefix = None if match["prefix"] is None else int(match["prefix"])
-            ts_usec = caller = None
-            end = match.end()
-            if prefix is not None and prefix > PREFIX_LIMIT:
-                prefix, end = None, 0
-            else:
-                if match["seconds"] is not None:
-                    ts_usec = int(match["seconds"]) * 1_000_000 + int(match["micros"])
-                if match["caller"] is not None:
-                    caller = readable(match["caller"])
-                if (ts_usec is not None or caller is not None) and line[end : end + 1] == b" ":
-                    end += 1
-            self._fields = prefix, ts_usec, caller, readable(line[end:])
+            self._fields = legacy_fields(self._raw)
         return self._fields
 
     @property
@@ -304,12 +289,37 @@ class LegacyMessage(Message):
         return f"<LegacyMessage from {self._source.address}: {self._raw!r}>"
 
 
+def legacy_fields(raw: bytes) -> tuple[int | None, int | None, str | None, str]:
+    """Return (facility * 8 + level, ts_usec, caller, text) of a legacy line."""
+    line = _without_end(raw)
+    match = _LEGACY_PREFIX.match(line)
+    assert match is not None, "every part of the pattern is optional"
+    prefix = None if match["prefix"] is None else int(match["prefix"])
+    ts_usec = caller = None
+    end = match.end()
+    if prefix is not None and prefix > PREFIX_LIMIT:
+        prefix, end = None, 0
+    else:
+        if match["seconds"] is not None:
+            ts_usec = int(match["seconds"]) * 1_000_000 + int(match["micros"])
+        if match["caller"] is not None:
+            caller = readable(match["caller"])
+        if (ts_usec is not None or caller is not None) and line[end : end + 1] == b" ":
+            end += 1
+    return prefix, ts_usec, caller, readable(line[end:])
+
+
 def _without_end(line: bytes) -> bytes:
     """Return a legacy line without its newline, one carriage return before it, and the NULs that end a datagram."""
     if not line.endswith((b"\n", b"\0")):
         return line
     text = line if line.endswith(b"\n") else line.rstrip(b"\0")
     return text.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def datagram_text(raw: bytes) -> str:
+    """Return the text of a :class:`LegacyDatagram` with these bytes."""
+    return readable(_without_end(raw))
 
 
 class LegacyDatagram(Message):
@@ -325,7 +335,7 @@ class LegacyDatagram(Message):
     @property
     def text(self) -> str:
         """The decoded text without its end, as that of a line."""
-        return readable(_without_end(self._raw))
+        return datagram_text(self._raw)
 
     def __repr__(self) -> str:
         return f"<LegacyDatagram from {self._source.address}: {self._raw!r}>"

@@ -258,6 +258,27 @@ class Lane:
             self.queue_counters.queued += count
             self._places_put += places
 
+    def put_messages(self, messages: list[Message], now: float) -> None:
+        """Queue messages that are delivered as they are, behind all earlier batches; also if the queue is full.
+
+        They are in no counter, but take places until they are delivered.
+
+        :param now: monotonic time in seconds; deadlines up to it expire after the delivery.
+        """
+        received_at = messages[0].received_at
+
+        def pass_on(_: SourceTable) -> None:
+            self._epoch = received_at - now
+            try:
+                self._deliver_all(messages, now)
+                self._advance(now)
+            finally:
+                self._places_done += count
+
+        count = len(messages)
+        self._queue.put(pass_on)
+        self._places_put += count
+
     def ask(self, question: Question) -> None:
         """Call a function in the lane's thread, after all earlier batches; never if the thread has ended."""
         self._queue.put(question)

@@ -24,7 +24,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     listed = capsys.readouterr().out
     for name in COMMANDS:
         assert f"\n  {name} " in listed
-        assert callable(import_module(f"netconsd.cli.{name}").main)
+        assert callable(import_module(f"netconsd.cli.{name.replace('-', '_')}").main)
 
 
 def test_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:

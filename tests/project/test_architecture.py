@@ -21,7 +21,7 @@ ORDER = [
     "units",
     *("crashes", "interfaces", "jsonl", "rendering", "settings"),
     "read/",
-    *("receive/", "outputs/", "logger/", "send/", "testing", "names"),
+    *("receive/", "outputs/", "logger/", "send/", "store/", "testing", "names"),
     *("monitor/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]
 

@@ -44,7 +44,7 @@ def in_manual(program: str) -> set[str]:
 def in_help(command: str, capture: pytest.CaptureFixture[str]) -> set[str]:
     """The options that a command's ``--help`` lists."""
     with pytest.raises(SystemExit) as caught:
-        import_module(f"netconsd.cli.{command}").main(["--help"], command)
+        import_module(f"netconsd.cli.{command.replace('-', '_')}").main(["--help"], command)
     assert not caught.value.code
     # An option is at the start of a line; its text follows after two spaces or on the next line.
     lines = re.findall(r"^ {2,6}(-\S.*?)(?:  |$)", capture.readouterr().out, re.MULTILINE)

@@ -1,0 +1,355 @@
+"""Keeps every message on disk, to be found again with netconsd log (docs/store).
+
+Messages go to a journal, which a thread syncs once a second; a process of its own turns it into compressed files. A
+crash of the machine, or a power cut, loses the messages of the last second at most; a crash of netconsd none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.logger import Logger as Log
+from zope.interface import implementer
+
+from netconsd.crashes import Event, Report
+from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, IEventModule, IReportModule
+from netconsd.logger.checks import check_directory
+from netconsd.message import Message
+from netconsd.protocol.plural import plural
+from netconsd.store import layout
+from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of
+from netconsd.store.journal import Journal, adopt
+from netconsd.store.lock import Lock, Locked
+from netconsd.units import Duration, Size
+
+#: The defaults of the settings.
+KEEP: Final = Duration("30d")
+MAX_SIZE: Final = Size("50G")
+LEAST_FREE: Final = Size("1G")
+JOURNAL_SIZE: Final = Size("1G")
+SEGMENT_SIZE: Final = Size("40M")
+SEGMENT_AGE: Final = Duration("5m")
+SYNC_INTERVAL: Final = Duration("1s")
+#: Seconds before the compactor is started again after it ended: the first time, and at most.
+RESTART_SECONDS: Final = 1.0
+RESTART_LIMIT: Final = 60.0
+#: Seconds for which the stop waits for the compactor, which is killed then: it continues at the next start.
+STOP_SECONDS: Final = 5.0
+#: An error of the disk is logged once in this time: a full disk fails for each batch.
+COMPLAINT_SECONDS: Final = 60.0
+#: A part of the journal is closed at this size, so that the compactor can begin with it.
+PART_BYTES: Final = 16 << 20
+
+log = Log("netconsd.store")
+
+
+def default_directory(environment: Any = os.environ) -> Path:
+    """Return the service's state directory (systemd.exec(5)), or the user's (XDG Base Directory Specification)."""
+    state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if state:
+        return Path(state) / "store"
+    home = environment.get("XDG_STATE_HOME", "")
+    # The specification has relative paths ignored.
+    base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or "/") / ".local" / "state"
+    return base / "netconsd" / "store"
+
+
+@implementer(IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, ICheckable)
+class Store:
+    """Appends each batch to the journal of its worker; nothing here waits for a sync in a worker's thread."""
+
+    #: A directory of modules must not begin to fill a disk.
+    only_if_named = True
+
+    def __init__(
+        self,
+        *,
+        directory: Path | None = None,
+        keep: Duration | None = KEEP,
+        max_size: Size | None = MAX_SIZE,
+        least_free: Size = LEAST_FREE,
+        journal_size: Size = JOURNAL_SIZE,
+        segment_size: Size = SEGMENT_SIZE,
+        segment_age: Duration = SEGMENT_AGE,
+        sync_interval: Duration = SYNC_INTERVAL,
+    ) -> None:
+        """
+        :param directory: where the files are; by default the service's state directory, or that of the user.
+        :param keep: the age at which messages are deleted.
+        :param max_size: the size of all files at which the oldest messages are deleted.
+        :param least_free: the free space of the disk below which the oldest messages are deleted.
+        :param journal_size: the size of the journal beyond which its oldest messages are dropped: it only grows if the
+            compactor cannot write.
+        :param segment_size: the size of the journal that becomes a segment; the compactor's memory grows with it.
+        :param segment_age: the age at which a part of the journal becomes a segment.
+        :param sync_interval: how often the journal is synced: what a crash of the machine can lose.
+        :raises ValueError: if a setting is out of range, with a text that names the setting.
+        """
+        if not 0.05 <= sync_interval <= 60:
+            raise ValueError(f"sync_interval: {sync_interval} is not from 0.05s to 60s")
+        if not 1 << 20 <= segment_size <= 40 << 20:
+            raise ValueError(f"segment_size: {segment_size} is not from 1M to 40M")
+        if segment_age < 1:
+            raise ValueError(f"segment_age: {segment_age} is less than 1s")
+        if journal_size < 2 * segment_size:
+            raise ValueError(f"journal_size: {journal_size} is less than twice the segment_size, {segment_size}")
+        if max_size is not None and max_size < journal_size:
+            raise ValueError(f"max_size: {max_size} is less than the journal_size, {journal_size}")
+        # The daemon changes its working directory before it starts.
+        self._directory = (directory or default_directory()).absolute()
+        self._keep = keep
+        self._max_size = max_size
+        self._least_free = least_free
+        self._journal_size = int(journal_size)
+        self._segment_size = int(segment_size)
+        self._segment_age = float(segment_age)
+        self._sync_interval = float(sync_interval)
+        self._lock: Lock | None = None
+        self._journal: Journal | None = None
+        self._findings: Findings | None = None
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._complained: dict[str, float] = {}
+        self._monotonic: Callable[[], float] = time.monotonic
+        #: Messages since the start that the compactor stored, could not read, and deleted: its last report.
+        self.stored = 0
+        self.damaged = 0
+        self.deleted = 0
+
+    def check(self) -> None:
+        """Test the directory and the library.
+
+        :raises RuntimeError: if the directory cannot be used.
+        :raises ModuleNotFoundError: if pyarrow is missing.
+        """
+        _check_library()
+        try:
+            check_directory(self._directory)
+        except RuntimeError as error:
+            raise RuntimeError(f"directory: {error}") from error
+
+    def start(self, worker_count: int) -> None:
+        """Take the directory, report what a crash cost, and start the threads and the compactor.
+
+        :raises ModuleNotFoundError: if pyarrow is missing.
+        :raises RuntimeError: if the directory cannot be used, or another daemon uses it.
+        """
+        _check_library()
+        journal = self._directory / layout.JOURNAL
+        try:
+            for path in (self._directory, journal, self._directory / layout.SEGMENTS):
+                path.mkdir(layout.DIRECTORY_MODE, parents=path == self._directory, exist_ok=True)
+            self._lock = Lock(self._directory)
+        except Locked as error:
+            raise RuntimeError(f"directory: {error}") from error
+        except OSError as error:
+            raise RuntimeError(f"directory: cannot write {self._directory}: {error.strerror}") from error
+        try:
+            self._report_crash(journal)
+            highest = max((file.number for file in layout.segment_files(self._directory)), default=0)
+            self._journal = Journal(
+                journal,
+                worker_count,
+                first_number=highest + 1,
+                part_bytes=min(PART_BYTES, self._segment_size),
+                part_seconds=self._segment_age,
+                most_bytes=self._journal_size,
+            )
+        except OSError as error:
+            self._lock.release()
+            raise RuntimeError(f"directory: cannot use {self._directory}: {error.strerror}") from error
+        self._findings = Findings(self._directory, worker_count)
+        self._stopping.clear()
+        for name, run in (("sync", self._sync), ("compactor", self._watch)):
+            thread = threading.Thread(target=run, name=f"netconsd store {name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _report_crash(self, journal: Path) -> None:
+        left = adopt(journal)
+        if not left:
+            return
+        torn = [(part, size) for part, size in left if size]
+        if torn:
+            size = sum(size for _, size in torn)
+            log.warn(
+                "store: netconsd or its machine crashed; {count} half written to the journal {verb} lost: "
+                "{bytes} bytes",
+                count=plural(len(torn), "batch", "batches"),
+                verb="was" if len(torn) == 1 else "were",
+                bytes=size,
+            )
+        else:
+            log.warn(
+                "store: netconsd was killed; the journal is whole. If the machine crashed, the messages of the last "
+                "{seconds:g} s can be missing",
+                seconds=self._sync_interval,
+            )
+
+    def handle_batch(self, worker: int, messages: list[Message]) -> None:
+        """Append messages to the journal; those that cannot be written are counted, and the error is logged."""
+        if self._journal is None:
+            return
+        try:
+            self._journal.append(worker, messages)
+        except OSError as error:
+            self._complain("write", error)
+
+    def handle_report(self, worker: int, report: Report) -> None:
+        """Write a crash report; one that cannot be written is counted, and the error is logged."""
+        self._add(worker, REPORTS, report)
+
+    def handle_event(self, worker: int, event: Event) -> None:
+        """Write an event; one that cannot be written is counted, and the error is logged."""
+        self._add(worker, EVENTS, event)
+
+    def _add(self, worker: int, kind: str, finding: Report | Event) -> None:
+        if self._findings is None:
+            return
+        try:
+            self._findings.append(worker, kind, finding.received_at, line_of(finding))
+        except OSError as error:
+            self._complain("write", error)
+
+    def lost(self, worker: int) -> int:
+        """Return how many messages, reports and events of a worker were not written, or removed from a full journal;
+        any thread."""
+        if self._journal is None or self._findings is None:
+            return 0
+        return self._journal.lost[worker] + self._findings.lost[worker]
+
+    def _complain(self, verb: str, error: OSError) -> None:
+        """Log an error of the disk once in :data:`COMPLAINT_SECONDS`; any thread."""
+        now = self._monotonic()
+        if now - self._complained.get(verb, -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
+            self._complained[verb] = now
+            log.error(
+                "store: cannot {verb} the files in {directory}: {error}; lost messages are counted",
+                verb=verb,
+                directory=str(self._directory),
+                error=error.strerror,
+            )
+
+    def _sync(self) -> None:
+        assert self._journal is not None and self._findings is not None
+        removed = 0
+        while not self._stopping.wait(self._sync_interval):
+            for sync in (self._journal.sync, self._findings.sync):
+                try:
+                    sync()
+                except OSError as error:
+                    self._complain("sync", error)
+            if self._journal.removed_parts != removed:
+                log.warn(
+                    "store: the journal is full (journal_size): {count} removed; {lost} lost since the start",
+                    count=plural(self._journal.removed_parts - removed, "part"),
+                    lost=plural(sum(self._journal.lost), "message"),
+                )
+                removed = self._journal.removed_parts
+
+    def _command(self) -> list[str]:
+        command = [sys.executable, "-m", "netconsd.store.compactor", str(self._directory)]
+        for name in ("keep", "max_size", "least_free"):
+            value = getattr(self, f"_{name}")
+            if value is not None:
+                command += [f"--{name.replace('_', '-')}", str(float(value) if name == "keep" else int(value))]
+        return [*command, "--segment-bytes", str(self._segment_size)]
+
+    def _watch(self) -> None:
+        """Run the compactor, and start it again when it ends."""
+        pause = RESTART_SECONDS
+        while not self._stopping.is_set():
+            begun = self._monotonic()
+            status = self._run_compactor()
+            if self._stopping.is_set():
+                return
+            if self._monotonic() - begun > RESTART_LIMIT:
+                pause = RESTART_SECONDS
+            log.error(
+                "store: the compactor ended with status {status}; it is started again in {seconds:g} s",
+                status=status,
+                seconds=pause,
+            )
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, RESTART_LIMIT)
+
+    def _run_compactor(self) -> int | str:
+        try:
+            process = subprocess.Popen(
+                self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=_environment()
+            )
+        except OSError as error:
+            return str(error.strerror)
+        self._process = process
+        assert process.stdout is not None and process.stdin is not None
+        with process:
+            if self._stopping.is_set():
+                process.kill()
+            for line in process.stdout:
+                self._heard(line)
+            process.stdin.close()
+        self._process = None
+        return process.returncode
+
+    def _heard(self, line: str) -> None:
+        """Take a line of the compactor (its docstring has the form)."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            log.warn("store: {line}", line=line.rstrip())
+            return
+        if "warn" in event:
+            log.warn("store: {text}", text=event["warn"])
+        else:
+            self.stored, self.damaged, self.deleted = event["stored"], event["damaged"], event["deleted"]
+
+    def stop(self) -> Any:
+        """Sync and close the journal, and end the compactor.
+
+        :returns: a Deferred: closing waits for the disk, in another thread.
+        """
+        from twisted.internet.threads import deferToThread
+
+        return deferToThread(self.finish)
+
+    def finish(self) -> None:
+        """Do the work of :meth:`stop`, in the calling thread."""
+        self._stopping.set()
+        process = self._process
+        if process is not None:
+            process.kill()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS)
+        self._threads.clear()
+        for files in (self._journal, self._findings):
+            if files is not None:
+                try:
+                    files.close()
+                except OSError as error:
+                    self._complain("sync", error)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the compactor: it imports the same netconsd as this process, from any directory."""
+    package = str(Path(layout.__file__).resolve().parents[2])
+    paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+    return {**os.environ, "PYTHONPATH": ":".join(paths)}
+
+
+def _check_library() -> None:
+    if find_spec("pyarrow") is None:
+        raise ModuleNotFoundError("the module store needs pyarrow: pip install 'netconsd[store]'", name="pyarrow")

@@ -1,0 +1,146 @@
+"""``netconsd hosts``: the machines of a store: last heard, boots, messages, losses, release."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netconsd.cli.inputs import COLUMNS, cut
+from netconsd.cli.patterns import default_directory
+from netconsd.cli.when import moment
+from netconsd.daemon.stdout import put
+from netconsd.protocol.plural import plural
+from netconsd.rendering import printable
+from netconsd.units import Duration
+
+if TYPE_CHECKING:
+    from netconsd.store.reader import Host
+
+_DESCRIPTION = """
+List the senders in a store, in the order of their addresses: when each was heard last, its boots, messages, lost
+messages, and the kernel's release. Only the indexes are read.
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "netconsd hosts") -> int:
+    """Print the senders.
+
+    :returns: 0 if there was a sender, 1 if not, 2 if the store could not be read, wholly or in part.
+    :raises SystemExit: with 2, if an option is wrong; with 1, if standard output cannot be written.
+    """
+    now = time.time()
+    parser = _parser(prog)
+    options = parser.parse_args(arguments)
+    try:
+        since = None if options.since is None else moment(options.since, now)
+    except ValueError as error:
+        parser.error(f"--since: {error}")
+    try:
+        from netconsd.store.reader import Store
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
+        return 2
+    faults: list[str] = []
+    directory = options.store or default_directory()
+    try:
+        store = Store(directory, damaged=lambda text, messages: faults.append(text))
+        found = store.hosts(since=since, hosts=options.host)
+    except ValueError as error:
+        parser.error(f"--{str(error).replace('hosts:', 'host:', 1)}")
+    except OSError as error:
+        print(f"{prog}: {error.filename or directory}: {error.strerror}; --store names the store", file=sys.stderr)
+        return 2
+    for fault in faults:
+        print(f"{prog}: {printable(fault)}", file=sys.stderr)
+    if options.silent is not None:
+        found = [host for host in found if now - host.last >= options.silent]
+    if options.json:
+        for host in found:
+            put(json.dumps(_fields(host)), prog)
+    else:
+        _print(found, now, prog)
+    return 2 if faults else 0 if found else 1
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
+    add = parser.add_argument
+    add("--store", type=Path, metavar="DIR", help="the directory of the store [default: that of the module store]")
+    add(
+        *("--host",),
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="an address, a network, a name with * for any characters, or last userdata KEY=VALUE; repeatable",
+    )
+    add("--since", metavar="TIME", help='heard since a time, such as "2h", "yesterday", "07:00"')
+    add("--silent", type=_duration, metavar="TIME", help="not heard for so long or longer, such as 10m")
+    add("--json", action="store_true", help="print one JSON object a line")
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return Duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _name(host: Host) -> str:
+    name = str(json.loads(host.userdata).get("host", "")) if host.userdata else ""
+    return f"{name}@{host.address}" if name else host.address
+
+
+def ago(seconds: float) -> str:
+    """Return a duration in its largest unit: ``12s``, ``3m``, ``7h``, ``40d``; 0s for a time in the future."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def _print(found: Sequence[Host], now: float, prog: str) -> None:
+    if not found:
+        return
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
+    senders = Counter(host.address for host in found)
+    names = [printable(_name(host)) + (f":{host.port}" if senders[host.address] > 1 else "") for host in found]
+    column = min(40, max(15, *map(len, names)))
+    put(f"{'machine':{column}}  {'heard':>9}  {'boots':>5}  {'messages':>9}  {'errors':>7}  {'lost':>6}  release", prog)
+    for host, name in zip(found, names, strict=True):
+        errors = sum(host.levels[:4])
+        lost = host.lost or host.likely_lost
+        line = (
+            f"{name:{column}}  {ago(now - host.last):>5} ago  {host.boots:5}  {host.messages:9}  {errors:7}  {lost:6}"
+            f"  {printable(host.release or '-')}"
+        )
+        put(cut(line, width), prog)
+    put(f"{plural(len(found), 'sender')}, {plural(sum(host.messages for host in found), 'message')}", prog)
+
+
+def _fields(host: Host) -> dict[str, Any]:
+    return {
+        "address": host.address,
+        "port": host.port,
+        "first": host.first,
+        "last": host.last,
+        "messages": host.messages,
+        "levels": list(host.levels),
+        "boots": host.boots,
+        "boot": host.boot,
+        "lost": host.lost,
+        "likely_lost": host.likely_lost,
+        "limited": host.limited,
+        "release": host.release,
+        "userdata": json.loads(host.userdata or "{}"),
+    }

@@ -1,0 +1,72 @@
+"""The files that commands read, with a bar on standard error while they are read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from typing import BinaryIO, Final
+
+from netconsd.rendering import printable
+
+#: The name of standard input.
+STDIN: Final = "-"
+#: Columns of a terminal that does not say how many it has.
+COLUMNS: Final = 80
+# Bytes from which on a file is worth a progress bar: a tenth of a second.
+_LARGE: Final = 32 << 20
+_BAR: Final = 30
+
+
+def opened(name: str) -> BinaryIO:
+    """Return a file for reading.
+
+    :raises OSError: if it cannot be opened, or is a directory.
+    """
+    if name == STDIN:
+        return open(os.dup(0), "rb", buffering=0)
+    return open(name, "rb", buffering=0)
+
+
+def cut(line: str, width: int) -> str:
+    """Return a line that fits a terminal; whole where there is none."""
+    return line if not width or len(line) <= width else f"{line[: width - 1]}…"
+
+
+class Progress:
+    """A file; while it is read, a bar on standard error shows how much of it was, if it is large and on a terminal."""
+
+    def __init__(self, file: BinaryIO, name: str, large: int = _LARGE) -> None:
+        """:param large: bytes from which on a file has a bar."""
+        self._file = file
+        self._name = printable(name)
+        status = os.fstat(file.fileno())
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        self._bar = self._size >= large and sys.stderr is not None and sys.stderr.isatty()
+        self._done = 0
+        self._percent = -1
+        # A terminal has an end for each Ctrl-D, and the first one is meant.
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        if self._ended:
+            return b""
+        data = self._file.read(size)
+        self._ended = not data
+        self._done += len(data)
+        if self._bar:
+            percent = min(100, self._done * 100 // self._size)
+            if percent != self._percent:
+                self._percent = percent
+                bar = "#" * (percent * _BAR // 100)
+                width = shutil.get_terminal_size((COLUMNS, 24)).columns
+                text = cut(f"[{bar:{_BAR}}] {percent:3} %  {self._name}", width - 1)
+                print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        return data
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._percent >= 0:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._percent = -1

@@ -1,0 +1,170 @@
+"""``netconsd crashes --store``: the crash reports of a store by bug, one bug with its messages, and new reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from netconsd.cli.crashfeed import Found
+from netconsd.cli.log import Lines
+from netconsd.cli.patterns import default_directory
+from netconsd.crash.groups import Group, Groups
+from netconsd.crash.report import Report
+from netconsd.daemon.stdout import put
+from netconsd.rendering import printable
+
+#: Reports that ``--follow`` shows first, as tail does.
+FOLLOW_LINES: Final = 10
+#: Seconds between two looks for new reports.
+INTERVAL: Final = 0.25
+
+
+def run(
+    directory: str,
+    prog: str,
+    *,
+    show: str | None,
+    follow: bool,
+    as_json: bool,
+    rows: Callable[[str, Found], object],
+    groups: Callable[[Groups], object],
+    sleep: Callable[[float], object] = time.sleep,
+) -> int:
+    """Print the reports of a store.
+
+    :param directory: empty for the default.
+    :param show: the title or id of the bug to show, or a part of its title; None for all bugs.
+    :param rows: prints a report.
+    :param groups: prints bugs.
+    :returns: the exit status.
+    """
+    try:
+        from netconsd.store.reader import Store
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
+        return 2
+    path = Path(directory) if directory else default_directory()
+    faults: list[str] = []
+    try:
+        store = Store(path, damaged=lambda text, count: faults.append(text))
+        if follow:
+            return _follow(path, rows, sleep)
+        found = Groups()
+        for report in store.reports():
+            found.add(report)
+    except OSError as error:
+        print(f"{prog}: {error.filename or path}: {error.strerror}; --store names the store", file=sys.stderr)
+        return 2
+    for fault in faults:
+        print(f"{prog}: {printable(fault)}", file=sys.stderr)
+    if show is None:
+        groups(found)
+        return 2 if faults else 0 if len(found) or found.loose else 1
+    matching = chosen(found, show)
+    if len(matching) == 1:
+        for line in _json(matching[0]) if as_json else text(matching[0]):
+            put(line, prog)
+        return 2 if faults else 0
+    if matching:
+        names = "".join(f"\n  {group.id}  {group.title}" for group in matching)
+        print(f"{prog}: {printable(show)} is a part of several titles; choose one by its id:{names}", file=sys.stderr)
+    else:
+        print(f"{prog}: no bug of the store has this id or title: {printable(show)}", file=sys.stderr)
+    return 2 if faults or matching else 1
+
+
+def chosen(groups: Groups, name: str) -> list[Group]:
+    """Return the bug with this id or title; otherwise those of which it is a part of the title."""
+    group = groups.get(name) or groups.find(name)
+    if group is not None:
+        return [group]
+    known = [*groups, *groups.loose]
+    exact = [group for group in known if name in (group.id, group.title)]
+    return exact or [group for group in known if name.casefold() in group.title.casefold()]
+
+
+def text(group: Group) -> Iterator[str]:
+    """Yield the lines of a bug: its facts, then the messages before and of the report that shows it best."""
+    yield group.title
+    yield f"id         {group.id}"
+    yield f"severity   {group.severity}, {group.kind}"
+    yield f"reports    {group.count}, {group.fatal} fatal, {group.incomplete} incomplete"
+    yield f"seen       {_stamp(group.first)} to {_stamp(group.last)}"
+    beyond = f" and {group.machines_beyond} reports of others" if group.machines_beyond else ""
+    yield f"machines   {_counts(group.machines)}{beyond}"
+    if group.releases:
+        yield f"releases   {_counts(group.releases)}"
+    if group.lone_machine is not None and len(group.machines) > 1:
+        yield f"           mostly on {printable(group.lone_machine)}: this machine, not the kernel"
+    sample = group.sample
+    if sample is None:
+        return
+    lines = Lines("full", colored=False)
+    for heading, messages in (("before", sample.before), ("report", sample.messages)):
+        if messages:
+            yield ""
+            yield f"{heading}:"
+        for message in messages:
+            yield lines.of_message(message).decode().removesuffix("\n")
+
+
+def _json(group: Group) -> Iterator[str]:
+    fields: dict[str, Any] = group.fields()
+    sample: Report | None = group.sample
+    fields["sample"] = None if sample is None else sample.fields()
+    for name in ("before", "messages"):
+        fields[name] = [] if sample is None else [message.text for message in getattr(sample, name)]
+    yield json.dumps(fields)
+
+
+def _counts(seen: dict[str, Any]) -> str:
+    most = sorted(seen.items(), key=lambda item: (-item[1].count, item[0]))
+    return ", ".join(f"{printable(name)} ({one.count})" for name, one in most)
+
+
+def _stamp(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _follow(path: Path, rows: Callable[[str, Found], object], sleep: Callable[[float], object]) -> int:
+    """Print the last reports, and each new one as it is written, until interrupted."""
+    from netconsd.store.findings import REPORTS, day_files, report_of
+
+    def show(report: Report) -> None:
+        host = report.source.address if report.source is not None else None
+        rows(str(path), Found(report, host, True, report.repeats))
+
+    # From the file of a day to the bytes that were read.
+    done: dict[Path, int] = {}
+    first = True
+    shown = False
+    try:
+        while True:
+            new: list[Report] = []
+            for file in day_files(path, REPORTS):
+                with suppress(FileNotFoundError), file.open("rb") as opened:  # too old, and deleted
+                    opened.seek(done.get(file, 0))
+                    for line in opened:
+                        if not line.endswith(b"\n"):
+                            break  # being written
+                        done[file] = done.get(file, 0) + len(line)
+                        try:
+                            new.append(report_of(line))
+                        except ValueError:
+                            continue  # torn, as the search without --follow says
+                if first:
+                    new = new[-FOLLOW_LINES:]
+            first = False
+            for report in new:
+                shown = True
+                show(report)
+            sleep(INTERVAL)
+    except KeyboardInterrupt:
+        return 0 if shown else 1

@@ -1,0 +1,234 @@
+"""Turns the records of a journal into sorted columns, for Parquet. Hot: once for each stored message.
+
+Rules:
+
+1. The rows are sorted by sender, and of a sender in the order of the records; the caller adds the parts in order.
+2. Columns of numbers are arrays of the machine's own type; columns of repeated bytes (caller, release, tail) are tables
+   of the different values, and an index for each row, all bits set for none.
+3. The tail of an extended message is what follows the line of its text, without the line of the msgid. Few different
+   ones occur; as many as rows can. If the text is plain, the bytes of the message are the text, a newline, the tail,
+   and the line of the msgid, if there is one. The bytes of all other rows, and of all legacy rows, are in ``raws``.
+4. The caller bounds the records that are added: the columns take about twice their bytes.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from netconsd.protocol import octets
+from netconsd.protocol.body import text_of
+from netconsd.protocol.message import datagram_text, legacy_fields
+from netconsd.store import packing
+from netconsd.store.records import CALLER, DATAGRAM, EXTENDED, RARE, RELEASE, Damaged
+
+_U32_MASK = 0xFFFFFFFF
+_NEWLINE = ord("\n")
+#: For a row without a number, in the columns ``prefix``, ``ts_usec``, ``msgid``, ``caller``, ``release`` and ``tail``.
+NONE = (1 << 64) - 1
+# Compiled, this is a C variable, which is an attribute of the module only if put there.
+globals().update(NONE=NONE)
+
+
+class Columns:
+    """The sorted columns of the records that were added. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._where = array("Q")  # block << 32 | position, by arrival
+        self._who = array("Q")  # sender, by arrival
+        self._senders: dict[bytes, int] = {}
+        #: Rows of each sender, by its number in the order of arrival.
+        self._counts = array("Q")
+        #: Rows.
+        self.rows = 0
+
+    def add(self, records: bytes) -> None:
+        """Add the records of a block.
+
+        :raises Damaged: if a record contradicts itself; the block is not added.
+        """
+        at = 0
+        end = len(records)
+        count = 0
+        while at < end:
+            if end - at < 64:
+                raise Damaged(f"a record of {end - at} bytes is shorter than its head")
+            size = packing.u32_at(records, at)
+            flags = packing.u16_at(records, at + 4)
+            least = 64 + packing.u16_at(records, at + 34) + packing.u16_at(records, at + 36)
+            if flags & RARE:
+                least += 32
+            if size < least or size > end - at:
+                raise Damaged(f"a record says that it has {size} bytes")
+            at += size
+            count += 1
+        self._where.frombytes(bytes(8 * count))
+        self._who.frombytes(bytes(8 * count))
+        where, who, counts = self._where, self._who, self._counts
+        row = self.rows
+        block = len(self._blocks) << 32
+        self._blocks.append(records)
+        senders = self._senders
+        at = 0
+        while at < end:
+            key = records[at + 16 : at + 34]
+            found = senders.get(key)
+            if found is None:
+                found = len(senders)
+                senders[key] = found
+                counts.append(0)
+            sender = found
+            octets.put_stamp(counts, sender, octets.stamp_at(counts, sender) + 1)
+            octets.put_stamp(where, row, block | at)
+            octets.put_stamp(who, row, sender)
+            row += 1
+            at += packing.u32_at(records, at)
+        self.rows = row
+
+    def sort(self) -> None:
+        """Sort the rows and fill the columns, once, after the last ``add``; the records are not needed any more."""
+        keys = sorted(self._senders)
+        ranks = array("Q", bytes(8 * len(keys)))
+        firsts = array("Q", bytes(8 * len(keys)))
+        first = 0
+        #: (key, first row, rows) of each sender, sorted by key.
+        self.senders: list[tuple[bytes, int, int]] = []
+        for rank, key in enumerate(keys):
+            number = self._senders[key]
+            ranks[number] = rank
+            firsts[rank] = first
+            self.senders.append((key, first, self._counts[number]))
+            first += self._counts[number]
+        order = array("Q", bytes(8 * self.rows))
+        where, who = self._where, self._who
+        index = 0
+        while index < self.rows:
+            sender = octets.stamp_at(who, index)
+            row = octets.stamp_at(firsts, octets.stamp_at(ranks, sender))
+            octets.put_stamp(order, row, octets.stamp_at(where, index))
+            octets.put_stamp(firsts, octets.stamp_at(ranks, sender), row + 1)
+            index += 1
+        self._where = self._who = array("Q")
+        self._fill(order)
+        self._blocks = []
+
+    def _fill(self, order: array[int]) -> None:
+        rows = self.rows
+        words = bytes(8 * rows)
+        #: Microseconds since 1970.
+        self.received_at = array("Q", words)
+        self.flags = array("Q", words)
+        self.prefix = array("Q", words)
+        self.seq = array("Q", words)
+        self.ts_usec = array("Q", words)
+        self.msgid = array("Q", words)
+        #: Indices into the tables; -1 for none.
+        self.caller = array("Q", words)
+        self.release = array("Q", words)
+        self.tail = array("Q", words)
+        #: 0, and the end of each row's text.
+        self.text_end = array("Q", words + bytes(8))
+        #: All texts, in UTF-8, one after the other.
+        self.text = bytearray(1 << 20)
+        #: Row -> bytes, where they do not follow from the other columns.
+        self.raws: dict[int, bytes] = {}
+        #: Row -> (missing, lost, likely_lost, limited), where one is not 0 (lost: -1 for unknown or 0).
+        self.rare: dict[int, tuple[int, int, int, int]] = {}
+        self.callers: dict[bytes, int] = {}
+        self.releases: dict[bytes, int] = {}
+        self.tails: dict[bytes, int] = {}
+        used = 0
+        row = 0
+        block_number = -1
+        records = b""
+        while row < rows:
+            place = octets.stamp_at(order, row)
+            if place >> 32 != block_number:
+                block_number = place >> 32
+                records = self._blocks[block_number]
+            used = self._put(row, records, place & _U32_MASK, used)
+            row += 1
+        del self.text[used:]
+
+    def _put(self, row: int, records: bytes, at: int, used: int) -> int:
+        """Fill a row, and return the end of its text."""
+        size = packing.u32_at(records, at)
+        flags = packing.u16_at(records, at + 4)
+        octets.put_stamp(self.received_at, row, packing.micros_at(records, at + 8))
+        octets.put_stamp(self.flags, row, flags)
+        octets.put_stamp(self.prefix, row, packing.u16_at(records, at + 6))
+        octets.put_stamp(self.seq, row, packing.u64_at(records, at + 40))
+        octets.put_stamp(self.ts_usec, row, packing.u64_at(records, at + 48))
+        octets.put_stamp(self.msgid, row, packing.u64_at(records, at + 56))
+        msgid = packing.i64_at(records, at + 56)
+        caller_size = packing.u16_at(records, at + 34)
+        release_size = packing.u16_at(records, at + 36)
+        end = at + size
+        at += 64
+        if flags & RARE:
+            self.rare[row] = (
+                packing.u64_at(records, at),
+                packing.i64_at(records, at + 8),
+                packing.u64_at(records, at + 16),
+                packing.i64_at(records, at + 24),
+            )
+            at += 32
+        caller = release = tail = NONE
+        if flags & CALLER:
+            caller = _index(self.callers, records[at : at + caller_size])
+            at += caller_size
+        if flags & RELEASE:
+            release = _index(self.releases, records[at : at + release_size])
+            at += release_size
+        octets.put_stamp(self.caller, row, caller)
+        octets.put_stamp(self.release, row, release)
+        if used + 4 * size > len(self.text):
+            self.text.extend(bytes(4 * size + len(self.text) // 2))
+        length = packing.plain_text(records, at, end) if flags & EXTENDED else 0
+        if length:
+            tail_at = at + length + 1
+            tail_end = packing.tail_end(records, tail_at, end, msgid)
+            tail = _index(self.tails, records[tail_at:tail_end])
+            used = packing.put_part(self.text, used, records, at, length)
+            if tail_end == end and msgid >= 0:
+                self.raws[row] = records[at:end]
+        else:
+            used = self._put_other(row, flags, records[at:end], used)
+            if flags & EXTENDED:
+                tail_at = octets.find(records, _NEWLINE, at) + 1
+                if tail_at == 0 or tail_at > end:
+                    tail_at = end
+                tail = _index(self.tails, records[tail_at : packing.tail_end(records, tail_at, end, msgid)])
+        octets.put_stamp(self.tail, row, tail)
+        octets.put_stamp(self.text_end, row + 1, used)
+        return used
+
+    def _put_other(self, row: int, flags: int, raw: bytes, used: int) -> int:
+        """Fill the text of a row that is not plain, and those of a legacy line: rare, except for legacy senders."""
+        self.raws[row] = raw
+        if flags & EXTENDED:
+            return packing.put_bytes(self.text, used, text_of(raw).encode())
+        prefix, ts_usec, caller, text = (
+            (None, None, None, datagram_text(raw)) if flags & DATAGRAM else legacy_fields(raw)
+        )
+        if prefix is None:
+            octets.put_stamp(self.prefix, row, NONE)
+        else:
+            octets.put_stamp(self.prefix, row, prefix)
+        if ts_usec is None or ts_usec >= NONE:
+            octets.put_stamp(self.ts_usec, row, NONE)
+        else:
+            octets.put_stamp(self.ts_usec, row, ts_usec)
+        if caller is not None:
+            octets.put_stamp(self.caller, row, _index(self.callers, caller.encode()))
+        return packing.put_bytes(self.text, used, text.encode())
+
+
+def _index(table: dict[bytes, int], value: bytes) -> int:
+    """Return the index of a value in a table."""
+    found = table.get(value)
+    if found is None:
+        found = len(table)
+        table[value] = found
+    index: int = found  # compiled, the conversion to a C number
+    return index

@@ -1,0 +1,636 @@
+"""Turns closed parts of the journal into segments, merges small segments, and deletes what is too old.
+
+A process of its own, which the module ``store`` starts: ``python -m netconsd.store.compactor DIRECTORY``. It can be
+killed at any time; the next one continues from whatever it finds.
+
+Rules:
+
+1. A segment is written in this order: its index, then itself, each under a name of their own, synced, renamed, and the
+   directory synced. With the last rename it exists. After that the parts and segments are removed from which it was
+   made; it names them, so that nobody reads them any more.
+2. Therefore every message is in the journal or in one segment that counts, whenever the process is killed. At the start
+   everything that the last one left is removed: unfinished files, an index without a segment, and what a segment names.
+3. An index that is damaged or missing is made again. A segment that cannot be read is left where it is, and not merged.
+4. Parts are taken in the order of their numbers, at most :data:`SEGMENT_BYTES`, which bounds the memory: about four
+   times as much, and 100 MB.
+5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size; those of an hour or day that is
+   over, all. A segment never has more than :data:`SEGMENT_ROWS` rows by merging.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from errno import ENOENT
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from netconsd.protocol.plural import plural
+from netconsd.store import index, journal, layout, segment
+from netconsd.store.boots import Boots
+from netconsd.store.columns import Columns
+from netconsd.store.findings import delete_before
+from netconsd.store.index import Index
+from netconsd.store.layout import SegmentFile, System
+from netconsd.store.lock import Lock, Locked
+from netconsd.store.records import Damaged
+from netconsd.store.retention import Kept, Limits, to_delete
+from netconsd.store.segment import GROUP_ROWS, About
+
+#: Bytes of the journal that become one segment, and rows of a segment: the bounds of the memory.
+SEGMENT_BYTES: Final = 40 << 20
+SEGMENT_ROWS: Final = 1 << 17
+#: Segments of a size that are merged: each message is written again once for each factor of it.
+MERGE_FACTOR: Final = 8
+#: Seconds for which closed parts wait for others, so that the parts of several workers become one segment.
+GATHER_SECONDS: Final = 2.0
+#: Seconds between two looks at the journal.
+LOOK_SECONDS: Final = 1.0
+#: Seconds between two deletions of what is too old.
+DELETE_SECONDS: Final = 60.0
+#: Seconds between two tries after an error, as of a full disk.
+RETRY_SECONDS: Final = 10.0
+#: The process gives way to everything else (nice(2)).
+NICENESS: Final = 10
+
+_BOOTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("key", pa.binary(18)),
+        *(pa.field(name, pa.uint64()) for name in ("boot", "received_at", "ts_usec", "seq", "number")),
+    ]
+)
+
+
+_NO_LIMITS: Final = Limits()
+
+
+def free_bytes(directory: Path) -> int:
+    """Return the bytes of the disk that are free for this process.
+
+    :raises OSError: if they cannot be read.
+    """
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+class Compactor:
+    """The segments of one store. For one thread at a time; the store's journal is written by others meanwhile."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limits: Limits = _NO_LIMITS,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_rows: int = SEGMENT_ROWS,
+        system: System = os,
+        clock: Callable[[], float] = time.time,
+        free: Callable[[Path], int] = free_bytes,
+        warn: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        """
+        :param directory: exists; no other compactor has it.
+        :param warn: called with a text for everything that was lost, damaged or deleted.
+        """
+        self.directory = directory
+        #: Messages that became rows, that were in damaged blocks, and that were deleted.
+        self.stored = 0
+        self.damaged = 0
+        self.deleted = 0
+        self._journal = directory / layout.JOURNAL
+        self._limits = limits
+        self._segment_bytes = segment_bytes
+        self._segment_rows = segment_rows
+        self._system = system
+        self._clock = clock
+        self._free = free
+        self._warn = warn
+        self._segments: dict[tuple[int, int], tuple[SegmentFile, Index]] = {}
+        # Segments that cannot be read: not merged, and not named twice.
+        self._unreadable: set[tuple[int, int]] = set()
+        # Segments whose index was read as a whole.
+        self._checked: set[tuple[int, int]] = set()
+        self._boots = Boots()
+
+    def recover(self) -> None:
+        """Continue after a process that was killed in any state (rules 2 and 3); call it before the others.
+
+        :raises OSError: if the disk fails; it can be called again.
+        """
+        with suppress(FileExistsError):
+            self._system.mkdir(str(self.directory / layout.SEGMENTS), layout.DIRECTORY_MODE)
+        with suppress(FileExistsError):
+            self._system.mkdir(str(self._journal), layout.DIRECTORY_MODE)
+        self._remove_unfinished()
+        self._segments.clear()
+        for file in layout.segment_files(self.directory):
+            found = self._index(file)
+            if found is not None:
+                self._segments[file.name] = file, found
+        for _, found in list(self._segments.values()):
+            self._remove_replaced(found.about)
+        self._load_boots()
+
+    def _remove_unfinished(self) -> None:
+        root = self.directory / layout.SEGMENTS
+        for day in sorted(os.listdir(root)):
+            if not (root / day).is_dir():
+                continue
+            names = set(os.listdir(root / day))
+            for name in sorted(names):
+                orphan = name.endswith(".index") and name.removesuffix(".index") + ".parquet" not in names
+                if name.endswith(layout.UNFINISHED) or orphan:
+                    self._unlink(root / day / name)
+        self._unlink(self.directory / (layout.BOOTS + layout.UNFINISHED))
+
+    def _index(self, file: SegmentFile) -> Index | None:
+        """Return the index of a segment, made again if it is damaged; None if the segment is damaged as well."""
+        try:
+            found = index.read(file.index)
+            if found.size == _size(file.path):
+                return found
+            self._warn(f"{file.path}: has another size than when it was written; its index is made again")
+        except FileNotFoundError:
+            self._warn(f"{file.index}: is missing; it is made again")
+        except Damaged as error:
+            self._warn(f"{file.index}: {error}; it is made again")
+        return self._make_index(file)
+
+    def _make_index(self, file: SegmentFile) -> Index | None:
+        try:
+            data = rebuilt(file.path)
+        except Damaged as error:
+            self._warn(f"{file.path}: {error}; its messages are not found")
+            self._unreadable.add(file.name)
+            return None
+        layout.write_file(self._system, file.index, data)
+        layout.put_in_place(self._system, file.index)
+        return index.read(file.index)
+
+    def _load_boots(self) -> None:
+        self._boots = Boots()
+        after = load_boots(self.directory, self._boots)
+        for (number, _), (_, found) in sorted(self._segments.items()):
+            if number > after:
+                hosts = found.table("hosts")
+                if hosts is not None:
+                    self._boots.update(index.states(hosts))
+
+    def compact(self) -> bool:
+        """Make one segment of the oldest closed parts; return false if there is none.
+
+        :raises OSError: if the disk fails; everything is as before, and it can be called again.
+        """
+        taken: list[journal.Part] = []
+        size = 0
+        for part in journal.parts(self._journal):
+            if part.is_open:
+                continue
+            with suppress(FileNotFoundError):  # removed by the module to make room
+                bytes_of = part.path.stat().st_size
+                if taken and size + bytes_of > self._segment_bytes:
+                    break
+                taken.append(part)
+                size += bytes_of
+        if not taken:
+            return False
+        columns = Columns()
+        read = [part.number for part in taken if self._read_part(part, columns)]
+        if columns.rows:
+            columns.sort()
+            state = self._boots.states()
+            self._boots.assign(columns)
+            rows = segment.table(columns, self._boots)
+            stored = columns.rows
+            del columns
+            try:
+                self._put([rows], About(max(read), tuple(read)))
+            except BaseException:
+                # Assigned twice, the same messages would get other boots.
+                self._boots = Boots()
+                self._boots.update(state)
+                raise
+            self.stored += stored
+            self._save_boots(max(read))
+        for part in taken:
+            self._unlink(part.path)
+        return True
+
+    def _read_part(self, part: journal.Part, columns: Columns) -> bool:
+        """Add the records of a part; return whether it has any. What is damaged is named and counted."""
+
+        def damaged(text: str, messages: int) -> None:
+            self.damaged += messages
+            self._warn(f"{part.path}: {text}; {plural(messages, 'message')} in it cannot be read")
+
+        added = False
+        try:
+            for _, records, messages in journal.read(part.path, damaged=damaged):
+                try:
+                    columns.add(records)
+                    added = True
+                except Damaged as error:
+                    damaged(str(error), messages)
+        except Damaged as error:
+            self._warn(f"{part.path}: {error}; what follows in it cannot be read")
+        except FileNotFoundError:
+            return added
+        return added
+
+    def _put(self, tables: Sequence[pa.Table] | Iterator[pa.Table], about: About) -> None:
+        """Write a segment and its index (rule 1)."""
+        summary = index.Summary()
+
+        def summed() -> Iterator[pa.Table]:
+            for table in tables:
+                summary.add(table)
+                yield table
+
+        data, pages_end, checksum = segment.encode(summed(), about)
+        sidecar = index.make(summary, about, data.size, pages_end, checksum)
+        file = layout.segment_file(self.directory, summary.bounds()[0], about.number, about.generation)
+        with suppress(FileExistsError):
+            self._system.mkdir(str(file.path.parent), layout.DIRECTORY_MODE)
+            layout.sync_directory(self._system, file.path.parent.parent)
+        layout.write_file(self._system, file.index, sidecar)
+        try:
+            layout.write_file(self._system, file.path, memoryview(data))
+            layout.put_in_place(self._system, file.index)
+        except OSError:
+            with suppress(OSError):
+                self._system.unlink(str(file.index) + layout.UNFINISHED)
+            with suppress(OSError):
+                self._system.unlink(str(file.path) + layout.UNFINISHED)
+            raise
+        layout.put_in_place(self._system, file.path)
+        self._segments[file.name] = file, index.read(file.index)
+        pa.default_memory_pool().release_unused()
+
+    def merge(self) -> bool:
+        """Merge some small segments (rule 5); return false if there are none to merge.
+
+        :raises OSError: if the disk fails; everything is as before, and it can be called again.
+        """
+        names = self._to_merge()
+        if not names:
+            return False
+        inputs = [self._segments[name] for name in names]
+        try:
+            loaded = [_load(file.path, found) for file, found in inputs]
+        except Damaged as error:
+            self._warn(f"a segment cannot be read, and is not merged: {error}")
+            self._find_unreadable(names)
+            return True
+        left = {part.number for part in journal.parts(self._journal)}
+        parts = tuple(part for _, found in inputs for part in found.about.parts if part in left)
+        generation = 1 + max(generation for _, generation in names)
+        about = About(max(number for number, _ in names), parts, tuple(names), generation)
+        self._put(merged(loaded), about)
+        self._remove_replaced(about)
+        return True
+
+    def _find_unreadable(self, names: Sequence[tuple[int, int]]) -> None:
+        for name in names:
+            file, found = self._segments[name]
+            path = file.path
+            try:
+                _load(path, found)
+            except Damaged as error:
+                self._unreadable.add(name)
+                self._warn(f"{path}: {error}; its messages are found as far as they are whole")
+
+    def check(self) -> bool:
+        """Read the index of one segment that was not read since the start, and make it again if it is damaged; return
+        false if there is none.
+
+        :raises OSError: if the disk fails.
+        """
+        for name, (file, found) in self._segments.items():
+            if name in self._checked:
+                continue
+            self._checked.add(name)
+            try:
+                for section in found.sections:
+                    found.section(section)
+            except Damaged as error:
+                self._warn(f"{file.index}: {error}; it is made again")
+                again = self._make_index(file)
+                if again is not None:
+                    self._segments[name] = file, again
+            return True
+        return False
+
+    def _to_merge(self) -> list[tuple[int, int]]:
+        """Return the names of the segments to merge next, ascending; none if there are none."""
+        small = [
+            (file, found)
+            for name, (file, found) in sorted(self._segments.items())
+            if name not in self._unreadable and found.rows * 2 <= self._segment_rows
+        ]
+        newest = max((file.hour for file, _ in self._segments.values()), default="")
+        levels: dict[tuple[str, int], list[tuple[tuple[int, int], int]]] = {}
+        hours: dict[str, list[tuple[tuple[int, int], int]]] = {}
+        days: dict[str, list[tuple[tuple[int, int], int]]] = {}
+        for file, found in small:
+            level = (max(1, found.rows).bit_length() - 1) // (MERGE_FACTOR.bit_length() - 1)
+            item = file.name, found.rows
+            levels.setdefault((file.hour, level), []).append(item)
+            if file.hour < newest:
+                hours.setdefault(file.hour, []).append(item)
+            if file.hour[:-3] < newest[:-3]:
+                days.setdefault(file.hour[:-3], []).append(item)
+        for group in levels.values():
+            if len(group) >= MERGE_FACTOR:
+                chosen = self._within(group[:MERGE_FACTOR])
+                if len(chosen) > 1:
+                    return chosen
+        for group in (*hours.values(), *days.values()):
+            chosen = self._within(group)
+            if len(chosen) > 1:
+                return chosen
+        return []
+
+    def _within(self, group: list[tuple[tuple[int, int], int]]) -> list[tuple[int, int]]:
+        """Return the first of the segments, together within the bound of rows."""
+        chosen, rows = [], 0
+        for name, count in group:
+            if rows + count > self._segment_rows:
+                break
+            chosen.append(name)
+            rows += count
+        return chosen
+
+    def delete(self) -> bool:
+        """Delete the segments that are beyond the limits; return whether there were any.
+
+        :raises OSError: if the disk fails.
+        """
+        kept = []
+        total = 0
+        for name, (file, found) in self._segments.items():
+            size = found.size + _size(file.index)
+            total += size
+            kept.append(Kept(name, found.last / 1e6, size, found.rows))
+        for part in journal.parts(self._journal):
+            total += _size(part.path)
+        gone = to_delete(kept, self._limits, now=self._clock(), size=total, free=self._free(self.directory))
+        for item, _ in gone:
+            file, _ = self._segments[item.name]
+            self._unlink(file.path)
+            self._unlink(file.index)
+            with suppress(OSError):  # not empty
+                self._system.rmdir(str(file.path.parent))
+            del self._segments[item.name]
+            self.deleted += item.rows
+        if gone:
+            reasons = ", ".join(sorted({reason for _, reason in gone}))
+            self._warn(
+                f"deleted {plural(len(gone), 'segment')} with {plural(sum(item.rows for item, _ in gone), 'message')}, "
+                f"because of {reasons}"
+            )
+        if self._limits.keep is not None:
+            delete_before(self.directory, self._clock() - self._limits.keep, self._system)
+        return bool(gone)
+
+    def _remove_replaced(self, about: About) -> None:
+        for part in journal.parts(self._journal) if about.parts else ():
+            if part.number in about.parts:
+                self._unlink(part.path)
+        for name in about.replaces:
+            replaced = self._segments.pop(name, None)
+            if replaced is not None:
+                self._unlink(replaced[0].path)
+                self._unlink(replaced[0].index)
+                with suppress(OSError):  # not empty
+                    self._system.rmdir(str(replaced[0].path.parent))
+
+    def _unlink(self, path: Path) -> None:
+        with suppress(FileNotFoundError):
+            self._system.unlink(str(path))
+
+    def _save_boots(self, number: int) -> None:
+        states = self._boots.states()
+        columns = [[key for key, _ in states], *([values[at] for _, values in states] for at in range(5))]
+        table = pa.Table.from_arrays(
+            [pa.array(column, kind.type) for column, kind in zip(columns, _BOOTS_SCHEMA, strict=True)],
+            schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps({"version": 1, "number": number}).encode()}),
+        )
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        path = self.directory / layout.BOOTS
+        layout.write_file(self._system, path, memoryview(sink.getvalue()))
+        layout.put_in_place(self._system, path)
+
+    def run(self, wait: Callable[[float], bool], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Compact, merge and delete until ``wait`` returns false. Errors of the disk are named, and tried again.
+
+        :param wait: waits for some seconds, and returns false if the process is to end.
+        """
+        self._until_done(self.recover, wait)
+        waiting_since: float | None = None
+        deleted_at = monotonic() - DELETE_SECONDS
+        seconds = 0.0
+        while wait(seconds):
+            seconds = LOOK_SECONDS
+            try:
+                size = sum(_size(part.path) for part in journal.parts(self._journal) if not part.is_open)
+                if not size:
+                    waiting_since = None
+                elif waiting_since is None:
+                    waiting_since = monotonic()
+                if waiting_since is not None and (
+                    size >= self._segment_bytes or monotonic() - waiting_since >= GATHER_SECONDS
+                ):
+                    self.compact()
+                    waiting_since = None
+                    seconds = 0.0
+                elif self.merge() or self.check():
+                    seconds = 0.0
+                if monotonic() - deleted_at >= DELETE_SECONDS:
+                    self.delete()
+                    deleted_at = monotonic()
+            except OSError as error:
+                self._failed(error)
+                seconds = RETRY_SECONDS
+                # A full disk may be one that deletion helps.
+                with suppress(OSError):
+                    self.delete()
+
+    def _until_done(self, step: Callable[[], object], wait: Callable[[float], bool]) -> None:
+        seconds = 0.0
+        while wait(seconds):
+            try:
+                step()
+                return
+            except OSError as error:
+                self._failed(error)
+                seconds = RETRY_SECONDS
+
+    def _failed(self, error: OSError) -> None:
+        self._warn(f"cannot write the store: {error}; next try in {RETRY_SECONDS:.0f} s")
+
+
+def load_boots(directory: Path, boots: Boots) -> int:
+    """Add the states of the file ``boots``; return the number of the segment after which they are, -1 for none. The
+    states of the segments with higher numbers are newer (:func:`netconsd.store.index.states`).
+
+    :raises OSError: if it cannot be read.
+    """
+    try:
+        data = (directory / layout.BOOTS).read_bytes()
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+        number = int(json.loads(table.schema.metadata[b"netconsd"])["number"])
+        columns = [table.column(name).to_pylist() for name in _BOOTS_SCHEMA.names]
+    except FileNotFoundError:
+        return -1
+    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # The states of all segments are used in its place.
+        return -1
+    boots.update((key, values) for key, *rest in zip(*columns, strict=True) for values in [tuple(rest)])
+    return number
+
+
+def rebuilt(path: Path) -> bytes:
+    """Return the index of a segment, made from the segment alone (index.py, rule 2).
+
+    :raises Damaged: if the segment cannot be read.
+    :raises OSError: if it cannot be read.
+    """
+    file, about = segment.open_segment(path)
+    with file:
+        summary = index.Summary()
+        for group in range(file.num_row_groups):
+            summary.add(segment.read_group(file, group))
+    data = path.read_bytes()
+    pages_end, checksum = segment.end_of(data)
+    return index.make(summary, about, len(data), pages_end, checksum)
+
+
+def _load(path: Path, found: Index) -> pa.Table:
+    """Read a whole segment, checksums included."""
+    segment.check_end(path, found.pages_end, found.checksum, found.size)
+    file, _ = segment.open_segment(path)
+    with file:
+        return pa.concat_tables(segment.read_group(file, group) for group in range(file.num_row_groups))
+
+
+def merged(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """Return the rows of segments, the oldest first, in the order of one segment: whole row groups."""
+    joined = pa.concat_tables(tables).unify_dictionaries()
+    rank = _ranks(joined)
+    # Stable: of a sender in the order of the segments, and in each of arrival.
+    order = pc.sort_indices(rank)
+    for start in range(0, len(order), GROUP_ROWS):
+        yield joined.take(order.slice(start, GROUP_ROWS))
+
+
+def _ranks(rows: pa.Table) -> pa.Array:
+    """Return for each row the rank of its sender, by key."""
+    keys = ("host", "port", "scope_id")
+    small = rows.select(list(keys))
+    hosts = small.column("host")
+    dictionary = hosts.chunk(0).dictionary
+    small = small.set_column(0, "host", pa.chunked_array([chunk.indices for chunk in hosts.chunks], pa.int32()))
+    distinct = small.group_by(list(keys), use_threads=False).aggregate([])
+    senders = distinct.to_pylist()
+    words = dictionary.to_pylist()
+    by_key = sorted(
+        range(len(senders)),
+        key=lambda at: layout.source_at(words[senders[at]["host"]], senders[at]["port"], senders[at]["scope_id"]).key,
+    )
+    ranks = array("i", bytes(4 * len(senders)))
+    for rank, at in enumerate(by_key):
+        ranks[at] = rank
+    # A number for each row, joined by one key that has all three.
+    one = _one_key(small)
+    found = pc.index_in(one, value_set=_one_key(distinct))
+    return pa.array(ranks, pa.int32()).take(found)
+
+
+def _one_key(senders: pa.Table) -> pa.ChunkedArray:
+    """Return host and port as one number, and the scope in the rest: 24, 16 and 24 bits."""
+    host, port, scope = (senders.column(name).cast(pa.int64()) for name in ("host", "port", "scope_id"))
+    return pc.add(pc.add(pc.shift_left(host, 40), pc.shift_left(port, 24)), pc.bit_wise_and(scope, 0xFFFFFF))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        if error.errno == ENOENT:
+            return 0
+        raise
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the compactor of a store until its standard input ends: that of the daemon that started it.
+
+    A line of JSON on the standard output for each event: ``{"warn": TEXT}``, and ``{"stored": N, "damaged": N,
+    "deleted": N}`` with the messages since the start.
+    """
+    parser = argparse.ArgumentParser(prog="netconsd-compactor", description="Compacts the journal of a store.")
+    parser.add_argument("directory", type=Path, help="the directory of the store")
+    parser.add_argument("--keep", type=float, help="seconds for which messages are kept")
+    parser.add_argument("--max-size", type=int, help="the bytes of all files at which the oldest are deleted")
+    parser.add_argument("--least-free", type=int, help="the free bytes of the disk below which the oldest are deleted")
+    parser.add_argument("--segment-bytes", type=int, default=SEGMENT_BYTES, help="the journal's bytes of a segment")
+    parser.add_argument("--once", action="store_true", help="end when there is nothing to compact or merge")
+    options = parser.parse_args(arguments)
+
+    def say(**event: object) -> None:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+    with suppress(OSError):
+        os.nice(NICENESS)
+    # One thread, and memory that goes back to the system.
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        lock = Lock(options.directory, "compactor.lock")
+    except Locked as error:
+        say(warn=str(error))
+        return 1
+    compactor = Compactor(
+        options.directory,
+        limits=Limits(options.keep, options.max_size, options.least_free),
+        segment_bytes=options.segment_bytes,
+        warn=lambda text: say(warn=text),
+    )
+    if options.once:
+        compactor.recover()
+        while compactor.compact() or compactor.merge() or compactor.delete():
+            pass
+    else:
+        reported: tuple[int, int, int] | None = None
+
+        def wait(seconds: float) -> bool:
+            nonlocal reported
+            numbers = compactor.stored, compactor.damaged, compactor.deleted
+            if numbers != reported:
+                reported = numbers
+                say(stored=numbers[0], damaged=numbers[1], deleted=numbers[2])
+            return not select.select([sys.stdin.fileno()], [], [], seconds)[0] or bool(os.read(0, 1024))
+
+        compactor.run(wait)
+    say(stored=compactor.stored, damaged=compactor.damaged, deleted=compactor.deleted)
+    lock.release()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""The names of a store's files (docs/store), and how a file is written whole or not at all.
+
+::
+
+    lock                                 the writer's (lock.py)
+    journal/NUMBER-wWORKER.journal       journal.py
+    segments/YYYY-MM-DD/HH-NUMBER[-GENERATION].parquet, .index
+                                         day and hour, in UTC, of the earliest message; the highest number of its parts;
+                                         how often it was merged
+    reports/, events/                    findings.py
+    boots                                the state of all senders (boots.py) after the segment that it names
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Protocol
+
+from netconsd.protocol.message import MAPPED_IPV4, Source
+from netconsd.store.journal import FILE_MODE
+from netconsd.store.journal import System as JournalSystem
+
+JOURNAL: Final = "journal"
+SEGMENTS: Final = "segments"
+BOOTS: Final = "boots"
+DIRECTORY_MODE: Final = 0o750
+#: The suffix of a file that is not whole yet.
+UNFINISHED: Final = ".tmp"
+_NAME: Final = re.compile(r"(\d\d)-(\d{1,16})(?:-(\d{1,6}))?\.parquet", re.ASCII)
+_DAY: Final = re.compile(r"\d{4,6}-\d\d-\d\d", re.ASCII)
+
+
+class System(JournalSystem, Protocol):
+    """The calls of the operating system: ``os`` itself, or a test's."""
+
+    def mkdir(self, path: str, mode: int, /) -> None: ...
+    def rmdir(self, path: str, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A segment by its name."""
+
+    path: Path
+    number: int
+    generation: int
+    #: ``YYYY-MM-DD/HH``.
+    hour: str
+
+    @property
+    def name(self) -> tuple[int, int]:
+        """Number and generation, by which another segment can say that it replaces this one."""
+        return self.number, self.generation
+
+    @property
+    def index(self) -> Path:
+        """The path of the index beside it."""
+        return self.path.with_suffix(".index")
+
+
+def segment_file(directory: Path, first: int, number: int, generation: int) -> SegmentFile:
+    """Return the name of a segment of a store.
+
+    :param first: the time of its earliest message, in microseconds.
+    """
+    # A clock that was wrong by thousands of years has a name as well.
+    day = time.strftime("%Y-%m-%d/%H", time.gmtime(min(max(first, 0) // 1_000_000, 1 << 40)))
+    suffix = f"-{generation}" if generation else ""
+    return SegmentFile(directory / SEGMENTS / f"{day}-{number:016d}{suffix}.parquet", number, generation, day)
+
+
+def segment_files(directory: Path) -> list[SegmentFile]:
+    """Return the segments of a store, the lowest number first; other files are passed over. None for no directory.
+
+    :raises OSError: if a directory cannot be read.
+    """
+    found = []
+    for day in _entries(directory / SEGMENTS):
+        if not _DAY.fullmatch(day):
+            continue
+        for name in _entries(directory / SEGMENTS / day):
+            match = _NAME.fullmatch(name)
+            if match is not None:
+                path = directory / SEGMENTS / day / name
+                found.append(SegmentFile(path, int(match[2]), int(match[3] or 0), f"{day}/{match[1]}"))
+    return sorted(found, key=lambda file: file.name)
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def write_file(system: System, path: Path, data: bytes | memoryview) -> None:
+    """Write a file beside its place, and sync it; :func:`put_in_place` renames it.
+
+    :raises OSError: if it cannot be written; nothing is left of it then, unless the disk fails at that too.
+    """
+    unfinished = str(path) + UNFINISHED
+    fd = system.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            view, written = memoryview(data), 0
+            while written < len(view):
+                written += system.pwrite(fd, view[written:], written)
+            system.fdatasync(fd)
+        finally:
+            system.close(fd)
+    except OSError:
+        with suppress(OSError):
+            system.unlink(unfinished)
+        raise
+
+
+def put_in_place(system: System, path: Path) -> None:
+    """Rename a file that :func:`write_file` wrote, and sync its directory: afterwards it survives a crash.
+
+    :raises OSError: if the disk fails.
+    """
+    system.rename(str(path) + UNFINISHED, str(path))
+    sync_directory(system, path.parent)
+
+
+def sync_directory(system: System, directory: Path) -> None:
+    """Sync the names of a directory.
+
+    :raises OSError: if the disk fails.
+    """
+    fd = system.open(str(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    try:
+        system.fsync(fd)
+    finally:
+        system.close(fd)
+
+
+def source_at(host: str, port: int, scope: int) -> Source:
+    """Return the sender of a row's columns ``host``, ``port`` and ``scope_id``."""
+    address = ip_address(host.partition("%")[0])
+    return Source(MAPPED_IPV4 + address.packed if address.version == 4 else address.packed, port, scope)

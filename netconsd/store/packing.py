@@ -1,0 +1,112 @@
+"""Puts a record's fields into a buffer: small functions that the compiled build has in C (packing.pxd)."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+
+# In the machine's own byte order, as the compiled build writes them.
+_HEAD = struct.Struct("=IHHd18sHHHQQq")
+_RARE = struct.Struct("=QqQq")
+HEAD_BYTES = _HEAD.size
+RARE_BYTES = _RARE.size
+_PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
+_DOUBLE = struct.Struct("=d")
+
+
+def put_head(
+    data: bytearray,
+    at: int,
+    size: int,
+    flags: int,
+    prefix: int,
+    received_at: float,
+    key: bytes,
+    caller: int,
+    release: int,
+    seq: int,
+    ts_usec: int,
+    msgid: int,
+) -> int:
+    """Write the fixed part of a record, and return the position after it. The buffer has room; the key has 18 bytes."""
+    _HEAD.pack_into(data, at, size, flags, prefix, received_at, key, caller, release, 0, seq, ts_usec, msgid)
+    return at + HEAD_BYTES
+
+
+def put_rare(data: bytearray, at: int, missing: int, lost: int, likely_lost: int, limited: int) -> int:
+    """Write the rare fields, and return the position after them. The buffer has room."""
+    _RARE.pack_into(data, at, missing, lost, likely_lost, limited)
+    return at + RARE_BYTES
+
+
+def put_bytes(data: bytearray, at: int, octets: bytes) -> int:
+    """Write bytes, and return the position after them. The buffer has room."""
+    end = at + len(octets)
+    data[at:end] = octets
+    return end
+
+
+def u16_at(data: bytes, at: int) -> int:
+    """Return two bytes as a number. All of these are within bounds."""
+    return int.from_bytes(data[at : at + 2], sys.byteorder)
+
+
+def u32_at(data: bytes, at: int) -> int:
+    """Return four bytes as a number."""
+    return int.from_bytes(data[at : at + 4], sys.byteorder)
+
+
+def u64_at(data: bytes, at: int) -> int:
+    """Return eight bytes as a number."""
+    return int.from_bytes(data[at : at + 8], sys.byteorder)
+
+
+def i64_at(data: bytes, at: int) -> int:
+    """Return eight bytes as a signed number."""
+    return int.from_bytes(data[at : at + 8], sys.byteorder, signed=True)
+
+
+def micros_at(data: bytes, at: int) -> int:
+    """Return the time in seconds at a position as microseconds."""
+    seconds: float = _DOUBLE.unpack_from(data, at)[0]
+    return round(seconds * 1_000_000)
+
+
+def plain_text(data: bytes, at: int, end: int) -> int:
+    """Return the length of the text between two positions up to its newline; 0 if it is empty, has no newline, or has
+    anything but printable ASCII without a backslash, which begins an escape."""
+    newline = data.find(b"\n", at, end)
+    return 0 if newline < 0 or data[at:newline].translate(None, _PLAIN) else newline - at
+
+
+def tail_end(data: bytes, at: int, end: int, msgid: int) -> int:
+    """Return the position of the line `` msgid=N`` that ends the data, if it is as kernels write this msgid, or else
+    the end."""
+    line = b" msgid=%d\n" % msgid
+    start = end - len(line)
+    found = msgid >= 0 and start >= at and data[start - 1] == 0x0A and data[start:end] == line
+    return start if found else end
+
+
+def i32_of(numbers: array[int], index: int) -> int:
+    """Return one element of an ``array("i")``; the index is within bounds."""
+    return numbers[index]
+
+
+def put_part(data: bytearray, at: int, source: bytes, start: int, size: int) -> int:
+    """Write a part of other bytes, and return the position after it. The buffer has room."""
+    data[at : at + size] = source[start : start + size]
+    return at + size
+
+
+def put_trigrams(bitmap: bytearray, text: bytes, at: int, end: int, classes: bytes) -> None:
+    """Set the bits of the trigrams between two positions (trigrams.py); the bitmap has 2^18 bits."""
+    part = text[at:end].translate(classes)
+    for a, b, c in zip(part, part[1:], part[2:], strict=False):
+        bitmap[a << 9 | b << 3 | c >> 3] |= 1 << (c & 7)
+
+
+def taken(data: bytearray, size: int) -> bytes:
+    """Return the first bytes of a buffer, which has as many."""
+    return bytes(data[:size])

@@ -1,0 +1,834 @@
+"""Finds stored messages: the newest or the oldest first, from the segments and the journal, while others write them.
+
+Rules:
+
+1. A message that was appended to the journal before the search begins is found, once, although the compactor may move
+   it into a segment, or merge segments, during the search. If a file is gone, the search continues at the time that it
+   has reached, with a new list of the files.
+2. A segment is skipped, without reading messages, by its times, its senders, and the trigrams of the text; then each
+   row group by its senders and trigrams. The columns of the conditions are read first, the others only where a row
+   matches.
+3. Regular expressions are RE2's, so that no pattern takes more than linear time.
+4. The messages are in the order of ``received_at``; equal times in the order of the store. To keep that order, matches
+   are held while another segment can precede them: at most the matches of segments whose times overlap, and about twice
+   the limit.
+5. Damaged files, row groups and blocks are named once, counted and passed over. A segment with a damaged index is
+   searched without it.
+6. A search runs in the caller's thread and stops soon after ``cancelled`` returns true: at the next row group.
+
+Needs pyarrow: the extra ``netconsd[store]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netconsd.store import index, journal, layout, segment, trigrams
+from netconsd.store.boots import Boots
+from netconsd.store.columns import Columns
+from netconsd.store.compactor import load_boots
+from netconsd.store.index import Index
+from netconsd.store.layout import SegmentFile
+from netconsd.store.records import Damaged
+
+#: Bytes of the journal that are turned into rows at once: about four times as much memory.
+TAIL_BYTES: Final = 40 << 20
+#: Rows that are given to the caller at once.
+BATCH_ROWS: Final = 1 << 12
+#: Lists of files in a row that were out of date before anything was found.
+TRIALS: Final = 10
+#: Characters of a regular expression: RE2's memory grows with it.
+PATTERN_LIMIT: Final = 4096
+#: The least id of a boot; smaller numbers count boots from the last one. Ids are Unix times, or 0 and up for senders
+#: without a clock, which `--boot ID` cannot choose.
+LEAST_BOOT: Final = 1
+
+Sender = tuple[str, int, int]
+_KEYS: Final = ("host", "port", "scope_id")
+_RANK: Final = "rank"
+_SCHEMA: Final = pa.schema([field.with_nullable(True) for field in segment.SCHEMA])
+
+
+@dataclass(frozen=True)
+class Query:
+    """The conditions of a search; a message has to meet all. Wrong ones raise ValueError, with the field's name."""
+
+    #: Unix times of receipt in seconds, both inclusive.
+    since: float | None = None
+    until: float | None = None
+    #: One of these: an address; a network; a name or a pattern with ``*``, compared with the address and with the
+    #: userdata ``host`` that the sender last had in the segment; or ``KEY=VALUE`` of the message's userdata.
+    hosts: tuple[str, ...] = ()
+    #: The least severe level. Messages without a level do not match.
+    level: int | None = None
+    #: Regular expressions (RE2) that the text has to match, or must not match.
+    grep: str | None = None
+    exclude: str | None = None
+    #: None: upper and lower case are alike in an expression without an upper-case letter.
+    ignore_case: bool | None = None
+    #: 0 for the last boot of each sender, -1 for the one before; a positive number is the id of a boot.
+    boot: int | None = None
+    #: A release, or the begin of it: ``7.3`` is 7.3, 7.3.4 and 7.3-rc1, not 7.30. Or a pattern with ``*``.
+    release: str | None = None
+    #: The sequence number.
+    seq: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("grep", "exclude"):
+            pattern = getattr(self, name)
+            if pattern is not None:
+                if len(pattern) > PATTERN_LIMIT:
+                    raise ValueError(f"{name}: the expression is longer than {PATTERN_LIMIT} characters")
+                try:
+                    pc.match_substring_regex(pa.array([""]), pattern)
+                except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+                    reason = str(error).partition("\n")[0].removeprefix("Invalid regular expression: ")
+                    raise ValueError(f"{name}: {pattern} is not a regular expression of RE2: {reason}") from None
+        if self.level is not None and not 0 <= self.level <= 7:
+            raise ValueError(f"level: {self.level} is not from 0 to 7")
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError("until: is before since")
+        for host in self.hosts:
+            if not host or host.startswith("="):
+                raise ValueError(f'hosts: "{host}" is not an address, a network, a name, or KEY=VALUE')
+            if "/" in host and "=" not in host:
+                try:
+                    ip_network(host, strict=False)
+                except ValueError:
+                    raise ValueError(f"hosts: {host} is not a network") from None
+
+    @cached_property
+    def selection(self) -> Selection | None:
+        """The senders; None for all."""
+        return Selection(self.hosts) if self.hosts else None
+
+    @cached_property
+    def trigrams(self) -> list[int]:
+        """The trigrams that a text must have to match."""
+        if self.grep is None:
+            return []
+        words = required_words(self.grep, ascii_only=self.ignores_case(self.grep) or "(?" in self.grep)
+        return sorted({number for word in words for number in trigrams.trigrams(word)})
+
+    def ignores_case(self, pattern: str) -> bool:
+        """Return whether an expression matches upper and lower case alike."""
+        return smart_case(pattern) if self.ignore_case is None else self.ignore_case
+
+
+def smart_case(pattern: str) -> bool:
+    """Return whether an expression has no upper-case letter, as ripgrep decides; escapes such as ``\\S`` are none."""
+    return not any(letter.isupper() for letter in re.sub(r"\\(?:[pP]\{[^}]*\}|[pP]?.)", "", pattern, flags=re.DOTALL))
+
+
+def required_words(pattern: str, *, ascii_only: bool = False) -> list[str]:
+    """Return words that each match of an expression contains, without regard to case; none if unsure.
+
+    :param ascii_only: words end at other characters: in UTF-8, the two cases of a letter can have different lengths.
+    """
+    words, word = [], ""
+    position, end = 0, len(pattern)
+    while position < end:
+        letter = pattern[position]
+        position += 1
+        if letter == "|":
+            return []
+        literal = ""
+        if letter == "\\":
+            escaped = pattern[position : position + 1]
+            position += 1
+            if not escaped.isascii() or escaped.isalnum() or not escaped:
+                if escaped and escaped in "QpPx01234567":
+                    # Quotes, classes and numbers have a syntax of their own.
+                    return []
+            else:
+                literal = escaped
+        elif letter == "[":
+            position = _class_end(pattern, position)
+        elif letter == "(":
+            depth = 1
+            while position < end and depth:
+                inner = pattern[position]
+                position += 1
+                if inner == "\\":
+                    if pattern[position : position + 1] == "Q":
+                        return []
+                    position += 1
+                elif inner == "[":
+                    position = _class_end(pattern, position)
+                else:
+                    depth += {"(": 1, ")": -1}.get(inner, 0)
+        elif letter not in ".^$)*?+{}]":
+            literal = letter
+        following = pattern[position : position + 1]
+        if literal and following not in ("*", "?", "{") and (literal.isascii() or not ascii_only):
+            word += literal
+            if following != "+":
+                continue
+        words.append(word)
+        word = ""
+        if letter == "{":
+            position = max(position, pattern.find("}", position) + 1)
+    return [found for found in [*words, word] if found]
+
+
+def _class_end(pattern: str, position: int) -> int:
+    """Return the position after a class of characters.
+
+    :param position: after its bracket.
+    """
+    if pattern.startswith("^", position):
+        position += 1
+    # "]" as the first is one of its characters.
+    if pattern.startswith("]", position):
+        position += 1
+    while position < len(pattern) and pattern[position] != "]":
+        if pattern.startswith("[:", position) and (named := pattern.find(":]", position + 2)) >= 0:
+            position = named + 2
+        else:
+            position += 2 if pattern[position] == "\\" else 1
+    return position + 1
+
+
+class Selection:
+    """The senders that a query chooses."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._networks: list[IPv4Network | IPv6Network] = []
+        self._addresses: set[str] = set()
+        names = []
+        #: From keys of userdata to patterns of values.
+        self.userdata: list[tuple[str, re.Pattern[str]]] = []
+        for host in hosts:
+            key, equals, value = host.partition("=")
+            if equals:
+                self.userdata.append((key, re.compile(translate(value))))
+                continue
+            try:
+                address = ip_address(host)
+            except ValueError:
+                if "/" in host:
+                    self._networks.append(ip_network(host, strict=False))
+                else:
+                    names.append(translate(host.lower()))
+            else:
+                self._addresses.add(str(getattr(address, "ipv4_mapped", None) or address))
+        self._names = re.compile("|".join(names)) if names else None
+        #: The addresses, if nothing else is chosen, and no link-local one, which stands for those of all interfaces.
+        self.exact: list[str] = []
+        if not (self._networks or names or self.userdata or any(a.startswith("fe80:") for a in self._addresses)):
+            self.exact = sorted(self._addresses)
+
+    def has(self, address: str, userdata: str | None) -> bool:
+        """Return whether a sender is chosen, whatever the userdata of a message are.
+
+        :param userdata: the JSON object that the sender last sent.
+        """
+        if address in self._addresses:
+            return True
+        plain = address.partition("%")[0]
+        if plain in self._addresses:
+            return True
+        if self._networks and any(ip_address(plain) in network for network in self._networks):
+            return True
+        if self._names is None:
+            return False
+        name = str(json.loads(userdata).get("host", "")) if userdata else ""
+        return bool(self._names.fullmatch(address) or (name and self._names.fullmatch(name.lower())))
+
+    def has_userdata(self, userdata: str) -> bool:
+        """Return whether a message with these userdata, a JSON object, is chosen."""
+        found = json.loads(userdata)
+        return any(key in found and pattern.fullmatch(str(found[key])) for key, pattern in self.userdata)
+
+
+def release_pattern(release: str) -> re.Pattern[str]:
+    """Return the expression for a release (:attr:`Query.release`)."""
+    if "*" in release:
+        return re.compile(translate(release))
+    return re.compile(re.escape(release) + r"(?:[^0-9].*)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state of a search."""
+
+    #: Segments that were searched or skipped, of all that there are.
+    done: int
+    total: int
+    #: The Unix time to which everything was searched.
+    reached: float
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
+def _never() -> bool:
+    return False
+
+
+class Files:
+    """The files of a store, with the heads of their indexes, which are read once. For one thread at a time."""
+
+    def __init__(self, directory: Path, damaged: Callable[[str, int], object] = _ignore) -> None:
+        """
+        :param damaged: called with a text and the number of messages, 0 if unknown, for each damage, once.
+        """
+        self.directory = directory
+        self.damaged = damaged
+        self._indexes: dict[Path, Index] = {}
+        self._named: set[str] = set()
+
+    def name(self, text: str, messages: int = 0) -> None:
+        """Report a damage, if it was not reported before."""
+        if text not in self._named:
+            self._named.add(text)
+            self.damaged(text, messages)
+
+    def lists(self) -> tuple[list[tuple[SegmentFile, Index | None]], list[journal.Part]]:
+        """Return the segments that count, each with its index or None, and the parts that are in none of them.
+
+        :raises FileNotFoundError: if the directory is no store, or a segment is gone again.
+        :raises OSError: if it cannot be read.
+        """
+        # The journal first: a part that becomes a segment meanwhile is in both lists, and the segment names it.
+        parts = journal.parts(self.directory / layout.JOURNAL)
+        found: list[tuple[SegmentFile, Index | None]] = []
+        known: dict[Path, Index] = {}
+        replaced: set[tuple[int, int]] = set()
+        done: set[int] = set()
+        for file in layout.segment_files(self.directory):
+            head = self._indexes.get(file.index)
+            about = None
+            if head is None:
+                try:
+                    head = index.read(file.index)
+                except (Damaged, FileNotFoundError, KeyError, TypeError, ValueError) as error:
+                    if isinstance(error, FileNotFoundError):
+                        file.path.stat()
+                        error = Damaged("is missing")
+                    self.name(f"{file.index}: {error}; the segment is searched without it")
+                    about = self._about(file)
+                    if about is None:
+                        continue
+            if head is not None:
+                about, known[file.index] = head.about, head
+            assert about is not None
+            found.append((file, head))
+            replaced.update(about.replaces)
+            done.update(about.parts)
+        self._indexes = known
+        return (
+            [(file, head) for file, head in found if file.name not in replaced],
+            [part for part in parts if part.number not in done],
+        )
+
+    def _about(self, file: SegmentFile) -> segment.About | None:
+        try:
+            opened, about = segment.open_segment(file.path)
+        except Damaged as error:
+            self.name(f"{file.path}: {error}; its messages are not found")
+            return None
+        with opened:
+            return about
+
+    def tail(
+        self, segments: Iterable[tuple[SegmentFile, Index | None]], parts: Sequence[journal.Part]
+    ) -> Iterator[pa.Table]:
+        """Yield the rows of the journal: sorted tables with all columns, the oldest first, with the boots
+        that they will have in a segment.
+
+        :raises FileNotFoundError: if a part is gone.
+        """
+        boots: Boots | None = None
+        columns, size = Columns(), 0
+        for part in parts:
+            for records, messages in self._blocks(part):
+                try:
+                    columns.add(records)
+                except Damaged as error:
+                    self.name(f"{part.path}: {error}", messages)
+                    continue
+                size += len(records)
+                if size >= TAIL_BYTES:
+                    boots = boots or self.boots(segments)
+                    yield rows_of(columns, boots)
+                    columns, size = Columns(), 0
+        if columns.rows:
+            yield rows_of(columns, boots or self.boots(segments))
+
+    def _blocks(self, part: journal.Part) -> Iterator[tuple[bytes, int]]:
+        path = part.path
+        if part.is_open and not path.exists():
+            path = path.with_name(path.name.removesuffix(journal.OPEN_SUFFIX))
+        try:
+            for _, records, messages in journal.read(
+                path, damaged=lambda text, messages: self.name(f"{path}: {text}", messages)
+            ):
+                yield records, messages
+        except Damaged as error:
+            self.name(f"{path}: {error}; what follows in it is not found")
+
+    def boots(self, segments: Iterable[tuple[SegmentFile, Index | None]]) -> Boots:
+        """Return the boots of the senders after the last segment.
+
+        :raises FileNotFoundError: if a segment is gone.
+        """
+        boots = Boots()
+        after = load_boots(self.directory, boots)
+        for file, head in sorted(segments, key=lambda item: item[0].name):
+            if file.number > after and head is not None:
+                try:
+                    hosts = head.table("hosts")
+                except Damaged as error:
+                    self.name(f"{head.path}: {error}")
+                    continue
+                if hosts is not None:
+                    boots.update(index.states(hosts))
+        return boots
+
+
+def rows_of(columns: Columns, boots: Boots) -> pa.Table:
+    """Sort columns, and return their rows with all columns; the boots are advanced."""
+    columns.sort()
+    boots.assign(columns)
+    # As from a segment: read_group makes every column nullable.
+    return pa.Table.from_arrays(segment.table(columns, boots).columns, schema=_SCHEMA)
+
+
+class Search:
+    """One search; iterate over it once. For one thread."""
+
+    def __init__(
+        self,
+        files: Files,
+        query: Query,
+        *,
+        newest_first: bool = True,
+        limit: int | None = None,
+        progress: Callable[[Progress], object] = _ignore,
+        cancelled: Callable[[], bool] = _never,
+    ) -> None:
+        """
+        :param limit: the most messages that are found.
+        :param progress: called after each segment.
+        :param cancelled: the search ends when it returns true; what was found before is given.
+        """
+        self._files = files
+        self._query = query
+        self._newest_first = newest_first
+        self._left = limit
+        self._progress = progress
+        self._cancelled = cancelled
+        # The time that was reached, in microseconds, and the messages of that time that were given.
+        self._at: int | None = None
+        self._given: set[tuple[Any, ...]] = set()
+        self._boots: dict[Sender, int] = {}
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """Yield tables of at most :data:`BATCH_ROWS` rows with all columns.
+
+        :raises OSError: if the store cannot be read.
+        """
+        trials = 0
+        while self._left is None or self._left > 0:
+            before = self._at
+            try:
+                yield from self._walk()
+                return
+            except FileNotFoundError:
+                trials = trials + 1 if self._at == before else 0
+                if trials == TRIALS or not (self._files.directory / layout.JOURNAL).is_dir():
+                    raise
+
+    def _walk(self) -> Iterator[pa.Table]:
+        query = self._query
+        segments, parts = self._files.lists()
+        if query.boot is not None and query.boot < LEAST_BOOT:
+            self._boots = self._nth_boots(segments, parts, -query.boot)
+        pending: list[pa.Table] = []
+        highest = max((file.number for file, _ in segments), default=0)
+        for table in self._files.tail(segments, parts):
+            if self._cancelled():
+                break
+            highest += 1
+            self._hold(pending, self.matches(table), highest)
+        units = sorted(
+            ((*self._bounds(file, head), file, head) for file, head in segments),
+            key=lambda unit: (unit[1], unit[2].name) if self._newest_first else (unit[0], unit[2].name),
+            reverse=self._newest_first,
+        )
+        for done, (first, last, file, head) in enumerate(units):
+            if self._cancelled():
+                break
+            # Everything beyond the time of this segment was found.
+            yield from self._release(pending, last if self._newest_first else first)
+            if self._left is not None and self._left <= 0:
+                return
+            if self._in_range(first, last):
+                self._hold(pending, self._of_segment(file, head), file.number)
+            if head is not None:
+                self._progress(Progress(done + 1, len(units), (first if self._newest_first else last) / 1e6))
+        yield from self._release(pending, None)
+
+    def _bounds(self, file: SegmentFile, head: Index | None) -> tuple[int, int]:
+        """Return the times of a segment; of one without an index, those that let it be searched at once."""
+        if head is not None:
+            return head.first, head.last
+        return (-(1 << 62), 1 << 62)
+
+    def _range(self) -> tuple[int, int]:
+        """Return the times that are still to be searched, in microseconds."""
+        query = self._query
+        first = -(1 << 62) if query.since is None else round(query.since * 1e6)
+        last = 1 << 62 if query.until is None else round(query.until * 1e6)
+        if self._at is not None:
+            first, last = (first, min(last, self._at)) if self._newest_first else (max(first, self._at), last)
+        return first, last
+
+    def _in_range(self, first: int, last: int) -> bool:
+        since, until = self._range()
+        return first <= until and last >= since
+
+    def _hold(self, pending: list[pa.Table], found: pa.Table | None, rank: int) -> None:
+        """Add matches to those that are held, sorted by time, no more than the limit of them."""
+        if found is None or not found.num_rows:
+            return
+        pending.append(found.append_column(_RANK, pa.repeat(pa.scalar(rank, pa.int64()), found.num_rows)))
+        if self._left is not None and sum(table.num_rows for table in pending) > 2 * self._left + BATCH_ROWS:
+            table = _sorted(pending)
+            # Those that were given before (rule 1) may be among them.
+            most = self._left + len(self._given)
+            start = max(0, table.num_rows - most) if self._newest_first else 0
+            pending[:] = [table.slice(start, most)]
+
+    def _release(self, pending: list[pa.Table], frontier: int | None) -> Iterator[pa.Table]:
+        """Yield the held matches that no other segment can precede; the others stay."""
+        if not pending:
+            return
+        if frontier is not None and not any(self._beyond(table, frontier) for table in pending):
+            return
+        table = _sorted(pending)
+        count = table.num_rows if frontier is None else self._beyond(table, frontier)
+        rest = table.num_rows - count
+        if self._newest_first:
+            out, left = table.slice(rest), table.slice(0, rest)
+            out = out.take(pa.array(range(count - 1, -1, -1), pa.int64()))
+        else:
+            out, left = table.slice(0, count), table.slice(count)
+        pending[:] = [left] if rest else []
+        out = self._without_given(out.drop_columns([_RANK]))
+        for start in range(0, out.num_rows, BATCH_ROWS):
+            batch = out.slice(start, BATCH_ROWS if self._left is None else min(BATCH_ROWS, self._left))
+            if not batch.num_rows:
+                return
+            if self._left is not None:
+                self._left -= batch.num_rows
+            self._remember(batch)
+            yield batch
+
+    def _beyond(self, table: pa.Table, frontier: int) -> int:
+        at = table.column("received_at").cast(pa.int64())
+        compare = pc.greater if self._newest_first else pc.less
+        return int(pc.sum(compare(at, frontier)).as_py() or 0)
+
+    def _remember(self, batch: pa.Table) -> None:
+        at = batch.column("received_at").cast(pa.int64())
+        last = at[len(at) - 1].as_py()
+        if last != self._at:
+            self._given.clear()
+            self._at = last
+        same = batch.filter(pc.equal(at, last))
+        self._given.update(identities(same))
+
+    def _without_given(self, rows: pa.Table) -> pa.Table:
+        if self._at is None or not self._given:
+            return rows
+        same = pc.equal(rows.column("received_at").cast(pa.int64()), self._at)
+        if not pc.any(same).as_py():
+            return rows
+        numbers = pc.indices_nonzero(same).to_pylist()
+        gone = {
+            number
+            for number, identity in zip(numbers, identities(rows.filter(same)), strict=True)
+            if identity in self._given
+        }
+        return rows.take(pa.array([row for row in range(rows.num_rows) if row not in gone], pa.int64()))
+
+    def matches(self, table: pa.Table) -> pa.Table | None:
+        """Return the matching rows of a table with all columns."""
+        indices = self._matching(table.select, 0, table.num_rows, self._senders(lambda: index.hosts_of(table)))
+        return None if indices is None else _plain(table).take(indices)
+
+    def _senders(self, hosts: Callable[[], pa.Table]) -> list[tuple[Sender, str | None, int, int]] | None:
+        """Return (sender, userdata, first row, rows) of senders, if the query asks for senders: at least of those that
+        it chooses."""
+        if self._query.selection is None and not self._boots:
+            return None
+        table = hosts()
+        selection = self._query.selection
+        if selection is not None and selection.exact:
+            # 5000 senders as Python objects take 10 ms.
+            table = table.filter(pc.is_in(table.column("host"), pa.array(selection.exact, pa.string())))
+        columns = [table.column(name).to_pylist() for name in (*_KEYS, "userdata", "first_row", "rows")]
+        return [
+            ((host, port, scope), userdata, first, rows)
+            for host, port, scope, userdata, first, rows in zip(*columns, strict=True)
+        ]
+
+    def _of_segment(self, file: SegmentFile, head: Index | None) -> pa.Table | None:
+        """Return the matching rows of a segment. A damaged row group is named."""
+        query = self._query
+        if head is None:
+            return self._without_index(file)
+        try:
+            if not head.can_have(query.trigrams):
+                return None
+            groups = head.groups_with(query.trigrams)
+            senders = self._senders(lambda: _section(head, "hosts"))
+        except Damaged as error:
+            self._files.name(f"{head.path}: {error}; the segment is searched without it")
+            return self._without_index(file)
+        starts = [sum(head.groups[:group]) for group in range(len(head.groups))]
+        if senders is not None and not self._may_have(senders):
+            return None
+        found = []
+        try:
+            opened, _ = segment.open_segment(file.path)
+        except Damaged as error:
+            self._files.name(f"{file.path}: {error}; its messages are not found", head.rows)
+            return None
+        with opened:
+            for group in groups:
+                if self._cancelled():
+                    break
+
+                def read(names: Sequence[str], group: int = group) -> pa.Table:
+                    return segment.read_group(opened, group, names)
+
+                try:
+                    indices = self._matching(read, starts[group], head.groups[group], senders)
+                    if indices is not None:
+                        found.append(_plain(read(segment.SCHEMA.names)).take(indices))
+                except Damaged as error:
+                    self._files.name(f"{file.path}: {error}; its messages are not found", head.groups[group])
+        return pa.concat_tables(found) if found else None
+
+    def _without_index(self, file: SegmentFile) -> pa.Table | None:
+        found = []
+        try:
+            opened, _ = segment.open_segment(file.path)
+        except Damaged as error:
+            self._files.name(f"{file.path}: {error}; its messages are not found")
+            return None
+        with opened:
+            for group in range(opened.num_row_groups):
+                if self._cancelled():
+                    break
+                try:
+                    rows = self.matches(segment.read_group(opened, group))
+                except Damaged as error:
+                    count = opened.metadata.row_group(group).num_rows
+                    self._files.name(f"{file.path}: {error}; its messages are not found", count)
+                    continue
+                if rows is not None:
+                    found.append(rows)
+        return pa.concat_tables(found) if found else None
+
+    def _may_have(self, senders: Iterable[tuple[Sender, str | None, int, int]]) -> bool:
+        selection = self._query.selection
+        if selection is None or selection.userdata:
+            return True
+        return any(selection.has(sender[0], userdata) for sender, userdata, _, _ in senders)
+
+    def _matching(
+        self,
+        read: Callable[[Sequence[str]], pa.Table],
+        start: int,
+        count: int,
+        senders: list[tuple[Sender, str | None, int, int]] | None,
+    ) -> pa.Array | None:
+        """Return the numbers of the rows that match; None if there are none.
+
+        :param read: returns columns of these rows.
+        :param start: the number of the first of these rows in the segment; ``senders`` count from its begin.
+        :raises Damaged: if a column cannot be read.
+        """
+        query, selection = self._query, self._query.selection
+        mask: Any = None
+        if senders is not None:
+            runs = [
+                (sender, userdata, max(first, start), min(first + rows, start + count))
+                for sender, userdata, first, rows in senders
+                if first < start + count and first + rows > start
+            ]
+            if selection is not None:
+                chosen = [(selection.has(sender[0], userdata), first, end) for sender, userdata, first, end in runs]
+                if not selection.userdata and not any(has for has, _, _ in chosen):
+                    return None
+                mask = _repeated(chosen, start, count, False, pa.bool_())
+                if selection.userdata:
+                    column = read(["userdata"]).column("userdata")
+                    mask = pc.or_(mask, _by_word(column, selection.has_userdata))
+            if self._boots:
+                of_runs = [(self._boots.get(sender, -1), first, end) for sender, _, first, end in runs]
+                wanted = _repeated(of_runs, start, count, -1, pa.int64())
+                mask = _and(mask, pc.equal(read(["boot"]).column("boot").combine_chunks(), wanted))
+        first, last = self._range()
+        if first > -(1 << 62) or last < 1 << 62:
+            at = read(["received_at"]).column("received_at").cast(pa.int64())
+            mask = _and(mask, pc.and_(pc.greater_equal(at, first), pc.less_equal(at, last)))
+        if query.level is not None:
+            levels = read(["level"]).column("level")
+            mask = _and(mask, pc.less_equal(levels, pa.scalar(query.level, pa.int8())))
+        if query.seq is not None:
+            mask = _and(mask, pc.equal(read(["seq"]).column("seq"), pa.scalar(query.seq, pa.uint64())))
+        if query.boot is not None and query.boot >= LEAST_BOOT:
+            mask = _and(mask, pc.equal(read(["boot"]).column("boot"), query.boot))
+        if query.release is not None:
+            pattern = release_pattern(query.release)
+            releases = read(["release"]).column("release")
+            mask = _and(mask, _by_word(releases, lambda word: bool(pattern.fullmatch(word))))
+        if query.grep is not None or query.exclude is not None:
+            if mask is not None and not pc.any(mask).as_py():
+                return None
+            text = read(["text"]).column("text")
+            if query.grep is not None:
+                found = pc.match_substring_regex(text, query.grep, ignore_case=query.ignores_case(query.grep))
+                mask = _and(mask, found)
+            if query.exclude is not None:
+                found = pc.match_substring_regex(text, query.exclude, ignore_case=query.ignores_case(query.exclude))
+                mask = _and(mask, pc.invert(found))
+        if mask is None:
+            return pa.array(range(count), pa.int64())
+        mask = pc.fill_null(mask, False)
+        indices = pc.indices_nonzero(mask)
+        return indices if len(indices) else None
+
+    def _nth_boots(
+        self,
+        segments: Sequence[tuple[SegmentFile, Index | None]],
+        parts: Sequence[journal.Part],
+        back: int,
+    ) -> dict[Sender, int]:
+        """Return the id of a boot of each sender: the last one, or so many before; senders with fewer have none."""
+        known: dict[Sender, set[int]] = {}
+        for table in self._files.tail(segments, parts):
+            _add_boots(known, table)
+        for file, head in segments:
+            try:
+                hosts = None if head is None else head.table("hosts")
+            except Damaged as error:
+                self._files.name(f"{file.index}: {error}; the segment is searched without it")
+                hosts = None
+            if hosts is None or (back and pc.any(pc.greater(hosts.column("boots"), 2)).as_py()):
+                # The index has the first and the last boot of each sender only.
+                self._read_boots(file, known)
+            if hosts is not None:
+                for host in hosts.select([*_KEYS, "first_boot", "boot"]).to_pylist():
+                    sender = host["host"], host["port"], host["scope_id"]
+                    known.setdefault(sender, set()).update((host["first_boot"], host["boot"]))
+        return {sender: sorted(boots)[-1 - back] for sender, boots in known.items() if len(boots) > back} or {
+            ("", 0, 0): -1
+        }
+
+    def _read_boots(self, file: SegmentFile, known: dict[Sender, set[int]]) -> None:
+        try:
+            opened, _ = segment.open_segment(file.path)
+            with opened:
+                for group in range(opened.num_row_groups):
+                    _add_boots(known, segment.read_group(opened, group, [*_KEYS, "boot"]))
+        except Damaged as error:
+            self._files.name(f"{file.path}: {error}; its messages are not found")
+
+
+def _add_boots(known: dict[Sender, set[int]], rows: pa.Table) -> None:
+    grouped = _plain(rows.select([*_KEYS, "boot"]), decode=True).group_by([*_KEYS, "boot"]).aggregate([])
+    for host, port, scope, boot in zip(*(grouped.column(name).to_pylist() for name in (*_KEYS, "boot")), strict=True):
+        known.setdefault((host, port, scope), set()).add(boot)
+
+
+def _section(head: Index, name: str) -> pa.Table:
+    table = head.table(name)
+    if table is None:
+        raise Damaged(f'it has no section "{name}"')
+    return table
+
+
+def _plain(table: pa.Table, *, decode: bool = False) -> pa.Table:
+    """Return a table whose columns of words have one dictionary each, or none."""
+    if not decode:
+        return table.unify_dictionaries()
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, table.column(at).cast(field.type.value_type))
+    return table
+
+
+def _sorted(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows in the order of their times, then of the store."""
+    joined = pa.concat_tables(tables).unify_dictionaries()
+    keys = [("received_at", "ascending"), (_RANK, "ascending")]
+    return joined.take(pc.sort_indices(joined.select(["received_at", _RANK]), sort_keys=keys))
+
+
+def in_order(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of tables with all columns in the order of time."""
+    joined = pa.concat_tables(tables).unify_dictionaries()
+    return joined.take(pc.sort_indices(joined.select(["received_at"]), sort_keys=[("received_at", "ascending")]))
+
+
+def identities(rows: pa.Table) -> list[tuple[Any, ...]]:
+    """Return the identity of each row."""
+    names = (*_KEYS, "boot", "seq", "number", "received_at")
+    return list(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+
+
+def _and(mask: Any, condition: Any) -> Any:
+    return condition if mask is None else pc.and_(mask, condition)
+
+
+def _by_word(column: pa.ChunkedArray, has: Callable[[str], bool]) -> pa.ChunkedArray:
+    """Return a condition on a column of words: each different word is looked at once."""
+    chunks = [
+        pa.array([word is not None and has(word) for word in chunk.dictionary.to_pylist()], pa.bool_()).take(
+            chunk.indices
+        )
+        for chunk in column.chunks
+    ]
+    return pc.fill_null(pa.chunked_array(chunks, pa.bool_()), False)
+
+
+def _repeated(runs: Sequence[tuple[Any, int, int]], start: int, count: int, other: Any, kind: pa.DataType) -> pa.Array:
+    """Return an array for rows.
+
+    :param runs: (value, first row, end); ascending.
+    :param start: the first row.
+    :param other: the value of the rows that are in no run.
+    """
+    values: list[Any] = []
+    ends = array("i")
+    at = start
+    for value, first, end in runs:
+        if first > at:
+            values.append(other)
+            ends.append(first - start)
+        values.append(value)
+        ends.append(end - start)
+        at = end
+    if at < start + count:
+        values.append(other)
+        ends.append(count)
+    return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values, kind)))

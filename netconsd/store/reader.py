@@ -1,0 +1,381 @@
+"""Reads a store from a program: ``netconsd.store.Store``. The daemon may write the store meanwhile.
+
+::
+
+    from netconsd.store import Store
+
+    for stored in Store("/var/lib/netconsd/store").messages(grep="Out of memory", limit=100):
+        print(stored.id, stored.message.source.address, stored.message.text)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netconsd.crash.event import Event
+from netconsd.crash.report import Report
+from netconsd.protocol.message import Message
+from netconsd.store import findings, index, layout, segment
+from netconsd.store.query import Files, Progress, Query, Search, Selection
+from netconsd.store.records import Damaged
+
+_ID: Final = re.compile(r"([^/\s]+)/(?:(\d{1,12})/(\d{1,20})|@(-?\d{1,17})/(\d{1,10}))", re.ASCII)
+#: The fields of a query that an index answers.
+_MINUTE_USEC: Final = 60_000_000
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message with its place in the store."""
+
+    message: Message
+    #: The id of the sender's boot: about the Unix time in seconds at which it began.
+    boot: int
+    #: Counts the sender's legacy messages with the same time; None for an extended message.
+    number: int | None
+
+    @property
+    def id(self) -> str:
+        """The identity: ``HOST/BOOT/SEQ``, or ``HOST/@MICROSECONDS/NUMBER`` for a legacy message, which has no seq.
+
+        It stays the same for as long as the message is stored (:meth:`Store.message`).
+        """
+        message = self.message
+        host = message.source.address
+        seq = getattr(message, "seq", None)
+        if seq is not None:
+            return f"{host}/{self.boot}/{seq}"
+        return f"{host}/@{round(message.received_at * 1e6)}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A sender and its messages in the store."""
+
+    address: str
+    port: int
+    #: Of the earliest and the latest message: Unix times in seconds.
+    first: float
+    last: float
+    messages: int
+    #: The messages of each level from 0 to 7, then those without a level.
+    levels: tuple[int, ...]
+    boots: int
+    #: The id of the last boot.
+    boot: int
+    #: Messages that were lost on the way, by msgid; those that are probably lost, by seq; datagrams over ``--rate``.
+    lost: int
+    likely_lost: int
+    limited: int
+    #: The last ones that it sent; None and empty for none.
+    release: str | None
+    userdata: str
+
+
+class Store:
+    """The messages, reports and events of a store, for reading. For one thread at a time."""
+
+    def __init__(self, directory: str | os.PathLike[str], *, damaged: Callable[[str, int], object] = _ignore) -> None:
+        """
+        :param directory: that of the module ``store``.
+        :param damaged: called once for each damage that is found, with a text that names the file, and the number of
+            messages that cannot be read, 0 if unknown. They are passed over.
+        :raises FileNotFoundError: if it is no store.
+        :raises PermissionError: if this user cannot read it.
+        """
+        self.directory = Path(directory)
+        os.listdir(self.directory / layout.JOURNAL)
+        self._files = Files(self.directory, damaged)
+
+    def messages(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        hosts: Sequence[str] = (),
+        level: int | None = None,
+        grep: str | None = None,
+        exclude: str | None = None,
+        ignore_case: bool | None = None,
+        boot: int | None = None,
+        release: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+        progress: Callable[[Progress], object] = _ignore,
+        cancelled: Callable[[], bool] = _never,
+    ) -> Iterator[Stored]:
+        """Find messages, the oldest first. The arguments are those of :class:`netconsd.store.query.Query`.
+
+        The first ones are yielded before the search ends, except if ``limit`` is given without ``newest_first``.
+
+        :param limit: the most messages: the newest ones.
+        :param progress: called after each segment.
+        :param cancelled: the search ends soon after it returns true; what was found before is given.
+        :raises ValueError: if an argument is wrong; the text begins with its name.
+        :raises OSError: if a file cannot be read.
+        """
+        query = Query(since, until, tuple(hosts), level, grep, exclude, ignore_case, boot, release)
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit: {limit} is negative")
+        return self._found(query, newest_first=newest_first, limit=limit, progress=progress, cancelled=cancelled)
+
+    def _found(
+        self, query: Query, *, newest_first: bool, limit: int | None, progress: Any = _ignore, cancelled: Any = _never
+    ) -> Iterator[Stored]:
+        if limit is None or newest_first:
+            tables = iter(
+                self._search(query, newest_first=newest_first, limit=limit, progress=progress, cancelled=cancelled)
+            )
+            for table in tables:
+                yield from stored(table)
+            return
+        found = [
+            each
+            for table in self._search(query, newest_first=True, limit=limit, progress=progress, cancelled=cancelled)
+            for each in stored(table)
+        ]
+        yield from reversed(found)
+
+    def _search(self, query: Query, **options: Any) -> Search:
+        return Search(self._files, query, **options)
+
+    def message(self, identity: str) -> Stored | None:
+        """Return the message with an identity (:attr:`Stored.id`); None if it is not stored, or not any more.
+
+        :raises ValueError: if the text is no identity.
+        :raises OSError: if a file cannot be read.
+        """
+        match = _ID.fullmatch(identity)
+        if match is None:
+            raise ValueError(f"identity: {identity} is not HOST/BOOT/SEQ or HOST/@MICROSECONDS/NUMBER")
+        host, _, seq, at, _ = match.groups()
+        if seq is not None:
+            query = Query(hosts=(host,), seq=min(int(seq), (1 << 64) - 1))
+        else:
+            query = Query(since=int(at) / 1e6, until=int(at) / 1e6, hosts=(host,))
+        for found in self._found(query, newest_first=True, limit=None):
+            if found.id == identity:
+                return found
+        return None
+
+    def hosts(self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()) -> list[Host]:
+        """Return the senders in the order of their addresses, with the numbers of their messages.
+
+        Only the indexes are read. The numbers are of whole segments: with ``since`` or ``until``, of those that have a
+        message in that time.
+
+        :param hosts: as for :meth:`messages`; ``KEY=VALUE`` is compared with the last userdata.
+        :raises ValueError: if an argument is wrong.
+        :raises OSError: if a file cannot be read.
+        """
+        Query(since, until, tuple(hosts))
+        chosen = Selection(hosts) if hosts else None
+        tables = self._of_indexes("hosts", index.hosts_of, since, until)
+        if not tables:
+            return []
+        found = []
+        for row in index.merged_hosts(tables).to_pylist():
+            userdata = row["userdata"] or ""
+            if chosen is not None and not (
+                chosen.has(row["host"], userdata) or (userdata and chosen.has_userdata(userdata))
+            ):
+                continue
+            first, last = row["first"].timestamp(), row["last"].timestamp()
+            if (since is not None and last < since) or (until is not None and first > until):
+                continue
+            found.append(
+                Host(
+                    row["host"],
+                    row["port"],
+                    first,
+                    last,
+                    row["rows"],
+                    tuple(row[f"level_{level}"] for level in (*range(8), "none")),
+                    row["boots"],
+                    row["boot"],
+                    row["lost"],
+                    row["likely_lost"],
+                    row["limited"],
+                    row["release"],
+                    userdata,
+                )
+            )
+        return sorted(found, key=lambda host: layout.source_at(host.address, host.port, 0).key)
+
+    def counts(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        hosts: Sequence[str] = (),
+        level: int | None = None,
+        grep: str | None = None,
+        cancelled: Callable[[], bool] = _never,
+    ) -> list[tuple[int, int | None, int]]:
+        """Return (minute, level, number of messages) in the order of time.
+
+        The minute is a Unix time; the level is None for messages without one.
+
+        Only the indexes are read if there is no condition but time, which then means whole minutes.
+
+        :raises ValueError: if an argument is wrong.
+        :raises OSError: if a file cannot be read.
+        """
+        query = Query(since, until, tuple(hosts), level, grep)
+        if hosts or level is not None or grep is not None:
+            tables = [
+                index.minutes_of(table)
+                for table in self._search(query, newest_first=True, limit=None, cancelled=cancelled)
+            ]
+        else:
+            tables = self._of_indexes("minutes", index.minutes_of, since, until)
+        if not tables:
+            return []
+        merged = index.merged_minutes(tables)
+        minutes = merged.column("minute").cast(pa.int64())
+        if since is not None:
+            merged = merged.filter(pc.greater_equal(minutes, int(since // 60) * 60))
+            minutes = merged.column("minute").cast(pa.int64())
+        if until is not None:
+            merged = merged.filter(pc.less_equal(minutes, int(until // 60) * 60))
+        columns = [merged.column("minute").cast(pa.int64()), merged.column("level"), merged.column("count")]
+        return list(zip(*(column.to_pylist() for column in columns), strict=True))
+
+    def _of_indexes(
+        self, section: str, made: Callable[[pa.Table], pa.Table], since: float | None, until: float | None
+    ) -> list[pa.Table]:
+        """Return a section of each index in a time, the oldest first, and the same of the journal."""
+        for trial in range(_TRIALS):
+            try:
+                return self._of_files(section, made, since, until)
+            except FileNotFoundError:
+                # The compactor has removed a file that was listed; its messages are in another one.
+                if trial == _TRIALS - 1:
+                    raise
+        raise AssertionError
+
+    def _of_files(
+        self, section: str, made: Callable[[pa.Table], pa.Table], since: float | None, until: float | None
+    ) -> list[pa.Table]:
+        segments, parts = self._files.lists()
+        found = []
+        for file, head in segments:
+            if head is not None and (
+                (since is not None and head.last < since * 1e6 - _MINUTE_USEC)
+                or (until is not None and head.first > until * 1e6 + _MINUTE_USEC)
+            ):
+                continue
+            try:
+                table = None if head is None else head.table(section)
+            except Damaged as error:
+                self._files.name(f"{file.index}: {error}; the segment is read in its place")
+                table = None
+            if table is None:
+                table = self._made(file.path, made)
+            if table is not None:
+                found.append(table)
+        found += [made(rows) for rows in self._files.tail(segments, parts)]
+        return found
+
+    def _made(self, path: Path, made: Callable[[pa.Table], pa.Table]) -> pa.Table | None:
+        try:
+            opened, _ = segment.open_segment(path)
+            with opened:
+                groups = [segment.read_group(opened, group) for group in range(opened.num_row_groups)]
+        except Damaged as error:
+            self._files.name(f"{path}: {error}; its messages are not counted")
+            return None
+        return made(pa.concat_tables(groups)) if groups else None
+
+    def reports(
+        self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()
+    ) -> Iterator[Report]:
+        """Return the crash reports, with their messages, the oldest first. Lines that are damaged are passed over.
+
+        :param hosts: as for :meth:`messages`, without ``KEY=VALUE``.
+        :raises ValueError: if an argument is wrong.
+        :raises OSError: if a file cannot be read.
+        """
+        return self._findings(findings.REPORTS, findings.report_of, since, until, hosts)
+
+    def events(
+        self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()
+    ) -> Iterator[Event]:
+        """Return the events of machines, as :meth:`reports`."""
+        return self._findings(findings.EVENTS, findings.event_of, since, until, hosts)
+
+    def _findings(
+        self,
+        kind: str,
+        of: Callable[[bytes], Any],
+        since: float | None,
+        until: float | None,
+        hosts: Sequence[str],
+    ) -> Iterator[Any]:
+        Query(since, until, tuple(hosts))
+        chosen = Selection(hosts) if hosts else None
+        if chosen is not None and chosen.userdata:
+            raise ValueError("hosts: KEY=VALUE chooses messages only")
+        return self._read_findings(kind, of, since, until, chosen)
+
+    def _read_findings(
+        self,
+        kind: str,
+        of: Callable[[bytes], Any],
+        since: float | None,
+        until: float | None,
+        chosen: Selection | None,
+    ) -> Iterator[Any]:
+        for path in findings.day_files(self.directory, kind):
+            if (since is not None and path.stem < findings.day_of(since)) or (
+                until is not None and path.stem > findings.day_of(until)
+            ):
+                continue
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:  # too old, and deleted
+                continue
+            found = []
+            with file:
+                for number, line in enumerate(file, 1):
+                    if not line.endswith(b"\n"):
+                        break  # being written
+                    try:
+                        found.append(of(line))
+                    except ValueError as error:
+                        if line.strip():
+                            self._files.name(f"{path}: line {number}: {error}")
+            # A file has the order of writing, of several workers.
+            for finding in sorted(found, key=lambda finding: float(finding.received_at)):
+                if (
+                    (since is None or finding.received_at >= since)
+                    and (until is None or finding.received_at <= until)
+                    and (chosen is None or chosen.has(finding.source.address, None))
+                ):
+                    yield finding
+
+
+_TRIALS: Final = 10
+
+
+def stored(rows: pa.Table) -> Iterator[Stored]:
+    """Yield the messages of rows with all columns."""
+    boots, numbers = rows.column("boot").to_pylist(), rows.column("number").to_pylist()
+    for message, boot, number in zip(segment.messages(rows), boots, numbers, strict=True):
+        yield Stored(message, boot, number)

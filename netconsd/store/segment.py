@@ -1,0 +1,625 @@
+"""A segment: stored messages as an immutable Parquet file, which docs/store describes for other programs.
+
+Rules:
+
+1. A row is a message, and has every field of it: :func:`messages` returns equal ones, with ``received_at`` to the
+   microsecond.
+2. The rows are sorted by sender (:attr:`Source.key`), and of a sender in the order of arrival, so that its boots follow
+   each other.
+3. ``raw`` is null if the bytes follow from the other columns (:func:`_raw`), as for nearly all messages of kernels.
+4. Each page has a checksum, which readers of Parquet can verify. What follows the pages has one in the index.
+5. The metadata of the file has, under the key ``netconsd``, a JSON object: the version of the schema, the number of the
+   segment, the numbers of the parts of the journal from which it was made (``parts``), and the numbers of the segments
+   that it replaces (``replaces``). A reader ignores parts and segments that an existing segment names.
+
+Needs pyarrow: the extra ``netconsd[store]``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from netconsd.protocol.body import Body, parse, readable
+from netconsd.protocol.message import (
+    ExtendedMessage,
+    LegacyDatagram,
+    LegacyMessage,
+    Message,
+    Source,
+    legacy_fields,
+    source_of,
+)
+from netconsd.protocol.octets import seconds
+from netconsd.store import records
+from netconsd.store.boots import Boots
+from netconsd.store.columns import NONE, Columns
+from netconsd.store.layout import source_at
+from netconsd.store.records import Damaged
+
+#: The version of the schema. A new column raises it; a reader of this version reads all before it.
+SCHEMA_VERSION: Final = 1
+#: Rows of a group: what a query reads at least. Larger groups compress better, smaller ones are skipped more often.
+GROUP_ROWS: Final = 1 << 16
+#: zstd's level 3 takes 0.1 us a message more than 1, and 2 bytes less.
+_LEVEL: Final = 3
+
+#: The marks of a row, in this order: the fields of a message that are true.
+MARKS: Final = MappingProxyType(
+    {
+        "new": records.NEW,
+        "boot": records.BOOT,
+        "replayed": records.REPLAYED,
+        "emergency": records.EMERGENCY,
+        "incomplete": records.INCOMPLETE,
+        "seq_reset": records.SEQ_RESET,
+        "out_of_order": records.OUT_OF_ORDER,
+        "continuation": records.CONTINUATION,
+    }
+)
+FORMATS: Final = ("extended", "legacy", "datagram")
+
+_WORD: Final = pa.dictionary(pa.int32(), pa.string())
+_OCTETS: Final = pa.dictionary(pa.int32(), pa.binary())
+#: The columns. docs/store describes each.
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("received_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("host", _WORD, nullable=False),
+        pa.field("port", pa.uint16(), nullable=False),
+        pa.field("scope_id", pa.uint32(), nullable=False),
+        pa.field("boot", pa.int64(), nullable=False),
+        pa.field("format", _WORD, nullable=False),
+        pa.field("level", pa.int8()),
+        pa.field("facility", pa.int16()),
+        pa.field("seq", pa.uint64()),
+        pa.field("number", pa.uint32()),
+        pa.field("ts_usec", pa.uint64()),
+        pa.field("caller", _WORD),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("marks", _WORD, nullable=False),
+        pa.field("missing", pa.uint64(), nullable=False),
+        pa.field("lost", pa.int64()),
+        pa.field("likely_lost", pa.uint64(), nullable=False),
+        pa.field("limited", pa.int64(), nullable=False),
+        pa.field("dictionary", _WORD),
+        pa.field("userdata", _WORD),
+        pa.field("cpu", pa.uint32()),
+        pa.field("taskname", _WORD),
+        pa.field("release", _WORD),
+        pa.field("release_in_header", pa.bool_(), nullable=False),
+        pa.field("msgid", pa.uint32()),
+        pa.field("raw", pa.binary()),
+        pa.field("caller_bytes", _OCTETS),
+        pa.field("release_bytes", _OCTETS),
+    ]
+)
+_DICTIONARIES: Final = [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)]
+_ENCODINGS: Final = {
+    **dict.fromkeys(("received_at", "boot", "seq", "number", "ts_usec", "msgid"), "DELTA_BINARY_PACKED"),
+    "text": "DELTA_LENGTH_BYTE_ARRAY",
+}
+#: Columns whose values repeat in most rows.
+_REPEATED: Final = ("port", "scope_id", "level", "facility", "missing", "lost", "likely_lost", "limited", "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The metadata of a segment (rule 5)."""
+
+    number: int
+    parts: tuple[int, ...] = ()
+    #: The numbers and generations of segments.
+    replaces: tuple[tuple[int, int], ...] = ()
+    #: How often its messages were merged: with the number it names the segment.
+    generation: int = 0
+    version: int = SCHEMA_VERSION
+
+    def fields(self) -> dict[str, Any]:
+        """Return the object of the metadata."""
+        return {
+            "version": self.version,
+            "number": self.number,
+            "generation": self.generation,
+            "parts": list(self.parts),
+            "replaces": [list(name) for name in self.replaces],
+        }
+
+
+def about(fields: Mapping[str, Any]) -> About:
+    """Return the opposite of :meth:`About.fields`; other fields are ignored.
+
+    :raises Damaged: for a field that is missing or of another type, and for a version that is not known here.
+    """
+    try:
+        version = int(fields["version"])
+        if not 1 <= version <= SCHEMA_VERSION:
+            raise Damaged(f"its version is {version}; this netconsd reads up to {SCHEMA_VERSION}")
+        parts = tuple(int(number) for number in fields["parts"])
+        replaces = tuple((int(number), int(generation)) for number, generation in fields["replaces"])
+        return About(int(fields["number"]), parts, replaces, int(fields["generation"]), version)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged("its metadata is not as netconsd writes it") from error
+
+
+def table(columns: Columns, boots: Boots) -> pa.Table:
+    """Return the rows of sorted columns, of which ``boots`` was assigned the boots."""
+    rows = columns.rows
+    senders = [(source_of(key), count) for key, _, count in columns.senders]
+    flags = _array(columns.flags, pa.uint16()).dictionary_encode()
+    kinds = [value.as_py() for value in flags.dictionary]
+
+    def by_flags(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind).take(flags.indices)
+
+    extended = by_flags([bool(kind & records.EXTENDED) for kind in kinds], pa.bool_())
+    in_header = by_flags([bool(kind & records.RELEASE) for kind in kinds], pa.bool_())
+    prefix = _nullable(columns.prefix, pa.int16())
+    tail = _nullable(columns.tail, pa.int32())
+    tails = _Tails(columns.tails)
+    header_release = _nullable(columns.release, pa.int32())
+    sysdata_release = tails.release.take(tail)
+    release = _word([readable(value) for value in columns.releases], header_release)
+    if len(tails.releases):
+        # The header's wins, as in ExtendedMessage.release.
+        release = pc.if_else(in_header, release.cast(pa.string()), sysdata_release.cast(pa.string()))
+        release = release.dictionary_encode()
+    raws = _raws(columns, tails, tail, in_header, sysdata_release)
+    rare = _rare(columns)
+    lost = by_flags([0 if kind & records.NONE_LOST else None for kind in kinds], pa.int64())
+    if columns.rare:
+        lost = pc.if_else(pc.greater(rare[1], 0), rare[1], lost)
+    caller = _nullable(columns.caller, pa.int32())
+    values: dict[str, pa.Array] = {
+        "received_at": _array(columns.received_at, pa.int64()).cast(SCHEMA.field("received_at").type),
+        "host": _runs([source.address for source, _ in senders], [count for _, count in senders]),
+        "port": _repeated("H", [(source.port, count) for source, count in senders], pa.uint16()),
+        "scope_id": _repeated("I", [(source.scope, count) for source, count in senders], pa.uint32()),
+        "boot": _array(boots.boot, pa.int64()),
+        "format": _word([_format(kind) for kind in kinds], flags.indices),
+        "level": pc.bit_wise_and(prefix, pa.scalar(7, pa.int16())).cast(pa.int8()),
+        "facility": pc.shift_right(prefix, pa.scalar(3, pa.int16())),
+        "seq": pc.if_else(extended, _array(columns.seq, pa.uint64()), pa.scalar(None, pa.uint64())),
+        "number": pc.if_else(extended, pa.scalar(None, pa.uint32()), _array(boots.number, pa.uint32())),
+        "ts_usec": _nullable(columns.ts_usec, pa.uint64()),
+        "caller": _word([readable(value) for value in columns.callers], caller),
+        "text": _text(columns),
+        "marks": _word([marks(kind) for kind in kinds], flags.indices),
+        "missing": rare[0],
+        "lost": lost,
+        "likely_lost": rare[2],
+        "limited": rare[3],
+        "dictionary": tails.dictionary.take(tail),
+        "userdata": tails.userdata.take(tail),
+        "cpu": tails.cpu.take(tail),
+        "taskname": tails.taskname.take(tail),
+        "release": release,
+        "release_in_header": in_header,
+        "msgid": _nullable(columns.msgid, pa.uint32()),
+        "raw": raws,
+        "caller_bytes": _other_bytes(list(columns.callers), caller),
+        "release_bytes": _other_bytes(list(columns.releases), header_release),
+    }
+    made = pa.Table.from_arrays([values[name] for name in SCHEMA.names], schema=SCHEMA)
+    assert made.num_rows == rows
+    return made
+
+
+def marks(flags: int) -> str:
+    """Return the words of a record's flags: ``new,boot``; empty for most messages."""
+    return ",".join([word for word, flag in MARKS.items() if flags & flag])
+
+
+def _format(flags: int) -> str:
+    if flags & records.EXTENDED:
+        return "extended"
+    return "datagram" if flags & records.DATAGRAM else "legacy"
+
+
+def _array(numbers: array[int], kind: pa.DataType) -> pa.Array:
+    """Return an ``array("Q")`` as an array of a type that has all its values."""
+    found = pa.Array.from_buffers(pa.uint64(), len(numbers), [None, pa.py_buffer(numbers)])
+    return found if kind == pa.uint64() else found.cast(kind, safe=False)
+
+
+def _nullable(numbers: array[int], kind: pa.DataType) -> pa.Array:
+    """Return an ``array("Q")`` with null for NONE."""
+    found = _array(numbers, pa.uint64())
+    found = pc.if_else(pc.equal(found, pa.scalar(NONE, pa.uint64())), pa.scalar(None, pa.uint64()), found)
+    return found if kind == pa.uint64() else found.cast(kind, safe=False)
+
+
+def _word(values: Sequence[str | None], indices: pa.Array, kind: pa.DataType = _WORD) -> pa.Array:
+    """Return the values at the indices, as a dictionary; a value can occur several times, and be None."""
+    found = pa.array(values, kind.value_type).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(found.indices.take(indices), found.dictionary)
+
+
+def _other_bytes(values: list[bytes], indices: pa.Array) -> pa.Array:
+    """Return bytes that are not the UTF-8 of their text, and null for others."""
+    return _word([None if readable(value).encode() == value else value for value in values], indices, _OCTETS)  # type: ignore[misc]
+
+
+def _runs(values: list[str], counts: list[int]) -> pa.Array:
+    """Return each value as often as it is counted, as a dictionary."""
+    found = pa.array(values, pa.string()).dictionary_encode()
+    indices = _repeated("i", list(zip(found.indices.to_pylist(), counts, strict=True)), pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, found.dictionary)
+
+
+def _repeated(code: str, runs: list[tuple[int, int]], kind: pa.DataType) -> pa.Array:
+    numbers: array[int] = array(code)
+    for value, count in runs:
+        numbers.extend(array(code, [value]) * count)
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _text(columns: Columns) -> pa.Array:
+    ends = _array(columns.text_end, pa.int32())
+    return pa.Array.from_buffers(pa.string(), columns.rows, [None, ends.buffers()[1], pa.py_buffer(columns.text)])
+
+
+def _rare(columns: Columns) -> list[pa.Array]:
+    """Return missing, lost (0 for unknown), likely_lost and limited."""
+    types = (pa.uint64(), pa.int64(), pa.uint64(), pa.int64())
+    if not columns.rare:
+        return [pa.repeat(pa.scalar(0, kind), columns.rows) for kind in types]
+    zeros = bytes(8 * columns.rows)
+    numbers = [array("Q", zeros), array("q", zeros), array("Q", zeros), array("q", zeros)]
+    for row, fields in columns.rare.items():
+        for column, value in zip(numbers, fields, strict=True):
+            column[row] = value
+    numbers[1] = array("q", [max(0, value) for value in numbers[1]])
+    return [
+        pa.Array.from_buffers(kind, columns.rows, [None, pa.py_buffer(column)])
+        for kind, column in zip(types, numbers, strict=True)
+    ]
+
+
+class _Tails:
+    """The fields of each different tail (columns.py, rule 3), by its index."""
+
+    def __init__(self, tails: Mapping[bytes, int]) -> None:
+        dictionaries, userdata, cpus, tasknames, releases, plain = [], [], [], [], [], []
+        for tail in tails:
+            body = parse(b"\n" + tail)
+            dictionary, values = _object(body.dictionary), _object(body.userdata)
+            dictionaries.append(dictionary)
+            userdata.append(values)
+            cpus.append(body.cpu)
+            tasknames.append(body.taskname)
+            releases.append(body.release)
+            plain.append(_lines(body) == tail)
+        everything = pa.array(range(len(tails)), pa.int32())
+        self.dictionary = _word(dictionaries, everything)
+        self.userdata = _word(userdata, everything)
+        self.cpu = pa.array(cpus, pa.uint32())
+        self.taskname = _word(tasknames, everything)
+        self.release = _word(releases, everything)
+        self.releases = [release for release in set(releases) if release is not None]
+        #: Whether the bytes follow from the fields.
+        self.plain = pa.array(plain, pa.bool_())
+
+
+def _object(values: Mapping[str, str]) -> str | None:
+    return json.dumps(dict(values), ensure_ascii=False, separators=(",", ":")) if values else None
+
+
+def _escaped(data: bytes) -> bytes:
+    """Return bytes as the kernel escapes them: the same as protocol/encode, for many texts without escapes."""
+    return data if not _TO_ESCAPE.search(data) else _TO_ESCAPE.sub(_escape, data)
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"\\x%02x" % match[0][0]
+
+
+_TO_ESCAPE: Final = re.compile(rb"[^ -\[\]-~]")
+
+
+def _lines(body: Body) -> bytes:
+    """Return what follows the line of the text, as a kernel writes it, up to the msgid."""
+    found = [b" %b=%b\n" % (_escaped(key.encode()), _escaped(value.encode())) for key, value in body.dictionary.items()]
+    lines = [f" {key}={value}\n" for key, value in body.userdata.items()]
+    if body.cpu is not None:
+        lines.append(f" cpu={body.cpu}\n")
+    if body.taskname is not None:
+        lines.append(f" taskname={body.taskname}\n")
+    if body.release is not None:
+        lines.append(f" release={body.release}\n")
+    return b"".join([*found, "".join(lines).encode()])
+
+
+def _raws(columns: Columns, tails: _Tails, tail: pa.Array, in_header: pa.Array, sysdata_release: pa.Array) -> pa.Array:
+    """Return the bytes of the rows of which they do not follow from the other columns."""
+    raws: dict[int, bytes] = dict(columns.raws)
+    values = list(columns.tails)
+    for row, raw in columns.raws.items():
+        if _follows(columns, row, raw, values):
+            del raws[row]
+    # Seldom: lines that no kernel writes, or a release both in the header and in the sysdata.
+    other = pc.or_(
+        pc.invert(pc.fill_null(tails.plain.take(tail), True)),
+        pc.and_(in_header, pc.is_valid(sysdata_release)),
+    )
+    if pc.any(other).as_py():
+        for row in pc.indices_nonzero(other).to_pylist():
+            if row not in raws:
+                raws[row] = _extended_bytes(columns, row, values)
+    if not raws:
+        return pa.nulls(columns.rows, pa.binary())
+    indices = array("i", [-1]) * columns.rows
+    for index, row in enumerate(raws):
+        indices[row] = index
+    found = pa.Array.from_buffers(pa.int32(), columns.rows, [None, pa.py_buffer(indices)])
+    found = pc.if_else(pc.less(found, 0), pa.scalar(None, pa.int32()), found)
+    return pa.array(raws.values(), pa.binary()).take(found)
+
+
+def _follows(columns: Columns, row: int, raw: bytes, tails: list[bytes]) -> bool:
+    """Return whether the bytes of a row follow from the row's columns and its tail."""
+    flags = columns.flags[row]
+    if flags & records.EXTENDED:
+        return raw == _extended_bytes(columns, row, tails)
+    return not flags & records.DATAGRAM and raw == _legacy_line(*legacy_fields(raw))
+
+
+def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
+    text = _escaped(bytes(columns.text[columns.text_end[row] : columns.text_end[row + 1]]))
+    msgid = columns.msgid[row]
+    line = b"" if msgid == NONE else b" msgid=%d\n" % msgid
+    return b"%b\n%b%b" % (text, tails[columns.tail[row]], line)
+
+
+def _legacy_line(prefix: int | None, ts_usec: int | None, caller: str | None, text: str) -> bytes:
+    """Return the line of a legacy message, as a kernel writes it (docs/wire section 2)."""
+    line = b"" if prefix is None else b"<%d>" % prefix
+    if ts_usec is not None:
+        line += b"[%b]" % seconds(ts_usec)
+    if caller is not None:
+        line += b"[%6b]" % caller.encode()
+    space = b"" if ts_usec is None and caller is None else b" "
+    return b"%b%b%b\n" % (line, space, text.encode())
+
+
+def messages(rows: pa.Table) -> list[Message]:
+    """Return the messages of rows, in their order; the table has all columns (rule 1). Any thread."""
+    columns = [rows.column(name).to_pylist() for name in _READ]
+    sources: dict[tuple[str, int, int], Source] = {}
+    return [_message(sources, *fields) for fields in zip(*columns, strict=True)]
+
+
+_READ: Final = (
+    *("received_at", "host", "port", "scope_id", "format", "level", "facility", "seq", "ts_usec", "caller", "text"),
+    *("marks", "missing", "lost", "likely_lost", "limited", "dictionary", "userdata", "cpu", "taskname", "release"),
+    *("release_in_header", "msgid", "raw", "caller_bytes", "release_bytes"),
+)
+
+
+def _message(  # one argument for each column
+    sources: dict[tuple[str, int, int], Source],
+    received_at: Any,
+    host: str,
+    port: int,
+    scope: int,
+    format: str,
+    level: int | None,
+    facility: int | None,
+    seq: int,
+    ts_usec: int | None,
+    caller: str | None,
+    text: str,
+    words: str,
+    missing: int,
+    lost: int | None,
+    likely_lost: int,
+    limited: int,
+    dictionary: str | None,
+    userdata: str | None,
+    cpu: int | None,
+    taskname: str | None,
+    release: str | None,
+    in_header: bool,
+    msgid: int | None,
+    raw: bytes | None,
+    caller_bytes: bytes | None,
+    release_bytes: bytes | None,
+) -> Message:
+    source = sources.get((host, port, scope))
+    if source is None:
+        source = sources[host, port, scope] = source_at(host, port, scope)
+    at = received_at.timestamp()
+    flags = _flags(words)
+    if format != "extended":
+        if raw is None:
+            prefix = None if level is None or facility is None else facility * 8 + level
+            raw = _legacy_line(prefix, ts_usec, caller, text)
+        message = (LegacyDatagram if format == "datagram" else LegacyMessage)(source, at, raw)
+        message._new = bool(flags & records.NEW)
+        message._boot = bool(flags & records.BOOT)
+        message._limited = limited
+        return message
+    if raw is None:
+        lines = _lines_of(dictionary, userdata, cpu, taskname, None if in_header else release)
+        raw = b"%b\n%b%b" % (_escaped(text.encode()), lines, b"" if msgid is None else b" msgid=%d\n" % msgid)
+    if caller is not None and caller_bytes is None:
+        caller_bytes = caller.encode()
+    if in_header and release is not None and release_bytes is None:
+        release_bytes = release.encode()
+    assert level is not None and facility is not None, "extended messages have both"
+    return ExtendedMessage(
+        source,
+        at,
+        raw,
+        facility * 8 + level,
+        seq,
+        NONE if ts_usec is None else ts_usec,
+        bool(flags & records.CONTINUATION),
+        caller_bytes,
+        release_bytes,
+        -1 if msgid is None else msgid,
+        bool(flags & records.REPLAYED),
+        bool(flags & records.EMERGENCY),
+        bool(flags & records.INCOMPLETE),
+        bool(flags & records.SEQ_RESET),
+        bool(flags & records.OUT_OF_ORDER),
+        missing or 0,
+        -1 if lost is None else lost,
+        bool(flags & records.NEW),
+        bool(flags & records.BOOT),
+        limited or 0,
+        likely_lost or 0,
+    )
+
+
+@lru_cache(maxsize=256)
+def _flags(words: str) -> int:
+    found = 0
+    for word in words.split(","):
+        found |= MARKS.get(word, 0)
+    return found
+
+
+@lru_cache(maxsize=2048)
+def _lines_of(
+    dictionary: str | None, userdata: str | None, cpu: int | None, taskname: str | None, release: str | None
+) -> bytes:
+    return _lines(
+        Body(json.loads(dictionary or "{}"), json.loads(userdata or "{}"), cpu, taskname, release),
+    )
+
+
+def encode(rows: Iterable[pa.Table], about: About) -> tuple[pa.Buffer, int, int]:
+    """Return a segment's file, the offset at which its pages end, and the CRC-32 of what follows them (rule 4).
+
+    :param rows: tables of the schema, each of whole row groups except for the last; sorted.
+    """
+    sink = pa.BufferOutputStream()
+    schema = SCHEMA.with_metadata({b"netconsd": json.dumps(about.fields()).encode()})
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=[*_DICTIONARIES, *_REPEATED],
+        column_encoding=_ENCODINGS,
+        write_page_checksum=True,
+        write_page_index=True,
+        data_page_size=1 << 20,
+    ) as writer:
+        for part in rows:
+            writer.write_table(pa.Table.from_arrays(part.columns, schema=schema), row_group_size=GROUP_ROWS)
+    data = sink.getvalue()
+    return data, *end_of(data)
+
+
+def end_of(data: pa.Buffer | bytes) -> tuple[int, int]:
+    """Return the offset at which the pages of a segment's file end, and the CRC-32 of what follows them.
+
+    :raises Damaged: if its end cannot be read.
+    """
+    try:
+        end = _pages_end(pq.read_metadata(pa.BufferReader(data)))
+    except (pa.ArrowException, OSError) as error:
+        raise Damaged(f"it is not readable as Parquet: {_first_line(error)}") from error
+    return end, zlib.crc32(memoryview(data)[end:])
+
+
+def _pages_end(metadata: pq.FileMetaData) -> int:
+    end = 4
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            column = metadata.row_group(group).column(number)
+            start = column.data_page_offset
+            if column.has_dictionary_page and column.dictionary_page_offset is not None:
+                start = min(start, column.dictionary_page_offset)
+            end = max(end, start + column.total_compressed_size)
+    return end
+
+
+def open_segment(path: Path) -> tuple[pq.ParquetFile, About]:
+    """Open a segment for reading with checksums: its file, and what its metadata says.
+
+    :raises Damaged: for a file that is no segment, or whose end is damaged so that it cannot be read.
+    :raises FileNotFoundError: if it was removed.
+    :raises OSError: if it cannot be read.
+    """
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True, memory_map=False)
+    except pa.ArrowException as error:
+        raise Damaged(f"it is not readable as Parquet: {_first_line(error)}") from error
+    try:
+        fields = json.loads((file.schema_arrow.metadata or {})[b"netconsd"])
+        return file, about(fields)
+    except (KeyError, ValueError, TypeError) as error:
+        file.close()
+        raise Damaged("it is not a segment of netconsd") from error
+    except Damaged:
+        file.close()
+        raise
+
+
+def check_end(path: Path, pages_end: int, checksum: int, size: int) -> None:
+    """Compare the size of a segment and what follows its pages with the numbers in its index.
+
+    :raises Damaged: if they differ.
+    :raises OSError: if it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        file.seek(pages_end)
+        found = file.read()
+    if pages_end + len(found) != size or zlib.crc32(found) != checksum:
+        raise Damaged("the checksum of its end is wrong")
+
+
+def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a row group: the columns with these names, or all of the schema. Columns that the version of the file did
+    not have are null.
+
+    :raises Damaged: if a checksum is wrong, or the pages contradict themselves.
+    :raises OSError: if the file cannot be read.
+    """
+    names = list(SCHEMA.names if columns is None else columns)
+    try:
+        read = file.read_row_group(group, columns=names, use_threads=False)
+        # The heads of pages have no checksum: a damaged one can give a dictionary without entries, or rows without a
+        # value.
+        for name in read.column_names:
+            column = read.column(name)
+            if pa.types.is_dictionary(column.type):
+                column.validate(full=True)
+            if column.null_count and not SCHEMA.field(name).nullable:
+                raise Damaged(f'row group {group}: the column "{name}" has rows without a value')
+    except pa.ArrowException as error:
+        raise Damaged(f"row group {group}: {_first_line(error)}") from error
+    except OSError as error:
+        # pyarrow reports a wrong checksum as an OSError, without a number.
+        if error.errno is None:
+            raise Damaged(f"row group {group}: {_first_line(error)}") from error
+        raise
+    schema = pa.schema([SCHEMA.field(name).with_nullable(True) for name in names])
+    return pa.Table.from_arrays(
+        [
+            read.column(name).cast(schema.field(name).type)
+            if name in read.column_names
+            else pa.nulls(read.num_rows, schema.field(name).type)
+            for name in names
+        ],
+        schema=schema,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,205 @@
+"""netconsd replay sends the entries of files through lanes into modules, in the time of the files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netconsd.cli.replay import main
+from netconsd.cli.replayfeed import NAMES_LIMIT, Feed, Times
+from netconsd.jsonl import from_json, to_json
+from netconsd.message import Message
+from netconsd.names import Names
+from netconsd.protocol.counters import DATAGRAM_OUTCOMES
+from netconsd.read.entries import Datagram, Line, Whole
+from netconsd.testing import extended, extended_message, legacy_message
+from tests.support.captures import DIRECTORY
+from tests.support.scripted_lane import ALICE, BOB, Delivered, lane_with, run
+
+RECORDING = DIRECTORY / "amd64-6.12-null-read-panic.jsonl"
+WRITTEN = 1_800_000_000.0
+
+
+def test_times_are_those_of_the_entries() -> None:
+    """A Unix time is kept; seconds begin when the file was written; without a time it is that of the entry before."""
+    times = Times()
+    times.begin(WRITTEN)
+    assert times.at(None) == (WRITTEN, 0.0)
+    assert times.at(WRITTEN + 2.5) == (WRITTEN + 2.5, 2.5)
+    assert times.at(None) == (WRITTEN + 2.5, 2.5)
+    times.begin(WRITTEN)
+    assert times.at(0.0) == (WRITTEN, 2.5)
+    assert times.at(1.0) == (WRITTEN + 1.0, 3.5)
+
+
+def test_monotonic_time_never_goes_back() -> None:
+    """Neither within a file whose times go back, nor at the begin of an older file."""
+    times = Times()
+    times.begin(WRITTEN)
+    assert times.at(1_700_000_000.0) == (1_700_000_000.0, 0.0)
+    assert times.at(1_700_000_003.0) == (1_700_000_003.0, 3.0)
+    assert times.at(1_700_000_001.0) == (1_700_000_001.0, 3.0)
+    times.begin(WRITTEN)
+    assert times.at(1_600_000_000.0) == (1_600_000_000.0, 3.0)
+
+
+def fed(*entries: Line | Whole | Datagram, names: Names | None = None) -> tuple[list[Message], Feed, Any]:
+    """Return the messages that a lane delivers, the feed, and the lane."""
+    delivered = Delivered()
+    lane = lane_with(delivered)
+    feed = Feed([lane], *([] if names is None else [names.add]))
+    feed.begin(WRITTEN)
+    feed.put(entries)
+    run(lane)
+    return delivered.messages, feed, lane
+
+
+def test_datagrams_go_through_the_stream() -> None:
+    """They are put in order, repeats are dropped, and each message has the time of its datagram."""
+    messages, feed, lane = fed(
+        *(
+            Datagram(number, float(number), ALICE, extended(f"text {seq}", seq=seq))
+            for number, seq in ((0, 1), (1, 2), (2, 2), (3, 3))
+        ),
+        Datagram(4, 3.0, BOB, b"legacy\n"),
+    )
+    assert [(message.text, message.received_at - WRITTEN) for message in messages] == [
+        ("text 1", 0.0), ("text 2", 1.0), ("text 3", 3.0), ("legacy", 3.0),
+    ]  # fmt: skip
+    assert lane.counters.dropped_duplicate == 1
+    assert sum(getattr(lane.counters, name) for name in DATAGRAM_OUTCOMES) == feed.datagrams == feed.entries == 5
+
+
+def test_messages_are_delivered_as_they_are() -> None:
+    """A message that a file has with all its fields keeps its marks and its place among the datagrams of its sender."""
+    kept = [extended_message("b", seq=9, received_at=WRITTEN + 1, new=True, missing=3), legacy_message("c")]
+    messages, feed, lane = fed(
+        Datagram(1, WRITTEN, ALICE, b"a\n"),
+        *(Whole(2, message) for message in kept),
+        Datagram(3, WRITTEN + 2, ALICE, b"d\n"),
+    )
+    assert [message.text for message in messages] == ["a", "b", "c", "d"]
+    assert messages[1:3] == kept
+    assert [to_json(message) for message in messages[1:3]] == [to_json(message) for message in kept]
+    assert (feed.datagrams, feed.messages, lane.backlog) == (2, 2, 0)
+
+
+def test_lines_are_legacy_text() -> None:
+    """A line has prefix and time stamp of the kernel; a text that looks like a record is no record."""
+    messages, feed, _ = fed(
+        Line(1, WRITTEN, "192.0.2.9", b"<3>[   12.345678] disk failed"),
+        Line(2, None, None, b"plain"),
+        Line(3, None, None, b"6,7,8,-;not a record"),
+    )
+    assert [(message.text, message.level, message.ts_usec, message.source.address) for message in messages] == [
+        ("disk failed", 3, 12_345_678, "192.0.2.9"),
+        ("plain", None, None, "192.0.2.1"),
+        ("6,7,8,-;not a record", None, None, "192.0.2.1"),
+    ]
+    assert feed.lines == 3
+
+
+def test_hosts_with_a_name_alone_keep_it() -> None:
+    """Each gets an address of its own, and modules show the name; the number of names has a bound."""
+    names = Names()
+    messages, feed, _ = fed(*(Line(1, WRITTEN, host, b"text") for host in ("web01", "web02", "web01")), names=names)
+    assert [names.host(message) for message in messages] == ["web01", "web02", "web01"]
+    assert len({message.source.address for message in messages}) == 2
+    assert all(message.source.address.startswith("2001:db8:") for message in messages)
+    feed._hosts.update({f"host{number}": messages[0].source for number in range(NAMES_LIMIT)})
+    feed.put([Line(2, None, "web03", b"text")])
+    assert "web03" not in feed._hosts
+
+
+def replay(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, list[str], str]:
+    """Run the command; return its status, its output as lines, and its errors."""
+    command = [sys.executable, "-m", "netconsd", "replay", *map(str, arguments)]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    return done.returncode, done.stdout.decode().splitlines(), done.stderr.decode()
+
+
+needs_recordings = pytest.mark.skipif(not RECORDING.exists(), reason="recordings are not part of a source distribution")
+
+
+@needs_recordings
+def test_a_recording_and_its_jsonl(tmp_path: Path) -> None:
+    """A recording reaches the modules; the lines of jsonl, replayed, give the same lines again; all numbers add up."""
+    settings = ("--modules", "jsonl", "--set")
+    first, second = tmp_path / "first", tmp_path / "second"
+    status, _, errors = replay(*settings, f"jsonl.file={first}", RECORDING)
+    assert status == 0, errors
+    texts = [json.loads(line)["text"] for line in first.read_text().splitlines()]
+    assert any("NULL pointer dereference" in text for text in texts)
+    count = len(RECORDING.read_text().splitlines())
+    assert f"{count} entries read = {count} datagrams\n" in errors
+    assert f"{count} datagrams and lines = {count} whole; {len(texts)} messages\n" in errors
+    assert f"module jsonl: {len(texts)} messages = {len(texts)} handed over\n" in errors
+    status, _, errors = replay(*settings, f"jsonl.file={second}", first)
+    assert status == 0, errors
+    assert list(map(from_json, second.read_bytes().splitlines())) == list(
+        map(from_json, first.read_bytes().splitlines())
+    )
+    assert second.read_bytes() == first.read_bytes()
+    assert f"{len(texts)} entries read = {len(texts)} messages\n" in errors
+
+
+def test_several_files_modules_and_a_bad_file(tmp_path: Path) -> None:
+    """The good files are read, compressed or not; each module gets everything; the bad one is named, with status 2."""
+    log, packed, path = tmp_path / "messages", tmp_path / "old.gz", tmp_path / "out"
+    log.write_text("Nov 28 07:00:00 web01 kernel: [    1.000000] from syslog\n")
+    packed.write_bytes(gzip.compress(b"[    2.000000] from a console\n"))
+    missing = tmp_path / "missing"
+    status, lines, errors = replay(
+        *("--modules", "printer", "--modules", "jsonl", "--set", f"jsonl.file={path}", "--workers", "1"),
+        *("--set", "printer.events=false", packed, missing, tmp_path, log),
+    )
+    assert status == 2
+    assert f"{missing}: No such file or directory" in errors
+    assert f"{tmp_path}: Is a directory" in errors
+    assert ["from a console" in lines[0], "from syslog" in lines[1], "web01" in lines[1]] == [True] * 3
+    assert [json.loads(line)["text"] for line in path.read_text().splitlines()] == ["from a console", "from syslog"]
+    assert "2 entries read = 2 lines\n" in errors
+    assert "module printer: 2 messages = 2 handed over\n" in errors
+
+
+def test_standard_input_and_the_recorded_time() -> None:
+    """Without a file standard input is read; --speed waits, and delivers the same."""
+    recording = b"".join(b'{"t": %d, "data": "text %d\\n"}\n' % (number, number) for number in range(3))
+    status, lines, errors = replay("--speed", "1000", stdin=recording)
+    assert (status, [line.rpartition(" ")[2] for line in lines]) == (0, ["0", "1", "2"]), errors
+
+
+def test_a_failing_module_is_status_1(tmp_path: Path) -> None:
+    """Exceptions of a module are logged and counted."""
+    module = tmp_path / "bad.py"
+    module.write_text(
+        "from zope.interface import moduleProvides\nfrom netconsd.interfaces import IOutputModule\n"
+        "moduleProvides(IOutputModule)\n"
+        "def start(worker_count): pass\ndef stop(): pass\ndef handle(worker, message): 1 / 0\n"
+    )
+    status, _, errors = replay("--modules", module, stdin=b"text\n")
+    assert status == 1
+    assert "ZeroDivisionError" in errors
+    assert "1 call failed" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--speed", "0"], "0 is not a factor"),
+        (["--speed", "nan"], "nan is not a factor"),
+        (["--modules", "no/such.py"], "no/such.py"),
+        (["--set", "printer.nothing=1"], "nothing"),
+    ],
+)
+def test_wrong_options(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong option ends the command with a text that names it, before anything is read."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert text in f"{caught.value} {capsys.readouterr().err}"

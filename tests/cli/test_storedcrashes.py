@@ -1,0 +1,118 @@
+"""``netconsd crashes --store``: the bugs of a store, one bug, and new reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netconsd.store import layout
+from netconsd.store.findings import REPORTS, Findings, line_of
+from netconsd.testing import crash_report
+
+pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+from netconsd.cli import crashes, storedcrashes
+
+T0 = 1_795_859_200.0
+
+
+def write(store: Path, *reports: Any) -> None:
+    """Add reports to a store."""
+    findings = Findings(store, 1)
+    for report in reports:
+        findings.append(0, REPORTS, report.received_at, line_of(report))
+    findings.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return a store with two reports of a bug, on two days, and one of another bug."""
+    (tmp_path / layout.JOURNAL).mkdir()
+    one = crash_report(received_at=T0)
+    write(
+        tmp_path,
+        one,
+        replace(one, received_at=T0 + 86400),
+        replace(one, received_at=T0, title="another bug in that", alternatives=()),
+    )
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], store: Path, *options: str, status: int = 0) -> str:
+    """Run the command, and return its output."""
+    assert crashes.main(["--store", str(store), *options]) == status
+    return capsys.readouterr().out
+
+
+def test_the_bugs(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each bug with its reports, the most frequent first."""
+    title = crash_report().title
+    _, first, second = run(capsys, store).splitlines()
+    assert first.endswith(title)
+    assert second.endswith("another bug in that")
+    found = [json.loads(line) for line in run(capsys, store, "--json").splitlines()]
+    assert [(bug["title"], bug["count"]) for bug in found] == [(title, 2), ("another bug in that", 1)]
+    assert (found[0]["first"], found[0]["last"]) == (T0, T0 + 86400)
+
+
+def test_one_bug(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its id, its title or a part of it, with its messages."""
+    report = crash_report()
+    [bug] = [json.loads(line) for line in run(capsys, store, "--json").splitlines() if report.title in line]
+    shown = run(capsys, store, "--show", bug["id"])
+    assert shown == run(capsys, store, "--show", report.title)
+    assert shown.startswith(f"{report.title}\nid         {bug['id']}\n")
+    for message in (*report.before, *report.messages):
+        assert message.text in shown
+    assert run(capsys, store, "--show", "ANOTHER").startswith("another bug in that\n")
+    assert json.loads(run(capsys, store, "--show", bug["id"], "--json"))["messages"] == [
+        message.text for message in report.messages
+    ]
+    run(capsys, store, "--show", "i", status=2)
+    run(capsys, store, "--show", "no such bug", status=1)
+
+
+def test_following(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reports that are there, then each new one, once, also of the next day."""
+    new = [replace(crash_report(), received_at=T0 + 86400 * day, title=f"new {day}") for day in (1, 2)]
+    turns: Iterator[Callable[[], object]] = iter(
+        [lambda: write(store, new[0]), lambda: write(store, new[1]), lambda: None]
+    )
+
+    def sleep(seconds: float) -> None:
+        turn = next(turns, None)
+        if turn is None:
+            raise KeyboardInterrupt
+        turn()
+
+    shown: list[str] = []
+    status = storedcrashes.run(
+        str(store),
+        "x",
+        show=None,
+        follow=True,
+        as_json=False,
+        rows=lambda file, found: shown.append(found.report.title),
+        groups=lambda groups: None,
+        sleep=sleep,
+    )
+    assert status == 0
+    assert shown[-2:] == ["new 1", "new 2"]
+    assert len(shown) == 5
+
+
+@pytest.mark.parametrize("options", [["--show", "x"], ["--store", "x", "file"]])
+def test_wrong_options(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that contradict each other are an error."""
+    with pytest.raises(SystemExit) as ended:
+        crashes.main(options)
+    assert ended.value.code == 2
+
+
+def test_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that is no store is an error."""
+    run(capsys, tmp_path / "none", status=2)

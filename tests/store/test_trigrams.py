@@ -1,0 +1,47 @@
+"""Trigrams: a segment is skipped only if it cannot have the word."""
+
+from __future__ import annotations
+
+from array import array
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netconsd.store.trigrams import BITMAP_BYTES, add, has_all, trigrams
+
+
+def bitmap_of(texts: list[str]) -> bytes:
+    """Return the bitmap of texts."""
+    bitmap = bytearray(BITMAP_BYTES)
+    ends = array("i", [0])
+    data = b""
+    for text in texts:
+        data += text.encode()
+        ends.append(len(data))
+    add(bitmap, data, ends)
+    return bytes(bitmap)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4), st.data())
+def test_every_part_of_a_text_is_found(texts: list[str], data: st.DataObject) -> None:
+    """The bitmap has the trigrams of every part of every text, in any case."""
+    bitmap = bitmap_of(texts)
+    text = data.draw(st.sampled_from(texts))
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    assert has_all(bitmap, trigrams(text[start:end]))
+    assert has_all(bitmap, trigrams("".join(c.upper() if c.isascii() else c for c in text[start:end])))
+
+
+def test_an_absent_word_is_not_found() -> None:
+    """A word whose trigrams do not all occur is absent; a text does not continue in the next one."""
+    bitmap = bitmap_of(["eth0: link is down", "abc", "def"])
+    assert not has_all(bitmap, trigrams("upx"))
+    assert not has_all(bitmap, trigrams("cde"))
+    assert has_all(bitmap, trigrams("DEF"))
+
+
+def test_short_words_say_nothing() -> None:
+    """A word of two bytes has no trigram, so that no segment is skipped for it."""
+    assert trigrams("sd") == []
+    assert has_all(bytes(BITMAP_BYTES), trigrams("sd"))
