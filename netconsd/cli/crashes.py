@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed, Found
 from netconsd.cli.following import Followed
-from netconsd.cli.inputs import COLUMNS, STDIN, Progress, cut, opened
+from netconsd.cli.inputs import COLUMNS, STDIN, Progress, opened
 from netconsd.crash.groups import Group, Groups
 from netconsd.daemon.stdout import put
 from netconsd.read import pstore

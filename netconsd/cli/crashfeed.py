@@ -213,7 +213,7 @@ class Feed:
         host = self._hosts.get(key)
         if host is None:
             if key == UNKNOWN_SENDER:
-                return self._new_host(key, None, _source_of(self._name))
+                return self._new_host(key, None, source_of_host(self._name))
             return self._new_host(key, source.address, source)
         self._hosts.move_to_end(key)
         return host
