@@ -13,6 +13,8 @@ Rules:
        hosts      a row for each sender, in the order of the segment: HOSTS
        minutes    the number of messages of each minute and level: MINUTES
        patterns   a row for each form of text: patterns.SCHEMA
+       newest     the newest rows with all columns, in the order of the segment: at most NEWEST_ROWS. A search for the
+                  last messages needs no others, mostly; they would be in every row group
 """
 
 from __future__ import annotations
@@ -71,6 +73,8 @@ HOSTS: Final = pa.schema(
         pa.field("number", pa.uint32()),
     ]
 )
+#: Rows of ``newest``: some 100 KB. A search for 100 messages finds them there if one message in 40 matches.
+NEWEST_ROWS: Final = 1 << 12
 #: The columns of ``minutes``.
 MINUTES: Final = pa.schema(
     [
@@ -106,6 +110,8 @@ class Index:
     pages_end: int
     checksum: int
     sections: dict[str, Section] = field(default_factory=dict)
+    #: All rows after this time, in microseconds, are in the section ``newest``; None if there is no such section.
+    newest_after: int | None = None
 
     @property
     def rows(self) -> int:
@@ -127,25 +133,29 @@ class Index:
             raise Damaged(f'the checksum of the section "{name}" is wrong')
         return data
 
-    def table(self, name: str) -> pa.Table | None:
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Read a section that is a table; None if the index has none of this name.
 
+        :param columns: names of columns of HOSTS, for the section ``hosts``; None for all.
         :raises Damaged: as :meth:`section`.
         :raises OSError: as :meth:`section`.
         """
         data = self.section(name)
-        return None if data is None else pa.ipc.open_stream(data).read_all()
+        if data is None:
+            return None
+        included = None if columns is None else [HOSTS.get_field_index(column) for column in columns]
+        return pa.ipc.open_stream(data, options=pa.ipc.IpcReadOptions(included_fields=included)).read_all()
 
-    def can_have(self, wanted: Sequence[int]) -> bool:
-        """Return whether a text of the segment can have all these trigrams.
+    def can_have(self, wanted: Sequence[Sequence[list[int]]]) -> bool:
+        """Return whether a text of the segment can have these trigrams (:func:`trigrams.windows`).
 
         :raises Damaged: as :meth:`section`.
         :raises OSError: as :meth:`section`.
         """
-        return not wanted or trigrams.has_all(self.section("all") or b"", list(wanted))
+        return not wanted or trigrams.can_have(self._bitmaps("all", 1), wanted)
 
-    def groups_with(self, wanted: Sequence[int]) -> list[int]:
-        """Return the numbers of the row groups of which a text can have all these trigrams.
+    def groups_with(self, wanted: Sequence[Sequence[list[int]]]) -> list[int]:
+        """Return the numbers of the row groups of which a text can have these trigrams.
 
         :raises Damaged: as :meth:`section`.
         :raises OSError: as :meth:`section`.
@@ -153,14 +163,25 @@ class Index:
         if not wanted:
             return list(range(len(self.groups)))
         size = trigrams.BITMAP_BYTES
-        data = pa.decompress(
-            self.section("groups") or b"", decompressed_size=size * len(self.groups), codec="zstd", asbytes=True
-        )
+        data = memoryview(self._bitmaps("groups", len(self.groups)))
         return [
             group
             for group in range(len(self.groups))
-            if trigrams.has_all(data[group * size : (group + 1) * size], list(wanted))
+            if trigrams.can_have(data[group * size : (group + 1) * size], wanted)
         ]
+
+    def _bitmaps(self, name: str, count: int) -> bytes:
+        data = self.section(name)
+        if data is None:
+            raise Damaged(f'it has no section "{name}"')
+        if name == "groups":
+            try:
+                data = pa.decompress(data, trigrams.BITMAP_BYTES * count, codec="zstd", asbytes=True)
+            except (pa.ArrowException, OSError) as error:
+                raise Damaged(f'the section "{name}" is not as netconsd writes it') from error
+        if len(data) != trigrams.BITMAP_BYTES * count:
+            raise Damaged(f'the section "{name}" has a wrong size')
+        return data
 
 
 def read(path: Path) -> Index:
@@ -195,6 +216,7 @@ def read(path: Path) -> Index:
         fields["pages_end"],
         fields["checksum"],
         {name: Section(*place) for name, place in fields["sections"].items()},
+        fields.get("newest_after") if "newest" in fields["sections"] else None,
     )
 
 
@@ -230,6 +252,9 @@ class Summary:
         self._hosts: list[pa.Table] = []
         self._minutes: list[pa.Table] = []
         self._patterns = Sums()
+        self._newest: list[pa.Table] = []
+        self._newest_rows = 0
+        self._newest_after = -(1 << 63)
 
     def add(self, rows: pa.Table) -> None:
         """Add rows of the schema: whole row groups, except for the last of the segment."""
@@ -253,10 +278,44 @@ class Summary:
         self._hosts.append(hosts_of(rows))
         self._minutes.append(minutes_of(rows))
         self._patterns.add(rows)
+        self._add_newest(rows)
+
+    def _add_newest(self, rows: pa.Table) -> None:
+        at = rows.column("received_at").cast(pa.int64())
+        newer = pc.indices_nonzero(pc.greater(at, self._newest_after))
+        if len(newer) > NEWEST_ROWS:
+            # Found by their times alone, as most of the columns are words.
+            self._newest_after = max(self._newest_after, _after_newest(at))
+            newer = pc.indices_nonzero(pc.greater(at, self._newest_after))
+        if len(newer):
+            self._newest.append(rows.take(newer))
+            self._newest_rows += len(newer)
+        if self._newest_rows > 2 * NEWEST_ROWS:
+            self._cut_newest()
+
+    def _cut_newest(self) -> None:
+        """Leave the newest rows, all of those after a time."""
+        joined = pa.concat_tables(self._newest).unify_dictionaries()
+        at = joined.column("received_at").cast(pa.int64())
+        if joined.num_rows > NEWEST_ROWS:
+            self._newest_after = max(self._newest_after, _after_newest(at))
+        joined = joined.take(pc.indices_nonzero(pc.greater(at, self._newest_after)))
+        self._newest, self._newest_rows = [joined], joined.num_rows
+
+    def newest(self) -> tuple[pa.Table, int] | None:
+        """Return the newest rows, and the time after which they are all, in microseconds; None if a row group has not
+        many more, or they have all the same time."""
+        if sum(self.groups) <= 2 * GROUP_ROWS:
+            return None
+        self._cut_newest()
+        rows = self._newest[0]
+        return (_compact(rows), self._newest_after) if rows.num_rows else None
 
     def sections(self) -> dict[str, bytes]:
         """Return the sections, after the last :meth:`add`."""
+        newest = self.newest()
         return {
+            **({} if newest is None else {"newest": _ipc(newest[0])}),
             "all": bytes(self._all),
             "groups": pa.compress(b"".join(self._bitmaps), codec="zstd", asbytes=True),
             "hosts": _ipc(merged_hosts(self._hosts, sequential=True)),
@@ -274,7 +333,9 @@ class Summary:
 def make(summary: Summary, about: About, size: int, pages_end: int, checksum: int) -> bytes:
     """Return an index's file for a segment of which all rows were added to the summary."""
     first, last = summary.bounds()
+    newest = summary.newest()
     head = {
+        **({} if newest is None else {"newest_after": newest[1]}),
         **about.fields(),
         "groups": summary.groups,
         "first": first,
@@ -409,6 +470,22 @@ def merged_minutes(tables: Iterable[pa.Table]) -> pa.Table:
         [grouped.column("minute"), grouped.column("level"), grouped.column("count_sum")], schema=MINUTES
     )
     return found.sort_by([("minute", "ascending"), ("level", "ascending")])
+
+
+def _after_newest(at: pa.ChunkedArray) -> int:
+    """Return the latest time after which there are at most NEWEST_ROWS of these times, which are more."""
+    times = pa.table({"at": at})
+    place = pc.select_k_unstable(times, NEWEST_ROWS + 1, [("at", "descending")])[NEWEST_ROWS]
+    return int(at[place.as_py()].as_py())
+
+
+def _compact(rows: pa.Table) -> pa.Table:
+    """Return rows with dictionaries of their own words only."""
+    for number, field_ in enumerate(rows.schema):
+        if pa.types.is_dictionary(field_.type):
+            column = rows.column(number).cast(field_.type.value_type).combine_chunks().dictionary_encode()
+            rows = rows.set_column(number, field_, column)
+    return rows
 
 
 def _ipc(table: pa.Table) -> bytes:

@@ -7,7 +7,8 @@ Rules:
    has reached, with a new list of the files.
 2. A segment is skipped, without reading messages, by its times, its senders, and the trigrams of the text; then each
    row group by its senders and trigrams. The columns of the conditions are read first, the others only where a row
-   matches.
+   matches and is within the limit. A search from the newest message on reads the newest rows of a segment from its
+   index, and the segment only if they do not suffice.
 3. Regular expressions are RE2's, so that no pattern takes more than linear time.
 4. The messages are in the order of ``received_at``; equal times in the order of the store. To keep that order, matches
    are held while another segment can precede them: at most the matches of segments whose times overlap, and about twice
@@ -29,11 +30,13 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from netconsd.store import index, journal, layout, segment, trigrams
 from netconsd.store.boots import Boots
@@ -57,7 +60,11 @@ LEAST_BOOT: Final = 1
 
 Sender = tuple[str, int, int]
 _KEYS: Final = ("host", "port", "scope_id")
+_IDENTITY: Final = (*_KEYS, "boot", "seq", "number", "received_at")
 _RANK: Final = "rank"
+#: Later than all times, in microseconds; times before 1970 are not stored.
+_ALWAYS: Final = 1 << 62
+_OF_SENDERS: Final = (*_KEYS, "userdata", "first_row", "rows", "first_boot", "boot")
 _SCHEMA: Final = pa.schema([field.with_nullable(True) for field in segment.SCHEMA])
 
 
@@ -115,12 +122,13 @@ class Query:
         return Selection(self.hosts) if self.hosts else None
 
     @cached_property
-    def trigrams(self) -> list[int]:
-        """The trigrams that a text must have to match."""
+    def trigrams(self) -> list[list[list[int]]]:
+        """The trigrams that a text must have to match (:func:`netconsd.store.trigrams.windows`)."""
         if self.grep is None:
             return []
-        words = required_words(self.grep, ascii_only=self.ignores_case(self.grep) or "(?" in self.grep)
-        return sorted({number for word in words for number in trigrams.trigrams(word)})
+        folded = self.ignores_case(self.grep) or "(?" in self.grep
+        words = required_words(self.grep, ascii_only=folded)
+        return [options for word in words for options in trigrams.windows(word, folded=folded)]
 
     def ignores_case(self, pattern: str) -> bool:
         """Return whether an expression matches upper and lower case alike."""
@@ -128,8 +136,14 @@ class Query:
 
 
 def smart_case(pattern: str) -> bool:
-    """Return whether an expression has no upper-case letter, as ripgrep decides; escapes such as ``\\S`` are none."""
-    return not any(letter.isupper() for letter in re.sub(r"\\(?:[pP]\{[^}]*\}|[pP]?.)", "", pattern, flags=re.DOTALL))
+    """Return whether an expression has no upper-case letter, as ripgrep decides; those of escapes such as ``\\S``, of
+    flags, and of a group's name are none."""
+    return not any(letter.isupper() for letter in _NOT_LETTERS.sub("", pattern))
+
+
+_NOT_LETTERS: Final = re.compile(
+    r"\\(?:[pP]\{[^}]*\}|[pP]?.)|\(\?(?:P?<[^>]*>|[A-Za-z-]*[:)])|\[:\^?[a-z]*:\]", re.DOTALL
+)
 
 
 def required_words(pattern: str, *, ascii_only: bool = False) -> list[str]:
@@ -225,6 +239,8 @@ class Selection:
             else:
                 self._addresses.add(str(getattr(address, "ipv4_mapped", None) or address))
         self._names = re.compile("|".join(names)) if names else None
+        #: Whether a sender can be chosen by its userdata.
+        self.named = bool(names)
         #: The addresses, if nothing else is chosen, and no link-local one, which stands for those of all interfaces.
         self.exact: list[str] = []
         if not (self._networks or names or self.userdata or any(a.startswith("fe80:") for a in self._addresses)):
@@ -296,6 +312,21 @@ class Files:
         if text not in self._named:
             self._named.add(text)
             self.damaged(text, messages)
+
+    def name_index(self, head: Index, error: Damaged, done: str) -> None:
+        """Report a section that is damaged, and read the index again the next time.
+
+        :param done: what is done with the segment without it.
+        """
+        self.name(f"{head.path}: {error}; the segment is {done} without it")
+        self.forget(head.path)
+
+    def forget(self, path: Path | None = None) -> None:
+        """Read the index with this path again the next time, as the compactor makes a damaged one again; or all."""
+        if path is None:
+            self._indexes.clear()
+        else:
+            self._indexes.pop(path, None)
 
     def lists(self) -> tuple[list[tuple[SegmentFile, Index | None]], list[journal.Part]]:
         """Return the segments that count, each with its index or None, and the parts that are in none of them.
@@ -408,6 +439,72 @@ def rows_of(columns: Columns, boots: Boots) -> pa.Table:
     return pa.Table.from_arrays(segment.table(columns, boots).columns, schema=_SCHEMA)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A segment, or the rows of it in a time, in microseconds."""
+
+    file: SegmentFile
+    head: Index | None
+    first: int
+    last: int
+    #: Whether they are in the index.
+    in_index: bool = False
+
+
+class _Group:
+    """The columns of a row group, each read once."""
+
+    def __init__(self, file: pq.ParquetFile, number: int) -> None:
+        self._file = file
+        self._number = number
+        self._columns: dict[str, pa.ChunkedArray] = {}
+
+    def read(self, names: Sequence[str]) -> pa.Table:
+        """Return columns.
+
+        :raises Damaged: if one cannot be read.
+        """
+        new = [name for name in names if name not in self._columns]
+        if new:
+            self._columns.update(zip(new, segment.read_group(self._file, self._number, new).columns, strict=True))
+        return pa.Table.from_arrays(
+            [self._columns[name] for name in names], schema=pa.schema([_SCHEMA.field(name) for name in names])
+        )
+
+
+class _Best:
+    """The time beyond which no match is within the limit."""
+
+    def __init__(self, newest_first: bool, limit: int | None) -> None:
+        """
+        :param limit: None for no limit.
+        """
+        self._newest_first = newest_first
+        self._limit = limit
+        self._times: list[pa.ChunkedArray] = []
+        self._count = 0
+        self._last: int | None = None
+
+    def add(self, at: pa.ChunkedArray) -> None:
+        """Add the times of matches."""
+        if not self._limit:
+            return
+        self._times.append(at.cast(pa.int64()))
+        self._count += len(at)
+        if self._count >= self._limit:
+            times = pa.concat_arrays([chunk for each in self._times for chunk in each.chunks])
+            order = "descending" if self._newest_first else "ascending"
+            best = times.take(pc.select_k_unstable(times, self._limit, [("", order)]))
+            self._times, self._count = [pa.chunked_array([best])], len(best)
+            self._last = best[-1].as_py()
+
+    def within(self, first: int, last: int) -> tuple[int, int]:
+        """Return the times that are within the limit and these, in microseconds, both inclusive."""
+        if self._last is None:
+            return first, last
+        return (max(first, self._last), last) if self._newest_first else (first, min(last, self._last))
+
+
 class Search:
     """One search; iterate over it once. For one thread."""
 
@@ -418,11 +515,13 @@ class Search:
         *,
         newest_first: bool = True,
         limit: int | None = None,
+        columns: Sequence[str] | None = None,
         progress: Callable[[Progress], object] = _ignore,
         cancelled: Callable[[], bool] = _never,
     ) -> None:
         """
         :param limit: the most messages that are found.
+        :param columns: those that are wanted, besides those of the identity; None for all.
         :param progress: called after each segment.
         :param cancelled: the search ends when it returns true; what was found before is given.
         """
@@ -430,6 +529,8 @@ class Search:
         self._query = query
         self._newest_first = newest_first
         self._left = limit
+        wanted = {*_IDENTITY, *(segment.SCHEMA.names if columns is None else columns)}
+        self._columns = [name for name in segment.SCHEMA.names if name in wanted]
         self._progress = progress
         self._cancelled = cancelled
         # The time that was reached, in microseconds, and the messages of that time that were given.
@@ -438,7 +539,7 @@ class Search:
         self._boots: dict[Sender, int] = {}
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """Yield tables of at most :data:`BATCH_ROWS` rows with all columns.
+        """Yield tables of at most :data:`BATCH_ROWS` rows with the columns, in the order of the schema.
 
         :raises OSError: if the store cannot be read.
         """
@@ -450,6 +551,8 @@ class Search:
                 return
             except FileNotFoundError:
                 trials = trials + 1 if self._at == before else 0
+                if trials > 1:
+                    self._files.forget()
                 if trials == TRIALS or not (self._files.directory / layout.JOURNAL).is_dir():
                     raise
 
@@ -465,35 +568,60 @@ class Search:
                 break
             highest += 1
             self._hold(pending, self.matches(table), highest)
-        units = sorted(
-            ((*self._bounds(file, head), file, head) for file, head in segments),
-            key=lambda unit: (unit[1], unit[2].name) if self._newest_first else (unit[0], unit[2].name),
+        units = [unit for file, head in segments for unit in self._units(file, head)]
+        units.sort(
+            key=lambda unit: (unit.last if self._newest_first else unit.first, unit.file.name),
             reverse=self._newest_first,
         )
-        for done, (first, last, file, head) in enumerate(units):
+        done = 0
+        for unit in units:
             if self._cancelled():
                 break
             # Everything beyond the time of this segment was found.
-            yield from self._release(pending, last if self._newest_first else first)
+            yield from self._release(pending, unit.last if self._newest_first else unit.first)
             if self._left is not None and self._left <= 0:
                 return
-            if self._in_range(first, last):
-                self._hold(pending, self._of_segment(file, head), file.number)
-            if head is not None:
-                self._progress(Progress(done + 1, len(units), (first if self._newest_first else last) / 1e6))
+            if self._in_range(unit.first, unit.last):
+                self._hold(pending, self._of_unit(unit, pending), unit.file.number)
+            if not unit.in_index:
+                done += 1
+                if unit.head is not None:
+                    reached = unit.first if self._newest_first else unit.last
+                    self._progress(Progress(done, len(segments), reached / 1e6))
         yield from self._release(pending, None)
 
-    def _bounds(self, file: SegmentFile, head: Index | None) -> tuple[int, int]:
-        """Return the times of a segment; of one without an index, those that let it be searched at once."""
-        if head is not None:
-            return head.first, head.last
-        return (-(1 << 62), 1 << 62)
+    def _units(self, file: SegmentFile, head: Index | None) -> Iterator[_Unit]:
+        """Yield a segment, or its newest rows and the others."""
+        if head is None:
+            # Of an unknown time: searched at once.
+            yield _Unit(file, None, -_ALWAYS, _ALWAYS)
+            return
+        after = head.newest_after
+        selection = self._query.selection
+        # The newest rows are of many senders: few of one. A sender's name can be in the others.
+        if after is None or not self._newest_first or (selection is not None and (selection.exact or selection.named)):
+            yield _Unit(file, head, head.first, head.last)
+            return
+        yield _Unit(file, head, after + 1, head.last, in_index=True)
+        yield _Unit(file, head, head.first, after)
+
+    def _of_unit(self, unit: _Unit, pending: list[pa.Table]) -> pa.Table | None:
+        if unit.head is None:
+            return self._without_index(unit.file)
+        if unit.in_index:
+            try:
+                rows = _section(unit.head, "newest")
+            except Damaged as error:
+                self._files.name_index(unit.head, error, "searched")
+            else:
+                return self.matches(rows)
+        return self._of_segment(unit.file, unit.head, unit.first, unit.last, pending)
 
     def _range(self) -> tuple[int, int]:
         """Return the times that are still to be searched, in microseconds."""
         query = self._query
-        first = -(1 << 62) if query.since is None else round(query.since * 1e6)
-        last = 1 << 62 if query.until is None else round(query.until * 1e6)
+        first = -_ALWAYS if query.since is None else round(query.since * 1e6)
+        last = _ALWAYS if query.until is None else round(query.until * 1e6)
         if self._at is not None:
             first, last = (first, min(last, self._at)) if self._newest_first else (max(first, self._at), last)
         return first, last
@@ -567,66 +695,95 @@ class Search:
         }
         return rows.take(pa.array([row for row in range(rows.num_rows) if row not in gone], pa.int64()))
 
-    def matches(self, table: pa.Table) -> pa.Table | None:
-        """Return the matching rows of a table with all columns."""
-        indices = self._matching(table.select, 0, table.num_rows, self._senders(lambda: index.hosts_of(table)))
-        return None if indices is None else _plain(table).take(indices)
+    def matches(self, table: pa.Table, first: int = -_ALWAYS, last: int = _ALWAYS) -> pa.Table | None:
+        """Return the matching rows of a table with all columns; None if there are none.
+
+        :param first: the earliest time, in microseconds; ``last`` is the latest.
+        """
+        senders = self._senders(lambda: index.hosts_of(table))
+        indices = self._matching(table.select, 0, table.num_rows, senders, first, last)
+        return None if indices is None else _plain(table.select(self._columns)).take(indices)
 
     def _senders(self, hosts: Callable[[], pa.Table]) -> list[tuple[Sender, str | None, int, int]] | None:
         """Return (sender, userdata, first row, rows) of senders, if the query asks for senders: at least of those that
         it chooses."""
         if self._query.selection is None and not self._boots:
             return None
-        table = hosts()
-        selection = self._query.selection
+        table = hosts().select(_OF_SENDERS)
+        selection, boot = self._query.selection, self._query.boot
         if selection is not None and selection.exact:
             # 5000 senders as Python objects take 10 ms.
             table = table.filter(pc.is_in(table.column("host"), pa.array(selection.exact, pa.string())))
+        if boot is not None and boot >= LEAST_BOOT:
+            boots = pc.and_(
+                pc.less_equal(table.column("first_boot"), boot), pc.greater_equal(table.column("boot"), boot)
+            )
+            table = table.filter(boots)
         columns = [table.column(name).to_pylist() for name in (*_KEYS, "userdata", "first_row", "rows")]
         return [
             ((host, port, scope), userdata, first, rows)
             for host, port, scope, userdata, first, rows in zip(*columns, strict=True)
         ]
 
-    def _of_segment(self, file: SegmentFile, head: Index | None) -> pa.Table | None:
-        """Return the matching rows of a segment. A damaged row group is named."""
+    def _of_segment(
+        self, file: SegmentFile, head: Index, first: int, last: int, pending: Sequence[pa.Table]
+    ) -> pa.Table | None:
+        """Return the matching rows of a segment in a time, at least those within the limit. A damaged row group is
+        named."""
         query = self._query
-        if head is None:
-            return self._without_index(file)
         try:
             if not head.can_have(query.trigrams):
                 return None
             groups = head.groups_with(query.trigrams)
-            senders = self._senders(lambda: _section(head, "hosts"))
+            senders = self._senders(lambda: _section(head, "hosts", _OF_SENDERS))
         except Damaged as error:
-            self._files.name(f"{head.path}: {error}; the segment is searched without it")
-            return self._without_index(file)
-        starts = [sum(head.groups[:group]) for group in range(len(head.groups))]
+            self._files.name_index(head, error, "searched")
+            return self._without_index(file, first, last)
         if senders is not None and not self._may_have(senders):
             return None
-        found = []
         try:
             opened, _ = segment.open_segment(file.path)
         except Damaged as error:
             self._files.name(f"{file.path}: {error}; its messages are not found", head.rows)
             return None
+        starts = list(accumulate(head.groups, initial=0))
+        best = _Best(self._newest_first, None if self._left is None else self._left + len(self._given))
+        for table in pending:
+            best.add(table.column("received_at"))
+        found: list[tuple[int, pa.Array, pa.ChunkedArray]] = []
+        tables = []
         with opened:
             for group in groups:
                 if self._cancelled():
                     break
-
-                def read(names: Sequence[str], group: int = group) -> pa.Table:
-                    return segment.read_group(opened, group, names)
-
+                columns = _Group(opened, group)
                 try:
-                    indices = self._matching(read, starts[group], head.groups[group], senders)
-                    if indices is not None:
-                        found.append(_plain(read(segment.SCHEMA.names)).take(indices))
+                    low, high = best.within(first, last)
+                    indices = self._matching(columns.read, starts[group], head.groups[group], senders, low, high)
+                    if indices is None:
+                        continue
+                    if self._left is None:
+                        tables.append(_plain(columns.read(self._columns)).take(indices))
+                        continue
+                    at = columns.read(["received_at"]).column("received_at").take(indices)
+                    best.add(at)
+                    found.append((group, indices, at))
                 except Damaged as error:
                     self._files.name(f"{file.path}: {error}; its messages are not found", head.groups[group])
-        return pa.concat_tables(found) if found else None
+            low, high = best.within(first, last)
+            for group, indices, at in found:
+                times = at.cast(pa.int64())
+                indices = indices.filter(
+                    pc.and_(pc.greater_equal(times, low), pc.less_equal(times, high)).combine_chunks()
+                )
+                try:
+                    if len(indices):
+                        tables.append(_plain(_Group(opened, group).read(self._columns)).take(indices))
+                except Damaged as error:
+                    self._files.name(f"{file.path}: {error}; its messages are not found", head.groups[group])
+        return pa.concat_tables(tables) if tables else None
 
-    def _without_index(self, file: SegmentFile) -> pa.Table | None:
+    def _without_index(self, file: SegmentFile, first: int = -_ALWAYS, last: int = _ALWAYS) -> pa.Table | None:
         found = []
         try:
             opened, _ = segment.open_segment(file.path)
@@ -638,7 +795,7 @@ class Search:
                 if self._cancelled():
                     break
                 try:
-                    rows = self.matches(segment.read_group(opened, group))
+                    rows = self.matches(segment.read_group(opened, group), first, last)
                 except Damaged as error:
                     count = opened.metadata.row_group(group).num_rows
                     self._files.name(f"{file.path}: {error}; its messages are not found", count)
@@ -659,23 +816,26 @@ class Search:
         start: int,
         count: int,
         senders: list[tuple[Sender, str | None, int, int]] | None,
+        first: int,
+        last: int,
     ) -> pa.Array | None:
         """Return the numbers of the rows that match; None if there are none.
 
         :param read: returns columns of these rows.
         :param start: the number of the first of these rows in the segment; ``senders`` count from its begin.
+        :param first: the earliest time, in microseconds; ``last`` is the latest.
         :raises Damaged: if a column cannot be read.
         """
         query, selection = self._query, self._query.selection
         mask: Any = None
         if senders is not None:
             runs = [
-                (sender, userdata, max(first, start), min(first + rows, start + count))
-                for sender, userdata, first, rows in senders
-                if first < start + count and first + rows > start
+                (sender, userdata, max(row, start), min(row + rows, start + count))
+                for sender, userdata, row, rows in senders
+                if row < start + count and row + rows > start
             ]
             if selection is not None:
-                chosen = [(selection.has(sender[0], userdata), first, end) for sender, userdata, first, end in runs]
+                chosen = [(selection.has(sender[0], userdata), row, end) for sender, userdata, row, end in runs]
                 if not selection.userdata and not any(has for has, _, _ in chosen):
                     return None
                 mask = _repeated(chosen, start, count, False, pa.bool_())
@@ -683,11 +843,12 @@ class Search:
                     column = read(["userdata"]).column("userdata")
                     mask = pc.or_(mask, _by_word(column, selection.has_userdata))
             if self._boots:
-                of_runs = [(self._boots.get(sender, -1), first, end) for sender, _, first, end in runs]
+                of_runs = [(self._boots.get(sender, -1), row, end) for sender, _, row, end in runs]
                 wanted = _repeated(of_runs, start, count, -1, pa.int64())
                 mask = _and(mask, pc.equal(read(["boot"]).column("boot").combine_chunks(), wanted))
-        first, last = self._range()
-        if first > -(1 << 62) or last < 1 << 62:
+        since, until = self._range()
+        first, last = max(first, since), min(last, until)
+        if first > -_ALWAYS or last < _ALWAYS:
             at = read(["received_at"]).column("received_at").cast(pa.int64())
             mask = _and(mask, pc.and_(pc.greater_equal(at, first), pc.less_equal(at, last)))
         if query.level is not None:
@@ -731,7 +892,8 @@ class Search:
             try:
                 hosts = None if head is None else head.table("hosts")
             except Damaged as error:
-                self._files.name(f"{file.index}: {error}; the segment is searched without it")
+                assert head is not None
+                self._files.name_index(head, error, "searched")
                 hosts = None
             if hosts is None or (back and pc.any(pc.greater(hosts.column("boots"), 2)).as_py()):
                 # The index has the first and the last boot of each sender only.
@@ -760,8 +922,8 @@ def _add_boots(known: dict[Sender, set[int]], rows: pa.Table) -> None:
         known.setdefault((host, port, scope), set()).add(boot)
 
 
-def _section(head: Index, name: str) -> pa.Table:
-    table = head.table(name)
+def _section(head: Index, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    table = head.table(name, columns)
     if table is None:
         raise Damaged(f'it has no section "{name}"')
     return table
@@ -792,8 +954,10 @@ def in_order(tables: Sequence[pa.Table]) -> pa.Table:
 
 def identities(rows: pa.Table) -> list[tuple[Any, ...]]:
     """Return the identity of each row."""
-    names = (*_KEYS, "boot", "seq", "number", "received_at")
-    return list(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+    columns = [rows.column(name) for name in _IDENTITY]
+    # A time as a datetime takes a microsecond.
+    columns[-1] = columns[-1].cast(pa.int64())
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def _and(mask: Any, condition: Any) -> Any:

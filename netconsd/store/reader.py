@@ -24,12 +24,11 @@ from netconsd.crash.event import Event
 from netconsd.crash.report import Report
 from netconsd.protocol.message import Message
 from netconsd.store import findings, index, layout, segment
+from netconsd.store.patterns import Pattern, Sums, patterns
 from netconsd.store.query import Files, Progress, Query, Search, Selection
 from netconsd.store.records import Damaged
 
 _ID: Final = re.compile(r"([^/\s]+)/(?:(\d{1,12})/(\d{1,20})|@(-?\d{1,17})/(\d{1,10}))", re.ASCII)
-#: The fields of a query that an index answers.
-_MINUTE_USEC: Final = 60_000_000
 
 
 def _ignore(*_: object) -> None:
@@ -86,6 +85,15 @@ class Host:
     #: The last ones that it sent; None and empty for none.
     release: str | None
     userdata: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A message with its neighbours, in the order of the store."""
+
+    before: tuple[Stored, ...]
+    message: Stored
+    after: tuple[Stored, ...]
 
 
 class Store:
@@ -174,6 +182,46 @@ class Store:
                 return found
         return None
 
+    def context(self, identity: str, *, before: int = 10, after: int = 10, all_hosts: bool = False) -> Context | None:
+        """Return a message and those before and after it; None if it is not stored, or not any more.
+
+        :param before: at most so many earlier messages; fewer if there are no more.
+        :param after: at most so many later ones.
+        :param all_hosts: of all hosts; otherwise of the address of the message.
+        :raises ValueError: if an argument is wrong; the text begins with its name.
+        :raises OSError: if a file cannot be read.
+        """
+        for name, count in (("before", before), ("after", after)):
+            if count < 0:
+                raise ValueError(f"{name}: {count} is negative")
+        found = self.message(identity)
+        if found is None:
+            return None
+        earlier = self._beside(found, before, newest_first=True, all_hosts=all_hosts)
+        later = self._beside(found, after, newest_first=False, all_hosts=all_hosts)
+        return Context(tuple(reversed(earlier)), found, tuple(later))
+
+    def _beside(self, message: Stored, count: int, *, newest_first: bool, all_hosts: bool) -> list[Stored]:
+        """Return the messages that follow a message in a direction, the nearest first."""
+        if not count:
+            return []
+        at = message.message.received_at
+        query = Query(
+            None if newest_first else at,
+            at if newest_first else None,
+            () if all_hosts else (message.message.source.address,),
+        )
+        # Messages of the same time can be on the other side: a few, except where a test or a replay made them.
+        limit = count + _SAME_TIME
+        while True:
+            found = [
+                each for table in self._search(query, newest_first=newest_first, limit=limit) for each in stored(table)
+            ]
+            place = next((place for place, each in enumerate(found) if each.id == message.id), limit)
+            if place + count < limit or len(found) < limit:
+                return found[place + 1 : place + 1 + count]
+            limit *= 4
+
     def hosts(self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()) -> list[Host]:
         """Return the senders in the order of their addresses, with the numbers of their messages.
 
@@ -226,25 +274,32 @@ class Store:
         hosts: Sequence[str] = (),
         level: int | None = None,
         grep: str | None = None,
+        exclude: str | None = None,
+        ignore_case: bool | None = None,
+        boot: int | None = None,
+        release: str | None = None,
+        progress: Callable[[Progress], object] = _ignore,
         cancelled: Callable[[], bool] = _never,
     ) -> list[tuple[int, int | None, int]]:
-        """Return (minute, level, number of messages) in the order of time.
+        """Return (minute, level, number of messages) in the order of time. The arguments are those of :meth:`messages`.
 
         The minute is a Unix time; the level is None for messages without one.
 
-        Only the indexes are read if there is no condition but time, which then means whole minutes.
+        Only the indexes are read if there is no condition but time and level; the time then means whole minutes.
 
         :raises ValueError: if an argument is wrong.
         :raises OSError: if a file cannot be read.
         """
-        query = Query(since, until, tuple(hosts), level, grep)
-        if hosts or level is not None or grep is not None:
-            tables = [
-                index.minutes_of(table)
-                for table in self._search(query, newest_first=True, limit=None, cancelled=cancelled)
-            ]
+        query = Query(since, until, tuple(hosts), level, grep, exclude, ignore_case, boot, release)
+        if query == Query(since, until, level=level, ignore_case=ignore_case):
+            begin = None if since is None else since // 60 * 60
+            end = None if until is None else until // 60 * 60 + 60
+            tables = self._of_indexes("minutes", index.minutes_of, begin, end)
+            if level is not None:
+                tables = [table.filter(pc.less_equal(table.column("level"), level)) for table in tables]
         else:
-            tables = self._of_indexes("minutes", index.minutes_of, since, until)
+            search = self._search(query, columns=("level",), progress=progress, cancelled=cancelled)
+            tables = [index.minutes_of(table) for table in search]
         if not tables:
             return []
         merged = index.merged_minutes(tables)
@@ -257,6 +312,30 @@ class Store:
         columns = [merged.column("minute").cast(pa.int64()), merged.column("level"), merged.column("count")]
         return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
+    def patterns(
+        self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()
+    ) -> list[Pattern]:
+        """Return the messages by the form of their texts, the most frequent form first.
+
+        Only the indexes are read. The numbers are of whole segments: with ``since`` or ``until``, of those that have a
+        message in that time; forms without a message in that time are left out if their times say so.
+
+        :param hosts: as for :meth:`hosts`: forms that one of these hosts sent. The numbers are those of all hosts.
+        :raises ValueError: if an argument is wrong.
+        :raises OSError: if a file cannot be read.
+        """
+        Query(since, until, tuple(hosts))
+        found = patterns(self._of_indexes("patterns", _patterns_of, since, until)).values()
+        chosen = {host.address for host in self.hosts(hosts=hosts)} if hosts else None
+        kept = [
+            pattern
+            for pattern in found
+            if (since is None or pattern.last >= since)
+            and (until is None or pattern.first <= until)
+            and (chosen is None or not chosen.isdisjoint(pattern.hosts))
+        ]
+        return sorted(kept, key=lambda pattern: (-pattern.count, pattern.form))
+
     def _of_indexes(
         self, section: str, made: Callable[[pa.Table], pa.Table], since: float | None, until: float | None
     ) -> list[pa.Table]:
@@ -268,6 +347,8 @@ class Store:
                 # The compactor has removed a file that was listed; its messages are in another one.
                 if trial == _TRIALS - 1:
                     raise
+                if trial:
+                    self._files.forget()
         raise AssertionError
 
     def _of_files(
@@ -277,14 +358,14 @@ class Store:
         found = []
         for file, head in segments:
             if head is not None and (
-                (since is not None and head.last < since * 1e6 - _MINUTE_USEC)
-                or (until is not None and head.first > until * 1e6 + _MINUTE_USEC)
+                (since is not None and head.last < since * 1e6) or (until is not None and head.first > until * 1e6)
             ):
                 continue
             try:
                 table = None if head is None else head.table(section)
             except Damaged as error:
-                self._files.name(f"{file.index}: {error}; the segment is read in its place")
+                assert head is not None
+                self._files.name_index(head, error, "read")
                 table = None
             if table is None:
                 table = self._made(file.path, made)
@@ -372,6 +453,14 @@ class Store:
 
 
 _TRIALS: Final = 10
+#: Messages of one microsecond that a context expects.
+_SAME_TIME: Final = 64
+
+
+def _patterns_of(rows: pa.Table) -> pa.Table:
+    sums = Sums()
+    sums.add(rows)
+    return sums.table()
 
 
 def stored(rows: pa.Table) -> Iterator[Stored]:

@@ -13,6 +13,8 @@ Rules:
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 from netconsd.store import packing
@@ -58,6 +60,29 @@ def trigrams(word: str) -> list[int]:
     return sorted({a << 12 | b << 6 | c for a, b, c in zip(classes, classes[1:], classes[2:], strict=False)})
 
 
-def has_all(bitmap: bytes, wanted: list[int]) -> bool:
+def has_all(bitmap: bytes | memoryview, wanted: list[int]) -> bool:
     """Return whether a bitmap has all of the trigrams. Any thread."""
     return all(bitmap[trigram >> 3] >> (trigram & 7) & 1 for trigram in wanted)
+
+
+def windows(word: str, *, folded: bool) -> list[list[list[int]]]:
+    """Return what a text that contains a word has: of each item, all trigrams of one of its lists. Any thread.
+
+    :param folded: a letter stands for its other case as well. Of the ASCII letters only k and s have one that is not
+        ASCII: the Kelvin sign and the long s (Unicode's CaseFolding.txt), which RE2 knows.
+    """
+    found = []
+    for place in range(len(word) - 2):
+        spelled = product(*(_SPELLED.get(letter, letter) if folded else letter for letter in word[place : place + 3]))
+        options = [trigrams("".join(option)) for option in spelled]
+        if options not in found:
+            found.append(options)
+    return found
+
+
+_SPELLED: Final = {"k": "k\u212a", "K": "k\u212a", "s": "s\u017f", "S": "s\u017f"}
+
+
+def can_have(bitmap: bytes | memoryview, wanted: Sequence[Sequence[list[int]]]) -> bool:
+    """Return whether a bitmap has what :func:`windows` returned. Any thread."""
+    return all(any(has_all(bitmap, option) for option in options) for options in wanted)
