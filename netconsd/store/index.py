@@ -305,7 +305,7 @@ class Summary:
     def newest(self) -> tuple[pa.Table, int] | None:
         """Return the newest rows, and the time after which they are all, in microseconds; None if a row group has not
         many more, or they have all the same time."""
-        if sum(self.groups) <= 2 * GROUP_ROWS:
+        if sum(self.groups) <= 2 * GROUP_ROWS or not self._newest:
             return None
         self._cut_newest()
         rows = self._newest[0]

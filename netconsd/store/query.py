@@ -610,7 +610,7 @@ class Search:
             return self._without_index(unit.file)
         if unit.in_index:
             try:
-                rows = _section(unit.head, "newest")
+                rows = segment.with_all_columns(_section(unit.head, "newest"), segment.SCHEMA.names)
             except Damaged as error:
                 self._files.name_index(unit.head, error, "searched")
             else:

@@ -610,16 +610,22 @@ def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str] | None =
         if error.errno is None:
             raise Damaged(f"row group {group}: {_first_line(error)}") from error
         raise
+    return with_all_columns(read, names)
+
+
+def with_all_columns(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return the columns with these names, each of its type in the schema and nullable; those that are missing are
+    null."""
     schema = pa.schema([SCHEMA.field(name).with_nullable(True) for name in names])
-    return pa.Table.from_arrays(
-        [
-            read.column(name).cast(schema.field(name).type)
-            if name in read.column_names
-            else pa.nulls(read.num_rows, schema.field(name).type)
-            for name in names
-        ],
-        schema=schema,
-    )
+    found = set(rows.column_names)
+    columns = []
+    for field in schema:
+        if field.name not in found:
+            columns.append(pa.nulls(rows.num_rows, field.type))
+        else:
+            column = rows.column(field.name)
+            columns.append(column if column.type == field.type else column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _first_line(error: BaseException) -> str:
