@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.logger import Logger
-
 from netconsd.logger.checks import read_regular
 from netconsd.logger.hostnames import CACHE_LIMIT, HostsError, NameCache, parse_hosts
 from netconsd.logger.template import host_name
@@ -114,6 +112,9 @@ class Names:
         :param setting: the place of the setting that names the file, for the error.
         :returns: the files that were read.
         """
+        # Imported here, because it takes a quarter of the time in which `netconsd log` starts.
+        from twisted.logger import Logger
+
         files = []
         if self._hosts_file is not None:
             try:

@@ -20,7 +20,8 @@ from netconsd.testing import extended_message, legacy_message
 from tests.support import captures
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
-from netconsd.store import Store, segment
+from netconsd.store import Store, index, segment
+from netconsd.store import compactor as compactor_module
 from netconsd.store import query as query_module
 from netconsd.store.compactor import Compactor
 from netconsd.store.query import Query, required_words, smart_case
@@ -249,9 +250,9 @@ def test_damage_is_named_and_counted(store: Path) -> None:
     data[text.data_page_offset + text.total_compressed_size - 9] ^= 0x55
     first.path.write_bytes(data)
     second.index.unlink()
-    index = bytearray(third.index.read_bytes())
-    index[60] ^= 0x55
-    third.index.write_bytes(index)
+    damaged = bytearray(third.index.read_bytes())
+    damaged[60] ^= 0x55
+    third.index.write_bytes(damaged)
     [part] = (store / layout.JOURNAL).glob("*.journal")
     data = bytearray(part.read_bytes())
     data[200] ^= 0x55
@@ -265,6 +266,35 @@ def test_damage_is_named_and_counted(store: Path) -> None:
     assert sorted(named.values()) == [0, 0, 100, 100]
     for path in (first.path, second.index, third.index, part):
         assert [text for text in named if text.startswith(f"{path}: ")], path
+
+
+def test_damage_in_the_newest_rows_of_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The segment is read in their place, and nothing is found twice; an index that is made again is used."""
+    for module in (segment, index, compactor_module):
+        monkeypatch.setattr(module, "GROUP_ROWS", 16)
+    monkeypatch.setattr(index, "NEWEST_ROWS", 8)
+    write(tmp_path, 1, [said(f"place {place:03d}", T0 + place, host=place % 7, seq=place) for place in range(400)])
+    compact(tmp_path)
+    [file] = layout.segment_files(tmp_path)
+    head = index.read(file.index)
+    assert head.newest_after is not None
+    whole = file.index.read_bytes()
+    data = bytearray(whole)
+    data[head.sections["newest"].offset + 99] ^= 0x55
+    file.index.write_bytes(data)
+    named: dict[str, int] = {}
+    reader = Store(tmp_path, damaged=named.__setitem__)
+    for limit in (3, 8, 9, 100, None):
+        found = texts(reader.messages(newest_first=True, limit=limit))
+        assert found == ALL[::-1][:limit]
+    [text] = named
+    assert text.startswith(f"{file.index}: ")
+    file.index.write_bytes(whole)
+    opened = []
+    monkeypatch.setattr(segment, "open_segment", opened.append)
+    assert texts(reader.messages(newest_first=True, limit=3)) == ALL[::-1][:3]
+    assert texts(reader.messages(grep="39", limit=5)) == ALL[-5:]
+    assert opened == []
 
 
 def test_skipped_segments_are_not_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,6 +394,18 @@ def test_a_directory_that_is_no_store(tmp_path: Path) -> None:
         (r"\Qa|b\E", []),
         (r"\x41bc", []),
         ("(?i)abc", ["abc"]),
+        ("abc(?i)def", ["abc", "def"]),
+        ("(?P<Name>x)abc", ["abc"]),
+        (r"\babc\b|", []),
+        (r"\babc\Bd", ["abc", "d"]),
+        ("^abc$", ["abc"]),
+        ("ab{2}{3}c", ["a", "c"]),
+        ("a{bcd}efg", ["efg"]),
+        ("ab+?c", ["ab", "c"]),
+        (r"a\-b\_c", ["a-b_c"]),
+        (r"\pLabc", []),
+        ("(a|b)|(c)", []),
+        ("", []),
     ],
 )
 def test_words_that_an_expression_requires(pattern: str, words: list[str]) -> None:
@@ -406,7 +448,7 @@ def test_every_match_has_the_required_words() -> None:
 
 def test_smart_case() -> None:
     """As ripgrep: an upper-case letter in the expression makes it matter; one in an escape does not."""
-    assert smart_case(r"link \S+\D \pL")
+    assert smart_case(r"link \S+\D \pL \p{Lu} (?P<Name>x) (?U)(?U-i:y) [[:^alpha:]]")
     assert not smart_case("Link")
     assert Query(grep="Link", ignore_case=True).ignores_case("Link")
 

@@ -7,7 +7,7 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netconsd.store.trigrams import BITMAP_BYTES, add, has_all, trigrams
+from netconsd.store.trigrams import BITMAP_BYTES, add, can_have, has_all, trigrams, windows
 
 
 def bitmap_of(texts: list[str]) -> bytes:
@@ -45,3 +45,23 @@ def test_short_words_say_nothing() -> None:
     """A word of two bytes has no trigram, so that no segment is skipped for it."""
     assert trigrams("sd") == []
     assert has_all(bytes(BITMAP_BYTES), trigrams("sd"))
+
+
+@given(st.lists(st.sampled_from(["k", "s", "a", "b", "\u212a", "\u017f", "-", "\u00e9"]), max_size=12))
+def test_letters_with_another_case_that_is_not_ascii(letters: list[str]) -> None:
+    """A word of ASCII letters is possible in every text that has it with the Kelvin sign or the long s instead."""
+    text = "".join(letters)
+    bitmap = bitmap_of([text])
+    plain = text.replace("\u212a", "k").replace("\u017f", "s")
+    for start in range(len(plain)):
+        for end in range(start, len(plain) + 1):
+            assert can_have(bitmap, windows(plain[start:end], folded=True))
+            assert can_have(bitmap, windows(text[start:end], folded=False))
+
+
+def test_a_word_is_absent_although_it_has_other_cases() -> None:
+    """The other cases are possible only where a text can have them."""
+    bitmap = bitmap_of(["disc: \u00e9 full", "ask"])
+    assert not can_have(bitmap, windows("disk", folded=True))
+    assert can_have(bitmap, windows("ASK", folded=True))
+    assert not can_have(bitmap_of(["di\u017fk"]), windows("disk", folded=False))
