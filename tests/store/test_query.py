@@ -290,7 +290,7 @@ def test_damage_in_the_newest_rows_of_an_index(tmp_path: Path, monkeypatch: pyte
     [text] = named
     assert text.startswith(f"{file.index}: ")
     file.index.write_bytes(whole)
-    opened = []
+    opened: list[Path] = []
     monkeypatch.setattr(segment, "open_segment", opened.append)
     assert texts(reader.messages(newest_first=True, limit=3)) == ALL[::-1][:3]
     assert texts(reader.messages(grep="39", limit=5)) == ALL[-5:]

@@ -54,9 +54,9 @@ class Moving:
             part_bytes=1 << 30,
             part_seconds=1e9,
             most_bytes=1 << 40,
-            system=NoSync(),  # type: ignore[arg-type]
+            system=NoSync(),
         )
-        self._compactor = Compactor(directory, system=NoSync())  # type: ignore[arg-type]
+        self._compactor = Compactor(directory, system=NoSync())
         self._compactor.recover()
         self._stepping = False
         self.written = 0
