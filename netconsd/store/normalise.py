@@ -4,7 +4,8 @@ Hot: once for each stored message. Pure; any bytes.
 A *word* is a run of letters, digits, underscores and bytes above ASCII. Rules, by the first that applies:
 
 1. Words and separators stay as they are. A run of spaces, tabs and newlines is one space; none is at the begin or end.
-2. ``<MAC>``: 6, 8 or 20 groups of two hexadecimal digits with colons between them.
+2. ``<MAC>``: 6, 8 or 20 groups of two hexadecimal digits with colons between them, or 14: the head of an Ethernet
+   frame, as firewalls log it.
 3. ``<IP>``: an IPv4 address; an IPv6 address with eight groups, or with ``::`` and a decimal digit in it.
 4. ``<DEV>``: an address of PCI (``0000:00:1f.2``, ``00:1f.2``); a disk (``sda``, ``vdb1``, ``xvdaa``); a name of
    :data:`DEVICES` with its number and what follows in the word (``eth0``, ``nvme0n1p2``, ``enp3s0f1``, ``ttyS0``,
@@ -575,7 +576,7 @@ def _colons(data: bytes, at: int, end: int, classes: bytes) -> int:
             at += 1
         else:
             break
-    if not doubled and pairs == groups and (groups == 6 or groups == 8 or groups == 20):
+    if not doubled and pairs == groups and (groups == 6 or groups == 8 or groups == 14 or groups == 20):
         return at * 4 + _IS_MAC
     if longest <= 4 and digit and ((doubled and 1 <= groups <= 7) or (not doubled and groups == 8)):
         if last_decimal:

@@ -1,6 +1,7 @@
 # Inlined in C: no Python number per field. A record takes 0.03 us of CPU, in plain Python 1.2 us.
 from cpython cimport array
 from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.math cimport llrint
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -103,8 +104,35 @@ cdef inline Py_ssize_t tail_end(bytes data, Py_ssize_t at, Py_ssize_t end, int64
         return end
     return start - 7 if octets[start - 8] == 0x0A else end
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define netconsd_prefetch(at) __builtin_prefetch(at)
+    #else
+    #define netconsd_prefetch(at)
+    #endif
+    """
+    void netconsd_prefetch(const void *at) noexcept nogil
+
+cdef inline void prefetch(list blocks, uint64_t place) noexcept:
+    cdef bytes block = <bytes>PyList_GET_ITEM(blocks, <Py_ssize_t>(place >> 32))
+    cdef const char *at = <const char *>block + <uint32_t>place
+    # Three lines of the cache: most records. Behind the block's end nothing happens.
+    netconsd_prefetch(at)
+    netconsd_prefetch(at + 64)
+    netconsd_prefetch(at + 128)
+
 cdef inline int i32_of(array.array numbers, Py_ssize_t index) noexcept:
     return numbers.data.as_ints[index]
+
+cdef inline long long i64_of(array.array numbers, Py_ssize_t index) noexcept:
+    return numbers.data.as_longlongs[index]
+
+cdef inline void put_i64(array.array numbers, Py_ssize_t index, long long number) noexcept:
+    numbers.data.as_longlongs[index] = number
+
+cdef inline unsigned long long sum_of(unsigned long long one, unsigned long long other) noexcept:
+    return one + other
 
 cdef inline Py_ssize_t put_part(bytearray data, Py_ssize_t at, bytes source, Py_ssize_t start, Py_ssize_t size) noexcept:
     memcpy(PyByteArray_AS_STRING(data) + at, <const char *>source + start, size)

@@ -54,6 +54,9 @@ SCHEMA_VERSION: Final = 1
 #: Rows of a group: what a query reads at least, and so the cost of a query for one sender. Groups four times as large
 #: take 0.6 bytes less a message.
 GROUP_ROWS: Final = 1 << 14
+#: Bytes of texts and raw bytes with which a group ends: the bound of the memory where messages are long. 16,384 usual
+#: texts have 1.3 MB.
+GROUP_BYTES: Final = 8 << 20
 #: zstd's level 3 takes 0.1 us a message more than 1, and 2 bytes less.
 _LEVEL: Final = 3
 
@@ -505,9 +508,20 @@ def _lines_of(
 def encode(rows: Iterable[pa.Table], about: About) -> tuple[pa.Buffer, int, int]:
     """Return a segment's file, the offset at which its pages end, and the CRC-32 of what follows them (rule 4).
 
-    :param rows: tables of the schema, each of whole row groups except for the last; sorted.
+    :param rows: sorted tables of the schema, each of whole row groups.
     """
     sink = pa.BufferOutputStream()
+    write(sink, rows, about)
+    data = sink.getvalue()
+    return data, *end_of(data)
+
+
+def write(sink: Any, rows: Iterable[pa.Table], about: About) -> None:
+    """Write a segment's file.
+
+    :param sink: a file of pyarrow, or an object with the methods of a file.
+    :param rows: as for :func:`encode`; each is written before the next one is asked for.
+    """
     schema = SCHEMA.with_metadata({b"netconsd": json.dumps(about.fields()).encode()})
     with pq.ParquetWriter(
         sink,
@@ -522,11 +536,9 @@ def encode(rows: Iterable[pa.Table], about: About) -> tuple[pa.Buffer, int, int]
     ) as writer:
         for part in rows:
             writer.write_table(pa.Table.from_arrays(part.columns, schema=schema), row_group_size=GROUP_ROWS)
-    data = sink.getvalue()
-    return data, *end_of(data)
 
 
-def end_of(data: pa.Buffer | bytes) -> tuple[int, int]:
+def end_of(data: pa.Buffer | bytes | memoryview) -> tuple[int, int]:
     """Return the offset at which the pages of a segment's file end, and the CRC-32 of what follows them.
 
     :raises Damaged: if its end cannot be read.
@@ -536,6 +548,17 @@ def end_of(data: pa.Buffer | bytes) -> tuple[int, int]:
     except (pa.ArrowException, OSError) as error:
         raise Damaged(f"it is not readable as Parquet: {_first_line(error)}") from error
     return end, zlib.crc32(memoryview(data)[end:])
+
+
+def end_of_file(path: str) -> tuple[int, int, int]:
+    """Return the size of a segment's file, and as :func:`end_of`.
+
+    :raises Damaged: if its end cannot be read.
+    :raises OSError: if it cannot be read.
+    """
+    with pa.memory_map(path) as file:
+        data = file.read_buffer()
+        return data.size, *end_of(data)
 
 
 def _pages_end(metadata: pq.FileMetaData) -> int:
