@@ -28,8 +28,46 @@ _NEWLINE = ord("\n")
 _AHEAD = 8
 #: For a row without a number, in the columns ``prefix``, ``ts_usec``, ``msgid``, ``caller``, ``release`` and ``tail``.
 NONE = (1 << 64) - 1
+# Values whose number is found at once: callers, releases and tails of a row group, and the senders of a fleet.
+_SLOTS = 256
+_SENDER_SLOTS = 1 << 14
 # Compiled, this is a C variable, which is an attribute of the module only if put there.
 globals().update(NONE=NONE)
+
+
+class _Numbers:
+    """Gives each different value a number, in the order of the first ones. For one thread at a time."""
+
+    def __init__(self, slots: int) -> None:
+        """
+        :param slots: a power of two: of as many values a number is found without making an object of the bytes.
+        """
+        #: Value -> number.
+        self.table: dict[bytes, int] = {}
+        self._mask = slots - 1
+        self._values: list[bytes | None] = [None] * slots
+        self._numbers = array("Q", bytes(8 * slots))
+
+    def number(self, records: bytes, at: int, size: int) -> int:
+        """Return the number of a part of the records."""
+        slot = packing.slot_of(records, at, size) & self._mask
+        known = self._values[slot]
+        if known is not None and packing.is_part(known, records, at, size):
+            return octets.stamp_at(self._numbers, slot)
+        value = records[at : at + size]
+        number = self.number_of(value)
+        self._values[slot] = value
+        octets.put_stamp(self._numbers, slot, number)
+        return number
+
+    def number_of(self, value: bytes) -> int:
+        """Return the number of a value."""
+        found = self.table.get(value)
+        if found is None:
+            found = len(self.table)
+            self.table[value] = found
+        index: int = found  # compiled, the conversion to a C number
+        return index
 
 
 class Columns:
@@ -40,7 +78,7 @@ class Columns:
         self._blocks: list[bytes] = []
         self._where = array("Q")  # block << 32 | position, by arrival
         self._who = array("Q")  # sender, by arrival
-        self._senders: dict[bytes, int] = {}
+        self._senders = _Numbers(_SENDER_SLOTS)
         #: Rows of each sender, by its number in the order of arrival.
         self._counts = array("Q")
         #: Rows: of all records that were added, and after :meth:`order` of the last :meth:`fill`.
@@ -81,13 +119,9 @@ class Columns:
             time = packing.micros_at(records, at + 8)
             if time < earliest:
                 earliest = time
-            key = records[at + 16 : at + 34]
-            found = senders.get(key)
-            if found is None:
-                found = len(senders)
-                senders[key] = found
+            sender = senders.number(records, at + 16, 18)
+            if sender == len(counts):
                 counts.append(0)
-            sender = found
             octets.put_stamp(counts, sender, octets.stamp_at(counts, sender) + 1)
             octets.put_stamp(where, row, block | at)
             octets.put_stamp(who, row, sender)
@@ -108,7 +142,8 @@ class Columns:
 
     def order(self) -> None:
         """Sort the rows, once, after the last ``add``."""
-        keys = sorted(self._senders)
+        numbers = self._senders.table
+        keys = sorted(numbers)
         ranks = array("Q", bytes(8 * len(keys)))
         firsts = array("Q", bytes(8 * len(keys)))
         first = 0
@@ -118,7 +153,7 @@ class Columns:
         self._sender = 0
         self._done = 0
         for rank, key in enumerate(keys):
-            number = self._senders[key]
+            number = numbers[key]
             ranks[number] = rank
             firsts[rank] = first
             self._sizes[rank] = self._counts[number]
@@ -133,7 +168,7 @@ class Columns:
             octets.put_stamp(firsts, octets.stamp_at(ranks, sender), row + 1)
             index += 1
         self._where = self._who = array("Q")
-        self._senders = {}
+        self._senders = _Numbers(1)
         self._order = order
         self._next = 0
         self._left = self.rows
@@ -165,9 +200,12 @@ class Columns:
         self.raws: dict[int, bytes] = {}
         #: Row -> (missing, lost, likely_lost, limited), where one is not 0 (lost: -1 for unknown or 0).
         self.rare: dict[int, tuple[int, int, int, int]] = {}
-        self.callers: dict[bytes, int] = {}
-        self.releases: dict[bytes, int] = {}
-        self.tails: dict[bytes, int] = {}
+        self._callers = _Numbers(_SLOTS)
+        self._releases = _Numbers(_SLOTS)
+        self._tails = _Numbers(_SLOTS)
+        self.callers = self._callers.table
+        self.releases = self._releases.table
+        self.tails = self._tails.table
         self._raw_bytes = 0
         order, blocks = self._order, self._blocks
         used = 0
@@ -231,10 +269,10 @@ class Columns:
             at += 32
         caller = release = tail = NONE
         if flags & CALLER:
-            caller = _index(self.callers, records[at : at + caller_size])
+            caller = self._callers.number(records, at, caller_size)
             at += caller_size
         if flags & RELEASE:
-            release = _index(self.releases, records[at : at + release_size])
+            release = self._releases.number(records, at, release_size)
             at += release_size
         octets.put_stamp(self.caller, row, caller)
         octets.put_stamp(self.release, row, release)
@@ -244,7 +282,7 @@ class Columns:
         if length:
             tail_at = at + length + 1
             tail_end = packing.tail_end(records, tail_at, end, msgid)
-            tail = _index(self.tails, records[tail_at:tail_end])
+            tail = self._tails.number(records, tail_at, tail_end - tail_at)
             used = packing.put_part(self.text, used, records, at, length)
             if tail_end == end and msgid >= 0:
                 self.raws[row] = records[at:end]
@@ -255,7 +293,8 @@ class Columns:
                 tail_at = octets.find(records, _NEWLINE, at) + 1
                 if tail_at == 0 or tail_at > end:
                     tail_at = end
-                tail = _index(self.tails, records[tail_at : packing.tail_end(records, tail_at, end, msgid)])
+                tail_end = packing.tail_end(records, tail_at, end, msgid)
+                tail = self._tails.number(records, tail_at, tail_end - tail_at)
         octets.put_stamp(self.tail, row, tail)
         octets.put_stamp(self.text_end, row + 1, used)
         return used
@@ -278,15 +317,5 @@ class Columns:
         else:
             octets.put_stamp(self.ts_usec, row, ts_usec)
         if caller is not None:
-            octets.put_stamp(self.caller, row, _index(self.callers, caller.encode()))
+            octets.put_stamp(self.caller, row, self._callers.number_of(caller.encode()))
         return packing.put_bytes(self.text, used, text.encode())
-
-
-def _index(table: dict[bytes, int], value: bytes) -> int:
-    """Return the index of a value in a table."""
-    found = table.get(value)
-    if found is None:
-        found = len(table)
-        table[value] = found
-    index: int = found  # compiled, the conversion to a C number
-    return index

@@ -104,6 +104,22 @@ cdef inline Py_ssize_t tail_end(bytes data, Py_ssize_t at, Py_ssize_t end, int64
         return end
     return start - 7 if octets[start - 8] == 0x0A else end
 
+cdef inline Py_ssize_t slot_of(bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    # The length, the first and the last bytes: most values differ there.
+    cdef const char *octets = <const char *>data + at
+    cdef uint64_t first = 0, last = 0
+    if size >= 8:
+        memcpy(&first, octets, 8)
+        memcpy(&last, octets + size - 8, 8)
+    else:
+        memcpy(&first, octets, size)
+    first ^= <uint64_t>size
+    first = (first ^ (last << 23) ^ (last >> 41)) * <uint64_t>0x9E3779B97F4A7C15ULL
+    return <Py_ssize_t>(first >> 48)
+
+cdef inline bint is_part(bytes octets, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
+    return len(octets) == size and memcmp(<const char *>octets, <const char *>data + at, size) == 0
+
 cdef extern from *:
     """
     #if defined(__GNUC__) || defined(__clang__)

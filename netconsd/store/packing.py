@@ -90,6 +90,16 @@ def tail_end(data: bytes, at: int, end: int, msgid: int) -> int:
     return start if found else end
 
 
+def slot_of(data: bytes, at: int, size: int) -> int:
+    """Return a number of 16 bits for a part of the data: the same for equal parts."""
+    return hash(data[at : at + size]) & 0xFFFF
+
+
+def is_part(octets: bytes, data: bytes, at: int, size: int) -> bool:
+    """Return whether a part of the data has these bytes."""
+    return octets == data[at : at + size]
+
+
 def prefetch(blocks: list[bytes], place: int) -> None:
     """Ask the memory for the record at a place (block << 32 | position) of the blocks: plain Python cannot."""
 
