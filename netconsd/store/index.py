@@ -380,13 +380,15 @@ def _numbers(rows: pa.Table, words: dict[str, dict[str, int]]) -> tuple[list[arr
     """Return the columns for :meth:`Senders.add`, and whether the rare ones are among them."""
     columns = [
         rows.column("received_at").cast(pa.int64()),
-        rows.column("level").fill_null(NO_LEVEL),
+        rows.column("level").fill_null(_NO_LEVEL),
         rows.column("boot"),
         *(_word_numbers(rows.column(name).chunk(0), known) for name, known in words.items()),
         *(rows.column(name).cast(pa.uint64()).fill_null(_NONE) for name in ("ts_usec", "seq", "number")),
     ]
-    sums = [rows.column(name).fill_null(0) for name in _SUMS]
-    rare = any(pc.any(pc.not_equal(column, 0)).as_py() for column in sums)
+    sums = [rows.column(name) for name in _SUMS]
+    rare = any(pc.any(pc.not_equal(column, pa.scalar(0, column.type))).as_py() for column in sums)
+    if rare:
+        sums = [column.fill_null(pa.scalar(0, column.type)) for column in sums]
     return [_array(column) for column in (*columns, *(sums if rare else ()))], rare
 
 
@@ -468,6 +470,7 @@ def make(made: Summary | Merged, about: About, size: int, pages_end: int, checks
 
 
 #: A number that is missing.
+_NO_LEVEL: Final = pa.scalar(NO_LEVEL, pa.int8())
 _NONE: Final = pa.scalar(senders.NONE, pa.uint64())
 _KEYS: Final = ("host", "port", "scope_id")
 _WORDS: Final = ("release", "userdata")
@@ -500,7 +503,7 @@ def _word_numbers(column: pa.Array, known: dict[str, int]) -> pa.Array:
     numbers = [
         senders.NONE if word is None else known.setdefault(word, len(known)) for word in column.dictionary.to_pylist()
     ]
-    return pa.array([*numbers, senders.NONE], pa.uint64()).take(column.indices.fill_null(len(numbers)))
+    return pa.array([*numbers, senders.NONE], pa.uint64()).take(column.indices.fill_null(pa.scalar(len(numbers), pa.int32())))
 
 
 def _array(numbers: pa.Array | pa.ChunkedArray) -> array[int]:

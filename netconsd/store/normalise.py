@@ -147,6 +147,10 @@ _NAMES, _KINDS = _table()
 # The room for a form: the longest replacement of each byte, of which every second is a separator, and the last mark.
 _ROOM = 8 * INPUT_LIMIT
 
+# A power of two: as many forms as most segments have.
+_RECENT = 4096
+_RECENT_MASK = _RECENT - 1
+
 _N = b"<N>"
 _DEV = b"<DEV>"
 _IP = b"<IP>"
@@ -181,6 +185,9 @@ class Forms:
         """
         self._room = bytearray(_ROOM)
         self._numbers: dict[bytes, int] = {}
+        # The latest forms by a sum of their bytes: most are found without making an object.
+        self._recent: list[bytes | None] = [None] * _RECENT
+        self._recent_numbers = array("Q", bytes(8 * _RECENT))
         self._limit = limit
         self._sender_limit = sender_limit
         self._left = sender_limit
@@ -214,11 +221,20 @@ class Forms:
         while index < end:
             begin = octets.stamp_at(ends, index)
             size = _form(texts, begin, octets.stamp_at(ends, index + 1), room, _CLASSES)
-            key = packing.taken(room, size)
-            found = known.get(key)
-            if found is None:
-                found = self._add(key)
-            number = found
+            slot = packing.sum_slot(room, size) & _RECENT_MASK
+            latest = self._recent[slot]
+            if latest is not None and packing.is_begin(latest, room, size):
+                number = octets.stamp_at(self._recent_numbers, slot)
+            else:
+                key = packing.taken(room, size)
+                found = known.get(key)
+                if found is None:
+                    found = self._add(key)
+                number = found
+                # One without a place can get one from another sender.
+                if number:
+                    self._recent[slot] = key
+                    octets.put_stamp(self._recent_numbers, slot, number)
             octets.put_stamp(numbers, index - first, number)
             self.count += 1
             index += 1

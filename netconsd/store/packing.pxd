@@ -168,5 +168,21 @@ cdef inline void put_trigrams(bytearray bitmap, bytes text, Py_ssize_t at, Py_ss
         bits[trigram >> 3] |= 1 << (trigram & 7)
         at += 1
 
+cdef inline Py_ssize_t sum_slot(bytearray data, Py_ssize_t size) noexcept:
+    cdef const char *octets = PyByteArray_AS_STRING(data)
+    cdef uint64_t total = <uint64_t>size, word
+    cdef Py_ssize_t index = 0
+    while index + 8 <= size:
+        memcpy(&word, octets + index, 8)
+        total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
+        index += 8
+    word = 0
+    memcpy(&word, octets + index, size - index)
+    total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
+    return <Py_ssize_t>(total >> 48)
+
+cdef inline bint is_begin(bytes octets, bytearray data, Py_ssize_t size) noexcept:
+    return len(octets) == size and memcmp(<const char *>octets, PyByteArray_AS_STRING(data), size) == 0
+
 cdef inline bytes taken(bytearray data, Py_ssize_t size):
     return PyByteArray_AS_STRING(data)[:size]

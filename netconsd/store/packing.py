@@ -138,6 +138,16 @@ def put_trigrams(bitmap: bytearray, text: bytes, at: int, end: int, classes: byt
         bitmap[a << 9 | b << 3 | c >> 3] |= 1 << (c & 7)
 
 
+def sum_slot(data: bytearray, size: int) -> int:
+    """Return a number of 16 bits for the first bytes of a buffer: the same for equal ones."""
+    return hash(bytes(data[:size])) & 0xFFFF
+
+
+def is_begin(octets: bytes, data: bytearray, size: int) -> bool:
+    """Return whether the first bytes of a buffer are these."""
+    return octets == data[:size]
+
+
 def taken(data: bytearray, size: int) -> bytes:
     """Return the first bytes of a buffer, which has as many."""
     return bytes(data[:size])

@@ -48,6 +48,7 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _HOSTS: Final = b"hosts"
+_NO_LEVEL: Final = pa.scalar(NO_LEVEL, pa.int8())
 
 
 class Sums:
@@ -95,7 +96,7 @@ class Sums:
         forms, tallies, hosts = self._forms, self._tallies, self._hosts
         ends, data = _parts(batch.column("text"))
         times = _words(batch.column("received_at").cast(pa.int64()))
-        levels = _words(batch.column("level").fill_null(NO_LEVEL))
+        levels = _words(batch.column("level").fill_null(_NO_LEVEL))
         of_rows = _words(_release_numbers(batch.column("release"), self._releases))
         found = batch.column("host")
         runs = pc.run_end_encode(found.indices if pa.types.is_dictionary(found.type) else found)
@@ -258,7 +259,7 @@ def _release_numbers(column: Any, releases: dict[str, int]) -> Any:
                 releases[release] = number
         numbers.append(number)
     numbers.append(0)
-    places = column.indices.fill_null(len(numbers) - 1)
+    places = column.indices.fill_null(pa.scalar(len(numbers) - 1, pa.int32()))
     return pa.array(numbers, pa.uint64()).take(places)
 
 

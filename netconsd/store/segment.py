@@ -171,7 +171,8 @@ def about(fields: Mapping[str, Any]) -> About:
 def table(columns: Columns, boots: Boots) -> pa.Table:
     """Return the rows of sorted columns, of which ``boots`` was assigned the boots."""
     rows = columns.rows
-    senders = [(source_of(key), count) for key, _, count in columns.senders]
+    senders = [(_source(key), first + count) for key, first, count in columns.senders]
+    ends = pa.array([end for _, end in senders], pa.int32())
     flags = _array(columns.flags, pa.uint16()).dictionary_encode()
     kinds = [value.as_py() for value in flags.dictionary]
 
@@ -198,9 +199,9 @@ def table(columns: Columns, boots: Boots) -> pa.Table:
     caller = _nullable(columns.caller, pa.int32())
     values: dict[str, pa.Array] = {
         "received_at": _array(columns.received_at, pa.int64()).cast(SCHEMA.field("received_at").type),
-        "host": _runs([source.address for source, _ in senders], [count for _, count in senders]),
-        "port": _repeated("H", [(source.port, count) for source, count in senders], pa.uint16()),
-        "scope_id": _repeated("I", [(source.scope, count) for source, count in senders], pa.uint32()),
+        "host": _hosts([source.address for source, _ in senders], ends),
+        "port": _repeated(pa.array([source.port for source, _ in senders], pa.uint16()), ends),
+        "scope_id": _repeated(pa.array([source.scope for source, _ in senders], pa.uint32()), ends),
         "boot": _array(boots.boot, pa.int64()),
         "format": _word([_format(kind) for kind in kinds], flags.indices),
         "level": pc.bit_wise_and(prefix, pa.scalar(7, pa.int16())).cast(pa.int8()),
@@ -266,18 +267,21 @@ def _other_bytes(values: list[bytes], indices: pa.Array) -> pa.Array:
     return _word([None if readable(value).encode() == value else value for value in values], indices, _OCTETS)  # type: ignore[misc]
 
 
-def _runs(values: list[str], counts: list[int]) -> pa.Array:
-    """Return each value as often as it is counted, as a dictionary."""
+def _hosts(values: list[str], ends: pa.Array) -> pa.Array:
+    """Return each value up to its end, as a dictionary."""
     found = pa.array(values, pa.string()).dictionary_encode()
-    indices = _repeated("i", list(zip(found.indices.to_pylist(), counts, strict=True)), pa.int32())
-    return pa.DictionaryArray.from_arrays(indices, found.dictionary)
+    return pa.DictionaryArray.from_arrays(_repeated(found.indices, ends), found.dictionary)
 
 
-def _repeated(code: str, runs: list[tuple[int, int]], kind: pa.DataType) -> pa.Array:
-    numbers: array[int] = array(code)
-    for value, count in runs:
-        numbers.extend(array(code, [value]) * count)
-    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+def _repeated(values: pa.Array, ends: pa.Array) -> pa.Array:
+    """Return each value up to its end."""
+    return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, values))
+
+
+@lru_cache(maxsize=16384)
+def _source(key: bytes) -> Source:
+    """Return a sender: of a fleet, the same ones in each segment. One takes 500 bytes."""
+    return source_of(key)
 
 
 def _text(columns: Columns) -> pa.Array:
