@@ -228,6 +228,10 @@ class Columns:
         self.rows = row
         self._next += row
         self._left -= row
+        if not self._left:
+            # Before the caller makes the index.
+            self._order = array("Q")
+            self._blocks = []
         self._fill_senders(row)
         return row > 0
 

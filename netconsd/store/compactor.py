@@ -53,7 +53,7 @@ from netconsd.store.segment import GROUP_BYTES, GROUP_ROWS, About
 
 #: Bytes of the journal that become one segment, and its records, of which a part more can be taken: the bounds of the
 #: memory. A million messages of usual length have 150 MB.
-SEGMENT_BYTES: Final = 160 << 20
+SEGMENT_BYTES: Final = 128 << 20
 SEGMENT_ROWS: Final = 1_000_000
 #: Senders with which no further part is taken into a segment: a stranger can invent them.
 SEGMENT_SENDERS: Final = 100_000

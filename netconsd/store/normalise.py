@@ -37,9 +37,9 @@ from netconsd.store import packing
 INPUT_LIMIT = 512
 #: Bytes of a name in quotes: NAME_MAX of linux/limits.h.
 NAME_LIMIT = 255
-#: Forms of one :class:`Forms`, the one of all others included: 5 MB with 150 bytes each. Machines with the usual
-#: messages have some thousand.
-FORMS_LIMIT = 32768
+#: Forms of one :class:`Forms`, the one of all others included: with their sums (tallies.py) and examples, 50 MB if all
+#: are long. Machines with the usual messages have some thousand.
+FORMS_LIMIT = 16384
 #: Forms that one sender can add: one that sends random words must not use up the places of the others.
 SENDER_FORMS = 4096
 #: Number 0 of every :class:`Forms`: the texts whose forms found no place.
