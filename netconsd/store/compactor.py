@@ -651,10 +651,17 @@ def _group(sources: Sequence[Rows], group: list[tuple[int, int]]) -> Iterator[pa
         begins[number] += count
     indices = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
     rows = joined.unify_dictionaries().combine_chunks().take(indices)
-    size = sum(rows.column(name).nbytes for name in ("text", "raw"))
-    step = max(1, rows.num_rows * GROUP_BYTES // max(size, GROUP_BYTES))
-    for start in range(0, rows.num_rows, step):
-        yield rows.slice(start, step).combine_chunks()
+    yield from _pieces(rows)
+
+
+def _pieces(rows: pa.Table) -> Iterator[pa.Table]:
+    """Yield halves of rows, and of these, until each is within the bound of bytes."""
+    if rows.num_rows == 1 or sum(rows.column(name).nbytes for name in ("text", "raw")) <= GROUP_BYTES:
+        yield rows.combine_chunks()
+        return
+    half = rows.num_rows // 2
+    yield from _pieces(rows.slice(0, half))
+    yield from _pieces(rows.slice(half))
 
 
 def _size(path: Path) -> int:

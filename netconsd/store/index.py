@@ -503,7 +503,9 @@ def _word_numbers(column: pa.Array, known: dict[str, int]) -> pa.Array:
     numbers = [
         senders.NONE if word is None else known.setdefault(word, len(known)) for word in column.dictionary.to_pylist()
     ]
-    return pa.array([*numbers, senders.NONE], pa.uint64()).take(column.indices.fill_null(pa.scalar(len(numbers), pa.int32())))
+    return pa.array([*numbers, senders.NONE], pa.uint64()).take(
+        column.indices.fill_null(pa.scalar(len(numbers), pa.int32()))
+    )
 
 
 def _array(numbers: pa.Array | pa.ChunkedArray) -> array[int]:
