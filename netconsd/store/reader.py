@@ -299,7 +299,7 @@ class Store:
                 tables = [table.filter(pc.less_equal(table.column("level"), level)) for table in tables]
         else:
             search = self._search(query, columns=("level",), progress=progress, cancelled=cancelled)
-            tables = [index.minutes_of(table) for table in search]
+            tables = [_minutes_of(table) for table in search]
         if not tables:
             return []
         merged = index.merged_minutes(tables)
@@ -455,6 +455,16 @@ class Store:
 _TRIALS: Final = 10
 #: Messages of one microsecond that a context expects.
 _SAME_TIME: Final = 64
+
+
+def _minutes_of(rows: pa.Table) -> pa.Table:
+    """Return the messages of each minute and level, of rows in any order."""
+    minutes = pc.floor_temporal(rows.column("received_at"), unit="minute").cast(index.MINUTES.field("minute").type)
+    grouped = pa.table({"minute": minutes, "level": rows.column("level")}).group_by(["minute", "level"])
+    counted = grouped.aggregate([([], "count_all")])
+    return pa.Table.from_arrays(
+        [counted.column(name) for name in ("minute", "level", "count_all")], schema=index.MINUTES
+    )
 
 
 def _patterns_of(rows: pa.Table) -> pa.Table:

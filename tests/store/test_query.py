@@ -270,7 +270,7 @@ def test_damage_is_named_and_counted(store: Path) -> None:
 
 def test_damage_in_the_newest_rows_of_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The segment is read in their place, and nothing is found twice; an index that is made again is used."""
-    for module in (segment, index, compactor_module):
+    for module in (segment, compactor_module):
         monkeypatch.setattr(module, "GROUP_ROWS", 16)
     monkeypatch.setattr(index, "NEWEST_ROWS", 8)
     write(tmp_path, 1, [said(f"place {place:03d}", T0 + place, host=place % 7, seq=place) for place in range(400)])

@@ -157,7 +157,7 @@ queries = st.fixed_dictionaries(
 def stored(parts: Sequence[Sequence[Message]], segments: int, merged: bool) -> Iterator[Path]:
     """Write a store: the first parts are in a segment each, or all in one; the others are in the journal."""
     with ExitStack() as stack:
-        for module in (segment, index, compactor):
+        for module in (segment, compactor):
             stack.enter_context(mock.patch.object(module, "GROUP_ROWS", 8))
         stack.enter_context(mock.patch.object(index, "NEWEST_ROWS", 5))
         stack.enter_context(mock.patch.object(query, "BATCH_ROWS", 3))

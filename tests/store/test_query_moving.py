@@ -106,7 +106,7 @@ class Moving:
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
 def test_every_message_is_found_once(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each search finds all messages that were written before it, each once and in order, whatever moves when."""
-    for module in (segment, index, compactor):
+    for module in (segment, compactor):
         monkeypatch.setattr(module, "GROUP_ROWS", 16)
     monkeypatch.setattr(index, "NEWEST_ROWS", 8)
     monkeypatch.setattr(query, "BATCH_ROWS", 7)
