@@ -12,14 +12,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from netconsd.cli.inputs import COLUMNS, cut
 from netconsd.cli.numbers import within
 from netconsd.cli.pager import Output, is_terminal, pager_of
-from netconsd.cli.patterns import default_directory
-from netconsd.cli.when import moment
+from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, levels, place_of, unreadable
+from netconsd.cli.when import joined, moment
 from netconsd.jsonl import to_json
 from netconsd.message import Message
 from netconsd.names import Names
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Messages that ``--follow`` shows first, as tail and journalctl do.
 FOLLOW_LINES: Final = 10
+#: Messages that ``-n`` without a number shows, as journalctl does.
+LINES: Final = 10
 #: Seconds between two looks for new messages.
 FOLLOW_SECONDS: Final = 0.25
 #: Seconds after which a search shows how far it is.
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd log") -> 
     :raises SystemExit: with 2, if an option is wrong; with 1, if standard output cannot be written.
     """
     parser = _parser(prog)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     now = time.time()
     times: dict[str, float | None] = {"since": None, "until": None}
     for name in times:
@@ -96,27 +98,29 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd log") -> 
             raise
         print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
         return 2
+    level_from, level = options.level or (0, None)
     try:
         query = Query(
             times["since"],
             times["until"],
             tuple(options.host),
-            None if options.level is None else LEVELS.index(options.level),
+            level,
             options.grep,
             options.exclude,
             None,
             options.boot,
             options.release,
+            level_from=level_from,
         )
     except ValueError as error:
         parser.error(f"--{str(error).replace('hosts:', 'host:', 1)}")
-    return _Log(options, query, prog).run()
+    return _Log(options, query, place_of(options, prog), prog).run()
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--store", type=Path, metavar="DIR", help="the directory of the store [default: that of the module store]")
+    add_store(parser)
     add(
         *("--host",),
         action="append",
@@ -125,13 +129,18 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="messages of an address, a network, a name with * for any characters, or with userdata KEY=VALUE; "
         "repeatable: of any of them",
     )
-    add("--level", choices=LEVELS, metavar="LEVEL", help="messages of this level or a more severe one")
-    add("--since", metavar="TIME", help='from a time on, such as "2h", "yesterday", "2026-11-28 07:00", "07:00"')
-    add("--until", metavar="TIME", help="up to a time")
-    add("--grep", metavar="REGEX", help="messages that match (RE2); without an upper-case letter in any case")
+    add(
+        *("-p", "--level"),
+        type=levels,
+        metavar="LEVEL",
+        help=f"messages of this level or a more severe one ({', '.join(LEVELS)}; or 0 to 7), or of a range: err..info",
+    )
+    add("-S", "--since", metavar="TIME", help='from a time on, such as "2h", "yesterday", "2026-11-28 07:00", "07:00"')
+    add("-U", "--until", metavar="TIME", help="up to a time")
+    add("-g", "--grep", metavar="REGEX", help="messages that match (RE2); without an upper-case letter in any case")
     add("--exclude", metavar="REGEX", help="messages that do not match")
     add(
-        *("--boot",),
+        *("-b", "--boot"),
         nargs="?",
         const=0,
         type=_boot,
@@ -139,7 +148,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="of the last boot of each machine, of the one before with -1, or of the boot with this id",
     )
     add("--release", metavar="RELEASE", help="of kernels of a release: 7.3 is 7.3.4 as well; * for any characters")
-    add("-n", "--lines", type=within(int, 0, 10**9), metavar="N", help="the newest ones, at most so many")
+    add(
+        *("-n", "--lines"),
+        nargs="?",
+        const=LINES,
+        type=within(int, 0, 10**9),
+        metavar="N",
+        help=f"the newest ones, at most so many [without a number: {LINES}]",
+    )
     add("-r", "--reverse", action="store_true", help="the newest first")
     add("-f", "--follow", action="store_true", help=f"show new messages as well, after the last {FOLLOW_LINES} or -n")
     add("-o", "--output", choices=_FORMATS, help="the format [default: full; short on a narrow terminal]")
@@ -157,6 +173,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar="NAME,...",
         help=f"these fields at the end of a line: {', '.join(get_args(Field))}",
     )
+    add_names(parser)
     add("--color", choices=("auto", "always", "never"), default="auto", help="[default: auto]")
     add("--no-pager", action="store_true", help="write to the terminal itself")
     return parser
@@ -177,9 +194,11 @@ def _fields(text: str) -> tuple[str, ...]:
 
 
 class _Log:
-    def __init__(self, options: argparse.Namespace, query: Query, prog: str) -> None:
+    def __init__(self, options: argparse.Namespace, query: Query, place: Place, prog: str) -> None:
         self._options = options
         self._query = query
+        self._directory = place.directory
+        self._lookup = Lookup(place.names)
         self._prog = prog
         self._interrupted = False
         self._damaged = False
@@ -188,7 +207,7 @@ class _Log:
         width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
         format = options.output or ("short" if 0 < width < 120 else "full")
         colored = options.color == "always" or (options.color == "auto" and terminal and not os.environ.get("NO_COLOR"))
-        self._lines = Lines(format, colored, options.fields, reverse=options.reverse)
+        self._lines = Lines(format, colored, options.fields, place.names, reverse=options.reverse)
         pager = "" if options.no_pager or options.follow else pager_of(os.environ, is_terminal)
         self._output = Output(prog, pager)
         self._progress = _ProgressLine(self._output)
@@ -196,30 +215,34 @@ class _Log:
     def run(self) -> int:
         from netconsd.store.query import Files
 
-        directory = self._options.store or default_directory()
         previous = signal.signal(signal.SIGINT, self._interrupt)
         try:
-            files = Files(directory, self._name)
-            if self._options.follow:
-                self._follow(files)
-            else:
-                self._show(self._search_all(files))
-        except PermissionError as error:
-            self._progress.clear()
-            print(f"{self._prog}: {error.filename}: {error.strerror}; read it as a user of its group", file=sys.stderr)
-            return 2
+            with self._lookup.running():
+                files = Files(self._directory, self._name)
+                self._query = replace(self._query, hosts=self._lookup.chosen(self._query.hosts, self._senders))
+                if self._options.follow:
+                    self._follow(files)
+                else:
+                    self._show(self._search_all(files))
         except OSError as error:
             self._progress.clear()
-            path = error.filename or directory
-            print(f"{self._prog}: {path}: {error.strerror}; --store names the store", file=sys.stderr)
+            print(f"{self._prog}: {unreadable(error, self._directory)}", file=sys.stderr)
             return 2
         finally:
             self._progress.clear()
-            signal.signal(signal.SIGINT, previous)
             self._output.finish()
+            signal.signal(signal.SIGINT, previous)
         if self._interrupted and not self._options.follow:
             return _INTERRUPTED
+        if not (self._found or self._damaged or self._options.follow):
+            print(f"{self._prog}: no message was found", file=sys.stderr)
         return 2 if self._damaged else 0 if self._found else 1
+
+    def _senders(self) -> list[str]:
+        from netconsd.store.reader import Store
+
+        hosts = Store(self._directory).hosts(since=self._query.since, until=self._query.until)
+        return list({host.address: None for host in hosts})
 
     def _interrupt(self, *_: object) -> None:
         if self._interrupted:
@@ -253,7 +276,7 @@ class _Log:
         reverse, limit = self._options.reverse, self._options.lines
         if self._options.context:
             return self._with_context(files)
-        return _ordered(
+        return self._ordered(
             self._search(files, self._query, newest_first=reverse or limit is not None, limit=limit),
             reverse or limit is None,
         )
@@ -266,7 +289,7 @@ class _Log:
         # The newest messages that were shown, so that groups that overlap repeat nothing.
         shown: deque[str] = deque(maxlen=16 * (2 * size + 1))
         last: str | None = None
-        for match in _ordered(search, reverse or limit is None):
+        for match in self._ordered(search, reverse or limit is None):
             if match is None or self._ended():
                 return
             at, host = match.message.received_at, match.message.source.address
@@ -275,7 +298,7 @@ class _Log:
                 """Return the messages beside the match, which is the first or last of its time."""
                 around = Query(since, until, (match.message.source.address,))
                 # Messages of the same time can be on the other side.
-                found = _ordered(self._search(files, around, newest_first=newest_first, limit=None), True)
+                found = self._ordered(self._search(files, around, newest_first=newest_first, limit=None), True)
                 taken: list[Stored] = []
                 passed = False
                 for each in found:
@@ -308,7 +331,6 @@ class _Log:
 
     def _follow(self, files: Any) -> None:
         from netconsd.store.follow import Follow
-        from netconsd.store.reader import stored
 
         limit = self._options.lines
         if limit is None and self._query.since is None:
@@ -322,34 +344,39 @@ class _Log:
                     yield rows
 
             search = self._search(files, self._query, newest_first=limit is not None, limit=limit)
-            self._show(_ordered(noted(search), limit is None))
+            self._show(self._ordered(noted(search), limit is None))
             self._progress.clear()
             while not self._ended():
                 rows = follow.poll()
                 if rows is not None:
-                    self._show(stored(rows))
+                    self._show(self._ordered([rows], True))
                 else:
                     time.sleep(FOLLOW_SECONDS)
         finally:
             follow.close()
 
+    def _ordered(self, search: Iterable[Any], as_found: bool) -> Iterator[Stored | None]:
+        """Yield the messages of tables, as they are found, or in the opposite order at the end."""
+        from netconsd.store.reader import stored
 
-def _ordered(search: Iterable[Any], as_found: bool) -> Iterator[Stored | None]:
-    """Yield the messages of tables, as they are found, or in the opposite order at the end."""
-    from netconsd.store.reader import stored
-
-    if as_found:
-        for rows in search:
-            yield from stored(rows)
-        return
-    for rows in reversed(list(search)):
-        yield from reversed(list(stored(rows)))
+        for rows in search if as_found else reversed(list(search)):
+            self._lookup.wait(rows.column("host").unique().to_pylist())
+            found = stored(rows)
+            yield from found if as_found else reversed(list(found))
 
 
 class Lines:
     """Makes the lines of messages in a format. For one thread."""
 
-    def __init__(self, format: str, colored: bool, fields: Sequence[Any] = (), *, reverse: bool = False) -> None:
+    def __init__(
+        self,
+        format: str,
+        colored: bool,
+        fields: Sequence[Any] = (),
+        names: Names | None = None,
+        *,
+        reverse: bool = False,
+    ) -> None:
         """
         :param reverse: the messages are the newest first, so that a loss is a row after the message.
         """
@@ -357,7 +384,7 @@ class Lines:
         self._colored = colored
         self._fields = fields
         self._reverse = reverse
-        self._names = Names()
+        self._names = Names() if names is None else names
         self._width = _SENDER_WIDTH
 
     def of(self, stored: Stored) -> bytes:

@@ -128,7 +128,7 @@ def test_the_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--store", str(store), "-n", "1"]) == 0
     out, err = capsys.readouterr()
     head, first, second = out.splitlines()
-    assert head.split() == ["messages", "machines", "first", "seen", "(UTC)", "level", "pattern"]
+    assert head.split() == ["messages", "machines", "first", "seen", "level", "pattern"]
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(NOW - 49 * HOUR))
     assert first.split(maxsplit=5) == ["41", "5", *when.split(), "err", "task <N> blocked"]
     assert second.strip() == "6.1.0: 1, 7.3.1: 40"
