@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import translate
 from ipaddress import ip_address
@@ -123,9 +123,15 @@ def _group_of(directory: Path) -> str:
     import grp
 
     for path in (directory, *directory.absolute().parents):
-        # The one of the store may be hidden below.
-        with suppress(OSError, KeyError):
-            return f" {grp.getgrgid(path.stat().st_gid).gr_name}"
+        # The directory of the store can be hidden by the one above.
+        try:
+            group = path.stat().st_gid
+        except OSError:
+            continue
+        try:
+            return f" {grp.getgrgid(group).gr_name}"
+        except KeyError:
+            return f" {group}"
     return ""
 
 
