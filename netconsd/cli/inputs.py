@@ -14,6 +14,8 @@ from netconsd.rendering import printable
 STDIN: Final = "-"
 #: Columns of a terminal that does not say how many it has.
 COLUMNS: Final = 80
+#: Columns that a long text has on a terminal that is too narrow.
+LEAST_ROOM: Final = 10
 # Bytes from which on a file is worth a progress bar: a tenth of a second.
 _LARGE: Final = 32 << 20
 _BAR: Final = 30
@@ -32,6 +34,29 @@ def opened(name: str) -> BinaryIO:
 def cut(line: str, width: int) -> str:
     """Return a line that fits a terminal; whole where there is none."""
     return line if not width or len(line) <= width else f"{line[: width - 1]}…"
+
+
+def broken(text: str, width: int, column: int, indent: int) -> list[str]:
+    """Break a text into lines of a terminal, between words if possible, as the printer does; whole where there is none.
+
+    :param width: columns of the terminal; 0 for none.
+    :param column: where the first line begins.
+    :param indent: where the further lines begin.
+    """
+    if not width:
+        return [text]
+    parts = []
+    start, room = 0, max(1, width - column)
+    while len(text) - start > room:
+        end = start + room
+        # A space at the end may be in the next line's place.
+        space = text.rfind(" ", start + 1 + room // 2, end + 1)
+        if space > 0:
+            end = space
+        parts.append(text[start:end])
+        start = end + (space > 0)
+        room = max(LEAST_ROOM, width - indent)
+    return [*parts, text[start:]]
 
 
 class Bar:

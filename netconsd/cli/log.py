@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from netconsd.cli.inputs import COLUMNS, cut
+from netconsd.cli.inputs import COLUMNS, broken, cut
 from netconsd.cli.numbers import within
 from netconsd.cli.pager import Output, is_terminal, pager_of
 from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, levels, place_of, unreadable
@@ -50,6 +50,12 @@ PROGRESS_SECONDS: Final = 0.5
 CONTEXT_LIMIT: Final = 1000
 #: Columns of the sender: every IPv4 address.
 _SENDER_WIDTH: Final = 15
+# Every IPv6 address. A longer name moves its own line.
+_SENDER_LIMIT: Final = 39
+# A terminal with fewer columns breaks the lines itself, as for the printer.
+_LEAST_WIDTH: Final = 40
+# The date and time in the format short: further lines are below the sender.
+_SHORT_INDENT: Final = len("11-28 09:46:40 ")
 #: The exit status after Ctrl-C, as shells define it.
 _INTERRUPTED: Final = 130
 
@@ -207,7 +213,7 @@ class _Log:
         width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
         format = options.output or ("short" if 0 < width < 120 else "full")
         colored = options.color == "always" or (options.color == "auto" and terminal and not os.environ.get("NO_COLOR"))
-        self._lines = Lines(format, colored, options.fields, place.names, reverse=options.reverse)
+        self._lines = Lines(format, colored, options.fields, place.names, reverse=options.reverse, width=width)
         pager = "" if options.no_pager or options.follow else pager_of(os.environ, is_terminal)
         self._output = Output(prog, pager)
         self._progress = _ProgressLine(self._output)
@@ -376,16 +382,20 @@ class Lines:
         names: Names | None = None,
         *,
         reverse: bool = False,
+        width: int = 0,
     ) -> None:
         """
         :param reverse: the messages are the newest first, so that a loss is a row after the message.
+        :param width: columns of a terminal, in which the formats full and short break long lines, so that a text cannot
+            look like another message; 0 for none.
         """
         self._of: Callable[[Stored], bytes] = getattr(self, f"_{format}")
         self._colored = colored
         self._fields = fields
         self._reverse = reverse
         self._names = Names() if names is None else names
-        self._width = _SENDER_WIDTH
+        self._sender_width = _SENDER_WIDTH
+        self._width = width if width >= _LEAST_WIDTH else 0
 
     def of(self, stored: Stored) -> bytes:
         """Return the lines of a message, with the rows of a boot and of lost messages before it."""
@@ -417,23 +427,29 @@ class Lines:
         micros = int(message.received_at * 1000) % 1000
         stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{micros:03d}{zone(local)}"
         caller = "" if message.caller is None else f"[{printable(message.caller)}] "
-        return self._person(stored, f"{stamp} {self._sender(message)} {uptime(message.ts_usec):>14} ", caller)
+        return self._person(stored, f"{stamp} {self._sender(message)} {uptime(message.ts_usec):>14} ", 0, caller)
 
     def _short(self, stored: Stored) -> bytes:
         stamp = time.strftime("%m-%d %H:%M:%S", time.localtime(stored.message.received_at))
-        return self._person(stored, f"{stamp} {self._sender(stored.message)} ", "")
+        return self._person(stored, f"{stamp} {self._sender(stored.message)} ", _SHORT_INDENT, "")
 
     def _sender(self, message: Message) -> str:
         sender = printable(self._names.sender(message))
-        self._width = max(self._width, min(len(sender), 39))
-        return f"{sender:<{self._width}}"
+        self._sender_width = max(self._sender_width, min(len(sender), _SENDER_LIMIT))
+        return f"{sender:<{self._sender_width}}"
 
-    def _person(self, stored: Stored, head: str, caller: str) -> bytes:
+    def _person(self, stored: Stored, head: str, indent: int, caller: str) -> bytes:
+        """:param indent: of further lines on a terminal; 0 for that of the text."""
         message = stored.message
         color = _LEVEL_COLORS[6 if message.level is None else message.level]
         level = LEVEL_COLUMN[message.level]
-        first, *rest = [printable(line) for line in _split(message)]
         mark = _ROW_MARKS.sub("", marks(message))
+        column = len(head) + len(level) + 1
+        indent = indent if indent and self._width else column
+        first, *rest = [printable(line) for line in _split(message)]
+        first, *more = broken(first, self._width, column + len(mark) + len(caller), indent)
+        # Indented, so that a text cannot look like another message.
+        rest = [*more, *(part for line in rest for part in broken(line, self._width, indent, indent))]
         lines = [
             self._paint(_HEAD_COLOR, head)
             + self._paint(color, level)
@@ -442,10 +458,14 @@ class Lines:
             + caller
             + self._paint(color, first)
         ]
-        # Indented, so that a text cannot look like another message.
-        lines += [" " * (len(head) + 7) + self._paint(color, line) for line in rest]
+        lines += [" " * indent + self._paint(color, line) for line in rest]
         if self._fields:
-            lines[0] += self._paint(_HEAD_COLOR, fields_text(message, self._fields))
+            fields = fields_text(message, self._fields)
+            if not self._width:
+                lines[0] += self._paint(_HEAD_COLOR, fields)
+            elif fields:
+                below = broken(fields.lstrip(), self._width, indent, indent)
+                lines += [" " * indent + self._paint(_HEAD_COLOR, line) for line in below]
         return self._encoded(stored, lines)
 
     def _encoded(self, stored: Stored, lines: list[str]) -> bytes:

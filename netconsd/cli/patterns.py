@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from netconsd.cli.inputs import COLUMNS, cut
+from netconsd.cli.inputs import COLUMNS, broken
 from netconsd.cli.storeoptions import add_store, levels, place_of, unreadable
 from netconsd.cli.when import joined, moment
 from netconsd.daemon.stdout import put
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 LINES: Final = 50
 #: A pattern is rising if its rate is so many times that of before.
 RISING: Final = 4.0
-# Columns before a pattern, and those of a terminal with room for the releases below it.
+# Columns before a pattern; on a terminal with less than _WIDE columns it is below its numbers.
 _INDENT: Final = 47
-_NARROW_INDENT: Final = 11
+_NARROW_INDENT: Final = 4
 _WIDE: Final = 120
 #: Trials to read a store whose compactor replaces segments meanwhile.
 _TRIALS: Final = 5
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
     if options.grep is not None:
         found = matching(found, options.grep)
     ratios: dict[str, float] = {}
+    start = now - 86400.0 if since is None else since
     if options.rising:
-        start = now - 86400.0 if since is None else since
         ratios = rising(spans, start, now, patterns)
         found = [each for each in found if ratios.get(each.form, 0.0) >= RISING]
     elif since is not None:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
     _print(shown, {each.form: everywhere[each.form].first for each in shown}, ratios, options.json, prog)
     if len(shown) < len(found):
         print(f"{prog}: {plural(len(found) - len(shown), 'pattern')} more; -n 0 shows all", file=sys.stderr)
-    for text in _hints(options, spans, everywhere, bool(found or faults), now if since is None else since):
+    for text in _hints(options, spans, everywhere, bool(found or faults), start):
         print(f"{prog}: {text}", file=sys.stderr)
     return 2 if faults else 0 if found else 1
 
@@ -121,7 +121,7 @@ def _order(pattern: Pattern, options: argparse.Namespace, ratios: dict[str, floa
 
 
 def _hints(
-    options: argparse.Namespace, spans: Sequence[Span], everywhere: dict[str, Pattern], found: bool, since: float
+    options: argparse.Namespace, spans: Sequence[Span], everywhere: dict[str, Pattern], found: bool, start: float
 ) -> Iterator[str]:
     """Yield texts for a result that can mean something else than it seems to."""
     if options.new_in is not None:
@@ -133,8 +133,9 @@ def _hints(
             yield f"no kernel of {options.new_in} or later sent its release; the store has: {known}"
         elif new == releases:
             yield f"no kernel before {options.new_in} sent its release: everything is new; the store has: {known}"
-    if options.rising and not any((span.first + span.last) / 2 < since for span in spans):
-        yield "no messages are older than --since, so that nothing can be compared"
+    if options.rising and not any((span.first + span.last) / 2 < start for span in spans):
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(start))
+        yield f"no messages are older than {begun} (--since), so that nothing can be compared"
     elif not found:
         yield "no pattern was found"
 
@@ -318,24 +319,34 @@ def _print(
             put(json.dumps(_fields(pattern, first, ratios)), prog)
         return
     width = shutil.get_terminal_size((COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+    narrow = 0 < width < _WIDE
     if shown:
-        put(f"{'messages':>9}  {'machines':>8}  {'first seen':16}  {'level':6}  pattern", prog)
+        last = "kernels" if narrow else "pattern"
+        put(f"{'messages':>9}  {'machines':>8}  {'first seen':16}  {'level':6}  {last}", prog)
     for pattern in shown:
         level = "-" if pattern.level is None else LEVELS[pattern.level]
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(first[pattern.form]))
-        head = f"{pattern.count:9}  {len(pattern.hosts):8}  {begun:16}  {level:6}  {printable(pattern.form)}"
-        put(cut(head, width), prog)
+        head = f"{pattern.count:9}  {len(pattern.hosts):8}  {begun:16}  {level:6}  "
         releases = [f"{printable(name)}: {count}" for name, count in sorted(pattern.releases.items(), key=_by_version)]
         unknown = pattern.count - sum(pattern.releases.values())
         if releases and unknown:
-            releases.append(f"release not sent: {unknown}")
+            releases.append(f"no release: {unknown}")
         about = ", ".join(releases)
         if pattern.form in ratios:
             about = f"{ratios[pattern.form]:.1f} times as frequent" + (f"; {about}" if about else "")
-        if about:
-            # Below the columns on a terminal that has no room behind them.
-            indent = _INDENT if not width or width >= _WIDE else _NARROW_INDENT
-            put(cut(f"{'':{indent}}{about}", width), prog)
+        if narrow:
+            # A pattern is read as a whole: it has the width of the terminal, below its numbers.
+            _put(head, about or "-", _INDENT, width, prog)
+            _put(" " * _NARROW_INDENT, printable(pattern.form), _NARROW_INDENT, width, prog)
+        else:
+            _put(head, printable(pattern.form), _INDENT, width, prog)
+            if about:
+                _put(" " * _INDENT, about, _INDENT, width, prog)
+
+
+def _put(head: str, text: str, indent: int, width: int, prog: str) -> None:
+    first, *rest = broken(text, width, len(head), indent)
+    put("\n".join([head + first, *(" " * indent + line for line in rest)]), prog)
 
 
 def _by_version(item: tuple[str, int]) -> tuple[tuple[int, ...], str]:

@@ -107,6 +107,22 @@ def test_short(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_long_lines_on_a_terminal() -> None:
+    """They are broken at the terminal's width, below the sender or the text: no text can look like another message."""
+    text = "word " * 20 + "x" * 200
+    for width, format, indent in ((80, "short", 15), (200, "full", 68)):
+        lines = log.Lines(format, False, ("seq",), width=width).of_message(said(text, 1)).decode().splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert all(line.startswith(" " * indent) and line[indent] != " " for line in lines[1:])
+        column = lines[0].index("word")
+        assert (lines[0][column:] + "".join(line[indent:] for line in lines[1:-1])).replace(" ", "") == text.replace(
+            " ", ""
+        )
+        assert lines[-1].strip() == "{seq=10}"
+    # Elsewhere a message has a line for each line of its text.
+    assert len(log.Lines("short", False).of_message(said(text, 1)).splitlines()) == 1
+
+
 def test_full(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The date with the year and the offset, the uptime, the caller, and the fields that were asked for."""
     assert run(capsys, store, "--grep", "link", "--fields", "seq,release") == (

@@ -170,7 +170,26 @@ def test_hints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     # The most severe first; a message of a kernel that sends no release can be an old one.
     assert [line.split()[-1] for line in out.splitlines()[1::2]] == ["bad", "new"]
-    assert out.splitlines()[2].strip() == "7.3.1: 1, release not sent: 1"
+    assert out.splitlines()[2].strip() == "7.3.1: 1, no release: 1"
+
+
+def test_a_narrow_terminal(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cut: a pattern has the width of the terminal, below its numbers; on a wide one it is beside them."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    (store / layout.JOURNAL).mkdir(exist_ok=True)
+    words = " ".join("word" for _ in range(30))
+    fill(store, [said(words)] * 50, 9, compact=True)
+    assert main(["--store", str(store), "-n", "1"]) == 0
+    head, numbers, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[-1] == "kernels"
+    assert numbers.split()[:2] == ["50", "1"]
+    assert " ".join(line.strip() for line in lines) == words
+    assert all(line.startswith("    word") and len(line) <= 80 for line in lines)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["--store", str(store), "-n", "1"]) == 0
+    _, first, *rest = capsys.readouterr().out.splitlines()
+    assert " ".join([first[47:], *(line[47:] for line in rest)]) == words
 
 
 def test_damage_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
