@@ -103,7 +103,7 @@ class Names:
 
     @property
     def asks_dns(self) -> bool:
-        """Whether reverse DNS is wanted."""
+        """True if reverse DNS is wanted."""
         return self._uses_dns
 
     @property

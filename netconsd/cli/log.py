@@ -399,6 +399,8 @@ class Lines:
 
     def of(self, stored: Stored) -> bytes:
         """Return the lines of a message, with the rows of a boot and of lost messages before it."""
+        # As the printer shows them: later messages without userdata have the name as well.
+        self._names.learn((stored.message,))
         return self._of(stored)
 
     def of_message(self, message: Message) -> bytes:

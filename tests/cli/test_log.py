@@ -97,9 +97,9 @@ def test_short(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, store, "-o", "short") == (
         "-- web01@192.0.2.1: booted --\n"
         "11-28 09:46:40 web01@192.0.2.1 notice [new] Linux version 7.3.1\n"
-        "11-28 09:46:41 192.0.2.1       info   eth0: up\n"
-        "-- 192.0.2.1: 12 lost --\n"
-        "11-28 09:46:42 192.0.2.1       warn   link is down\n"
+        "11-28 09:46:41 web01@192.0.2.1 info   eth0: up\n"
+        "-- web01@192.0.2.1: 12 lost --\n"
+        "11-28 09:46:42 web01@192.0.2.1 warn   link is down\n"
         "-- 192.0.2.2: 3 missing --\n"
         "11-28 09:46:43 192.0.2.2       crit   disk\n"
         "                                      is gone\\x1b[2J\n"
@@ -135,7 +135,7 @@ def test_dmesg(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The lines of dmesg, which tools for these read."""
     assert run(capsys, store, "-o", "dmesg", "--host", "192.0.2.1") == (
         "-- web01@192.0.2.1: booted --\n[    0.000000] Linux version 7.3.1\n[    1.000000] eth0: up\n"
-        "-- 192.0.2.1: 12 lost --\n[    2.000000] [    T7] link is down\n"
+        "-- web01@192.0.2.1: 12 lost --\n[    2.000000] [    T7] link is down\n"
     )
 
 
@@ -255,7 +255,7 @@ def test_names_of_dns(store: Path) -> None:
         for options, wanted in (
             (["--host", "db*"], ["db07.example.org"]),
             (["--host", "liar*"], []),
-            ([], ["web01@mail.example.org", "mail.example.org", "mail.example.org", "db07.example.org", "192.0.2.3"]),
+            ([], [*["web01@mail.example.org"] * 3, "db07.example.org", "192.0.2.3"]),
         ):
             running = Running(store, "-o", "short", "--reverse-dns", at, *options)
             with running.process as process:
