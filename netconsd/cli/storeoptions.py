@@ -165,7 +165,7 @@ class Lookup:
 
     def wait(self, addresses: Iterable[str]) -> None:
         """Return when the names of the addresses are known, or cannot be known soon."""
-        if not self.names.asks_dns:
+        if not self.names.asks_dns or self._left <= 0:
             return
         new = [address for address in dict.fromkeys(addresses) if address not in self._asked]
         for first in range(0, len(new), LOOKUPS_LIMIT):
