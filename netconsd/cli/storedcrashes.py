@@ -103,7 +103,10 @@ def text(group: Group, names: Names | None = None) -> Iterator[str]:
     yield f"reports    {group.count}, {group.fatal} fatal, {group.incomplete} incomplete"
     yield f"seen       {_stamp(group.first)} to {_stamp(group.last)}"
     beyond = f" and {group.machines_beyond} reports of others" if group.machines_beyond else ""
-    yield f"machines   {_counts(group.machines)}{beyond}"
+    machines = group.machines
+    if names is not None:
+        machines = {names.known(name, 0, seen.last) or name: seen for name, seen in machines.items()}
+    yield f"machines   {_counts(machines)}{beyond}"
     if group.releases:
         yield f"releases   {_counts(group.releases)}"
     if group.lone_machine is not None and len(group.machines) > 1:
