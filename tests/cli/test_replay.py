@@ -240,8 +240,10 @@ def test_a_store(tmp_path: Path) -> None:
 
     copies = [[(each.message, each.boot, each.id) for each in Store(place).messages()] for place in (first, second)]
     assert copies[0] == copies[1]
-    [report] = Store(second).reports()
-    assert [message.text for message in report.before] == [f"text {n}" for n in range(9)]
+    # Of jsonl, where each message has a sender of its own, and of a store.
+    for store in (first, second):
+        [report] = Store(store).reports()
+        assert [message.text for message in report.before] == [f"text {n}" for n in range(9)]
     status, _, errors = replay("--modules", "store", "--set", f"store.directory={first}", first)
     assert status == 2
     assert f"{first}: the module store writes to it" in errors

@@ -174,6 +174,18 @@ def test_a_pager_that_quits_early(store: Path) -> None:
     assert "rror" not in terminal.shown
 
 
+def test_ctrl_c_in_the_pager(store: Path, tmp_path: Path) -> None:
+    """It is for the pager, which goes on as less does: the command waits for it."""
+    command = f'trap "" INT; cat > {tmp_path}/paged; echo paged; read line < /dev/tty; echo over'
+    with Terminal(netconsd(store, "-n", "1"), PAGER=command) as terminal:
+        terminal.until("paged")
+        terminal.press(b"\x03")
+        terminal.until(r"\^C")
+        terminal.press(b"\n")
+        assert terminal.ended() == 0
+    assert "over" in terminal.shown
+
+
 def test_a_pager_that_quits_while_nothing_is_found(store: Path) -> None:
     """The search ends although no further message would be written."""
     slow = SLOW.replace("done == 1", "done == 2").replace(
