@@ -95,6 +95,20 @@ class Names:
         if host_name(name) is not None:
             self._file_names.setdefault(address, name)
 
+    def of_file(self) -> dict[str, str]:
+        """Return the names of the file, and those that were added, by address."""
+        return dict(self._file_names)
+
+    @property
+    def asks_dns(self) -> bool:
+        """True if reverse DNS is wanted."""
+        return self._uses_dns
+
+    @property
+    def pending(self) -> int:
+        """The number of addresses whose name DNS is asked for at present."""
+        return self._cache.pending if self._cache is not None else 0
+
     def start(self, reactor: Any) -> None:
         """Begin to ask DNS, if that is wanted."""
         if self._uses_dns:

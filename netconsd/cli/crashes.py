@@ -102,7 +102,7 @@ def _stored(options: argparse.Namespace, prog: str, show: _Output) -> int:
         follow=options.follow,
         as_json=options.json,
         rows=show.add,
-        groups=lambda groups: _GroupOutput(prog, options.json, groups).finish(),
+        groups=lambda groups: _GroupOutput(prog, options.json, groups, stored=True).finish(),
     )
 
 
@@ -167,8 +167,10 @@ class _Table(_Output):
 class _GroupOutput(_Output):
     """The bugs of all files."""
 
-    def __init__(self, prog: str, as_json: bool, groups: Groups | None = None) -> None:
+    def __init__(self, prog: str, as_json: bool, groups: Groups | None = None, *, stored: bool = False) -> None:
+        """:param stored: each group has an id, by which ``--show`` finds it, and times."""
         super().__init__(prog)
+        self._stored = stored
         self._json = as_json
         self._groups = Groups() if groups is None else groups
         self._names: dict[str, str] = {}
@@ -208,6 +210,9 @@ class _GroupOutput(_Output):
     def _text(self, group: Group, is_loose: bool) -> str:
         head = f"{group.severity:8}  {group.kind:16}  {group.count:5}  {len(group.machines):8}  "
         marks = []
+        if self._stored:
+            last = time.strftime("%Y-%m-%d %H:%M", time.localtime(group.last))
+            marks.append(f"{group.id}; last {last}")
         if group.releases:
             marks.append(", ".join(map(printable, group.releases)))
         if group.fatal:

@@ -9,13 +9,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netconsd.cli.inputs import COLUMNS, cut
-from netconsd.cli.patterns import default_directory
-from netconsd.cli.when import moment
+from netconsd.cli.storeoptions import Lookup, add_names, add_store, place_of, unreadable
+from netconsd.cli.when import joined, moment
 from netconsd.daemon.stdout import put
+from netconsd.logger.template import host_name
+from netconsd.names import Names
 from netconsd.protocol.plural import plural
 from netconsd.rendering import printable
 from netconsd.units import Duration
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd hosts") -
     """
     now = time.time()
     parser = _parser(prog)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     try:
         since = None if options.since is None else moment(options.since, now)
     except ValueError as error:
@@ -50,14 +51,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd hosts") -
         print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
         return 2
     faults: list[str] = []
-    directory = options.store or default_directory()
+    place = place_of(options, prog)
+    lookup = Lookup(place.names)
     try:
-        store = Store(directory, damaged=lambda text, messages: faults.append(text))
-        found = store.hosts(since=since, hosts=options.host)
+        with lookup.running():
+            store = Store(place.directory, damaged=lambda text, messages: faults.append(text))
+            hosts = lookup.chosen(options.host, lambda: [host.address for host in store.hosts(since=since)])
+            found = store.hosts(since=since, hosts=hosts)
+            lookup.wait(host.address for host in found)
     except ValueError as error:
         parser.error(f"--{str(error).replace('hosts:', 'host:', 1)}")
     except OSError as error:
-        print(f"{prog}: {error.filename or directory}: {error.strerror}; --store names the store", file=sys.stderr)
+        print(f"{prog}: {unreadable(error, place.directory)}", file=sys.stderr)
         return 2
     for fault in faults:
         print(f"{prog}: {printable(fault)}", file=sys.stderr)
@@ -65,16 +70,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd hosts") -
         found = [host for host in found if now - host.last >= options.silent]
     if options.json:
         for host in found:
-            put(json.dumps(_fields(host)), prog)
-    else:
-        _print(found, now, prog)
+            put(json.dumps(_fields(host, place.names, now)), prog)
+    elif found:
+        _print(found, place.names, now, prog)
+    elif not faults:
+        print(f"{prog}: no machine was found", file=sys.stderr)
     return 2 if faults else 0 if found else 1
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--store", type=Path, metavar="DIR", help="the directory of the store [default: that of the module store]")
+    add_store(parser)
     add(
         *("--host",),
         action="append",
@@ -82,8 +89,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar="HOST",
         help="an address, a network, a name with * for any characters, or last userdata KEY=VALUE; repeatable",
     )
-    add("--since", metavar="TIME", help='heard since a time, such as "2h", "yesterday", "07:00"')
+    add("-S", "--since", metavar="TIME", help='heard since a time, such as "2h", "yesterday", "07:00"')
     add("--silent", type=_duration, metavar="TIME", help="not heard for so long or longer, such as 10m")
+    add_names(parser)
     add("--json", action="store_true", help="print one JSON object a line")
     return parser
 
@@ -95,9 +103,16 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _name(host: Host) -> str:
-    name = str(json.loads(host.userdata).get("host", "")) if host.userdata else ""
-    return f"{name}@{host.address}" if name else host.address
+def _name(host: Host, names: Names, now: float) -> str:
+    """Return the machine as the printer shows it, without a port."""
+    claimed = _claimed(host, names)
+    known = names.known(host.address, host.port, now) or host.address
+    return f"{claimed}@{known}" if claimed else known
+
+
+def _claimed(host: Host, names: Names) -> str:
+    value = json.loads(host.userdata).get(names.host_key) if host.userdata and names.host_key else None
+    return host_name(str(value)) or "" if value else ""
 
 
 def ago(seconds: float) -> str:
@@ -108,16 +123,16 @@ def ago(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def _print(found: Sequence[Host], now: float, prog: str) -> None:
-    if not found:
-        return
+def _print(found: Sequence[Host], names: Names, now: float, prog: str) -> None:
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
     senders = Counter(host.address for host in found)
-    names = [printable(_name(host)) + (f":{host.port}" if senders[host.address] > 1 else "") for host in found]
-    column = min(40, max(15, *map(len, names)))
+    shown = [
+        printable(_name(host, names, now)) + (f":{host.port}" if senders[host.address] > 1 else "") for host in found
+    ]
+    column = min(40, max(15, *map(len, shown)))
     put(f"{'machine':{column}}  {'heard':>9}  {'boots':>5}  {'messages':>9}  {'errors':>7}  {'lost':>6}  release", prog)
-    for host, name in zip(found, names, strict=True):
+    for host, name in zip(found, shown, strict=True):
         errors = sum(host.levels[:4])
         lost = host.lost or host.likely_lost
         line = (
@@ -128,9 +143,10 @@ def _print(found: Sequence[Host], now: float, prog: str) -> None:
     put(f"{plural(len(found), 'sender')}, {plural(sum(host.messages for host in found), 'message')}", prog)
 
 
-def _fields(host: Host) -> dict[str, Any]:
+def _fields(host: Host, names: Names, now: float) -> dict[str, Any]:
     return {
         "address": host.address,
+        "name": _claimed(host, names) or names.known(host.address, host.port, now) or None,
         "port": host.port,
         "first": host.first,
         "last": host.last,

@@ -12,14 +12,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from netconsd.cli.inputs import COLUMNS, cut
+from netconsd.cli.inputs import COLUMNS, broken, cut
 from netconsd.cli.numbers import within
 from netconsd.cli.pager import Output, is_terminal, pager_of
-from netconsd.cli.patterns import default_directory
-from netconsd.cli.when import moment
+from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, levels, place_of, unreadable
+from netconsd.cli.when import joined, moment
 from netconsd.jsonl import to_json
 from netconsd.message import Message
 from netconsd.names import Names
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Messages that ``--follow`` shows first, as tail and journalctl do.
 FOLLOW_LINES: Final = 10
+#: Messages that ``-n`` without a number shows, as journalctl does.
+LINES: Final = 10
 #: Seconds between two looks for new messages.
 FOLLOW_SECONDS: Final = 0.25
 #: Seconds after which a search shows how far it is.
@@ -48,6 +50,12 @@ PROGRESS_SECONDS: Final = 0.5
 CONTEXT_LIMIT: Final = 1000
 #: Columns of the sender: every IPv4 address.
 _SENDER_WIDTH: Final = 15
+# Every IPv6 address. A longer name moves its own line.
+_SENDER_LIMIT: Final = 39
+# A terminal with fewer columns breaks the lines itself, as for the printer.
+_LEAST_WIDTH: Final = 40
+# The date and time in the format short: further lines are below the sender.
+_SHORT_INDENT: Final = len("11-28 09:46:40 ")
 #: The exit status after Ctrl-C, as shells define it.
 _INTERRUPTED: Final = 130
 
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd log") -> 
     :raises SystemExit: with 2, if an option is wrong; with 1, if standard output cannot be written.
     """
     parser = _parser(prog)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     now = time.time()
     times: dict[str, float | None] = {"since": None, "until": None}
     for name in times:
@@ -96,27 +104,29 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd log") -> 
             raise
         print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
         return 2
+    level_from, level = options.level or (0, None)
     try:
         query = Query(
             times["since"],
             times["until"],
             tuple(options.host),
-            None if options.level is None else LEVELS.index(options.level),
+            level,
             options.grep,
             options.exclude,
             None,
             options.boot,
             options.release,
+            level_from=level_from,
         )
     except ValueError as error:
         parser.error(f"--{str(error).replace('hosts:', 'host:', 1)}")
-    return _Log(options, query, prog).run()
+    return _Log(options, query, place_of(options, prog), prog).run()
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--store", type=Path, metavar="DIR", help="the directory of the store [default: that of the module store]")
+    add_store(parser)
     add(
         *("--host",),
         action="append",
@@ -125,13 +135,18 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="messages of an address, a network, a name with * for any characters, or with userdata KEY=VALUE; "
         "repeatable: of any of them",
     )
-    add("--level", choices=LEVELS, metavar="LEVEL", help="messages of this level or a more severe one")
-    add("--since", metavar="TIME", help='from a time on, such as "2h", "yesterday", "2026-11-28 07:00", "07:00"')
-    add("--until", metavar="TIME", help="up to a time")
-    add("--grep", metavar="REGEX", help="messages that match (RE2); without an upper-case letter in any case")
+    add(
+        *("-p", "--level"),
+        type=levels,
+        metavar="LEVEL",
+        help=f"messages of this level or a more severe one ({', '.join(LEVELS)}; or 0 to 7), or of a range: err..info",
+    )
+    add("-S", "--since", metavar="TIME", help='from a time on, such as "2h", "yesterday", "2026-11-28 07:00", "07:00"')
+    add("-U", "--until", metavar="TIME", help="up to a time")
+    add("-g", "--grep", metavar="REGEX", help="messages that match (RE2); without an upper-case letter in any case")
     add("--exclude", metavar="REGEX", help="messages that do not match")
     add(
-        *("--boot",),
+        *("-b", "--boot"),
         nargs="?",
         const=0,
         type=_boot,
@@ -139,7 +154,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="of the last boot of each machine, of the one before with -1, or of the boot with this id",
     )
     add("--release", metavar="RELEASE", help="of kernels of a release: 7.3 is 7.3.4 as well; * for any characters")
-    add("-n", "--lines", type=within(int, 0, 10**9), metavar="N", help="the newest ones, at most so many")
+    add(
+        *("-n", "--lines"),
+        nargs="?",
+        const=LINES,
+        type=within(int, 0, 10**9),
+        metavar="N",
+        help=f"the newest ones, at most so many [without a number: {LINES}]",
+    )
     add("-r", "--reverse", action="store_true", help="the newest first")
     add("-f", "--follow", action="store_true", help=f"show new messages as well, after the last {FOLLOW_LINES} or -n")
     add("-o", "--output", choices=_FORMATS, help="the format [default: full; short on a narrow terminal]")
@@ -157,6 +179,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar="NAME,...",
         help=f"these fields at the end of a line: {', '.join(get_args(Field))}",
     )
+    add_names(parser)
     add("--color", choices=("auto", "always", "never"), default="auto", help="[default: auto]")
     add("--no-pager", action="store_true", help="write to the terminal itself")
     return parser
@@ -177,9 +200,11 @@ def _fields(text: str) -> tuple[str, ...]:
 
 
 class _Log:
-    def __init__(self, options: argparse.Namespace, query: Query, prog: str) -> None:
+    def __init__(self, options: argparse.Namespace, query: Query, place: Place, prog: str) -> None:
         self._options = options
         self._query = query
+        self._directory = place.directory
+        self._lookup = Lookup(place.names)
         self._prog = prog
         self._interrupted = False
         self._damaged = False
@@ -188,7 +213,7 @@ class _Log:
         width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
         format = options.output or ("short" if 0 < width < 120 else "full")
         colored = options.color == "always" or (options.color == "auto" and terminal and not os.environ.get("NO_COLOR"))
-        self._lines = Lines(format, colored, options.fields, reverse=options.reverse)
+        self._lines = Lines(format, colored, options.fields, place.names, reverse=options.reverse, width=width)
         pager = "" if options.no_pager or options.follow else pager_of(os.environ, is_terminal)
         self._output = Output(prog, pager)
         self._progress = _ProgressLine(self._output)
@@ -196,30 +221,34 @@ class _Log:
     def run(self) -> int:
         from netconsd.store.query import Files
 
-        directory = self._options.store or default_directory()
         previous = signal.signal(signal.SIGINT, self._interrupt)
         try:
-            files = Files(directory, self._name)
-            if self._options.follow:
-                self._follow(files)
-            else:
-                self._show(self._search_all(files))
-        except PermissionError as error:
-            self._progress.clear()
-            print(f"{self._prog}: {error.filename}: {error.strerror}; read it as a user of its group", file=sys.stderr)
-            return 2
+            with self._lookup.running():
+                files = Files(self._directory, self._name)
+                self._query = replace(self._query, hosts=self._lookup.chosen(self._query.hosts, self._senders))
+                if self._options.follow:
+                    self._follow(files)
+                else:
+                    self._show(self._search_all(files))
         except OSError as error:
             self._progress.clear()
-            path = error.filename or directory
-            print(f"{self._prog}: {path}: {error.strerror}; --store names the store", file=sys.stderr)
+            print(f"{self._prog}: {unreadable(error, self._directory)}", file=sys.stderr)
             return 2
         finally:
             self._progress.clear()
-            signal.signal(signal.SIGINT, previous)
             self._output.finish()
+            signal.signal(signal.SIGINT, previous)
         if self._interrupted and not self._options.follow:
             return _INTERRUPTED
+        if not (self._found or self._damaged or self._options.follow):
+            print(f"{self._prog}: no message was found", file=sys.stderr)
         return 2 if self._damaged else 0 if self._found else 1
+
+    def _senders(self) -> list[str]:
+        from netconsd.store.reader import Store
+
+        hosts = Store(self._directory).hosts(since=self._query.since, until=self._query.until)
+        return list({host.address: None for host in hosts})
 
     def _interrupt(self, *_: object) -> None:
         if self._interrupted:
@@ -253,7 +282,7 @@ class _Log:
         reverse, limit = self._options.reverse, self._options.lines
         if self._options.context:
             return self._with_context(files)
-        return _ordered(
+        return self._ordered(
             self._search(files, self._query, newest_first=reverse or limit is not None, limit=limit),
             reverse or limit is None,
         )
@@ -266,7 +295,7 @@ class _Log:
         # The newest messages that were shown, so that groups that overlap repeat nothing.
         shown: deque[str] = deque(maxlen=16 * (2 * size + 1))
         last: str | None = None
-        for match in _ordered(search, reverse or limit is None):
+        for match in self._ordered(search, reverse or limit is None):
             if match is None or self._ended():
                 return
             at, host = match.message.received_at, match.message.source.address
@@ -275,7 +304,7 @@ class _Log:
                 """Return the messages beside the match, which is the first or last of its time."""
                 around = Query(since, until, (match.message.source.address,))
                 # Messages of the same time can be on the other side.
-                found = _ordered(self._search(files, around, newest_first=newest_first, limit=None), True)
+                found = self._ordered(self._search(files, around, newest_first=newest_first, limit=None), True)
                 taken: list[Stored] = []
                 passed = False
                 for each in found:
@@ -308,7 +337,6 @@ class _Log:
 
     def _follow(self, files: Any) -> None:
         from netconsd.store.follow import Follow
-        from netconsd.store.reader import stored
 
         limit = self._options.lines
         if limit is None and self._query.since is None:
@@ -322,46 +350,57 @@ class _Log:
                     yield rows
 
             search = self._search(files, self._query, newest_first=limit is not None, limit=limit)
-            self._show(_ordered(noted(search), limit is None))
+            self._show(self._ordered(noted(search), limit is None))
             self._progress.clear()
             while not self._ended():
                 rows = follow.poll()
                 if rows is not None:
-                    self._show(stored(rows))
+                    self._show(self._ordered([rows], True))
                 else:
                     time.sleep(FOLLOW_SECONDS)
         finally:
             follow.close()
 
+    def _ordered(self, search: Iterable[Any], as_found: bool) -> Iterator[Stored | None]:
+        """Yield the messages of tables, as they are found, or in the opposite order at the end."""
+        from netconsd.store.reader import stored
 
-def _ordered(search: Iterable[Any], as_found: bool) -> Iterator[Stored | None]:
-    """Yield the messages of tables, as they are found, or in the opposite order at the end."""
-    from netconsd.store.reader import stored
-
-    if as_found:
-        for rows in search:
-            yield from stored(rows)
-        return
-    for rows in reversed(list(search)):
-        yield from reversed(list(stored(rows)))
+        for rows in search if as_found else reversed(list(search)):
+            self._lookup.wait(rows.column("host").unique().to_pylist())
+            found = stored(rows)
+            yield from found if as_found else reversed(list(found))
 
 
 class Lines:
     """Makes the lines of messages in a format. For one thread."""
 
-    def __init__(self, format: str, colored: bool, fields: Sequence[Any] = (), *, reverse: bool = False) -> None:
+    def __init__(
+        self,
+        format: str,
+        colored: bool,
+        fields: Sequence[Any] = (),
+        names: Names | None = None,
+        *,
+        reverse: bool = False,
+        width: int = 0,
+    ) -> None:
         """
         :param reverse: the messages are the newest first, so that a loss is a row after the message.
+        :param width: columns of a terminal, in which the formats full and short break long lines, so that a text cannot
+            look like another message; 0 for none.
         """
         self._of: Callable[[Stored], bytes] = getattr(self, f"_{format}")
         self._colored = colored
         self._fields = fields
         self._reverse = reverse
-        self._names = Names()
-        self._width = _SENDER_WIDTH
+        self._names = Names() if names is None else names
+        self._sender_width = _SENDER_WIDTH
+        self._width = width if width >= _LEAST_WIDTH else 0
 
     def of(self, stored: Stored) -> bytes:
         """Return the lines of a message, with the rows of a boot and of lost messages before it."""
+        # As the printer shows them: later messages without userdata have the name as well.
+        self._names.learn((stored.message,))
         return self._of(stored)
 
     def of_message(self, message: Message) -> bytes:
@@ -390,23 +429,29 @@ class Lines:
         micros = int(message.received_at * 1000) % 1000
         stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{micros:03d}{zone(local)}"
         caller = "" if message.caller is None else f"[{printable(message.caller)}] "
-        return self._person(stored, f"{stamp} {self._sender(message)} {uptime(message.ts_usec):>14} ", caller)
+        return self._person(stored, f"{stamp} {self._sender(message)} {uptime(message.ts_usec):>14} ", 0, caller)
 
     def _short(self, stored: Stored) -> bytes:
         stamp = time.strftime("%m-%d %H:%M:%S", time.localtime(stored.message.received_at))
-        return self._person(stored, f"{stamp} {self._sender(stored.message)} ", "")
+        return self._person(stored, f"{stamp} {self._sender(stored.message)} ", _SHORT_INDENT, "")
 
     def _sender(self, message: Message) -> str:
         sender = printable(self._names.sender(message))
-        self._width = max(self._width, min(len(sender), 39))
-        return f"{sender:<{self._width}}"
+        self._sender_width = max(self._sender_width, min(len(sender), _SENDER_LIMIT))
+        return f"{sender:<{self._sender_width}}"
 
-    def _person(self, stored: Stored, head: str, caller: str) -> bytes:
+    def _person(self, stored: Stored, head: str, indent: int, caller: str) -> bytes:
+        """:param indent: of further lines on a terminal; 0 for that of the text."""
         message = stored.message
         color = _LEVEL_COLORS[6 if message.level is None else message.level]
         level = LEVEL_COLUMN[message.level]
-        first, *rest = [printable(line) for line in _split(message)]
         mark = _ROW_MARKS.sub("", marks(message))
+        column = len(head) + len(level) + 1
+        indent = indent if indent and self._width else column
+        first, *rest = [printable(line) for line in _split(message)]
+        first, *more = broken(first, self._width, column + len(mark) + len(caller), indent)
+        # Indented, so that a text cannot look like another message.
+        rest = [*more, *(part for line in rest for part in broken(line, self._width, indent, indent))]
         lines = [
             self._paint(_HEAD_COLOR, head)
             + self._paint(color, level)
@@ -415,10 +460,14 @@ class Lines:
             + caller
             + self._paint(color, first)
         ]
-        # Indented, so that a text cannot look like another message.
-        lines += [" " * (len(head) + 7) + self._paint(color, line) for line in rest]
+        lines += [" " * indent + self._paint(color, line) for line in rest]
         if self._fields:
-            lines[0] += self._paint(_HEAD_COLOR, fields_text(message, self._fields))
+            fields = fields_text(message, self._fields)
+            if not self._width:
+                lines[0] += self._paint(_HEAD_COLOR, fields)
+            elif fields:
+                below = broken(fields.lstrip(), self._width, indent, indent)
+                lines += [" " * indent + self._paint(_HEAD_COLOR, line) for line in below]
         return self._encoded(stored, lines)
 
     def _encoded(self, stored: Stored, lines: list[str]) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -21,8 +23,7 @@ class Output:
         self._prog = prog
         self._command = pager
         self._pager: subprocess.Popen[bytes] | None = None
-        #: Whether the reader has gone: nothing more needs to be found.
-        self.closed = False
+        self._closed = False
 
     def write(self, data: bytes) -> None:
         """Write bytes at once. The pager is started with the first ones, so that an error before is not hidden by it.
@@ -39,7 +40,12 @@ class Output:
             self._pager.stdin.write(data)
             self._pager.stdin.flush()
         except OSError:
-            self.closed = True
+            self._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """True once the pager has ended: nothing more needs to be found."""
+        return self._closed or (self._pager is not None and self._pager.poll() is not None)
 
     @property
     def paged(self) -> bool:
@@ -50,23 +56,26 @@ class Output:
         """Wait until the person has left the pager."""
         if self._pager is None or self._pager.stdin is None:
             return
-        with suppress(OSError):
-            self._pager.stdin.close()
-        while True:
-            # Ctrl-C is for the pager.
-            with suppress(KeyboardInterrupt):
-                self._pager.wait()
-                return
+        # Ctrl-C is for the pager.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with suppress(OSError):
+                self._pager.stdin.close()
+            self._pager.wait()
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
 
 def pager_of(environment: Mapping[str, str], is_terminal: Callable[[], bool]) -> str:
-    """Return the command of the pager: ``NETCONSD_PAGER``, ``PAGER``, or less; empty for none.
+    """Return the command of the pager: ``NETCONSD_PAGER``, ``PAGER``, or less if it is installed; empty for none.
 
     ``cat`` and an empty variable mean none.
     """
     if not is_terminal() or environment.get("TERM") == "dumb":
         return ""
-    pager = environment.get("NETCONSD_PAGER", environment.get("PAGER", "less"))
+    pager = environment.get("NETCONSD_PAGER", environment.get("PAGER"))
+    if pager is None:
+        pager = "less" if shutil.which("less", path=environment.get("PATH")) else ""
     return "" if pager.strip() == "cat" else pager.strip()
 
 

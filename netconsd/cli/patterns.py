@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import sys
@@ -14,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from netconsd.cli.inputs import COLUMNS, cut
-from netconsd.cli.when import moment
+from netconsd.cli.inputs import COLUMNS, broken
+from netconsd.cli.storeoptions import add_store, levels, place_of, unreadable
+from netconsd.cli.when import joined, moment
 from netconsd.daemon.stdout import put
 from netconsd.protocol.plural import plural
 from netconsd.rendering import LEVELS, printable
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 LINES: Final = 50
 #: A pattern is rising if its rate is so many times that of before.
 RISING: Final = 4.0
+# Columns before a pattern; on a terminal with less than _WIDE columns it is below its numbers.
+_INDENT: Final = 47
+_NARROW_INDENT: Final = 4
+_WIDE: Final = 120
 #: Trials to read a store whose compactor replaces segments meanwhile.
 _TRIALS: Final = 5
 
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
     """
     now = time.time()
     parser = _parser(prog)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     try:
         since = None if options.since is None else moment(options.since, now)
     except ValueError as error:
@@ -62,53 +66,113 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
         parser.error(f"--new-in: {options.new_in} is not a release, which begins with a number, such as 7.3")
     try:
         from netconsd.store.patterns import patterns
+        from netconsd.store.query import Query
     except ModuleNotFoundError as error:
         if error.name != "pyarrow":
             raise
         print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
         return 2
+    try:
+        Query(grep=options.grep)
+    except ValueError as error:
+        parser.error(f"--{error}")
     faults: list[str] = []
-    directory = options.store or default_directory()
+    directory = place_of(options, prog).directory
     try:
         spans = list(read(directory, faults.append))
     except OSError as error:
-        print(f"{prog}: {error.filename or directory}: {error.strerror}; --store names the store", file=sys.stderr)
+        print(f"{prog}: {unreadable(error, directory)}", file=sys.stderr)
         return 2
     for fault in faults:
         print(f"{prog}: {printable(fault)}", file=sys.stderr)
+    everywhere = patterns(span.table for span in spans)
     recent = [span for span in spans if since is None or span.last >= since]
-    found = list(patterns(span.table for span in recent).values())
+    found = list((everywhere if since is None else patterns(span.table for span in recent)).values())
     if options.level is not None:
-        found = [each for each in found if each.level is not None and each.level <= LEVELS.index(options.level)]
+        most, least = options.level
+        found = [each for each in found if each.level is not None and most <= each.level <= least]
+    if options.grep is not None:
+        found = matching(found, options.grep)
     ratios: dict[str, float] = {}
+    start = now - 86400.0 if since is None else since
     if options.rising:
-        start = now - 86400.0 if since is None else since
         ratios = rising(spans, start, now, patterns)
         found = [each for each in found if ratios.get(each.form, 0.0) >= RISING]
     elif since is not None:
         found = [each for each in found if each.last >= since]
-    counts = {each.form: each.count for each in found}
     if options.new_in is not None:
         # New in the whole store: a pattern of an old kernel is not new because it was not seen of late.
-        everywhere = patterns(span.table for span in spans)
-        counts = {each.form: new_in(everywhere[each.form], options.new_in) for each in found}
-        found = [each for each in found if counts[each.form]]
-    found.sort(key=lambda each: (-ratios.get(each.form, 0.0), -counts[each.form], each.form))
+        found = [each for each in found if new_in(everywhere[each.form], options.new_in)]
+    found.sort(key=lambda each: _order(each, options, ratios))
     shown = found if options.lines == 0 else found[: options.lines]
-    _print(shown, counts, ratios, options.json, prog)
+    # When it was first seen at all, not since --since.
+    _print(shown, {each.form: everywhere[each.form].first for each in shown}, ratios, options.json, prog)
     if len(shown) < len(found):
         print(f"{prog}: {plural(len(found) - len(shown), 'pattern')} more; -n 0 shows all", file=sys.stderr)
+    for text in _hints(options, spans, everywhere, bool(found or faults), start):
+        print(f"{prog}: {text}", file=sys.stderr)
     return 2 if faults else 0 if found else 1
+
+
+def _order(pattern: Pattern, options: argparse.Namespace, ratios: dict[str, float]) -> tuple[Any, ...]:
+    """Return the key of a pattern: the steepest first; of a new kernel the most severe; then the most frequent."""
+    severity = (8 if pattern.level is None else pattern.level) if options.new_in is not None else 0
+    return -ratios.get(pattern.form, 0.0), severity, -pattern.count, pattern.form
+
+
+def _hints(
+    options: argparse.Namespace, spans: Sequence[Span], everywhere: dict[str, Pattern], found: bool, start: float
+) -> Iterator[str]:
+    """Yield texts for a result that can mean something else than it seems to."""
+    if options.new_in is not None:
+        least = version(options.new_in)
+        releases = {name for pattern in everywhere.values() for name in pattern.releases if version(name)}
+        new = {name for name in releases if version(name)[: len(least)] >= least}
+        known = ", ".join(sorted(map(printable, releases), key=lambda name: (version(name), name))) or "none"
+        if not new:
+            yield f"no kernel of {options.new_in} or later sent its release; the store has: {known}"
+        elif new == releases:
+            yield f"no kernel before {options.new_in} sent its release: everything is new; the store has: {known}"
+    if options.rising and not any((span.first + span.last) / 2 < start for span in spans):
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(start))
+        yield f"no messages are older than {begun} (--since), so that nothing can be compared"
+    elif not found:
+        yield "no pattern was found"
+
+
+def matching(found: Sequence[Pattern], grep: str) -> list[Pattern]:
+    """Return the patterns whose form or example matches an expression of RE2, with smart case."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from netconsd.store.query import smart_case
+
+    def mask(texts: list[str]) -> list[bool]:
+        result: list[bool] = pc.match_substring_regex(
+            pa.array(texts, pa.string()), grep, ignore_case=smart_case(grep)
+        ).to_pylist()
+        return result
+
+    forms, examples = mask([each.form for each in found]), mask([each.example for each in found])
+    return [each for each, form, example in zip(found, forms, examples, strict=True) if form or example]
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("--store", type=Path, metavar="DIR", help="the directory of the store [default: that of the module store]")
-    add("--since", metavar="TIME", help='patterns with a message since a time, such as "2h", "yesterday", "07:00"')
+    add_store(parser)
+    add("-g", "--grep", metavar="REGEX", help="patterns whose form or example matches, as of netconsd log")
+    add(
+        "-S", "--since", metavar="TIME", help='patterns with a message since a time, such as "2h", "yesterday", "07:00"'
+    )
     add("--new-in", metavar="RELEASE", help="patterns of kernels from this release on, and of none before")
     add("--rising", action="store_true", help=f"patterns {RISING:g} times as frequent since --since [1d] as before")
-    add("--level", choices=LEVELS, metavar="LEVEL", help="patterns with a message of this level or a more severe one")
+    add(
+        *("-p", "--level"),
+        type=levels,
+        metavar="LEVEL",
+        help="patterns whose most severe message has this level or a more severe one, or one of a range: err..warn",
+    )
     add("-n", "--lines", type=_count, default=LINES, metavar="N", help=f"at most so many; 0 for all [default: {LINES}]")
     add("--json", action="store_true", help="print one JSON object a line")
     return parser
@@ -118,17 +182,6 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text} is not a number of patterns")
     return int(text)
-
-
-def default_directory() -> Path:
-    """Return the directory that the module store has by default."""
-    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    home = os.environ.get("XDG_STATE_HOME", "")
-    user = (Path(home) if home.startswith("/") else Path.home() / ".local" / "state") / "netconsd" / "store"
-    service = Path("/var/lib/netconsd/store")
-    if state:
-        return Path(state) / "store"
-    return service if service.is_dir() and not user.is_dir() else user
 
 
 def read(directory: Path, fault: Callable[[str], object]) -> Iterator[Span]:
@@ -255,39 +308,57 @@ def rising(
 
 
 def _print(
-    shown: Sequence[Pattern], counts: dict[str, int], ratios: dict[str, float], as_json: bool, prog: str
+    shown: Sequence[Pattern],
+    first: dict[str, float],
+    ratios: dict[str, float],
+    as_json: bool,
+    prog: str,
 ) -> None:
     if as_json:
         for pattern in shown:
-            put(json.dumps(_fields(pattern, counts, ratios)), prog)
+            put(json.dumps(_fields(pattern, first, ratios)), prog)
         return
     width = shutil.get_terminal_size((COLUMNS, 24)).columns if sys.stdout and sys.stdout.isatty() else 0
+    narrow = 0 < width < _WIDE
     if shown:
-        put(f"{'messages':>9}  {'machines':>8}  {'first seen (UTC)':16}  {'level':6}  pattern", prog)
+        last = "kernels" if narrow else "pattern"
+        put(f"{'messages':>9}  {'machines':>8}  {'first seen':16}  {'level':6}  {last}", prog)
     for pattern in shown:
         level = "-" if pattern.level is None else LEVELS[pattern.level]
-        first = time.strftime("%Y-%m-%d %H:%M", time.gmtime(pattern.first))
-        head = f"{counts[pattern.form]:9}  {len(pattern.hosts):8}  {first:16}  {level:6}  {printable(pattern.form)}"
-        put(cut(head, width), prog)
-        about = ", ".join(
-            f"{printable(name)}: {count}" for name, count in sorted(pattern.releases.items(), key=_by_version)
-        )
+        begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(first[pattern.form]))
+        head = f"{pattern.count:9}  {len(pattern.hosts):8}  {begun:16}  {level:6}  "
+        releases = [f"{printable(name)}: {count}" for name, count in sorted(pattern.releases.items(), key=_by_version)]
+        unknown = pattern.count - sum(pattern.releases.values())
+        if releases and unknown:
+            releases.append(f"no release: {unknown}")
+        about = ", ".join(releases)
         if pattern.form in ratios:
             about = f"{ratios[pattern.form]:.1f} times as frequent" + (f"; {about}" if about else "")
-        if about:
-            put(cut(f"{'':47}{about}", width), prog)
+        if narrow:
+            # A pattern is read as a whole: it has the width of the terminal, below its numbers.
+            _put(head, about or "-", _INDENT, width, prog)
+            _put(" " * _NARROW_INDENT, printable(pattern.form), _NARROW_INDENT, width, prog)
+        else:
+            _put(head, printable(pattern.form), _INDENT, width, prog)
+            if about:
+                _put(" " * _INDENT, about, _INDENT, width, prog)
+
+
+def _put(head: str, text: str, indent: int, width: int, prog: str) -> None:
+    first, *rest = broken(text, width, len(head), indent)
+    put("\n".join([head + first, *(" " * indent + line for line in rest)]), prog)
 
 
 def _by_version(item: tuple[str, int]) -> tuple[tuple[int, ...], str]:
     return version(item[0]), item[0]
 
 
-def _fields(pattern: Pattern, counts: dict[str, int], ratios: dict[str, float]) -> dict[str, Any]:
+def _fields(pattern: Pattern, first: dict[str, float], ratios: dict[str, float]) -> dict[str, Any]:
     return {
         "form": pattern.form,
-        "count": counts[pattern.form],
+        "count": pattern.count,
         "hosts": len(pattern.hosts),
-        "first": pattern.first,
+        "first": first[pattern.form],
         "last": pattern.last,
         "level": pattern.level,
         "releases": pattern.releases,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -26,7 +27,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import provider
 
-from netconsd.cli.inputs import STDIN, Progress, opened
+from netconsd.cli.inputs import STDIN, Bar, Progress, opened
 from netconsd.cli.replayfeed import Feed
 from netconsd.crash.watch import watches
 from netconsd.daemon.config import Configuration
@@ -38,9 +39,10 @@ from netconsd.protocol.counters import DATAGRAM_OUTCOMES
 from netconsd.protocol.plural import plural
 from netconsd.read.compressed import UnreadableError, errors
 from netconsd.read.entries import Datagram, Line, Whole
-from netconsd.read.reader import reader_of
+from netconsd.read.reader import Kept, Reader, reader_of
 from netconsd.receive.lanes import Lane
 from netconsd.rendering import printable
+from netconsd.store.lock import holder
 from netconsd.tap import Options
 
 #: Entries that are queued in one turn of the reactor.
@@ -57,7 +59,7 @@ _DESCRIPTION = """
 Send the messages of files through the workers into output modules, as if they were received now: to test a module, or
 to import old logs. A file is a capture of packets (pcap, pcapng), a recording (JSON lines with t and data), a file of
 the module jsonl, of netconsd's or the C daemon's logger, or any other kernel log that netconsd crashes reads;
-compressed or not. The kind is recognised by the content.
+compressed or not. The kind is recognised by the content. A directory is a store.
 """
 _EPILOG = """
 The exit status is 0 if everything was delivered, 1 if messages were dropped or a module failed, and 2 if a file could
@@ -84,7 +86,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd replay") 
     from twisted.internet import reactor
 
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
-    replay = Replay(modules, configuration, options.files or [STDIN], prog, reactor, speed=options.speed)
+    files = [*([] if options.store is None else [options.store]), *options.files] or [STDIN]
+    replay = Replay(modules, configuration, files, prog, reactor, speed=options.speed)
     return replay.run()
 
 
@@ -106,7 +109,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--set", action="append", default=[], metavar="NAME.KEY=VALUE", help="a setting of the module NAME")
     add("--config", metavar="FILE", help="the daemon's configuration, for modules, their settings and workers")
     add("--workers", metavar="N", help="workers, as of the daemon")
-    add("files", metavar="FILE", nargs="*", help='a file to read; standard input for "-" or without a file')
+    add("--store", metavar="DIR", help="replay the messages of a store, before those of files")
+    add(
+        *("files",),
+        metavar="FILE",
+        nargs="*",
+        help='a file, or the directory of a store; standard input for "-" or without a file',
+    )
     return parser
 
 
@@ -164,6 +173,7 @@ class Replay:
         self._feed: Feed | None = None
         self._stopping = False
         self._unread = 0
+        self._passed_over = 0
 
     def run(self) -> int:
         """Run the reactor until everything is delivered, and return the exit status."""
@@ -251,10 +261,14 @@ class Replay:
         feed = self._feed
         assert feed is not None
         shown = "standard input" if name == STDIN else printable(name)
+        if name != STDIN and os.path.isdir(name):
+            await self._read_store(feed, name, shown, started)
+            return
         try:
             with opened(name) as file:
                 written = os.fstat(file.fileno()).st_mtime if name != STDIN else time.time()
                 progress = Progress(file, shown)
+                reader: Reader | Kept = Kept()
                 try:
                     reader = reader_of(cast(BinaryIO, progress), year=time.gmtime(written).tm_year)
                     feed.begin(written)
@@ -263,17 +277,50 @@ class Replay:
                         await self._put(feed, chunk, started)
                 finally:
                     progress.clear()
+                    self._passed_over += reader.passed_over
         except UnreadableError as error:
             self._fail(f"{shown} {error}")
         except errors() as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or "ends early"
             self._fail(f"{shown}: {printable(reason)}")
 
+    async def _read_store(self, feed: Feed, name: str, shown: str, started: float) -> None:
+        try:
+            from netconsd.store.reader import Store
+        except ModuleNotFoundError as error:
+            if error.name != "pyarrow":
+                raise
+            self._fail(f'{shown}: a store needs pyarrow, which is not installed: pip install "netconsd[store]"')
+            return
+        if holder(Path(name)) == os.getpid():
+            self._fail(f"{shown}: the module store writes to it; set another store.directory")
+            return
+        bar = Bar(shown, True)
+        try:
+            store = Store(name, damaged=lambda text, _: self._damaged(bar, text))
+            messages = store.messages(progress=lambda progress: bar.show(progress.done, progress.total))
+            feed.begin(time.time())
+            entries = (Whole(number, stored.message) for number, stored in enumerate(messages, 1))
+            while not self._stopping and (chunk := list(islice(entries, CHUNK))):
+                await self._put(feed, chunk, started)
+        except (FileNotFoundError, NotADirectoryError):
+            bar.clear()
+            self._fail(f"{shown}: Is a directory, and no store")
+        except OSError as error:
+            bar.clear()
+            self._fail(f"{printable(str(error.filename or name))}: {error.strerror}")
+        finally:
+            bar.clear()
+
+    def _damaged(self, bar: Bar, text: str) -> None:
+        bar.clear()
+        self._fail(printable(text))
+
     def _fail(self, text: str) -> None:
         self._unread += 1
         print(f"{self._prog}: {text}", file=sys.stderr)
 
-    async def _put(self, feed: Feed, chunk: list[Line | Whole | Datagram], started: float) -> None:
+    async def _put(self, feed: Feed, chunk: Sequence[Line | Whole | Datagram], started: float) -> None:
         if self._speed is None:
             await self._room()
             feed.put(chunk)
@@ -303,6 +350,8 @@ class Replay:
         kinds = {"datagram": feed.datagrams, "line": feed.lines, "message": feed.messages}
         read = " + ".join(plural(count, kind) for kind, count in kinds.items() if count)
         lines = [f"{plural(feed.entries, 'entry', 'entries')} read" + (f" = {read}" if read else "")]
+        if self._passed_over:
+            lines.append(f"{plural(self._passed_over, 'other line or packet', 'other lines and packets')} passed over")
         dropped = 0
         counters: dict[str, int] = {}
         for lane in lanes:

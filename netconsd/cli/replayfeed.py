@@ -24,7 +24,8 @@ from netconsd.read.entries import Datagram, Line, Whole
 from netconsd.read.objects import UNKNOWN_SENDER
 from netconsd.receive.lanes import Lane
 
-#: Names of hosts that are remembered, with an address each; beyond, an address is shown.
+#: Names of hosts that are remembered, with an address each; beyond, an address is shown. Also the senders of messages
+#: that are remembered; beyond, all are learned again.
 NAMES_LIMIT: Final = 65536
 # Unix times begin here, in 1973; a recording's seconds end before.
 _UNIX: Final = 1e8
@@ -75,6 +76,8 @@ class Feed:
         self._lanes = lanes
         self._name = name
         self._hosts: dict[str | None, Source] = {}
+        # One object for each sender, as a table has: messages before a crash report are found by it.
+        self._sources: dict[bytes, Source] = {}
         # For each lane, datagrams with the same time: (received_at, now, senders, datagrams).
         self._pending: dict[Lane, tuple[float, float, list[bytes], list[bytes]]] = {}
 
@@ -104,11 +107,21 @@ class Feed:
             else:
                 self.messages += 1
                 _, now = self.times.at(entry.message.received_at)
-                lane = self._lane(entry.message.source.key)
+                key = entry.message.source.key
+                lane = self._lane(key)
                 self._flush(lane)
+                entry.message._source = self._same(key, entry.message.source)
                 lane.put_messages([entry.message], now)
         for lane in list(self._pending):
             self._flush(lane)
+
+    def _same(self, key: bytes, source: Source) -> Source:
+        known = self._sources.get(key)
+        if known is None:
+            if len(self._sources) >= NAMES_LIMIT:
+                self._sources.clear()
+            known = self._sources[key] = source
+        return known
 
     def _line(self, line: Line) -> None:
         source = self._hosts.get(line.host) or self._source(line.host)

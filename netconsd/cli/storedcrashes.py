@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -12,14 +13,17 @@ from typing import Any, Final
 
 from netconsd.cli.crashfeed import Found
 from netconsd.cli.log import Lines
-from netconsd.cli.patterns import default_directory
+from netconsd.cli.storeoptions import place_of, unreadable
 from netconsd.crash.groups import Group, Groups
 from netconsd.crash.report import Report
 from netconsd.daemon.stdout import put
+from netconsd.names import Names
 from netconsd.rendering import printable
 
 #: Reports that ``--follow`` shows first, as tail does.
 FOLLOW_LINES: Final = 10
+#: Machines, and releases, that are named; a bug of the whole fleet would fill the screen with them.
+SHOWN_LIMIT: Final = 10
 #: Seconds between two looks for new reports.
 INTERVAL: Final = 0.25
 
@@ -50,7 +54,8 @@ def run(
             raise
         print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
         return 2
-    path = Path(directory) if directory else default_directory()
+    place = place_of(argparse.Namespace(store=Path(directory) if directory else None, config=None), prog)
+    path = place.directory
     faults: list[str] = []
     try:
         store = Store(path, damaged=lambda text, count: faults.append(text))
@@ -60,7 +65,7 @@ def run(
         for report in store.reports():
             found.add(report)
     except OSError as error:
-        print(f"{prog}: {error.filename or path}: {error.strerror}; --store names the store", file=sys.stderr)
+        print(f"{prog}: {unreadable(error, path)}", file=sys.stderr)
         return 2
     for fault in faults:
         print(f"{prog}: {printable(fault)}", file=sys.stderr)
@@ -69,7 +74,7 @@ def run(
         return 2 if faults else 0 if len(found) or found.loose else 1
     matching = chosen(found, show)
     if len(matching) == 1:
-        for line in _json(matching[0]) if as_json else text(matching[0]):
+        for line in _json(matching[0]) if as_json else text(matching[0], place.names):
             put(line, prog)
         return 2 if faults else 0
     if matching:
@@ -90,7 +95,7 @@ def chosen(groups: Groups, name: str) -> list[Group]:
     return exact or [group for group in known if name.casefold() in group.title.casefold()]
 
 
-def text(group: Group) -> Iterator[str]:
+def text(group: Group, names: Names | None = None) -> Iterator[str]:
     """Yield the lines of a bug: its facts, then the messages before and of the report that shows it best."""
     yield group.title
     yield f"id         {group.id}"
@@ -98,7 +103,10 @@ def text(group: Group) -> Iterator[str]:
     yield f"reports    {group.count}, {group.fatal} fatal, {group.incomplete} incomplete"
     yield f"seen       {_stamp(group.first)} to {_stamp(group.last)}"
     beyond = f" and {group.machines_beyond} reports of others" if group.machines_beyond else ""
-    yield f"machines   {_counts(group.machines)}{beyond}"
+    machines = group.machines
+    if names is not None:
+        machines = {names.known(name, 0, seen.last) or name: seen for name, seen in machines.items()}
+    yield f"machines   {_counts(machines)}{beyond}"
     if group.releases:
         yield f"releases   {_counts(group.releases)}"
     if group.lone_machine is not None and len(group.machines) > 1:
@@ -106,7 +114,7 @@ def text(group: Group) -> Iterator[str]:
     sample = group.sample
     if sample is None:
         return
-    lines = Lines("full", colored=False)
+    lines = Lines("full", colored=False, names=names)
     for heading, messages in (("before", sample.before), ("report", sample.messages)):
         if messages:
             yield ""
@@ -126,7 +134,8 @@ def _json(group: Group) -> Iterator[str]:
 
 def _counts(seen: dict[str, Any]) -> str:
     most = sorted(seen.items(), key=lambda item: (-item[1].count, item[0]))
-    return ", ".join(f"{printable(name)} ({one.count})" for name, one in most)
+    shown = ", ".join(f"{printable(name)} ({one.count})" for name, one in most[:SHOWN_LIMIT])
+    return shown + (f" and {len(most) - SHOWN_LIMIT} more; --json has all" if len(most) > SHOWN_LIMIT else "")
 
 
 def _stamp(at: float) -> str:

@@ -1,55 +1,106 @@
-"""Times on a command line, in the forms of journalctl (systemd.time(7)): what a person writes for "since when"."""
+"""Times on a command line, in the forms of journalctl (systemd.time(7)), and as the commands print them."""
 
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
+from zoneinfo import ZoneInfo
 
-_UNITS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400, "w": 604800}
-_AGO: Final = re.compile(r"-?(\d{1,9}) ?([a-z]+?)s?(?: ago)?")
-_FORMS: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%H:%M:%S", "%H:%M")
+# Seconds of a unit; a month and a year are those of systemd.time(7).
+_UNITS: Final = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "minute", "minutes", "mins"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604800.0),
+    **dict.fromkeys(("month", "months"), 2629800.0),
+    **dict.fromkeys(("y", "year", "years"), 31557600.0),
+}
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?([a-z]+) ?", re.ASCII)
+_SPAN: Final = re.compile(rf"([+-]?)((?:{_PART.pattern})+?)( ?ago)?", re.ASCII)
+_STAMP: Final = re.compile(
+    r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]* )?"
+    r"(?:(?:(?P<year>\d{4})-)?(?P<month>\d\d?)-(?P<day>\d\d?)|(?P<word>today|yesterday|tomorrow))?"
+    r"(?:(?P<between>[t ])?(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?P<fraction>\.\d{1,9})?)?)?"
+    r"(?: ?(?P<utc>z|utc)| ?(?P<offset>[+-]\d\d:?\d\d)| (?P<zone>[a-z_]+(?:/[a-z0-9_+-]+)+))?",
+    re.ASCII | re.IGNORECASE,
+)
+_WORDS: Final = {"yesterday": -1, "today": 0, "tomorrow": 1}
+#: The options whose values are times.
+_OPTIONS: Final = ("--since", "--until", "-S", "-U")
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments, with ``--since -2h`` as one: argparse takes ``-2h`` alone for an option."""
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1] in _OPTIONS and re.match(r"-\d", word, re.ASCII):
+            words[-1] += f"={word}" if words[-1].startswith("--") else word
+        else:
+            words.append(word)
+    return words
 
 
 def moment(text: str, now: float) -> float:
-    """Return the Unix time that a text means: ``2h``, ``3 days ago``, ``2026-11-28 07:00``, ``07:00``, ``yesterday``.
+    """Return the Unix time of a text: ``2h``, ``-1h30m``, ``3 days ago``, ``2026-11-28 07:00``, ``07:00``, ``today``.
 
-    Times of day are those of the machine's zone, of UTC with ``Z`` or ``UTC`` at the end. ``@`` and a number is a Unix
-    time.
+    Times of day are those of the machine's zone, if no zone is behind them: ``UTC``, ``Z``, ``+01:00`` or
+    ``Europe/Berlin``. A date without a year is the last one. A span without ``+`` is in the past. ``@`` and a number is
+    a Unix time.
 
     :raises ValueError: with a text that says which forms there are.
     """
-    words = text.strip().lower()
-    if words == "now":
+    words = " ".join(text.split())
+    found = _moment(words, now)
+    if found is None:
+        raise ValueError(f'{text} is not a time: write "2h", "3 days ago", "2026-11-28 07:00", "07:00" or "yesterday"')
+    return found
+
+
+def _moment(words: str, now: float) -> float | None:
+    lower = words.lower()
+    if lower == "now":
         return now
-    if re.fullmatch(r"@\d{1,12}(\.\d{1,9})?", words):
+    if re.fullmatch(r"@\d{1,12}(\.\d{1,9})?", words, re.ASCII):
         return float(words[1:])
-    if (match := _AGO.fullmatch(words)) and match[2] in _UNITS:
-        return now - int(match[1]) * _UNITS[match[2]]
-    stamp = re.sub(r"(z| utc)$", "", words)
-    utc = stamp != words
-    today = time.gmtime(now) if utc else time.localtime(now)
-    days = {"today": 0, "yesterday": 1}
-    if stamp in days:
-        return _unix((today.tm_year, today.tm_mon, today.tm_mday - days[stamp], 0, 0, 0), utc)
-    stamp = stamp.replace("t", " ") if re.match(r"\d{4}-\d\d-\d\dt", stamp) else stamp
-    for form in _FORMS:
-        try:
-            found = time.strptime(re.sub(r"(:\d\d)\.\d+$", r"\1", stamp), form)
-        except ValueError:
-            continue
-        day = found[:3] if "%Y" in form else today[:3]
-        return _unix((*day, *found[3:6]), utc)
-    raise ValueError(f'{text} is not a time: write "2h", "3 days ago", "2026-11-28 07:00", "07:00" or "yesterday"')
-
-
-def _unix(parts: tuple[int, ...], utc: bool) -> float:
-    year, month, day, hour, minute, second = parts
-    if utc:
-        import calendar
-
-        return float(calendar.timegm((year, month, day, hour, minute, second)))
+    if span := _SPAN.fullmatch(lower):
+        parts = _PART.findall(span[2])
+        if not all(unit in _UNITS for _, unit in parts) or (span[1] == "+" and lower.endswith("ago")):
+            return None
+        seconds = sum(float(count) * _UNITS[unit] for count, unit in parts)
+        return now + seconds if span[1] == "+" else now - seconds
+    stamp = _STAMP.fullmatch(words)
+    if stamp is None:
+        return None
+    dated = bool(stamp["day"] or stamp["word"])
+    if not (dated or stamp["hour"]) or (stamp["hour"] and dated != bool(stamp["between"])):
+        return None
     try:
-        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
-    except OverflowError:
-        raise ValueError(f"the year {year} has no time here") from None
+        return _of_stamp(stamp, now)
+    # An unknown zone is a KeyError.
+    except (KeyError, OverflowError, OSError, ValueError):
+        return None
+
+
+def _of_stamp(stamp: re.Match[str], now: float) -> float:
+    zone: tzinfo | None = None
+    if stamp["utc"]:
+        zone = UTC
+    elif stamp["offset"]:
+        zone = datetime.strptime(stamp["offset"], "%z").tzinfo
+    elif stamp["zone"]:
+        zone = ZoneInfo(stamp["zone"])
+    today = datetime.fromtimestamp(now, zone)
+    day = today
+    if stamp["word"]:
+        day = today + timedelta(days=_WORDS[stamp["word"].lower()])
+    elif stamp["day"]:
+        year = int(stamp["year"] or today.year)
+        day = datetime(year, int(stamp["month"]), int(stamp["day"]), tzinfo=zone)
+        if not stamp["year"] and day > today:
+            day = day.replace(year=year - 1)
+    hour, minute, second = (int(stamp[name] or 0) for name in ("hour", "minute", "second"))
+    clock = datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=zone)
+    return clock.timestamp() + float(stamp["fraction"] or 0)

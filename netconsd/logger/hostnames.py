@@ -99,6 +99,11 @@ class NameCache:
         """Store the answer for :meth:`begin`; None if no server answered. Any thread."""
         self._answers.append((address, answer))
 
+    @property
+    def pending(self) -> int:
+        """The number of lookups without an answer. Any thread."""
+        return self._pending - len(self._answers)
+
     def begin(self, now: float) -> None:
         """Use the stored answers from here on; called between two batches.
 

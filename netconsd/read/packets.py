@@ -8,7 +8,7 @@ A pcap file is a head and packets (draft-ietf-opsawg-pcap), and needs no library
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 from netconsd.protocol.message import MAPPED_IPV4
@@ -70,13 +70,16 @@ def require() -> None:
         raise UnreadableError('is a capture of packets (pcapng): install "netconsd[pcap]" to read it') from None
 
 
-def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
+def datagrams(
+    file: BinaryIO, head: bytes = b"", other_packet: Callable[[], object] = lambda: None
+) -> Iterator[Datagram]:
     """Yield the UDP datagrams of a capture over IPv4 and IPv6, with VLAN tags or not, in the order of the file.
 
     Fragments of IP are left out: a kernel's datagram has at most 1000 bytes. A capture that ends within a packet is
     read up to there. Packets without a time (pcapng's Simple Packet Blocks) have that of the packet before them.
 
     :param head: at least the first four bytes, which were already read from the file.
+    :param other_packet: called for each packet that is left out.
     :raises ModuleNotFoundError: for pcapng, without the package python-pcapng.
     :raises BadCaptureError: for a capture that is damaged, or has only packets of links that are not read; what was
         before has been yielded.
@@ -88,12 +91,15 @@ def datagrams(file: BinaryIO, head: bytes = b"") -> Iterator[Datagram]:
         number += 1
         if link not in _LINKS:
             other = link
+            other_packet()
             continue
         read += 1
         found = _udp(link, packet)
         if found is not None:
             key, data = found
             yield Datagram(number, time, key, data)
+        else:
+            other_packet()
     if other >= 0 and not read:
         raise BadCaptureError(
             f"is a capture of link type {other}: only Ethernet, Linux cooked, loopback and raw IP are read"

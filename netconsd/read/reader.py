@@ -44,6 +44,8 @@ class Reader:
         self._year = year
         self._lines: Lines | None = None
         self._every = find is None
+        #: Lines that were read and have no entry: they are empty, or not of a kernel.
+        self.passed_over = 0
 
     @property
     def every(self) -> bool:
@@ -70,7 +72,11 @@ class Reader:
                     return
                 yield None
             else:
-                yield from _entries(line, lines.number, self._year)
+                empty = True
+                for entry in _entries(line, lines.number, self._year):
+                    empty = False
+                    yield entry
+                self.passed_over += empty
 
     def before(self, host: str | None = None) -> Iterator[Entry]:
         """The entries before the line of the last one, the latest first, as far as the text is still in memory.
@@ -91,9 +97,18 @@ class Reader:
 class Kept:
     """Iterates over entries like a :class:`Reader`; all of them are returned."""
 
-    def __init__(self, entries: Iterator[Entry]) -> None:
-        self._entries = entries
+    def __init__(self, entries: Iterator[Entry] | None = None) -> None:
+        self._entries = iter(()) if entries is None else entries
         self.every = True
+        #: Packets that are no datagrams of UDP.
+        self.passed_over = 0
+
+    def read_packets(self, file: BinaryIO, head: bytes) -> None:
+        """Return the datagrams of a capture, whose first bytes were read, from now on."""
+        self._entries = packets.datagrams(file, head, self._pass_over)
+
+    def _pass_over(self) -> None:
+        self.passed_over += 1
 
     def __iter__(self) -> Iterator[Entry | None]:
         return iter(self._entries)
@@ -121,7 +136,9 @@ def reader_of(
     if head.startswith((*packets.PCAP, packets.PCAPNG)):
         if head.startswith(packets.PCAPNG):
             packets.require()
-        return Kept(packets.datagrams(file, head))
+        kept = Kept()
+        kept.read_packets(file, head)
+        return kept
     if parts := parts_of(file, head):
         return Kept(dump_entries(parts, year))
     if head.lstrip().startswith(b"{") and b'"dmesg"' in head[:64]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -34,6 +35,17 @@ DIRECTORY_MODE: Final = 0o750
 UNFINISHED: Final = ".tmp"
 _NAME: Final = re.compile(r"(\d\d)-(\d{1,16})(?:-(\d{1,6}))?\.parquet", re.ASCII)
 _DAY: Final = re.compile(r"\d{4,6}-\d\d-\d\d", re.ASCII)
+
+
+def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the service's state directory (systemd.exec(5)), or the user's (XDG Base Directory Specification)."""
+    state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if state:
+        return Path(state) / "store"
+    home = environment.get("XDG_STATE_HOME", "")
+    # The specification has relative paths ignored.
+    base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or "/") / ".local" / "state"
+    return base / "netconsd" / "store"
 
 
 class System(JournalSystem, Protocol):

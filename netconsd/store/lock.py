@@ -48,3 +48,12 @@ class Lock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def holder(directory: Path) -> int:
+    """Return the number of the process that has or had the lock of a directory; 0 if none had, or it cannot be read."""
+    try:
+        text = (directory / FILE).read_text("ascii")
+    except (OSError, ValueError):
+        return 0
+    return int(text) if text.strip().isdecimal() else 0

@@ -91,6 +91,8 @@ class Query:
     release: str | None = None
     #: The sequence number.
     seq: int | None = None
+    #: The most severe level: messages of a more severe one do not match.
+    level_from: int = 0
 
     def __post_init__(self) -> None:
         for name in ("grep", "exclude"):
@@ -105,6 +107,8 @@ class Query:
                     raise ValueError(f"{name}: {pattern} is not a regular expression of RE2: {reason}") from None
         if self.level is not None and not 0 <= self.level <= 7:
             raise ValueError(f"level: {self.level} is not from 0 to 7")
+        if self.level_from and (self.level is None or not 0 <= self.level_from <= self.level):
+            raise ValueError(f"level_from: {self.level_from} is not from 0 to level")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise ValueError("until: is before since")
         for host in self.hosts:
@@ -853,6 +857,8 @@ class Search:
         if query.level is not None:
             levels = read(["level"]).column("level")
             mask = _and(mask, pc.less_equal(levels, pa.scalar(query.level, pa.int8())))
+            if query.level_from:
+                mask = _and(mask, pc.greater_equal(levels, pa.scalar(query.level_from, pa.int8())))
         if query.seq is not None:
             mask = _and(mask, pc.equal(read(["seq"]).column("seq"), pa.scalar(query.seq, pa.uint64())))
         if query.boot is not None and query.boot >= LEAST_BOOT:

@@ -72,6 +72,22 @@ def test_options(store: Path, capsys: pytest.CaptureFixture[str], options: list[
     """Each option chooses senders; the status says whether there was one."""
     assert hosts.main(["--store", str(store), "--json", *options]) == (0 if wanted else 1)
     assert [json.loads(line)["address"] for line in capsys.readouterr().out.splitlines()] == wanted
+    hosts.main(["--store", str(store), *options])
+    assert bool(capsys.readouterr().err) == (not wanted)
+
+
+def test_names(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Machines are shown and chosen by the names of the administrator's file, as in the printer."""
+    names = tmp_path / "names"
+    names.write_text("192.0.2.9 db07\n192.0.2.2 rack1-7\n")
+    assert hosts.main(["--store", str(store), "--hosts-file", str(names)]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert shown == ["web01@rack1-7", "db07", "192.0.2.10"]
+    assert hosts.main(["--store", str(store), "--hosts-file", str(names), "--host", "DB*", "--json"]) == 0
+    [only] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (only["address"], only["name"]) == ("192.0.2.9", "db07")
+    assert hosts.main(["--store", str(store), "--host-key", "role"]) == 0
+    assert "web@192.0.2.2" in capsys.readouterr().out
 
 
 def test_errors(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from netconsd.cli.lnav_format import FORMAT, directory
 from netconsd.cli.main import main
 from netconsd.jsonl import json_lines
 from netconsd.logger.lines import LineForm, log_lines
-from netconsd.message import Message
+from netconsd.message import LegacyMessage, Message
 from netconsd.testing import extended_message, legacy_message
 
 LNAV = shutil.which("lnav")
@@ -113,11 +114,23 @@ def test_files_of_the_logger(home: Path, sender: bool, local: bool) -> None:
     assert query("SELECT log_time FROM netconsd_log", path)[0][0].endswith(":05.123")
 
 
+def stored_lines() -> Iterator[bytes]:
+    """Yield the lines of netconsd log -o json for the messages."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+    from netconsd.cli.log import Lines
+    from netconsd.store.reader import Stored
+
+    lines = Lines("json", colored=False)
+    for message in MESSAGES:
+        yield lines.of(Stored(message, 17, 0 if isinstance(message, LegacyMessage) else None))
+
+
 @needs_lnav
-def test_files_of_jsonl(home: Path) -> None:
-    """The members of the objects are fields; a line shows time, address, level and text."""
+@pytest.mark.parametrize("stored", [False, True])
+def test_files_of_jsonl(home: Path, stored: bool) -> None:
+    """The members of the objects are fields; a line shows time, address, level and text; also of netconsd log."""
     path = home / "messages.jsonl"
-    path.write_bytes(json_lines(MESSAGES))
+    path.write_bytes(json_lines(MESSAGES) if not stored else b"".join(stored_lines()))
     rows = query("SELECT log_level, log_body, address, seq, caller FROM netconsd_jsonl", path)
     assert [row[0] for row in rows] == LEVELS
     assert [row[1] for row in rows] == TEXTS

@@ -8,7 +8,9 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from netconsd.protocol.message import Message
 from netconsd.store import layout
 from netconsd.store.journal import Journal
 from netconsd.testing import extended_message, legacy_message
+from tests.support.nameserver import nameserver
 from tests.support.scripted_lane import PATIENCE
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+from modules.store import Store as StoreModule
 from netconsd.cli import log
 from netconsd.cli.pager import pager_of
 from netconsd.store.compactor import Compactor
@@ -93,14 +97,30 @@ def test_short(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, store, "-o", "short") == (
         "-- web01@192.0.2.1: booted --\n"
         "11-28 09:46:40 web01@192.0.2.1 notice [new] Linux version 7.3.1\n"
-        "11-28 09:46:41 192.0.2.1       info   eth0: up\n"
-        "-- 192.0.2.1: 12 lost --\n"
-        "11-28 09:46:42 192.0.2.1       warn   link is down\n"
+        "11-28 09:46:41 web01@192.0.2.1 info   eth0: up\n"
+        "-- web01@192.0.2.1: 12 lost --\n"
+        "11-28 09:46:42 web01@192.0.2.1 warn   link is down\n"
         "-- 192.0.2.2: 3 missing --\n"
         "11-28 09:46:43 192.0.2.2       crit   disk\n"
         "                                      is gone\\x1b[2J\n"
         "11-28 09:46:44 192.0.2.3       -      plain line\n"
     )
+
+
+def test_long_lines_on_a_terminal() -> None:
+    """They are broken at the terminal's width, below the sender or the text: no text can look like another message."""
+    text = "word " * 20 + "x" * 200
+    for width, format, indent in ((80, "short", 15), (200, "full", 68)):
+        lines = log.Lines(format, False, ("seq",), width=width).of_message(said(text, 1)).decode().splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert all(line.startswith(" " * indent) and line[indent] != " " for line in lines[1:])
+        column = lines[0].index("word")
+        assert (lines[0][column:] + "".join(line[indent:] for line in lines[1:-1])).replace(" ", "") == text.replace(
+            " ", ""
+        )
+        assert lines[-1].strip() == "{seq=10}"
+    # Elsewhere a message has a line for each line of its text.
+    assert len(log.Lines("short", False).of_message(said(text, 1)).splitlines()) == 1
 
 
 def test_full(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +135,7 @@ def test_dmesg(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The lines of dmesg, which tools for these read."""
     assert run(capsys, store, "-o", "dmesg", "--host", "192.0.2.1") == (
         "-- web01@192.0.2.1: booted --\n[    0.000000] Linux version 7.3.1\n[    1.000000] eth0: up\n"
-        "-- 192.0.2.1: 12 lost --\n[    2.000000] [    T7] link is down\n"
+        "-- web01@192.0.2.1: 12 lost --\n[    2.000000] [    T7] link is down\n"
     )
 
 
@@ -139,6 +159,18 @@ def test_json_and_raw(store: Path, capsysbinary: pytest.CaptureFixture[bytes]) -
         (["-r"], "43210"),
         (["-r", "-n", "2"], "43"),
         (["--level", "warn"], "23"),
+        (["--level", "warning"], "23"),
+        (["-p", "4"], "23"),
+        (["--level", "notice..warn"], "02"),
+        (["--level", "5..5"], "0"),
+        (["--level", "info"], "0123"),
+        (["-n"], "01234"),
+        (["-n", "0"], ""),
+        (["-S", "09:46:42", "-U", "2026-11-28 09:46:43"], "23"),
+        (["--since", "-2000d"], "01234"),
+        (["--host", "web01@192.0.2.2"], "3"),
+        (["--host", "192.0.2.0/31"], "012"),
+        (["-g", "eth0", "-b"], "1"),
         (["--host", "web*"], "012"),
         (["--host", "192.0.2.2", "--host", "192.0.2.3"], "34"),
         (["--host", "host=web01"], "0"),
@@ -170,6 +202,9 @@ def test_options(store: Path, capsys: pytest.CaptureFixture[str], options: list[
         ["--grep", "("],
         ["--host", "192.0.2.0/99"],
         ["--boot", "17"],
+        ["--level", "8"],
+        ["--level", "err.."],
+        ["--level", "loud"],
         ["--fields", "nothing"],
         ["-o", "json", "--fields", "seq"],
         ["-f", "-r"],
@@ -185,6 +220,94 @@ def test_wrong_options(store: Path, capsys: pytest.CaptureFixture[str], options:
     assert ended.value.code == 2
     name = {"-o": "--fields", "-f": "--follow"}.get(options[0], options[0])
     assert name in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_nothing_found_says_so(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, so that an empty screen is no riddle."""
+    assert log.main(["--store", str(store), "--grep", "absent"]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "netconsd log: no message was found\n")
+
+
+@pytest.mark.parametrize("name", ["db07", "DB*", "me@db07"])
+def test_names_of_the_hosts_file(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Machines are shown and chosen by the administrator's names, of the option or the configuration."""
+    names, config = tmp_path / "names", tmp_path / "netconsd.toml"
+    names.write_text("192.0.2.2 db07\n")
+    config.write_text(f'hosts-file = "names"\nmodules = ["store"]\n[module.store]\ndirectory = "{store}"\n')
+    for options in (["--store", str(store), "--hosts-file", str(names)], ["--config", str(config)]):
+        assert log.main([*options, "-o", "short", "--host", name]) == 0
+        assert capsys.readouterr().out.splitlines()[1] == "11-28 09:46:43 db07            crit   disk"
+
+
+def test_names_of_dns(store: Path) -> None:
+    """The same with reverse DNS, as the daemon asks it: machines are shown and chosen by verified names at once."""
+    with nameserver() as server:
+        server.records = {
+            "1.2.0.192.in-addr.arpa": [("PTR", "mail.example.org", 300)],
+            "2.2.0.192.in-addr.arpa": [("PTR", "db07.example.org", 300)],
+            "3.2.0.192.in-addr.arpa": [("PTR", "liar.example.org", 300)],
+            "mail.example.org": [("A", "192.0.2.1", 300)],
+            "db07.example.org": [("A", "192.0.2.2", 300)],
+            "liar.example.org": [("A", "192.0.2.99", 300)],
+        }
+        at = f"127.0.0.1:{server.address[1]}"
+        for options, wanted in (
+            (["--host", "db*"], ["db07.example.org"]),
+            (["--host", "liar*"], []),
+            ([], [*["web01@mail.example.org"] * 3, "db07.example.org", "192.0.2.3"]),
+        ):
+            running = Running(store, "-o", "short", "--reverse-dns", at, *options)
+            with running.process as process:
+                while process.poll() is None:
+                    # The socket does not block.
+                    select.select([server._socket], [], [], 0.05)
+                    server.answer()
+                assert process.stdout is not None
+                lines = process.stdout.read().decode().splitlines()
+            found = [line.split()[2] for line in lines if line.startswith("11-28")]
+            assert found == wanted
+
+
+@contextmanager
+def other_user(group: int) -> Iterator[None]:
+    """Run the block as a user who is in this group."""
+    os.setgroups([group])
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups([0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user_of_the_group(capsys: pytest.CaptureFixture[str]) -> None:
+    """The group can read everything that a daemon writes, and nobody else can; the error says who can."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        directory = Path(name) / "store"
+        before = os.umask(0o022)
+        try:
+            module = StoreModule(directory=directory)
+            module.start(1)
+            module.handle_batch(0, [said("one", 1)])
+            module.stop()
+            write(directory, 99, [said("two", 2)])
+        finally:
+            os.umask(before)
+        for path in [directory, *directory.rglob("*")]:
+            os.chown(path, 0, 4242)
+            assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+        with other_user(4242):
+            assert run(capsys, directory, "-o", "raw") == "one\ntwo\n"
+        with other_user(4243):
+            assert log.main(["--store", str(directory)]) == 2
+        error = capsys.readouterr().err
+        assert "Permission denied" in error
+        assert "the group 4242 may read the store" in error
 
 
 def test_no_store_and_damage(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,11 +128,68 @@ def test_the_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--store", str(store), "-n", "1"]) == 0
     out, err = capsys.readouterr()
     head, first, second = out.splitlines()
-    assert head.split() == ["messages", "machines", "first", "seen", "(UTC)", "level", "pattern"]
-    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(NOW - 49 * HOUR))
+    assert head.split() == ["messages", "machines", "first", "seen", "level", "pattern"]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW - 49 * HOUR))
     assert first.split(maxsplit=5) == ["41", "5", *when.split(), "err", "task <N> blocked"]
     assert second.strip() == "6.1.0: 1, 7.3.1: 40"
     assert "3 patterns more; -n 0 shows all" in err
+
+
+def test_grep(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Patterns by an expression, as of netconsd log: in the form, or in the example, which has the numbers."""
+    assert set(shown(capsys, store, "--grep", "TASK|only")) == {"only now <N>"}
+    assert set(shown(capsys, store, "--grep", "task 7")) == {"task <N> blocked"}
+    with pytest.raises(SystemExit):
+        main(["--store", str(store), "--grep", "("])
+    assert "--grep" in capsys.readouterr().err
+
+
+def test_first_seen_is_of_the_whole_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--since chooses patterns; "since when" is answered for all that is stored."""
+    (tmp_path / layout.JOURNAL).mkdir()
+    fill(tmp_path, [said("link up 1", ago=50)], 1, compact=True)
+    fill(tmp_path, [said("link up 2", ago=0.5)], 2, compact=True)
+    assert shown(capsys, tmp_path, "--since", "1h")["link up <N>"]["first"] == NOW - 50 * HOUR
+
+
+def test_hints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty or a full list that means something else than it seems to says so."""
+    (tmp_path / layout.JOURNAL).mkdir()
+    fill(tmp_path, [said("new", release="7.3.1", level=6), said("bad", release="7.3.1", level=2)], 1, compact=True)
+    for options, text in (
+        (["--new-in", "7.4"], "no kernel of 7.4 or later"),
+        (["--new-in", "7.3"], "no kernel before 7.3"),
+        (["--rising"], "nothing can be compared"),
+        (["--grep", "absent"], "no pattern was found"),
+    ):
+        main(["--store", str(tmp_path), *options])
+        assert text in capsys.readouterr().err
+    fill(tmp_path, [said("old", release="6.1.0"), said("bad")], 2, compact=True)
+    assert main(["--store", str(tmp_path), "--new-in", "7.3"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    # The most severe first; a message of a kernel that sends no release can be an old one.
+    assert [line.split()[-1] for line in out.splitlines()[1::2]] == ["bad", "new"]
+    assert out.splitlines()[2].strip() == "7.3.1: 1, no release: 1"
+
+
+def test_a_narrow_terminal(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cut: a pattern has the width of the terminal, below its numbers; on a wide one it is beside them."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    (store / layout.JOURNAL).mkdir(exist_ok=True)
+    words = " ".join("word" for _ in range(30))
+    fill(store, [said(words)] * 50, 9, compact=True)
+    assert main(["--store", str(store), "-n", "1"]) == 0
+    head, numbers, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[-1] == "kernels"
+    assert numbers.split()[:2] == ["50", "1"]
+    assert " ".join(line.strip() for line in lines) == words
+    assert all(line.startswith("    word") and len(line) <= 80 for line in lines)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["--store", str(store), "-n", "1"]) == 0
+    _, first, *rest = capsys.readouterr().out.splitlines()
+    assert " ".join([first[47:], *(line[47:] for line in rest)]) == words
 
 
 def test_damage_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

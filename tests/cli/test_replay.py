@@ -6,20 +6,27 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from netconsd.cli.replay import main
+from netconsd.cli.inputs import Progress
+from netconsd.cli.replay import Replay, main
 from netconsd.cli.replayfeed import NAMES_LIMIT, Feed, Times
+from netconsd.daemon.config import Configuration
 from netconsd.jsonl import from_json, to_json
 from netconsd.message import Message
 from netconsd.names import Names
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES
 from netconsd.read.entries import Datagram, Line, Whole
+from netconsd.settings import Settings
 from netconsd.testing import extended, extended_message, legacy_message
 from tests.support.captures import DIRECTORY
+from tests.support.packets import pcap, pcapng, udp
 from tests.support.scripted_lane import ALICE, BOB, Delivered, lane_with, run
 
 RECORDING = DIRECTORY / "amd64-6.12-null-read-panic.jsonl"
@@ -187,6 +194,96 @@ def test_a_failing_module_is_status_1(tmp_path: Path) -> None:
     assert status == 1
     assert "ZeroDivisionError" in errors
     assert "1 call failed" in errors
+
+
+@pytest.mark.parametrize("form", [pcap, pcapng])
+def test_a_capture(form: Callable[..., bytes], tmp_path: Path) -> None:
+    """Its datagrams reach the modules, in order and once; other packets are counted: all that was read adds up."""
+    if form is pcapng:
+        pytest.importorskip("pcapng")
+    texts = [extended(f"text {seq}", seq=seq) for seq in (1, 3, 2, 2)]
+    frames = [*map(udp, texts), bytes(60), udp(b"legacy\n", source=bytes((192, 0, 2, 8)))]
+    path, out = tmp_path / "capture", tmp_path / "out"
+    path.write_bytes(form(frames, seconds=1_800_000_000))
+    status, _, errors = replay("--modules", "jsonl", "--set", f"jsonl.file={out}", "--workers", "1", path)
+    assert status == 0, errors
+    found = [from_json(line) for line in out.read_bytes().splitlines()]
+    assert [(each.text, each.source.address, each.received_at) for each in found] == [
+        *((f"text {seq}", "192.0.2.7", WRITTEN + 0.25) for seq in (1, 2, 3)), ("legacy", "192.0.2.8", WRITTEN + 0.25),
+    ]  # fmt: skip
+    assert "5 entries read = 5 datagrams\n" in errors
+    assert "1 other line or packet passed over\n" in errors
+    assert "5 datagrams and lines = 3 whole + 1 legacy + 1 dropped_duplicate; 4 messages\n" in errors
+
+
+def test_a_store(tmp_path: Path) -> None:
+    """Messages of a store are delivered as they were, with boots, losses and marks; a crash report has those before."""
+    pytest.importorskip("pyarrow")
+    first, second, out = tmp_path / "first", tmp_path / "second", tmp_path / "out"
+    messages: list[Any] = [extended_message(f"text {n}", seq=n, received_at=WRITTEN + n, ts_usec=n) for n in range(9)]
+    messages[0]._new = messages[0]._boot = True
+    messages[4]._lost, messages[6]._replayed = 12, True
+    messages.append(legacy_message("legacy", address="192.0.2.8", received_at=WRITTEN + 9))
+    bug = "WARNING: CPU: 0 PID: 1 at fs/x.c:1 some_function+0x1/0x2"
+    messages.append(extended_message(bug, seq=10, level=4, received_at=WRITTEN + 10, ts_usec=10))
+    source = tmp_path / "messages"
+    source.write_bytes(b"".join(to_json(message) + b"\n" for message in messages))
+    assert replay("--modules", "store", "--set", f"store.directory={first}", source)[0] == 0
+    for place in (["--store", first], [first]):
+        out.unlink(missing_ok=True)
+        status, _, errors = replay("--modules", "jsonl", "--set", f"jsonl.file={out}", *place)
+        assert status == 0, errors
+        assert out.read_bytes().splitlines() == source.read_bytes().splitlines()
+        assert f"{len(messages)} entries read = {len(messages)} messages\n" in errors
+    assert replay("--modules", "store", "--set", f"store.directory={second}", first)[0] == 0
+    from netconsd.store.reader import Store
+
+    copies = [[(each.message, each.boot, each.id) for each in Store(place).messages()] for place in (first, second)]
+    assert copies[0] == copies[1]
+    # Of jsonl, where each message has a sender of its own, and of a store.
+    for store in (first, second):
+        [report] = Store(store).reports()
+        assert [message.text for message in report.before] == [f"text {n}" for n in range(9)]
+    status, _, errors = replay("--modules", "store", "--set", f"store.directory={first}", first)
+    assert status == 2
+    assert f"{first}: the module store writes to it" in errors
+
+
+def test_recorded_time() -> None:
+    """--speed waits as long as the recording did, divided by the factor, and no longer."""
+    reactor, feed = Clock(), Feed([lane_with(Delivered())])
+    feed.begin(WRITTEN)
+    replayed = Replay({}, Configuration(Settings(workers=1)), [], "x", reactor, speed=10.0)
+    done = Deferred.fromCoroutine(
+        replayed._put(feed, [Datagram(1, 0.0, ALICE, b"a\n"), Datagram(2, 5.0, ALICE, b"b\n")], 0.0)
+    )
+    reactor.pump([0.0] * 4)
+    assert feed.entries == 1
+    reactor.pump([0.05] * 9)
+    assert (feed.entries, done.called) == (1, False)
+    reactor.pump([0.05] * 2)
+    assert (feed.entries, done.called) == (2, True)
+
+
+def test_a_bar(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file has a bar on a terminal, which goes away; elsewhere there is none."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(100))
+    for is_terminal in (True, False):
+        monkeypatch.setattr("sys.stderr.isatty", lambda is_terminal=is_terminal: is_terminal, raising=False)
+        with path.open("rb") as file:
+            progress = Progress(file, "large", large=100)
+            while progress.read(25):
+                pass
+            progress.clear()
+        shown = capfd.readouterr().err
+        if is_terminal:
+            assert [part.split("]")[1].split()[0] for part in shown.split("\r\x1b[K")[1:-1]] == [
+                "25", "50", "75", "100",
+            ]  # fmt: skip
+            assert shown.endswith("\r\x1b[K")
+        else:
+            assert shown == ""
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from netconsd.store import layout
 from netconsd.store.findings import REPORTS, Findings, line_of
-from netconsd.testing import crash_report
+from netconsd.testing import crash_report, source
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.cli import crashes, storedcrashes
@@ -49,11 +50,13 @@ def run(capsys: pytest.CaptureFixture[str], store: Path, *options: str, status: 
 
 
 def test_the_bugs(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each bug with its reports, the most frequent first."""
+    """Each bug with its reports, the most frequent first, and the id by which --show finds it."""
     title = crash_report().title
-    _, first, second = run(capsys, store).splitlines()
+    _, first, about, second, _ = run(capsys, store).splitlines()
     assert first.endswith(title)
     assert second.endswith("another bug in that")
+    assert run(capsys, store, "--show", about.split(";")[0].strip()).startswith(f"{title}\n")
+    assert time.strftime("last %Y-%m-%d %H:%M", time.localtime(T0 + 86400)) in about
     found = [json.loads(line) for line in run(capsys, store, "--json").splitlines()]
     assert [(bug["title"], bug["count"]) for bug in found] == [(title, 2), ("another bug in that", 1)]
     assert (found[0]["first"], found[0]["last"]) == (T0, T0 + 86400)
@@ -74,6 +77,15 @@ def test_one_bug(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     run(capsys, store, "--show", "i", status=2)
     run(capsys, store, "--show", "no such bug", status=1)
+
+
+def test_a_bug_of_the_fleet(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug of many machines names the first ones and the number of the others; JSON has all."""
+    one = crash_report(received_at=T0, title="everywhere", alternatives=())
+    write(store, *(replace(one, source=source(f"192.0.2.{host}")) for host in range(1, 31)))
+    shown = run(capsys, store, "--show", "everywhere")
+    assert " and 20 more; --json has all\n" in shown
+    assert len(json.loads(run(capsys, store, "--show", "everywhere", "--json"))["machines"]) == 30
 
 
 def test_following(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from modules import store
-from modules.store import Store, default_directory
+from modules.store import Store
 from netconsd.crashes import Event, Report
 from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, IEventModule, IReportModule
 from netconsd.jsonl import finding_to_json
@@ -92,7 +92,7 @@ def test_it_is_a_module(tmp_path: Path) -> None:
 )
 def test_the_default_directory(environment: dict[str, str], expected: str) -> None:
     """It is the state directory of the service, or that of the user."""
-    assert default_directory(environment) == Path(expected)
+    assert layout.default_directory(environment) == Path(expected)
 
 
 @pytest.mark.parametrize(

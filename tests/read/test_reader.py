@@ -9,7 +9,7 @@ import json
 import lzma
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -22,6 +22,7 @@ from netconsd.read.entries import Datagram, Line
 from netconsd.read.packets import BadCaptureError
 from netconsd.read.pstore import parts
 from netconsd.read.reader import Entry, reader_of
+from tests.support.packets import block, interface, packet, pcap, pcapng, section, simple, udp
 
 TEXT = b"[    1.000000] one\n[    2.000000] two\n"
 LINES = [Line(1, None, None, b"[    1.000000] one"), Line(2, None, None, b"[    2.000000] two")]
@@ -97,60 +98,6 @@ def test_json_of_dmesg_in_one_line() -> None:
     assert read(data) == [Line(1, None, None, b"<6>[    1.000000] one")]
     with pytest.raises(UnreadableError, match="more than 16 MiB"):
         read(data[:-2] + b" " * (1 << 24) + data[-2:])
-
-
-def udp(data: bytes, *, source: bytes = bytes((192, 0, 2, 7)), vlan: bytes = b"", port: int = 6665) -> bytes:
-    """An Ethernet frame with a datagram."""
-    datagram = struct.pack(">HHHH", port, 1514, 8 + len(data), 0) + data
-    if len(source) == 4:
-        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), 1, 0, 64, 17, 0) + source + bytes(4)
-        kind = b"\x08\x00"
-    else:
-        header = struct.pack(">IHBB", 6 << 28, len(datagram), 17, 64) + source + bytes(16)
-        kind = b"\x86\xdd"
-    return bytes(12) + vlan + kind + header + datagram
-
-
-def pcap(frames: Iterable[bytes], *, link: int = 1, order: str = "<", nano: bool = False) -> bytes:
-    """A file of tcpdump."""
-    found = struct.pack(f"{order}IHHIIII", 0xA1B23C4D if nano else 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)
-    fraction = 250_000_000 if nano else 250_000
-    for frame in frames:
-        found += struct.pack(f"{order}IIII", 1000, fraction, len(frame), len(frame)) + frame
-    return found
-
-
-def block(kind: int, body: bytes, order: str = "<") -> bytes:
-    """A block of a pcapng file."""
-    length = struct.pack(f"{order}I", 12 + len(body))
-    return struct.pack(f"{order}I", kind) + length + body + length
-
-
-def section(order: str = "<") -> bytes:
-    """The head of a section."""
-    return block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order)
-
-
-def interface(order: str = "<", *, link: int = 1, resolution: int = 6, offset: int = 0) -> bytes:
-    """An interface with the resolution of its times, in digits of a second, and their offset in seconds."""
-    options = struct.pack(f"{order}HHB3xHHqHH", 9, 1, resolution, 14, 8, offset, 0, 0)
-    return block(1, struct.pack(f"{order}HHI", link, 0, 0) + options, order)
-
-
-def packet(frame: bytes, units: int = 1_000_250_000, *, number: int = 0, order: str = "<") -> bytes:
-    """A packet of an interface."""
-    head = struct.pack(f"{order}IIIII", number, units >> 32, units & 0xFFFFFFFF, len(frame), len(frame))
-    return block(6, head + frame + bytes(-len(frame) % 4), order)
-
-
-def simple(frame: bytes) -> bytes:
-    """A Simple Packet Block."""
-    return block(3, struct.pack("<I", len(frame)) + frame + bytes(-len(frame) % 4))
-
-
-def pcapng(frames: Iterable[bytes], *, link: int = 1) -> bytes:
-    """A file of Wireshark."""
-    return section() + interface(link=link) + b"".join(map(packet, frames))
 
 
 V4 = bytes(10) + b"\xff\xff" + bytes((192, 0, 2, 7)) + (6665).to_bytes(2, "big")
