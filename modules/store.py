@@ -52,17 +52,6 @@ PART_BYTES: Final = 16 << 20
 log = Log("netconsd.store")
 
 
-def default_directory(environment: Any = os.environ) -> Path:
-    """Return the service's state directory (systemd.exec(5)), or the user's (XDG Base Directory Specification)."""
-    state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
-    if state:
-        return Path(state) / "store"
-    home = environment.get("XDG_STATE_HOME", "")
-    # The specification has relative paths ignored.
-    base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or "/") / ".local" / "state"
-    return base / "netconsd" / "store"
-
-
 @implementer(IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, ICheckable)
 class Store:
     """Appends each batch to the journal of its worker; nothing here waits for a sync in a worker's thread."""
@@ -105,7 +94,7 @@ class Store:
         if max_size is not None and max_size < journal_size:
             raise ValueError(f"max_size: {max_size} is less than the journal_size, {journal_size}")
         # The daemon changes its working directory before it starts.
-        self._directory = (directory or default_directory()).absolute()
+        self._directory = (directory or layout.default_directory()).absolute()
         self._keep = keep
         self._max_size = max_size
         self._least_free = least_free

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -30,10 +31,31 @@ JOURNAL: Final = "journal"
 SEGMENTS: Final = "segments"
 BOOTS: Final = "boots"
 DIRECTORY_MODE: Final = 0o750
+#: The store of the service: in the state directory that contrib/systemd/netconsd.service has.
+SERVICE_STORE: Final = Path("/var/lib/netconsd/store")
 #: The suffix of a file that is not whole yet.
 UNFINISHED: Final = ".tmp"
 _NAME: Final = re.compile(r"(\d\d)-(\d{1,16})(?:-(\d{1,6}))?\.parquet", re.ASCII)
 _DAY: Final = re.compile(r"\d{4,6}-\d\d-\d\d", re.ASCII)
+
+
+def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the module ``store`` writes by default: the service's state directory (systemd.exec(5)), or the
+    user's (XDG Base Directory Specification)."""
+    state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if state:
+        return Path(state) / "store"
+    home = environment.get("XDG_STATE_HOME", "")
+    # The specification has relative paths ignored.
+    base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or "/") / ".local" / "state"
+    return base / "netconsd" / "store"
+
+
+def default_to_read(environment: Mapping[str, str] = os.environ, service: Path = SERVICE_STORE) -> Path:
+    """Return the store that commands read by default: :func:`default_directory`, or that of the service if only that
+    exists."""
+    own = default_directory(environment)
+    return service if not own.is_dir() and service.is_dir() else own
 
 
 class System(JournalSystem, Protocol):

@@ -14,7 +14,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from modules import store
-from modules.store import Store, default_directory
+from modules.store import Store
 from netconsd.crashes import Event, Report
 from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, IEventModule, IReportModule
 from netconsd.jsonl import finding_to_json
@@ -79,20 +79,6 @@ def test_it_is_a_module(tmp_path: Path) -> None:
     for interface in (IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, ICheckable):
         verifyObject(interface, module)
     assert module.only_if_named
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"STATE_DIRECTORY": "/var/lib/netconsd:/x", "HOME": "/root"}, "/var/lib/netconsd/store"),
-        ({"XDG_STATE_HOME": "/home/me/state", "HOME": "/home/me"}, "/home/me/state/netconsd/store"),
-        ({"XDG_STATE_HOME": "relative", "HOME": "/home/me"}, "/home/me/.local/state/netconsd/store"),
-        ({}, "/.local/state/netconsd/store"),
-    ],
-)
-def test_the_default_directory(environment: dict[str, str], expected: str) -> None:
-    """It is the state directory of the service, or that of the user."""
-    assert default_directory(environment) == Path(expected)
 
 
 @pytest.mark.parametrize(
