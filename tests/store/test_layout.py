@@ -24,7 +24,7 @@ def test_the_default_directory(environment: dict[str, str], expected: str) -> No
 
 
 def test_commands_read_the_store_of_the_service_if_the_user_has_none(tmp_path: Path) -> None:
-    """A user's own store takes precedence; without one, that of the service is read; without both, the user's is named."""
+    """A user's own store takes precedence; without one, that of the service is read; without both, the user's."""
     own, service = tmp_path / "netconsd" / "store", tmp_path / "service"
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     assert default_to_read(environment, service) == own
