@@ -13,9 +13,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
+from calendar import timegm
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from netconsd.protocol.message import MAPPED_IPV4, Source
-from netconsd.store.journal import FILE_MODE
+from netconsd.store.journal import FILE_MODE, sync_directory
 from netconsd.store.journal import System as JournalSystem
 
 JOURNAL: Final = "journal"
@@ -79,6 +81,14 @@ class SegmentFile:
     def name(self) -> tuple[int, int]:
         """Number and generation, by which another segment can say that it replaces this one."""
         return self.number, self.generation
+
+    @property
+    def began(self) -> float:
+        """The hour of its earliest message, in Unix seconds."""
+        day, _, hour = self.hour.partition("/")
+        year, month, date = map(int, day.split("-"))
+        # Beyond the years of datetime are clocks that were wrong.
+        return timegm((year, month, date, int(hour), 0, 0)) if year <= 9999 else math.inf
 
     @property
     def index(self) -> Path:
@@ -149,18 +159,6 @@ def put_in_place(system: System, path: Path) -> None:
     """
     system.rename(str(path) + UNFINISHED, str(path))
     sync_directory(system, path.parent)
-
-
-def sync_directory(system: System, directory: Path) -> None:
-    """Sync the names of a directory.
-
-    :raises OSError: if the disk fails.
-    """
-    fd = system.open(str(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
-    try:
-        system.fsync(fd)
-    finally:
-        system.close(fd)
 
 
 def source_at(host: str, port: int, scope: int) -> Source:

@@ -18,45 +18,11 @@ from netconsd.store.journal import Journal, parts, read
 from netconsd.store.records import unpack
 from netconsd.store.retention import Limits
 from netconsd.testing import extended_message
+from tests.support.failing_disk import FailingDisk, Killed
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.store import compactor, index, segment
 from netconsd.store.compactor import Compactor
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class FailingDisk:
-    """The operating system, of which the nth call that changes something fails."""
-
-    CHANGES = ("open", "pwrite", "fdatasync", "fsync", "close", "rename", "unlink", "mkdir", "rmdir")
-
-    def __init__(self, at: int = -1, failure: BaseException | None = None) -> None:
-        self.at = at
-        self.failure = failure
-        self.calls = 0
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(os, name)
-        if name not in self.CHANGES:
-            return call
-
-        def called(*arguments: Any) -> Any:
-            self.calls += 1
-            if self.calls - 1 == self.at and self.failure is not None:
-                if name == "close":
-                    call(*arguments)
-                if name == "pwrite":
-                    # Half of it is on the disk.
-                    call(arguments[0], arguments[1][: len(arguments[1]) // 2], arguments[2])
-                raise self.failure
-            if isinstance(self.failure, Killed) and self.calls - 1 > self.at >= 0 and name != "close":
-                raise Killed
-            return call(*arguments)
-
-        return called
 
 
 def lines(count: int, *, host: int = 1, start: int = 0, at: float = 1_000_000.0) -> list[Message]:
