@@ -189,6 +189,7 @@ class Store:
         except OSError as error:
             self._lock.release()
             raise RuntimeError(f"directory: cannot use {self._directory}: {error.strerror}") from error
+        log.info("store: messages are kept in {directory}", directory=str(self._directory))
         self._findings = Findings(self._directory, worker_count, system=self.system)
         self._stopping.clear()
         for name, run in (("sync", partial(self._sync, adopted)), ("compactor", self._watch)):

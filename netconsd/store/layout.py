@@ -57,7 +57,15 @@ def default_to_read(environment: Mapping[str, str] = os.environ, service: Path =
     """Return the store that commands read by default: :func:`default_directory`, or that of the service if only that
     exists."""
     own = default_directory(environment)
-    return service if not own.is_dir() and service.is_dir() else own
+    return service if not _exists(own) and _exists(service) else own
+
+
+def _exists(directory: Path) -> bool:
+    """Return whether a directory exists, also one that this user may not see: the error then names it."""
+    try:
+        return directory.is_dir()
+    except PermissionError:
+        return True
 
 
 class System(JournalSystem, Protocol):
