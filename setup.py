@@ -30,6 +30,7 @@ HOT = (
     "store.columns",
     "store.normalise",
     "store.records",
+    "store.senders",
     "store.tallies",
     "store.trigrams",
     "outputs.places",

@@ -8,7 +8,8 @@ Rules:
 3. The tail of an extended message is what follows the line of its text, without the line of the msgid. Few different
    ones occur; as many as rows can. If the text is plain, the bytes of the message are the text, a newline, the tail,
    and the line of the msgid, if there is one. The bytes of all other rows, and of all legacy rows, are in ``raws``.
-4. The caller bounds the records that are added: the columns take about twice their bytes.
+4. The caller bounds the records that are added: they are kept, and take 24 bytes more each. The columns are of a part
+   of the rows at a time, which the caller bounds as well.
 """
 
 from __future__ import annotations
@@ -23,24 +24,67 @@ from netconsd.store.records import CALLER, DATAGRAM, EXTENDED, RARE, RELEASE, Da
 
 _U32_MASK = 0xFFFFFFFF
 _NEWLINE = ord("\n")
+# Rows: far enough for the memory, and near enough that the cache still has them.
+_AHEAD = 8
 #: For a row without a number, in the columns ``prefix``, ``ts_usec``, ``msgid``, ``caller``, ``release`` and ``tail``.
 NONE = (1 << 64) - 1
+# Values whose number is found at once: callers, releases and tails of a row group, and the senders of a fleet.
+_SLOTS = 256
+_SENDER_SLOTS = 1 << 14
 # Compiled, this is a C variable, which is an attribute of the module only if put there.
 globals().update(NONE=NONE)
 
 
+class _Numbers:
+    """Gives each different value a number, in the order of the first ones. For one thread at a time."""
+
+    def __init__(self, slots: int) -> None:
+        """
+        :param slots: a power of two: of as many values a number is found without making an object of the bytes.
+        """
+        #: Value -> number.
+        self.table: dict[bytes, int] = {}
+        self._mask = slots - 1
+        self._values: list[bytes | None] = [None] * slots
+        self._numbers = array("Q", bytes(8 * slots))
+
+    def number(self, records: bytes, at: int, size: int) -> int:
+        """Return the number of a part of the records."""
+        slot = packing.slot_of(records, at, size) & self._mask
+        known = self._values[slot]
+        if known is not None and packing.is_part(known, records, at, size):
+            return octets.stamp_at(self._numbers, slot)
+        value = records[at : at + size]
+        number = self.number_of(value)
+        self._values[slot] = value
+        octets.put_stamp(self._numbers, slot, number)
+        return number
+
+    def number_of(self, value: bytes) -> int:
+        """Return the number of a value."""
+        found = self.table.get(value)
+        if found is None:
+            found = len(self.table)
+            self.table[value] = found
+        index: int = found  # compiled, the conversion to a C number
+        return index
+
+
 class Columns:
-    """The sorted columns of the records that were added. For one thread at a time."""
+    """The sorted columns of the records that were added: add all, then :meth:`order` and :meth:`fill`, or :meth:`sort`.
+    For one thread at a time."""
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
         self._where = array("Q")  # block << 32 | position, by arrival
         self._who = array("Q")  # sender, by arrival
-        self._senders: dict[bytes, int] = {}
+        self._senders = _Numbers(_SENDER_SLOTS)
         #: Rows of each sender, by its number in the order of arrival.
         self._counts = array("Q")
-        #: Rows.
+        #: Rows: of all records that were added, and after :meth:`order` of the last :meth:`fill`.
         self.rows = 0
+        #: The earliest time of receipt, in microseconds since 1970.
+        self.earliest = (1 << 63) - 1
 
     def add(self, records: bytes) -> None:
         """Add the records of a block.
@@ -69,35 +113,50 @@ class Columns:
         block = len(self._blocks) << 32
         self._blocks.append(records)
         senders = self._senders
+        earliest = self.earliest
         at = 0
         while at < end:
-            key = records[at + 16 : at + 34]
-            found = senders.get(key)
-            if found is None:
-                found = len(senders)
-                senders[key] = found
+            time = packing.micros_at(records, at + 8)
+            if time < earliest:
+                earliest = time
+            sender = senders.number(records, at + 16, 18)
+            if sender == len(counts):
                 counts.append(0)
-            sender = found
             octets.put_stamp(counts, sender, octets.stamp_at(counts, sender) + 1)
             octets.put_stamp(where, row, block | at)
             octets.put_stamp(who, row, sender)
             row += 1
             at += packing.u32_at(records, at)
         self.rows = row
+        self.earliest = earliest
+
+    @property
+    def sender_count(self) -> int:
+        """The different senders of the records that were added."""
+        return len(self._counts)
 
     def sort(self) -> None:
-        """Sort the rows and fill the columns, once, after the last ``add``; the records are not needed any more."""
-        keys = sorted(self._senders)
+        """Sort the rows and fill the columns with all of them, once, after the last ``add``."""
+        self.order()
+        self.fill(self._left, 1 << 62)
+
+    def order(self) -> None:
+        """Sort the rows, once, after the last ``add``."""
+        numbers = self._senders.table
+        keys = sorted(numbers)
         ranks = array("Q", bytes(8 * len(keys)))
         firsts = array("Q", bytes(8 * len(keys)))
         first = 0
-        #: (key, first row, rows) of each sender, sorted by key.
-        self.senders: list[tuple[bytes, int, int]] = []
+        # The rows of each sender, by key; the sender of the next row, and its rows before that.
+        self._keys = keys
+        self._sizes = array("Q", bytes(8 * len(keys)))
+        self._sender = 0
+        self._done = 0
         for rank, key in enumerate(keys):
-            number = self._senders[key]
+            number = numbers[key]
             ranks[number] = rank
             firsts[rank] = first
-            self.senders.append((key, first, self._counts[number]))
+            self._sizes[rank] = self._counts[number]
             first += self._counts[number]
         order = array("Q", bytes(8 * self.rows))
         where, who = self._where, self._who
@@ -109,11 +168,18 @@ class Columns:
             octets.put_stamp(firsts, octets.stamp_at(ranks, sender), row + 1)
             index += 1
         self._where = self._who = array("Q")
-        self._fill(order)
-        self._blocks = []
+        self._senders = _Numbers(1)
+        self._order = order
+        self._next = 0
+        self._left = self.rows
 
-    def _fill(self, order: array[int]) -> None:
-        rows = self.rows
+    def fill(self, most_rows: int, most_bytes: int) -> bool:
+        """Fill the columns with the next rows, after :meth:`order`; return false if all were.
+
+        :param most_rows: the most rows.
+        :param most_bytes: bytes of text and ``raws`` with which no further row is added.
+        """
+        rows = min(most_rows, self._left)
         words = bytes(8 * rows)
         #: Microseconds since 1970.
         self.received_at = array("Q", words)
@@ -129,26 +195,54 @@ class Columns:
         #: 0, and the end of each row's text.
         self.text_end = array("Q", words + bytes(8))
         #: All texts, in UTF-8, one after the other.
-        self.text = bytearray(1 << 20)
+        self.text = bytearray(96 * rows + 4096)
         #: Row -> bytes, where they do not follow from the other columns.
         self.raws: dict[int, bytes] = {}
         #: Row -> (missing, lost, likely_lost, limited), where one is not 0 (lost: -1 for unknown or 0).
         self.rare: dict[int, tuple[int, int, int, int]] = {}
-        self.callers: dict[bytes, int] = {}
-        self.releases: dict[bytes, int] = {}
-        self.tails: dict[bytes, int] = {}
+        self._callers = _Numbers(_SLOTS)
+        self._releases = _Numbers(_SLOTS)
+        self._tails = _Numbers(_SLOTS)
+        self.callers = self._callers.table
+        self.releases = self._releases.table
+        self.tails = self._tails.table
+        self._raw_bytes = 0
+        order, blocks = self._order, self._blocks
         used = 0
         row = 0
-        block_number = -1
-        records = b""
-        while row < rows:
-            place = octets.stamp_at(order, row)
-            if place >> 32 != block_number:
-                block_number = place >> 32
-                records = self._blocks[block_number]
-            used = self._put(row, records, place & _U32_MASK, used)
+        start = self._next
+        last = len(order) - 1
+        while row < rows and used + self._raw_bytes < most_bytes:
+            # The records lie far from each other: the memory is asked for the ones that are needed soon.
+            packing.prefetch(blocks, octets.stamp_at(order, min(start + row + _AHEAD, last)))
+            place = octets.stamp_at(order, start + row)
+            used = self._put(row, blocks[place >> 32], place & _U32_MASK, used)
             row += 1
         del self.text[used:]
+        if row < rows:
+            for column in (self.received_at, self.flags, self.prefix, self.seq, self.ts_usec, self.msgid):
+                del column[row:]
+            for column in (self.caller, self.release, self.tail):
+                del column[row:]
+            del self.text_end[row + 1 :]
+        self.rows = row
+        self._next += row
+        self._left -= row
+        self._fill_senders(row)
+        return row > 0
+
+    def _fill_senders(self, rows: int) -> None:
+        #: (key, first row, rows) of each sender, sorted by key.
+        self.senders: list[tuple[bytes, int, int]] = []
+        first = 0
+        while first < rows:
+            count = min(self._sizes[self._sender] - self._done, rows - first)
+            self.senders.append((self._keys[self._sender], first, count))
+            first += count
+            self._done += count
+            if self._done == self._sizes[self._sender]:
+                self._sender += 1
+                self._done = 0
 
     def _put(self, row: int, records: bytes, at: int, used: int) -> int:
         """Fill a row, and return the end of its text."""
@@ -175,10 +269,10 @@ class Columns:
             at += 32
         caller = release = tail = NONE
         if flags & CALLER:
-            caller = _index(self.callers, records[at : at + caller_size])
+            caller = self._callers.number(records, at, caller_size)
             at += caller_size
         if flags & RELEASE:
-            release = _index(self.releases, records[at : at + release_size])
+            release = self._releases.number(records, at, release_size)
             at += release_size
         octets.put_stamp(self.caller, row, caller)
         octets.put_stamp(self.release, row, release)
@@ -188,17 +282,19 @@ class Columns:
         if length:
             tail_at = at + length + 1
             tail_end = packing.tail_end(records, tail_at, end, msgid)
-            tail = _index(self.tails, records[tail_at:tail_end])
+            tail = self._tails.number(records, tail_at, tail_end - tail_at)
             used = packing.put_part(self.text, used, records, at, length)
             if tail_end == end and msgid >= 0:
                 self.raws[row] = records[at:end]
+                self._raw_bytes += end - at
         else:
             used = self._put_other(row, flags, records[at:end], used)
             if flags & EXTENDED:
                 tail_at = octets.find(records, _NEWLINE, at) + 1
                 if tail_at == 0 or tail_at > end:
                     tail_at = end
-                tail = _index(self.tails, records[tail_at : packing.tail_end(records, tail_at, end, msgid)])
+                tail_end = packing.tail_end(records, tail_at, end, msgid)
+                tail = self._tails.number(records, tail_at, tail_end - tail_at)
         octets.put_stamp(self.tail, row, tail)
         octets.put_stamp(self.text_end, row + 1, used)
         return used
@@ -206,6 +302,7 @@ class Columns:
     def _put_other(self, row: int, flags: int, raw: bytes, used: int) -> int:
         """Fill the text of a row that is not plain, and those of a legacy line: rare, except for legacy senders."""
         self.raws[row] = raw
+        self._raw_bytes += len(raw)
         if flags & EXTENDED:
             return packing.put_bytes(self.text, used, text_of(raw).encode())
         prefix, ts_usec, caller, text = (
@@ -220,15 +317,5 @@ class Columns:
         else:
             octets.put_stamp(self.ts_usec, row, ts_usec)
         if caller is not None:
-            octets.put_stamp(self.caller, row, _index(self.callers, caller.encode()))
+            octets.put_stamp(self.caller, row, self._callers.number_of(caller.encode()))
         return packing.put_bytes(self.text, used, text.encode())
-
-
-def _index(table: dict[bytes, int], value: bytes) -> int:
-    """Return the index of a value in a table."""
-    found = table.get(value)
-    if found is None:
-        found = len(table)
-        table[value] = found
-    index: int = found  # compiled, the conversion to a C number
-    return index

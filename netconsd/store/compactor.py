@@ -28,13 +28,12 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from errno import ENOENT
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from netconsd.protocol.plural import plural
@@ -47,11 +46,13 @@ from netconsd.store.layout import SegmentFile, System
 from netconsd.store.lock import Lock, Locked
 from netconsd.store.records import Damaged
 from netconsd.store.retention import Kept, Limits, to_delete
-from netconsd.store.segment import GROUP_ROWS, About
+from netconsd.store.segment import GROUP_BYTES, GROUP_ROWS, About
 
 #: Bytes of the journal that become one segment, and rows of a segment: the bounds of the memory.
-SEGMENT_BYTES: Final = 40 << 20
-SEGMENT_ROWS: Final = 1 << 17
+SEGMENT_BYTES: Final = 160 << 20
+SEGMENT_ROWS: Final = 1_000_000
+#: Senders with which no further part is taken into a segment: a stranger can invent them.
+SEGMENT_SENDERS: Final = 100_000
 #: Segments of a size that are merged: each message is written again once for each factor of it.
 MERGE_FACTOR: Final = 8
 #: Seconds for which closed parts wait for others, so that the parts of several workers become one segment.
@@ -127,6 +128,8 @@ class Compactor:
         # Segments whose index was read as a whole.
         self._checked: set[tuple[int, int]] = set()
         self._boots = Boots()
+        # Whether the boots have messages of a segment that was not written.
+        self._stale = False
 
     def recover(self) -> None:
         """Continue after a process that was killed in any state (rules 2 and 3); call it before the others.
@@ -197,7 +200,12 @@ class Compactor:
 
         :raises OSError: if the disk fails; everything is as before, and it can be called again.
         """
+        if self._stale:
+            self._load_boots()
+            self._stale = False
         taken: list[journal.Part] = []
+        read: list[int] = []
+        columns = Columns()
         size = 0
         for part in journal.parts(self._journal):
             if part.is_open:
@@ -208,24 +216,18 @@ class Compactor:
                     break
                 taken.append(part)
                 size += bytes_of
+                if self._read_part(part, columns):
+                    read.append(part.number)
+                if columns.rows >= self._segment_rows or columns.sender_count >= SEGMENT_SENDERS:
+                    break
         if not taken:
             return False
-        columns = Columns()
-        read = [part.number for part in taken if self._read_part(part, columns)]
         if columns.rows:
-            columns.sort()
-            state = self._boots.states()
-            self._boots.assign(columns)
-            rows = segment.table(columns, self._boots)
             stored = columns.rows
-            del columns
-            try:
-                self._put([rows], About(max(read), tuple(read)))
-            except BaseException:
-                # Assigned twice, the same messages would get other boots.
-                self._boots = Boots()
-                self._boots.update(state)
-                raise
+            # Assigned twice, the same messages would get other boots.
+            self._stale = True
+            self._put(_tables(columns, self._boots), index.Summary(), About(max(read), tuple(read)), columns.earliest)
+            self._stale = False
             self.stored += stored
             self._save_boots(max(read))
         for part in taken:
@@ -253,30 +255,36 @@ class Compactor:
             return added
         return added
 
-    def _put(self, tables: Sequence[pa.Table] | Iterator[pa.Table], about: About) -> None:
-        """Write a segment and its index (rule 1)."""
-        summary = index.Summary()
+    def _put(self, tables: Iterator[pa.Table], sums: index.Summary | index.Merged, about: About, earliest: int) -> None:
+        """Write a segment and its index (rule 1).
+
+        :param tables: its row groups.
+        :param earliest: the time of its earliest message, in microseconds.
+        """
 
         def summed() -> Iterator[pa.Table]:
             for table in tables:
-                summary.add(table)
+                sums.add(table)
                 yield table
 
-        data, pages_end, checksum = segment.encode(summed(), about)
-        sidecar = index.make(summary, about, data.size, pages_end, checksum)
-        file = layout.segment_file(self.directory, summary.bounds()[0], about.number, about.generation)
+        file = layout.segment_file(self.directory, earliest, about.number, about.generation)
         with suppress(FileExistsError):
             self._system.mkdir(str(file.path.parent), layout.DIRECTORY_MODE)
             journal.sync_directory(self._system, file.path.parent.parent)
-        layout.write_file(self._system, file.index, sidecar)
+        new = layout.NewFile(self._system, file.path)
         try:
-            layout.write_file(self._system, file.path, memoryview(data))
-            layout.put_in_place(self._system, file.index)
-        except OSError:
-            with suppress(OSError):
-                self._system.unlink(str(file.index) + layout.UNFINISHED)
-            with suppress(OSError):
-                self._system.unlink(str(file.path) + layout.UNFINISHED)
+            segment.write(new, summed(), about)
+            new.finish()
+            size, pages_end, checksum = segment.end_of_file(new.path)
+            layout.write_file(self._system, file.index, index.make(sums, about, size, pages_end, checksum))
+            try:
+                layout.put_in_place(self._system, file.index)
+            except OSError:
+                with suppress(OSError):
+                    self._system.unlink(str(file.index) + layout.UNFINISHED)
+                raise
+        except Exception:
+            new.discard()
             raise
         layout.put_in_place(self._system, file.path)
         self._segments[file.name] = file, index.read(file.index)
@@ -291,17 +299,21 @@ class Compactor:
         if not names:
             return False
         inputs = [self._segments[name] for name in names]
-        try:
-            loaded = [_load(file.path, found) for file, found in inputs]
-        except Damaged as error:
-            self._warn(f"a segment cannot be read, and is not merged: {error}")
-            self._find_unreadable(names)
-            return True
         left = {part.number for part in journal.parts(self._journal)}
         parts = tuple(part for _, found in inputs for part in found.about.parts if part in left)
         generation = 1 + max(generation for _, generation in names)
         about = About(max(number for number, _ in names), parts, tuple(names), generation)
-        self._put(merged(loaded), about)
+        try:
+            sums = index.Merged([found for _, found in inputs])
+            sources = [Rows(file.path, found) for file, found in inputs]
+            with ExitStack() as stack:
+                for source in sources:
+                    stack.callback(source.close)
+                self._put(merged(sources, sums), sums, about, min(found.first for _, found in inputs))
+        except Damaged as error:
+            self._warn(f"a segment cannot be read, and is not merged: {error}")
+            self._find_unreadable(names)
+            return True
         self._remove_replaced(about)
         return True
 
@@ -310,7 +322,7 @@ class Compactor:
             file, found = self._segments[name]
             path = file.path
             try:
-                _load(path, found)
+                _check(path, found)
             except Damaged as error:
                 self._unreadable.add(name)
                 self._warn(f"{path}: {error}; its messages are found as far as they are whole")
@@ -556,56 +568,126 @@ def rebuilt(path: Path) -> bytes:
         summary = index.Summary()
         for group in range(file.num_row_groups):
             summary.add(segment.read_group(file, group))
-    data = path.read_bytes()
-    pages_end, checksum = segment.end_of(data)
-    return index.make(summary, about, len(data), pages_end, checksum)
+    return index.make(summary, about, *segment.end_of_file(str(path)))
 
 
-def _load(path: Path, found: Index) -> pa.Table:
-    """Read a whole segment, checksums included."""
+def _tables(columns: Columns, boots: Boots) -> Iterator[pa.Table]:
+    """Yield the row groups of the records that were added, with their boots."""
+    columns.order()
+    while columns.fill(GROUP_ROWS, GROUP_BYTES):
+        boots.assign(columns)
+        yield segment.table(columns, boots)
+
+
+def _check(path: Path, found: Index) -> None:
+    """Read a whole segment, and the sections of its index.
+
+    :raises Damaged: if one is damaged.
+    """
+    for section in found.sections:
+        found.section(section)
     segment.check_end(path, found.pages_end, found.checksum, found.size)
     file, _ = segment.open_segment(path)
     with file:
-        return pa.concat_tables(segment.read_group(file, group) for group in range(file.num_row_groups))
+        for group in range(file.num_row_groups):
+            segment.read_group(file, group)
 
 
-def merged(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
-    """Return the rows of segments, the oldest first, in the order of one segment: whole row groups."""
-    joined = pa.concat_tables(tables).unify_dictionaries()
-    rank = _ranks(joined)
-    # Stable: of a sender in the order of the segments, and in each of arrival.
-    order = pc.sort_indices(rank)
-    for start in range(0, len(order), GROUP_ROWS):
-        yield joined.take(order.slice(start, GROUP_ROWS))
+class Rows:
+    """The rows of a segment, read group by group from its begin to its end. For one thread."""
+
+    def __init__(self, path: Path, found: Index) -> None:
+        """
+        :raises Damaged: if it cannot be read.
+        :raises OSError: as Damaged.
+        """
+        segment.check_end(path, found.pages_end, found.checksum, found.size)
+        self._file, _ = segment.open_segment(path)
+        self._sizes = found.groups
+        self._next = 0
+        # The rows that were read and not taken.
+        self._read: list[pa.Table] = []
+        self._rows = 0
+
+    def take(self, rows: int) -> list[pa.Table]:
+        """Return the next rows, in one or more tables; there are as many."""
+        taken = []
+        while rows:
+            if not self._read:
+                table = segment.read_group(self._file, self._next)
+                self._next += 1
+                self._read.append(table)
+            table = self._read.pop()
+            taken.append(table.slice(0, rows))
+            if table.num_rows > rows:
+                self._read.append(table.slice(rows))
+            rows -= taken[-1].num_rows
+        return taken
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
-def _ranks(rows: pa.Table) -> pa.Array:
-    """Return for each row the rank of its sender, by key."""
+def merged(sources: Sequence[Rows], sums: index.Merged) -> Iterator[pa.Table]:
+    """Yield the row groups of the segments, the oldest first, merged into one: the rows of a sender in the order of the
+    segments. Of each segment, about one row group is in memory.
+
+    :raises Damaged: if a segment cannot be read, or its index is not of it.
+    """
+    runs = _runs(sums)
+    group: list[tuple[int, int]] = []
+    rows = 0
+    for source, count in runs:
+        while rows + count > GROUP_ROWS:
+            part = GROUP_ROWS - rows
+            group.append((source, part))
+            yield from _group(sources, group)
+            group, rows, count = [], 0, count - part
+        if count:
+            group.append((source, count))
+            rows += count
+    if group:
+        yield from _group(sources, group)
+
+
+def _runs(sums: index.Merged) -> Iterator[tuple[int, int]]:
+    """Yield (the number of a segment, rows) for the senders of each, in the order of the merged segment."""
     keys = ("host", "port", "scope_id")
-    small = rows.select(list(keys))
-    hosts = small.column("host")
-    dictionary = hosts.chunk(0).dictionary
-    small = small.set_column(0, "host", pa.chunked_array([chunk.indices for chunk in hosts.chunks], pa.int32()))
-    distinct = small.group_by(list(keys), use_threads=False).aggregate([])
-    senders = distinct.to_pylist()
-    words = dictionary.to_pylist()
-    by_key = sorted(
-        range(len(senders)),
-        key=lambda at: layout.source_at(words[senders[at]["host"]], senders[at]["port"], senders[at]["scope_id"]).key,
+    of = [
+        (zip(*(table.column(name).to_pylist() for name in keys), strict=True), iter(table.column("rows").to_pylist()))
+        for table in sums.hosts_of
+    ]
+    heads = [next(names, None) for names, _ in of]
+    for sender in zip(*(sums.hosts.column(name).to_pylist() for name in keys), strict=True):
+        for number, (names, counts) in enumerate(of):
+            if heads[number] == sender:
+                yield number, next(counts)
+                heads[number] = next(names, None)
+
+
+def _group(sources: Sequence[Rows], group: list[tuple[int, int]]) -> Iterator[pa.Table]:
+    """Take the runs of a row group and yield it; in several tables if its texts are long."""
+    totals = [0] * len(sources)
+    for source, count in group:
+        totals[source] += count
+    first, begins = 0, []
+    for total in totals:
+        begins.append(first)
+        first += total
+    joined = pa.concat_tables(
+        [table for source, total in zip(sources, totals, strict=True) for table in source.take(total)]
     )
-    ranks = array("i", bytes(4 * len(senders)))
-    for rank, at in enumerate(by_key):
-        ranks[at] = rank
-    # A number for each row, joined by one key that has all three.
-    one = _one_key(small)
-    found = pc.index_in(one, value_set=_one_key(distinct))
-    return pa.array(ranks, pa.int32()).take(found)
-
-
-def _one_key(senders: pa.Table) -> pa.ChunkedArray:
-    """Return host and port as one number, and the scope in the rest: 24, 16 and 24 bits."""
-    host, port, scope = (senders.column(name).cast(pa.int64()) for name in ("host", "port", "scope_id"))
-    return pc.add(pc.add(pc.shift_left(host, 40), pc.shift_left(port, 24)), pc.bit_wise_and(scope, 0xFFFFFF))
+    order: array[int] = array("q")
+    for number, count in group:
+        order.extend(range(begins[number], begins[number] + count))
+        begins[number] += count
+    indices = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
+    rows = joined.unify_dictionaries().combine_chunks().take(indices)
+    size = sum(rows.column(name).nbytes for name in ("text", "raw"))
+    step = max(1, rows.num_rows * GROUP_BYTES // max(size, GROUP_BYTES))
+    for start in range(0, rows.num_rows, step):
+        yield rows.slice(start, step).combine_chunks()
 
 
 def _size(path: Path) -> int:

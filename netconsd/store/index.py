@@ -30,11 +30,14 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netconsd.store import trigrams
+from netconsd.store import senders, trigrams
 from netconsd.store.layout import source_at
 from netconsd.store.patterns import Sums
+from netconsd.store.patterns import merged as merged_patterns
 from netconsd.store.records import Damaged
-from netconsd.store.segment import GROUP_ROWS, About, about
+from netconsd.store.segment import About, about
+from netconsd.store.senders import Senders
+from netconsd.store.tallies import NO_LEVEL
 
 #: The version of the file.
 INDEX_VERSION: Final = 1
@@ -225,126 +228,298 @@ class Summary:
 
     def __init__(self) -> None:
         self.groups: list[int] = []
-        self._all = bytearray(trigrams.BITMAP_BYTES)
-        self._bitmaps: list[bytes] = []
-        self._hosts: list[pa.Table] = []
-        self._minutes: list[pa.Table] = []
+        self._bitmaps = Bitmaps()
+        self._sums = SenderSums()
         self._patterns = Sums()
 
     def add(self, rows: pa.Table) -> None:
-        """Add rows of the schema: whole row groups, except for the last of the segment."""
-        for start in range(0, rows.num_rows, GROUP_ROWS):
-            group = rows.slice(start, GROUP_ROWS)
-            self.groups.append(group.num_rows)
-            bitmap = bytearray(trigrams.BITMAP_BYTES)
-            for chunk in group.column("text").chunks:
-                if len(chunk):
-                    _, offsets, data = chunk.buffers()
-                    ends = array("i")
-                    ends.frombytes(offsets.slice(4 * chunk.offset, 4 * (len(chunk) + 1)))
-                    start_at = ends[0]
-                    text = b"" if data is None else data.slice(start_at, ends[-1] - start_at).to_pybytes()
-                    if start_at:
-                        ends = array("i", [end - start_at for end in ends])
-                    trigrams.add(bitmap, text, ends)
-            self._bitmaps.append(bytes(bitmap))
-            both = int.from_bytes(self._all, "little") | int.from_bytes(bitmap, "little")
-            self._all = bytearray(both.to_bytes(trigrams.BITMAP_BYTES, "little"))
-        self._hosts.append(hosts_of(rows))
-        self._minutes.append(minutes_of(rows))
+        """Add a row group of the segment: rows of the schema."""
+        if not rows.num_rows:
+            return
+        self.groups.append(rows.num_rows)
+        self._bitmaps.add(rows.column("text"))
+        self._sums.add(rows)
         self._patterns.add(rows)
 
     def sections(self) -> dict[str, bytes]:
         """Return the sections, after the last :meth:`add`."""
         return {
-            "all": bytes(self._all),
-            "groups": pa.compress(b"".join(self._bitmaps), codec="zstd", asbytes=True),
-            "hosts": _ipc(merged_hosts(self._hosts, sequential=True)),
-            "minutes": _ipc(merged_minutes(self._minutes)),
+            **self._bitmaps.sections(),
+            "hosts": _ipc(self._sums.hosts()),
+            "minutes": _ipc(self._sums.minutes()),
             "patterns": _ipc(self._patterns.table()),
         }
 
     def bounds(self) -> tuple[int, int]:
         """Return the times of the earliest and the latest message, in microseconds."""
-        first = min(pc.min(table.column("first")).cast(pa.int64()).as_py() for table in self._hosts)
-        last = max(pc.max(table.column("last")).cast(pa.int64()).as_py() for table in self._hosts)
-        return first, last
+        return _bounds(self._sums.hosts())
 
 
-def make(summary: Summary, about: About, size: int, pages_end: int, checksum: int) -> bytes:
-    """Return an index's file for a segment of which all rows were added to the summary."""
-    first, last = summary.bounds()
+def hosts_of(rows: pa.Table) -> pa.Table:
+    """Return the hosts of sorted rows, in their order: :data:`HOSTS`."""
+    sums = SenderSums()
+    sums.add(rows)
+    return sums.hosts()
+
+
+def minutes_of(rows: pa.Table) -> pa.Table:
+    """Return the messages of each minute and level of sorted rows, sorted: :data:`MINUTES`."""
+    sums = SenderSums()
+    sums.add(rows)
+    return sums.minutes()
+
+
+class SenderSums:
+    """The sums of the senders and minutes of sorted rows. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._senders = Senders()
+        self._names: list[tuple[str, int, int]] = []
+        self._words: dict[str, dict[str, int]] = {"release": {}, "userdata": {}}
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, which continue those before."""
+        if not rows.num_rows:
+            return
+        rows = rows.select([*_KEYS, "received_at", "level", "boot", *_WORDS, "ts_usec", "seq", "number", *_SUMS])
+        rows = rows.unify_dictionaries().combine_chunks()
+        columns, rare = _numbers(rows, self._words)
+        for name, first, end in runs(rows):
+            if not self._names or name != self._names[-1]:
+                self._names.append(name)
+                self._senders.begin()
+            self._senders.add(columns, first, end, rare)
+
+    def hosts(self) -> pa.Table:
+        """Return a row for each sender, in the order of the segment: :data:`HOSTS`."""
+        words = self._senders.words
+        made = {name: pa.array(words[place :: senders.WORDS], pa.uint64()) for name, place in _PLACES.items()}
+        columns: dict[str, pa.Array] = {
+            "host": pa.array([host for host, _, _ in self._names], pa.string()),
+            "port": pa.array([port for _, port, _ in self._names], pa.uint16()),
+            "scope_id": pa.array([scope for _, _, scope in self._names], pa.uint32()),
+            "first_row": pc.subtract(pc.cumulative_sum(made["rows"]), made["rows"]),
+        }
+        for name, column in made.items():
+            if name in _NULLABLE:
+                column = pc.if_else(pc.equal(column, _NONE), pa.scalar(None, pa.uint64()), column)
+            if name in _WORDS:
+                column = pa.array(list(self._words[name]), pa.string()).take(column)
+            elif pa.types.is_timestamp(HOSTS.field(name).type):
+                column = column.view(pa.int64())
+            columns[name] = column
+        return pa.Table.from_arrays(
+            [columns[field.name].cast(field.type, safe=False) for field in HOSTS],
+            schema=HOSTS,
+        )
+
+    def minutes(self) -> pa.Table:
+        """Return the messages of each minute and level, sorted: :data:`MINUTES`."""
+        counts = self._senders.counts
+        found = [
+            (60 * minute, None if level == NO_LEVEL else level, counts[place + level])
+            for minute, place in sorted(self._senders.minutes.items())
+            for level in range(senders.LEVELS)
+            if counts[place + level]
+        ]
+        columns = list(zip(*found, strict=True)) or [(), (), ()]
+        return pa.Table.from_arrays(
+            [pa.array(column, field.type) for column, field in zip(columns, MINUTES, strict=True)], schema=MINUTES
+        )
+
+
+class Bitmaps:
+    """The bitmaps of trigrams of the row groups of a segment. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._groups: list[bytes] = []
+
+    def add(self, texts: pa.ChunkedArray) -> None:
+        """Add the texts of a row group."""
+        bitmap = bytearray(trigrams.BITMAP_BYTES)
+        for chunk in texts.chunks:
+            if len(chunk):
+                _, offsets, data = chunk.buffers()
+                ends = array("i")
+                ends.frombytes(offsets.slice(4 * chunk.offset, 4 * (len(chunk) + 1)))
+                start_at = ends[0]
+                text = b"" if data is None else data.slice(start_at, ends[-1] - start_at).to_pybytes()
+                if start_at:
+                    ends = array("i", [end - start_at for end in ends])
+                trigrams.add(bitmap, text, ends)
+        self._groups.append(bytes(bitmap))
+        self._all |= int.from_bytes(bitmap, "little")
+
+    def sections(self) -> dict[str, bytes]:
+        """Return the sections ``all`` and ``groups``."""
+        return {
+            "all": self._all.to_bytes(trigrams.BITMAP_BYTES, "little"),
+            "groups": pa.compress(b"".join(self._groups), codec="zstd", asbytes=True),
+        }
+
+
+def runs(rows: pa.Table) -> list[tuple[tuple[str, int, int], int, int]]:
+    """Return each sender of sorted rows, of one chunk: ((host, port, scope_id), first row, end)."""
+    hosts, ports, scopes = (rows.column(name).chunk(0) for name in _KEYS)
+    changed = pc.or_(
+        pc.or_(_changed(hosts.indices), _changed(ports)),
+        _changed(scopes),
+    )
+    begins = [0, *pc.add(pc.indices_nonzero(changed), pa.scalar(1, pa.uint64())).to_pylist()]
+    taken = pa.array(begins)
+    names = zip(*(column.take(taken).to_pylist() for column in (hosts, ports, scopes)), strict=True)
+    return list(zip(names, begins, [*begins[1:], rows.num_rows], strict=True))
+
+
+def _changed(column: pa.Array) -> pa.Array:
+    return pc.not_equal(column[1:], column[:-1])
+
+
+def _numbers(rows: pa.Table, words: dict[str, dict[str, int]]) -> tuple[list[array[int]], bool]:
+    """Return the columns for :meth:`Senders.add`, and whether the rare ones are among them."""
+    columns = [
+        rows.column("received_at").cast(pa.int64()),
+        rows.column("level").fill_null(_NO_LEVEL),
+        rows.column("boot"),
+        *(_word_numbers(rows.column(name).chunk(0), known) for name, known in words.items()),
+        *(rows.column(name).cast(pa.uint64()).fill_null(_NONE) for name in ("ts_usec", "seq", "number")),
+    ]
+    sums = [rows.column(name) for name in _SUMS]
+    rare = any(pc.any(pc.not_equal(column, pa.scalar(0, column.type))).as_py() for column in sums)
+    if rare:
+        sums = [column.fill_null(pa.scalar(0, column.type)) for column in sums]
+    return [_array(column) for column in (*columns, *(sums if rare else ()))], rare
+
+
+class Merged:
+    """Makes the sections of a merged segment from those of the segments: as :class:`Summary` from the rows, at less
+    cost. The patterns are in another order, and those beyond the bounds of one segment can differ. For one thread at a
+    time."""
+
+    def __init__(self, indexes: Sequence[Index]) -> None:
+        """
+        :param indexes: of the segments, the oldest first.
+        :raises Damaged: if one cannot be read.
+        :raises OSError: as Damaged.
+        """
+        self.groups: list[int] = []
+        self._bitmaps = Bitmaps()
+        tables = {name: [_table(index, name) for index in indexes] for name in ("hosts", "minutes", "patterns")}
+        #: The hosts of each segment.
+        self.hosts_of = tables["hosts"]
+        #: The hosts of all, in the order of the merged segment.
+        self.hosts = _by_key(merged_hosts(tables["hosts"]))
+        self._minutes = merged_minutes(tables["minutes"])
+        self._patterns = merged_patterns(tables["patterns"])
+
+    def add(self, rows: pa.Table) -> None:
+        """Add a row group of the merged segment."""
+        if rows.num_rows:
+            self.groups.append(rows.num_rows)
+            self._bitmaps.add(rows.column("text"))
+
+    def sections(self) -> dict[str, bytes]:
+        """Return the sections, after the last :meth:`add`."""
+        return {
+            **self._bitmaps.sections(),
+            "hosts": _ipc(self.hosts),
+            "minutes": _ipc(self._minutes),
+            "patterns": _ipc(self._patterns),
+        }
+
+    def bounds(self) -> tuple[int, int]:
+        """Return the times of the earliest and the latest message, in microseconds."""
+        return _bounds(self.hosts)
+
+
+def _table(index: Index, name: str) -> pa.Table:
+    found = index.table(name)
+    if found is None:
+        raise Damaged(f'it has no section "{name}"')
+    return found
+
+
+def _bounds(hosts: pa.Table) -> tuple[int, int]:
+    first, last = (pc.min(hosts.column("first")), pc.max(hosts.column("last")))
+    return first.cast(pa.int64()).as_py(), last.cast(pa.int64()).as_py()
+
+
+def _by_key(hosts: pa.Table) -> pa.Table:
+    """Return hosts in the order of a segment, with their first rows in it."""
+    keys = [source_at(*names).key for names in zip(*(hosts.column(name).to_pylist() for name in _KEYS), strict=True)]
+    found = hosts.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__), pa.int64()))
+    rows = found.column("rows")
+    first_row = pc.subtract(pc.cumulative_sum(rows), rows)
+    return found.set_column(found.schema.get_field_index("first_row"), HOSTS.field("first_row"), first_row)
+
+
+def make(made: Summary | Merged, about: About, size: int, pages_end: int, checksum: int) -> bytes:
+    """Return an index's file for a segment of which all row groups were added."""
+    first, last = made.bounds()
     head = {
         **about.fields(),
-        "groups": summary.groups,
+        "groups": made.groups,
         "first": first,
         "last": last,
         "size": size,
         "pages_end": pages_end,
         "checksum": checksum,
     }
-    return encode(summary.sections(), head)
+    return encode(made.sections(), head)
 
 
+#: A number that is missing.
+_NO_LEVEL: Final = pa.scalar(NO_LEVEL, pa.int8())
+_NONE: Final = pa.scalar(senders.NONE, pa.uint64())
 _KEYS: Final = ("host", "port", "scope_id")
-_WORDS: Final = ("host", "release", "userdata")
+_WORDS: Final = ("release", "userdata")
 _SUMS: Final = ("missing", "lost", "likely_lost", "limited")
 #: What is known of a sender last; null where it was never said.
 _LAST: Final = ("release", "userdata", "boot", "received_at", "ts_usec", "seq", "number")
+_NULLABLE: Final = ("release", "userdata", "ts_usec", "seq", "number")
+#: The places of the numbers of a sender (senders.py).
+_PLACES: Final[dict[str, int]] = {
+    "rows": senders.ROWS,
+    "first": senders.FIRST,
+    "last": senders.LAST,
+    **{f"level_{level}": senders.LEVEL + level for level in range(NO_LEVEL)},
+    "level_none": senders.LEVEL + NO_LEVEL,
+    **{name: senders.MISSING + at for at, name in enumerate(_SUMS)},
+    "first_boot": senders.FIRST_BOOT,
+    "boots": senders.BOOTS,
+    "boot": senders.BOOT,
+    "received_at": senders.RECEIVED_AT,
+    "release": senders.RELEASE,
+    "userdata": senders.USERDATA,
+    "ts_usec": senders.TS_USEC,
+    "seq": senders.SEQ,
+    "number": senders.NUMBER,
+}
 
 
-def hosts_of(rows: pa.Table) -> pa.Table:
-    """Return the hosts of sorted rows, in their order."""
-    plain = rows.select([*_KEYS, "received_at", "level", *_SUMS, *(name for name in _LAST if name != "received_at")])
-    # Numbers in place of words: groups have no "last" of a dictionary.
-    words: dict[str, pa.Array] = {}
-    for name in _WORDS:
-        column = plain.column(name).unify_dictionaries()
-        words[name] = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())
-        indices = pa.chunked_array([chunk.indices for chunk in column.chunks], pa.int32())
-        plain = plain.set_column(plain.schema.get_field_index(name), name, indices)
-    levels = pc.fill_null(plain.column("level"), 8)
-    plain = plain.append_column("is", pa.repeat(pa.scalar(1, pa.int64()), rows.num_rows))
-    for level in range(9):
-        plain = plain.append_column(f"is_{level}", pc.equal(levels, pa.scalar(level, pa.int8())).cast(pa.int8()))
-    grouped = plain.group_by(list(_KEYS), use_threads=False).aggregate(
-        [
-            ("is", "sum"),
-            ("received_at", "min"),
-            ("received_at", "max"),
-            *((f"is_{level}", "sum") for level in range(9)),
-            *((name, "sum") for name in _SUMS),
-            ("boot", "first"),
-            ("boot", "count_distinct"),
-            *((name, "last") for name in _LAST),
-        ]
+def _word_numbers(column: pa.Array, known: dict[str, int]) -> pa.Array:
+    """Return the numbers of the words of a dictionary's rows; ``NONE`` for null."""
+    numbers = [
+        senders.NONE if word is None else known.setdefault(word, len(known)) for word in column.dictionary.to_pylist()
+    ]
+    return pa.array([*numbers, senders.NONE], pa.uint64()).take(
+        column.indices.fill_null(pa.scalar(len(numbers), pa.int32()))
     )
-    names = {
-        "rows": "is_sum",
-        "first": "received_at_min",
-        "last": "received_at_max",
-        **{f"level_{level}": f"is_{level}_sum" for level in range(8)},
-        "level_none": "is_8_sum",
-        **{name: f"{name}_sum" for name in _SUMS},
-        "first_boot": "boot_first",
-        "boots": "boot_count_distinct",
-        **{name: f"{name}_last" for name in _LAST},
-    }
-    rows_of = grouped.column("is_sum")
-    columns = {name: grouped.column(names.get(name, name)) for name in HOSTS.names if name != "first_row"}
-    columns["first_row"] = pc.subtract(pc.cumulative_sum(rows_of), rows_of)
-    for name in _WORDS:
-        columns[name] = words[name].take(columns[name].combine_chunks())
-    return pa.Table.from_arrays([columns[name].cast(HOSTS.field(name).type) for name in HOSTS.names], schema=HOSTS)
 
 
-def merged_hosts(tables: Iterable[pa.Table], *, sequential: bool = False) -> pa.Table:
-    """Return one row for each sender of hosts tables, the oldest first.
+def _array(numbers: pa.Array | pa.ChunkedArray) -> array[int]:
+    """Return numbers of one chunk without null as an ``array("Q")``."""
+    found = numbers.chunk(0) if isinstance(numbers, pa.ChunkedArray) else numbers
+    if found.type.bit_width != 64:
+        found = found.cast(pa.int64())
+    words = array("Q")
+    words.frombytes(memoryview(found.buffers()[1])[8 * found.offset : 8 * (found.offset + len(found))])
+    return words
 
-    :param sequential: the tables are of rows that follow each other in one segment, so that only the last sender of a
-        table can be in the next one; the order stays, and ``first_row`` is that in the segment. Otherwise ``first_row``
-        has no meaning.
-    """
+
+def merged_hosts(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return one row for each sender of hosts tables, the oldest first. ``first_row`` has no meaning."""
     found = list(tables)
     if len(found) == 1:
         return found[0]
@@ -382,22 +557,6 @@ def merged_hosts(tables: Iterable[pa.Table], *, sequential: bool = False) -> pa.
     return pa.Table.from_arrays(
         [columns[name].cast(HOSTS.field(name).type) for name in HOSTS.names],
         schema=HOSTS,
-    )
-
-
-def minutes_of(rows: pa.Table) -> pa.Table:
-    """Return the messages of each minute and level."""
-    at = rows.column("received_at").cast(pa.int64())
-    minute = pc.floor(pc.divide(at.cast(pa.float64()), 60e6)).cast(pa.int64())
-    table = pa.table({"minute": pc.multiply(minute, 60), "level": rows.column("level")})
-    grouped = table.group_by(["minute", "level"], use_threads=False).aggregate([([], "count_all")])
-    return pa.Table.from_arrays(
-        [
-            grouped.column("minute").cast(MINUTES.field("minute").type),
-            grouped.column("level"),
-            grouped.column("count_all"),
-        ],
-        schema=MINUTES,
     )
 
 

@@ -160,6 +160,76 @@ def write_file(system: System, path: Path, data: bytes | memoryview) -> None:
         raise
 
 
+class NewFile:
+    """A file that is written beside its place, from its begin to its end, as by :func:`write_file` but in pieces: an
+    object with the methods that pyarrow calls. For one thread."""
+
+    #: Bytes that are written at once.
+    PIECE: Final = 1 << 20
+
+    def __init__(self, system: System, path: Path) -> None:
+        """
+        :raises OSError: if it cannot be made.
+        """
+        self._system = system
+        #: The path while it is not whole.
+        self.path = str(path) + UNFINISHED
+        #: Whether nothing can be written any more.
+        self.closed = False
+        #: Bytes that are on the disk.
+        self.size = 0
+        self._pending = bytearray()
+        self._fd = system.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+
+    def write(self, data: bytes) -> int:
+        """Write the data, now or with what follows.
+
+        :raises OSError: if the disk fails.
+        """
+        self._pending += data
+        if len(self._pending) >= self.PIECE:
+            self._put()
+        return len(data)
+
+    def _put(self) -> None:
+        with memoryview(self._pending) as view:
+            written = 0
+            while written < len(view):
+                written += self._system.pwrite(self._fd, view[written:], self.size + written)
+            self.size += written
+        self._pending.clear()
+
+    def tell(self) -> int:
+        """Return the bytes that were written."""
+        return self.size + len(self._pending)
+
+    def flush(self) -> None:
+        """Do nothing: :meth:`finish` writes everything."""
+
+    def close(self) -> None:
+        """Do nothing, as :meth:`flush`: pyarrow calls it as well after an error."""
+
+    def finish(self) -> None:
+        """Write the rest, sync and close the file; :func:`put_in_place` renames it.
+
+        :raises OSError: if the disk fails.
+        """
+        self._put()
+        self._system.fdatasync(self._fd)
+        self.closed = True
+        self._system.close(self._fd)
+
+    def discard(self) -> None:
+        """Remove the file, after an error; errors of this are passed over."""
+        self._pending.clear()
+        with suppress(OSError):
+            if not self.closed:
+                self.closed = True
+                self._system.close(self._fd)
+        with suppress(OSError):
+            self._system.unlink(self.path)
+
+
 def put_in_place(system: System, path: Path) -> None:
     """Rename a file that :func:`write_file` wrote, and sync its directory: afterwards it survives a crash.
 

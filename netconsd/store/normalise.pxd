@@ -12,6 +12,7 @@ cdef int INPUT_LIMIT, NAME_LIMIT, FORMS_LIMIT, SENDER_FORMS
 cdef int _LETTER, _HEX, _DIGIT, _UNDERSCORE, _SPACE, _QUOTE, _WORD, _HEXADECIMAL, _ALPHA
 cdef int _DEVICE, _NUMBERED, _NAME_BYTES, _ROOM, _IS_IP, _IS_MAC, _IS_DEV
 cdef unsigned long long _SLOTS_MASK
+cdef Py_ssize_t _RECENT_MASK
 cdef array.array _NAMES, _KINDS
 cdef bytes _CLASSES, _RANDOM_FIRSTS, _N, _DEV, _IP, _MAC, _UUID, _NAME, _CUT
 cdef tuple _RANDOM
@@ -22,13 +23,15 @@ cpdef bytes form(bytes text)
 cdef class Forms:
     cdef bytearray _room
     cdef dict _numbers
+    cdef list _recent
+    cdef array.array _recent_numbers
     cdef Py_ssize_t _limit, _sender_limit, _left
     cdef readonly list forms, firsts
     cdef readonly Py_ssize_t count
 
     cpdef next_sender(self)
     @cython.locals(numbers=array.array, room=bytearray, known=dict, index=Py_ssize_t, begin=Py_ssize_t, size=Py_ssize_t,
-                   key=bytes, number=Py_ssize_t)
+                   key=bytes, latest=bytes, slot=Py_ssize_t, number="unsigned long long")
     cpdef array.array number(self, bytes texts, array.array ends, Py_ssize_t first, Py_ssize_t end)
     cdef Py_ssize_t _add(self, bytes key) except -1
 

@@ -12,6 +12,7 @@ _RARE = struct.Struct("=QqQq")
 HEAD_BYTES = _HEAD.size
 RARE_BYTES = _RARE.size
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
+_U64_MASK = (1 << 64) - 1
 _DOUBLE = struct.Struct("=d")
 
 
@@ -89,9 +90,39 @@ def tail_end(data: bytes, at: int, end: int, msgid: int) -> int:
     return start if found else end
 
 
+def slot_of(data: bytes, at: int, size: int) -> int:
+    """Return a number of 16 bits for a part of the data: the same for equal parts."""
+    return hash(data[at : at + size]) & 0xFFFF
+
+
+def is_part(octets: bytes, data: bytes, at: int, size: int) -> bool:
+    """Return whether a part of the data has these bytes."""
+    return octets == data[at : at + size]
+
+
+def prefetch(blocks: list[bytes], place: int) -> None:
+    """Ask the memory for the record at a place (block << 32 | position) of the blocks: plain Python cannot."""
+
+
 def i32_of(numbers: array[int], index: int) -> int:
     """Return one element of an ``array("i")``; the index is within bounds."""
     return numbers[index]
+
+
+def i64_of(numbers: array[int], index: int) -> int:
+    """Return one element of an ``array("Q")`` as a signed number; the index is within bounds."""
+    number = numbers[index]
+    return number - (1 << 64) if number >> 63 else number
+
+
+def put_i64(numbers: array[int], index: int, number: int) -> None:
+    """Set one element of an ``array("Q")`` to a signed number; the index is within bounds."""
+    numbers[index] = number & _U64_MASK
+
+
+def sum_of(one: int, other: int) -> int:
+    """Return the sum of two numbers of 64 bits, modulo 2^64: also of signed ones in two's complement."""
+    return (one + other) & _U64_MASK
 
 
 def put_part(data: bytearray, at: int, source: bytes, start: int, size: int) -> int:
@@ -105,6 +136,16 @@ def put_trigrams(bitmap: bytearray, text: bytes, at: int, end: int, classes: byt
     part = text[at:end].translate(classes)
     for a, b, c in zip(part, part[1:], part[2:], strict=False):
         bitmap[a << 9 | b << 3 | c >> 3] |= 1 << (c & 7)
+
+
+def sum_slot(data: bytearray, size: int) -> int:
+    """Return a number of 16 bits for the first bytes of a buffer: the same for equal ones."""
+    return hash(bytes(data[:size])) & 0xFFFF
+
+
+def is_begin(octets: bytes, data: bytearray, size: int) -> bool:
+    """Return whether the first bytes of a buffer are these."""
+    return octets == data[:size]
 
 
 def taken(data: bytearray, size: int) -> bytes:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netconsd.store.normalise import Forms
-from netconsd.store.tallies import NO_LEVEL, RELEASES_LIMIT, Tallies
+from netconsd.store.normalise import FORMS_LIMIT, OTHERS, Forms
+from netconsd.store.tallies import NO_LEVEL, RELEASES_LIMIT, Tallies, Unions
 
 #: Characters of an example: five lines of a terminal.
 EXAMPLE_LIMIT: Final = 512
@@ -48,6 +48,7 @@ SCHEMA: Final = pa.schema(
     ]
 )
 _HOSTS: Final = b"hosts"
+_NO_LEVEL: Final = pa.scalar(NO_LEVEL, pa.int8())
 
 
 class Sums:
@@ -95,12 +96,14 @@ class Sums:
         forms, tallies, hosts = self._forms, self._tallies, self._hosts
         ends, data = _parts(batch.column("text"))
         times = _words(batch.column("received_at").cast(pa.int64()))
-        levels = _words(batch.column("level").fill_null(NO_LEVEL))
+        levels = _words(batch.column("level").fill_null(_NO_LEVEL))
         of_rows = _words(_release_numbers(batch.column("release"), self._releases))
-        runs = pc.run_end_encode(_value(batch.column("host")))
+        found = batch.column("host")
+        runs = pc.run_end_encode(found.indices if pa.types.is_dictionary(found.type) else found)
         before = forms.count
         first = 0
-        for host, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        names = found.dictionary.take(runs.values) if pa.types.is_dictionary(found.type) else runs.values
+        for host, end in zip(names.to_pylist(), runs.run_ends.to_pylist(), strict=True):
             if not hosts or host != hosts[-1]:
                 forms.next_sender()
                 hosts.append(host)
@@ -165,6 +168,77 @@ def patterns(sections: Iterable[Any]) -> dict[str, Pattern]:
     return found
 
 
+def merged(sections: Sequence[Any]) -> Any:
+    """Return the section of a merged segment from those of the segments, the oldest first. The forms beyond the limit,
+    which are the last ones, are in the pattern ``(others)``."""
+    names: dict[str, int] = {}
+    hosts = [array("Q", _numbers(json.loads(section.schema.metadata[_HOSTS]), names)) for section in sections]
+    joined = pa.concat_tables([section.cast(SCHEMA).replace_schema_metadata(None) for section in sections])
+    if not joined.num_rows:
+        return pa.table(
+            [pa.array([], field.type) for field in SCHEMA], schema=SCHEMA.with_metadata({_HOSTS: json.dumps([])})
+        )
+    forms = joined.column("form").combine_chunks().dictionary_encode()
+    words = forms.dictionary.to_pylist()
+    group = forms.indices.to_pylist()
+    if len(words) > FORMS_LIMIT:
+        others = OTHERS.decode()
+        kept = [others, *[word for word in words if word != others][: FORMS_LIMIT - 1]]
+        places = {word: number for number, word in enumerate(kept)}
+        group = [places.get(words[number], 0) for number in group]
+        words = kept
+    plain = pa.table(
+        {
+            "group": pa.array(group, pa.int32()),
+            **{name: joined.column(name) for name in ("level", "count", "first", "last", "example")},
+        }
+    )
+    sums = plain.group_by("group", use_threads=False).aggregate(
+        [("level", "min"), ("count", "sum"), ("first", "min"), ("last", "max"), ("example", "first")]
+    )
+    order = {number: at for at, number in enumerate(sums.column("group").to_pylist())}
+    packed: list[list[tuple[bytes, array[int]]]] = [[] for _ in order]
+    row = 0
+    for section, places_of in zip(sections, hosts, strict=True):
+        for found in section.column("hosts").to_pylist():
+            packed[order[group[row]]].append((found, places_of))
+            row += 1
+    unions = Unions(len(names))
+    return pa.table(
+        [
+            pa.array([words[number] for number in order], pa.string()),
+            sums.column("level_min"),
+            sums.column("count_sum"),
+            sums.column("first_min"),
+            sums.column("last_max"),
+            pa.array([unions.of(parts) for parts in packed], pa.binary()),
+            _merged_releases(joined.column("releases").combine_chunks(), group, order),
+            sums.column("example_first"),
+        ],
+        schema=SCHEMA.with_metadata({_HOSTS: json.dumps(list(names))}),
+    )
+
+
+def _numbers(words: list[str], known: dict[str, int]) -> list[int]:
+    return [known.setdefault(word, len(known)) for word in words]
+
+
+def _merged_releases(releases: Any, group: list[int], order: dict[int, int]) -> Any:
+    """Return the sums of the releases of each form."""
+    found: list[dict[str, int]] = [{} for _ in order]
+    # Most forms have the same few releases, so that this is a loop over some numbers of each form.
+    ends = releases.offsets.to_pylist()
+    keys, counts = releases.keys.to_pylist(), releases.items.to_pylist()
+    for number, first, end in zip(group, ends, ends[1:], strict=False):
+        sums = found[order[number]]
+        for at in range(first, end):
+            if len(sums) < RELEASES_LIMIT - 2 or keys[at] in sums:
+                sums[keys[at]] = sums.get(keys[at], 0) + counts[at]
+            else:
+                sums[OTHER_RELEASES] = sums.get(OTHER_RELEASES, 0) + counts[at]
+    return pa.array([list(sums.items()) for sums in found], _MAP)
+
+
 def host_numbers(packed: bytes) -> list[int]:
     """Return the numbers of the hosts of a row."""
     if packed[:1] == b"L":
@@ -185,7 +259,7 @@ def _release_numbers(column: Any, releases: dict[str, int]) -> Any:
                 releases[release] = number
         numbers.append(number)
     numbers.append(0)
-    places = column.indices.fill_null(len(numbers) - 1)
+    places = column.indices.fill_null(pa.scalar(len(numbers) - 1, pa.int32()))
     return pa.array(numbers, pa.uint64()).take(places)
 
 
@@ -214,8 +288,3 @@ def _words(numbers: Any) -> array[int]:
     words = array("Q")
     words.frombytes(memoryview(numbers.buffers()[1])[8 * numbers.offset : 8 * (numbers.offset + len(numbers))])
     return words
-
-
-def _value(column: Any) -> Any:
-    """Return a column without its dictionary."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -26,3 +26,14 @@ cdef class Tallies:
 
 @cython.locals(size=Py_ssize_t, bits=bytearray, index=Py_ssize_t, host="unsigned long long")
 cdef bytes _packed(array.array numbers, Py_ssize_t first, Py_ssize_t end, Py_ssize_t hosts)
+
+cdef class Unions:
+    cdef unsigned long long _hosts
+    cdef bytearray _bits
+
+    @cython.locals(few=array.array, bits=bytearray, hosts="unsigned long long", host="unsigned long long")
+    cpdef bytes of(self, list parts)
+    @cython.locals(bits=bytearray, count="unsigned long long", number="unsigned long long", host="unsigned long long",
+                   hosts="unsigned long long", index=Py_ssize_t, end=Py_ssize_t, octet=int)
+    cdef _add(self, bytes packed, array.array places)
+    cdef bytes _packed(self)

@@ -135,3 +135,66 @@ def _packed(numbers: array[int], first: int, end: int, hosts: int) -> bytes:
         bits[host >> 3] |= 1 << (host & 7)
         index += 1
     return b"B" + bytes(bits)
+
+
+class Unions:
+    """The hosts of a form in several segments, of which each has numbers of its own. For one thread at a time."""
+
+    def __init__(self, hosts: int) -> None:
+        """
+        :param hosts: the number of all hosts.
+        """
+        self._hosts = hosts
+        self._bits = bytearray((hosts + 7) >> 3)
+
+    def of(self, parts: list[tuple[bytes, array[int]]]) -> bytes:
+        """Return the hosts of all parts, packed as by :meth:`Tallies.hosts`.
+
+        :param parts: packed hosts, and the number here of each host of their segment, an ``array("Q")``.
+        """
+        few = array("Q")
+        many = []
+        for packed, places in parts:
+            if packed[:1] == b"L":
+                few.extend([places[number] for number in array("I", packed[1:])])
+            else:
+                many.append((packed, places))
+        if not many and 4 * len(few) <= len(self._bits):
+            return b"L" + array("I", sorted(set(few))).tobytes()
+        for packed, places in many:
+            self._add(packed, places)
+        bits = self._bits
+        hosts = self._hosts
+        for host in few:
+            if host < hosts:
+                bits[host >> 3] |= 1 << (host & 7)
+        made = self._packed()
+        self._bits = bytearray(len(bits))
+        return made
+
+    def _add(self, packed: bytes, places: array[int]) -> None:
+        """Set the bits of hosts that are packed as bits."""
+        bits = self._bits
+        count = len(places)
+        hosts = self._hosts
+        index = 1
+        end = len(packed)
+        while index < end:
+            octet = packed[index]
+            number = 8 * (index - 1)
+            while octet:
+                if octet & 1 and number < count:
+                    host = octets.stamp_at(places, number)
+                    if host < hosts:
+                        bits[host >> 3] |= 1 << (host & 7)
+                octet >>= 1
+                number += 1
+            index += 1
+
+    def _packed(self) -> bytes:
+        """Return the hosts whose bits are set in the shorter form."""
+        bits = self._bits
+        if 4 * int.from_bytes(bits, "little").bit_count() > len(bits):
+            return b"B" + bits
+        numbers = [8 * index + bit for index, octet in enumerate(bits) if octet for bit in range(8) if octet >> bit & 1]
+        return b"L" + array("I", numbers).tobytes()

@@ -53,6 +53,7 @@ EXAMPLES = {
     "fe80::1%eth0 ::1 ::ffff:10.0.0.1 2001:db8:0:0:0:0:0:1 fe80::": "<IP>%<DEV> <IP> <IP> <IP> <IP>",
     "core::fmt a::b std::Vec": "core::fmt a::b std::Vec",
     "00:11:22:aa:bb:cc aa:bb:cc:dd:ee:ff": "<MAC> <MAC>",
+    "MAC=00:11:22:aa:bb:cc:aa:bb:cc:dd:ee:ff:08:00 SRC=192.0.2.1": "MAC=<MAC> SRC=<IP>",
     "(sda1): 7c3f1b2a-1111-2222-3333-444455556666 r/w": "(<DEV>): <UUID> r/w",
     "7c3f1b2a-1111-2222-3333-4444555566667": "<N>-<N>-<N>-<N>-<N>",
     # Names.
