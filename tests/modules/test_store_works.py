@@ -17,15 +17,16 @@ from modules import store
 from modules.store import FAULT_SECONDS, RESTART_LIMIT, Store
 from netconsd.crashes import Event
 from netconsd.interfaces import IExportsMetrics
-from netconsd.outputs.runner import RunningModule
+from netconsd.outputs.runner import Outputs, RunningModule
 from netconsd.protocol.message import Message
 from netconsd.store import layout
 from netconsd.store.journal import parts, read
 from netconsd.store.lock import Lock
 from netconsd.store.records import unpack
-from netconsd.testing import extended_message, source
+from netconsd.testing import RecordingModule, extended_message, source
 from netconsd.units import Duration
 from tests.support.loggers import logged
+from tests.support.outputs import HERE, done
 from tests.support.scripted_lane import PATIENCE
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
@@ -59,6 +60,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.full = False
+        self.wait: Callable[[], object] = lambda: None
         self.syncs: list[tuple[str, threading.Thread]] = []
         self.synced: list[str] = []
 
@@ -66,6 +68,8 @@ class Disk:
         call = getattr(os, name)
 
         def called(*arguments: Any) -> Any:
+            if name == "pwrite":
+                self.wait()
             if name in ("fdatasync", "fsync"):
                 self.syncs.append((name, threading.current_thread()))
                 self.synced.append(os.readlink(f"/proc/self/fd/{arguments[0]}"))
@@ -300,3 +304,37 @@ def test_others_of_the_group_can_read(made: Callable[..., Any], tmp_path: Path) 
     assert {mode for path, mode in modes.items() if not path.suffix and path.name != "lock"} == {0o750}
     assert (tmp_path / "store").stat().st_mode & 0o777 == 0o750
     assert layout.DIRECTORY_MODE == 0o750
+
+
+def test_a_disk_that_hangs_holds_up_nobody_else(tmp_path: Path, disk: Disk) -> None:
+    """While a write does not return, the worker hands over every message at once, another module gets them, and the
+    store drops and counts those beyond its queue."""
+    module: Any = Store(directory=tmp_path / "store")
+    module.system, module.thread = disk, NoThread
+    hanging, release, seen = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    class Other(RecordingModule):
+        def handle(self, worker: int, message: Message) -> None:
+            seen.release()
+
+    def hang() -> None:
+        hanging.set()
+        assert release.wait(PATIENCE)
+
+    disk.wait = hang
+    outputs = Outputs({"store": module, "other": Other()}, 1, queue=5)
+    done(outputs.start(HERE))
+    try:
+        outputs.deliver(0, lines(1))
+        assert hanging.wait(PATIENCE) and seen.acquire(timeout=PATIENCE)
+        for number in range(1, 20):
+            outputs.deliver(0, lines(1, start=number))
+            assert seen.acquire(timeout=PATIENCE)
+        counters = outputs.started[0].counters[0]
+        assert counters.dropped_queue_full == 20 - counters.queued > 0
+    finally:
+        release.set()
+        finished = threading.Event()
+        outputs.finish().addCallback(lambda _: finished.set())
+        assert finished.wait(PATIENCE)
+        module.finish()
