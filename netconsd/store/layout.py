@@ -221,7 +221,8 @@ class NewFile:
 
     def discard(self) -> None:
         """Remove the file, after an error; errors of this are passed over."""
-        self._pending.clear()
+        # Not cleared: the traceback of the error can have a view of it.
+        self._pending = bytearray()
         with suppress(OSError):
             if not self.closed:
                 self.closed = True
