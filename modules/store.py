@@ -45,7 +45,7 @@ KEEP: Final = Duration("30d")
 MAX_SIZE: Final = Size("50G")
 LEAST_FREE: Final = Size("1G")
 JOURNAL_SIZE: Final = Size("1G")
-SEGMENT_SIZE: Final = Size("40M")
+SEGMENT_SIZE: Final = Size("160M")
 SEGMENT_AGE: Final = Duration("5m")
 SYNC_INTERVAL: Final = Duration("1s")
 #: Seconds before the compactor is started again after it ended: the first time, and at most.
@@ -99,8 +99,8 @@ class Store:
         """
         if not 0.05 <= sync_interval <= 60:
             raise ValueError(f"sync_interval: {sync_interval} is not from 0.05s to 60s")
-        if not 1 << 20 <= segment_size <= 40 << 20:
-            raise ValueError(f"segment_size: {segment_size} is not from 1M to 40M")
+        if not 1 << 20 <= segment_size <= 160 << 20:
+            raise ValueError(f"segment_size: {segment_size} is not from 1M to 160M")
         if segment_age < 1:
             raise ValueError(f"segment_age: {segment_age} is less than 1s")
         if journal_size < 2 * segment_size:

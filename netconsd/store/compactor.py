@@ -11,10 +11,14 @@ Rules:
 2. Therefore every message is in the journal or in one segment that counts, whenever the process is killed. At the start
    everything that the last one left is removed: unfinished files, an index without a segment, and what a segment names.
 3. An index that is damaged or missing is made again. A segment that cannot be read is left where it is, and not merged.
-4. Parts are taken in the order of their numbers, at most :data:`SEGMENT_BYTES`, which bounds the memory: about four
-   times as much, and 100 MB.
-5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size; those of an hour or day that is
-   over, all. A segment never has more than :data:`SEGMENT_ROWS` rows by merging.
+4. Parts are taken in the order of their numbers, at most :data:`SEGMENT_BYTES`, until they have :data:`SEGMENT_ROWS`
+   records or :data:`SEGMENT_SENDERS` senders. The memory is bounded by them, and by one row group
+   (:data:`~netconsd.store.segment.GROUP_BYTES`): the rows become columns one group at a time, and the file is written
+   as it is made.
+5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size, or enough for a large one; those of
+   an hour or day that is over, all. A segment never has more than :data:`SEGMENT_ROWS` rows by merging, nor more than
+   :data:`SEGMENT_BYTES`. At full load, segments are large at once, and are not merged.
+6. At most :data:`MERGE_FACTOR` segments are merged at a time, side by side: a row group of each is in memory.
 """
 
 from __future__ import annotations
@@ -48,12 +52,13 @@ from netconsd.store.records import Damaged
 from netconsd.store.retention import Kept, Limits, to_delete
 from netconsd.store.segment import GROUP_BYTES, GROUP_ROWS, About
 
-#: Bytes of the journal that become one segment, and rows of a segment: the bounds of the memory.
+#: Bytes of the journal that become one segment, and its records, of which a part more can be taken: the bounds of the
+#: memory. A million messages of usual length have 150 MB.
 SEGMENT_BYTES: Final = 160 << 20
 SEGMENT_ROWS: Final = 1_000_000
 #: Senders with which no further part is taken into a segment: a stranger can invent them.
 SEGMENT_SENDERS: Final = 100_000
-#: Segments of a size that are merged: each message is written again once for each factor of it.
+#: Segments that are merged at a time: each message is written again once for each factor of it.
 MERGE_FACTOR: Final = 8
 #: Seconds for which closed parts wait for others, so that the parts of several workers become one segment.
 GATHER_SECONDS: Final = 2.0
@@ -356,36 +361,40 @@ class Compactor:
             if name not in self._unreadable and found.rows * 2 <= self._segment_rows
         ]
         newest = max((file.hour for file, _ in self._segments.values()), default="")
-        levels: dict[tuple[str, int], list[tuple[tuple[int, int], int]]] = {}
-        hours: dict[str, list[tuple[tuple[int, int], int]]] = {}
-        days: dict[str, list[tuple[tuple[int, int], int]]] = {}
+        levels: dict[tuple[str, int], list[tuple[SegmentFile, Index]]] = {}
+        hours: dict[str, list[tuple[SegmentFile, Index]]] = {}
+        days: dict[str, list[tuple[SegmentFile, Index]]] = {}
         for file, found in small:
             level = (max(1, found.rows).bit_length() - 1) // (MERGE_FACTOR.bit_length() - 1)
-            item = file.name, found.rows
-            levels.setdefault((file.hour, level), []).append(item)
-            if file.hour < newest:
-                hours.setdefault(file.hour, []).append(item)
+            levels.setdefault((file.hour, level), []).append((file, found))
+            hours.setdefault(file.hour, []).append((file, found))
             if file.hour[:-3] < newest[:-3]:
-                days.setdefault(file.hour[:-3], []).append(item)
+                days.setdefault(file.hour[:-3], []).append((file, found))
         for group in levels.values():
             if len(group) >= MERGE_FACTOR:
-                chosen = self._within(group[:MERGE_FACTOR])
+                chosen = self._within(group)
                 if len(chosen) > 1:
                     return chosen
-        for group in (*hours.values(), *days.values()):
+        for hour, group in hours.items():
+            enough = sum(found.rows for _, found in group) * 4 >= self._segment_rows * 3
+            chosen = self._within(group) if enough or hour < newest else []
+            if len(chosen) > 1:
+                return chosen
+        for group in days.values():
             chosen = self._within(group)
             if len(chosen) > 1:
                 return chosen
         return []
 
-    def _within(self, group: list[tuple[tuple[int, int], int]]) -> list[tuple[int, int]]:
-        """Return the first of the segments, together within the bound of rows."""
-        chosen, rows = [], 0
-        for name, count in group:
-            if rows + count > self._segment_rows:
+    def _within(self, group: list[tuple[SegmentFile, Index]]) -> list[tuple[int, int]]:
+        """Return the first of the segments, together within the bounds."""
+        chosen, rows, size = [], 0, 0
+        for file, found in group[:MERGE_FACTOR]:
+            rows += found.rows
+            size += found.size
+            if rows > self._segment_rows or size > self._segment_bytes:
                 break
-            chosen.append(name)
-            rows += count
+            chosen.append(file.name)
         return chosen
 
     def delete(self) -> bool:
