@@ -180,7 +180,7 @@ def test_many_hosts(tmp_path: Path, hosts: int) -> None:
             extended_message("x", seq=number, ts_usec=1 + number, address=f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}")
             for at in range(hosts)
         ]
-        fill(tmp_path, [messages], first_number=number + 1)
+        fill(tmp_path, [messages], first_number=1000 * number + 1)
         made = Compactor(tmp_path)
         made.recover()
         made.compact()
