@@ -106,7 +106,7 @@ def test_messages_become_a_segment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [Killed(), OSError(ENOSPC, "full")], ids=["killed", "full"])
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_every_step_can_fail(tmp_path: Path, failure: BaseException, stride: int) -> None:
     """At each call of the system the process is killed, or the disk is full: every message is found once, then and
     after the next start, and nothing is left over."""

@@ -217,7 +217,7 @@ def a_module(directory: Path, disk: Any, tally: Tally) -> None:
 
 
 @pytest.mark.parametrize("failure", [Killed(), FULL], ids=["killed", "full"])
-@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_the_module_fails_at_every_step(tmp_path: Path, failure: BaseException, stride: int) -> None:
     """The start, each message, report and event, the sync and the stop: a full disk raises nothing but a start that is
     refused in words, and costs what is counted; a kill costs at most the call in which it was. The next start works."""
