@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +22,21 @@ from twisted.logger import Logger as Log
 from zope.interface import implementer
 
 from netconsd.crashes import Event, Report
-from netconsd.interfaces import IBatchOutputModule, ICheckable, ICountsLosses, IEventModule, IReportModule
+from netconsd.interfaces import (
+    IBatchOutputModule,
+    ICheckable,
+    ICountsLosses,
+    IEventModule,
+    IExportsMetrics,
+    IReportModule,
+    ModuleMetric,
+)
 from netconsd.logger.checks import check_directory
 from netconsd.message import Message
 from netconsd.protocol.plural import plural
 from netconsd.store import layout
 from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of
-from netconsd.store.journal import Journal, adopt
+from netconsd.store.journal import OPEN_SUFFIX, Journal, adopt, begun, parts, sync_parts
 from netconsd.store.lock import Lock, Locked
 from netconsd.units import Duration, Size
 
@@ -46,18 +55,23 @@ RESTART_LIMIT: Final = 60.0
 STOP_SECONDS: Final = 5.0
 #: An error of the disk is logged once in this time: a full disk fails for each batch.
 COMPLAINT_SECONDS: Final = 60.0
+#: Seconds for which the compactor may fail, or the journal wait for it, before the store counts as not working.
+FAULT_SECONDS: Final = 180.0
 #: A part of the journal is closed at this size, so that the compactor can begin with it.
 PART_BYTES: Final = 16 << 20
 
 log = Log("netconsd.store")
 
 
-@implementer(IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, ICheckable)
+@implementer(IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, IExportsMetrics, ICheckable)
 class Store:
     """Appends each batch to the journal of its worker; nothing here waits for a sync in a worker's thread."""
 
     #: A directory of modules must not begin to fill a disk.
     only_if_named = True
+    #: The calls of the operating system that write.
+    system: layout.System = os
+    thread: Callable[..., Any] = threading.Thread
 
     def __init__(
         self,
@@ -109,11 +123,28 @@ class Store:
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[str] | None = None
         self._complained: dict[str, float] = {}
+        # The errors of the disk that no success has followed, by what was tried.
+        self._errors: dict[str, str] = {}
         self._monotonic: Callable[[], float] = time.monotonic
+        self._clock: Callable[[], float] = time.time
         #: Messages since the start that the compactor stored, could not read, and deleted: its last report.
         self.stored = 0
         self.damaged = 0
         self.deleted = 0
+        #: How often the compactor was started again.
+        self.restarts = 0
+        # The messages of the compactors before this one; what this one has reported.
+        self._before = (0, 0, 0)
+        self._reported: dict[str, Any] = {}
+        # Since when the compactor ends soon after each start, and when the last one was started; None if it does not.
+        self._ends_since: float | None = None
+        self._begun_at = 0.0
+        # The bytes of the journal, its oldest part, the age of that when it was first seen, and the time of that.
+        self._journal_bytes: int | None = None
+        self._oldest: tuple[int, float, float] | None = None
+        # The parts of the journal that were removed to make room, and when that was last.
+        self._removed = 0
+        self._removed_at = float("-inf")
 
     def check(self) -> None:
         """Test the directory and the library.
@@ -144,7 +175,7 @@ class Store:
         except OSError as error:
             raise RuntimeError(f"directory: cannot write {self._directory}: {error.strerror}") from error
         try:
-            self._report_crash(journal)
+            adopted = self._adopt(journal)
             highest = max((file.number for file in layout.segment_files(self._directory)), default=0)
             self._journal = Journal(
                 journal,
@@ -153,37 +184,35 @@ class Store:
                 part_bytes=min(PART_BYTES, self._segment_size),
                 part_seconds=self._segment_age,
                 most_bytes=self._journal_size,
+                system=self.system,
             )
         except OSError as error:
             self._lock.release()
             raise RuntimeError(f"directory: cannot use {self._directory}: {error.strerror}") from error
-        self._findings = Findings(self._directory, worker_count)
+        log.info("store: messages are kept in {directory}", directory=str(self._directory))
+        self._findings = Findings(self._directory, worker_count, system=self.system)
         self._stopping.clear()
-        for name, run in (("sync", self._sync), ("compactor", self._watch)):
-            thread = threading.Thread(target=run, name=f"netconsd store {name}", daemon=True)
+        for name, run in (("sync", partial(self._sync, adopted)), ("compactor", self._watch)):
+            thread = self.thread(target=run, name=f"netconsd store {name}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _report_crash(self, journal: Path) -> None:
-        left = adopt(journal)
-        if not left:
-            return
-        torn = [(part, size) for part, size in left if size]
-        if torn:
-            size = sum(size for _, size in torn)
+    def _adopt(self, journal: Path) -> list[Path]:
+        """Close the parts that the last daemon left open, log what its end cost, and return the parts."""
+        assert self._lock is not None
+        left = adopt(journal, self.system)
+        if self._lock.crashed or left:
+            torn = [size for _, size in left if size]
             log.warn(
-                "store: netconsd or its machine crashed; {count} half written to the journal {verb} lost: "
-                "{bytes} bytes",
+                "store: {cause}; {count} half written to the journal {verb} lost: {bytes}"
+                if torn
+                else "store: {cause}",
+                cause=_cause(self._lock.booted, self._sync_interval),
                 count=plural(len(torn), "batch", "batches"),
                 verb="was" if len(torn) == 1 else "were",
-                bytes=size,
+                bytes=plural(sum(torn), "byte"),
             )
-        else:
-            log.warn(
-                "store: netconsd was killed; the journal is whole. If the machine crashed, the messages of the last "
-                "{seconds:g} s can be missing",
-                seconds=self._sync_interval,
-            )
+        return [Path(str(part.path).removesuffix(OPEN_SUFFIX)) for part, _ in left]
 
     def handle_batch(self, worker: int, messages: list[Message]) -> None:
         """Append messages to the journal; those that cannot be written are counted, and the error is logged."""
@@ -193,6 +222,9 @@ class Store:
             self._journal.append(worker, messages)
         except OSError as error:
             self._complain("write", error)
+        else:
+            if self._errors:
+                self._errors.pop("write", None)
 
     def handle_report(self, worker: int, report: Report) -> None:
         """Write a crash report; one that cannot be written is counted, and the error is logged."""
@@ -208,7 +240,10 @@ class Store:
         try:
             self._findings.append(worker, kind, finding.received_at, line_of(finding))
         except OSError as error:
-            self._complain("write", error)
+            self._complain(f"write {kind} to", error)
+        else:
+            if self._errors:
+                self._errors.pop(f"write {kind} to", None)
 
     def lost(self, worker: int) -> int:
         """Return how many messages, reports and events of a worker were not written, or removed from a full journal;
@@ -219,6 +254,7 @@ class Store:
 
     def _complain(self, verb: str, error: OSError) -> None:
         """Log an error of the disk once in :data:`COMPLAINT_SECONDS`; any thread."""
+        self._errors[verb] = error.strerror or str(error)
         now = self._monotonic()
         if now - self._complained.get(verb, -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
             self._complained[verb] = now
@@ -229,22 +265,109 @@ class Store:
                 error=error.strerror,
             )
 
-    def _sync(self) -> None:
-        assert self._journal is not None and self._findings is not None
-        removed = 0
+    def _sync(self, adopted: list[Path]) -> None:
+        """Sync once in the interval; first what the last daemon left."""
+        assert self._lock is not None and self._journal is not None and self._findings is not None
+        self._try_sync("sync", partial(self._lock.sync, self.system))
+        if adopted:
+            self._try_sync("sync", partial(sync_parts, adopted, self._journal.directory, self.system))
         while not self._stopping.wait(self._sync_interval):
-            for sync in (self._journal.sync, self._findings.sync):
-                try:
-                    sync()
-                except OSError as error:
-                    self._complain("sync", error)
-            if self._journal.removed_parts != removed:
-                log.warn(
-                    "store: the journal is full (journal_size): {count} removed; {lost} lost since the start",
-                    count=plural(self._journal.removed_parts - removed, "part"),
-                    lost=plural(sum(self._journal.lost), "message"),
-                )
-                removed = self._journal.removed_parts
+            self._sync_once()
+
+    def _sync_once(self) -> None:
+        assert self._journal is not None and self._findings is not None
+        self._try_sync("sync", self._journal.sync)
+        self._try_sync("sync reports and events in", self._findings.sync)
+        self._look_at_journal()
+        removed = self._journal.removed_parts
+        if removed != self._removed:
+            self._removed_at = self._monotonic()
+            log.warn(
+                "store: the journal is full (journal_size), or the disk is: {count} removed; {lost} lost since the "
+                "start",
+                count=plural(removed - self._removed, "part"),
+                lost=plural(sum(self._journal.lost), "message"),
+            )
+            self._removed = removed
+
+    def _try_sync(self, verb: str, sync: Callable[[], object]) -> None:
+        try:
+            sync()
+        except OSError as error:
+            self._complain(verb, error)
+        else:
+            self._errors.pop(verb, None)
+
+    def _look_at_journal(self) -> None:
+        """Measure the journal: its bytes, and since when its oldest part has not become a segment."""
+        assert self._journal is not None
+        try:
+            self._journal_bytes = self._journal.size()
+            oldest = next(iter(parts(self._journal.directory)), None)
+            if oldest is None:
+                self._oldest = None
+            elif self._oldest is None or self._oldest[0] != oldest.number:
+                # The clock of the machine is read once: it can be set.
+                age = max(0.0, self._clock() - begun(oldest))
+                self._oldest = oldest.number, age, self._monotonic()
+        except FileNotFoundError:
+            pass  # the compactor was faster; the next look finds the next part
+        except OSError as error:
+            self._complain("read", error)
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds since the beginning of the oldest part of the journal; 0 if there is none, None before a look."""
+        if self._journal_bytes is None:
+            return None
+        oldest = self._oldest
+        return 0.0 if oldest is None else oldest[1] + self._monotonic() - oldest[2]
+
+    def metrics(self) -> list[ModuleMetric]:
+        """Return what is known of the store; docs/metrics has the table."""
+        reported = self._reported
+        return [
+            ModuleMetric("store_messages", "Messages that became rows of segments.", self.stored, counter=True),
+            ModuleMetric(
+                "store_damaged_messages", "Messages in damaged blocks of the journal.", self.damaged, counter=True
+            ),
+            ModuleMetric(
+                "store_deleted_messages", "Messages deleted by age, size or free space.", self.deleted, counter=True
+            ),
+            ModuleMetric(
+                "store_compactor_restarts", "Starts of the compactor after it had ended.", self.restarts, counter=True
+            ),
+            ModuleMetric("store_journal_bytes", "Bytes of the journal.", self._journal_bytes),
+            ModuleMetric("store_bytes", "Bytes of all files, up to a minute ago.", reported.get("bytes")),
+            ModuleMetric("store_segments", "Segments.", reported.get("segments")),
+            ModuleMetric(
+                "store_oldest_message_timestamp_seconds",
+                "Receipt of the oldest message in a segment, in Unix seconds.",
+                reported.get("oldest"),
+            ),
+            ModuleMetric(
+                "store_lag_seconds", "Age of the oldest part of the journal that is not yet a segment.", self.lag
+            ),
+        ]
+
+    def faults(self) -> list[str]:
+        """Return the reasons for which messages are lost, or do not become segments."""
+        now = self._monotonic()
+        found = [
+            f"cannot {verb} the files in {self._directory}: {text}"
+            for verb, text in sorted(self._errors.copy().items())
+        ]
+        if now - self._removed_at < FAULT_SECONDS:
+            found.append("the journal or the disk is full: the oldest messages that are not in a segment are dropped")
+        if self._reported.get("failing"):
+            found.append(f"the compactor cannot write: {self._reported['failing']}")
+        since, lag = self._ends_since, self.lag
+        lives = self._process is not None and now - self._begun_at > RESTART_LIMIT
+        if since is not None and not lives and now - since >= FAULT_SECONDS:
+            found.append("the compactor ends again and again; the log has its last words")
+        elif lag is not None and lag >= self._segment_age + FAULT_SECONDS:
+            found.append("the compactor is behind: messages wait for minutes to become segments")
+        return found
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "netconsd.store.compactor", str(self._directory)]
@@ -258,12 +381,19 @@ class Store:
         """Run the compactor, and start it again when it ends."""
         pause = RESTART_SECONDS
         while not self._stopping.is_set():
-            begun = self._monotonic()
+            begun_at = self._begun_at = self._monotonic()
+            self._before = self.stored, self.damaged, self.deleted
             status = self._run_compactor()
             if self._stopping.is_set():
                 return
-            if self._monotonic() - begun > RESTART_LIMIT:
+            now = self._monotonic()
+            if now - begun_at > RESTART_LIMIT:
                 pause = RESTART_SECONDS
+                self._ends_since = now
+            elif self._ends_since is None:
+                self._ends_since = begun_at
+            # What it said of itself is no longer so.
+            self._reported = self._reported | {"failing": ""}
             log.error(
                 "store: the compactor ended with status {status}; it is started again in {seconds:g} s",
                 status=status,
@@ -271,12 +401,19 @@ class Store:
             )
             if self._stopping.wait(pause):
                 return
+            self.restarts += 1
             pause = min(2 * pause, RESTART_LIMIT)
 
     def _run_compactor(self) -> int | str:
         try:
             process = subprocess.Popen(
-                self._command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=_environment()
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd="/",
+                env=_environment(),
             )
         except OSError as error:
             return str(error.strerror)
@@ -301,7 +438,11 @@ class Store:
         if "warn" in event:
             log.warn("store: {text}", text=event["warn"])
         else:
-            self.stored, self.damaged, self.deleted = event["stored"], event["damaged"], event["deleted"]
+            self._reported = event
+            self.stored, self.damaged, self.deleted = (
+                before + event[name]
+                for before, name in zip(self._before, ("stored", "damaged", "deleted"), strict=True)
+            )
 
     def stop(self) -> Any:
         """Sync and close the journal, and end the compactor.
@@ -330,6 +471,16 @@ class Store:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _cause(booted: bool | None, seconds: float) -> str:
+    """Return how the last daemon ended, and what that can have cost."""
+    if booted is False:
+        return "netconsd was killed; the messages that it had written are all there"
+    possible = f"the messages of its last {seconds:g} s can be missing"
+    if booted:
+        return f"the machine crashed or lost power; {possible}"
+    return f"netconsd was killed, or the machine crashed; if the machine did, {possible}"
 
 
 def _environment() -> dict[str, str]:

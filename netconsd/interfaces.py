@@ -18,7 +18,7 @@ modules. There blocking is allowed (it delays no other module) and no method of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zope.interface import Interface
 
@@ -35,12 +35,14 @@ __all__ = [
     "ICountsLosses",
     "ICountsUnknownLosses",
     "IEventModule",
+    "IExportsMetrics",
     "IListening",
     "IOutputModule",
     "IReloadable",
     "IReportModule",
     "ITakesLegacyDatagrams",
     "IUsesNames",
+    "ModuleMetric",
 ]
 
 # zope.interface methods are declared without ``self``.
@@ -198,6 +200,38 @@ class ICountsUnknownLosses(Interface):
         """The number of failures of this worker since the start that lost an unknown number of messages each.
 
         Called as :meth:`ICountsLosses.lost`. The messages are not in that number.
+        """
+
+
+class ModuleMetric(NamedTuple):
+    """A number of a module's own, for :class:`IExportsMetrics`."""
+
+    #: Lower case letters, digits and underscores, with the unit, as in ``store_journal_bytes``. Prometheus shows
+    #: ``netconsd_NAME``, with the module's name as the label ``module``; ``_total`` is added to a counter.
+    name: str
+    #: What is counted, as a sentence.
+    help: str
+    #: None if it is unknown, which is not shown.
+    value: float | None
+    #: Whether it only grows, from 0 at the start.
+    counter: bool = False
+
+
+class IExportsMetrics(Interface):
+    """An additional interface for modules that have numbers of their own, or learn that they do not work.
+
+    Both methods are called in the reactor's thread, about once a second, from the end of ``start`` to that of ``stop``:
+    return what is known, and neither compute nor wait. An exception is logged; nothing is shown then.
+    """
+
+    def metrics() -> Sequence[ModuleMetric]:
+        """The numbers: the same names each time, at most 64. Prometheus shows them, and the totals the counters."""
+
+    def faults() -> Sequence[str]:
+        """The reasons for which the module does not do its work now, a line for each; empty if it does.
+
+        They are in the log, in ``/healthz`` and in the metric ``netconsd_module_faults``. The texts of a fault are the
+        same while it lasts: no numbers that grow.
         """
 
 

@@ -24,7 +24,6 @@ from netconsd.settings import ConfigError, Settings
 #: The configuration of the service (docs/service), from which a command has the directory and the names.
 CONFIG: Final = Path("/etc/netconsd/netconsd.toml")
 #: The store of the service, where systemd makes its state directory.
-SERVICE: Final = Path("/var/lib/netconsd/store")
 #: Seconds for which a command waits for names of DNS in all; then it shows addresses, so that a server that does not
 #: answer holds up nobody.
 NAMES_SECONDS: Final = 5.0
@@ -83,7 +82,7 @@ def place_of(options: argparse.Namespace, prog: str) -> Place:
         print(f"{prog}: {error}", file=sys.stderr)
         if getattr(options, "hosts_file", None) is not None:
             raise SystemExit(2) from None
-    return Place(options.store or directory or found_directory(), names)
+    return Place(options.store or directory or default_to_read(), names)
 
 
 def _configured(words: dict[str, str], config: str | None) -> tuple[Settings, Path | None]:
@@ -98,14 +97,6 @@ def _configured(words: dict[str, str], config: str | None) -> tuple[Settings, Pa
     setting = configuration.module_settings.get("store", {}).get("directory")
     directory = setting.base / str(setting.value) if setting is not None else None
     return configuration.settings, directory
-
-
-def found_directory() -> Path:
-    """Return the default directory of the module store; that of the service, if this user has none."""
-    from netconsd.store.layout import default_directory
-
-    directory = default_directory()
-    return SERVICE if SERVICE.is_dir() and not directory.is_dir() else directory
 
 
 def unreadable(error: OSError, directory: Path) -> str:

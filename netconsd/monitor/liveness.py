@@ -61,7 +61,7 @@ def health(snapshot: Snapshot) -> tuple[bool, list[str]]:
     """Return whether the workers and modules work so far that no restart is needed, and a line for each fault.
 
     A module that hangs beside one that works is a fault, and no reason for a restart, which would take from the other
-    module what it has.
+    module what it has. So is a module that says that it does not work: a restart empties no disk.
     """
     ended = [str(worker.number) for worker in snapshot.workers if not worker.alive]
     lines = [f"worker {', '.join(ended)} has ended"] if ended else []
@@ -71,7 +71,8 @@ def health(snapshot: Snapshot) -> tuple[bool, list[str]]:
         if silent and min(silent) >= STUCK_SECONDS:
             healthy = False
             lines.append(f"worker {worker.number} is stuck: {'all modules hang' if silent[1:] else 'its module hangs'}")
-    return healthy, [*lines, *(f"module {hang}" for hang in _texts(_hanging(snapshot)))]
+    lines += [f"module {hang}" for hang in _texts(_hanging(snapshot))]
+    return healthy, [*lines, *(f"module {own.name}: {fault}" for own in snapshot.own for fault in own.faults)]
 
 
 def _hanging(snapshot: Snapshot) -> list[Hang]:

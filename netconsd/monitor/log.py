@@ -276,6 +276,8 @@ def _of_parts(snapshot: Snapshot) -> Iterator[str]:
         failures = {each: _sum(getattr(part, each) for part in parts) for each in names}
         failures["waiting"] = sum(part.waiting for part in parts)
         failures |= {each: sum(getattr(part, each) for part in parts) for each in ("reports", "events")}
+        own = [metric for own in snapshot.own if own.name == name for metric in own.metrics if metric.counter]
+        failures |= {metric.name: None if metric.value is None else int(metric.value) for metric in own}
         yield f"Module {name}: {messages} in {batches}, {seconds:.3f} seconds{_list(failures)}"
 
 

@@ -1,4 +1,4 @@
-"""Log lines about modules that hang or are too slow, while it happens.
+"""Log lines about modules that hang, are too slow, or say that they do not work, while it happens.
 
 Pure: the log and the time are arguments.
 """
@@ -16,6 +16,8 @@ from netconsd.protocol.plural import plural
 
 # A module that hangs for hours, or is always too slow, must not fill the log.
 REPEAT_SECONDS = 60.0
+# A fault that a module names itself, such as a full disk, can last for days.
+FAULT_REPEAT_SECONDS = 3600.0
 
 
 @dataclass
@@ -34,6 +36,8 @@ class ModuleLog:
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._states: dict[tuple[str, int], _State] = {}
+        # The faults of each module's own, with the time at which each was last logged.
+        self._faults: dict[tuple[str, str], float] = {}
 
     def update(self, outputs: Iterable[RunningModule], now: float) -> None:
         """Look at all modules, in the reactor's thread; once a second or so.
@@ -41,6 +45,7 @@ class ModuleLog:
         :param now: monotonic seconds.
         """
         for output in outputs:
+            self._log_faults(output, now)
             for worker, counters in enumerate(output.counters):
                 state = self._states.setdefault((output.name, worker), _State())
                 self._log_hang(state, output, worker, now)
@@ -54,6 +59,17 @@ class ModuleLog:
                         worker=worker,
                     )
                     state.drops, state.drops_logged_at = dropped, now
+
+    def _log_faults(self, output: RunningModule, now: float) -> None:
+        current = output.faults()
+        for fault in current:
+            logged = self._faults.get((output.name, fault))
+            if logged is None or now - logged >= FAULT_REPEAT_SECONDS:
+                self._faults[output.name, fault] = now
+                self._log.warn("Module {name}: {fault}", name=output.name, fault=fault)
+        for name, fault in [key for key in self._faults if key[0] == output.name and key[1] not in current]:
+            del self._faults[name, fault]
+            self._log.info("Module {name}: no longer: {fault}", name=name, fault=fault)
 
     def _log_hang(self, state: _State, output: RunningModule, worker: int, now: float) -> None:
         silent = output.silent_seconds(worker, now)

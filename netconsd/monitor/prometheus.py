@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 import netconsd
 from netconsd.build import KIND
 from netconsd.monitor.crashes import CrashSnapshot
-from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS, Snapshot
+from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS, OwnSnapshot, Snapshot
 from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
@@ -100,6 +100,13 @@ class SnapshotCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics; in any thread."""
         snapshot = self._snapshot()
+        taken = set()
+        for family in self._families(snapshot):
+            taken.add(family.name)
+            yield family
+        yield from _own(snapshot.own, taken)
+
+    def _families(self, snapshot: Snapshot) -> Iterator[Metric]:
         yield InfoMetricFamily(
             "netconsd_build",
             "1, with the version and the kind of the build as labels.",
@@ -165,6 +172,25 @@ def _crashes(crashes: CrashSnapshot) -> Iterator[Metric]:
     for event, count in sorted(crashes.events.items()):
         events.add_metric([event], count)
     yield events
+
+
+def _own(modules: Sequence[OwnSnapshot], taken: set[str]) -> Iterator[Metric]:
+    """The metrics of modules' own. A name that netconsd itself has, or another module as another type, is left out."""
+    if not modules:
+        return
+    faults = GaugeMetricFamily(
+        "netconsd_module_faults", "Reasons for which the module does not work, by its own account.", labels=["module"]
+    )
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for module in modules:
+        faults.add_metric([module.name], len(module.faults))
+        for metric in module.metrics:
+            kind = CounterMetricFamily if metric.counter else GaugeMetricFamily
+            family = families.setdefault(metric.name, kind(f"netconsd_{metric.name}", metric.help, labels=["module"]))
+            if metric.value is not None and type(family) is kind and family.name not in taken:
+                family.add_metric([module.name], metric.value)
+    yield faults
+    yield from (family for family in families.values() if family.name not in taken and family.name != faults.name)
 
 
 def _by_name(part: Any, name: str) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 
+from netconsd.interfaces import IExportsMetrics, ModuleMetric
 from netconsd.monitor.crashes import CrashSnapshot
 from netconsd.outputs.runner import RunningModule
 from netconsd.protocol.counters import (
@@ -177,6 +178,16 @@ class ModuleSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnSnapshot:
+    """The numbers of a module's own (:class:`netconsd.interfaces.IExportsMetrics`)."""
+
+    name: str
+    metrics: tuple[ModuleMetric, ...] = ()
+    #: The reasons for which the module does not work.
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The counters of all listeners, workers and modules."""
 
@@ -184,6 +195,8 @@ class Snapshot:
     workers: tuple[WorkerSnapshot, ...] = ()
     modules: tuple[ModuleSnapshot, ...] = ()
     crashes: CrashSnapshot = field(default_factory=CrashSnapshot)
+    #: Of the modules that have numbers of their own.
+    own: tuple[OwnSnapshot, ...] = ()
 
     @property
     def received(self) -> int:
@@ -256,6 +269,11 @@ def take(
         tuple(_worker(lane) for lane in lanes),
         tuple(_modules(outputs, monotonic() if now is None else now)),
         crashes or CrashSnapshot(),
+        tuple(
+            OwnSnapshot(output.name, output.metrics(), output.faults())
+            for output in outputs
+            if IExportsMetrics.providedBy(output.module)
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from netconsd.interfaces import (
     ICountsLosses,
     ICountsUnknownLosses,
     IEventModule,
+    IExportsMetrics,
     IListening,
     IOutputModule,
     IReloadable,
@@ -41,7 +42,7 @@ _OPTIONAL: Final[dict[Any, str]] = {
     IEventModule: "handle_event",
 }
 # A module without the declaration may use the names of the methods for something else.
-_DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICountsUnknownLosses, ICheckable)
+_DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICountsUnknownLosses, ICheckable, IExportsMetrics)
 
 
 class FileError(Exception):

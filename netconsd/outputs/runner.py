@@ -9,9 +9,10 @@ counted against the module; the other modules still get the message.
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import length_hint
 from time import monotonic
@@ -27,12 +28,14 @@ from netconsd.interfaces import (
     ICountsLosses,
     ICountsUnknownLosses,
     IEventModule,
+    IExportsMetrics,
     IListening,
     IOutputModule,
     IReloadable,
     IReportModule,
     ITakesLegacyDatagrams,
     IUsesNames,
+    ModuleMetric,
 )
 from netconsd.outputs.errors import PrintableFailure, about_setting, place, raised, said
 from netconsd.outputs.leftovers import Leftovers
@@ -53,6 +56,8 @@ SECONDS_BETWEEN_REPORTS = 60.0
 INTERFACES = (IOutputModule, IBatchOutputModule, IReportModule, IEventModule)
 # As the default of --queue.
 QUEUE_PLACES = 262_144
+#: Metrics of a module's own: a module must not make the page of all others grow.
+MOST_METRICS = 64
 #: By the name of a package that a shipped module imports when it starts: the extra of netconsd that installs it.
 EXTRAS = {"zstandard": "zstd"}
 
@@ -267,6 +272,23 @@ class RunningModule:
             self.report_error()
             return None
 
+    def metrics(self) -> tuple[ModuleMetric, ...]:
+        """Return the module's own metrics; none if its method fails; in the reactor's thread."""
+        return self._own("metrics", _checked)
+
+    def faults(self) -> tuple[str, ...]:
+        """Return the reasons for which the module does not work; none if its method fails; in the reactor's thread."""
+        return self._own("faults", lambda found: tuple(" ".join(str(text).split()) for text in found))
+
+    def _own(self, name: str, checked: Callable[[Any], tuple[Any, ...]]) -> tuple[Any, ...]:
+        if not IExportsMetrics.providedBy(self.module):
+            return ()
+        try:
+            return checked(getattr(self.module, name)())
+        except Exception:
+            self.report_error()
+            return ()
+
     def report_error(self) -> None:
         """Report the exception that is being handled, unless one was reported within the last minute."""
         with self._lock:
@@ -277,6 +299,24 @@ class RunningModule:
             self._next_report = now + SECONDS_BETWEEN_REPORTS
             unreported, self._unreported = self._unreported, 0
         self._report(PrintableFailure(), self.name, unreported)  # type: ignore[no-untyped-call]
+
+
+def _checked(found: Iterable[ModuleMetric]) -> tuple[ModuleMetric, ...]:
+    """Return metrics of which each can be shown.
+
+    :raises ValueError: if there are too many, or one cannot be shown.
+    """
+    metrics = tuple(found)
+    if len(metrics) > MOST_METRICS:
+        raise ValueError(f"metrics() returned {len(metrics)} metrics; at most {MOST_METRICS} are shown")
+    for metric in metrics:
+        if re.fullmatch(r"[a-z][a-z0-9_]*", metric.name) is None:
+            raise ValueError(
+                f"metrics(): the name {metric.name!r} is not of lower case letters, digits and underscores"
+            )
+        if metric.value is not None:
+            float(metric.value)
+    return metrics
 
 
 class Outputs:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import select
 import sys
@@ -40,10 +41,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from netconsd.protocol.plural import plural
-from netconsd.store import index, journal, layout, segment
+from netconsd.store import findings, index, journal, layout, segment
 from netconsd.store.boots import Boots
 from netconsd.store.columns import Columns
-from netconsd.store.findings import delete_before
+from netconsd.store.findings import day_of, delete_before
 from netconsd.store.index import Index
 from netconsd.store.layout import SegmentFile, System
 from netconsd.store.lock import Lock, Locked
@@ -114,6 +115,10 @@ class Compactor:
         self.stored = 0
         self.damaged = 0
         self.deleted = 0
+        #: Bytes of all files at the last :meth:`delete`; None before it.
+        self.bytes: int | None = None
+        #: The error of the disk that has stopped it, "" while there is none.
+        self.failing = ""
         self._journal = directory / layout.JOURNAL
         self._limits = limits
         self._segment_bytes = segment_bytes
@@ -270,7 +275,7 @@ class Compactor:
         file = layout.segment_file(self.directory, earliest, about.number, about.generation)
         with suppress(FileExistsError):
             self._system.mkdir(str(file.path.parent), layout.DIRECTORY_MODE)
-            layout.sync_directory(self._system, file.path.parent.parent)
+            journal.sync_directory(self._system, file.path.parent.parent)
         new = layout.NewFile(self._system, file.path)
         try:
             segment.write(new, summed(), about)
@@ -397,32 +402,63 @@ class Compactor:
 
         :raises OSError: if the disk fails.
         """
+        now = self._clock()
         kept = []
-        total = 0
-        for name, (file, found) in self._segments.items():
-            size = found.size + _size(file.index)
+        files = {file.name: file for file in layout.segment_files(self.directory)}
+        total = findings.size(self.directory) + sum(_size(part.path) for part in journal.parts(self._journal))
+        for name, file in files.items():
+            size = _size(file.path) + _size(file.index)
             total += size
-            kept.append(Kept(name, found.last / 1e6, size, found.rows))
-        for part in journal.parts(self._journal):
-            total += _size(part.path)
-        gone = to_delete(kept, self._limits, now=self._clock(), size=total, free=self._free(self.directory))
+            if name in self._segments:
+                found = self._segments[name][1]
+                kept.append(Kept(name, found.last / 1e6, size, found.rows))
+            elif name in self._unreadable:
+                # Its name has the hour of its first message; how many there are is not known.
+                kept.append(Kept(name, file.began, size, 0))
+        gone = to_delete(kept, self._limits, now=now, size=total, free=self._free(self.directory))
         for item, _ in gone:
-            file, _ = self._segments[item.name]
+            file = files[item.name]
             self._unlink(file.path)
             self._unlink(file.index)
             with suppress(OSError):  # not empty
                 self._system.rmdir(str(file.path.parent))
-            del self._segments[item.name]
+            self._segments.pop(item.name, None)
+            self._unreadable.discard(item.name)
             self.deleted += item.rows
+            total -= item.size
+        self.bytes = total
+        reasons = sorted({reason for _, reason in gone})
         if gone:
-            reasons = ", ".join(sorted({reason for _, reason in gone}))
             self._warn(
                 f"deleted {plural(len(gone), 'segment')} with {plural(sum(item.rows for item, _ in gone), 'message')}, "
-                f"because of {reasons}"
+                f"because of {', '.join(reasons)}"
             )
-        if self._limits.keep is not None:
-            delete_before(self.directory, self._clock() - self._limits.keep, self._system)
+        names = {item.name for item, _ in gone}
+        self._delete_findings(now, [item for item in kept if item.name not in names], reasons)
         return bool(gone)
+
+    def _delete_findings(self, now: float, left: list[Kept], reasons: list[str]) -> None:
+        """Delete the days of reports and events that are too old, or before all messages if room was needed."""
+        before = -math.inf if self._limits.keep is None else now - self._limits.keep
+        if left and {"max_size", "least_free"} & set(reasons):
+            before = max(before, min(item.last for item in left))
+        if before > -math.inf:
+            days = delete_before(self.directory, min(before, now), self._system)
+            if days:
+                self._warn(f"deleted {plural(days, 'file')} of reports and events of days before {day_of(before)}")
+
+    def report(self) -> dict[str, object]:
+        """Return the numbers for the module, by name (:func:`main`)."""
+        oldest = min((found.first for _, found in self._segments.values()), default=None)
+        return {
+            "stored": self.stored,
+            "damaged": self.damaged,
+            "deleted": self.deleted,
+            "segments": len(self._segments),
+            "bytes": self.bytes,
+            "oldest": None if oldest is None else oldest / 1e6,
+            "failing": self.failing,
+        }
 
     def _remove_replaced(self, about: About) -> None:
         for part in journal.parts(self._journal) if about.parts else ():
@@ -481,6 +517,7 @@ class Compactor:
                 if monotonic() - deleted_at >= DELETE_SECONDS:
                     self.delete()
                     deleted_at = monotonic()
+                self.failing = ""
             except OSError as error:
                 self._failed(error)
                 seconds = RETRY_SECONDS
@@ -493,13 +530,18 @@ class Compactor:
         while wait(seconds):
             try:
                 step()
+                self.failing = ""
                 return
             except OSError as error:
                 self._failed(error)
                 seconds = RETRY_SECONDS
 
     def _failed(self, error: OSError) -> None:
-        self._warn(f"cannot write the store: {error}; next try in {RETRY_SECONDS:.0f} s")
+        text = error.strerror or str(error)
+        # Once for each error, not with each try: a full disk stays full for days.
+        if text != self.failing:
+            self.failing = text
+            self._warn(f"the compactor cannot write the store: {error}; it tries again every {RETRY_SECONDS:.0f} s")
 
 
 def load_boots(directory: Path, boots: Boots) -> int:
@@ -676,8 +718,8 @@ def _size(path: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the compactor of a store until its standard input ends: that of the daemon that started it.
 
-    A line of JSON on the standard output for each event: ``{"warn": TEXT}``, and ``{"stored": N, "damaged": N,
-    "deleted": N}`` with the messages since the start.
+    A line of JSON on the standard output for each event: ``{"warn": TEXT}``, and when they change the
+    numbers of :meth:`Compactor.report`: ``{"stored": N, "damaged": N, ...}``, messages since the start.
     """
     parser = argparse.ArgumentParser(prog="netconsd-compactor", description="Compacts the journal of a store.")
     parser.add_argument("directory", type=Path, help="the directory of the store")
@@ -714,18 +756,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while compactor.compact() or compactor.merge() or compactor.delete():
             pass
     else:
-        reported: tuple[int, int, int] | None = None
+        reported: dict[str, object] = {}
 
         def wait(seconds: float) -> bool:
             nonlocal reported
-            numbers = compactor.stored, compactor.damaged, compactor.deleted
+            numbers = compactor.report()
             if numbers != reported:
                 reported = numbers
-                say(stored=numbers[0], damaged=numbers[1], deleted=numbers[2])
+                say(**numbers)
             return not select.select([sys.stdin.fileno()], [], [], seconds)[0] or bool(os.read(0, 1024))
 
         compactor.run(wait)
-    say(stored=compactor.stored, damaged=compactor.damaged, deleted=compactor.deleted)
+    say(**compactor.report())
     lock.release()
     return 0
 

@@ -10,6 +10,7 @@ Rules:
 3. A file has at most :data:`DAY_BYTES`: a machine that crashes in a loop must not fill the disk. Further lines are
    dropped and counted.
 4. Files are deleted by age (:func:`delete_before`), as segments are.
+5. Only :meth:`Findings.sync` and :meth:`Findings.close` wait for the disk.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,13 +28,16 @@ from typing import Final
 from netconsd.crash.event import Event
 from netconsd.crash.report import Report
 from netconsd.jsonl import finding_to_json, from_json, to_json
-from netconsd.store.journal import FILE_MODE
-from netconsd.store.layout import DIRECTORY_MODE, System, source_at, sync_directory
+from netconsd.store.journal import FILE_MODE, sync_directory
+from netconsd.store.layout import DIRECTORY_MODE, System, source_at
 
 REPORTS: Final = "reports"
 EVENTS: Final = "events"
 #: The bytes of a day's file: about 20,000 reports with their messages, or 500,000 events.
 DAY_BYTES: Final = 256 << 20
+#: Files of other days that wait for a sync. Around midnight there is one. Logs that are replayed can change the day
+#: with each line: beyond this, the oldest file is closed without a sync.
+MOST_WAITING: Final = 64
 _NAME: Final = re.compile(r"(\d{4,6}-\d\d-\d\d)\.jsonl", re.ASCII)
 
 
@@ -101,6 +106,19 @@ def day_files(directory: Path, kind: str) -> list[Path]:
     return [directory / kind / name for name in sorted(names) if _NAME.fullmatch(name)]
 
 
+def size(directory: Path) -> int:
+    """Return the bytes of all files of reports and events.
+
+    :raises OSError: if a directory cannot be read.
+    """
+    total = 0
+    for kind in (REPORTS, EVENTS):
+        for path in day_files(directory, kind):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+    return total
+
+
 def delete_before(directory: Path, received_at: float, system: System = os) -> int:
     """Delete the files whose whole day was before a time; return how many.
 
@@ -128,6 +146,10 @@ class Findings:
         # From the kind to the file that is open: (day, descriptor, size).
         self._open: dict[str, tuple[str, int, int]] = {}
         self._unsynced: set[str] = set()
+        # Files of another day that are written: descriptor and kind. Closed by the sync.
+        self._waiting: deque[tuple[int, str]] = deque()
+        # Whether the directory of a kind was made since the last sync.
+        self._made = False
         #: Reports and events that were not written, by worker.
         self.lost = [0] * worker_count
 
@@ -163,17 +185,23 @@ class Findings:
             return found[1], found[2]
         if found is not None:
             del self._open[kind]
-            self._system.close(found[1])
+            if len(self._waiting) >= MOST_WAITING:
+                self._system.close(self._waiting.popleft()[0])
+            self._waiting.append((found[1], kind))
         directory = self._directory / kind
         with suppress(FileExistsError):
             self._system.mkdir(str(directory), DIRECTORY_MODE)
-            sync_directory(self._system, self._directory)
+            self._made = True
         path = directory / f"{day}.jsonl"
         fd = self._system.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        size = os.fstat(fd).st_size
-        if size and os.pread(fd, 1, size - 1) != b"\n":
-            # A torn line ends here.
-            size += self._system.pwrite(fd, b"\n", size)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                # A torn line ends here.
+                size += self._system.pwrite(fd, b"\n", size)
+        except OSError:
+            self._system.close(fd)
+            raise
         self._open[kind] = day, fd, size
         return fd, size
 
@@ -184,16 +212,22 @@ class Findings:
         """
         with self._lock:
             kinds, self._unsynced = self._unsynced, set()
+            made, self._made = self._made, False
             # Copies, as a writer can close a descriptor meanwhile.
-            fds = [os.dup(self._open[kind][1]) for kind in kinds if kind in self._open]
+            fds = [os.dup(self._open[kind][1]) for kind in sorted(kinds) if kind in self._open]
+            kinds |= {kind for _, kind in self._waiting}
+            fds += [fd for fd, _ in self._waiting]
+            self._waiting.clear()
         try:
             for fd in fds:
                 self._system.fdatasync(fd)
-            for kind in kinds:
+            for kind in sorted(kinds):
                 sync_directory(self._system, self._directory / kind)
+            if made:
+                sync_directory(self._system, self._directory)
         finally:
             for fd in fds:
-                os.close(fd)
+                self._system.close(fd)
 
     def close(self) -> None:
         """Sync and close the files.

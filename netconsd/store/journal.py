@@ -22,7 +22,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
@@ -149,6 +149,48 @@ def adopt(directory: Path, system: System = os) -> list[tuple[Part, int]]:
     return left
 
 
+def begun(part: Part) -> float:
+    """Return the time at which a part was begun, in Unix seconds; 0 if its head is torn or damaged.
+
+    :raises OSError: if the file cannot be read.
+    """
+    with part.path.open("rb", buffering=0) as file:
+        head = file.read(_HEAD.size)
+    with suppress(Damaged):
+        if len(head) == _HEAD.size:
+            return check_head(head)[2]
+    return 0.0
+
+
+def sync_parts(paths: Iterable[Path], directory: Path, system: System = os) -> None:
+    """Sync parts that :func:`adopt` closed, and their names: what the last second had is as safe as the rest then.
+
+    :raises OSError: if the disk fails.
+    """
+    for path in paths:
+        try:
+            fd = system.open(str(path), os.O_RDONLY | os.O_CLOEXEC, 0)
+        except FileNotFoundError:  # it is a segment already
+            continue
+        try:
+            system.fdatasync(fd)
+        finally:
+            system.close(fd)
+    sync_directory(system, directory)
+
+
+def sync_directory(system: System, directory: Path) -> None:
+    """Sync the names of a directory.
+
+    :raises OSError: if the disk fails.
+    """
+    fd = system.open(str(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    try:
+        system.fsync(fd)
+    finally:
+        system.close(fd)
+
+
 def check_head(head: bytes) -> tuple[int, int, float]:
     """Return the worker, the number and the time of begin in the head of a part.
 
@@ -254,11 +296,7 @@ class Journal:
 
         :raises OSError: if the file system fails.
         """
-        fd = self._system.open(str(self.directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
-        try:
-            self._system.fsync(fd)
-        finally:
-            self._system.close(fd)
+        sync_directory(self._system, self.directory)
 
     def take_number(self) -> int:
         """Return the number of a new part (rule 2)."""

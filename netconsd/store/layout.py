@@ -13,9 +13,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
+from calendar import timegm
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,13 +26,15 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from netconsd.protocol.message import MAPPED_IPV4, Source
-from netconsd.store.journal import FILE_MODE
+from netconsd.store.journal import FILE_MODE, sync_directory
 from netconsd.store.journal import System as JournalSystem
 
 JOURNAL: Final = "journal"
 SEGMENTS: Final = "segments"
 BOOTS: Final = "boots"
 DIRECTORY_MODE: Final = 0o750
+#: The store of the service: in the state directory that contrib/systemd/netconsd.service has.
+SERVICE_STORE: Final = Path("/var/lib/netconsd/store")
 #: The suffix of a file that is not whole yet.
 UNFINISHED: Final = ".tmp"
 _NAME: Final = re.compile(r"(\d\d)-(\d{1,16})(?:-(\d{1,6}))?\.parquet", re.ASCII)
@@ -38,7 +42,8 @@ _DAY: Final = re.compile(r"\d{4,6}-\d\d-\d\d", re.ASCII)
 
 
 def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the service's state directory (systemd.exec(5)), or the user's (XDG Base Directory Specification)."""
+    """Return where the module ``store`` writes by default: the service's state directory (systemd.exec(5)), or the
+    user's (XDG Base Directory Specification)."""
     state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if state:
         return Path(state) / "store"
@@ -46,6 +51,21 @@ def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
     # The specification has relative paths ignored.
     base = Path(home) if home.startswith("/") else Path(environment.get("HOME") or "/") / ".local" / "state"
     return base / "netconsd" / "store"
+
+
+def default_to_read(environment: Mapping[str, str] = os.environ, service: Path = SERVICE_STORE) -> Path:
+    """Return the store that commands read by default: :func:`default_directory`, or that of the service if only that
+    exists."""
+    own = default_directory(environment)
+    return service if not _exists(own) and _exists(service) else own
+
+
+def _exists(directory: Path) -> bool:
+    """Return whether a directory exists, also one that this user may not see: the error then names it."""
+    try:
+        return directory.is_dir()
+    except PermissionError:
+        return True
 
 
 class System(JournalSystem, Protocol):
@@ -69,6 +89,14 @@ class SegmentFile:
     def name(self) -> tuple[int, int]:
         """Number and generation, by which another segment can say that it replaces this one."""
         return self.number, self.generation
+
+    @property
+    def began(self) -> float:
+        """The hour of its earliest message, in Unix seconds."""
+        day, _, hour = self.hour.partition("/")
+        year, month, date = map(int, day.split("-"))
+        # Beyond the years of datetime are clocks that were wrong.
+        return timegm((year, month, date, int(hour), 0, 0)) if year <= 9999 else math.inf
 
     @property
     def index(self) -> Path:
@@ -193,7 +221,8 @@ class NewFile:
 
     def discard(self) -> None:
         """Remove the file, after an error; errors of this are passed over."""
-        self._pending.clear()
+        # Not cleared: the traceback of the error can have a view of it.
+        self._pending = bytearray()
         with suppress(OSError):
             if not self.closed:
                 self.closed = True
@@ -209,18 +238,6 @@ def put_in_place(system: System, path: Path) -> None:
     """
     system.rename(str(path) + UNFINISHED, str(path))
     sync_directory(system, path.parent)
-
-
-def sync_directory(system: System, directory: Path) -> None:
-    """Sync the names of a directory.
-
-    :raises OSError: if the disk fails.
-    """
-    fd = system.open(str(directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
-    try:
-        system.fsync(fd)
-    finally:
-        system.close(fd)
 
 
 def source_at(host: str, port: int, scope: int) -> Source:

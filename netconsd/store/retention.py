@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A segment is deleted as a whole, the one whose latest message is the oldest first.
+1. A segment is deleted as a whole, the one whose latest message is the oldest first. A segment from the future was
+   written while the clock was wrong: it is as old as the next one that was not.
 2. A segment is too old if its latest message is; therefore a message can stay longer than ``keep`` by the time that its
    segment covers.
 3. The newest segment is kept, whatever the size and the free space: a disk that others fill must not empty the store.
@@ -10,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ def to_delete(segments: Iterable[Kept], limits: Limits, *, now: float, size: int
     :param free: the bytes that are free on the disk.
     """
     found = []
-    left = sorted(segments, key=lambda kept: (kept.last, kept.name))
+    left = sorted(_dated(segments, now), key=lambda kept: (kept.last, kept.name))
     for position, kept in enumerate(left):
         if limits.keep is not None and kept.last < now - limits.keep:
             reason = "keep"
@@ -59,3 +60,12 @@ def to_delete(segments: Iterable[Kept], limits: Limits, *, now: float, size: int
         size -= kept.size
         free += kept.size
     return found
+
+
+def _dated(segments: Iterable[Kept], now: float) -> Iterator[Kept]:
+    """Yield the segments, those from the future with the time of the next one: numbers rise whatever the clock says."""
+    after = now
+    for kept in sorted(segments, key=lambda kept: kept.name, reverse=True):
+        if kept.last <= now:
+            after = kept.last
+        yield kept if kept.last <= now else kept._replace(last=after)

@@ -49,8 +49,11 @@ from netconsd.store.columns import NONE, Columns
 from netconsd.store.layout import source_at
 from netconsd.store.records import Damaged
 
-#: The version of the schema. A new column raises it; a reader of this version reads all before it.
+#: The version of the schema. A new column raises it, and is nullable; a reader of this version reads all before it.
 SCHEMA_VERSION: Final = 1
+OLDEST_VERSION: Final = 0
+#: The columns that a version added: null in rows of the versions before it. Version 0 was that of the first builds.
+ADDED: Final = MappingProxyType({1: frozenset({"caller_bytes", "release_bytes"})})
 #: Rows of a group: what a query reads at least, and so the cost of a query for one sender. Groups four times as large
 #: take 0.6 bytes less a message.
 GROUP_ROWS: Final = 1 << 14
@@ -159,8 +162,8 @@ def about(fields: Mapping[str, Any]) -> About:
     """
     try:
         version = int(fields["version"])
-        if not 1 <= version <= SCHEMA_VERSION:
-            raise Damaged(f"its version is {version}; this netconsd reads up to {SCHEMA_VERSION}")
+        if not OLDEST_VERSION <= version <= SCHEMA_VERSION:
+            raise Damaged(f"its version is {version}; this netconsd reads {OLDEST_VERSION} to {SCHEMA_VERSION}")
         parts = tuple(int(number) for number in fields["parts"])
         replaces = tuple((int(number), int(generation)) for number, generation in fields["replaces"])
         return About(int(fields["number"]), parts, replaces, int(fields["generation"]), version)
@@ -623,6 +626,18 @@ def check_end(path: Path, pages_end: int, checksum: int, size: int) -> None:
         raise Damaged("the checksum of its end is wrong")
 
 
+def _check_missing(file: pq.ParquetFile, missing: set[str]) -> None:
+    """Check that the version of a file did not have these columns.
+
+    :raises Damaged: if it had one.
+    """
+    version = about(json.loads(file.schema_arrow.metadata[b"netconsd"])).version
+    later = {name for added, names in ADDED.items() if added > version for name in names}
+    if not missing <= later:
+        names = ", ".join(f'"{name}"' for name in sorted(missing - later))
+        raise Damaged(f"version {version} has the columns {names}, which are missing")
+
+
 def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a row group: the columns with these names, or all of the schema. Columns that the version of the file did
     not have are null.
@@ -635,6 +650,8 @@ def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str] | None =
         read = file.read_row_group(group, columns=names, use_threads=False)
         # The heads of pages have no checksum: a damaged one can give a dictionary without entries, or rows without a
         # value.
+        if len(read.column_names) < len(names):
+            _check_missing(file, set(names) - set(read.column_names))
         for name in read.column_names:
             column = read.column(name)
             if pa.types.is_dictionary(column.type):

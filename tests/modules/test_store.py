@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from netconsd.testing import extended_message, source
 from netconsd.units import Duration, Size
 from tests.support.loggers import logged
 from tests.support.scripted_lane import PATIENCE
+
+#: The texts of two causes.
+KILLED = "netconsd was killed; the messages that it had written are all there"
+MISSING = "the messages of its last 1 s can be missing"
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 
@@ -79,20 +84,6 @@ def test_it_is_a_module(tmp_path: Path) -> None:
     for interface in (IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, ICheckable):
         verifyObject(interface, module)
     assert module.only_if_named
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"STATE_DIRECTORY": "/var/lib/netconsd:/x", "HOME": "/root"}, "/var/lib/netconsd/store"),
-        ({"XDG_STATE_HOME": "/home/me/state", "HOME": "/home/me"}, "/home/me/state/netconsd/store"),
-        ({"XDG_STATE_HOME": "relative", "HOME": "/home/me"}, "/home/me/.local/state/netconsd/store"),
-        ({}, "/.local/state/netconsd/store"),
-    ],
-)
-def test_the_default_directory(environment: dict[str, str], expected: str) -> None:
-    """It is the state directory of the service, or that of the user."""
-    assert layout.default_directory(environment) == Path(expected)
 
 
 @pytest.mark.parametrize(
@@ -167,22 +158,65 @@ def test_the_library_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("torn", "text"), [(b"", "the journal is whole"), (b"\x40\0\0\0\1\2\3\4\1\0\0\0\0\0\0\0half", "batch")]
+    ("holder", "torn", "expected"),
+    [
+        ("77\nthis boot", b"", f"store: {KILLED}"),
+        (
+            "77\nthis boot",
+            b"\x40\0\0\0\1\2\3\4\1\0\0\0\0\0\0\0half",
+            f"store: {KILLED}; 1 batch half written to the journal was lost: 20 bytes",
+        ),
+        (
+            "77\nanother boot",
+            b"",
+            f"store: the machine crashed or lost power; {MISSING}",
+        ),
+        (
+            "77",
+            b"",
+            f"store: netconsd was killed, or the machine crashed; if the machine did, {MISSING}",
+        ),
+    ],
+    ids=["killed", "torn", "power", "unknown"],
 )
 def test_a_crash_is_reported(
-    tmp_path: Path, made: Callable[..., Store], quiet: list[int], torn: bytes, text: str
+    tmp_path: Path,
+    made: Callable[..., Store],
+    quiet: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    holder: str,
+    torn: bytes,
+    expected: str,
 ) -> None:
-    """After a crash the next start says what it cost, and keeps everything that is whole."""
+    """After a crash the next start says what it cost, and keeps everything that is whole; after a stop, nothing."""
     journal = tmp_path / "store" / layout.JOURNAL
     journal.mkdir(parents=True)
+    (tmp_path / "boot").write_text("this boot\n")
+    monkeypatch.setattr(store, "Lock", partial(Lock, boot_id=tmp_path / "boot"))
+    (tmp_path / "store" / "lock").write_text(holder)
     Journal(journal, 1, first_number=1, part_bytes=1 << 20, part_seconds=60, most_bytes=1 << 30).append(0, lines(3))
     path = parts(journal)[0].path
     path.write_bytes(path.read_bytes() + torn)
     with logged() as texts:
+        made().finish()
         made()
-    assert any(text in line for line in texts), texts
+    assert [text for text in texts if "messages are kept" not in text] == [expected]
     assert [part.is_open for part in parts(journal)] == [False]
     assert in_journal(tmp_path / "store") == lines(3)
+
+
+def test_a_power_cut_without_a_part_is_reported(
+    tmp_path: Path, made: Callable[..., Store], quiet: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If no part had reached the disk yet, the next start reports the crash nevertheless, by the lock, which was synced
+    when the store started."""
+    (tmp_path / "boot").write_text("this boot\n")
+    monkeypatch.setattr(store, "Lock", partial(Lock, boot_id=tmp_path / "boot"))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "lock").write_text("77\nanother boot\n")
+    with logged() as texts:
+        made()
+    assert [text for text in texts if "lost power" in text]
 
 
 def test_a_full_disk_is_counted_and_logged_once(made: Callable[..., Store], quiet: list[int], monkeypatch: Any) -> None:

@@ -27,6 +27,10 @@ class FakeOutput:
         self.queues = [object()] if queues else []
         self.counters = [ModuleCounters()]
         self.silent = 0.0
+        self.own_faults: tuple[str, ...] = ()
+
+    def faults(self) -> tuple[str, ...]:
+        return self.own_faults
 
     def silent_seconds(self, worker: int, now: float) -> float:
         return self.silent

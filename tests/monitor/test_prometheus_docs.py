@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from netconsd.monitor.prometheus import registry
+from modules.store import Store
+from netconsd.monitor.prometheus import SnapshotCollector, registry
+from netconsd.monitor.snapshot import OwnSnapshot, Snapshot
 from netconsd.settings import Settings
 from tests.support.snapshots import full_snapshot
 
@@ -27,9 +30,15 @@ PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 METRIC = re.compile(r"\b(?:netconsd|process)_[a-z_]+")
 
 
+def with_store() -> Snapshot:
+    """A snapshot with the numbers of the module store."""
+    metrics = tuple(metric._replace(value=1) for metric in Store(directory=Path("/unused")).metrics())
+    return replace(full_snapshot(), own=(OwnSnapshot("store", metrics),))
+
+
 def existing() -> set[str]:
     """The names of all series of a page."""
-    page = generate_latest(registry(full_snapshot, Settings())).decode()
+    page = generate_latest(registry(with_store, Settings())).decode()
     return {sample.name for family in text_string_to_metric_families(page) for sample in family.samples}
 
 
@@ -41,6 +50,17 @@ def test_a_rule(rule: dict[str, Any]) -> None:
     assert names or rule["expr"].startswith("up{")
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert "{{ $labels.instance }}" in rule["annotations"]["summary"]
+
+
+def test_the_page_has_every_metric_of_modules_own() -> None:
+    """docs/metrics has the faults and the metrics of the store, with their help."""
+    own = {family.name: family for family in SnapshotCollector(with_store, Settings()).collect()}
+    without = {family.name for family in SnapshotCollector(full_snapshot, Settings()).collect()}
+    words = " ".join(PAGE.split())
+    assert len(own) - len(without) == 10
+    for name in own.keys() - without:
+        total = "_total" if own[name].type == "counter" else ""
+        assert f"`{name}{total}` {own[name].documentation.rstrip('.')} " in words
 
 
 def test_the_page_explains_every_rule() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from netconsd.outputs.loader import SHIPPED
 from netconsd.outputs.modulefile import forget, import_file, outputs_in
 from netconsd.outputs.parameters import parameters
 from netconsd.settings import Settings
+from netconsd.store.journal import FILE_MODE
+from netconsd.store.layout import DIRECTORY_MODE, SERVICE_STORE, default_directory
+from netconsd.units import Duration, Size
 from tests.support.module_files import written
 
 ROOT = Path(__file__).parents[2]
@@ -109,11 +113,24 @@ def test_directories() -> None:
     directories = {line[1]: line[2:5] for line in lines if line[0] == "d"}
     service = values("netconsd.service")
     logs = f"/var/log/{service['LogsDirectory']}"
+    state = f"/var/lib/{service['StateDirectory']}"
     assert directories == {
         "/etc/netconsd": ["0755", "root", "root"],
         logs: [service["LogsDirectoryMode"], service["User"], service["Group"]],
+        state: [service["StateDirectoryMode"], service["User"], service["Group"]],
     }
+    assert default_directory({"STATE_DIRECTORY": state}) == SERVICE_STORE
+    assert int(service["StateDirectoryMode"], 8) == DIRECTORY_MODE
+    # Files are readable by the group, whatever the umask removes.
+    assert FILE_MODE & ~int(service["UMask"], 8) == FILE_MODE
     assert configure({}, config=str(EXAMPLE)).module_settings["logger"]["directory"].value == logs
+
+
+def test_the_compactor_may_lower_its_priority() -> None:
+    """A call that the unit does not allow ends the process. The compactor makes one of a group that is not allowed."""
+    assert "setpriority" in tool("systemd-analyze")("syscall-filter", "@resources").split()
+    filters = re.findall(r"^SystemCallFilter=(.*)$", (SYSTEMD / "netconsd.service").read_text(), re.MULTILINE)
+    assert filters == ["@system-service", "~@privileged @resources", "setpriority"]
 
 
 def test_socket_has_the_defaults_of_the_daemon() -> None:
@@ -142,7 +159,7 @@ def test_command_line_of_the_service(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "module logger" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", ["logger", "printer"])
+@pytest.mark.parametrize("module", ["logger", "printer", "store"])
 def test_settings_of_the_example_are_the_defaults(module: str) -> None:
     """The example sets each optional setting of a module to its default."""
     imported = import_file(SHIPPED / f"{module}.py")
@@ -152,7 +169,11 @@ def test_settings_of_the_example_are_the_defaults(module: str) -> None:
     forget(imported)
     settings = configure({}, config=str(EXAMPLE)).module_settings.get(module, {})
     for name, setting in settings.items():
-        assert known[name].required or known[name].default == setting.value, name
+        default: Any = known[name].default
+        value: Any = setting.value
+        if isinstance(default, Duration | Size):
+            value = type(default)(value)
+        assert known[name].required or default == value, name
 
 
 def test_every_option_of_the_example_is_explained() -> None:

@@ -18,45 +18,11 @@ from netconsd.store.journal import Journal, parts, read
 from netconsd.store.records import unpack
 from netconsd.store.retention import Limits
 from netconsd.testing import extended_message
+from tests.support.failing_disk import FailingDisk, Killed
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.store import compactor, index, segment
 from netconsd.store.compactor import Compactor
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class FailingDisk:
-    """The operating system, of which the nth call that changes something fails."""
-
-    CHANGES = ("open", "pwrite", "fdatasync", "fsync", "close", "rename", "unlink", "mkdir", "rmdir")
-
-    def __init__(self, at: int = -1, failure: BaseException | None = None) -> None:
-        self.at = at
-        self.failure = failure
-        self.calls = 0
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(os, name)
-        if name not in self.CHANGES:
-            return call
-
-        def called(*arguments: Any) -> Any:
-            self.calls += 1
-            if self.calls - 1 == self.at and self.failure is not None:
-                if name == "close":
-                    call(*arguments)
-                if name == "pwrite":
-                    # Half of it is on the disk.
-                    call(arguments[0], arguments[1][: len(arguments[1]) // 2], arguments[2])
-                raise self.failure
-            if isinstance(self.failure, Killed) and self.calls - 1 > self.at >= 0 and name != "close":
-                raise Killed
-            return call(*arguments)
-
-        return called
 
 
 def lines(count: int, *, host: int = 1, start: int = 0, at: float = 1_000_000.0) -> list[Message]:
@@ -140,7 +106,7 @@ def test_messages_become_a_segment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [Killed(), OSError(ENOSPC, "full")], ids=["killed", "full"])
-@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_every_step_can_fail(tmp_path: Path, failure: BaseException, stride: int) -> None:
     """At each call of the system the process is killed, or the disk is full: every message is found once, then and
     after the next start, and nothing is left over."""
@@ -214,7 +180,7 @@ def test_many_hosts(tmp_path: Path, hosts: int) -> None:
             extended_message("x", seq=number, ts_usec=1 + number, address=f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}")
             for at in range(hosts)
         ]
-        fill(tmp_path, [messages], first_number=number + 1)
+        fill(tmp_path, [messages], first_number=1000 * number + 1)
         made = Compactor(tmp_path)
         made.recover()
         made.compact()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from netconsd.store.findings import EVENTS, REPORTS, Findings, day_files, day_of, delete_before
+from netconsd.store.findings import EVENTS, MOST_WAITING, REPORTS, Findings, day_files, day_of, delete_before
 
 DAY = 86400.0
 
@@ -19,9 +19,13 @@ class Disk:
 
     def __init__(self) -> None:
         self.fail = False
+        self.synced: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
+
+    def fdatasync(self, fd: int, /) -> None:
+        self.synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
 
     def pwrite(self, fd: int, data: memoryview | bytes, offset: int, /) -> int:
         if self.fail:
@@ -89,3 +93,27 @@ def test_old_days_are_deleted(tmp_path: Path) -> None:
     findings.close()
     assert delete_before(tmp_path, DAY * 2.5) == 2
     assert [path.stem for path in day_files(tmp_path, EVENTS)] == ["1970-01-03", "1970-01-04"]
+
+
+def test_the_file_of_the_day_before_is_synced(tmp_path: Path) -> None:
+    """A file that is left for another day's is synced and closed by the next sync."""
+    disk = Disk()
+    findings = Findings(tmp_path, 1, system=disk)
+    findings.append(0, EVENTS, 0, b"{}")
+    findings.append(0, EVENTS, DAY, b"{}")
+    assert disk.synced == []
+    findings.sync()
+    assert sorted(disk.synced) == ["1970-01-01.jsonl", "1970-01-02.jsonl"]
+    findings.close()
+
+
+def test_days_that_change_with_each_line_open_few_files(tmp_path: Path) -> None:
+    """Between two syncs at most MOST_WAITING files are open besides the current ones; each line is there."""
+    findings = Findings(tmp_path, 1, system=Disk())
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3 * MOST_WAITING):
+        findings.append(0, EVENTS, DAY * (number % 2), b"{}")
+    assert len(os.listdir("/proc/self/fd")) - before == MOST_WAITING + 1
+    findings.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path.stat().st_size for path in day_files(tmp_path, EVENTS)] == [3 * 3 * MOST_WAITING // 2] * 2

@@ -263,8 +263,10 @@ def test_half_a_write_leaves_nothing(tmp_path: Path, disk: Disk) -> None:
         raise OSError(EIO, "broken")
 
     disk.before["pwrite"] = write_half
+    size = parts(tmp_path)[0].path.stat().st_size
     with pytest.raises(OSError, match="broken"):
         written.append(0, lines(5))
+    assert parts(tmp_path)[0].path.stat().st_size == size
     del disk.before["pwrite"]
     written.append(0, lines(3))
     assert messages_of(tmp_path) == lines(2) + lines(3)

@@ -29,7 +29,10 @@ def test_what_is_deleted(limits: Limits, expected: list[tuple[int, str]]) -> Non
 
 
 def test_the_clock_was_set_back() -> None:
-    """A segment of the future is not too old, and the others are chosen before it."""
+    """A segment from the future is as old as the next one; the last one, with none after it, as new as now."""
     future = Kept((0, 0), 1e12, 10, 1)
     gone = to_delete([future, *SEGMENTS], Limits(keep=100.0), now=510.0, size=60, free=0)
-    assert [kept.name[0] for kept, _ in gone] == [1, 2, 3, 4]
+    assert [kept.name[0] for kept, _ in gone] == [0, 1, 2, 3, 4]
+    future = Kept((9, 0), 1e12, 10, 1)
+    gone = to_delete([future, *SEGMENTS], Limits(max_size=5), now=510.0, size=60, free=0)
+    assert [kept.name[0] for kept, _ in gone] == [1, 2, 3, 4, 5]

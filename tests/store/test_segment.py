@@ -177,15 +177,3 @@ def test_parquet_of_others_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(Damaged, match="version is 99"):
         segment.open_segment(path)
-
-
-def test_a_previous_version_is_read(tmp_path: Path) -> None:
-    """A file without a column that came later is read, with null for it."""
-    path = tmp_path / "s.parquet"
-    table = written(path, [extended_message("x")])
-    old = pa.parquet.read_table(path).drop_columns(["likely_lost"])
-    pa.parquet.write_table(old, path)
-    file, _ = segment.open_segment(path)
-    read = segment.read_group(file, 0)
-    assert read.column("likely_lost").null_count == 1
-    assert segment.messages(read) == segment.messages(table)
