@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import builds, chart, findings, flood, overload, report, soak, store, store_reception
+from benchmarks import builds, chart, findings, flood, overload, report, soak, store, store_reception, store_start
 from benchmarks.daemon_log import LogError
 from benchmarks.measure import Place, measure, processors
 from benchmarks.proc import NeverQuietError
@@ -30,6 +30,7 @@ COMMANDS = {
     "findings": findings.main,
     "store": store.main,
     "store-reception": store_reception.main,
+    "store-start": store_start.main,
 }
 
 

@@ -40,15 +40,17 @@ RELEASES: Final = (
     "7.3.4+deb13-amd64",
 )
 
-#: A text that one of 50,000 messages has, and one that none has.
+#: A text that one of 500,000 messages has, and one that none has.
 RARE: Final = "Quarantined"
 ABSENT: Final = "Xylophone"
 #: A text that one of some twenty messages has.
 FREQUENT: Final = "Link is Down"
-#: An expression that hardly a message matches, although its words are in many.
-RARE_REGEX: Final = r"I/O error, dev sd[a-f], sector 4[0-9]{4}77[0-9] op"
+#: An expression with a rare word, and one whose words many messages have, although it matches few.
+RARE_REGEX: Final = rf"offset 0x[0-9]+ {RARE} after [1-9]+ "
+SCAN_REGEX: Final = r"I/O error, dev sd[a-f], sector 4[0-9]{4}77[0-9] op"
 _RARE_TEXT: Final = (2, f"EDAC MC0: page 0x######## offset 0x### {RARE} after ## corrected errors")
-_RARE_EACH: Final = 50_000
+_RARE_EACH: Final = 500_000
+_RARE_FIRST: Final = 1_000
 
 #: Messages of each burst.
 _BURSTS: Final = (1, 1, 1, 1, 2, 3, 5, 24)
@@ -127,7 +129,7 @@ class Fleet:
             forms = self._forms[machine.model]
             size = _BURSTS[int(random() * len(_BURSTS))]
             for level, (digits, text) in pick(forms, cum_weights=weights, k=size):
-                if number % _RARE_EACH == _RARE_EACH // 3:
+                if number % _RARE_EACH == _RARE_FIRST:
                     level, (digits, text) = self._rare
                 now = self.begin + number / RATE
                 number += 1
