@@ -160,13 +160,13 @@ class Netconsd(Ingest):
             most_bytes=1 << 50,
         )
         self._unsynced = 0
-        self._compactor = subprocess.Popen(
-            [sys.executable, "-m", "netconsd.store.compactor", directory, "--segment-bytes", str(segment_bytes)],
-            stdin=subprocess.PIPE,
-            # A pipe could fill up.
-            stdout=(directory.parent / "compactor.log").open("w"),
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
+        command = [sys.executable, "-m", "netconsd.store.compactor", str(directory)]
+        command += ["--segment-bytes", str(segment_bytes)]
+        # A pipe could fill up.
+        with (directory.parent / "compactor.log").open("w") as said:
+            self._compactor = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=said, env=os.environ | {"PYTHONPATH": str(ROOT)}
+            )
         self._compactor.send_signal(signal.SIGSTOP)
 
     def add(self, turn: Turn) -> None:
