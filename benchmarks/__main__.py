@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import builds, chart, findings, flood, overload, report, soak, store, store_reception, store_start
@@ -96,6 +97,9 @@ def selected(options: argparse.Namespace) -> list[Scenario]:
     scenarios = []
     for name in options.scenarios or SCENARIOS:
         scenario = SCENARIOS.get(name)
+        if name == "stored" and not options.scenarios and find_spec("pyarrow") is None:
+            print("not measured: stored needs pyarrow")
+            continue
         if scenario is None:
             raise SystemExit(f"benchmarks: no scenario {name!r}; the scenarios are {', '.join(SCENARIOS)}")
         if options.quick:

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from netconsd.store import Store
+from netconsd.store import Store, layout
+from netconsd.store.journal import parts
 from netconsd.testing import extended
 from tests.support.processes import SECONDS, Daemon, environment
 
@@ -89,18 +90,22 @@ class Place:
         """Return whether the compactor is writing a file."""
         return any((self.store / "segments").rglob("*.tmp"))
 
-    def segments(self) -> int:
-        """Return the number of segments."""
-        return sum(1 for _ in (self.store / "segments").rglob("*.parquet"))
+    def between(self) -> bool:
+        """Return whether a part of the journal is in a segment, and not removed yet."""
+        highest = max((file.number for file in layout.segment_files(self.store)), default=-1)
+        return any(not part.is_open and part.number <= highest for part in parts(self.store / layout.JOURNAL))
 
-    def check(self, host: str | None = None) -> None:
-        """Compare the stored messages, by default all, with those that were synced."""
-        begin = f"{host} " if host else ""
+    def behind(self) -> bool:
+        """Return whether there are closed parts of the journal."""
+        return any(not part.is_open for part in parts(self.store / layout.JOURNAL))
+
+    def check(self, hosts: Sequence[str] = ()) -> None:
+        """Compare the stored messages of some hosts, by default of all, with those that were synced."""
         # Before the search, because the daemon can run.
-        synced = self.synced()
-        found = Counter(stored.message.text for stored in Store(self.store).messages(hosts=[host] if host else []))
+        synced = [text[:-1] for text in self.synced() if not hosts or text.split()[0] in hosts]
+        found = Counter(stored.message.text for stored in Store(self.store).messages(hosts=hosts))
         assert [text for text, count in found.items() if count > 1] == []
-        assert [text for text in synced if text.startswith(begin) and text[:-1] not in found] == []
+        assert [text for text in synced if text not in found] == []
 
 
 def compactor_of(daemon: Daemon) -> int | None:
@@ -145,33 +150,43 @@ def kill(pid: int | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SECONDS * (KILLS + 1))
 def test_killed_under_load(tmp_path: Path) -> None:
-    """At a random moment, while a segment is being written, just after it was written, and the compactor alone: after
-    each kill, every synced message is found once, and none twice; also when all have become segments."""
+    """The daemon alone at a random moment; both while a segment is being written; both between that and the removal of
+    its parts; the compactor alone. After each kill every synced message is found once, and none twice; also when all
+    have become segments."""
     place = Place(tmp_path)
     chance = random.Random(13)
+    # Those of which messages can be in the journal.
+    hosts: list[str] = []
     for number in range(KILLS):
         host = f"127.0.1.{number + 1}" if number < 250 else f"127.0.2.{number - 249}"
+        hosts.append(host)
         with place.daemon() as daemon, load(place, daemon.port, host) as send_until:
             begin, wanted = place.marks.stat().st_size, chance.randrange(200_000)
-            send_until(lambda: place.marks.stat().st_size > begin + wanted)  # noqa: B023
-            if number % 4 == 1:
+            send_until(lambda: compactor_of(daemon) is not None)
+            # Looked up before, so that the kill is not late.
+            pids = [compactor_of(daemon), daemon.process.pid]
+            way = number % 4
+            if way == 0:
+                send_until(lambda: place.marks.stat().st_size > begin + wanted)  # noqa: B023
+                del pids[0]
+            elif way == 1:
                 send_until(place.unfinished)
-            elif number % 4 == 2:
-                before = place.segments()
-                send_until(lambda: place.segments() > before)  # noqa: B023
-            elif number % 4 == 3:
+            elif way == 2:
+                send_until(place.between)
+            else:
                 send_until(place.unfinished)
-                kill(compactor_of(daemon))
-                place.check(host)
+                kill(pids.pop(0))
+                place.check(hosts)
                 # Another one is started.
-                before = place.segments()
-                send_until(lambda: place.segments() > before)  # noqa: B023
-            pids = [daemon.process.pid] if number % 4 == 0 else [daemon.process.pid, compactor_of(daemon)]
+                send_until(lambda: not place.behind())
             for pid in pids:
                 kill(pid)
             daemon.end()
-        place.check(host)
+        place.check(hosts)
+        if way == 3:
+            hosts.clear()
     with place.daemon() as daemon:
         daemon.process.terminate()
         daemon.end()
