@@ -1,6 +1,6 @@
 """The daemon and its compactor are killed again and again under load: nothing that was synced is missing or doubled.
 
-``NETCONSD_KILLS=100 pytest -m slow tests/integration/test_store_kills.py`` kills a hundred times instead of eight.
+``NETCONSD_KILLS=100 pytest -m slow tests/integration/test_store_kills.py`` kills a hundred times instead of four.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.processes import SECONDS, Daemon, environment
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 
-KILLS = int(os.environ.get("NETCONSD_KILLS", "8"))
+KILLS = int(os.environ.get("NETCONSD_KILLS", "4"))
 #: Messages that are sent until a kill at most: about four segments of the smallest size.
 MESSAGES = 30_000
 #: Messages that are sent before the last ones are synced.
