@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import builds, receivers
+from benchmarks import builds, proc, receivers
 from benchmarks.kernel_log import Fleet
 from benchmarks.measure import processors
 from benchmarks.verdict import Check, verdict
@@ -50,20 +50,19 @@ def main(arguments: list[str]) -> int:
         tree = builds.checkout("compiled", directory / "compiled")
         segments, rows = make(directory / "store", options.rows)
         print(f"{segments} segments, {rows} messages", flush=True)
-        without = [_start(directory, tree, "noop", ()) for _ in range(options.runs)]
-        ready, found, compacted = [], [], []
+        runs = []
         for _ in range(options.runs):
+            without = _start(directory, tree)
             part = _add_part(directory / "store")
-            start, log, compactor = _with_store(directory, tree, part)
-            ready.append(start)
-            found.append(log)
-            compacted.append(compactor)
-    print(f"ready with a module that does nothing: {median(without):.2f} s")
-    print(f"the first part of the journal is in a segment: {median(compacted):.2f} s after the start")
+            runs.append(_with_store(directory, tree, part) | {"without": without})
+    of = {name: median(run[name] for run in runs) for name in runs[0]}
+    print(f"ready with a module that does nothing: {of['without']:.2f} s")
+    print(f"processor time: daemon until it is ready {of['ready_cpu']:.2f} s, log {of['log_cpu']:.2f} s")
+    print(f"the first part of the journal is in a segment: {of['compacted']:.2f} s after the start")
     return verdict(
         [
-            Check("seconds until the daemon is ready", round(median(ready), 3), READY_SECONDS),
-            Check(f"seconds of netconsd log -n {LAST} just then", round(median(found), 3), READY_SECONDS),
+            Check("seconds until the daemon is ready", round(of["ready"], 3), READY_SECONDS),
+            Check(f"seconds of netconsd log -n {LAST} just then", round(of["log"], 3), READY_SECONDS),
         ]
     )
 
@@ -136,27 +135,33 @@ def _add_part(directory: Path) -> Path:
     return part.path
 
 
-def _start(directory: Path, tree: Path, module: str, options: Sequence[str]) -> float:
-    """Return the seconds until the daemon listens; it is stopped then."""
+def _start(directory: Path, tree: Path) -> float:
+    """Return the seconds until a daemon listens whose module does nothing; it is stopped then."""
     begin = time.monotonic()
-    with receivers.daemon(tree, (module,), options, directory, processors(False)[1]) as receiver:
+    with receivers.daemon(tree, ("noop",), (), directory, processors(False)[1]) as receiver:
         seconds = time.monotonic() - begin
         receiver.stop()
     return seconds
 
 
-def _with_store(directory: Path, tree: Path, part: Path) -> tuple[float, float, float]:
-    """Return the seconds until the daemon listens, of ``netconsd log`` just then, and until it is in a segment."""
+def _with_store(directory: Path, tree: Path, part: Path) -> dict[str, float]:
+    """Return seconds: until the daemon listens, of ``netconsd log`` just then, and until the part is in a segment.
+
+    ``ready_cpu`` and ``log_cpu`` are processor time, which other programs do not change.
+    """
     store = directory / "store"
     begin = time.monotonic()
     options = ("--set", f"store.directory={store}", "--set", "store.max_size=1000G")
     with receivers.daemon(tree, ("store",), options, directory, processors(False)[1]) as receiver:
         ready = time.monotonic()
+        ready_cpu = sum(proc.cpu_ns(receiver.pid).values()) / 1e9
         command = [sys.executable, "-m", "netconsd", "log", "--store", str(store), "-n", str(LAST), "-o", "json"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             command, env=os.environ | {"PYTHONPATH": str(tree)}, stdout=subprocess.PIPE, text=True, check=True
         )
-        found = time.monotonic()
+        log = time.monotonic()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert len(done.stdout.splitlines()) == LAST, done.stdout
         while part.exists():
             if time.monotonic() > begin + COMPACTOR_SECONDS:
@@ -164,4 +169,10 @@ def _with_store(directory: Path, tree: Path, part: Path) -> tuple[float, float, 
             time.sleep(0.01)
         compacted = time.monotonic()
         receiver.stop()
-    return ready - begin, found - ready, compacted - begin
+    return {
+        "ready": ready - begin,
+        "ready_cpu": ready_cpu,
+        "log": log - ready,
+        "log_cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "compacted": compacted - begin,
+    }
