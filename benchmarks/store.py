@@ -74,6 +74,9 @@ def main(arguments: list[str]) -> int:
             content = measure(
                 Path(directory), options.messages, usable, options.runs, victorialogs=options.victorialogs
             )
+    if options.rst:
+        print(rst(content))
+        return 0
     print(f"{', '.join(f'{key} {value}' for key, value in content['machine'].items())}\n\n{table(content)}\n")
     if options.json:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
@@ -95,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--directory", type=Path, help="for the stores: about 1.3 KB per message with all peers")
     options.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     options.add_argument("--chart", type=Path, metavar="FILE", help="draw cost and size, as SVG")
+    options.add_argument("--rst", action="store_true", help="print only the tables of docs/tuning")
     options.add_argument("--load", type=Path, metavar="FILE", help="load the results of --json instead of measuring")
     return options
 
@@ -265,6 +269,37 @@ def table(content: Mapping[str, Any]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def rst(content: Mapping[str, Any]) -> str:
+    """Return the tables of docs/tuning: the stores beside each other, and the targets beside the figures."""
+    results = content["results"]
+    rows = [["", *(store_chart.NAMES[name].replace(", FTS5", "").replace("'s own file", "") for name in results)]]
+    rows.append(["µs of CPU per message", *(f"{result['cost'] * 1e6:.1f}" for result in results.values())])
+    rows.append(["bytes per message", *(f"{result['bytes']:.0f}" for result in results.values())])
+    for query, (_, title) in QUERIES.items():
+        rows.append([f"{title}, ms of CPU", *(_short(_cpu_ms(result, query)) for result in results.values())])
+    targets = [["figure", "measured", "at most", ""]]
+    targets += [
+        [check.about, f"{check.figure:g}", f"{check.limit:g}", "" if check.passed else "missed"]
+        for check in checks(content)
+    ]
+    return f"{_grid(rows)}\n\n{_grid(targets)}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    """Return a simple table of reStructuredText; the first row is its head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    line = "  ".join("=" * max(1, width) for width in widths)
+    # An empty first cell would continue the row before.
+    body = [
+        "  ".join((cell or "\\").ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return "\n".join([line, body[0], line, *body[1:], line])
 
 
 def _cpu_ms(result: Mapping[str, Any], query: str) -> float:

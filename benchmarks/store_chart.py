@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 WIDTH = 860
 LABEL = 200
-RIGHT = 150
+RIGHT = 170
 BAR = 18
 STEP = 28
 TOP = 56

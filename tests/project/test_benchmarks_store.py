@@ -93,7 +93,7 @@ def test_the_targets_of_the_store() -> None:
 
 
 def test_the_chart_of_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A chart is drawn from earlier results; each store has its bars and its figures."""
+    """Chart and tables are made from earlier results; each store has its bars and its figures."""
     results, chart = tmp_path / "out.json", tmp_path / "out.svg"
     results.write_text(json.dumps(content(netconsd=result(2e-6, 25, 1), duckdb=result(8e-6, 70, 3))))
     assert command.main(["store", "--load", str(results), "--chart", str(chart)]) in (0, 1)
@@ -102,6 +102,10 @@ def test_the_chart_of_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[st
         element.text or "" for element in ET.fromstring(chart.read_text()).iter("{http://www.w3.org/2000/svg}text")
     ]
     assert store_chart.NAMES["duckdb"] in texts
+    assert command.main(["store", "--load", str(results), "--rst"]) == 0
+    lines = [re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+    assert ["µs of CPU per message", "2.0", "8.0"] in lines
+    assert ["times DuckDB's: rare word", "0.333", "0.5", "\\"] in lines
     assert "8.00 µs, 4.0 times" in texts and "70.0 bytes, 2.8 times" in texts
 
 
