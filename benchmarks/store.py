@@ -166,7 +166,7 @@ def measure(
     for query in QUERIES:
         counts = {name: result["queries"][query]["count"] for name, result in results.items()}
         if len(set(counts.values())) != 1:
-            raise AssertionError(f"{query}: different results: {counts}")
+            raise subprocess.SubprocessError(f"{query}: different results: {counts}")
     return {"machine": _machine(victorialogs), "messages": messages, "senders": SENDERS, "results": results}
 
 
