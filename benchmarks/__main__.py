@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import builds, chart, findings, flood, overload, report, soak
+from benchmarks import builds, chart, findings, flood, overload, report, soak, store, store_reception, store_start
 from benchmarks.daemon_log import LogError
 from benchmarks.measure import Place, measure, processors
 from benchmarks.proc import NeverQuietError
@@ -23,7 +24,15 @@ HERE = Path(__file__).parent
 QUICK_MESSAGES = 20_000
 QUICK_SENDERS = 5_000
 # Proofs: each has its own options, and a verdict.
-COMMANDS = {"flood": flood.main, "soak": soak.main, "overload": overload.main, "findings": findings.main}
+COMMANDS = {
+    "flood": flood.main,
+    "soak": soak.main,
+    "overload": overload.main,
+    "findings": findings.main,
+    "store": store.main,
+    "store-reception": store_reception.main,
+    "store-start": store_start.main,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +58,8 @@ def measure_or_load(arguments: list[str]) -> int:
     """Measure the cost of a message, or load earlier results; write them as JSON and as a chart."""
     options = parser().parse_args(arguments)
     content = json.loads(options.load.read_text()) if options.load else run(options)
+    if options.quick and not options.scenarios:
+        store.quick()
     if options.json:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.chart:
@@ -86,6 +97,9 @@ def selected(options: argparse.Namespace) -> list[Scenario]:
     scenarios = []
     for name in options.scenarios or SCENARIOS:
         scenario = SCENARIOS.get(name)
+        if name == "stored" and not options.scenarios and find_spec("pyarrow") is None:
+            print("not measured: stored needs pyarrow")
+            continue
         if scenario is None:
             raise SystemExit(f"benchmarks: no scenario {name!r}; the scenarios are {', '.join(SCENARIOS)}")
         if options.quick:

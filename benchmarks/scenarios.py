@@ -100,6 +100,13 @@ SCENARIOS: Final = {
             options=("--set", "logger.directory={scratch}"),
         ),
         Scenario(
+            name="stored",
+            about="in-order, kept by the shipped module store, whose compactor is a process that is not counted",
+            pieces=loads.in_order(),
+            module="store",
+            options=("--set", "store.directory={scratch}/store"),
+        ),
+        Scenario(
             name="two-modules",
             about="in-order; two modules that do nothing, one per message and one per batch: compare with in-order",
             pieces=loads.in_order(),
@@ -158,6 +165,7 @@ TARGETS: Final = (
     Target("logger", "compiled", "ratio", 3),
     Target("in-order", "compiled", "loss", 0),
     Target("logger", "compiled", "loss", 0),
+    Target("stored", "compiled", "loss", 0),
     Target("two-modules", "compiled", "loss", 0),
     Target("crashes", "compiled", "loss", 0),
     Target("burst", "compiled", "loss", 0),
