@@ -23,7 +23,6 @@ from netconsd.settings import ConfigError, Settings
 
 #: The configuration of the service (docs/service), from which a command has the directory and the names.
 CONFIG: Final = Path("/etc/netconsd/netconsd.toml")
-#: The store of the service, where systemd makes its state directory.
 #: Seconds for which a command waits for names of DNS in all; then it shows addresses, so that a server that does not
 #: answer holds up nobody.
 NAMES_SECONDS: Final = 5.0
@@ -82,6 +81,9 @@ def place_of(options: argparse.Namespace, prog: str) -> Place:
         print(f"{prog}: {error}", file=sys.stderr)
         if getattr(options, "hosts_file", None) is not None:
             raise SystemExit(2) from None
+    # Not for --help: the room of the store takes a while to import.
+    from netconsd.store.layout import default_to_read
+
     return Place(options.store or directory or default_to_read(), names)
 
 

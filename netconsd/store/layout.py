@@ -53,10 +53,13 @@ def default_directory(environment: Mapping[str, str] = os.environ) -> Path:
     return base / "netconsd" / "store"
 
 
-def default_to_read(environment: Mapping[str, str] = os.environ, service: Path = SERVICE_STORE) -> Path:
+def default_to_read(environment: Mapping[str, str] = os.environ, service: Path | None = None) -> Path:
     """Return the store that commands read by default: :func:`default_directory`, or that of the service if only that
-    exists."""
-    own = default_directory(environment)
+    exists.
+
+    :param service: in place of :data:`SERVICE_STORE`.
+    """
+    own, service = default_directory(environment), service or SERVICE_STORE
     return service if not _exists(own) and _exists(service) else own
 
 

@@ -11,6 +11,7 @@ from netconsd.cli import storeoptions
 from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, levels, place_of
 from netconsd.logger.hostnames import LOOKUPS_LIMIT
 from netconsd.names import Names
+from netconsd.store import layout
 
 
 def place(*words: str) -> Place:
@@ -25,7 +26,7 @@ def place(*words: str) -> Place:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the root of a machine without a service; its user's directory is ``home``."""
     monkeypatch.setattr(storeoptions, "CONFIG", tmp_path / "etc.toml")
-    monkeypatch.setattr(storeoptions, "SERVICE", tmp_path / "service")
+    monkeypatch.setattr(layout, "SERVICE_STORE", tmp_path / "service")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     return tmp_path
