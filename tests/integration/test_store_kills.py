@@ -44,7 +44,7 @@ _append, _sync = _Journal.append, _Journal.sync
 _written = deque()
 _marks = os.open({marks!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 # The last line can be cut by a kill.
-os.write(_marks, b"\n")
+os.write(_marks, b"\\n")
 
 def _marked_append(self, worker, messages):
     _append(self, worker, messages)
