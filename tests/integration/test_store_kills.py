@@ -43,6 +43,8 @@ from netconsd.store.journal import Journal as _Journal
 _append, _sync = _Journal.append, _Journal.sync
 _written = deque()
 _marks = os.open({marks!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+# The last line can be cut by a kill.
+os.write(_marks, b"\\n")
 
 def _marked_append(self, worker, messages):
     _append(self, worker, messages)
@@ -52,7 +54,7 @@ def _marked_sync(self):
     covered = [_written.popleft() for _ in range(len(_written))]
     _sync(self)
     if covered:
-        os.write(_marks, "".join(text + "\\n" for texts in covered for text in texts).encode())
+        os.write(_marks, "".join(text + ";\\n" for texts in covered for text in texts).encode())
 
 _Journal.append, _Journal.sync = _marked_append, _marked_sync
 
@@ -83,8 +85,8 @@ class Place:
         return Daemon(self.module.parent, *options, self.module)
 
     def synced(self) -> list[str]:
-        """Return the texts that were synced; the last line can be cut by a kill."""
-        return [line for line in self.marks.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        """Return the texts that were synced, without lines that were cut by a kill."""
+        return [line[:-1] for line in self.marks.read_text().splitlines() if line.endswith(";")]
 
     def unfinished(self) -> bool:
         """Return whether the compactor is writing a file."""
@@ -102,7 +104,7 @@ class Place:
     def check(self, hosts: Sequence[str] = ()) -> None:
         """Compare the stored messages of some hosts, by default of all, with those that were synced."""
         # Before the search, because the daemon can run.
-        synced = [text[:-1] for text in self.synced() if not hosts or text.split()[0] in hosts]
+        synced = [text for text in self.synced() if not hosts or text.split()[0] in hosts]
         found = Counter(stored.message.text for stored in Store(self.store).messages(hosts=hosts))
         assert [text for text, count in found.items() if count > 1] == []
         assert [text for text in synced if text not in found] == []
@@ -131,7 +133,7 @@ def load(place: Place, port: int, host: str) -> Iterator[Callable[[Callable[[], 
             while not condition():
                 assert time.monotonic() < end, "the condition did not become true"
                 # A line of the marks has about this many bytes: the file is not read for each burst.
-                synced = (place.marks.stat().st_size - size) // len(f"{host} 10000\n")
+                synced = (place.marks.stat().st_size - size) // len(f"{host} 10000;\n")
                 if sent < MESSAGES and sent < synced + AHEAD:
                     for number in range(sent, sent + BURST):
                         out.sendto(extended(f"{host} {number}", seq=number, ts_usec=1000 * number), ("127.0.0.1", port))
