@@ -16,7 +16,7 @@ Rules:
    (:data:`~netconsd.store.segment.GROUP_BYTES`): the rows become columns one group at a time, and the file is written
    as it is made.
 5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size, or enough for a large one; those of
-   an hour or day that is over, all. A segment never has more than :data:`SEGMENT_ROWS` rows by merging, and not more than
+   an hour or day that is over, all. A segment never has more than :data:`SEGMENT_ROWS` rows by merging, or more than
    :data:`SEGMENT_BYTES`. At full load, segments are large at once, and are not merged.
 6. At most :data:`MERGE_FACTOR` segments are merged at a time, side by side: a row group of each is in memory.
 """
