@@ -88,9 +88,10 @@ class Lock:
 
 
 def holder(directory: Path) -> int:
-    """Return the number of the process that has or had the lock of a directory; 0 if none had, or it cannot be read."""
+    """Return the number of the process that has the lock of a directory, or had it and did not stop in order; 0 if none
+    had, or it cannot be read."""
     try:
-        text = (directory / FILE).read_text("ascii")
+        process = (directory / FILE).read_text("ascii").partition("\n")[0].strip()
     except (OSError, ValueError):
         return 0
-    return int(text) if text.strip().isdecimal() else 0
+    return int(process) if process.isdecimal() else 0
