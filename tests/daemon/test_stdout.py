@@ -22,7 +22,7 @@ ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         "--help",
         "--version",
         "run --help",
-        "check printer",
+        "check printer --running",
         "modules printer",
         "client --server 192.0.2.1",
         "gen --count 2 -q --interval 0",
