@@ -126,6 +126,7 @@ def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
     """The wheel has every module of the package, the shipped output modules, the type marker and the plugin."""
     package = built.checkout / "netconsd"
     files = [*package.rglob("*.py"), *package.glob("*/*.pyi"), *package.glob("cli/*.sh"), *package.glob("include/*.h")]
+    files += package.glob("cli/*.json")
     expected = {path.relative_to(built.checkout).as_posix() for path in files}
     expected |= {f"netconsd/modules/{path.name}" for path in (built.checkout / "modules").glob("*.py")}
     expected |= {"netconsd/py.typed", "netconsd/modules/printer.py", "twisted/plugins/netconsd_plugin.py"}
