@@ -414,6 +414,8 @@ class Store:
                 text=True,
                 cwd="/",
                 env=_environment(),
+                # Ctrl-C in the terminal of the daemon interrupts the daemon only, which ends the compactor.
+                process_group=0,
             )
         except OSError as error:
             return str(error.strerror)

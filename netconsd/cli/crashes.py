@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed, Found
 from netconsd.cli.following import Followed
 from netconsd.cli.inputs import COLUMNS, STDIN, Progress, opened
+from netconsd.cli.when import joined, moment
 from netconsd.crash.groups import Group, Groups
 from netconsd.daemon.stdout import put
 from netconsd.read import pstore
@@ -51,11 +52,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd crashes")
     :returns: 0 if there was a report, 1 if not, 2 if a file could not be read.
     :raises SystemExit: with 2, if an option is wrong; with 1, if standard output cannot be written.
     """
-    options = _parser(prog).parse_args(arguments)
+    options = _parser(prog).parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     if options.follow and options.groups:
         _parser(prog).error("--follow prints reports as they finish, and --groups adds up all: use one of the two")
     if options.show is not None and options.store is None:
         _parser(prog).error("--show is for a store: write --store as well")
+    chosen = options.host or options.since is not None or options.until is not None
+    if options.store is None and (chosen or options.reports):
+        _parser(prog).error("--host, --since, --until and --reports are for a store: write --store as well")
+    if options.follow and (chosen or options.reports):
+        _parser(prog).error("--follow shows new reports: leave out --host, --since, --until and --reports")
+    if options.reports and (options.groups or options.show is not None):
+        _parser(prog).error("--reports prints each report: leave out --groups and --show")
     show = _JsonLines(prog) if options.json else _Table(prog)
     groups = _GroupOutput(prog, options.json) if options.groups else None
     if options.store is not None:
@@ -84,9 +92,18 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--groups", action="store_true", help="print the bugs: the reports of all files added up by bug")
     add("-f", "--follow", action="store_true", help="go on as files grow, are truncated or replaced, like tail -F")
     add("--store", nargs="?", const="", metavar="DIR", help="the bugs in a store [default: that of the module store]")
+    add("--show", metavar="NAME", help="one bug of the store, by its id or title or a part of one, with its messages")
+    add("--reports", action="store_true", help="each report of the store with its time and machine, not the bugs")
     add(
-        "--show", metavar="NAME", help="one bug of the store, by its id, its title or a part of that, with its messages"
+        *("--host",),
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="reports in the store of an address, a network, a name with * for any characters, or userdata KEY=VALUE; "
+        "repeatable",
     )
+    add("-S", "--since", metavar="TIME", help='reports in the store from a time on, such as "2h", "yesterday", "07:00"')
+    add("-U", "--until", metavar="TIME", help="reports in the store up to a time")
     add("files", metavar="FILE", nargs="*", help='a file to read; standard input for "-" or without a file')
     return parser
 
@@ -95,15 +112,29 @@ def _stored(options: argparse.Namespace, prog: str, show: _Output) -> int:
     # Here, as files are read without pyarrow.
     from netconsd.cli import storedcrashes
 
-    return storedcrashes.run(
-        options.store,
-        prog,
-        show=options.show,
-        follow=options.follow,
-        as_json=options.json,
-        rows=show.add,
-        groups=lambda groups: _GroupOutput(prog, options.json, groups, stored=True).finish(),
-    )
+    now = time.time()
+    times: dict[str, float | None] = {}
+    for name in ("since", "until"):
+        try:
+            times[name] = None if getattr(options, name) is None else moment(getattr(options, name), now)
+        except ValueError as error:
+            _parser(prog).error(f"--{name}: {error}")
+    try:
+        return storedcrashes.run(
+            options.store,
+            prog,
+            show=options.show,
+            follow=options.follow,
+            as_json=options.json,
+            rows=show.add,
+            groups=lambda groups, names: _GroupOutput(prog, options.json, groups, stored=names).finish(),
+            each=options.reports,
+            since=times["since"],
+            until=times["until"],
+            hosts=options.host,
+        )
+    except ValueError as error:
+        _parser(prog).error(f"--{str(error).replace('hosts:', 'host:', 1)}")
 
 
 class _Output:
@@ -167,8 +198,11 @@ class _Table(_Output):
 class _GroupOutput(_Output):
     """The bugs of all files."""
 
-    def __init__(self, prog: str, as_json: bool, groups: Groups | None = None, *, stored: bool = False) -> None:
-        """:param stored: each group has an id, by which ``--show`` finds it, and times."""
+    def __init__(
+        self, prog: str, as_json: bool, groups: Groups | None = None, *, stored: dict[str, str] | None = None
+    ) -> None:
+        """:param stored: of a store: the machines as they are shown, by address. The id of each group, by which
+        ``--show`` finds it, and its last time and machine are printed."""
         super().__init__(prog)
         self._stored = stored
         self._json = as_json
@@ -210,9 +244,11 @@ class _GroupOutput(_Output):
     def _text(self, group: Group, is_loose: bool) -> str:
         head = f"{group.severity:8}  {group.kind:16}  {group.count:5}  {len(group.machines):8}  "
         marks = []
-        if self._stored:
+        if self._stored is not None:
             last = time.strftime("%Y-%m-%d %H:%M", time.localtime(group.last))
-            marks.append(f"{group.id}; last {last}")
+            machine = max(group.machines, key=lambda name: group.machines[name].last, default=None)
+            where = f" on {printable(self._stored.get(machine, machine))}" if machine is not None else ""
+            marks.append(f"{group.id}; last {last}{where}")
         if group.releases:
             marks.append(", ".join(map(printable, group.releases)))
         if group.fatal:

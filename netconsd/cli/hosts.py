@@ -103,10 +103,12 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _name(host: Host, names: Names, now: float) -> str:
-    """Return the machine as the printer shows it, without a port."""
+def _name(host: Host, names: Names, now: float, *, port: bool) -> str:
+    """Return the machine as the printer shows it; with its port if another sender has its address."""
     claimed = _claimed(host, names)
     known = names.known(host.address, host.port, now) or host.address
+    if port:
+        known = f"[{known}]:{host.port}" if ":" in known else f"{known}:{host.port}"
     return f"{claimed}@{known}" if claimed else known
 
 
@@ -127,9 +129,7 @@ def _print(found: Sequence[Host], names: Names, now: float, prog: str) -> None:
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
     senders = Counter(host.address for host in found)
-    shown = [
-        printable(_name(host, names, now)) + (f":{host.port}" if senders[host.address] > 1 else "") for host in found
-    ]
+    shown = [printable(_name(host, names, now, port=senders[host.address] > 1)) for host in found]
     column = min(40, max(15, *map(len, shown)))
     put(f"{'machine':{column}}  {'heard':>9}  {'boots':>5}  {'messages':>9}  {'errors':>7}  {'lost':>6}  release", prog)
     for host, name in zip(found, shown, strict=True):

@@ -324,6 +324,7 @@ def _print(
         last = "kernels" if narrow else "pattern"
         put(f"{'messages':>9}  {'machines':>8}  {'first seen':16}  {'level':6}  {last}", prog)
     for pattern in shown:
+        form = printable(pattern.form) or "(empty)"
         level = "-" if pattern.level is None else LEVELS[pattern.level]
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(first[pattern.form]))
         head = f"{pattern.count:9}  {len(pattern.hosts):8}  {begun:16}  {level:6}  "
@@ -337,9 +338,9 @@ def _print(
         if narrow:
             # A pattern is read as a whole: it has the width of the terminal, below its numbers.
             _put(head, about or "-", _INDENT, width, prog)
-            _put(" " * _NARROW_INDENT, printable(pattern.form), _NARROW_INDENT, width, prog)
+            _put(" " * _NARROW_INDENT, form, _NARROW_INDENT, width, prog)
         else:
-            _put(head, printable(pattern.form), _INDENT, width, prog)
+            _put(head, form, _INDENT, width, prog)
             if about:
                 _put(" " * _INDENT, about, _INDENT, width, prog)
 

@@ -28,6 +28,7 @@ import json
 import math
 import os
 import select
+import signal
 import sys
 import time
 from array import array
@@ -757,6 +758,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pass
     else:
         reported: dict[str, object] = {}
+        # A service manager sends it to all processes of the service. The daemon ends this one at the end of its stop,
+        # or by the end of standard input; until then it would only start another.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
         def wait(seconds: float) -> bool:
             nonlocal reported

@@ -33,7 +33,8 @@ from netconsd.store.layout import DIRECTORY_MODE, System, source_at
 
 REPORTS: Final = "reports"
 EVENTS: Final = "events"
-#: The bytes of a day's file: about 20,000 reports with their messages, or 500,000 events.
+#: The bytes of a day's file: about 6500 reports with their messages (41 KB each, of 153 recorded crashes), or 280,000
+#: events.
 DAY_BYTES: Final = 256 << 20
 #: Files of other days that wait for a sync. Around midnight there is one. Logs that are replayed can change the day
 #: with each line: beyond this, the oldest file is closed without a sync.

@@ -67,6 +67,9 @@ _ALWAYS: Final = 1 << 62
 _OF_SENDERS: Final = (*_KEYS, "userdata", "first_row", "rows", "first_boot", "boot")
 _SCHEMA: Final = pa.schema([field.with_nullable(True) for field in segment.SCHEMA])
 
+#: A sender with its port, ``192.0.2.7:6665`` or ``[2001:db8::7]:6665``: no other condition has this form.
+_WITH_PORT: Final = re.compile(r"(?:([^:\[\]]+)|\[([^\]]+)\]):\d{1,5}", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Query:
@@ -114,6 +117,9 @@ class Query:
         for host in self.hosts:
             if not host or host.startswith("="):
                 raise ValueError(f'hosts: "{host}" is not an address, a network, a name, or KEY=VALUE')
+            # As senders of one address are shown; a search for the text would silently find nothing.
+            if "=" not in host and (with_port := _WITH_PORT.fullmatch(host)):
+                raise ValueError(f"hosts: {host} has a port: write {with_port[1] or with_port[2]}, for all its senders")
             if "/" in host and "=" not in host:
                 try:
                     ip_network(host, strict=False)

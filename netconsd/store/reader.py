@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 
 from netconsd.crash.event import Event
 from netconsd.crash.report import Report
-from netconsd.protocol.message import Message
+from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.store import findings, index, layout, segment
 from netconsd.store.patterns import Pattern, Sums, patterns
 from netconsd.store.query import Files, Progress, Query, Search, Selection
@@ -389,7 +390,7 @@ class Store:
     ) -> Iterator[Report]:
         """Return the crash reports, with their messages, the oldest first. Lines that are damaged are passed over.
 
-        :param hosts: as for :meth:`messages`, without ``KEY=VALUE``.
+        :param hosts: as for :meth:`messages`; userdata are those of the report's messages.
         :raises ValueError: if an argument is wrong.
         :raises OSError: if a file cannot be read.
         """
@@ -398,7 +399,7 @@ class Store:
     def events(
         self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()
     ) -> Iterator[Event]:
-        """Return the events of machines, as :meth:`reports`."""
+        """Return the events of machines, as :meth:`reports`. An event without a message has no userdata."""
         return self._findings(findings.EVENTS, findings.event_of, since, until, hosts)
 
     def _findings(
@@ -410,10 +411,7 @@ class Store:
         hosts: Sequence[str],
     ) -> Iterator[Any]:
         Query(since, until, tuple(hosts))
-        chosen = Selection(hosts) if hosts else None
-        if chosen is not None and chosen.userdata:
-            raise ValueError("hosts: KEY=VALUE chooses messages only")
-        return self._read_findings(kind, of, since, until, chosen)
+        return self._read_findings(kind, of, since, until, Selection(hosts) if hosts else None)
 
     def _read_findings(
         self,
@@ -447,9 +445,24 @@ class Store:
                 if (
                     (since is None or finding.received_at >= since)
                     and (until is None or finding.received_at <= until)
-                    and (chosen is None or chosen.has(finding.source.address, None))
+                    and (chosen is None or _has(chosen, finding))
                 ):
                     yield finding
+
+
+def _has(chosen: Selection, finding: Report | Event) -> bool:
+    """Return whether the machine of a report or an event is chosen, by its address or the userdata of a message."""
+    address = finding.source.address if finding.source is not None else ""
+    if address and chosen.has(address, None):
+        return True
+    if not (chosen.named or chosen.userdata):
+        return False
+    if isinstance(finding, Report):
+        messages: Sequence[Message | None] = (*finding.before, *finding.messages)
+    else:
+        messages = (finding.message,)
+    sent = {json.dumps(dict(message.userdata)) for message in messages if isinstance(message, ExtendedMessage)}
+    return any(chosen.has(address, userdata) or chosen.has_userdata(userdata) for userdata in sent)
 
 
 _TRIALS: Final = 10

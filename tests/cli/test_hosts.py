@@ -21,13 +21,13 @@ NOW = 1_795_859_200.0
 
 
 def write(directory: Path, number: int, *senders: tuple[int, float, dict[str, Any]]) -> None:
-    """Add one message of each sender: (host, seconds ago, fields)."""
+    """Add one message of each sender: (host, seconds ago, fields). A field can be the address."""
     (directory / layout.JOURNAL).mkdir(exist_ok=True)
     journal = Journal(
         directory / layout.JOURNAL, 1, first_number=number, part_bytes=1 << 30, part_seconds=1e9, most_bytes=1 << 40
     )
     for host, ago, fields in senders:
-        message = extended_message("x", address=f"192.0.2.{host}", received_at=NOW - ago, **fields)
+        message = extended_message("x", **{"address": f"192.0.2.{host}", "received_at": NOW - ago, **fields})
         message._lost = 5 if host == 9 else -1
         journal.append(0, [message])
     journal.close()
@@ -97,3 +97,11 @@ def test_errors(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
             hosts.main(["--store", str(store), *options])
         assert options[0] in capsys.readouterr().err
     assert hosts.main(["--store", str(store / "none")]) == 2
+
+
+def test_several_senders_of_an_address(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have their ports, behind an IPv6 address in brackets, as the printer shows them."""
+    write(store, 3, *((0, 5, {"address": "2001:db8::7", "port": port}) for port in (6665, 6666)), (9, 5, {"port": 7}))
+    assert hosts.main(["--store", str(store)]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"192.0.2.9:7", "192.0.2.9:6665", "[2001:db8::7]:6665", "[2001:db8::7]:6666"} <= set(shown)

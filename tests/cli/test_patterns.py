@@ -192,6 +192,14 @@ def test_a_narrow_terminal(store: Path, capsys: pytest.CaptureFixture[str], monk
     assert " ".join([first[47:], *(line[47:] for line in rest)]) == words
 
 
+def test_an_empty_text(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pattern of empty texts is shown as a word, as an empty column looks wrong; JSON has it as it is."""
+    fill(store, [said("")] * 60, 9, compact=True)
+    assert main(["--store", str(store), "-n", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("  (empty)")
+    assert shown(capsys, store, "-n", "1").keys() == {""}
+
+
 def test_damage_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The other segments are counted; the status is 2."""
     path = layout.segment_files(store)[0].index

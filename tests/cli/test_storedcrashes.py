@@ -13,7 +13,7 @@ import pytest
 
 from netconsd.store import layout
 from netconsd.store.findings import REPORTS, Findings, line_of
-from netconsd.testing import crash_report, source
+from netconsd.testing import crash_report, extended_message, source
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.cli import crashes, storedcrashes
@@ -75,6 +75,7 @@ def test_one_bug(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(run(capsys, store, "--show", bug["id"], "--json"))["messages"] == [
         message.text for message in report.messages
     ]
+    assert run(capsys, store, "--show", bug["id"][: storedcrashes.PREFIX_LENGTH].upper()) == shown
     run(capsys, store, "--show", "i", status=2)
     run(capsys, store, "--show", "no such bug", status=1)
 
@@ -84,8 +85,56 @@ def test_a_bug_of_the_fleet(store: Path, capsys: pytest.CaptureFixture[str]) -> 
     one = crash_report(received_at=T0, title="everywhere", alternatives=())
     write(store, *(replace(one, source=source(f"192.0.2.{host}")) for host in range(1, 31)))
     shown = run(capsys, store, "--show", "everywhere")
+    assert "192.0.2.1 (1), 192.0.2.10 (1), " in shown
     assert " and 20 more; --json has all\n" in shown
     assert len(json.loads(run(capsys, store, "--show", "everywhere", "--json"))["machines"]) == 30
+
+
+def named(name: str, address: str, received_at: float, title: str = "of a named machine") -> Any:
+    """Return a report of a machine that sends its name."""
+    message = extended_message("BUG", address=address, userdata={"host": name}, received_at=received_at)
+    report = crash_report(received_at=received_at, address=address, title=title)
+    return replace(report, alternatives=(), messages=(message,))
+
+
+def test_the_last_machine_of_a_bug(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bug has the machine of its last report, by the name that the printer shows; JSON has addresses."""
+    write(store, named("web02", "192.0.2.8", T0 + 7), named("web01", "192.0.2.7", T0 + 9))
+    assert " on web01@192.0.2.7" in run(capsys, store, "--host", "192.0.2.0/24")
+    shown = run(capsys, store, "--show", "of a named machine")
+    assert "machines   web01@192.0.2.7 (1), web02@192.0.2.8 (1)\n" in shown
+    machines = json.loads(run(capsys, store, "--show", "of a named machine", "--json"))["machines"]
+    assert sorted(machines) == ["192.0.2.7", "192.0.2.8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "titles"),
+    [
+        (["--host", "192.0.2.7"], ["a"]),
+        (["--host", "WEB*"], ["a", "b"]),
+        (["--host", "host=web02"], ["b"]),
+        (["--host", "web01@192.0.2.7", "--host", "192.0.2.8"], ["a", "b"]),
+        (["--host", "192.0.2.7", "-S", f"@{T0 + 2:.0f}"], []),
+        (["--host", "web*", "-S", f"@{T0 + 2:.0f}"], ["b"]),
+        (["--host", "web*", "-U", f"@{T0 + 2:.0f}"], ["a"]),
+    ],
+)
+def test_chosen_reports(store: Path, options: list[str], titles: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Reports by machine and by time, as bugs and one by one."""
+    write(store, named("web01", "192.0.2.7", T0 + 1, "a"), named("web02", "192.0.2.8", T0 + 3, "b"))
+    status = 0 if titles else 1
+    for shown in ([], ["--reports"]):
+        found = run(capsys, store, *options, *shown, "--json", status=status).splitlines()
+        assert [json.loads(line)["title"] for line in found] == titles
+
+
+def test_each_report(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--reports: each report, the oldest first, with its time and the name of its machine."""
+    write(store, named("web01", "192.0.2.7", T0 + 172800))
+    *_, before, last = run(capsys, store, "--reports").splitlines()
+    assert before.endswith("of a named machine")
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(T0 + 172800))
+    assert last.strip() == f"{stamp}, web01@192.0.2.7"
 
 
 def test_following(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +158,7 @@ def test_following(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
         follow=True,
         as_json=False,
         rows=lambda file, found: shown.append(found.report.title),
-        groups=lambda groups: None,
+        groups=lambda groups, names: None,
         sleep=sleep,
     )
     assert status == 0
@@ -117,11 +166,30 @@ def test_following(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(shown) == 5
 
 
-@pytest.mark.parametrize("options", [["--show", "x"], ["--store", "x", "file"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--show", "x"],
+        ["--store", "x", "file"],
+        ["--host", "x"],
+        ["--since", "2h", "file"],
+        ["--reports"],
+        ["--store", "x", "--reports", "--groups"],
+        ["--store", "x", "--follow", "--until", "2h"],
+        ["--store", "x", "--since", "never"],
+    ],
+)
 def test_wrong_options(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Options that contradict each other are an error."""
     with pytest.raises(SystemExit) as ended:
         crashes.main(options)
+    assert ended.value.code == 2
+
+
+def test_a_wrong_network(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A network that is none is an error."""
+    with pytest.raises(SystemExit) as ended:
+        run(capsys, store, "--host", "192.0.2.0/99")
     assert ended.value.code == 2
 
 

@@ -302,11 +302,20 @@ def test_messages_become_segments_also_if_the_compactor_is_killed(
     assert stored.wait(PATIENCE)
     assert [file.number for file in layout.segment_files(tmp_path / "store")] == [1]
     assert module._process is not None
-    os.kill(module._process.pid, signal.SIGKILL)
+    # The end of the service, or Ctrl-C in its terminal, is for the daemon.
+    os.kill(module._process.pid, signal.SIGTERM)
+    assert os.getpgid(module._process.pid) == module._process.pid
     stored.clear()
     module.stored = 0
     module.handle_batch(0, lines(5))
     assert stored.wait(PATIENCE)
     assert [file.number for file in layout.segment_files(tmp_path / "store")] == [1, 2]
+    assert module.restarts == 0
+    os.kill(module._process.pid, signal.SIGKILL)
+    stored.clear()
+    module.stored = 0
+    module.handle_batch(0, lines(5))
+    assert stored.wait(PATIENCE)
+    assert [file.number for file in layout.segment_files(tmp_path / "store")] == [1, 2, 3]
     module.finish()
     Lock(tmp_path / "store", "compactor.lock").release()

@@ -155,6 +155,7 @@ def test_command_line_of_the_service(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert program.endswith("/netconsd")
     assert (command, arguments) == ("run", ["--config", "/etc/netconsd/netconsd.toml"])
     with written(tmp_path):
+        # A daemon of this machine can have the port.
         assert check(["--running", "--config", str(EXAMPLE)]) == 0
     assert "module logger" in capsys.readouterr().out
 

@@ -106,6 +106,7 @@ def test_messages_are_in_the_order_of_time(store: Path) -> None:
         ({"hosts": ["::ffff:192.0.2.3"]}, lambda place: place % 7 == 3),
         ({"hosts": ["*.2.[01]", "192.0.2.6"]}, lambda place: place % 7 in (0, 1, 6)),
         ({"hosts": ["192.0.2.99"]}, lambda place: False),
+        ({"hosts": ["2001:db8::7", "fe80::*"]}, lambda place: False),
         ({"level": 3}, lambda place: place % 8 <= 3),
         ({"grep": "place 1.7"}, lambda place: f"{place:03d}"[::2] == "17"),
         ({"grep": "PLACE 017"}, lambda place: False),
@@ -360,6 +361,8 @@ def test_hosts_and_counts(store: Path) -> None:
         ({"since": 2.0, "until": 1.0}, "until"),
         ({"hosts": [""]}, "hosts"),
         ({"hosts": ["192.0.2.0/99"]}, "hosts"),
+        ({"hosts": ["web01@192.0.2.7:6665"]}, "hosts"),
+        ({"hosts": ["[2001:db8::7]:6665"]}, "hosts"),
         ({"limit": -1}, "limit"),
     ],
 )
