@@ -130,6 +130,9 @@ class Compactor:
         self._segments: dict[tuple[int, int], tuple[SegmentFile, Index]] = {}
         # Segments that cannot be read: not merged, and not named twice.
         self._unreadable: set[tuple[int, int]] = set()
+        # Files that are to be removed before anything else is done: parts and segments whose messages are in a segment,
+        # and a segment that was not written to its end.
+        self._to_remove: list[Path] = []
         # Segments whose index was read as a whole.
         self._checked: set[tuple[int, int]] = set()
         self._boots = Boots()
@@ -205,6 +208,7 @@ class Compactor:
 
         :raises OSError: if the disk fails; everything is as before, and it can be called again.
         """
+        self._remove()
         if self._stale:
             self._load_boots()
             self._stale = False
@@ -234,9 +238,11 @@ class Compactor:
             self._put(_tables(columns, self._boots), index.Summary(), About(max(read), tuple(read)), columns.earliest)
             self._stale = False
             self.stored += stored
+        # Before anything else can fail: taken again with later parts, the messages would be in two segments.
+        self._to_remove += [part.path for part in taken]
+        if read:
             self._save_boots(max(read))
-        for part in taken:
-            self._unlink(part.path)
+        self._remove()
         return True
 
     def _read_part(self, part: journal.Part, columns: Columns) -> bool:
@@ -282,16 +288,14 @@ class Compactor:
             new.finish()
             size, pages_end, checksum = segment.end_of_file(new.path)
             layout.write_file(self._system, file.index, index.make(sums, about, size, pages_end, checksum))
-            try:
-                layout.put_in_place(self._system, file.index)
-            except OSError:
-                with suppress(OSError):
-                    self._system.unlink(str(file.index) + layout.UNFINISHED)
-                raise
+            layout.put_in_place(self._system, file.index)
+            layout.put_in_place(self._system, file.path)
         except Exception:
             new.discard()
+            # The segment first: it can have its name already.
+            unfinished = [Path(new.path), Path(str(file.index) + layout.UNFINISHED)]
+            self._to_remove += [file.path, *unfinished, file.index]
             raise
-        layout.put_in_place(self._system, file.path)
         self._segments[file.name] = file, index.read(file.index)
         pa.default_memory_pool().release_unused()
 
@@ -300,6 +304,7 @@ class Compactor:
 
         :raises OSError: if the disk fails; everything is as before, and it can be called again.
         """
+        self._remove()
         names = self._to_merge()
         if not names:
             return False
@@ -405,6 +410,8 @@ class Compactor:
         now = self._clock()
         kept = []
         files = {file.name: file for file in layout.segment_files(self.directory)}
+        for name in self._segments.keys() - files.keys():  # removed by hand
+            del self._segments[name]
         total = findings.size(self.directory) + sum(_size(part.path) for part in journal.parts(self._journal))
         for name, file in files.items():
             size = _size(file.path) + _size(file.index)
@@ -461,16 +468,27 @@ class Compactor:
         }
 
     def _remove_replaced(self, about: About) -> None:
-        for part in journal.parts(self._journal) if about.parts else ():
-            if part.number in about.parts:
-                self._unlink(part.path)
+        if about.parts:
+            parts = journal.parts(self._journal)
+            self._to_remove += [part.path for part in parts if part.number in about.parts]
         for name in about.replaces:
             replaced = self._segments.pop(name, None)
             if replaced is not None:
-                self._unlink(replaced[0].path)
-                self._unlink(replaced[0].index)
+                self._to_remove += [replaced[0].path, replaced[0].index]
+        self._remove()
+
+    def _remove(self) -> None:
+        """Remove the files that are to be removed.
+
+        :raises OSError: if the disk fails; the others are removed by the next call.
+        """
+        while self._to_remove:
+            path = self._to_remove[0]
+            self._unlink(path)
+            if path.suffix == ".index":
                 with suppress(OSError):  # not empty
-                    self._system.rmdir(str(replaced[0].path.parent))
+                    self._system.rmdir(str(path.parent))
+            del self._to_remove[0]
 
     def _unlink(self, path: Path) -> None:
         with suppress(FileNotFoundError):
