@@ -15,9 +15,11 @@ Rules:
    records or :data:`SEGMENT_SENDERS` senders. The memory is bounded by them, and by one row group
    (:data:`~netconsd.store.segment.GROUP_BYTES`): the rows become columns one group at a time, and the file is written
    as it is made.
-5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size, or enough for a large one; those of
-   an hour or day that is over, all. By merging, a segment never has more than :data:`SEGMENT_ROWS` rows and
-   :data:`SEGMENT_BYTES` bytes. At full load, segments are large at once, and are not merged.
+5. The segments of an hour are merged when :data:`MERGE_FACTOR` neighbours are of similar size, or there are enough for
+   a large one; those of an hour or day that is over, all. Only neighbours are merged, so that the numbers of the
+   segments are the order of a sender's messages and boots. By merging, a segment never has more than
+   :data:`SEGMENT_ROWS` rows and :data:`SEGMENT_BYTES` bytes. At full load, segments are large at once, and are not
+   merged.
 6. At most :data:`MERGE_FACTOR` segments are merged at a time, side by side: a row group of each is in memory.
 """
 
@@ -156,7 +158,8 @@ class Compactor:
                 self._segments[file.name] = file, found
         for _, found in list(self._segments.values()):
             self._remove_replaced(found.about)
-        self._load_boots()
+        if self._load_boots():
+            self._save_boots(set())
 
     def _remove_unfinished(self) -> None:
         root = self.directory / layout.SEGMENTS
@@ -194,14 +197,18 @@ class Compactor:
         layout.put_in_place(self._system, file.index)
         return index.read(file.index)
 
-    def _load_boots(self) -> None:
+    def _load_boots(self) -> bool:
+        """Read the states of all senders; return whether the file lacks those of a segment."""
         self._boots = Boots()
-        after = load_boots(self.directory, self._boots)
+        lacks = False
+        newer = load_boots(self.directory, self._boots)
         for (number, _), (_, found) in sorted(self._segments.items()):
-            if number > after:
+            if newer(number):
+                lacks = True
                 hosts = found.table("hosts")
                 if hosts is not None:
                     self._boots.update(index.states(hosts))
+        return lacks
 
     def compact(self) -> bool:
         """Make one segment of the oldest closed parts; return false if there is none.
@@ -241,7 +248,7 @@ class Compactor:
         # Before anything else can fail: taken again with later parts, the messages would be in two segments.
         self._to_remove += [part.path for part in taken]
         if read:
-            self._save_boots(max(read))
+            self._save_boots(set(read))
         self._remove()
         return True
 
@@ -309,6 +316,8 @@ class Compactor:
         if not names:
             return False
         inputs = [self._segments[name] for name in names]
+        # Otherwise a part can be there again after a power cut that the new segment does not name.
+        journal.sync_directory(self._system, self._journal)
         left = {part.number for part in journal.parts(self._journal)}
         parts = tuple(part for _, found in inputs for part in found.about.parts if part in left)
         generation = 1 + max(generation for _, generation in names)
@@ -359,37 +368,38 @@ class Compactor:
         return False
 
     def _to_merge(self) -> list[tuple[int, int]]:
-        """Return the names of the segments to merge next, ascending; none if there are none."""
-        small = [
-            (file, found)
-            for name, (file, found) in sorted(self._segments.items())
-            if name not in self._unreadable and found.rows * 2 <= self._segment_rows
-        ]
+        """Return the names of the segments to merge next, ascending; none if there are none (rule 5)."""
         newest = max((file.hour for file, _ in self._segments.values()), default="")
-        levels: dict[tuple[str, int], list[tuple[SegmentFile, Index]]] = {}
-        hours: dict[str, list[tuple[SegmentFile, Index]]] = {}
-        days: dict[str, list[tuple[SegmentFile, Index]]] = {}
-        for file, found in small:
-            level = (max(1, found.rows).bit_length() - 1) // (MERGE_FACTOR.bit_length() - 1)
-            levels.setdefault((file.hour, level), []).append((file, found))
-            hours.setdefault(file.hour, []).append((file, found))
-            if file.hour[:-3] < newest[:-3]:
-                days.setdefault(file.hour[:-3], []).append((file, found))
-        for group in levels.values():
-            if len(group) >= MERGE_FACTOR:
-                chosen = self._within(group)
-                if len(chosen) > 1:
+        for run in self._neighbours(len("YYYY-MM-DD/HH")):
+            for first in range(len(run) - MERGE_FACTOR + 1):
+                group = run[first : first + MERGE_FACTOR]
+                rows = [found.rows for _, found in group]
+                if max(rows) * 4 <= sum(rows) and len(chosen := self._within(group)) > 1:
                     return chosen
-        for hour, group in hours.items():
-            enough = sum(found.rows for _, found in group) * 4 >= self._segment_rows * 3
-            chosen = self._within(group) if enough or hour < newest else []
-            if len(chosen) > 1:
+        for run in self._neighbours(len("YYYY-MM-DD/HH")):
+            enough = sum(found.rows for _, found in run) * 4 >= self._segment_rows * 3
+            if (enough or run[0][0].hour < newest) and len(chosen := self._within(run)) > 1:
                 return chosen
-        for group in days.values():
-            chosen = self._within(group)
-            if len(chosen) > 1:
+        for run in self._neighbours(len("YYYY-MM-DD")):
+            if run[0][0].hour[:-3] < newest[:-3] and len(chosen := self._within(run)) > 1:
                 return chosen
         return []
+
+    def _neighbours(self, digits: int) -> Iterator[list[tuple[SegmentFile, Index]]]:
+        """Yield runs of small segments of a time, of which each follows the one before in the order of all.
+
+        :param digits: of the hour's name that are the same.
+        """
+        run: list[tuple[SegmentFile, Index]] = []
+        for name, (file, found) in sorted(self._segments.items()):
+            small = name not in self._unreadable and found.rows * 2 <= self._segment_rows
+            if run and not (small and file.hour[:digits] == run[0][0].hour[:digits]):
+                yield run
+                run = []
+            if small:
+                run.append((file, found))
+        if run:
+            yield run
 
     def _within(self, group: list[tuple[SegmentFile, Index]]) -> list[tuple[int, int]]:
         """Return the first of the segments, together within the bounds."""
@@ -494,12 +504,17 @@ class Compactor:
         with suppress(FileNotFoundError):
             self._system.unlink(str(path))
 
-    def _save_boots(self, number: int) -> None:
+    def _save_boots(self, read: set[int]) -> None:
+        """Write the states of all senders after the segment of the parts ``read``."""
+        number = max([*read, *(number for number, _ in self._segments)])
+        # Older ones that another worker still writes: their segments will be newer than this file.
+        later = [part.number for part in journal.parts(self._journal) if part.number < number]
+        about = {"version": 1, "number": number, "later": [number for number in later if number not in read]}
         states = self._boots.states()
         columns = [[key for key, _ in states], *([values[at] for _, values in states] for at in range(5))]
         table = pa.Table.from_arrays(
             [pa.array(column, kind.type) for column, kind in zip(columns, _BOOTS_SCHEMA, strict=True)],
-            schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps({"version": 1, "number": number}).encode()}),
+            schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps(about).encode()}),
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
@@ -519,8 +534,10 @@ class Compactor:
         while wait(seconds):
             seconds = LOOK_SECONDS
             try:
-                size = sum(_size(part.path) for part in journal.parts(self._journal) if not part.is_open)
-                if not size:
+                closed = [part for part in journal.parts(self._journal) if not part.is_open]
+                size = sum(_size(part.path) for part in closed)
+                # Not by their size: a part that a kill left empty is removed as well.
+                if not closed:
                     waiting_since = None
                 elif waiting_since is None:
                     waiting_since = monotonic()
@@ -562,26 +579,27 @@ class Compactor:
             self._warn(f"the compactor cannot write the store: {error}; it tries again every {RETRY_SECONDS:.0f} s")
 
 
-def load_boots(directory: Path, boots: Boots) -> int:
-    """Add the states of the file ``boots``; return the number of the segment after which they are, -1 for none. The
-    states of the segments with higher numbers are newer (:func:`netconsd.store.index.states`).
+def load_boots(directory: Path, boots: Boots) -> Callable[[int], bool]:
+    """Add the states of the file ``boots``; return a function that says of the number of a segment whether it is newer:
+    its states (:func:`netconsd.store.index.states`) are to be added, in the order of the numbers.
 
     :raises OSError: if it cannot be read.
     """
     try:
         data = (directory / layout.BOOTS).read_bytes()
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
-        number = int(json.loads(table.schema.metadata[b"netconsd"])["number"])
+        about = json.loads(table.schema.metadata[b"netconsd"])
+        last, later = int(about["number"]), frozenset(about.get("later", ()))
         columns = [table.column(name).to_pylist() for name in _BOOTS_SCHEMA.names]
     except FileNotFoundError:
-        return -1
+        return lambda number: True
     except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         # The states of all segments are used in its place.
-        return -1
+        return lambda number: True
     boots.update((key, values) for key, *rest in zip(*columns, strict=True) for values in [tuple(rest)])
-    return number
+    return lambda number: number > last or number in later
 
 
 def rebuilt(path: Path) -> bytes:

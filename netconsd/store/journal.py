@@ -428,7 +428,8 @@ class _Writer:
         """Sync what was appended before the call, and close the parts that are written; for one thread at a time."""
         journal = self._journal
         with self._lock:
-            if end or journal._clock() - self._begun >= journal._part_seconds:
+            # Also if the clock was set back: otherwise the part would stay open for as long.
+            if end or not 0 <= journal._clock() - self._begun < journal._part_seconds:
                 self._end()
             fd, size, synced = self._fd, self._size, self._synced
         failure: OSError | None = None

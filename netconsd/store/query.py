@@ -432,9 +432,9 @@ class Files:
         :raises FileNotFoundError: if a segment is gone.
         """
         boots = Boots()
-        after = load_boots(self.directory, boots)
+        newer = load_boots(self.directory, boots)
         for file, head in sorted(segments, key=lambda item: item[0].name):
-            if file.number > after and head is not None:
+            if newer(file.number) and head is not None:
                 try:
                     hosts = head.table("hosts")
                 except Damaged as error:
