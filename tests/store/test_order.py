@@ -109,7 +109,7 @@ def test_a_part_of_a_quiet_worker_that_becomes_a_segment_late(tmp_path: Path, me
     def kill(*_: Any) -> None:
         raise Killed
 
-    killed._save_boots = kill  # type: ignore[method-assign]
+    killed._save_boots = kill  # type: ignore[method-assign, assignment]
     with pytest.raises(Killed):
         killed.compact()
     if merged:
