@@ -213,7 +213,9 @@ class _Log:
         width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
         format = options.output or ("short" if 0 < width < 120 else "full")
         colored = options.color == "always" or (options.color == "auto" and terminal and not os.environ.get("NO_COLOR"))
-        self._lines = Lines(format, colored, options.fields, place.names, reverse=options.reverse, width=width)
+        self._lines = Lines(
+            format, colored, options.fields, place.names, reverse=options.reverse, width=width, terminal=terminal
+        )
         pager = "" if options.no_pager or options.follow else pager_of(os.environ, is_terminal)
         self._output = Output(prog, pager)
         self._progress = _ProgressLine(self._output)
@@ -383,8 +385,11 @@ class Lines:
         *,
         reverse: bool = False,
         width: int = 0,
+        terminal: bool = False,
     ) -> None:
         """
+        :param terminal: whether the format raw shows control characters as escapes: bytes of a stranger can move the
+            cursor and change settings of a terminal.
         :param reverse: the messages are the newest first, so that a loss is a row after the message.
         :param width: columns of a terminal, in which the formats full and short break long lines, so that a text cannot
             look like another message; 0 for none.
@@ -396,6 +401,7 @@ class Lines:
         self._names = Names() if names is None else names
         self._sender_width = _SENDER_WIDTH
         self._width = width if width >= _LEAST_WIDTH else 0
+        self._terminal = terminal
 
     def of(self, stored: Stored) -> bytes:
         """Return the lines of a message, with the rows of a boot and of lost messages before it."""
@@ -415,6 +421,9 @@ class Lines:
 
     def _raw(self, stored: Stored) -> bytes:
         raw = stored.message.raw
+        if self._terminal:
+            lines = raw.removesuffix(b"\n").decode(errors="backslashreplace").split("\n")
+            return "".join(f"{printable(line)}\n" for line in lines).encode()
         return raw if raw.endswith(b"\n") else raw + b"\n"
 
     def _dmesg(self, stored: Stored) -> bytes:

@@ -35,6 +35,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from errno import ENOENT
 from pathlib import Path
 from typing import Final
@@ -68,6 +69,10 @@ GATHER_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
 #: Seconds between two deletions of what is too old.
 DELETE_SECONDS: Final = 60.0
+#: Seconds for which the clock has to go without a step before messages are deleted for their age: one that is set far
+#: ahead, until somebody sets it right, must not delete everything. Also the least seconds of a step.
+STEADY_SECONDS: Final = 3600.0
+STEP_SECONDS: Final = 60.0
 #: Seconds between two tries after an error, as of a full disk.
 RETRY_SECONDS: Final = 10.0
 #: The process gives way to everything else (nice(2)).
@@ -412,12 +417,14 @@ class Compactor:
             chosen.append(file.name)
         return chosen
 
-    def delete(self) -> bool:
+    def delete(self, *, by_age: bool = True) -> bool:
         """Delete the segments that are beyond the limits; return whether there were any.
 
+        :param by_age: whether the limit of the age counts.
         :raises OSError: if the disk fails.
         """
         now = self._clock()
+        limits = self._limits if by_age else replace(self._limits, keep=None)
         kept = []
         files = {file.name: file for file in layout.segment_files(self.directory)}
         for name in self._segments.keys() - files.keys():  # removed by hand
@@ -432,7 +439,7 @@ class Compactor:
             elif name in self._unreadable:
                 # Its name has the hour of its first message; how many there are is not known.
                 kept.append(Kept(name, file.began, size, 0))
-        gone = to_delete(kept, self._limits, now=now, size=total, free=self._free(self.directory))
+        gone = to_delete(kept, limits, now=now, size=total, free=self._free(self.directory))
         for item, _ in gone:
             file = files[item.name]
             self._unlink(file.path)
@@ -451,12 +458,12 @@ class Compactor:
                 f"because of {', '.join(reasons)}"
             )
         names = {item.name for item, _ in gone}
-        self._delete_findings(now, [item for item in kept if item.name not in names], reasons)
+        self._delete_findings(now, limits, [item for item in kept if item.name not in names], reasons)
         return bool(gone)
 
-    def _delete_findings(self, now: float, left: list[Kept], reasons: list[str]) -> None:
+    def _delete_findings(self, now: float, limits: Limits, left: list[Kept], reasons: list[str]) -> None:
         """Delete the days of reports and events that are too old, or before all messages if room was needed."""
-        before = -math.inf if self._limits.keep is None else now - self._limits.keep
+        before = -math.inf if limits.keep is None else now - limits.keep
         if left and {"max_size", "least_free"} & set(reasons):
             before = max(before, min(item.last for item in left))
         if before > -math.inf:
@@ -530,9 +537,14 @@ class Compactor:
         self._until_done(self.recover, wait)
         waiting_since: float | None = None
         deleted_at = monotonic() - DELETE_SECONDS
+        steady_since, offset = monotonic(), self._clock() - monotonic()
         seconds = 0.0
         while wait(seconds):
             seconds = LOOK_SECONDS
+            before, offset = offset, self._clock() - monotonic()
+            if abs(offset - before) > STEP_SECONDS:
+                steady_since = monotonic()
+            by_age = monotonic() - steady_since >= STEADY_SECONDS
             try:
                 closed = [part for part in journal.parts(self._journal) if not part.is_open]
                 size = sum(_size(part.path) for part in closed)
@@ -550,7 +562,7 @@ class Compactor:
                 elif self.merge() or self.check():
                     seconds = 0.0
                 if monotonic() - deleted_at >= DELETE_SECONDS:
-                    self.delete()
+                    self.delete(by_age=by_age)
                     deleted_at = monotonic()
                 self.failing = ""
             except OSError as error:
@@ -558,7 +570,7 @@ class Compactor:
                 seconds = RETRY_SECONDS
                 # A full disk may be one that deletion helps.
                 with suppress(OSError):
-                    self.delete()
+                    self.delete(by_age=by_age)
 
     def _until_done(self, step: Callable[[], object], wait: Callable[[float], bool]) -> None:
         seconds = 0.0
