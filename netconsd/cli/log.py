@@ -295,7 +295,7 @@ class _Log:
         reverse, limit, size = self._options.reverse, self._options.lines, self._options.context
         search = self._search(files, self._query, newest_first=reverse or limit is not None, limit=limit)
         # The newest messages that were shown, so that groups that overlap repeat nothing.
-        shown: deque[str] = deque(maxlen=16 * (2 * size + 1))
+        shown: deque[tuple[int, str]] = deque(maxlen=16 * (2 * size + 1))
         last: str | None = None
         for match in self._ordered(search, reverse or limit is None):
             if match is None or self._ended():
@@ -318,7 +318,8 @@ class _Log:
                 return taken
 
             group = [*reversed(near(None, at, True)), match, *near(at, None, False)]
-            new = [each for each in group if each.id not in shown]
+            # Two senders of one address, as behind NAT, can have the same id.
+            new = [each for each in group if (each.message.source.port, each.id) not in shown]
             if reverse:
                 new.reverse()
             if not new:
@@ -326,7 +327,7 @@ class _Log:
             if last is not None and (last != host or len(new) == len(group)):
                 yield None
             last = host
-            shown.extend(each.id for each in new)
+            shown.extend((each.message.source.port, each.id) for each in new)
             yield from new
 
     def _show(self, found: Iterable[Stored | None]) -> None:

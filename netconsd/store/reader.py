@@ -231,7 +231,7 @@ class Store:
             found = [
                 each for table in self._search(query, newest_first=newest_first, limit=limit) for each in stored(table)
             ]
-            place = next((place for place, each in enumerate(found) if each.id == message.id), limit)
+            place = next((place for place, each in enumerate(found) if each == message), limit)
             if place + count < limit or len(found) < limit:
                 return found[place + 1 : place + 1 + count]
             limit *= 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from netconsd.store import layout
 from netconsd.store.journal import Journal, parts
 from netconsd.testing import extended_message
 from tests.support.failing_disk import Killed
+from tests.support.scripted_lane import PATIENCE
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from modules.store import Store as Module
@@ -238,3 +240,37 @@ def test_a_power_cut_after_a_merge(tmp_path: Path) -> None:
     for kept in disk.kept:
         kept.rename(tmp_path / layout.JOURNAL / kept.name)
     assert len([*Store(tmp_path).messages()]) == 8
+
+
+def test_the_journal_is_closed_while_a_slow_disk_syncs(tmp_path: Path) -> None:
+    """The thread that syncs has not returned when the store stops: each part is closed and renamed once."""
+    closed: list[int] = []
+    slow, go = threading.Event(), threading.Event()
+
+    class Disk:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        def fdatasync(self, fd: int) -> None:
+            slow.set()
+            assert go.wait(PATIENCE)
+
+        def close(self, fd: int) -> None:
+            closed.append(fd)
+            os.close(fd)
+
+    (tmp_path / layout.JOURNAL).mkdir()
+    journal = Journal(
+        tmp_path / layout.JOURNAL, 1, first_number=1, part_bytes=1, part_seconds=9, most_bytes=9999, system=Disk()
+    )
+    journal.append(0, [said(1, 1, 1.0)])
+    threads = [threading.Thread(target=call, daemon=True) for call in (journal.sync, journal.close)]
+    threads[0].start()
+    assert slow.wait(PATIENCE)
+    threads[1].start()
+    # Without the lock, the second one is in the same call now.
+    threads[1].join(0.05)
+    go.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(closed) == 1
