@@ -350,6 +350,9 @@ class Compactor:
             except Damaged as error:
                 self._unreadable.add(name)
                 self._warn(f"{path}: {error}; its messages are found as far as they are whole")
+        if self._unreadable.isdisjoint(names):
+            # None by itself: together they would be tried for ever.
+            self._unreadable.update(names)
 
     def check(self) -> bool:
         """Read the index of one segment that was not read since the start, and make it again if it is damaged; return

@@ -12,6 +12,7 @@ import pytest
 
 from netconsd.store import layout
 from netconsd.store.journal import Journal
+from netconsd.store.records import Damaged
 from netconsd.testing import extended_message
 from tests.support.failing_disk import FailingDisk
 
@@ -123,3 +124,21 @@ def test_a_segment_that_somebody_removed(tmp_path: Path) -> None:
     fill(tmp_path / "store", 9, 1)
     work(made)
     assert len(layout.segment_files(tmp_path / "store")) == 1
+
+
+def test_segments_that_are_whole_and_cannot_be_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are tried once, not in a loop without a pause."""
+    a_store(tmp_path / "store")
+    warned: list[str] = []
+    made = Compactor(tmp_path / "store", warn=warned.append)
+    made.recover()
+    made.compact()
+
+    def contradictory(*_: Any) -> Any:
+        raise Damaged("they contradict each other")
+
+    monkeypatch.setattr("netconsd.store.compactor.merged", contradictory)
+    assert made.merge()
+    assert not made.merge()
+    assert len(warned) == 1
+    assert texts(tmp_path / "store") == written(8)
