@@ -663,7 +663,10 @@ class Rows:
         """
         segment.check_end(path, found.pages_end, found.checksum, found.size)
         self._file, _ = segment.open_segment(path)
-        self._sizes = found.groups
+        metadata = self._file.metadata
+        size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        #: Bytes of a row before compression.
+        self.row_bytes = 1 + size // max(1, found.rows)
         self._next = 0
         # The rows that were read and not taken.
         self._read: list[pa.Table] = []
@@ -695,12 +698,14 @@ def merged(sources: Sequence[Rows], sums: index.Merged) -> Iterator[pa.Table]:
 
     :raises Damaged: if a segment cannot be read, or its index is not of it.
     """
+    # By their mean size: texts that repeat are small in a file, and not in memory.
+    most = max(1, min(GROUP_ROWS, *(GROUP_BYTES // source.row_bytes for source in sources)))
     runs = _runs(sums)
     group: list[tuple[int, int]] = []
     rows = 0
     for source, count in runs:
-        while rows + count > GROUP_ROWS:
-            part = GROUP_ROWS - rows
+        while rows + count > most:
+            part = most - rows
             group.append((source, part))
             yield from _group(sources, group)
             group, rows, count = [], 0, count - part
