@@ -176,11 +176,13 @@ class Store:
             raise RuntimeError(f"directory: cannot write {self._directory}: {error.strerror}") from error
         try:
             adopted = self._adopt(journal)
-            highest = max((file.number for file in layout.segment_files(self._directory)), default=0)
+            # The parts first: the compactor of a daemon that was killed can still turn them into segments.
+            numbers = [part.number for part in parts(journal)]
+            numbers += [file.number for file in layout.segment_files(self._directory)]
             self._journal = Journal(
                 journal,
                 worker_count,
-                first_number=highest + 1,
+                first_number=max(numbers, default=0) + 1,
                 part_bytes=min(PART_BYTES, self._segment_size),
                 part_seconds=self._segment_age,
                 most_bytes=self._journal_size,
@@ -437,7 +439,9 @@ class Store:
         except ValueError:
             log.warn("store: {line}", line=line.rstrip())
             return
-        if "warn" in event:
+        if not isinstance(event, dict):
+            log.warn("store: {line}", line=line.rstrip())
+        elif "warn" in event:
             log.warn("store: {text}", text=event["warn"])
         else:
             self._reported = event

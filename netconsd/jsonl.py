@@ -27,6 +27,7 @@ from json.encoder import encode_basestring_ascii as _string
 from typing import TYPE_CHECKING, Any, Final
 
 from netconsd.crash.report import Report
+from netconsd.protocol.decode import TOTAL_LIMIT
 from netconsd.protocol.message import (
     MAPPED_IPV4,
     PREFIX_LIMIT,
@@ -49,6 +50,8 @@ VERSION: Final = 1
 _U64: Final = (1 << 64) - 1
 _U32: Final = (1 << 32) - 1
 _I64: Final = (1 << 63) - 1
+# Bytes: those of a datagram's header are less than 64 KiB.
+_HEADER_LIMIT: Final = (1 << 16) - 1
 # Seconds of a received_at that every calendar has: until the year 33,658.
 _TIME_LIMIT: Final = 1e12
 # The fields that are read; the others follow from them.
@@ -225,6 +228,8 @@ def _message(fields: dict[str, Any]) -> Message:
     if not isinstance(others, dict):
         raise _wrong(fields, "bytes", "an object")
     source, raw = _source(fields), _raw(fields, others)
+    if len(raw) > TOTAL_LIMIT:
+        raise ValueError(f"text: the message has {len(raw)} bytes, and not up to {TOTAL_LIMIT}")
     message: Message
     if kind == "extended":
         message = _extended(fields, others, source, float(received_at), raw)
@@ -300,9 +305,12 @@ def _raw(fields: dict[str, Any], others: dict[str, Any]) -> bytes:
 
 def _header(fields: dict[str, Any], others: dict[str, Any], name: str) -> bytes | None:
     """Return the bytes of a field of the header."""
-    if name in others:
-        return _base64(others, name)
-    return None if fields[name] is None else _utf8(fields, name)
+    if name not in others and fields[name] is None:
+        return None
+    found = _base64(others, name) if name in others else _utf8(fields, name)
+    if len(found) > _HEADER_LIMIT:
+        raise ValueError(f"{name}: has {len(found)} bytes, and not up to {_HEADER_LIMIT}")
+    return found
 
 
 def _utf8(fields: dict[str, Any], name: str) -> bytes:

@@ -213,7 +213,9 @@ class _Log:
         width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else 0
         format = options.output or ("short" if 0 < width < 120 else "full")
         colored = options.color == "always" or (options.color == "auto" and terminal and not os.environ.get("NO_COLOR"))
-        self._lines = Lines(format, colored, options.fields, place.names, reverse=options.reverse, width=width)
+        self._lines = Lines(
+            format, colored, options.fields, place.names, reverse=options.reverse, width=width, terminal=terminal
+        )
         pager = "" if options.no_pager or options.follow else pager_of(os.environ, is_terminal)
         self._output = Output(prog, pager)
         self._progress = _ProgressLine(self._output)
@@ -293,7 +295,7 @@ class _Log:
         reverse, limit, size = self._options.reverse, self._options.lines, self._options.context
         search = self._search(files, self._query, newest_first=reverse or limit is not None, limit=limit)
         # The newest messages that were shown, so that groups that overlap repeat nothing.
-        shown: deque[str] = deque(maxlen=16 * (2 * size + 1))
+        shown: deque[tuple[int, str]] = deque(maxlen=16 * (2 * size + 1))
         last: str | None = None
         for match in self._ordered(search, reverse or limit is None):
             if match is None or self._ended():
@@ -316,7 +318,8 @@ class _Log:
                 return taken
 
             group = [*reversed(near(None, at, True)), match, *near(at, None, False)]
-            new = [each for each in group if each.id not in shown]
+            # Two senders of one address, as behind NAT, can have the same id.
+            new = [each for each in group if (each.message.source.port, each.id) not in shown]
             if reverse:
                 new.reverse()
             if not new:
@@ -324,7 +327,7 @@ class _Log:
             if last is not None and (last != host or len(new) == len(group)):
                 yield None
             last = host
-            shown.extend(each.id for each in new)
+            shown.extend((each.message.source.port, each.id) for each in new)
             yield from new
 
     def _show(self, found: Iterable[Stored | None]) -> None:
@@ -383,8 +386,11 @@ class Lines:
         *,
         reverse: bool = False,
         width: int = 0,
+        terminal: bool = False,
     ) -> None:
         """
+        :param terminal: whether the format raw shows control characters as escapes: bytes of a stranger can move the
+            cursor and change settings of a terminal.
         :param reverse: the messages are the newest first, so that a loss is a row after the message.
         :param width: columns of a terminal, in which the formats full and short break long lines, so that a text cannot
             look like another message; 0 for none.
@@ -396,6 +402,7 @@ class Lines:
         self._names = Names() if names is None else names
         self._sender_width = _SENDER_WIDTH
         self._width = width if width >= _LEAST_WIDTH else 0
+        self._terminal = terminal
 
     def of(self, stored: Stored) -> bytes:
         """Return the lines of a message, with the rows of a boot and of lost messages before it."""
@@ -415,6 +422,9 @@ class Lines:
 
     def _raw(self, stored: Stored) -> bytes:
         raw = stored.message.raw
+        if self._terminal:
+            lines = raw.removesuffix(b"\n").decode(errors="backslashreplace").split("\n")
+            return "".join(f"{printable(line)}\n" for line in lines).encode()
         return raw if raw.endswith(b"\n") else raw + b"\n"
 
     def _dmesg(self, stored: Stored) -> bytes:

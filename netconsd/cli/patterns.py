@@ -9,8 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from netconsd.cli.inputs import COLUMNS, broken
@@ -22,6 +20,7 @@ from netconsd.rendering import LEVELS, printable
 
 if TYPE_CHECKING:
     from netconsd.store.patterns import Pattern
+    from netconsd.store.reader import Span
 
 #: Patterns that are printed without ``-n``.
 LINES: Final = 50
@@ -31,22 +30,11 @@ RISING: Final = 4.0
 _INDENT: Final = 47
 _NARROW_INDENT: Final = 4
 _WIDE: Final = 120
-#: Trials to read a store whose compactor replaces segments meanwhile.
-_TRIALS: Final = 5
 
 _DESCRIPTION = """
 Group the messages of a store by the form of their texts: numbers, addresses, devices and names are replaced. Each
 pattern is shown with its messages, machines, the time of the first one, the most severe level, and the kernels.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The patterns of a segment, or of a part of the journal, and the times of its messages."""
-
-    first: float
-    last: float
-    table: Any
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns") -> int:
@@ -67,6 +55,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
     try:
         from netconsd.store.patterns import patterns
         from netconsd.store.query import Query
+        from netconsd.store.reader import Store
     except ModuleNotFoundError as error:
         if error.name != "pyarrow":
             raise
@@ -79,7 +68,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
     faults: list[str] = []
     directory = place_of(options, prog).directory
     try:
-        spans = list(read(directory, faults.append))
+        spans = Store(directory, damaged=lambda text, messages: faults.append(text)).pattern_spans()
     except OSError as error:
         print(f"{prog}: {unreadable(error, directory)}", file=sys.stderr)
         return 2
@@ -182,93 +171,6 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text} is not a number of patterns")
     return int(text)
-
-
-def read(directory: Path, fault: Callable[[str], object]) -> Iterator[Span]:
-    """Yield the patterns of all segments of a store, and of the journal: each message once.
-
-    :param fault: called with a text for each segment or part that is damaged, and not read.
-    :raises OSError: if the directory cannot be read, or is no store.
-    """
-    for trial in range(_TRIALS):
-        faults: list[str] = []
-        try:
-            spans = list(_read(directory, faults.append))
-        except FileNotFoundError:
-            # The compactor has removed a file that was listed; what replaces it is in the next listing.
-            if trial == _TRIALS - 1 or not directory.is_dir():
-                raise
-            continue
-        for text in faults:
-            fault(text)
-        yield from spans
-        return
-
-
-def _read(directory: Path, fault: Callable[[str], object]) -> Iterator[Span]:
-    from netconsd.store import index, journal, layout
-    from netconsd.store.records import Damaged
-
-    # The journal first: a part that becomes a segment meanwhile is in both, and the segment says so.
-    parts = journal.parts(directory / layout.JOURNAL)
-    indexes = []
-    for file in layout.segment_files(directory):
-        try:
-            indexes.append((file, index.read(file.index)))
-        except Damaged as error:
-            fault(f"{file.index}: {error}; its messages are not counted")
-    replaced = {name for _, one in indexes for name in one.about.replaces}
-    done = {number for _, one in indexes for number in one.about.parts}
-    for file, one in indexes:
-        if file.name in replaced:
-            continue
-        try:
-            table = one.table("patterns")
-        except Damaged as error:
-            fault(f"{file.index}: {error}; its messages are not counted")
-            continue
-        if table is None:
-            fault(f"{file.index}: has no patterns; its messages are not counted")
-        else:
-            yield Span(one.first / 1e6, one.last / 1e6, table)
-    for part in parts:
-        if part.number not in done:
-            try:
-                span = _of_part(part.path)
-            except Damaged as error:
-                fault(f"{part.path}: {error}; its messages are not counted")
-                continue
-            if span is not None:
-                yield span
-
-
-def _of_part(path: Path) -> Span | None:
-    """Return the patterns of a part of the journal; None if it has no message."""
-    import pyarrow as pa
-
-    from netconsd.store import journal
-    from netconsd.store.patterns import Sums
-    from netconsd.store.records import unpack
-
-    messages = [message for _, records, _ in journal.read(path) for message in unpack(records)]
-    if not messages:
-        return None
-    messages.sort(key=lambda message: message.source.packed)
-    table = pa.table(
-        {
-            "host": [message.source.address for message in messages],
-            "received_at": pa.array(
-                [round(message.received_at * 1e6) for message in messages], pa.timestamp("us", tz="UTC")
-            ),
-            "level": pa.array([message.level for message in messages], pa.int8()),
-            "release": pa.array([getattr(message, "release", None) for message in messages], pa.string()),
-            "text": [message.text.encode(errors="replace").decode() for message in messages],
-        }
-    )
-    sums = Sums()
-    sums.add(table)
-    times = [message.received_at for message in messages]
-    return Span(min(times), max(times), sums.table())
 
 
 def version(release: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -215,7 +216,8 @@ def _follow(
     shown = False
     try:
         while True:
-            new: list[Report] = []
+            # Those of a month can have gigabytes: of the first look, only the last ones are kept.
+            new: deque[Report] = deque(maxlen=FOLLOW_LINES if first else None)
             for file in day_files(path, REPORTS):
                 with suppress(FileNotFoundError), file.open("rb") as opened:  # too old, and deleted
                     opened.seek(done.get(file, 0))
@@ -227,8 +229,6 @@ def _follow(
                             new.append(report_of(line))
                         except ValueError:
                             continue  # torn, as the search without --follow says
-                if first:
-                    new = new[-FOLLOW_LINES:]
             first = False
             for report in new:
                 shown = True

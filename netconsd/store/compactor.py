@@ -15,9 +15,11 @@ Rules:
    records or :data:`SEGMENT_SENDERS` senders. The memory is bounded by them, and by one row group
    (:data:`~netconsd.store.segment.GROUP_BYTES`): the rows become columns one group at a time, and the file is written
    as it is made.
-5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size, or enough for a large one; those of
-   an hour or day that is over, all. By merging, a segment never has more than :data:`SEGMENT_ROWS` rows and
-   :data:`SEGMENT_BYTES` bytes. At full load, segments are large at once, and are not merged.
+5. The segments of an hour are merged when :data:`MERGE_FACTOR` neighbours are of similar size, or there are enough for
+   a large one; those of an hour or day that is over, all. Only neighbours are merged, so that the numbers of the
+   segments are the order of a sender's messages and boots. By merging, a segment never has more than
+   :data:`SEGMENT_ROWS` rows and :data:`SEGMENT_BYTES` bytes. At full load, segments are large at once, and are not
+   merged.
 6. At most :data:`MERGE_FACTOR` segments are merged at a time, side by side: a row group of each is in memory.
 """
 
@@ -34,6 +36,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from errno import ENOENT
 from pathlib import Path
 from typing import Final
@@ -67,6 +70,10 @@ GATHER_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
 #: Seconds between two deletions of what is too old.
 DELETE_SECONDS: Final = 60.0
+#: Seconds for which the clock has to go without a step before messages are deleted for their age: one that is set far
+#: ahead, until somebody sets it right, must not delete everything. Also the least seconds of a step.
+STEADY_SECONDS: Final = 3600.0
+STEP_SECONDS: Final = 60.0
 #: Seconds between two tries after an error, as of a full disk.
 RETRY_SECONDS: Final = 10.0
 #: The process gives way to everything else (nice(2)).
@@ -131,6 +138,9 @@ class Compactor:
         self._segments: dict[tuple[int, int], tuple[SegmentFile, Index]] = {}
         # Segments that cannot be read: not merged, and not named twice.
         self._unreadable: set[tuple[int, int]] = set()
+        # Files that are to be removed before anything else is done: parts and segments whose messages are in a segment,
+        # and a segment that was not written to its end.
+        self._to_remove: list[Path] = []
         # Segments whose index was read as a whole.
         self._checked: set[tuple[int, int]] = set()
         self._boots = Boots()
@@ -154,7 +164,8 @@ class Compactor:
                 self._segments[file.name] = file, found
         for _, found in list(self._segments.values()):
             self._remove_replaced(found.about)
-        self._load_boots()
+        if self._load_boots():
+            self._save_boots(set())
 
     def _remove_unfinished(self) -> None:
         root = self.directory / layout.SEGMENTS
@@ -192,20 +203,25 @@ class Compactor:
         layout.put_in_place(self._system, file.index)
         return index.read(file.index)
 
-    def _load_boots(self) -> None:
+    def _load_boots(self) -> bool:
+        """Read the states of all senders; return whether the file lacks those of a segment."""
         self._boots = Boots()
-        after = load_boots(self.directory, self._boots)
+        lacks = False
+        newer = load_boots(self.directory, self._boots)
         for (number, _), (_, found) in sorted(self._segments.items()):
-            if number > after:
+            if newer(number):
+                lacks = True
                 hosts = found.table("hosts")
                 if hosts is not None:
                     self._boots.update(index.states(hosts))
+        return lacks
 
     def compact(self) -> bool:
         """Make one segment of the oldest closed parts; return false if there is none.
 
         :raises OSError: if the disk fails; everything is as before, and it can be called again.
         """
+        self._remove()
         if self._stale:
             self._load_boots()
             self._stale = False
@@ -235,9 +251,11 @@ class Compactor:
             self._put(_tables(columns, self._boots), index.Summary(), About(max(read), tuple(read)), columns.earliest)
             self._stale = False
             self.stored += stored
-            self._save_boots(max(read))
-        for part in taken:
-            self._unlink(part.path)
+        # Before anything else can fail: taken again with later parts, the messages would be in two segments.
+        self._to_remove += [part.path for part in taken]
+        if read:
+            self._save_boots(set(read))
+        self._remove()
         return True
 
     def _read_part(self, part: journal.Part, columns: Columns) -> bool:
@@ -283,16 +301,14 @@ class Compactor:
             new.finish()
             size, pages_end, checksum = segment.end_of_file(new.path)
             layout.write_file(self._system, file.index, index.make(sums, about, size, pages_end, checksum))
-            try:
-                layout.put_in_place(self._system, file.index)
-            except OSError:
-                with suppress(OSError):
-                    self._system.unlink(str(file.index) + layout.UNFINISHED)
-                raise
+            layout.put_in_place(self._system, file.index)
+            layout.put_in_place(self._system, file.path)
         except Exception:
             new.discard()
+            # The segment first: it can have its name already.
+            unfinished = [Path(new.path), Path(str(file.index) + layout.UNFINISHED)]
+            self._to_remove += [file.path, *unfinished, file.index]
             raise
-        layout.put_in_place(self._system, file.path)
         self._segments[file.name] = file, index.read(file.index)
         pa.default_memory_pool().release_unused()
 
@@ -301,10 +317,13 @@ class Compactor:
 
         :raises OSError: if the disk fails; everything is as before, and it can be called again.
         """
+        self._remove()
         names = self._to_merge()
         if not names:
             return False
         inputs = [self._segments[name] for name in names]
+        # Otherwise a part can be there again after a power cut that the new segment does not name.
+        journal.sync_directory(self._system, self._journal)
         left = {part.number for part in journal.parts(self._journal)}
         parts = tuple(part for _, found in inputs for part in found.about.parts if part in left)
         generation = 1 + max(generation for _, generation in names)
@@ -332,6 +351,9 @@ class Compactor:
             except Damaged as error:
                 self._unreadable.add(name)
                 self._warn(f"{path}: {error}; its messages are found as far as they are whole")
+        if self._unreadable.isdisjoint(names):
+            # None by itself: together they would be tried for ever.
+            self._unreadable.update(names)
 
     def check(self) -> bool:
         """Read the index of one segment that was not read since the start, and make it again if it is damaged; return
@@ -355,37 +377,38 @@ class Compactor:
         return False
 
     def _to_merge(self) -> list[tuple[int, int]]:
-        """Return the names of the segments to merge next, ascending; none if there are none."""
-        small = [
-            (file, found)
-            for name, (file, found) in sorted(self._segments.items())
-            if name not in self._unreadable and found.rows * 2 <= self._segment_rows
-        ]
+        """Return the names of the segments to merge next, ascending; none if there are none (rule 5)."""
         newest = max((file.hour for file, _ in self._segments.values()), default="")
-        levels: dict[tuple[str, int], list[tuple[SegmentFile, Index]]] = {}
-        hours: dict[str, list[tuple[SegmentFile, Index]]] = {}
-        days: dict[str, list[tuple[SegmentFile, Index]]] = {}
-        for file, found in small:
-            level = (max(1, found.rows).bit_length() - 1) // (MERGE_FACTOR.bit_length() - 1)
-            levels.setdefault((file.hour, level), []).append((file, found))
-            hours.setdefault(file.hour, []).append((file, found))
-            if file.hour[:-3] < newest[:-3]:
-                days.setdefault(file.hour[:-3], []).append((file, found))
-        for group in levels.values():
-            if len(group) >= MERGE_FACTOR:
-                chosen = self._within(group)
-                if len(chosen) > 1:
+        for run in self._neighbours(len("YYYY-MM-DD/HH")):
+            for first in range(len(run) - MERGE_FACTOR + 1):
+                group = run[first : first + MERGE_FACTOR]
+                rows = [found.rows for _, found in group]
+                if max(rows) * 4 <= sum(rows) and len(chosen := self._within(group)) > 1:
                     return chosen
-        for hour, group in hours.items():
-            enough = sum(found.rows for _, found in group) * 4 >= self._segment_rows * 3
-            chosen = self._within(group) if enough or hour < newest else []
-            if len(chosen) > 1:
+        for run in self._neighbours(len("YYYY-MM-DD/HH")):
+            enough = sum(found.rows for _, found in run) * 4 >= self._segment_rows * 3
+            if (enough or run[0][0].hour < newest) and len(chosen := self._within(run)) > 1:
                 return chosen
-        for group in days.values():
-            chosen = self._within(group)
-            if len(chosen) > 1:
+        for run in self._neighbours(len("YYYY-MM-DD")):
+            if run[0][0].hour[:-3] < newest[:-3] and len(chosen := self._within(run)) > 1:
                 return chosen
         return []
+
+    def _neighbours(self, digits: int) -> Iterator[list[tuple[SegmentFile, Index]]]:
+        """Yield runs of small segments of a time, of which each follows the one before in the order of all.
+
+        :param digits: of the hour's name that are the same.
+        """
+        run: list[tuple[SegmentFile, Index]] = []
+        for name, (file, found) in sorted(self._segments.items()):
+            small = name not in self._unreadable and found.rows * 2 <= self._segment_rows
+            if run and not (small and file.hour[:digits] == run[0][0].hour[:digits]):
+                yield run
+                run = []
+            if small:
+                run.append((file, found))
+        if run:
+            yield run
 
     def _within(self, group: list[tuple[SegmentFile, Index]]) -> list[tuple[int, int]]:
         """Return the first of the segments, together within the bounds."""
@@ -398,14 +421,18 @@ class Compactor:
             chosen.append(file.name)
         return chosen
 
-    def delete(self) -> bool:
+    def delete(self, *, by_age: bool = True) -> bool:
         """Delete the segments that are beyond the limits; return whether there were any.
 
+        :param by_age: whether the limit of the age counts.
         :raises OSError: if the disk fails.
         """
         now = self._clock()
+        limits = self._limits if by_age else replace(self._limits, keep=None)
         kept = []
         files = {file.name: file for file in layout.segment_files(self.directory)}
+        for name in self._segments.keys() - files.keys():  # removed by hand
+            del self._segments[name]
         total = findings.size(self.directory) + sum(_size(part.path) for part in journal.parts(self._journal))
         for name, file in files.items():
             size = _size(file.path) + _size(file.index)
@@ -416,7 +443,7 @@ class Compactor:
             elif name in self._unreadable:
                 # Its name has the hour of its first message; how many there are is not known.
                 kept.append(Kept(name, file.began, size, 0))
-        gone = to_delete(kept, self._limits, now=now, size=total, free=self._free(self.directory))
+        gone = to_delete(kept, limits, now=now, size=total, free=self._free(self.directory))
         for item, _ in gone:
             file = files[item.name]
             self._unlink(file.path)
@@ -435,12 +462,12 @@ class Compactor:
                 f"because of {', '.join(reasons)}"
             )
         names = {item.name for item, _ in gone}
-        self._delete_findings(now, [item for item in kept if item.name not in names], reasons)
+        self._delete_findings(now, limits, [item for item in kept if item.name not in names], reasons)
         return bool(gone)
 
-    def _delete_findings(self, now: float, left: list[Kept], reasons: list[str]) -> None:
+    def _delete_findings(self, now: float, limits: Limits, left: list[Kept], reasons: list[str]) -> None:
         """Delete the days of reports and events that are too old, or before all messages if room was needed."""
-        before = -math.inf if self._limits.keep is None else now - self._limits.keep
+        before = -math.inf if limits.keep is None else now - limits.keep
         if left and {"max_size", "least_free"} & set(reasons):
             before = max(before, min(item.last for item in left))
         if before > -math.inf:
@@ -462,27 +489,43 @@ class Compactor:
         }
 
     def _remove_replaced(self, about: About) -> None:
-        for part in journal.parts(self._journal) if about.parts else ():
-            if part.number in about.parts:
-                self._unlink(part.path)
+        if about.parts:
+            parts = journal.parts(self._journal)
+            self._to_remove += [part.path for part in parts if part.number in about.parts]
         for name in about.replaces:
             replaced = self._segments.pop(name, None)
             if replaced is not None:
-                self._unlink(replaced[0].path)
-                self._unlink(replaced[0].index)
+                self._to_remove += [replaced[0].path, replaced[0].index]
+        self._remove()
+
+    def _remove(self) -> None:
+        """Remove the files that are to be removed.
+
+        :raises OSError: if the disk fails; the others are removed by the next call.
+        """
+        while self._to_remove:
+            path = self._to_remove[0]
+            self._unlink(path)
+            if path.suffix == ".index":
                 with suppress(OSError):  # not empty
-                    self._system.rmdir(str(replaced[0].path.parent))
+                    self._system.rmdir(str(path.parent))
+            del self._to_remove[0]
 
     def _unlink(self, path: Path) -> None:
         with suppress(FileNotFoundError):
             self._system.unlink(str(path))
 
-    def _save_boots(self, number: int) -> None:
+    def _save_boots(self, read: set[int]) -> None:
+        """Write the states of all senders after the segment of the parts ``read``."""
+        number = max([*read, *(number for number, _ in self._segments)])
+        # Older ones that another worker still writes: their segments will be newer than this file.
+        later = [part.number for part in journal.parts(self._journal) if part.number < number]
+        about = {"version": 1, "number": number, "later": [number for number in later if number not in read]}
         states = self._boots.states()
         columns = [[key for key, _ in states], *([values[at] for _, values in states] for at in range(5))]
         table = pa.Table.from_arrays(
             [pa.array(column, kind.type) for column, kind in zip(columns, _BOOTS_SCHEMA, strict=True)],
-            schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps({"version": 1, "number": number}).encode()}),
+            schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps(about).encode()}),
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
@@ -498,12 +541,19 @@ class Compactor:
         self._until_done(self.recover, wait)
         waiting_since: float | None = None
         deleted_at = monotonic() - DELETE_SECONDS
+        steady_since, offset = monotonic(), self._clock() - monotonic()
         seconds = 0.0
         while wait(seconds):
             seconds = LOOK_SECONDS
+            before, offset = offset, self._clock() - monotonic()
+            if abs(offset - before) > STEP_SECONDS:
+                steady_since = monotonic()
+            by_age = monotonic() - steady_since >= STEADY_SECONDS
             try:
-                size = sum(_size(part.path) for part in journal.parts(self._journal) if not part.is_open)
-                if not size:
+                closed = [part for part in journal.parts(self._journal) if not part.is_open]
+                size = sum(_size(part.path) for part in closed)
+                # Not by their size: a part that a kill left empty is removed as well.
+                if not closed:
                     waiting_since = None
                 elif waiting_since is None:
                     waiting_since = monotonic()
@@ -516,7 +566,7 @@ class Compactor:
                 elif self.merge() or self.check():
                     seconds = 0.0
                 if monotonic() - deleted_at >= DELETE_SECONDS:
-                    self.delete()
+                    self.delete(by_age=by_age)
                     deleted_at = monotonic()
                 self.failing = ""
             except OSError as error:
@@ -524,7 +574,7 @@ class Compactor:
                 seconds = RETRY_SECONDS
                 # A full disk may be one that deletion helps.
                 with suppress(OSError):
-                    self.delete()
+                    self.delete(by_age=by_age)
 
     def _until_done(self, step: Callable[[], object], wait: Callable[[float], bool]) -> None:
         seconds = 0.0
@@ -545,26 +595,27 @@ class Compactor:
             self._warn(f"the compactor cannot write the store: {error}; it tries again every {RETRY_SECONDS:.0f} s")
 
 
-def load_boots(directory: Path, boots: Boots) -> int:
-    """Add the states of the file ``boots``; return the number of the segment after which they are, -1 for none. The
-    states of the segments with higher numbers are newer (:func:`netconsd.store.index.states`).
+def load_boots(directory: Path, boots: Boots) -> Callable[[int], bool]:
+    """Add the states of the file ``boots``; return a function that says of the number of a segment whether it is newer:
+    its states (:func:`netconsd.store.index.states`) are to be added, in the order of the numbers.
 
     :raises OSError: if it cannot be read.
     """
     try:
         data = (directory / layout.BOOTS).read_bytes()
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
-        number = int(json.loads(table.schema.metadata[b"netconsd"])["number"])
+        about = json.loads(table.schema.metadata[b"netconsd"])
+        last, later = int(about["number"]), frozenset(about.get("later", ()))
         columns = [table.column(name).to_pylist() for name in _BOOTS_SCHEMA.names]
     except FileNotFoundError:
-        return -1
+        return lambda number: True
     except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         # The states of all segments are used in its place.
-        return -1
+        return lambda number: True
     boots.update((key, values) for key, *rest in zip(*columns, strict=True) for values in [tuple(rest)])
-    return number
+    return lambda number: number > last or number in later
 
 
 def rebuilt(path: Path) -> bytes:
@@ -613,7 +664,10 @@ class Rows:
         """
         segment.check_end(path, found.pages_end, found.checksum, found.size)
         self._file, _ = segment.open_segment(path)
-        self._sizes = found.groups
+        metadata = self._file.metadata
+        size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        #: Bytes of a row before compression.
+        self.row_bytes = 1 + size // max(1, found.rows)
         self._next = 0
         # The rows that were read and not taken.
         self._read: list[pa.Table] = []
@@ -645,12 +699,14 @@ def merged(sources: Sequence[Rows], sums: index.Merged) -> Iterator[pa.Table]:
 
     :raises Damaged: if a segment cannot be read, or its index is not of it.
     """
+    # By their mean size: texts that repeat are small in a file, and not in memory.
+    most = max(1, min(GROUP_ROWS, *(GROUP_BYTES // source.row_bytes for source in sources)))
     runs = _runs(sums)
     group: list[tuple[int, int]] = []
     rows = 0
     for source, count in runs:
-        while rows + count > GROUP_ROWS:
-            part = GROUP_ROWS - rows
+        while rows + count > most:
+            part = most - rows
             group.append((source, part))
             yield from _group(sources, group)
             group, rows, count = [], 0, count - part

@@ -253,6 +253,7 @@ class Journal:
         self._clock = clock
         self._closed = closed
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
         self._next = max([first_number, *(part.number + 1 for part in parts(directory))])
         self._writers = [_Writer(self, worker) for worker in range(worker_count)]
 
@@ -268,26 +269,24 @@ class Journal:
 
         :raises OSError: the first that occurred; all parts were tried.
         """
-        failure: OSError | None = None
-        for writer in self._writers:
-            try:
-                writer.sync()
-            except OSError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+        self._sync(end=False)
 
     def close(self) -> None:
         """Sync and close all parts, after the last ``append``.
 
         :raises OSError: the first that occurred; all parts were tried.
         """
+        self._sync(end=True)
+
+    def _sync(self, *, end: bool) -> None:
         failure: OSError | None = None
-        for writer in self._writers:
-            try:
-                writer.sync(end=True)
-            except OSError as error:
-                failure = failure or error
+        # At the stop, another thread can still wait for a slow disk: each descriptor is closed once.
+        with self._syncing:
+            for writer in self._writers:
+                try:
+                    writer.sync(end=end)
+                except OSError as error:
+                    failure = failure or error
         if failure is not None:
             raise failure
 
@@ -424,11 +423,12 @@ class _Writer:
             self._written.append((self._fd, self.path))
             self._fd, self.path = -1, ""
 
-    def sync(self, *, end: bool = False) -> None:
+    def sync(self, *, end: bool) -> None:
         """Sync what was appended before the call, and close the parts that are written; for one thread at a time."""
         journal = self._journal
         with self._lock:
-            if end or journal._clock() - self._begun >= journal._part_seconds:
+            # Also if the clock was set back: otherwise the part would stay open for as long.
+            if end or not 0 <= journal._clock() - self._begun < journal._part_seconds:
                 self._end()
             fd, size, synced = self._fd, self._size, self._synced
         failure: OSError | None = None

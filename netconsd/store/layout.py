@@ -35,6 +35,8 @@ BOOTS: Final = "boots"
 DIRECTORY_MODE: Final = 0o750
 #: The store of the service: in the state directory that contrib/systemd/netconsd.service has.
 SERVICE_STORE: Final = Path("/var/lib/netconsd/store")
+#: Listings of a directory that changes meanwhile: a merge takes longer than a few.
+LISTINGS: Final = 4
 #: The suffix of a file that is not whole yet.
 UNFINISHED: Final = ".tmp"
 _NAME: Final = re.compile(r"(\d\d)-(\d{1,16})(?:-(\d{1,6}))?\.parquet", re.ASCII)
@@ -136,10 +138,17 @@ def segment_files(directory: Path) -> list[SegmentFile]:
 
 
 def _entries(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    """Return the names in a directory, as they were at one time: the kernel lists a large one in pieces, and a merge
+    between two of them could hide both the new segment and the old ones."""
+    names: list[str] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for _ in range(LISTINGS):
+            changed_at = os.stat(directory).st_mtime_ns
+            names = os.listdir(directory)
+            if os.stat(directory).st_mtime_ns == changed_at:
+                break
+        return names
+    return []
 
 
 def write_file(system: System, path: Path, data: bytes | memoryview) -> None:

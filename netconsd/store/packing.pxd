@@ -66,6 +66,11 @@ cdef inline int64_t i64_at(bytes data, Py_ssize_t at) noexcept:
 cdef inline int64_t micros_at(bytes data, Py_ssize_t at) noexcept:
     cdef double value
     memcpy(&value, <const char *>data + at, 8)
+    # Also false for NaN.
+    if not value >= 0:
+        return 0
+    if value > 253402300799.0:
+        value = 253402300799.0
     return llrint(value * 1000000)
 
 cdef inline Py_ssize_t plain_text(bytes data, Py_ssize_t at, Py_ssize_t end) noexcept:

@@ -13,6 +13,8 @@ HEAD_BYTES = _HEAD.size
 RARE_BYTES = _RARE.size
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
 _U64_MASK = (1 << 64) - 1
+#: The last second of the year 9999.
+LATEST_SECONDS = 253402300799.0
 _DOUBLE = struct.Struct("=d")
 
 
@@ -69,9 +71,13 @@ def i64_at(data: bytes, at: int) -> int:
 
 
 def micros_at(data: bytes, at: int) -> int:
-    """Return the time in seconds at a position as microseconds."""
+    """Return the time in seconds at a position as microseconds, from 1970 to the end of the year 9999: other times, of
+    imported logs, are the nearest of these, as neither the arrays nor datetime have them."""
     seconds: float = _DOUBLE.unpack_from(data, at)[0]
-    return round(seconds * 1_000_000)
+    # Also false for NaN.
+    if not seconds >= 0:
+        return 0
+    return round(min(seconds, LATEST_SECONDS) * 1_000_000)
 
 
 def plain_text(data: bytes, at: int, end: int) -> int:

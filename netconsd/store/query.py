@@ -54,6 +54,8 @@ BATCH_ROWS: Final = 1 << 12
 TRIALS: Final = 10
 #: Characters of a regular expression: RE2's memory grows with it.
 PATTERN_LIMIT: Final = 4096
+#: Seconds: times beyond it are not stored, and not searched for.
+TIME_LIMIT: Final = 1e12
 #: The least id of a boot; smaller numbers count boots from the last one. Ids are Unix times, or 0 and up for senders
 #: without a clock, which `--boot ID` cannot choose.
 LEAST_BOOT: Final = 1
@@ -112,6 +114,14 @@ class Query:
             raise ValueError(f"level: {self.level} is not from 0 to 7")
         if self.level_from and (self.level is None or not 0 <= self.level_from <= self.level):
             raise ValueError(f"level_from: {self.level_from} is not from 0 to level")
+        for name in ("since", "until"):
+            at = getattr(self, name)
+            if at is not None and not abs(at) < TIME_LIMIT:
+                raise ValueError(f"{name}: {at} is not a Unix time")
+        if self.boot is not None and not abs(self.boot) < TIME_LIMIT:
+            raise ValueError(f"boot: {self.boot} is not a boot")
+        if self.seq is not None and not 0 <= self.seq < 1 << 64:
+            raise ValueError(f"seq: {self.seq} is not a sequence number")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise ValueError("until: is before since")
         for host in self.hosts:
@@ -428,9 +438,9 @@ class Files:
         :raises FileNotFoundError: if a segment is gone.
         """
         boots = Boots()
-        after = load_boots(self.directory, boots)
+        newer = load_boots(self.directory, boots)
         for file, head in sorted(segments, key=lambda item: item[0].name):
-            if file.number > after and head is not None:
+            if newer(file.number) and head is not None:
                 try:
                     hosts = head.table("hosts")
                 except Damaged as error:

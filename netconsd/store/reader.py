@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +39,19 @@ def _ignore(*_: object) -> None:
 
 def _never() -> bool:
     return False
+
+
+_Used = TypeVar("_Used")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A section of an index, or the same of a part of the journal, and the times of its messages."""
+
+    #: Of the earliest and the latest message: Unix times in seconds.
+    first: float
+    last: float
+    table: pa.Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +232,7 @@ class Store:
             found = [
                 each for table in self._search(query, newest_first=newest_first, limit=limit) for each in stored(table)
             ]
-            place = next((place for place, each in enumerate(found) if each.id == message.id), limit)
+            place = next((place for place, each in enumerate(found) if each == message), limit)
             if place + count < limit or len(found) < limit:
                 return found[place + 1 : place + 1 + count]
             limit *= 4
@@ -235,11 +249,9 @@ class Store:
         """
         Query(since, until, tuple(hosts))
         chosen = Selection(hosts) if hosts else None
-        tables = self._of_indexes("hosts", index.hosts_of, since, until)
-        if not tables:
-            return []
+        merged = self._of_indexes("hosts", index.hosts_of, since, until, partial(_merged, index.merged_hosts))
         found = []
-        for row in index.merged_hosts(tables).to_pylist():
+        for row in [] if merged is None else merged.to_pylist():
             userdata = row["userdata"] or ""
             if chosen is not None and not (
                 chosen.has(row["host"], userdata) or (userdata and chosen.has_userdata(userdata))
@@ -295,15 +307,14 @@ class Store:
         if query == Query(since, until, level=level, ignore_case=ignore_case):
             begin = None if since is None else since // 60 * 60
             end = None if until is None else until // 60 * 60 + 60
-            tables = self._of_indexes("minutes", index.minutes_of, begin, end)
-            if level is not None:
-                tables = [table.filter(pc.less_equal(table.column("level"), level)) for table in tables]
+            merged = self._of_indexes("minutes", index.minutes_of, begin, end, partial(_merged, index.merged_minutes))
+            if level is not None and merged is not None:
+                merged = merged.filter(pc.less_equal(merged.column("level"), level))
         else:
             search = self._search(query, columns=("level",), progress=progress, cancelled=cancelled)
-            tables = [_minutes_of(table) for table in search]
-        if not tables:
+            merged = _merged(index.merged_minutes, (_span(rows, _minutes_of) for rows in search))
+        if merged is None:
             return []
-        merged = index.merged_minutes(tables)
         minutes = merged.column("minute").cast(pa.int64())
         if since is not None:
             merged = merged.filter(pc.greater_equal(minutes, int(since // 60) * 60))
@@ -326,7 +337,11 @@ class Store:
         :raises OSError: if a file cannot be read.
         """
         Query(since, until, tuple(hosts))
-        found = patterns(self._of_indexes("patterns", _patterns_of, since, until)).values()
+
+        def together(spans: Iterator[Span]) -> list[Pattern]:
+            return list(patterns(span.table for span in spans).values())
+
+        found = self._of_indexes("patterns", _patterns_of, since, until, together)
         chosen = {host.address for host in self.hosts(hosts=hosts)} if hosts else None
         kept = [
             pattern
@@ -337,16 +352,29 @@ class Store:
         ]
         return sorted(kept, key=lambda pattern: (-pattern.count, pattern.form))
 
+    def pattern_spans(self) -> list[Span]:
+        """Return the patterns of each segment and of the journal, the oldest first (netconsd.store.patterns).
+
+        :raises OSError: if a file cannot be read.
+        """
+        return self._of_indexes("patterns", _patterns_of, None, None, list)
+
     def _of_indexes(
-        self, section: str, made: Callable[[pa.Table], pa.Table], since: float | None, until: float | None
-    ) -> list[pa.Table]:
-        """Return a section of each index in a time, the oldest first, and the same of the journal."""
+        self,
+        section: str,
+        made: Callable[[pa.Table], pa.Table],
+        since: float | None,
+        until: float | None,
+        use: Callable[[Iterator[Span]], _Used],
+    ) -> _Used:
+        """Return what ``use`` makes of a section of each index in a time, the oldest first, and the same of the
+        journal."""
         for trial in range(_TRIALS):
             try:
-                return self._of_files(section, made, since, until)
+                return use(self._of_files(section, made, since, until))
             except FileNotFoundError:
                 # The compactor has removed a file that was listed; its messages are in another one.
-                if trial == _TRIALS - 1:
+                if trial == _TRIALS - 1 or not (self.directory / layout.JOURNAL).is_dir():
                     raise
                 if trial:
                     self._files.forget()
@@ -354,9 +382,8 @@ class Store:
 
     def _of_files(
         self, section: str, made: Callable[[pa.Table], pa.Table], since: float | None, until: float | None
-    ) -> list[pa.Table]:
+    ) -> Iterator[Span]:
         segments, parts = self._files.lists()
-        found = []
         for file, head in segments:
             if head is not None and (
                 (since is not None and head.last < since * 1e6) or (until is not None and head.first > until * 1e6)
@@ -368,14 +395,14 @@ class Store:
                 assert head is not None
                 self._files.name_index(head, error, "read")
                 table = None
-            if table is None:
-                table = self._made(file.path, made)
-            if table is not None:
-                found.append(table)
-        found += [made(rows) for rows in self._files.tail(segments, parts)]
-        return found
+            if head is not None and table is not None:
+                yield Span(head.first / 1e6, head.last / 1e6, table)
+            elif (rows := self._rows(file.path)) is not None:
+                yield _span(rows, made)
+        for rows in self._files.tail(segments, parts):
+            yield _span(rows, made)
 
-    def _made(self, path: Path, made: Callable[[pa.Table], pa.Table]) -> pa.Table | None:
+    def _rows(self, path: Path) -> pa.Table | None:
         try:
             opened, _ = segment.open_segment(path)
             with opened:
@@ -383,7 +410,7 @@ class Store:
         except Damaged as error:
             self._files.name(f"{path}: {error}; its messages are not counted")
             return None
-        return made(pa.concat_tables(groups)) if groups else None
+        return pa.concat_tables(groups) if groups else None
 
     def reports(
         self, *, since: float | None = None, until: float | None = None, hosts: Sequence[str] = ()
@@ -468,6 +495,25 @@ def _has(chosen: Selection, finding: Report | Event) -> bool:
 _TRIALS: Final = 10
 #: Messages of one microsecond that a context expects.
 _SAME_TIME: Final = 64
+
+
+#: Tables of hosts or minutes that are in memory at once: those of a thousand segments of a large fleet have gigabytes.
+_TOGETHER: Final = 16
+
+
+def _merged(merge: Callable[[list[pa.Table]], pa.Table], spans: Iterable[Span]) -> pa.Table | None:
+    """Return the sums of tables, the oldest first; None if there are none."""
+    tables: list[pa.Table] = []
+    for span in spans:
+        tables.append(span.table)
+        if len(tables) >= _TOGETHER:
+            tables = [merge(tables)]
+    return merge(tables) if tables else None
+
+
+def _span(rows: pa.Table, made: Callable[[pa.Table], pa.Table]) -> Span:
+    at = rows.column("received_at").cast(pa.int64())
+    return Span(pc.min(at).as_py() / 1e6, pc.max(at).as_py() / 1e6, made(rows))
 
 
 def _minutes_of(rows: pa.Table) -> pa.Table:

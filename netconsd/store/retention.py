@@ -6,7 +6,8 @@ Rules:
    written while the clock was wrong: it is as old as the next one that was not.
 2. A segment is too old if its latest message is; therefore a message can stay longer than ``keep`` by the time that its
    segment covers.
-3. The newest segment is kept, whatever the size and the free space: a disk that others fill must not empty the store.
+3. The segment with the highest number is kept, whatever its age, the size and the free space: a disk that others fill
+   must not empty the store, and a number must not be used again.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ def to_delete(segments: Iterable[Kept], limits: Limits, *, now: float, size: int
     """
     found = []
     left = sorted(_dated(segments, now), key=lambda kept: (kept.last, kept.name))
-    for position, kept in enumerate(left):
+    newest = max((kept.name for kept in left), default=None)
+    for kept in left:
+        if kept.name == newest:
+            continue
         if limits.keep is not None and kept.last < now - limits.keep:
             reason = "keep"
-        elif position == len(left) - 1:
-            break
         elif limits.max_size is not None and size > limits.max_size:
             reason = "max_size"
         elif limits.least_free is not None and free < limits.least_free:

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from netconsd.jsonl import from_json
-from netconsd.protocol.message import Message
+from netconsd.protocol.message import LegacyMessage, Message
 from netconsd.store import layout
 from netconsd.store.journal import Journal
-from netconsd.testing import extended_message, legacy_message
+from netconsd.testing import extended_message, legacy_message, source
 from tests.support.nameserver import nameserver
 from tests.support.scripted_lane import PATIENCE
 
@@ -150,6 +150,20 @@ def test_json_and_raw(store: Path, capsysbinary: pytest.CaptureFixture[bytes]) -
     ]
     assert log.main(["--store", str(store), "-o", "raw"]) == 0
     assert capsysbinary.readouterr().out == b"".join(each.message.raw for each in expected)
+
+
+def test_raw_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Bytes that would reach the terminal's control, or are no UTF-8, are escapes; other lines are as received."""
+    (tmp_path / layout.JOURNAL).mkdir()
+    journal = Journal(tmp_path / layout.JOURNAL, 1, first_number=1, part_bytes=9999, part_seconds=9, most_bytes=9999)
+    for raw in ("grüße\n".encode(), b"\x1b]0;x\x07 \x9b2J\n"):
+        journal.append(0, [LegacyMessage(source(), 1.0, raw)])
+    journal.close()
+    monkeypatch.setattr(log, "is_terminal", lambda: True)
+    assert log.main(["--store", str(tmp_path), "-o", "raw", "--no-pager"]) == 0
+    assert capsysbinary.readouterr().out == "grüße\n\\x1b]0;x\\x07 \\x9b2J\n".encode()
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,20 @@ def test_bad_fields(change: dict[str, Any], error: str) -> None:
     assert str(caught.value).startswith(error)
 
 
+@pytest.mark.parametrize(("name", "most"), [("text", 131071), ("caller", 65535), ("release", 65535)])
+def test_longer_than_any_datagram(name: str, most: int) -> None:
+    """A field is as long as that of a decoded message at most: a longer one has no place in a journal."""
+    fields = json.loads(to_json(extended_message("x", release="7.3")))
+    fields["release_in_header"] = True
+    for size in (most, most + 1):
+        fields[name] = size * "x"
+        if size > most:
+            with pytest.raises(ValueError, match=f"^{name}: .* bytes"):
+                from_json(json.dumps(fields))
+        else:
+            assert getattr(from_json(json.dumps(fields)), name) == fields[name]
+
+
 def test_missing_fields() -> None:
     """A line without a field that it needs is an error that names the field; others can be absent or unknown."""
     value = json.loads(to_json(extended_message("x", release="6.12")))

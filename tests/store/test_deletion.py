@@ -14,7 +14,7 @@ from netconsd.store.retention import Limits
 from netconsd.testing import extended_message
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
-from netconsd.store.compactor import DELETE_SECONDS, Compactor
+from netconsd.store.compactor import DELETE_SECONDS, STEADY_SECONDS, Compactor
 
 DAY = 86400.0
 #: More than a segment of a message and its index have.
@@ -89,6 +89,32 @@ def test_segments_from_the_future_do_not_stay_for_ever(tmp_path: Path) -> None:
     assert numbers(tmp_path) == [3, 4]
 
 
+def test_a_clock_that_is_set_far_ahead_deletes_nothing(store: Path) -> None:
+    """Messages are deleted for their age when the clock has had no step for an hour, and not before: somebody sets it
+    right meanwhile."""
+    second, clock, left = 0.0, 6.25 * DAY, dict[float, list[int]]()
+
+    def wait(_: float) -> bool:
+        nonlocal second, clock
+        left[second] = numbers(store)
+        second += DELETE_SECONDS
+        clock += DELETE_SECONDS
+        if second == 3 * STEADY_SECONDS:
+            clock += 10_000 * DAY
+        if second == 4 * STEADY_SECONDS - DELETE_SECONDS:
+            clock -= 10_000 * DAY
+        return second < 9 * STEADY_SECONDS
+
+    made = Compactor(store, limits=Limits(keep=4.75 * DAY), clock=lambda: clock)
+    made.run(wait, monotonic=lambda: second)
+    assert left[STEADY_SECONDS - DELETE_SECONDS] == [1, 2, 3, 4, 5]
+    assert left[2 * STEADY_SECONDS] == left[5 * STEADY_SECONDS - 3 * DELETE_SECONDS] == [2, 3, 4, 5]
+    assert made.deleted == 1
+    clock += 3 * DAY
+    made.delete()
+    assert numbers(store) == [5]
+
+
 def test_a_damaged_segment_is_deleted_in_its_turn(store: Path) -> None:
     """A segment that cannot be read is counted in the size, and deleted by the hour in its name."""
     file = layout.segment_files(store)[1]
@@ -138,7 +164,7 @@ def test_the_numbers_for_the_module(store: Path) -> None:
     reports: list[dict[str, object]] = []
     delete = made.delete
 
-    def failing() -> bool:
+    def failing(**_: Any) -> bool:
         if failures:
             raise failures.pop()
         return delete()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from netconsd.store.layout import default_directory, default_to_read
+from netconsd.store.layout import SEGMENTS, default_directory, default_to_read, segment_files
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,23 @@ def test_commands_read_the_store_of_the_service_if_the_user_has_none(tmp_path: P
     assert default_to_read(environment, service) == service
     own.mkdir(parents=True)
     assert default_to_read(environment, service) == own
+
+
+def test_a_directory_that_changes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first piece of the names was read before a merge, the second after it: they are read again."""
+    day = tmp_path / SEGMENTS / "2026-11-28"
+    day.mkdir(parents=True)
+    old, new = day / "09-1.parquet", day / "09-2-1.parquet"
+    old.touch()
+    os.utime(day, (1, 1))
+    real = os.listdir
+
+    def listed(directory: Path) -> list[str]:
+        if directory == day and old.exists():
+            new.touch()
+            old.unlink()
+            return []
+        return real(directory)
+
+    monkeypatch.setattr(os, "listdir", listed)
+    assert [file.path for file in segment_files(tmp_path)] == [new]
