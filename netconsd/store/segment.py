@@ -18,7 +18,6 @@ Needs pyarrow: the extra ``netconsd[store]``.
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from netconsd.protocol.body import Body, parse, readable
+from netconsd.protocol.body import Body, escape, parse, readable
 from netconsd.protocol.message import (
     ExtendedMessage,
     LegacyDatagram,
@@ -338,21 +337,9 @@ def _object(values: Mapping[str, str]) -> str | None:
     return json.dumps(dict(values), ensure_ascii=False, separators=(",", ":")) if values else None
 
 
-def _escaped(data: bytes) -> bytes:
-    """Return bytes as the kernel escapes them: the same as protocol/encode, for many texts without escapes."""
-    return data if not _TO_ESCAPE.search(data) else _TO_ESCAPE.sub(_escape, data)
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\x%02x" % match[0][0]
-
-
-_TO_ESCAPE: Final = re.compile(rb"[^ -\[\]-~]")
-
-
 def _lines(body: Body) -> bytes:
     """Return what follows the line of the text, as a kernel writes it, up to the msgid."""
-    found = [b" %b=%b\n" % (_escaped(key.encode()), _escaped(value.encode())) for key, value in body.dictionary.items()]
+    found = [b" %b=%b\n" % (escape(key.encode()), escape(value.encode())) for key, value in body.dictionary.items()]
     lines = [f" {key}={value}\n" for key, value in body.userdata.items()]
     if body.cpu is not None:
         lines.append(f" cpu={body.cpu}\n")
@@ -398,7 +385,7 @@ def _follows(columns: Columns, row: int, raw: bytes, tails: list[bytes]) -> bool
 
 
 def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
-    text = _escaped(bytes(columns.text[columns.text_end[row] : columns.text_end[row + 1]]))
+    text = escape(bytes(columns.text[columns.text_end[row] : columns.text_end[row + 1]]))
     msgid = columns.msgid[row]
     line = b"" if msgid == NONE else b" msgid=%d\n" % msgid
     return b"%b\n%b%b" % (text, tails[columns.tail[row]], line)
@@ -474,7 +461,7 @@ def _message(  # one argument for each column
         return message
     if raw is None:
         lines = _lines_of(dictionary, userdata, cpu, taskname, None if in_header else release)
-        raw = b"%b\n%b%b" % (_escaped(text.encode()), lines, b"" if msgid is None else b" msgid=%d\n" % msgid)
+        raw = b"%b\n%b%b" % (escape(text.encode()), lines, b"" if msgid is None else b" msgid=%d\n" % msgid)
     if caller is not None and caller_bytes is None:
         caller_bytes = caller.encode()
     if in_header and release is not None and release_bytes is None:
