@@ -2,6 +2,7 @@ cimport cython
 from cpython cimport array
 
 from netconsd.protocol cimport octets
+from netconsd.protocol.body cimport escape, text_of
 from netconsd.store cimport packing
 
 cdef int _NEWLINE
@@ -50,7 +51,11 @@ cdef class Columns:
 
     @cython.locals(size=Py_ssize_t, flags=int, caller_size=Py_ssize_t, release_size=Py_ssize_t, end=Py_ssize_t, caller="unsigned long long",
                    release="unsigned long long", tail="unsigned long long", length=Py_ssize_t, tail_at=Py_ssize_t,
-                   tail_end=Py_ssize_t, msgid="long long")
+                   tail_end=Py_ssize_t, msgid="long long", raw=bytes, text=bytes, line=bytes)
     cdef Py_ssize_t _put(self, Py_ssize_t row, bytes records, Py_ssize_t at, Py_ssize_t used) except -1
 
-    cdef Py_ssize_t _put_other(self, Py_ssize_t row, int flags, bytes raw, Py_ssize_t used) except -1
+    cdef _keep(self, Py_ssize_t row, bytes raw)
+    @cython.locals(text=bytes)
+    cdef bytes _other(self, Py_ssize_t row, int flags, bytes raw)
+
+cpdef bytes legacy_line(object prefix, object ts_usec, object caller, bytes text)

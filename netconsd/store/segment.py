@@ -38,13 +38,11 @@ from netconsd.protocol.message import (
     LegacyMessage,
     Message,
     Source,
-    legacy_fields,
     source_of,
 )
-from netconsd.protocol.octets import seconds
 from netconsd.store import records
 from netconsd.store.boots import Boots
-from netconsd.store.columns import NONE, Columns
+from netconsd.store.columns import NONE, Columns, legacy_line
 from netconsd.store.layout import source_at
 from netconsd.store.records import Damaged
 
@@ -354,9 +352,6 @@ def _raws(columns: Columns, tails: _Tails, tail: pa.Array, in_header: pa.Array, 
     """Return the bytes of the rows of which they do not follow from the other columns."""
     raws: dict[int, bytes] = dict(columns.raws)
     values = list(columns.tails)
-    for row, raw in columns.raws.items():
-        if _follows(columns, row, raw, values):
-            del raws[row]
     # Seldom: lines that no kernel writes, or a release both in the header and in the sysdata.
     other = pc.or_(
         pc.invert(pc.fill_null(tails.plain.take(tail), True)),
@@ -376,30 +371,11 @@ def _raws(columns: Columns, tails: _Tails, tail: pa.Array, in_header: pa.Array, 
     return pa.array(raws.values(), pa.binary()).take(found)
 
 
-def _follows(columns: Columns, row: int, raw: bytes, tails: list[bytes]) -> bool:
-    """Return whether the bytes of a row follow from the row's columns and its tail."""
-    flags = columns.flags[row]
-    if flags & records.EXTENDED:
-        return raw == _extended_bytes(columns, row, tails)
-    return not flags & records.DATAGRAM and raw == _legacy_line(*legacy_fields(raw))
-
-
 def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
     text = escape(bytes(columns.text[columns.text_end[row] : columns.text_end[row + 1]]))
     msgid = columns.msgid[row]
     line = b"" if msgid == NONE else b" msgid=%d\n" % msgid
     return b"%b\n%b%b" % (text, tails[columns.tail[row]], line)
-
-
-def _legacy_line(prefix: int | None, ts_usec: int | None, caller: str | None, text: str) -> bytes:
-    """Return the line of a legacy message, as a kernel writes it (docs/wire section 2)."""
-    line = b"" if prefix is None else b"<%d>" % prefix
-    if ts_usec is not None:
-        line += b"[%b]" % seconds(ts_usec)
-    if caller is not None:
-        line += b"[%6b]" % caller.encode()
-    space = b"" if ts_usec is None and caller is None else b" "
-    return b"%b%b%b\n" % (line, space, text.encode())
 
 
 def messages(rows: pa.Table) -> list[Message]:
@@ -453,7 +429,7 @@ def _message(  # one argument for each column
     if format != "extended":
         if raw is None:
             prefix = None if level is None or facility is None else facility * 8 + level
-            raw = _legacy_line(prefix, ts_usec, caller, text)
+            raw = legacy_line(prefix, ts_usec, caller, text.encode())
         message = (LegacyDatagram if format == "datagram" else LegacyMessage)(source, at, raw)
         message._new = bool(flags & records.NEW)
         message._boot = bool(flags & records.BOOT)
