@@ -57,8 +57,9 @@ STOP_SECONDS: Final = 5.0
 COMPLAINT_SECONDS: Final = 60.0
 #: Seconds for which the compactor may fail, or the journal wait for it, before the store counts as not working.
 FAULT_SECONDS: Final = 180.0
-#: A part of the journal is closed at this size, so that the compactor can begin with it.
-PART_BYTES: Final = 16 << 20
+#: A part of the journal is closed at this size, so that the compactor can begin with it. It has at most 130,000 senders,
+#: as a record has 65 bytes at least: the compactor's memory grows with them (SEGMENT_SENDERS).
+PART_BYTES: Final = 8 << 20
 
 log = Log("netconsd.store")
 
@@ -176,7 +177,7 @@ class Store:
             raise RuntimeError(f"directory: cannot write {self._directory}: {error.strerror}") from error
         try:
             adopted = self._adopt(journal)
-            highest = max((file.number for file in layout.segment_files(self._directory)), default=0)
+            highest = layout.highest_number(self._directory)
             self._journal = Journal(
                 journal,
                 worker_count,

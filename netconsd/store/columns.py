@@ -135,6 +135,11 @@ class Columns:
         """The different senders of the records that were added."""
         return len(self._counts)
 
+    @property
+    def blocks(self) -> list[bytes]:
+        """The blocks that were added, until they are sorted."""
+        return self._blocks
+
     def sort(self) -> None:
         """Sort the rows and fill the columns with all of them, once, after the last ``add``."""
         self.order()

@@ -12,7 +12,8 @@ Rules:
    everything that the last one left is removed: unfinished files, an index without a segment, and what a segment names.
 3. An index that is damaged or missing is made again. A segment that cannot be read is left where it is, and not merged.
 4. Parts are taken in the order of their numbers, at most :data:`SEGMENT_BYTES`, until they have :data:`SEGMENT_ROWS`
-   records or :data:`SEGMENT_SENDERS` senders. The memory is bounded by them, and by one row group
+   records; a part with which they would have more than :data:`SEGMENT_SENDERS` senders is left for the next segment, if
+   it is not the first. The memory is bounded by them, and by one row group
    (:data:`~netconsd.store.segment.GROUP_BYTES`): the rows become columns one group at a time, and the file is written
    as it is made.
 5. The segments of an hour are merged when there are :data:`MERGE_FACTOR` of a size, or enough for a large one; those of
@@ -56,8 +57,12 @@ from netconsd.store.segment import GROUP_BYTES, GROUP_ROWS, About
 #: memory. A million messages of usual length have 150 MB.
 SEGMENT_BYTES: Final = 128 << 20
 SEGMENT_ROWS: Final = 1_000_000
-#: Senders with which no further part is taken into a segment: a stranger can invent them.
-SEGMENT_SENDERS: Final = 100_000
+#: Senders of a segment of several parts, and of segments that are merged: a stranger can invent them, and each takes
+#: 1,000 bytes. One part of the journal has as many at most.
+SEGMENT_SENDERS: Final = 130_000
+#: Segments whose senders are looked at if the file ``boots`` is damaged or missing: the newest, with millions of
+#: messages. A message of a sender that was silent for longer begins a boot, mostly with the same id.
+BOOTS_SEGMENTS: Final = 32
 #: Segments that are merged at a time: each message is written again once for each factor of it.
 MERGE_FACTOR: Final = 8
 #: Seconds for which closed parts wait for others, so that the parts of several workers become one segment.
@@ -153,7 +158,8 @@ class Compactor:
                 self._segments[file.name] = file, found
         for _, found in list(self._segments.values()):
             self._remove_replaced(found.about)
-        self._load_boots()
+        # Read when they are needed, so that the start does not wait.
+        self._stale = True
 
     def _remove_unfinished(self) -> None:
         root = self.directory / layout.SEGMENTS
@@ -165,7 +171,8 @@ class Compactor:
                 orphan = name.endswith(".index") and name.removesuffix(".index") + ".parquet" not in names
                 if name.endswith(layout.UNFINISHED) or orphan:
                     self._unlink(root / day / name)
-        self._unlink(self.directory / (layout.BOOTS + layout.UNFINISHED))
+        for name in (layout.BOOTS, layout.NUMBER):
+            self._unlink(self.directory / (name + layout.UNFINISHED))
 
     def _index(self, file: SegmentFile) -> Index | None:
         """Return the index of a segment, made again if it is damaged; None if the segment is damaged as well."""
@@ -194,11 +201,11 @@ class Compactor:
     def _load_boots(self) -> None:
         self._boots = Boots()
         after = load_boots(self.directory, self._boots)
-        for (number, _), (_, found) in sorted(self._segments.items()):
-            if number > after:
-                hosts = found.table("hosts")
-                if hosts is not None:
-                    self._boots.update(index.states(hosts))
+        newer = sorted(name for name in self._segments if name[0] > after)
+        for name in newer[-BOOTS_SEGMENTS:]:
+            hosts = self._segments[name][1].table("hosts")
+            if hosts is not None:
+                self._boots.update(index.states(hosts))
 
     def compact(self) -> bool:
         """Make one segment of the oldest closed parts; return false if there is none.
@@ -219,11 +226,17 @@ class Compactor:
                 bytes_of = part.path.stat().st_size
                 if taken and size + bytes_of > self._segment_bytes:
                     break
+                blocks, damaged = len(columns.blocks), self.damaged
+                added = self._read_part(part, columns)
+                if taken and columns.sender_count > SEGMENT_SENDERS:
+                    columns = _first(columns, blocks)
+                    self.damaged = damaged
+                    break
                 taken.append(part)
                 size += bytes_of
-                if self._read_part(part, columns):
+                if added:
                     read.append(part.number)
-                if columns.rows >= self._segment_rows or columns.sender_count >= SEGMENT_SENDERS:
+                if columns.rows >= self._segment_rows:
                     break
         if not taken:
             return False
@@ -235,6 +248,8 @@ class Compactor:
             self._stale = False
             self.stored += stored
             self._save_boots(max(read))
+        else:
+            self._keep_number(taken[-1].number)
         for part in taken:
             self._unlink(part.path)
         return True
@@ -388,11 +403,12 @@ class Compactor:
 
     def _within(self, group: list[tuple[SegmentFile, Index]]) -> list[tuple[int, int]]:
         """Return the first of the segments, together within the bounds."""
-        chosen, rows, size = [], 0, 0
+        chosen, rows, size, senders = [], 0, 0, 0
         for file, found in group[:MERGE_FACTOR]:
             rows += found.rows
             size += found.size
-            if rows > self._segment_rows or size > self._segment_bytes:
+            senders += found.senders
+            if rows > self._segment_rows or size > self._segment_bytes or senders > SEGMENT_SENDERS:
                 break
             chosen.append(file.name)
         return chosen
@@ -416,6 +432,10 @@ class Compactor:
                 # Its name has the hour of its first message; how many there are is not known.
                 kept.append(Kept(name, file.began, size, 0))
         gone = to_delete(kept, self._limits, now=now, size=total, free=self._free(self.directory))
+        names = {item.name for item, _ in gone}
+        highest = max((number for number, _ in names), default=0)
+        if all(name in names for name in files if name[0] >= highest):
+            self._keep_number(highest)
         for item, _ in gone:
             file = files[item.name]
             self._unlink(file.path)
@@ -433,7 +453,6 @@ class Compactor:
                 f"deleted {plural(len(gone), 'segment')} with {plural(sum(item.rows for item, _ in gone), 'message')}, "
                 f"because of {', '.join(reasons)}"
             )
-        names = {item.name for item, _ in gone}
         self._delete_findings(now, [item for item in kept if item.name not in names], reasons)
         return bool(gone)
 
@@ -476,11 +495,18 @@ class Compactor:
         with suppress(FileNotFoundError):
             self._system.unlink(str(path))
 
+    def _keep_number(self, number: int) -> None:
+        """Write the number of parts or segments that are about to be deleted (layout.py): none is used twice."""
+        if number > layout.deleted_number(self.directory):
+            path = self.directory / layout.NUMBER
+            layout.write_file(self._system, path, b"%d\n" % number)
+            layout.put_in_place(self._system, path)
+
     def _save_boots(self, number: int) -> None:
-        states = self._boots.states()
-        columns = [[key for key, _ in states], *([values[at] for _, values in states] for at in range(5))]
+        keys, columns = self._boots.columns()
+        numbers = [pa.Array.from_buffers(pa.uint64(), len(keys), [None, pa.py_buffer(column)]) for column in columns]
         table = pa.Table.from_arrays(
-            [pa.array(column, kind.type) for column, kind in zip(columns, _BOOTS_SCHEMA, strict=True)],
+            [pa.array(keys, _BOOTS_SCHEMA.field("key").type), *numbers],
             schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps({"version": 1, "number": number}).encode()}),
         )
         sink = pa.BufferOutputStream()
@@ -578,6 +604,14 @@ def rebuilt(path: Path) -> bytes:
         for group in range(file.num_row_groups):
             summary.add(segment.read_group(file, group))
     return index.make(summary, about, *segment.end_of_file(str(path)))
+
+
+def _first(columns: Columns, blocks: int) -> Columns:
+    """Return columns with only the first blocks that were added."""
+    found = Columns()
+    for block in columns.blocks[:blocks]:
+        found.add(block)
+    return found
 
 
 def _tables(columns: Columns, boots: Boots) -> Iterator[pa.Table]:

@@ -12,7 +12,7 @@ from netconsd.store.journal import Journal
 from netconsd.testing import extended_message, source
 
 #: Bytes of a part, as the module ``store`` makes them.
-PART_BYTES = 16 << 20
+PART_BYTES = 8 << 20
 _BATCH = 512
 
 
