@@ -57,8 +57,8 @@ STOP_SECONDS: Final = 5.0
 COMPLAINT_SECONDS: Final = 60.0
 #: Seconds for which the compactor may fail, or the journal wait for it, before the store counts as not working.
 FAULT_SECONDS: Final = 180.0
-#: A part of the journal is closed at this size, so that the compactor can begin with it. It has at most 130,000 senders,
-#: as a record has 65 bytes at least: the compactor's memory grows with them (SEGMENT_SENDERS).
+#: A part of the journal is closed at this size, so that the compactor can begin with it. As a record has 65 bytes at
+#: least, a part has at most 130,000 senders: the compactor's memory grows with them (SEGMENT_SENDERS).
 PART_BYTES: Final = 8 << 20
 
 log = Log("netconsd.store")
