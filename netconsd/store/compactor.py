@@ -35,6 +35,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from errno import ENOENT
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -646,11 +647,29 @@ class Rows:
         """
         segment.check_end(path, found.pages_end, found.checksum, found.size)
         self._file, _ = segment.open_segment(path)
-        self._sizes = found.groups
         self._next = 0
+        self._ends = list(accumulate(found.groups))
+        self._long = _long_bytes(self._file.metadata)
+        # Rows that the caller has planned to take, and the group of the next one.
+        self._planned = 0
+        self._group = 0
         # The rows that were read and not taken.
         self._read: list[pa.Table] = []
         self._rows = 0
+
+    def plan(self, most_rows: int, most_bytes: int) -> tuple[int, int]:
+        """Plan to take the next rows, at least one; return their number, and about their bytes of texts and raw bytes.
+        They are of one row group.
+
+        :param most_bytes: the bytes are about as many, by the average of the row group.
+        """
+        while self._ends[self._group] <= self._planned:
+            self._group += 1
+        size = self._ends[self._group] - (self._ends[self._group - 1] if self._group else 0)
+        row_bytes = max(1, self._long[self._group] // size)
+        rows = max(1, min(most_rows, most_bytes // row_bytes, self._ends[self._group] - self._planned))
+        self._planned += rows
+        return rows, rows * row_bytes
 
     def take(self, rows: int) -> list[pa.Table]:
         """Return the next rows, in one or more tables; there are as many."""
@@ -672,24 +691,32 @@ class Rows:
         self._file.close()
 
 
+def _long_bytes(metadata: pq.FileMetaData) -> list[int]:
+    """Return the bytes of texts and raw bytes of each row group."""
+    names = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+    numbers = [names[name] for name in ("text", "raw") if name in names]
+    return [
+        sum(metadata.row_group(group).column(number).total_uncompressed_size for number in numbers)
+        for group in range(metadata.num_row_groups)
+    ]
+
+
 def merged(sources: Sequence[Rows], sums: index.Merged) -> Iterator[pa.Table]:
     """Yield the row groups of the segments, the oldest first, merged into one: the rows of a sender in the order of the
     segments. Of each segment, about one row group is in memory.
 
     :raises Damaged: if a segment cannot be read, or its index is not of it.
     """
-    runs = _runs(sums)
     group: list[tuple[int, int]] = []
-    rows = 0
-    for source, count in runs:
-        while rows + count > GROUP_ROWS:
-            part = GROUP_ROWS - rows
+    rows = size = 0
+    for source, count in _runs(sums):
+        while count:
+            part, part_bytes = sources[source].plan(min(count, GROUP_ROWS - rows), GROUP_BYTES - size)
             group.append((source, part))
-            yield from _group(sources, group)
-            group, rows, count = [], 0, count - part
-        if count:
-            group.append((source, count))
-            rows += count
+            rows, size, count = rows + part, size + part_bytes, count - part
+            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+                yield from _group(sources, group)
+                group, rows, size = [], 0, 0
     if group:
         yield from _group(sources, group)
 

@@ -78,6 +78,8 @@ HOSTS: Final = pa.schema(
 )
 #: Rows of ``newest``: some 100 KB. A search for 100 messages finds them there if one message in 40 matches.
 NEWEST_ROWS: Final = 1 << 12
+#: Bytes of texts and raw bytes of ``newest``, where messages are long: usual ones have 400 KB.
+NEWEST_BYTES: Final = 1 << 20
 #: The columns of ``minutes``.
 MINUTES: Final = pa.schema(
     [
@@ -311,6 +313,7 @@ class Newest:
     def __init__(self) -> None:
         self._rows: list[pa.Table] = []
         self._count = 0
+        self._bytes = 0
         self._seen = 0
         self._after = -(1 << 63)
         self._made: tuple[pa.Table, int] | None = None
@@ -325,9 +328,11 @@ class Newest:
             self._after = max(self._after, _after_newest(at))
             newer = pc.indices_nonzero(pc.greater(at, self._after))
         if len(newer):
-            self._rows.append(rows.take(newer))
+            taken = rows.take(newer)
+            self._rows.append(taken)
             self._count += len(newer)
-        if self._count > 2 * NEWEST_ROWS:
+            self._bytes += _long_bytes(taken)
+        if self._count > 2 * NEWEST_ROWS or self._bytes > 2 * NEWEST_BYTES:
             self._cut()
 
     def _cut(self) -> None:
@@ -336,8 +341,10 @@ class Newest:
         at = joined.column("received_at").cast(pa.int64())
         if joined.num_rows > NEWEST_ROWS:
             self._after = max(self._after, _after_newest(at))
+        if self._bytes > NEWEST_BYTES:
+            self._after = max(self._after, _after_bytes(joined, at))
         joined = joined.take(pc.indices_nonzero(pc.greater(at, self._after)))
-        self._rows, self._count = [joined], joined.num_rows
+        self._rows, self._count, self._bytes = [joined], joined.num_rows, _long_bytes(joined)
 
     def table(self) -> tuple[pa.Table, int] | None:
         """Return the newest rows, and the time after which they are all, in microseconds; None if the segment has not
@@ -585,6 +592,8 @@ def make(made: Summary | Merged, about: About, size: int, pages_end: int, checks
 _NO_LEVEL: Final = pa.scalar(NO_LEVEL, pa.int8())
 _NONE: Final = pa.scalar(senders.NONE, pa.uint64())
 _KEYS: Final = ("host", "port", "scope_id")
+#: The columns whose values can be long.
+_LONG: Final = ("text", "raw")
 _WORDS: Final = ("release", "userdata")
 _SUMS: Final = ("missing", "lost", "likely_lost", "limited")
 #: What is known of a sender last; null where it was never said.
@@ -687,6 +696,20 @@ def _after_newest(at: pa.ChunkedArray) -> int:
     times = pa.table({"at": at})
     place = pc.select_k_unstable(times, NEWEST_ROWS + 1, [("at", "descending")])[NEWEST_ROWS]
     return int(at[place.as_py()].as_py())
+
+
+def _after_bytes(rows: pa.Table, at: pa.ChunkedArray) -> int:
+    """Return the latest time after which these rows have at most NEWEST_BYTES; all of them have more."""
+    order = pc.sort_indices(at, sort_keys=[("", "descending")])
+    sizes = [pc.binary_length(rows.column(name)).fill_null(0) for name in _LONG]
+    total = pc.cumulative_sum(pc.add(*sizes).cast(pa.int64()).take(order))
+    place = pc.sum(pc.less_equal(total, NEWEST_BYTES)).as_py() or 0
+    # The time of the first row that is too much; the rows of the same time as well.
+    return int(at[order[min(place, len(order) - 1)].as_py()].as_py())
+
+
+def _long_bytes(rows: pa.Table) -> int:
+    return sum(pc.sum(pc.binary_length(rows.column(name))).as_py() or 0 for name in _LONG)
 
 
 def _compact(rows: pa.Table) -> pa.Table:
