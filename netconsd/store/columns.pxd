@@ -6,12 +6,13 @@ from netconsd.protocol.body cimport escape, text_of
 from netconsd.store cimport packing
 
 cdef int _NEWLINE
-cdef Py_ssize_t _AHEAD, _SLOTS, _SENDER_SLOTS
+cdef Py_ssize_t _VALUE_COST, _AHEAD, _SLOTS, _SENDER_SLOTS
 cdef unsigned long long NONE, _U32_MASK
 cdef int CALLER, DATAGRAM, EXTENDED, RARE, RELEASE
 
 cdef class _Numbers:
     cdef dict table
+    cdef Py_ssize_t size
     cdef Py_ssize_t _mask
     cdef list _values
     cdef array.array _numbers
@@ -44,7 +45,8 @@ cdef class Columns:
     cpdef order(self)
 
     @cython.locals(row=Py_ssize_t, rows=Py_ssize_t, used=Py_ssize_t, start=Py_ssize_t, last=Py_ssize_t,
-                   place="unsigned long long", order=array.array, blocks=list)
+                   place="unsigned long long", order=array.array, blocks=list, callers=_Numbers, releases=_Numbers,
+                   tails=_Numbers)
     cpdef bint fill(self, Py_ssize_t most_rows, Py_ssize_t most_bytes) except -1
 
     cdef _fill_senders(self, Py_ssize_t rows)

@@ -24,6 +24,9 @@ from netconsd.store.records import CALLER, DATAGRAM, EXTENDED, RARE, RELEASE, Da
 
 _U32_MASK = 0xFFFFFFFF
 _NEWLINE = ord("\n")
+#: Values become Python's objects, JSON, and dictionaries of Arrow and Parquet.
+VALUE_COST = 8
+_VALUE_COST = VALUE_COST
 # Rows: far enough for the memory, and near enough that the cache still has them.
 _AHEAD = 8
 #: For a row without a number, in the columns ``prefix``, ``ts_usec``, ``msgid``, ``caller``, ``release`` and ``tail``.
@@ -44,6 +47,8 @@ class _Numbers:
         """
         #: Value -> number.
         self.table: dict[bytes, int] = {}
+        #: Bytes of all values.
+        self.size = 0
         self._mask = slots - 1
         self._values: list[bytes | None] = [None] * slots
         self._numbers = array("Q", bytes(8 * slots))
@@ -66,6 +71,7 @@ class _Numbers:
         if found is None:
             found = len(self.table)
             self.table[value] = found
+            self.size += len(value)
         index: int = found  # compiled, the conversion to a C number
         return index
 
@@ -182,7 +188,8 @@ class Columns:
         """Fill the columns with the next rows, after :meth:`order`; return false if all were.
 
         :param most_rows: the most rows.
-        :param most_bytes: bytes of text and ``raws`` with which no further row is added.
+        :param most_bytes: bytes of text and ``raws`` with which no further row is added. A byte of a different caller,
+            release or tail counts as :data:`VALUE_COST`.
         """
         rows = min(most_rows, self._left)
         words = bytes(8 * rows)
@@ -217,7 +224,11 @@ class Columns:
         row = 0
         start = self._next
         last = len(order) - 1
-        while row < rows and used + self._raw_bytes < most_bytes:
+        callers, releases, tails = self._callers, self._releases, self._tails
+        while (
+            row < rows
+            and used + self._raw_bytes + _VALUE_COST * (callers.size + releases.size + tails.size) < most_bytes
+        ):
             # The records lie far from each other: the memory is asked for the ones that are needed soon.
             packing.prefetch(blocks, octets.stamp_at(order, min(start + row + _AHEAD, last)))
             place = octets.stamp_at(order, start + row)

@@ -61,6 +61,8 @@ SEGMENT_ROWS: Final = 1_000_000
 #: Senders of a segment of several parts, and of segments that are merged: a stranger can invent them, and each takes
 #: 1,000 bytes. One part of the journal has as many at most.
 SEGMENT_SENDERS: Final = 130_000
+#: As much, for the senders times the average record: the userdata of each is kept.
+SEGMENT_SENDER_BYTES: Final = 32 << 20
 #: Segments whose senders are looked at if the file ``boots`` is damaged or missing: the newest, with millions of
 #: messages. A message of a sender that was silent for longer begins a boot, mostly with the same id.
 BOOTS_SEGMENTS: Final = 32
@@ -229,7 +231,10 @@ class Compactor:
                     break
                 blocks, damaged = len(columns.blocks), self.damaged
                 added = self._read_part(part, columns)
-                if taken and columns.sender_count > SEGMENT_SENDERS:
+                senders = columns.sender_count
+                if taken and (
+                    senders > SEGMENT_SENDERS or senders * (size + bytes_of) > SEGMENT_SENDER_BYTES * columns.rows
+                ):
                     columns = _first(columns, blocks)
                     self.damaged = damaged
                     break
@@ -692,9 +697,10 @@ class Rows:
 
 
 def _long_bytes(metadata: pq.FileMetaData) -> list[int]:
-    """Return the bytes of texts and raw bytes of each row group."""
+    """Return the bytes of the columns whose values can be long, of each row group."""
     names = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
-    numbers = [names[name] for name in ("text", "raw") if name in names]
+    long = ("text", "raw", "caller", "dictionary", "userdata", "taskname", "release")
+    numbers = [names[name] for name in long if name in names]
     return [
         sum(metadata.row_group(group).column(number).total_uncompressed_size for number in numbers)
         for group in range(metadata.num_row_groups)

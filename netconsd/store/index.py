@@ -80,6 +80,8 @@ HOSTS: Final = pa.schema(
 NEWEST_ROWS: Final = 1 << 12
 #: Bytes of texts and raw bytes of ``newest``, where messages are long: usual ones have 400 KB.
 NEWEST_BYTES: Final = 1 << 20
+#: Releases or userdata with which those that no sender has any more are forgotten.
+WORDS_LIMIT: Final = 1 << 13
 #: The columns of ``minutes``.
 MINUTES: Final = pa.schema(
     [
@@ -328,7 +330,8 @@ class Newest:
             self._after = max(self._after, _after_newest(at))
             newer = pc.indices_nonzero(pc.greater(at, self._after))
         if len(newer):
-            taken = rows.take(newer)
+            # Without the words of all other rows of the group.
+            taken = _compact(rows.take(newer), _WORDS_BYTES)
             self._rows.append(taken)
             self._count += len(newer)
             self._bytes += _long_bytes(taken)
@@ -343,7 +346,7 @@ class Newest:
             self._after = max(self._after, _after_newest(at))
         if self._bytes > NEWEST_BYTES:
             self._after = max(self._after, _after_bytes(joined, at))
-        joined = joined.take(pc.indices_nonzero(pc.greater(at, self._after)))
+        joined = _compact(joined.take(pc.indices_nonzero(pc.greater(at, self._after))), _WORDS_BYTES)
         self._rows, self._count, self._bytes = [joined], joined.num_rows, _long_bytes(joined)
 
     def table(self) -> tuple[pa.Table, int] | None:
@@ -375,6 +378,7 @@ class SenderSums:
         self._names: list[pa.Table] = []
         self._last: tuple[str, int, int] | None = None
         self._words: dict[str, dict[str, int]] = {"release": {}, "userdata": {}}
+        self._most_words = dict.fromkeys(self._words, WORDS_LIMIT)
 
     def add(self, rows: pa.Table) -> None:
         """Add rows, which continue those before."""
@@ -392,6 +396,20 @@ class SenderSums:
             self._senders.add(columns, first, end, rare)
         if names:
             self._names.append(_named(names))
+        for word, known in self._words.items():
+            if len(known) > self._most_words[word]:
+                self._forget(word)
+
+    def _forget(self, name: str) -> None:
+        """Leave only the words that are the last ones of a sender: a stranger can send another one each time."""
+        words, place = self._senders.words, _PLACES[name]
+        of_number = list(self._words[name])
+        left: dict[str, int] = {}
+        for at in range(place, len(words), senders.WORDS):
+            if words[at] != senders.NONE:
+                words[at] = left.setdefault(of_number[words[at]], len(left))
+        self._words[name] = left
+        self._most_words[name] = 2 * len(left) + WORDS_LIMIT
 
     def hosts(self) -> pa.Table:
         """Return a row for each sender, in the order of the segment: :data:`HOSTS`."""
@@ -712,10 +730,16 @@ def _long_bytes(rows: pa.Table) -> int:
     return sum(pc.sum(pc.binary_length(rows.column(name))).as_py() or 0 for name in _LONG)
 
 
-def _compact(rows: pa.Table) -> pa.Table:
-    """Return rows with dictionaries of their own words only."""
+#: A dictionary of fewer bytes is left as it is, for a while.
+_WORDS_BYTES: Final = 1 << 14
+
+
+def _compact(rows: pa.Table, most_bytes: int = 0) -> pa.Table:
+    """Return rows with dictionaries of their own words only, except for those of fewer bytes than ``most_bytes``."""
     for number, field_ in enumerate(rows.schema):
         if pa.types.is_dictionary(field_.type):
+            if all(chunk.dictionary.nbytes < most_bytes for chunk in rows.column(number).chunks):
+                continue
             column = rows.column(number).cast(field_.type.value_type).combine_chunks().dictionary_encode()
             rows = rows.set_column(number, field_, column)
     return rows
