@@ -57,8 +57,9 @@ STOP_SECONDS: Final = 5.0
 COMPLAINT_SECONDS: Final = 60.0
 #: Seconds for which the compactor may fail, or the journal wait for it, before the store counts as not working.
 FAULT_SECONDS: Final = 180.0
-#: A part of the journal is closed at this size, so that the compactor can begin with it.
-PART_BYTES: Final = 16 << 20
+#: A part of the journal is closed at this size, so that the compactor can begin with it. As a record has 65 bytes at
+#: least, a part has at most 130,000 senders: the compactor's memory grows with them (SEGMENT_SENDERS).
+PART_BYTES: Final = 8 << 20
 
 log = Log("netconsd.store")
 
@@ -177,12 +178,12 @@ class Store:
         try:
             adopted = self._adopt(journal)
             # The parts first: the compactor of a daemon that was killed can still turn them into segments.
-            numbers = [part.number for part in parts(journal)]
-            numbers += [file.number for file in layout.segment_files(self._directory)]
+            highest = max([part.number for part in parts(journal)], default=0)
+            highest = max(highest, layout.highest_number(self._directory))
             self._journal = Journal(
                 journal,
                 worker_count,
-                first_number=max(numbers, default=0) + 1,
+                first_number=highest + 1,
                 part_bytes=min(PART_BYTES, self._segment_size),
                 part_seconds=self._segment_age,
                 most_bytes=self._journal_size,

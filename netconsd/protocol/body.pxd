@@ -10,10 +10,10 @@ cdef long long MSGID_LIMIT
 cdef bytes _MSGID
 
 cpdef str readable(bytes data)
-cdef str _shown(str text)
 cpdef bytes unescape(bytes data)
+cpdef bytes escape(bytes data)
 
-@cython.locals(body_c="const char *", end=Py_ssize_t, escape=Py_ssize_t)
+@cython.locals(body_c="const char *", end=Py_ssize_t, backslash=Py_ssize_t, text=str)
 cpdef str text_of(bytes body)
 
 @cython.locals(index=Py_ssize_t)

@@ -25,7 +25,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from netconsd.protocol import octets
-from netconsd.protocol.translation import Characters
 
 # The kernel's TASK_COMM_LEN is 16, the final NUL included.
 TASKNAME_LIMIT = 15
@@ -42,12 +41,7 @@ _ZERO = ord("0")
 _BACKSLASH = ord("\\")
 _CARRIAGE_RETURN = ord("\r")
 _MSGID = b"\n msgid="
-# From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
-_DIGITS = b"0123456789abcdefABCDEF"
-_OCTETS = {bytes((high, low)): bytes((int(chr(high) + chr(low), 16),)) for high in _DIGITS for low in _DIGITS}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# From a character's number to an escape for surrogates that stand for bytes (PEP 383), to the character for others.
-_NO_UTF8 = Characters(lambda code: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else chr(code))
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
 
@@ -63,29 +57,19 @@ class Body(NamedTuple):
 
 def readable(data: bytes) -> str:
     """Decode UTF-8; a byte that is not UTF-8 becomes a visible ``\\xNN``."""
-    return _shown(data.decode("utf-8", "surrogateescape"))
-
-
-def _shown(text: str) -> str:
-    """Replace surrogates, which stand for bytes that are not UTF-8, by escapes."""
-    return text if text.isascii() or not _SURROGATE.search(text) else _NO_UTF8.show(text)
+    text = data.decode("utf-8", "surrogateescape")
+    # Surrogates stand for bytes that are not UTF-8.
+    return text if text.isascii() or not _SURROGATE.search(text) else octets.visible(data)
 
 
 def unescape(data: bytes) -> bytes:
     """Undo the kernel's escapes, once; a truncated escape stays."""
-    if b"\\" not in data:
-        return data
-    first, *rest = data.split(b"\\x")
-    parts = [first]
-    for part in rest:
-        octet = _OCTETS.get(part[:2])
-        if octet is None:
-            parts.append(b"\\x")
-            parts.append(part)
-        else:
-            parts.append(octet)
-            parts.append(part[2:])
-    return b"".join(parts)
+    return data if b"\\" not in data else octets.unescape(data)
+
+
+def escape(data: bytes) -> bytes:
+    """Escape bytes below 0x20, from 0x7f up, and the backslash, as the kernel does."""
+    return octets.escape(data)
 
 
 def text_of(body: bytes) -> str:
@@ -104,9 +88,10 @@ def text_of(body: bytes) -> str:
             end -= 1
         if stray:
             return readable(b"\n".join([unescape(body_c[0:end]), *stray]))
-    escape = octets.find(body, _BACKSLASH, 0)
-    if escape < 0 or escape > end:
-        return _shown(body_c[0:end].decode("utf-8", "surrogateescape"))
+    backslash = octets.find(body, _BACKSLASH, 0)
+    if backslash < 0 or backslash > end:
+        text = body_c[0:end].decode("utf-8", "surrogateescape")
+        return text if text.isascii() or not _SURROGATE.search(text) else octets.visible(body_c[0:end])
     return readable(unescape(body_c[0:end]))
 
 

@@ -1,6 +1,8 @@
 # Per call in plain Python: find 0.10 us of CPU, is_plain 0.17 us, seconds 0.31 us. Inlined in C, two calls of find and
 # the decoding of a text take 0.06 us.
 from cpython cimport array
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memchr, memcmp
 
 cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
@@ -65,6 +67,114 @@ cdef inline bint is_record(bytes octets) noexcept:
             return False
         at = <const char *>memchr(at, 0x0A, end - at) + 1
     return True
+
+cdef inline Py_ssize_t utf8_length(const unsigned char *at, Py_ssize_t left) noexcept:
+    # The length of the character at a position, or 0 (Unicode, table 3-7).
+    cdef unsigned char first = at[0], low = 0x80, high = 0xBF
+    cdef Py_ssize_t size, index
+    if first < 0x80:
+        return 1
+    if 0xC2 <= first <= 0xDF:
+        size = 2
+    elif 0xE0 <= first <= 0xEF:
+        size = 3
+        if first == 0xE0:
+            low = 0xA0
+        elif first == 0xED:
+            high = 0x9F
+    elif 0xF0 <= first <= 0xF4:
+        size = 4
+        if first == 0xF0:
+            low = 0x90
+        elif first == 0xF4:
+            high = 0x8F
+    else:
+        return 0
+    if left < size or not low <= at[1] <= high:
+        return 0
+    for index in range(2, size):
+        if at[index] & 0xC0 != 0x80:
+            return 0
+    return size
+
+cdef inline void put_escape(char *at, unsigned char octet) noexcept:
+    cdef const char *digits = b"0123456789abcdef"
+    at[0] = 0x5C
+    at[1] = 0x78
+    at[2] = digits[octet >> 4]
+    at[3] = digits[octet & 15]
+
+cdef inline str visible(bytes octets):
+    cdef const unsigned char *data = octets
+    cdef Py_ssize_t at = 0, end = len(octets), used = 0, size, index
+    cdef char *out = <char *>PyMem_Malloc(4 * end + 1)
+    if out == NULL:
+        raise MemoryError
+    while at < end:
+        size = utf8_length(data + at, end - at)
+        if size:
+            for index in range(size):
+                out[used + index] = data[at + index]
+            used += size
+            at += size
+        else:
+            put_escape(out + used, data[at])
+            used += 4
+            at += 1
+    try:
+        return PyUnicode_DecodeUTF8(out, used, NULL)
+    finally:
+        PyMem_Free(out)
+
+cdef inline int hexadecimal(unsigned char octet) noexcept:
+    # The value of a digit, or -1.
+    if 0x30 <= octet <= 0x39:
+        return octet - 0x30
+    octet |= 0x20
+    return octet - 0x57 if 0x61 <= octet <= 0x66 else -1
+
+cdef inline bytes unescape(bytes octets):
+    cdef const unsigned char *data = octets
+    cdef Py_ssize_t at = 0, end = len(octets), used = 0
+    cdef int high, low
+    cdef char *out = <char *>PyMem_Malloc(end + 1)
+    if out == NULL:
+        raise MemoryError
+    while at < end:
+        if data[at] == 0x5C and end - at >= 4 and data[at + 1] == 0x78:
+            high = hexadecimal(data[at + 2])
+            low = hexadecimal(data[at + 3])
+            if high >= 0 and low >= 0:
+                out[used] = high << 4 | low
+                used += 1
+                at += 4
+                continue
+        out[used] = data[at]
+        used += 1
+        at += 1
+    try:
+        return out[:used]
+    finally:
+        PyMem_Free(out)
+
+cdef inline bytes escape(bytes octets):
+    cdef const unsigned char *data = octets
+    cdef Py_ssize_t at = 0, end = len(octets), used = 0
+    cdef char *out = <char *>PyMem_Malloc(4 * end + 1)
+    if out == NULL:
+        raise MemoryError
+    while at < end:
+        if <unsigned char>(data[at] - 0x20) < 0x5F and data[at] != 0x5C:
+            out[used] = data[at]
+            used += 1
+        else:
+            put_escape(out + used, data[at])
+            used += 4
+        at += 1
+    try:
+        return out[:used]
+    finally:
+        PyMem_Free(out)
 
 cdef inline bytes seconds(unsigned long long usec):
     # At most 14 digits, the point and 6 digits; written from the end.

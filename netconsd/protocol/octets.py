@@ -5,8 +5,19 @@ from __future__ import annotations
 import re
 from array import array
 
+from netconsd.protocol.translation import Characters
+
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
 _NOT_INDENTED = re.compile(rb"\n[^ ]")
+# From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
+_DIGITS = b"0123456789abcdefABCDEF"
+_OCTETS = {bytes((high, low)): bytes((int(chr(high) + chr(low), 16),)) for high in _DIGITS for low in _DIGITS}
+# The bytes that the kernel escapes.
+_ESCAPED = tuple(
+    (bytes((octet,)), b"\\x%02x" % octet) for octet in (0x5C, *(octet for octet in range(256) if not 32 <= octet < 127))
+)
+# From a character's number to an escape for surrogates that stand for bytes (PEP 383), to the character for others.
+_NO_UTF8 = Characters(lambda code: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else chr(code))
 
 
 def find(octets: bytes, octet: int, start: int) -> int:
@@ -52,6 +63,33 @@ def is_record(octets: bytes) -> bool:
     if end == len(octets):
         return end > 0
     return octets.endswith(b"\n") and not _NOT_INDENTED.search(octets, end - 1) and stray_at(octets, end) < 0
+
+
+def visible(octets: bytes) -> str:
+    """Decode UTF-8; a byte that is not UTF-8 becomes a visible ``\\xNN``. For bytes that are not all UTF-8."""
+    return _NO_UTF8.show(octets.decode("utf-8", "surrogateescape"))
+
+
+def unescape(octets: bytes) -> bytes:
+    """Undo the kernel's escapes, once; a truncated escape stays."""
+    first, *rest = octets.split(b"\\x")
+    parts = [first]
+    for part in rest:
+        octet = _OCTETS.get(part[:2])
+        if octet is None:
+            parts.append(b"\\x")
+            parts.append(part)
+        else:
+            parts.append(octet)
+            parts.append(part[2:])
+    return b"".join(parts)
+
+
+def escape(octets: bytes) -> bytes:
+    """Escape bytes below 0x20, from 0x7f up, and the backslash, as the kernel does."""
+    for octet, shown in _ESCAPED:
+        octets = octets.replace(octet, shown)
+    return octets
 
 
 def seconds(usec: int) -> bytes:

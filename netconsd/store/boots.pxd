@@ -17,6 +17,9 @@ cdef class Boots:
     cdef Py_ssize_t _most
     cdef readonly array.array boot, number
 
+    @cython.locals(words=array.array, at=Py_ssize_t, state=SenderState, key=bytes)
+    cpdef tuple columns(self)
+
     @cython.locals(rows=Py_ssize_t, first=Py_ssize_t, count=Py_ssize_t)
     cpdef assign(self, Columns columns)
 

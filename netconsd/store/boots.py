@@ -98,6 +98,21 @@ class Boots:
         """Return the arguments of :meth:`update` for an equal object."""
         return [(key, state.values()) for key, state in self._states.items()]
 
+    def columns(self) -> tuple[list[bytes], list[array[int]]]:
+        """Return the keys of all senders, and an ``array("Q")`` for each of the arguments of :class:`SenderState`."""
+        keys = list(self._states)
+        words = array("Q", bytes(40 * len(keys)))
+        at = 0
+        for key in keys:
+            state = self._states[key]
+            octets.put_stamp(words, at, state.boot)
+            octets.put_stamp(words, at + 1, state.received_at)
+            octets.put_stamp(words, at + 2, state.ts_usec)
+            octets.put_stamp(words, at + 3, state.seq)
+            octets.put_stamp(words, at + 4, state.number)
+            at += 5
+        return keys, [words[place::5] for place in range(5)]
+
     def assign(self, columns: Columns) -> None:
         """Fill ``boot`` and ``number`` for the rows of sorted columns, and update the senders' states."""
         rows = columns.rows

@@ -2,15 +2,17 @@ cimport cython
 from cpython cimport array
 
 from netconsd.protocol cimport octets
+from netconsd.protocol.body cimport escape, text_of
 from netconsd.store cimport packing
 
 cdef int _NEWLINE
-cdef Py_ssize_t _AHEAD, _SLOTS, _SENDER_SLOTS
+cdef Py_ssize_t _VALUE_COST, _AHEAD, _SLOTS, _SENDER_SLOTS
 cdef unsigned long long NONE, _U32_MASK
 cdef int CALLER, DATAGRAM, EXTENDED, RARE, RELEASE
 
 cdef class _Numbers:
     cdef dict table
+    cdef Py_ssize_t size
     cdef Py_ssize_t _mask
     cdef list _values
     cdef array.array _numbers
@@ -43,14 +45,19 @@ cdef class Columns:
     cpdef order(self)
 
     @cython.locals(row=Py_ssize_t, rows=Py_ssize_t, used=Py_ssize_t, start=Py_ssize_t, last=Py_ssize_t,
-                   place="unsigned long long", order=array.array, blocks=list)
+                   place="unsigned long long", order=array.array, blocks=list, callers=_Numbers, releases=_Numbers,
+                   tails=_Numbers)
     cpdef bint fill(self, Py_ssize_t most_rows, Py_ssize_t most_bytes) except -1
 
     cdef _fill_senders(self, Py_ssize_t rows)
 
     @cython.locals(size=Py_ssize_t, flags=int, caller_size=Py_ssize_t, release_size=Py_ssize_t, end=Py_ssize_t, caller="unsigned long long",
                    release="unsigned long long", tail="unsigned long long", length=Py_ssize_t, tail_at=Py_ssize_t,
-                   tail_end=Py_ssize_t, msgid="long long")
+                   tail_end=Py_ssize_t, msgid="long long", raw=bytes, text=bytes, line=bytes)
     cdef Py_ssize_t _put(self, Py_ssize_t row, bytes records, Py_ssize_t at, Py_ssize_t used) except -1
 
-    cdef Py_ssize_t _put_other(self, Py_ssize_t row, int flags, bytes raw, Py_ssize_t used) except -1
+    cdef _keep(self, Py_ssize_t row, bytes raw)
+    @cython.locals(text=bytes)
+    cdef bytes _other(self, Py_ssize_t row, int flags, bytes raw)
+
+cpdef bytes legacy_line(object prefix, object ts_usec, object caller, bytes text)

@@ -17,13 +17,16 @@ from __future__ import annotations
 from array import array
 
 from netconsd.protocol import octets
-from netconsd.protocol.body import text_of
+from netconsd.protocol.body import escape, text_of
 from netconsd.protocol.message import datagram_text, legacy_fields
 from netconsd.store import packing
 from netconsd.store.records import CALLER, DATAGRAM, EXTENDED, RARE, RELEASE, Damaged
 
 _U32_MASK = 0xFFFFFFFF
 _NEWLINE = ord("\n")
+#: Values become Python's objects, JSON, and dictionaries of Arrow and Parquet.
+VALUE_COST = 8
+_VALUE_COST = VALUE_COST
 # Rows: far enough for the memory, and near enough that the cache still has them.
 _AHEAD = 8
 #: For a row without a number, in the columns ``prefix``, ``ts_usec``, ``msgid``, ``caller``, ``release`` and ``tail``.
@@ -44,6 +47,8 @@ class _Numbers:
         """
         #: Value -> number.
         self.table: dict[bytes, int] = {}
+        #: Bytes of all values.
+        self.size = 0
         self._mask = slots - 1
         self._values: list[bytes | None] = [None] * slots
         self._numbers = array("Q", bytes(8 * slots))
@@ -66,6 +71,7 @@ class _Numbers:
         if found is None:
             found = len(self.table)
             self.table[value] = found
+            self.size += len(value)
         index: int = found  # compiled, the conversion to a C number
         return index
 
@@ -135,6 +141,11 @@ class Columns:
         """The different senders of the records that were added."""
         return len(self._counts)
 
+    @property
+    def blocks(self) -> list[bytes]:
+        """The blocks that were added, until they are sorted."""
+        return self._blocks
+
     def sort(self) -> None:
         """Sort the rows and fill the columns with all of them, once, after the last ``add``."""
         self.order()
@@ -177,7 +188,8 @@ class Columns:
         """Fill the columns with the next rows, after :meth:`order`; return false if all were.
 
         :param most_rows: the most rows.
-        :param most_bytes: bytes of text and ``raws`` with which no further row is added.
+        :param most_bytes: bytes of text and ``raws`` with which no further row is added. A byte of a different caller,
+            release or tail counts as :data:`VALUE_COST`.
         """
         rows = min(most_rows, self._left)
         words = bytes(8 * rows)
@@ -212,7 +224,11 @@ class Columns:
         row = 0
         start = self._next
         last = len(order) - 1
-        while row < rows and used + self._raw_bytes < most_bytes:
+        callers, releases, tails = self._callers, self._releases, self._tails
+        while (
+            row < rows
+            and used + self._raw_bytes + _VALUE_COST * (callers.size + releases.size + tails.size) < most_bytes
+        ):
             # The records lie far from each other: the memory is asked for the ones that are needed soon.
             packing.prefetch(blocks, octets.stamp_at(order, min(start + row + _AHEAD, last)))
             place = octets.stamp_at(order, start + row)
@@ -289,37 +305,55 @@ class Columns:
             tail = self._tails.number(records, tail_at, tail_end - tail_at)
             used = packing.put_part(self.text, used, records, at, length)
             if tail_end == end and msgid >= 0:
-                self.raws[row] = records[at:end]
-                self._raw_bytes += end - at
+                self._keep(row, records[at:end])
         else:
-            used = self._put_other(row, flags, records[at:end], used)
+            raw = records[at:end]
+            text = self._other(row, flags, raw) if not flags & EXTENDED else text_of(raw).encode()
+            used = packing.put_bytes(self.text, used, text)
             if flags & EXTENDED:
-                tail_at = octets.find(records, _NEWLINE, at) + 1
-                if tail_at == 0 or tail_at > end:
-                    tail_at = end
+                tail_at = octets.find(raw, _NEWLINE, 0) + 1
+                line = escape(text)
+                if tail_at == 0 or tail_at != len(line) + 1 or not octets.begins_with(raw, line, 0):
+                    self._keep(row, raw)
+                tail_at = at + tail_at if tail_at else end
                 tail_end = packing.tail_end(records, tail_at, end, msgid)
                 tail = self._tails.number(records, tail_at, tail_end - tail_at)
+                if tail_end == end and msgid >= 0:
+                    self._keep(row, raw)
         octets.put_stamp(self.tail, row, tail)
         octets.put_stamp(self.text_end, row + 1, used)
         return used
 
-    def _put_other(self, row: int, flags: int, raw: bytes, used: int) -> int:
-        """Fill the text of a row that is not plain, and those of a legacy line: rare, except for legacy senders."""
-        self.raws[row] = raw
-        self._raw_bytes += len(raw)
-        if flags & EXTENDED:
-            return packing.put_bytes(self.text, used, text_of(raw).encode())
-        prefix, ts_usec, caller, text = (
-            (None, None, None, datagram_text(raw)) if flags & DATAGRAM else legacy_fields(raw)
-        )
-        if prefix is None:
+    def _keep(self, row: int, raw: bytes) -> None:
+        """Keep the bytes of a row that do not follow from its other columns."""
+        if row not in self.raws:
+            self.raws[row] = raw
+            self._raw_bytes += len(raw)
+
+    def _other(self, row: int, flags: int, raw: bytes) -> bytes:
+        """Fill the columns of a legacy line and return its text in UTF-8: rare, except for legacy senders."""
+        if flags & DATAGRAM:
             octets.put_stamp(self.prefix, row, NONE)
-        else:
-            octets.put_stamp(self.prefix, row, prefix)
-        if ts_usec is None or ts_usec >= NONE:
             octets.put_stamp(self.ts_usec, row, NONE)
-        else:
-            octets.put_stamp(self.ts_usec, row, ts_usec)
+            self._keep(row, raw)
+            return datagram_text(raw).encode()
+        prefix, ts_usec, caller, shown = legacy_fields(raw)
+        text = shown.encode()
+        octets.put_stamp(self.prefix, row, NONE if prefix is None else prefix)
+        octets.put_stamp(self.ts_usec, row, NONE if ts_usec is None or ts_usec >= NONE else ts_usec)
         if caller is not None:
             octets.put_stamp(self.caller, row, self._callers.number_of(caller.encode()))
-        return packing.put_bytes(self.text, used, text.encode())
+        if len(raw) <= len(text) or raw != legacy_line(prefix, ts_usec, caller, text):
+            self._keep(row, raw)
+        return text
+
+
+def legacy_line(prefix: int | None, ts_usec: int | None, caller: str | None, text: bytes) -> bytes:
+    """Return the line of a legacy message, as a kernel writes it (docs/wire section 2). Any thread."""
+    line = b"" if prefix is None else b"<%d>" % prefix
+    if ts_usec is not None:
+        line += b"[%b]" % octets.seconds(ts_usec)
+    if caller is not None:
+        line += b"[%6b]" % caller.encode()
+    space = b"" if ts_usec is None and caller is None else b" "
+    return b"%b%b%b\n" % (line, space, text)

@@ -12,7 +12,8 @@ Rules:
    everything that the last one left is removed: unfinished files, an index without a segment, and what a segment names.
 3. An index that is damaged or missing is made again. A segment that cannot be read is left where it is, and not merged.
 4. Parts are taken in the order of their numbers, at most :data:`SEGMENT_BYTES`, until they have :data:`SEGMENT_ROWS`
-   records or :data:`SEGMENT_SENDERS` senders. The memory is bounded by them, and by one row group
+   records; a part with which they would have more than :data:`SEGMENT_SENDERS` senders is left for the next segment, if
+   it is not the first. The memory is bounded by them, and by one row group
    (:data:`~netconsd.store.segment.GROUP_BYTES`): the rows become columns one group at a time, and the file is written
    as it is made.
 5. The segments of an hour are merged when :data:`MERGE_FACTOR` neighbours are of similar size, or there are enough for
@@ -38,6 +39,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from errno import ENOENT
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -60,8 +62,14 @@ from netconsd.store.segment import GROUP_BYTES, GROUP_ROWS, About
 #: memory. A million messages of usual length have 150 MB.
 SEGMENT_BYTES: Final = 128 << 20
 SEGMENT_ROWS: Final = 1_000_000
-#: Senders with which no further part is taken into a segment: a stranger can invent them.
-SEGMENT_SENDERS: Final = 100_000
+#: Senders of a segment of several parts, and of segments that are merged: a stranger can invent them, and each takes
+#: 1,000 bytes. One part of the journal has as many at most.
+SEGMENT_SENDERS: Final = 130_000
+#: As much, for the senders times the average record: the userdata of each is kept.
+SEGMENT_SENDER_BYTES: Final = 32 << 20
+#: Segments whose senders are looked at if the file ``boots`` is damaged or missing: the newest, with millions of
+#: messages. A message of a sender that was silent for longer begins a boot, mostly with the same id.
+BOOTS_SEGMENTS: Final = 32
 #: Segments that are merged at a time: each message is written again once for each factor of it.
 MERGE_FACTOR: Final = 8
 #: Seconds for which closed parts wait for others, so that the parts of several workers become one segment.
@@ -74,6 +82,8 @@ DELETE_SECONDS: Final = 60.0
 #: ahead, until somebody sets it right, must not delete everything. Also the least seconds of a step.
 STEADY_SECONDS: Final = 3600.0
 STEP_SECONDS: Final = 60.0
+#: The same while the disk has less than ``least_free``: the journal of the daemon needs the room.
+FULL_SECONDS: Final = 5.0
 #: Seconds between two tries after an error, as of a full disk.
 RETRY_SECONDS: Final = 10.0
 #: The process gives way to everything else (nice(2)).
@@ -164,8 +174,8 @@ class Compactor:
                 self._segments[file.name] = file, found
         for _, found in list(self._segments.values()):
             self._remove_replaced(found.about)
-        if self._load_boots():
-            self._save_boots(set())
+        # Read when they are needed, so that the start does not wait.
+        self._stale = True
 
     def _remove_unfinished(self) -> None:
         root = self.directory / layout.SEGMENTS
@@ -177,7 +187,8 @@ class Compactor:
                 orphan = name.endswith(".index") and name.removesuffix(".index") + ".parquet" not in names
                 if name.endswith(layout.UNFINISHED) or orphan:
                     self._unlink(root / day / name)
-        self._unlink(self.directory / (layout.BOOTS + layout.UNFINISHED))
+        for name in (layout.BOOTS, layout.NUMBER):
+            self._unlink(self.directory / (name + layout.UNFINISHED))
 
     def _index(self, file: SegmentFile) -> Index | None:
         """Return the index of a segment, made again if it is damaged; None if the segment is damaged as well."""
@@ -203,18 +214,15 @@ class Compactor:
         layout.put_in_place(self._system, file.index)
         return index.read(file.index)
 
-    def _load_boots(self) -> bool:
-        """Read the states of all senders; return whether the file lacks those of a segment."""
+    def _load_boots(self) -> None:
+        """Read the states of all senders."""
         self._boots = Boots()
-        lacks = False
         newer = load_boots(self.directory, self._boots)
-        for (number, _), (_, found) in sorted(self._segments.items()):
-            if newer(number):
-                lacks = True
-                hosts = found.table("hosts")
-                if hosts is not None:
-                    self._boots.update(index.states(hosts))
-        return lacks
+        names = sorted(name for name in self._segments if newer(name[0]))
+        for name in names[-BOOTS_SEGMENTS:]:
+            hosts = self._segments[name][1].table("hosts")
+            if hosts is not None:
+                self._boots.update(index.states(hosts))
 
     def compact(self) -> bool:
         """Make one segment of the oldest closed parts; return false if there is none.
@@ -236,11 +244,20 @@ class Compactor:
                 bytes_of = part.path.stat().st_size
                 if taken and size + bytes_of > self._segment_bytes:
                     break
+                blocks, damaged = len(columns.blocks), self.damaged
+                added = self._read_part(part, columns)
+                senders = columns.sender_count
+                if taken and (
+                    senders > SEGMENT_SENDERS or senders * (size + bytes_of) > SEGMENT_SENDER_BYTES * columns.rows
+                ):
+                    columns = _first(columns, blocks)
+                    self.damaged = damaged
+                    break
                 taken.append(part)
                 size += bytes_of
-                if self._read_part(part, columns):
+                if added:
                     read.append(part.number)
-                if columns.rows >= self._segment_rows or columns.sender_count >= SEGMENT_SENDERS:
+                if columns.rows >= self._segment_rows:
                     break
         if not taken:
             return False
@@ -251,6 +268,8 @@ class Compactor:
             self._put(_tables(columns, self._boots), index.Summary(), About(max(read), tuple(read)), columns.earliest)
             self._stale = False
             self.stored += stored
+        if not read:
+            self._keep_number(taken[-1].number)
         # Before anything else can fail: taken again with later parts, the messages would be in two segments.
         self._to_remove += [part.path for part in taken]
         if read:
@@ -412,11 +431,12 @@ class Compactor:
 
     def _within(self, group: list[tuple[SegmentFile, Index]]) -> list[tuple[int, int]]:
         """Return the first of the segments, together within the bounds."""
-        chosen, rows, size = [], 0, 0
+        chosen, rows, size, senders = [], 0, 0, 0
         for file, found in group[:MERGE_FACTOR]:
             rows += found.rows
             size += found.size
-            if rows > self._segment_rows or size > self._segment_bytes:
+            senders += found.senders
+            if rows > self._segment_rows or size > self._segment_bytes or senders > SEGMENT_SENDERS:
                 break
             chosen.append(file.name)
         return chosen
@@ -444,6 +464,10 @@ class Compactor:
                 # Its name has the hour of its first message; how many there are is not known.
                 kept.append(Kept(name, file.began, size, 0))
         gone = to_delete(kept, limits, now=now, size=total, free=self._free(self.directory))
+        names = {item.name for item, _ in gone}
+        highest = max((number for number, _ in names), default=0)
+        if all(name in names for name in files if name[0] >= highest):
+            self._keep_number(highest)
         for item, _ in gone:
             file = files[item.name]
             self._unlink(file.path)
@@ -461,9 +485,11 @@ class Compactor:
                 f"deleted {plural(len(gone), 'segment')} with {plural(sum(item.rows for item, _ in gone), 'message')}, "
                 f"because of {', '.join(reasons)}"
             )
-        names = {item.name for item, _ in gone}
         self._delete_findings(now, limits, [item for item in kept if item.name not in names], reasons)
         return bool(gone)
+
+    def _has_room(self) -> bool:
+        return self._free(self.directory) >= (self._limits.least_free or 0)
 
     def _delete_findings(self, now: float, limits: Limits, left: list[Kept], reasons: list[str]) -> None:
         """Delete the days of reports and events that are too old, or before all messages if room was needed."""
@@ -515,16 +541,23 @@ class Compactor:
         with suppress(FileNotFoundError):
             self._system.unlink(str(path))
 
+    def _keep_number(self, number: int) -> None:
+        """Write the number of parts or segments that are about to be deleted (layout.py): none is used twice."""
+        if number > layout.deleted_number(self.directory):
+            path = self.directory / layout.NUMBER
+            layout.write_file(self._system, path, b"%d\n" % number)
+            layout.put_in_place(self._system, path)
+
     def _save_boots(self, read: set[int]) -> None:
         """Write the states of all senders after the segment of the parts ``read``."""
         number = max([*read, *(number for number, _ in self._segments)])
         # Older ones that another worker still writes: their segments will be newer than this file.
         later = [part.number for part in journal.parts(self._journal) if part.number < number]
         about = {"version": 1, "number": number, "later": [number for number in later if number not in read]}
-        states = self._boots.states()
-        columns = [[key for key, _ in states], *([values[at] for _, values in states] for at in range(5))]
+        keys, columns = self._boots.columns()
+        numbers = [pa.Array.from_buffers(pa.uint64(), len(keys), [None, pa.py_buffer(column)]) for column in columns]
         table = pa.Table.from_arrays(
-            [pa.array(column, kind.type) for column, kind in zip(columns, _BOOTS_SCHEMA, strict=True)],
+            [pa.array(keys, _BOOTS_SCHEMA.field("key").type), *numbers],
             schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps(about).encode()}),
         )
         sink = pa.BufferOutputStream()
@@ -632,6 +665,14 @@ def rebuilt(path: Path) -> bytes:
     return index.make(summary, about, *segment.end_of_file(str(path)))
 
 
+def _first(columns: Columns, blocks: int) -> Columns:
+    """Return columns with only the first blocks that were added."""
+    found = Columns()
+    for block in columns.blocks[:blocks]:
+        found.add(block)
+    return found
+
+
 def _tables(columns: Columns, boots: Boots) -> Iterator[pa.Table]:
     """Yield the row groups of the records that were added, with their boots."""
     columns.order()
@@ -664,14 +705,29 @@ class Rows:
         """
         segment.check_end(path, found.pages_end, found.checksum, found.size)
         self._file, _ = segment.open_segment(path)
-        metadata = self._file.metadata
-        size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        #: Bytes of a row before compression.
-        self.row_bytes = 1 + size // max(1, found.rows)
         self._next = 0
+        self._ends = list(accumulate(found.groups))
+        self._long = _long_bytes(self._file.metadata)
+        # Rows that the caller has planned to take, and the group of the next one.
+        self._planned = 0
+        self._group = 0
         # The rows that were read and not taken.
         self._read: list[pa.Table] = []
         self._rows = 0
+
+    def plan(self, most_rows: int, most_bytes: int) -> tuple[int, int]:
+        """Plan to take the next rows, at least one; return their number, and about their bytes of texts and raw bytes.
+        They are of one row group.
+
+        :param most_bytes: the bytes are about as many, by the average of the row group.
+        """
+        while self._ends[self._group] <= self._planned:
+            self._group += 1
+        size = self._ends[self._group] - (self._ends[self._group - 1] if self._group else 0)
+        row_bytes = max(1, self._long[self._group] // size)
+        rows = max(1, min(most_rows, most_bytes // row_bytes, self._ends[self._group] - self._planned))
+        self._planned += rows
+        return rows, rows * row_bytes
 
     def take(self, rows: int) -> list[pa.Table]:
         """Return the next rows, in one or more tables; there are as many."""
@@ -693,26 +749,33 @@ class Rows:
         self._file.close()
 
 
+def _long_bytes(metadata: pq.FileMetaData) -> list[int]:
+    """Return the bytes of the columns whose values can be long, of each row group."""
+    names = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+    long = ("text", "raw", "caller", "dictionary", "userdata", "taskname", "release")
+    numbers = [names[name] for name in long if name in names]
+    return [
+        sum(metadata.row_group(group).column(number).total_uncompressed_size for number in numbers)
+        for group in range(metadata.num_row_groups)
+    ]
+
+
 def merged(sources: Sequence[Rows], sums: index.Merged) -> Iterator[pa.Table]:
     """Yield the row groups of the segments, the oldest first, merged into one: the rows of a sender in the order of the
     segments. Of each segment, about one row group is in memory.
 
     :raises Damaged: if a segment cannot be read, or its index is not of it.
     """
-    # By their mean size: texts that repeat are small in a file, and not in memory.
-    most = max(1, min(GROUP_ROWS, *(GROUP_BYTES // source.row_bytes for source in sources)))
-    runs = _runs(sums)
     group: list[tuple[int, int]] = []
-    rows = 0
-    for source, count in runs:
-        while rows + count > most:
-            part = most - rows
+    rows = size = 0
+    for source, count in _runs(sums):
+        while count:
+            part, part_bytes = sources[source].plan(min(count, GROUP_ROWS - rows), GROUP_BYTES - size)
             group.append((source, part))
-            yield from _group(sources, group)
-            group, rows, count = [], 0, count - part
-        if count:
-            group.append((source, count))
-            rows += count
+            rows, size, count = rows + part, size + part_bytes, count - part
+            if rows >= GROUP_ROWS or size >= GROUP_BYTES:
+                yield from _group(sources, group)
+                group, rows, size = [], 0, 0
     if group:
         yield from _group(sources, group)
 

@@ -78,6 +78,10 @@ HOSTS: Final = pa.schema(
 )
 #: Rows of ``newest``: some 100 KB. A search for 100 messages finds them there if one message in 40 matches.
 NEWEST_ROWS: Final = 1 << 12
+#: Bytes of texts and raw bytes of ``newest``, where messages are long: usual ones have 400 KB.
+NEWEST_BYTES: Final = 1 << 20
+#: Releases or userdata with which those that no sender has any more are forgotten.
+WORDS_LIMIT: Final = 1 << 13
 #: The columns of ``minutes``.
 MINUTES: Final = pa.schema(
     [
@@ -115,6 +119,8 @@ class Index:
     sections: dict[str, Section] = field(default_factory=dict)
     #: All rows after this time, in microseconds, are in the section ``newest``; None if there is no such section.
     newest_after: int | None = None
+    #: The rows of ``hosts``, or the most that they can be: those of the segment.
+    senders: int = 0
 
     @property
     def rows(self) -> int:
@@ -220,6 +226,7 @@ def read(path: Path) -> Index:
         fields["checksum"],
         {name: Section(*place) for name, place in fields["sections"].items()},
         fields.get("newest_after") if "newest" in fields["sections"] else None,
+        fields.get("senders", sum(fields["groups"])),
     )
 
 
@@ -253,7 +260,15 @@ class Summary:
         self._bitmaps = Bitmaps()
         self._sums = SenderSums()
         self._patterns = Sums()
+        self._hosts: pa.Table | None = None
         self.newest = Newest()
+
+    @property
+    def hosts(self) -> pa.Table:
+        """The hosts, after the last :meth:`add`."""
+        if self._hosts is None:
+            self._hosts = self._sums.hosts()
+        return self._hosts
 
     def add(self, rows: pa.Table) -> None:
         """Add a row group of the segment: rows of the schema."""
@@ -270,14 +285,14 @@ class Summary:
         return {
             **self.newest.section(),
             **self._bitmaps.sections(),
-            "hosts": _ipc(self._sums.hosts()),
+            "hosts": _ipc(self.hosts),
             "minutes": _ipc(self._sums.minutes()),
             "patterns": _ipc(self._patterns.table()),
         }
 
     def bounds(self) -> tuple[int, int]:
         """Return the times of the earliest and the latest message, in microseconds."""
-        return _bounds(self._sums.hosts())
+        return _bounds(self.hosts)
 
 
 def hosts_of(rows: pa.Table) -> pa.Table:
@@ -300,8 +315,10 @@ class Newest:
     def __init__(self) -> None:
         self._rows: list[pa.Table] = []
         self._count = 0
+        self._bytes = 0
         self._seen = 0
         self._after = -(1 << 63)
+        self._made: tuple[pa.Table, int] | None = None
 
     def add(self, rows: pa.Table) -> None:
         """Add a row group of the segment."""
@@ -313,9 +330,12 @@ class Newest:
             self._after = max(self._after, _after_newest(at))
             newer = pc.indices_nonzero(pc.greater(at, self._after))
         if len(newer):
-            self._rows.append(rows.take(newer))
+            # Without the words of all other rows of the group.
+            taken = _compact(rows.take(newer), _WORDS_BYTES)
+            self._rows.append(taken)
             self._count += len(newer)
-        if self._count > 2 * NEWEST_ROWS:
+            self._bytes += _long_bytes(taken)
+        if self._count > 2 * NEWEST_ROWS or self._bytes > 2 * NEWEST_BYTES:
             self._cut()
 
     def _cut(self) -> None:
@@ -324,17 +344,19 @@ class Newest:
         at = joined.column("received_at").cast(pa.int64())
         if joined.num_rows > NEWEST_ROWS:
             self._after = max(self._after, _after_newest(at))
-        joined = joined.take(pc.indices_nonzero(pc.greater(at, self._after)))
-        self._rows, self._count = [joined], joined.num_rows
+        if self._bytes > NEWEST_BYTES:
+            self._after = max(self._after, _after_bytes(joined, at))
+        joined = _compact(joined.take(pc.indices_nonzero(pc.greater(at, self._after))), _WORDS_BYTES)
+        self._rows, self._count, self._bytes = [joined], joined.num_rows, _long_bytes(joined)
 
     def table(self) -> tuple[pa.Table, int] | None:
         """Return the newest rows, and the time after which they are all, in microseconds; None if the segment has not
         many more, as two row groups are, or they have all the same time."""
-        if self._seen <= 8 * NEWEST_ROWS or not self._rows:
-            return None
-        self._cut()
-        rows = self._rows[0]
-        return (_compact(rows), self._after) if rows.num_rows else None
+        if self._made is None and self._seen > 8 * NEWEST_ROWS and self._rows:
+            self._cut()
+            if self._rows[0].num_rows:
+                self._made = _compact(self._rows[0]), self._after
+        return self._made
 
     def section(self) -> dict[str, bytes]:
         """Return the section ``newest``, or nothing."""
@@ -352,8 +374,11 @@ class SenderSums:
 
     def __init__(self) -> None:
         self._senders = Senders()
-        self._names: list[tuple[str, int, int]] = []
+        # Tables, because a stranger can invent senders: as Python's objects the names take 250 bytes more each.
+        self._names: list[pa.Table] = []
+        self._last: tuple[str, int, int] | None = None
         self._words: dict[str, dict[str, int]] = {"release": {}, "userdata": {}}
+        self._most_words = dict.fromkeys(self._words, WORDS_LIMIT)
 
     def add(self, rows: pa.Table) -> None:
         """Add rows, which continue those before."""
@@ -362,34 +387,55 @@ class SenderSums:
         rows = rows.select([*_KEYS, "received_at", "level", "boot", *_WORDS, "ts_usec", "seq", "number", *_SUMS])
         rows = rows.unify_dictionaries().combine_chunks()
         columns, rare = _numbers(rows, self._words)
+        names = []
         for name, first, end in runs(rows):
-            if not self._names or name != self._names[-1]:
-                self._names.append(name)
+            if name != self._last:
+                names.append(name)
+                self._last = name
                 self._senders.begin()
             self._senders.add(columns, first, end, rare)
+        if names:
+            self._names.append(_named(names))
+        for word, known in self._words.items():
+            if len(known) > self._most_words[word]:
+                self._forget(word)
+
+    def _forget(self, name: str) -> None:
+        """Leave only the words that are the last ones of a sender: a stranger can send another one each time."""
+        words, place = self._senders.words, _PLACES[name]
+        of_number = list(self._words[name])
+        left: dict[str, int] = {}
+        for at in range(place, len(words), senders.WORDS):
+            if words[at] != senders.NONE:
+                words[at] = left.setdefault(of_number[words[at]], len(left))
+        self._words[name] = left
+        self._most_words[name] = 2 * len(left) + WORDS_LIMIT
 
     def hosts(self) -> pa.Table:
         """Return a row for each sender, in the order of the segment: :data:`HOSTS`."""
-        words = self._senders.words
-        made = {name: pa.array(words[place :: senders.WORDS], pa.uint64()) for name, place in _PLACES.items()}
-        columns: dict[str, pa.Array] = {
-            "host": pa.array([host for host, _, _ in self._names], pa.string()),
-            "port": pa.array([port for _, port, _ in self._names], pa.uint16()),
-            "scope_id": pa.array([scope for _, _, scope in self._names], pa.uint32()),
-            "first_row": pc.subtract(pc.cumulative_sum(made["rows"]), made["rows"]),
-        }
-        for name, column in made.items():
-            if name in _NULLABLE:
-                column = pc.if_else(pc.equal(column, _NONE), pa.scalar(None, pa.uint64()), column)
-            if name in _WORDS:
-                column = pa.array(list(self._words[name]), pa.string()).take(column)
-            elif pa.types.is_timestamp(HOSTS.field(name).type):
-                column = column.view(pa.int64())
-            columns[name] = column
-        return pa.Table.from_arrays(
-            [columns[field.name].cast(field.type, safe=False) for field in HOSTS],
-            schema=HOSTS,
-        )
+        names = pa.concat_tables(self._names) if self._names else _named([])
+        columns = []
+        # One after the other, so that few are in memory twice.
+        for field_ in HOSTS:
+            if field_.name in _KEYS:
+                column = names.column(field_.name).combine_chunks()
+            elif field_.name == "first_row":
+                rows = self._column("rows")
+                column = pc.subtract(pc.cumulative_sum(rows), rows)
+            else:
+                column = self._column(field_.name)
+            columns.append(column.cast(field_.type, safe=False))
+        return pa.Table.from_arrays(columns, schema=HOSTS)
+
+    def _column(self, name: str) -> pa.Array:
+        """Return a column of the hosts."""
+        words = self._senders.words[_PLACES[name] :: senders.WORDS]
+        column = pa.Array.from_buffers(pa.uint64(), len(words), [None, pa.py_buffer(words)])
+        if name in _NULLABLE:
+            column = pc.if_else(pc.equal(column, _NONE), pa.scalar(None, pa.uint64()), column)
+        if name in _WORDS:
+            return pa.array(list(self._words[name]), pa.string()).take(column)
+        return column.view(pa.int64()) if pa.types.is_timestamp(HOSTS.field(name).type) else column
 
     def minutes(self) -> pa.Table:
         """Return the messages of each minute and level, sorted: :data:`MINUTES`."""
@@ -404,6 +450,14 @@ class SenderSums:
         return pa.Table.from_arrays(
             [pa.array(column, field.type) for column, field in zip(columns, MINUTES, strict=True)], schema=MINUTES
         )
+
+
+def _named(names: list[tuple[str, int, int]]) -> pa.Table:
+    """Return names of senders as a table of the columns _KEYS."""
+    columns = list(zip(*names, strict=True)) or [(), (), ()]
+    return pa.table(
+        [pa.array(column, HOSTS.field(name).type) for name, column in zip(_KEYS, columns, strict=True)], list(_KEYS)
+    )
 
 
 class Bitmaps:
@@ -547,6 +601,7 @@ def make(made: Summary | Merged, about: About, size: int, pages_end: int, checks
         "size": size,
         "pages_end": pages_end,
         "checksum": checksum,
+        "senders": made.hosts.num_rows,
     }
     return encode(made.sections(), head)
 
@@ -555,6 +610,8 @@ def make(made: Summary | Merged, about: About, size: int, pages_end: int, checks
 _NO_LEVEL: Final = pa.scalar(NO_LEVEL, pa.int8())
 _NONE: Final = pa.scalar(senders.NONE, pa.uint64())
 _KEYS: Final = ("host", "port", "scope_id")
+#: The columns whose values can be long.
+_LONG: Final = ("text", "raw")
 _WORDS: Final = ("release", "userdata")
 _SUMS: Final = ("missing", "lost", "likely_lost", "limited")
 #: What is known of a sender last; null where it was never said.
@@ -659,10 +716,30 @@ def _after_newest(at: pa.ChunkedArray) -> int:
     return int(at[place.as_py()].as_py())
 
 
-def _compact(rows: pa.Table) -> pa.Table:
-    """Return rows with dictionaries of their own words only."""
+def _after_bytes(rows: pa.Table, at: pa.ChunkedArray) -> int:
+    """Return the latest time after which these rows have at most NEWEST_BYTES; all of them have more."""
+    order = pc.sort_indices(at, sort_keys=[("", "descending")])
+    sizes = [pc.binary_length(rows.column(name)).fill_null(0) for name in _LONG]
+    total = pc.cumulative_sum(pc.add(*sizes).cast(pa.int64()).take(order))
+    place = pc.sum(pc.less_equal(total, NEWEST_BYTES)).as_py() or 0
+    # The time of the first row that is too much; the rows of the same time as well.
+    return int(at[order[min(place, len(order) - 1)].as_py()].as_py())
+
+
+def _long_bytes(rows: pa.Table) -> int:
+    return sum(pc.sum(pc.binary_length(rows.column(name))).as_py() or 0 for name in _LONG)
+
+
+#: A dictionary of fewer bytes is left as it is, for a while.
+_WORDS_BYTES: Final = 1 << 14
+
+
+def _compact(rows: pa.Table, most_bytes: int = 0) -> pa.Table:
+    """Return rows with dictionaries of their own words only, except for those of fewer bytes than ``most_bytes``."""
     for number, field_ in enumerate(rows.schema):
         if pa.types.is_dictionary(field_.type):
+            if all(chunk.dictionary.nbytes < most_bytes for chunk in rows.column(number).chunks):
+                continue
             column = rows.column(number).cast(field_.type.value_type).combine_chunks().dictionary_encode()
             rows = rows.set_column(number, field_, column)
     return rows

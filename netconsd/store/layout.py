@@ -9,6 +9,7 @@
                                          how often it was merged
     reports/, events/                    findings.py
     boots                                the state of all senders (boots.py) after the segment that it names
+    number                               the highest number of the parts and segments that were deleted
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from netconsd.store.journal import System as JournalSystem
 JOURNAL: Final = "journal"
 SEGMENTS: Final = "segments"
 BOOTS: Final = "boots"
+NUMBER: Final = "number"
 DIRECTORY_MODE: Final = 0o750
 #: The store of the service: in the state directory that contrib/systemd/netconsd.service has.
 SERVICE_STORE: Final = Path("/var/lib/netconsd/store")
@@ -135,6 +137,26 @@ def segment_files(directory: Path) -> list[SegmentFile]:
                 path = directory / SEGMENTS / day / name
                 found.append(SegmentFile(path, int(match[2]), int(match[3] or 0), f"{day}/{match[1]}"))
     return sorted(found, key=lambda file: file.name)
+
+
+def highest_number(directory: Path) -> int:
+    """Return the highest number of a segment that a store has or had; 0 for none.
+
+    :raises OSError: if a directory or the file cannot be read.
+    """
+    return max(deleted_number(directory), *(file.number for file in segment_files(directory)), 0)
+
+
+def deleted_number(directory: Path) -> int:
+    """Return the number in the file ``number``; 0 if there is none.
+
+    :raises OSError: if it cannot be read.
+    """
+    try:
+        text = (directory / NUMBER).read_bytes().strip()
+    except FileNotFoundError:
+        return 0
+    return int(text) if text.isdigit() and len(text) <= 16 else 0
 
 
 def _entries(directory: Path) -> list[str]:

@@ -57,7 +57,10 @@ class Sums:
     def __init__(self) -> None:
         self._forms, self._tallies = Forms(), Tallies()
         self._examples: list[str] = []
-        self._hosts: list[str] = []
+        # As Arrow's strings, because a stranger can invent hosts; their number, and the last one.
+        self._hosts: list[Any] = []
+        self._host_count = 0
+        self._host: str | None = None
         self._releases: dict[str, int] = {}
 
     def add(self, rows: Any) -> None:
@@ -74,7 +77,8 @@ class Sums:
         """Return a row for each pattern, with the columns :data:`SCHEMA`, in the order of their first rows."""
         forms, tallies = self._forms, self._tallies
         known = [number for number, count in enumerate(tallies.counts) if count]
-        packed = tallies.hosts(len(self._hosts))
+        packed = tallies.hosts(self._host_count)
+        hosts = [host for some in self._hosts for host in some.to_pylist()]
         names = [*self._releases, OTHER_RELEASES][: RELEASES_LIMIT - 1]
         levels = [tallies.levels[number] for number in known]
         columns: list[list[Any]] = [
@@ -89,11 +93,12 @@ class Sums:
         ]
         return pa.table(
             [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
-            schema=SCHEMA.with_metadata({_HOSTS: json.dumps(self._hosts)}),
+            schema=SCHEMA.with_metadata({_HOSTS: json.dumps(hosts)}),
         )
 
     def _add(self, batch: Any) -> None:
-        forms, tallies, hosts = self._forms, self._tallies, self._hosts
+        forms, tallies = self._forms, self._tallies
+        hosts = []
         ends, data = _parts(batch.column("text"))
         times = _words(batch.column("received_at").cast(pa.int64()))
         levels = _words(batch.column("level").fill_null(_NO_LEVEL))
@@ -104,13 +109,17 @@ class Sums:
         first = 0
         names = found.dictionary.take(runs.values) if pa.types.is_dictionary(found.type) else runs.values
         for host, end in zip(names.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            if not hosts or host != hosts[-1]:
+            if host != self._host:
                 forms.next_sender()
                 hosts.append(host)
+                self._host = host
+                self._host_count += 1
             numbers = forms.number(data, ends, first, end)
             tallies.grow(len(forms.forms))
-            tallies.add(numbers, len(hosts) - 1, first, times, levels, of_rows)
+            tallies.add(numbers, self._host_count - 1, first, times, levels, of_rows)
             first = end
+        if hosts:
+            self._hosts.append(pa.array(hosts, pa.string()))
         # Number 0 can get its first text later than others.
         if not self._examples:
             self._examples.append("")

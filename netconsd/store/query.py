@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 from netconsd.store import index, journal, layout, segment, trigrams
 from netconsd.store.boots import Boots
 from netconsd.store.columns import Columns
-from netconsd.store.compactor import load_boots
+from netconsd.store.compactor import BOOTS_SEGMENTS, load_boots
 from netconsd.store.index import Index
 from netconsd.store.layout import SegmentFile
 from netconsd.store.records import Damaged
@@ -439,8 +439,10 @@ class Files:
         """
         boots = Boots()
         newer = load_boots(self.directory, boots)
-        for file, head in sorted(segments, key=lambda item: item[0].name):
-            if newer(file.number) and head is not None:
+        later = [(file, head) for file, head in segments if newer(file.number) and head is not None]
+        # As many as the compactor looks at, so that the ids are the same.
+        for file, head in sorted(later, key=lambda item: item[0].name)[-BOOTS_SEGMENTS:]:
+            if head is not None:
                 try:
                     hosts = head.table("hosts")
                 except Damaged as error:

@@ -18,7 +18,6 @@ Needs pyarrow: the extra ``netconsd[store]``.
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,20 +31,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from netconsd.protocol.body import Body, parse, readable
+from netconsd.protocol.body import Body, escape, parse, readable
 from netconsd.protocol.message import (
     ExtendedMessage,
     LegacyDatagram,
     LegacyMessage,
     Message,
     Source,
-    legacy_fields,
     source_of,
 )
-from netconsd.protocol.octets import seconds
 from netconsd.store import records
 from netconsd.store.boots import Boots
-from netconsd.store.columns import NONE, Columns
+from netconsd.store.columns import NONE, Columns, legacy_line
 from netconsd.store.layout import source_at
 from netconsd.store.records import Damaged
 
@@ -338,21 +335,9 @@ def _object(values: Mapping[str, str]) -> str | None:
     return json.dumps(dict(values), ensure_ascii=False, separators=(",", ":")) if values else None
 
 
-def _escaped(data: bytes) -> bytes:
-    """Return bytes as the kernel escapes them: the same as protocol/encode, for many texts without escapes."""
-    return data if not _TO_ESCAPE.search(data) else _TO_ESCAPE.sub(_escape, data)
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\x%02x" % match[0][0]
-
-
-_TO_ESCAPE: Final = re.compile(rb"[^ -\[\]-~]")
-
-
 def _lines(body: Body) -> bytes:
     """Return what follows the line of the text, as a kernel writes it, up to the msgid."""
-    found = [b" %b=%b\n" % (_escaped(key.encode()), _escaped(value.encode())) for key, value in body.dictionary.items()]
+    found = [b" %b=%b\n" % (escape(key.encode()), escape(value.encode())) for key, value in body.dictionary.items()]
     lines = [f" {key}={value}\n" for key, value in body.userdata.items()]
     if body.cpu is not None:
         lines.append(f" cpu={body.cpu}\n")
@@ -367,9 +352,6 @@ def _raws(columns: Columns, tails: _Tails, tail: pa.Array, in_header: pa.Array, 
     """Return the bytes of the rows of which they do not follow from the other columns."""
     raws: dict[int, bytes] = dict(columns.raws)
     values = list(columns.tails)
-    for row, raw in columns.raws.items():
-        if _follows(columns, row, raw, values):
-            del raws[row]
     # Seldom: lines that no kernel writes, or a release both in the header and in the sysdata.
     other = pc.or_(
         pc.invert(pc.fill_null(tails.plain.take(tail), True)),
@@ -389,30 +371,11 @@ def _raws(columns: Columns, tails: _Tails, tail: pa.Array, in_header: pa.Array, 
     return pa.array(raws.values(), pa.binary()).take(found)
 
 
-def _follows(columns: Columns, row: int, raw: bytes, tails: list[bytes]) -> bool:
-    """Return whether the bytes of a row follow from the row's columns and its tail."""
-    flags = columns.flags[row]
-    if flags & records.EXTENDED:
-        return raw == _extended_bytes(columns, row, tails)
-    return not flags & records.DATAGRAM and raw == _legacy_line(*legacy_fields(raw))
-
-
 def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
-    text = _escaped(bytes(columns.text[columns.text_end[row] : columns.text_end[row + 1]]))
+    text = escape(bytes(columns.text[columns.text_end[row] : columns.text_end[row + 1]]))
     msgid = columns.msgid[row]
     line = b"" if msgid == NONE else b" msgid=%d\n" % msgid
     return b"%b\n%b%b" % (text, tails[columns.tail[row]], line)
-
-
-def _legacy_line(prefix: int | None, ts_usec: int | None, caller: str | None, text: str) -> bytes:
-    """Return the line of a legacy message, as a kernel writes it (docs/wire section 2)."""
-    line = b"" if prefix is None else b"<%d>" % prefix
-    if ts_usec is not None:
-        line += b"[%b]" % seconds(ts_usec)
-    if caller is not None:
-        line += b"[%6b]" % caller.encode()
-    space = b"" if ts_usec is None and caller is None else b" "
-    return b"%b%b%b\n" % (line, space, text.encode())
 
 
 def messages(rows: pa.Table) -> list[Message]:
@@ -466,7 +429,7 @@ def _message(  # one argument for each column
     if format != "extended":
         if raw is None:
             prefix = None if level is None or facility is None else facility * 8 + level
-            raw = _legacy_line(prefix, ts_usec, caller, text)
+            raw = legacy_line(prefix, ts_usec, caller, text.encode())
         message = (LegacyDatagram if format == "datagram" else LegacyMessage)(source, at, raw)
         message._new = bool(flags & records.NEW)
         message._boot = bool(flags & records.BOOT)
@@ -474,7 +437,7 @@ def _message(  # one argument for each column
         return message
     if raw is None:
         lines = _lines_of(dictionary, userdata, cpu, taskname, None if in_header else release)
-        raw = b"%b\n%b%b" % (_escaped(text.encode()), lines, b"" if msgid is None else b" msgid=%d\n" % msgid)
+        raw = b"%b\n%b%b" % (escape(text.encode()), lines, b"" if msgid is None else b" msgid=%d\n" % msgid)
     if caller is not None and caller_bytes is None:
         caller_bytes = caller.encode()
     if in_header and release is not None and release_bytes is None:

@@ -333,6 +333,7 @@ def test_a_damaged_file_of_states_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / layout.BOOTS).write_bytes(b"x")
     made = Compactor(tmp_path)
     made.recover()
+    made._load_boots()
     assert len(made._boots.states()) == 1
 
 

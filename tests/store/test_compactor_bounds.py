@@ -147,11 +147,11 @@ def test_a_merge_writes_whole_groups(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert max(sizes) <= 4000
 
 
-@pytest.mark.parametrize(("rows", "senders"), [(10, 1000), (1000, 10)])
+@pytest.mark.parametrize(("rows", "senders"), [(10, 1000), (1000, 13)])
 def test_a_segment_takes_no_more_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, senders: int
 ) -> None:
-    """With enough records or senders, the next part is left for the next segment."""
+    """With enough records, the next part is left for the next segment; so is one that has too many senders."""
     monkeypatch.setattr(compactor, "SEGMENT_SENDERS", senders)
     for number in range(1, 5):
         stored(
