@@ -214,8 +214,10 @@ class Compactor:
         layout.put_in_place(self._system, file.index)
         return index.read(file.index)
 
-    def _load_boots(self) -> None:
-        """Read the states of all senders."""
+    def _load_boots(self) -> bool:
+        """Read the states of all senders, if they are not known; return whether the file lacks those of a segment."""
+        if not self._stale:
+            return False
         self._boots = Boots()
         newer = load_boots(self.directory, self._boots)
         names = sorted(name for name in self._segments if newer(name[0]))
@@ -223,6 +225,8 @@ class Compactor:
             hosts = self._segments[name][1].table("hosts")
             if hosts is not None:
                 self._boots.update(index.states(hosts))
+        self._stale = False
+        return bool(names)
 
     def compact(self) -> bool:
         """Make one segment of the oldest closed parts; return false if there is none.
@@ -230,9 +234,7 @@ class Compactor:
         :raises OSError: if the disk fails; everything is as before, and it can be called again.
         """
         self._remove()
-        if self._stale:
-            self._load_boots()
-            self._stale = False
+        self._load_boots()
         taken: list[journal.Part] = []
         read: list[int] = []
         columns = Columns()
@@ -340,6 +342,9 @@ class Compactor:
         names = self._to_merge()
         if not names:
             return False
+        if self._load_boots():
+            # A merged segment has the number of the newest, so that the older ones would not be newer than the file.
+            self._save_boots(set())
         inputs = [self._segments[name] for name in names]
         # Otherwise a part can be there again after a power cut that the new segment does not name.
         journal.sync_directory(self._system, self._journal)
@@ -465,9 +470,6 @@ class Compactor:
                 kept.append(Kept(name, file.began, size, 0))
         gone = to_delete(kept, limits, now=now, size=total, free=self._free(self.directory))
         names = {item.name for item, _ in gone}
-        highest = max((number for number, _ in names), default=0)
-        if all(name in names for name in files if name[0] >= highest):
-            self._keep_number(highest)
         for item, _ in gone:
             file = files[item.name]
             self._unlink(file.path)
@@ -542,7 +544,7 @@ class Compactor:
             self._system.unlink(str(path))
 
     def _keep_number(self, number: int) -> None:
-        """Write the number of parts or segments that are about to be deleted (layout.py): none is used twice."""
+        """Write the number of a part that is removed and is in no segment (layout.py): none is used twice."""
         if number > layout.deleted_number(self.directory):
             path = self.directory / layout.NUMBER
             layout.write_file(self._system, path, b"%d\n" % number)

@@ -439,17 +439,16 @@ class Files:
         """
         boots = Boots()
         newer = load_boots(self.directory, boots)
-        later = [(file, head) for file, head in segments if newer(file.number) and head is not None]
+        later = [(file.name, head) for file, head in segments if newer(file.number) and head is not None]
         # As many as the compactor looks at, so that the ids are the same.
-        for file, head in sorted(later, key=lambda item: item[0].name)[-BOOTS_SEGMENTS:]:
-            if head is not None:
-                try:
-                    hosts = head.table("hosts")
-                except Damaged as error:
-                    self.name(f"{head.path}: {error}")
-                    continue
-                if hosts is not None:
-                    boots.update(index.states(hosts))
+        for _, head in sorted(later, key=lambda item: item[0])[-BOOTS_SEGMENTS:]:
+            try:
+                hosts = head.table("hosts")
+            except Damaged as error:
+                self.name(f"{head.path}: {error}")
+                continue
+            if hosts is not None:
+                boots.update(index.states(hosts))
         return boots
 
 
