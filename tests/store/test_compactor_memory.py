@@ -13,10 +13,13 @@ from tests.support.hostile_stores import CASES, PART_BYTES, fill
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.store import compactor
 
-#: The bound of the issue; and that of a journal of 32 MB, of which the records take 96 MB less.
+#: The bound (docs/store); and that of a journal of 32 MB, of which the records take 96 MB less than those of a full
+#: segment. Half of that is left to the allocator.
 MOST_MB = 400
 JOURNAL_MB = 32
-MOST_MB_OF_SMALL = MOST_MB - (compactor.SEGMENT_BYTES // (1 << 20) - JOURNAL_MB)
+MOST_MB_OF_SMALL = MOST_MB - (compactor.SEGMENT_BYTES // (1 << 20) - JOURNAL_MB) // 2
+#: Each costs a merge something else: rows that are long, words that differ, texts that repeat nothing, senders.
+MERGED_CASES = ("legacy garbage", "different userdata", "long texts of many words", "100,000 hosts")
 #: The peak of a process with all libraries, before it has read anything, is part of these.
 PROGRAM = """
 import sys
@@ -49,7 +52,7 @@ def test_the_memory_has_a_bound(tmp_path: Path, case: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MERGED_CASES)
 def test_the_memory_of_a_merge_has_a_bound(tmp_path: Path, case: str) -> None:
     """Small segments of the messages, one for each part of the journal, are merged within the bound."""
     fill(tmp_path / "store", case, JOURNAL_MB << 20)
