@@ -402,11 +402,16 @@ def test_ctrl_c_keeps_what_was_found(
     assert run(capsys, store, "-o", "json", "-n", "5", status=130).count("\n") == 2
 
 
-def test_the_pager() -> None:
-    """On a terminal only; NETCONSD_PAGER, PAGER, less; none for cat or an empty name."""
-    assert pager_of({}, lambda: False) == ""
-    assert pager_of({}, lambda: True) == "less"
-    assert pager_of({"PAGER": "more"}, lambda: True) == "more"
-    assert pager_of({"PAGER": "more", "NETCONSD_PAGER": ""}, lambda: True) == ""
-    assert pager_of({"PAGER": "cat"}, lambda: True) == ""
-    assert pager_of({"TERM": "dumb"}, lambda: True) == ""
+def test_the_pager(tmp_path: Path) -> None:
+    """On a terminal only; NETCONSD_PAGER, PAGER, less if it is installed; none for cat or an empty name."""
+    less = tmp_path / "less"
+    less.touch(0o755)
+    installed = {"PATH": str(tmp_path)}
+    assert pager_of(installed, lambda: False) == ""
+    assert pager_of(installed, lambda: True) == "less"
+    assert pager_of({**installed, "PAGER": "more"}, lambda: True) == "more"
+    assert pager_of({**installed, "PAGER": "more", "NETCONSD_PAGER": ""}, lambda: True) == ""
+    assert pager_of({**installed, "PAGER": "cat"}, lambda: True) == ""
+    assert pager_of({**installed, "TERM": "dumb"}, lambda: True) == ""
+    less.unlink()
+    assert pager_of(installed, lambda: True) == ""
