@@ -291,7 +291,7 @@ def test_answers_are_those_of_plain_python(
     merged=st.booleans(),
     asked=st.lists(queries, min_size=30, max_size=30),
 )
-@settings(max_examples=200)
+@settings(max_examples=40)
 def test_many_answers_are_those_of_plain_python(
     parts: list[list[Message]], segments: int, merged: bool, asked: list[dict[str, Any]]
 ) -> None:
