@@ -64,7 +64,7 @@ def store(tmp_path: Path) -> Path:
 
 def test_a_smaller_size_at_the_next_start(store: Path) -> None:
     """A store that is larger than the new ``max_size`` becomes smaller at the first deletion, and counts it."""
-    made, warned = deleted(store, limits=Limits(max_size=total(store) * 2 // 5 + 1))
+    made, warned = deleted(store, limits=Limits(max_size=total(store) // 2))
     assert numbers(store) == [4, 5]
     assert made.deleted == 3
     assert made.bytes == total(store)
@@ -136,7 +136,7 @@ def test_reports_and_events_follow_the_messages(store: Path) -> None:
         findings.close()
 
     fill()
-    _, warned = deleted(store, limits=Limits(max_size=total(store) * 2 // 5 + 31))
+    _, warned = deleted(store, limits=Limits(max_size=total(store) // 2))
     assert numbers(store) == [4, 5]
     assert [path.stem[-2:] for path in day_files(store, EVENTS)] == ["05", "06", "07", "08", "09", "10"]
     assert warned[-1] == "deleted 4 files of reports and events of days before 1970-01-05"
