@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed, Found
 from netconsd.cli.following import Followed
 from netconsd.cli.inputs import COLUMNS, STDIN, Progress, opened
-from netconsd.cli.when import joined, moment
+from netconsd.cli.when import joined, time_of
 from netconsd.crash.groups import Group, Groups
 from netconsd.daemon.stdout import put
 from netconsd.read import pstore
@@ -113,12 +113,8 @@ def _stored(options: argparse.Namespace, prog: str, show: _Output) -> int:
     from netconsd.cli import storedcrashes
 
     now = time.time()
-    times: dict[str, float | None] = {}
-    for name in ("since", "until"):
-        try:
-            times[name] = None if getattr(options, name) is None else moment(getattr(options, name), now)
-        except ValueError as error:
-            _parser(prog).error(f"--{name}: {error}")
+    parser = _parser(prog)
+    since, until = (time_of(parser, f"--{name}", getattr(options, name), now) for name in ("since", "until"))
     try:
         return storedcrashes.run(
             options.store,
@@ -129,12 +125,12 @@ def _stored(options: argparse.Namespace, prog: str, show: _Output) -> int:
             rows=show.add,
             groups=lambda groups, names: _GroupOutput(prog, options.json, groups, stored=names).finish(),
             each=options.reports,
-            since=times["since"],
-            until=times["until"],
+            since=since,
+            until=until,
             hosts=options.host,
         )
     except ValueError as error:
-        _parser(prog).error(f"--{str(error).replace('hosts:', 'host:', 1)}")
+        parser.error(f"--{str(error).replace('hosts:', 'host:', 1)}")
 
 
 class _Output:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netconsd.cli.inputs import COLUMNS, cut
-from netconsd.cli.storeoptions import Lookup, add_names, add_store, place_of, unreadable
-from netconsd.cli.when import joined, moment
+from netconsd.cli.storeoptions import Lookup, add_names, add_store, lacks_library, place_of, unreadable
+from netconsd.cli.when import joined, time_of
 from netconsd.daemon.stdout import put
 from netconsd.logger.template import host_name
 from netconsd.names import Names
@@ -39,17 +39,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd hosts") -
     now = time.time()
     parser = _parser(prog)
     options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
-    try:
-        since = None if options.since is None else moment(options.since, now)
-    except ValueError as error:
-        parser.error(f"--since: {error}")
-    try:
-        from netconsd.store.reader import Store
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
+    since = time_of(parser, "--since", options.since, now)
+    if lacks_library(prog):
         return 2
+    from netconsd.store.reader import Store
+
     faults: list[str] = []
     place = place_of(options, prog)
     lookup = Lookup(place.names)

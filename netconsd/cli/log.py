@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from netconsd.cli.inputs import COLUMNS, broken, cut
 from netconsd.cli.numbers import within
 from netconsd.cli.pager import Output, is_terminal, pager_of
-from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, levels, place_of, unreadable
-from netconsd.cli.when import joined, moment
+from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, lacks_library, levels, place_of, unreadable
+from netconsd.cli.when import joined, time_of
 from netconsd.jsonl import to_json
 from netconsd.message import Message
 from netconsd.names import Names
@@ -82,13 +82,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd log") -> 
     parser = _parser(prog)
     options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     now = time.time()
-    times: dict[str, float | None] = {"since": None, "until": None}
-    for name in times:
-        if getattr(options, name) is not None:
-            try:
-                times[name] = moment(getattr(options, name), now)
-            except ValueError as error:
-                parser.error(f"--{name}: {error}")
+    since, until = (time_of(parser, f"--{name}", getattr(options, name), now) for name in ("since", "until"))
     if options.follow and (options.reverse or options.until is not None):
         parser.error("--follow shows new messages: leave out --reverse and --until")
     if options.follow and options.boot not in (None, 0):
@@ -97,18 +91,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd log") -> 
         parser.error("--fields is for the formats short and full; json has all fields")
     if options.follow and options.context:
         parser.error("--context needs the messages after a match: leave out --follow")
-    try:
-        from netconsd.store.query import Query
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
+    if lacks_library(prog):
         return 2
+    from netconsd.store.query import Query
+
     level_from, level = options.level or (0, None)
     try:
         query = Query(
-            times["since"],
-            times["until"],
+            since,
+            until,
             tuple(options.host),
             level,
             options.grep,

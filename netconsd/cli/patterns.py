@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from netconsd.cli.inputs import COLUMNS, broken
-from netconsd.cli.storeoptions import add_store, levels, place_of, unreadable
-from netconsd.cli.when import joined, moment
+from netconsd.cli.storeoptions import add_store, lacks_library, levels, place_of, unreadable
+from netconsd.cli.when import joined, time_of
 from netconsd.daemon.stdout import put
 from netconsd.protocol.plural import plural
 from netconsd.rendering import LEVELS, printable
@@ -46,21 +46,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd patterns"
     now = time.time()
     parser = _parser(prog)
     options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
-    try:
-        since = None if options.since is None else moment(options.since, now)
-    except ValueError as error:
-        parser.error(f"--since: {error}")
+    since = time_of(parser, "--since", options.since, now)
     if options.new_in is not None and not version(options.new_in):
         parser.error(f"--new-in: {options.new_in} is not a release, which begins with a number, such as 7.3")
-    try:
-        from netconsd.store.patterns import patterns
-        from netconsd.store.query import Query
-        from netconsd.store.reader import Store
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
+    if lacks_library(prog):
         return 2
+    from netconsd.store.patterns import patterns
+    from netconsd.store.query import Query
+    from netconsd.store.reader import Store
+
     try:
         Query(grep=options.grep)
     except ValueError as error:

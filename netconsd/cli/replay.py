@@ -29,6 +29,7 @@ from zope.interface import provider
 
 from netconsd.cli.inputs import STDIN, Bar, Progress, opened
 from netconsd.cli.replayfeed import Feed
+from netconsd.cli.storeoptions import LIBRARY_MISSING, has_library
 from netconsd.crash.watch import watches
 from netconsd.daemon.config import Configuration
 from netconsd.monitor.log import log_failures
@@ -285,13 +286,11 @@ class Replay:
             self._fail(f"{shown}: {printable(reason)}")
 
     async def _read_store(self, feed: Feed, name: str, shown: str, started: float) -> None:
-        try:
-            from netconsd.store.reader import Store
-        except ModuleNotFoundError as error:
-            if error.name != "pyarrow":
-                raise
-            self._fail(f'{shown}: a store needs pyarrow, which is not installed: pip install "netconsd[store]"')
+        if not has_library():
+            self._fail(f"{shown}: {LIBRARY_MISSING}")
             return
+        from netconsd.store.reader import Store
+
         if holder(Path(name)) == os.getpid():
             self._fail(f"{shown}: the module store writes to it; set another store.directory")
             return

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from netconsd.cli.crashfeed import Found
 from netconsd.cli.log import Lines
-from netconsd.cli.storeoptions import Lookup, place_of, unreadable
+from netconsd.cli.storeoptions import Lookup, lacks_library, place_of, unreadable
 from netconsd.crash.groups import Group, Groups
 from netconsd.crash.report import Report
 from netconsd.daemon.stdout import put
@@ -58,13 +58,10 @@ def run(
     :returns: the exit status.
     :raises ValueError: if a host is wrong.
     """
-    try:
-        from netconsd.store.reader import Store
-    except ModuleNotFoundError as error:
-        if error.name != "pyarrow":
-            raise
-        print(f'{prog}: needs pyarrow, which is not installed: pip install "netconsd[store]"', file=sys.stderr)
+    if lacks_library(prog):
         return 2
+    from netconsd.store.reader import Store
+
     place = place_of(argparse.Namespace(store=Path(directory) if directory else None, config=None), prog)
     path = place.directory
     faults: list[str] = []

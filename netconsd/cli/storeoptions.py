@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import translate
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ CONFIG: Final = Path("/etc/netconsd/netconsd.toml")
 #: Seconds for which a command waits for names of DNS in all; then it shows addresses, so that a server that does not
 #: answer holds up nobody.
 NAMES_SECONDS: Final = 5.0
+#: What a command says without the library that reads a store.
+LIBRARY_MISSING: Final = 'needs pyarrow, which is not installed: pip install "netconsd[store]"'
 # Seconds between two looks at the answers.
 _LOOK: Final = 0.005
 _LEVEL_NAMES: Final = {**{name: number for number, name in enumerate(LEVELS)}, "warning": 4, "error": 3, "panic": 0}
@@ -99,6 +102,19 @@ def _configured(words: dict[str, str], config: str | None) -> tuple[Settings, Pa
     setting = configuration.module_settings.get("store", {}).get("directory")
     directory = setting.base / str(setting.value) if setting is not None else None
     return configuration.settings, directory
+
+
+def has_library() -> bool:
+    """Return whether the library that reads a store is installed."""
+    return find_spec("pyarrow") is not None
+
+
+def lacks_library(prog: str) -> bool:
+    """Return whether the library is missing; a text on stderr says so."""
+    if has_library():
+        return False
+    print(f"{prog}: {LIBRARY_MISSING}", file=sys.stderr)
+    return True
 
 
 def unreadable(error: OSError, directory: Path) -> str:

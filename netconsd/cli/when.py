@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -41,6 +42,17 @@ def joined(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(word)
     return words
+
+
+def time_of(parser: argparse.ArgumentParser, option: str, text: str | None, now: float) -> float | None:
+    """Return the Unix time that an option means; None if it was not given. A wrong one ends the command.
+
+    :raises SystemExit: with 2 and a text that names the option.
+    """
+    try:
+        return None if text is None else moment(text, now)
+    except ValueError as error:
+        parser.error(f"{option}: {error}")
 
 
 def moment(text: str, now: float) -> float:

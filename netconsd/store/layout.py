@@ -9,7 +9,7 @@
                                          how often it was merged
     reports/, events/                    findings.py
     boots                                the state of all senders (boots.py) after the segment that it names
-    number                               the highest number of the parts and segments that were deleted
+    number                               the highest number of a part that was removed and is in no segment
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from netconsd.cli import storeoptions
 from netconsd.cli.inputs import Progress
 from netconsd.cli.replay import Replay, main
 from netconsd.cli.replayfeed import NAMES_LIMIT, Feed, Times
@@ -247,6 +248,15 @@ def test_a_store(tmp_path: Path) -> None:
     status, _, errors = replay("--modules", "store", "--set", f"store.directory={first}", first)
     assert status == 2
     assert f"{first}: the module store writes to it" in errors
+
+
+def test_a_store_without_the_library(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store among the files is an error that says how to install the library."""
+    monkeypatch.setattr(storeoptions, "find_spec", lambda name: None)
+    replayed = Replay({}, Configuration(Settings(workers=1)), [], "x", Clock())
+    done = Deferred.fromCoroutine(replayed._read_store(Feed([lane_with(Delivered())]), "kept", "kept", 0.0))
+    assert done.called
+    assert capsys.readouterr().err == f"x: kept: {storeoptions.LIBRARY_MISSING}\n"
 
 
 def test_recorded_time() -> None:

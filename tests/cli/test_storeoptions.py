@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,13 @@ def test_no_levels(text: str) -> None:
     """The error names the levels."""
     with pytest.raises(argparse.ArgumentTypeError, match="emerg, alert"):
         levels(text)
+
+
+@pytest.mark.parametrize("words", [("log",), ("hosts",), ("patterns",), ("crashes", "--store")])
+def test_without_the_library(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Each command that reads a store says how to install the library, and ends with 2."""
+    monkeypatch.setattr(storeoptions, "find_spec", lambda name: None)
+    assert import_module(f"netconsd.cli.{words[0]}").main(words[1:], "netconsd x") == 2
+    assert capsys.readouterr().err == f"netconsd x: {storeoptions.LIBRARY_MISSING}\n"
