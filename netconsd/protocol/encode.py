@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netconsd.protocol.body import escape
+
+__all__ = ["CHUNK", "escape", "extended", "fragments", "legacy", "octets"]
+
 # MAX_PRINT_CHUNK of the kernel's netconsole.
 CHUNK = 1000
 
@@ -87,13 +91,6 @@ def fragments(datagram: bytes, size: int = CHUNK) -> list[bytes]:
         pieces.append(head + body[offset : offset + room])
         offset += room
     return pieces
-
-
-def escape(data: bytes) -> bytes:
-    """Escape bytes below 0x20, from 0x7f up, and the backslash, as the kernel does."""
-    return b"".join(
-        b"\\x%02x" % octet if octet < 0x20 or octet >= 0x7F or octet == 0x5C else bytes((octet,)) for octet in data
-    )
 
 
 def octets(text: str | bytes) -> bytes:
