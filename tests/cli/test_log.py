@@ -308,7 +308,7 @@ def test_another_user_of_the_group(capsys: pytest.CaptureFixture[str]) -> None:
             module = StoreModule(directory=directory)
             module.start(1)
             module.handle_batch(0, [said("one", 1)])
-            module.stop()
+            module.finish()
             write(directory, 99, [said("two", 2)])
         finally:
             os.umask(before)
