@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from netconsd.cli.inputs import COLUMNS, cut
 from netconsd.cli.storeoptions import Lookup, add_names, add_store, place_of, unreadable
-from netconsd.cli.when import joined, moment
+from netconsd.cli.when import joined
 from netconsd.daemon.stdout import put
 from netconsd.logger.template import host_name
 from netconsd.names import Names
 from netconsd.protocol.plural import plural
 from netconsd.rendering import printable
+from netconsd.store.when import moment
 from netconsd.units import Duration
 
 if TYPE_CHECKING:

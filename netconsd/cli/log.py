@@ -19,7 +19,7 @@ from netconsd.cli.inputs import COLUMNS, broken, cut
 from netconsd.cli.numbers import within
 from netconsd.cli.pager import Output, is_terminal, pager_of
 from netconsd.cli.storeoptions import Lookup, Place, add_names, add_store, levels, place_of, unreadable
-from netconsd.cli.when import joined, moment
+from netconsd.cli.when import joined
 from netconsd.jsonl import to_json
 from netconsd.message import Message
 from netconsd.names import Names
@@ -33,6 +33,7 @@ from netconsd.rendering import (
     uptime,
     zone,
 )
+from netconsd.store.when import moment
 
 if TYPE_CHECKING:
     from netconsd.store.query import Progress, Query, Search

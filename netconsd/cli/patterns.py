@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netconsd.cli.inputs import COLUMNS, broken
 from netconsd.cli.storeoptions import add_store, levels, place_of, unreadable
-from netconsd.cli.when import joined, moment
+from netconsd.cli.when import joined
 from netconsd.daemon.stdout import put
 from netconsd.protocol.plural import plural
 from netconsd.rendering import LEVELS, printable
+from netconsd.store.when import moment
 
 if TYPE_CHECKING:
     from netconsd.store.patterns import Pattern
