@@ -48,6 +48,7 @@ man_pages: list[tuple[str, str, str, list[str], int]] = [
     ("man/netconsd-crashes", "netconsd-crashes", "find the crashes in logs of Linux kernels", [], 1),
     ("man/netconsd-replay", "netconsd-replay", "send files of kernel logs into output modules", [], 1),
     ("man/netconsd-log", "netconsd-log", "show stored kernel messages", [], 1),
+    ("man/netconsd-console", "netconsd-console", "kernel messages of a fleet in a browser", [], 1),
     ("man/netconsd-hosts", "netconsd-hosts", "list the machines in a store of kernel messages", [], 1),
     ("man/netconsd-patterns", "netconsd-patterns", "group stored kernel messages by their form", [], 1),
     ("man/netconsd-lnav-format", "netconsd-lnav-format", "formats of netconsd's files for lnav", [], 1),

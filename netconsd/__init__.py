@@ -13,6 +13,7 @@ from netconsd.interfaces import (
     IReloadable,
     ITakesLegacyDatagrams,
     IUsesNames,
+    IUsesSnapshots,
 )
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 
@@ -28,6 +29,7 @@ __all__ = [
     "IReloadable",
     "ITakesLegacyDatagrams",
     "IUsesNames",
+    "IUsesSnapshots",
     "LegacyDatagram",
     "LegacyMessage",
     "Message",

@@ -42,6 +42,7 @@ __all__ = [
     "IReportModule",
     "ITakesLegacyDatagrams",
     "IUsesNames",
+    "IUsesSnapshots",
     "ModuleMetric",
 ]
 
@@ -253,4 +254,15 @@ class IUsesNames(Interface):
         A program that calls the module itself may omit the call; then the module can use a ``Names()`` of its own.
 
         :param names: a :class:`netconsd.names.Names`; any thread may call its ``sender(message)``.
+        """
+
+
+class IUsesSnapshots(Interface):
+    """An additional interface for modules that show the state of the daemon, as the console does."""
+
+    def use_snapshots(snapshot: Any) -> object:
+        """Keep the function: called once, in the reactor's thread, before ``start``, if a daemon runs the module.
+
+        :param snapshot: returns a :class:`netconsd.embedding.Snapshot`, all counters as they are now; for the reactor's
+            thread.
         """

@@ -72,6 +72,11 @@ class Names:
         # For the cache, and for changes of the claims.
         self._lock = threading.Lock()
 
+    @property
+    def hosts_file(self) -> Path | None:
+        """The path of the file of names."""
+        return self._hosts_file
+
     def read(self) -> None:
         """Read the file of names; after an error the previous names stay in use.
 

@@ -302,6 +302,7 @@ class NetconsdService(Service):
         self._outputs = Outputs(
             self._modules, self.settings.workers, self.settings.stop_timeout, self._names, queue=self.settings.queue
         )
+        self._outputs.snapshot = self.snapshot
         #: The place of the setting ``hosts_file``, for the log: an option, or a line of a file.
         self.hosts_file_place = "--hosts-file"
         #: Called in the reactor's thread every few seconds while a stop delivers messages, with what is left, in words.

@@ -19,6 +19,7 @@ SHIPPED = Path(netconsd.__file__).parent / "modules"
 #: The sub-commands in the order of ``netconsd --help``. The tools of the C daemon are programs here as well.
 COMMANDS = {
     "run": "receive messages: the daemon, in the foreground (also if only options are given)",
+    "console": "receive, store and show messages in a browser: prints the address of its pages",
     "check": "print the settings that the daemon would have, or all errors; nothing is started",
     "modules": "list output modules, their settings, and the settings that they lack",
     "crashes": "find the kernel's crashes in files of logs: consoles, dmesg, journals, dumps, recordings, captures",

@@ -28,6 +28,7 @@ from netconsd.interfaces import (
     IReloadable,
     IReportModule,
     IUsesNames,
+    IUsesSnapshots,
 )
 from netconsd.outputs.contract import disagreements
 from netconsd.outputs.errors import place, raised, said
@@ -38,6 +39,7 @@ _OPTIONAL: Final[dict[Any, str]] = {
     IReloadable: "reload",
     IListening: "listening",
     IUsesNames: "use_names",
+    IUsesSnapshots: "use_snapshots",
     IReportModule: "handle_report",
     IEventModule: "handle_event",
 }

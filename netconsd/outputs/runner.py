@@ -35,6 +35,7 @@ from netconsd.interfaces import (
     IReportModule,
     ITakesLegacyDatagrams,
     IUsesNames,
+    IUsesSnapshots,
     ModuleMetric,
 )
 from netconsd.outputs.errors import PrintableFailure, about_setting, place, raised, said
@@ -359,6 +360,8 @@ class Outputs:
         self._leftovers = Leftovers()
         self._reactor: Any = None
         self._log = Logger("netconsd")
+        #: Returns the state of the daemon, for modules that show it.
+        self.snapshot: Callable[[], Any] | None = None
         #: The started modules, in the order given.
         self.started: list[RunningModule] = []
         #: Whether a module takes legacy text by the datagram. Then ``deliver`` needs both datagrams and lines.
@@ -376,6 +379,8 @@ class Outputs:
             try:
                 if self._names is not None and IUsesNames.providedBy(module):
                     module.use_names(self._names)
+                if self.snapshot is not None and IUsesSnapshots.providedBy(module):
+                    module.use_snapshots(self.snapshot)
                 # Called here, because a Deferred of Twisted before 24.10 loses the line of an exception.
                 await _result(module.start(self._worker_count))
             except GeneratorExit:

@@ -15,6 +15,7 @@ Needs pyarrow: the extra ``netconsd[store]``.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -59,6 +60,10 @@ class Follow:
         self._clock = clock
         self._journal = files.directory / layout.JOURNAL
         self._known: dict[tuple[Any, ...], None] = {}
+        # The keys of messages that poll() returned, which are looked at only if a search can find them again: as Python
+        # objects, they would cost more than all else.
+        self._returned: deque[pa.Table] = deque()
+        self._returned_rows = 0
         self._open: dict[int, _Open] = {}
         self._highest = 0
         self._absent: set[int] = set()
@@ -121,18 +126,26 @@ class Follow:
         for number in [number for number in self._open if number not in left]:
             # Closed or removed before it was read: nothing follows.
             os.close(self._open.pop(number).fd)
-        return self._new(in_order(found)) if found else None
+        return self._new(in_order(found), missed) if found else None
 
-    def _new(self, rows: pa.Table) -> pa.Table | None:
-        names = identities(rows)
-        new: dict[tuple[Any, ...], int] = {}
-        for row, name in enumerate(names):
-            if name not in self._known:
-                new.setdefault(name, row)
-        if not new:
-            return None
-        rows = rows.take(pa.array(list(new.values()), pa.int64()))
-        self.known(rows)
+    def _new(self, rows: pa.Table, missed: bool) -> pa.Table | None:
+        """Return the rows that were not found before.
+
+        :param missed: a search has found some of them. A block of the journal is read once.
+        """
+        if missed or self._known:
+            returned = {name for table in self._returned for name in identities(table)} if missed else set()
+            new: dict[tuple[Any, ...], int] = {}
+            for row, name in enumerate(identities(rows)):
+                if name not in self._known and name not in returned:
+                    new.setdefault(name, row)
+            if not new:
+                return None
+            rows = rows.take(pa.array(list(new.values()), pa.int64()))
+        self._returned.append(rows.select(_IDENTITY))
+        self._returned_rows += rows.num_rows
+        while self._returned_rows > KNOWN_LIMIT and len(self._returned) > 1:
+            self._returned_rows -= self._returned.popleft().num_rows
         return rows
 
     def _was_moved(self) -> bool:
@@ -192,3 +205,4 @@ class Follow:
 
 
 _TRIALS: Final = 10
+_IDENTITY: Final = ["host", "port", "scope_id", "boot", "seq", "number", "received_at"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from netconsd.cli.when import joined, moment
+from netconsd.cli.when import joined
+from netconsd.store.when import moment
 
 # 2026-11-28 08:30:00 UTC.
 NOW = 1795854600.0

@@ -22,7 +22,7 @@ ORDER = [
     *("crashes", "interfaces", "jsonl", "rendering", "settings"),
     "read/",
     *("receive/", "outputs/", "logger/", "send/", "store/", "testing", "names"),
-    *("monitor/", "modules/", "service", "daemon/", "tap", "cli/"),
+    *("monitor/", "console/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]
 
 

@@ -55,6 +55,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         ROOT, checkout, symlinks=True,
         ignore=shutil.ignore_patterns(
             *(".*", "build", "dist", "_build", "*.egg-info", "__pycache__", "dropin.cache", "*.so", "*.c"),
+            "node_modules",
         ),
     )  # fmt: skip
     build = (sys.executable, "-m", "build", "--no-isolation", "--outdir")
@@ -126,6 +127,7 @@ def test_wheel_has_all_that_is_needed_at_run_time(built: Built) -> None:
     """The wheel has every module of the package, the shipped output modules, the type marker and the plugin."""
     package = built.checkout / "netconsd"
     files = [*package.rglob("*.py"), *package.glob("*/*.pyi"), *package.glob("cli/*.sh"), *package.glob("include/*.h")]
+    files += [path for path in (package / "console").rglob("*") if path.is_file() and path.suffix != ".py"]
     files += package.glob("cli/*.json")
     expected = {path.relative_to(built.checkout).as_posix() for path in files}
     expected |= {f"netconsd/modules/{path.name}" for path in (built.checkout / "modules").glob("*.py")}

@@ -1,0 +1,87 @@
+"""The bounds of the console, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Connections; beyond, the oldest one that is idle ends, else the new one. A browser has six.
+CONNECTIONS: Final = 256
+#: Live tails at once. Each has :data:`CLIENT_BYTES`.
+VIEWERS: Final = 100
+#: Different filters of live tails: each costs a look at every message, in the process of the tail.
+CHANNELS: Final = 32
+#: The bytes of the last messages of a filter, shared by its viewers: what a slow viewer can be behind.
+RING_BYTES: Final = 2 << 20
+#: Twisted's transport asks for no more beyond 64 KiB; the piece that was being written comes on top.
+CLIENT_BYTES: Final = 64 << 10
+#: The greatest piece of the live tail, and of an answer of a worker process.
+PIECE_BYTES: Final = 256 << 10
+#: Seconds between two looks for new messages. The order of messages costs a second one.
+TICK_SECONDS: Final = 0.1
+#: Messages of a filter that are shown in a tick: nobody reads 1000 a second. Further ones are counted as dropped.
+TICK_MESSAGES: Final = 100
+#: Seconds between two comments to an idle viewer, so that proxies keep the connection and a dead one is noticed.
+COMMENT_SECONDS: Final = 15.0
+#: Seconds for which a filter is followed after its last viewer, so that a reconnect finds the ring.
+LINGER_SECONDS: Final = 30.0
+#: Messages that a reconnect or ``last`` gets from the store; beyond, the newest ones, and the number of the others.
+REPLAY_MESSAGES: Final = 2000
+#: Seconds after a replay within which the ring can repeat its messages.
+SEAM_SECONDS: Final = 5.0
+
+#: Processes that answer queries. Each has a nice value, so that two of them leave the reception its processor.
+WORKERS: Final = 2
+#: Queries that wait for a process; beyond, the answer is 503. A page asks for at most six at once.
+WAITING: Final = 64
+#: Downloads at once: they last long, and queries need a process as well.
+DOWNLOADS: Final = 1
+#: Seconds for a query, and for a download; then its process is killed.
+QUERY_SECONDS: Final = 60.0
+DOWNLOAD_SECONDS: Final = 3600.0
+#: Seconds for which the client of an answer takes nothing of it.
+STALLED_SECONDS: Final = 30.0
+#: Seconds for a process to end a query that nobody waits for; then it is killed.
+CANCEL_SECONDS: Final = 1.0
+#: Seconds without a query after which a process ends: it has some 100 MB.
+IDLE_SECONDS: Final = 300.0
+#: Bytes of memory that a process may reserve (RLIMIT_AS), so that no query can exhaust the machine's.
+PROCESS_BYTES: Final = 4 << 30
+
+#: Bytes of the body of a request: a reason for a triage is a paragraph.
+BODY_BYTES: Final = 16 << 10
+#: Bytes of the path and query of a request.
+URI_BYTES: Final = 8 << 10
+#: Seconds for a request to arrive, and between two of a connection.
+REQUEST_SECONDS: Final = 30.0
+#: Seconds between two requests that are begun, of all connections: see netconsd/monitor/connection.py, rule 1.
+TURN_SECONDS: Final = 0.001
+
+#: Messages of a page of results, by default and at most.
+PAGE: Final = 500
+PAGE_LIMIT: Final = 10_000
+#: Messages before and after one (``context``).
+CONTEXT_LIMIT: Final = 1000
+#: Buckets of a chart: more than pixels.
+BUCKETS: Final = 5000
+#: Crash reports of which the worker keeps the fields without messages, the newest: some 60 MB.
+REPORTS: Final = 50_000
+#: Lines of triage that are read: a person makes ten an hour.
+TRIAGE_LINES: Final = 100_000
+#: Bytes of a reason.
+WHY_BYTES: Final = 2000
+#: Events and patterns of an answer.
+EVENTS: Final = 10_000
+PATTERNS: Final = 2000
+
+#: Sessions of people; beyond, the oldest one ends.
+SESSIONS: Final = 1000
+#: Seconds after its last request for which a session lasts.
+SESSION_SECONDS: Final = 7 * 86400.0
+#: Wrong passwords from one address, and from all, within :data:`TRY_SECONDS`; beyond, the answer is 429.
+TRIES: Final = 5
+ALL_TRIES: Final = 30
+TRY_SECONDS: Final = 60.0
+#: Addresses whose tries are counted; beyond, :data:`ALL_TRIES` alone counts.
+TRIED_ADDRESSES: Final = 1024
+#: Silent machines that the page of the receiver names.
+SILENT: Final = 1000

@@ -1,0 +1,250 @@
+"""The processes that answer queries: at most so many, started when needed, ended when idle. For the reactor's thread.
+
+Rules:
+
+1. A process has one query at a time; further queries wait, at most :data:`~netconsd.console.limits.WAITING`.
+2. Frames are read only as fast as the client takes them.
+3. A query ends when its client is gone: the process is asked, and killed after
+   :data:`~netconsd.console.limits.CANCEL_SECONDS`. It is killed after its time as well, and if its client takes nothing
+   for :data:`~netconsd.console.limits.STALLED_SECONDS`. A new process takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from netconsd.console import limits, process
+from netconsd.console.failure import Refused
+from netconsd.console.frames import DATA, END, HEAD, NOTE
+from netconsd.console.process import Process
+
+MODULE = "netconsd.console.worker"
+
+
+class Client(Protocol):
+    """The receiver of an answer."""
+
+    def head(self, status: int, kind: str, headers: dict[str, str]) -> None: ...
+    def data(self, data: bytes) -> None: ...
+    def note(self, fields: dict[str, Any]) -> None: ...
+    def end(self) -> None: ...
+    def failed(self, error: Refused) -> None: ...
+
+
+class Query:
+    """A query that waits, runs or has ended."""
+
+    def __init__(self, pool: Pool, request: dict[str, Any], client: Client, seconds: float) -> None:
+        self.request = request
+        self.client: Client | None = client
+        self.seconds = seconds
+        self.worker: Worker | None = None
+        #: True while the client takes no data, also before the query has a process.
+        self.paused = False
+        self._pool = pool
+
+    def cancel(self) -> None:
+        """End it: the client gets nothing any more."""
+        self.client = None
+        self._pool.cancelled(self)
+
+    def pause(self) -> None:
+        """Send no more data for now."""
+        self.paused = True
+        if self.worker is not None:
+            self.worker.pause()
+
+    def resume(self) -> None:
+        """Send data again."""
+        self.paused = False
+        if self.worker is not None:
+            self.worker.resume()
+
+
+class Worker:
+    """A process of the pool."""
+
+    def __init__(self, pool: Pool, reactor: Any) -> None:
+        self._pool = pool
+        self._reactor = reactor
+        self.query: Query | None = None
+        self._timers: dict[str, Any] = {}
+        self.process: Process = process.start(reactor, MODULE, pool.arguments, self._frame, self._ended)
+        self._at_rest()
+
+    def _after(self, name: str, seconds: float, call: Callable[[], object]) -> None:
+        self._cancel(name)
+        self._timers[name] = self._reactor.callLater(seconds, call)
+
+    def _cancel(self, *names: str) -> None:
+        for name in names:
+            timer = self._timers.pop(name, None)
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    def _at_rest(self) -> None:
+        self._cancel("limit", "stalled", "cancel")
+        self._after("idle", limits.IDLE_SECONDS, self.process.kill)
+
+    def run(self, query: Query) -> None:
+        """Begin a query."""
+        self._cancel("idle")
+        self.query = query
+        query.worker = self
+        self.process.request(query.request)
+        self._after("limit", query.seconds, self._too_long)
+        if query.paused:
+            self.pause()
+
+    def _too_long(self) -> None:
+        assert self.query is not None
+        seconds = self.query.seconds
+        self._fail(f"the query took more than {seconds:g} s: choose a shorter time, fewer machines, or rarer words")
+
+    def _fail(self, text: str) -> None:
+        query = self.query
+        client = None if query is None else query.client
+        if query is not None:
+            query.client = None
+        self.process.kill()
+        if client is not None:
+            client.failed(Refused(503, text))
+
+    def pause(self) -> None:
+        self.process.pause()
+        self._after("stalled", limits.STALLED_SECONDS, lambda: self._fail("the client takes nothing"))
+
+    def resume(self) -> None:
+        self._cancel("stalled")
+        self.process.resume()
+
+    def cancel(self) -> None:
+        """End the query, whose client is gone."""
+        self._cancel("stalled")
+        self.process.request({"cancel": True})
+        # What was made is read, and dropped.
+        self.process.resume()
+        self._after("cancel", limits.CANCEL_SECONDS, self.process.kill)
+
+    def _frame(self, kind: bytes, data: bytes) -> None:
+        query = self.query
+        client = None if query is None else query.client
+        if kind == END:
+            self.query = None
+            self._at_rest()
+            # The client can have paused at the data that was read together with this frame. It does not resume a query
+            # that has ended, and the next query of a process that is not read would have no answer.
+            self.process.resume()
+            if query is not None:
+                query.worker = None
+            if client is not None:
+                client.end()
+            self._pool.idle(self)
+        elif client is None:
+            return
+        elif kind == HEAD:
+            fields = json.loads(data)
+            client.head(fields["status"], fields["type"], fields["headers"])
+        elif kind == DATA:
+            client.data(data)
+        elif kind == NOTE:
+            client.note(json.loads(data))
+
+    def _ended(self) -> None:
+        self._cancel(*list(self._timers))
+        query, self.query = self.query, None
+        client = None
+        if query is not None:
+            query.worker = None
+            client = query.client
+        self._pool.ended(self)
+        if client is not None:
+            client.failed(Refused(503, "the process of the query ended: the log of netconsd says why"))
+
+
+class Pool:
+    """The processes."""
+
+    def __init__(self, reactor: Any, arguments: list[str]) -> None:
+        """
+        :param arguments: of the processes: the directory, and the options.
+        """
+        self.arguments = arguments
+        self._reactor = reactor
+        self._workers: list[Worker] = []
+        self._waiting: deque[Query] = deque()
+        self._closed = False
+        self.downloads = 0
+
+    def ask(self, request: dict[str, Any], client: Client, seconds: float = limits.QUERY_SECONDS) -> Query:
+        """Begin a query, or let it wait.
+
+        :raises Refused: if too many wait.
+        """
+        if self._closed:
+            raise Refused(503, "the console stops")
+        if len(self._waiting) >= limits.WAITING:
+            raise Refused(503, "too many queries wait: try again in some seconds", retry=5)
+        query = Query(self, request, client, seconds)
+        self._waiting.append(query)
+        self._next()
+        return query
+
+    def warm(self) -> None:
+        """Start a process before it is needed: it takes half a second."""
+        if not self._workers and not self._closed:
+            self._start()
+
+    def _start(self) -> Worker | None:
+        try:
+            worker = Worker(self, self._reactor)
+        except OSError as error:
+            while self._waiting:
+                query = self._waiting.popleft()
+                if query.client is not None:
+                    query.client.failed(Refused(503, f"a process for the query cannot start: {error.strerror}"))
+            return None
+        self._workers.append(worker)
+        return worker
+
+    def _next(self) -> None:
+        while self._waiting:
+            worker: Worker | None = next((one for one in self._workers if one.query is None), None)
+            if worker is None:
+                if len(self._workers) >= limits.WORKERS:
+                    return
+                worker = self._start()
+                if worker is None:
+                    return
+            worker.run(self._waiting.popleft())
+
+    def idle(self, worker: Worker) -> None:
+        """Called by a process that has ended a query."""
+        self._next()
+
+    def ended(self, worker: Worker) -> None:
+        """Called by a process at its end."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        if not self._closed:
+            self._next()
+
+    def cancelled(self, query: Query) -> None:
+        """Called by a query that was cancelled."""
+        if query in self._waiting:
+            self._waiting.remove(query)
+        elif query.worker is not None:
+            query.worker.cancel()
+
+    def close(self) -> None:
+        """End all processes; queries fail."""
+        self._closed = True
+        waiting, self._waiting = list(self._waiting), deque()
+        for worker in list(self._workers):
+            worker.process.kill()
+        for query in waiting:
+            if query.client is not None:
+                query.client.failed(Refused(503, "the console stops"))

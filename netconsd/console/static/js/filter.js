@@ -1,0 +1,75 @@
+/**
+ * The filter of `netconsd log` as the part of a URL behind the question mark. All state of a page is in its URL: the
+ * filter's fields by the names of the API, and what the page adds.
+ */
+
+/** Fields of the filter, as the API names them. `host` can be there many times. */
+export const FIELDS = /** @type {const} */ ([
+    "host", "level", "grep", "exclude", "case", "since", "until", "boot", "release", "caller", "seq",
+]);
+
+/** @typedef {{host: string[], [field: string]: string | string[]}} Filter */
+
+/**
+ * Return the filter of a query; fields that are missing are "".
+ * @param {URLSearchParams} query
+ * @returns {Filter}
+ */
+export function filterOf(query) {
+    /** @type {Filter} */
+    const filter = { host: query.getAll("host").filter(Boolean) };
+    for (const field of FIELDS) if (field !== "host") filter[field] = query.get(field) ?? "";
+    return filter;
+}
+
+/**
+ * Return the query of the API for a filter: its fields that are set, in a fixed order.
+ * @param {Filter} filter
+ * @returns {URLSearchParams}
+ */
+export function queryOf(filter) {
+    const query = new URLSearchParams();
+    for (const host of filter.host) query.append("host", host);
+    for (const field of FIELDS) {
+        const value = filter[field];
+        if (field !== "host" && typeof value === "string" && value) query.set(field, value);
+    }
+    return query;
+}
+
+/**
+ * Return a query with some of its fields replaced; null and "" remove a field, an array sets it many times.
+ * @param {URLSearchParams} query
+ * @param {Record<string, string | string[] | null | undefined>} changes
+ */
+export function changed(query, changes) {
+    const out = new URLSearchParams(query);
+    for (const [name, value] of Object.entries(changes)) {
+        out.delete(name);
+        for (const one of Array.isArray(value) ? value : [value]) if (one) out.append(name, one);
+    }
+    return out;
+}
+
+/**
+ * The words of a field for hosts: separated by spaces or commas.
+ * @param {string} text
+ */
+export function hostWords(text) {
+    return [...new Set(text.split(/[\s,]+/).filter(Boolean))];
+}
+
+/** @param {Filter} filter */
+export function isEmpty(filter) {
+    return queryOf(filter).size === 0;
+}
+
+/**
+ * The filter in words, for titles and screen readers.
+ * @param {Filter} filter
+ */
+export function words(filter) {
+    const out = [];
+    for (const [name, value] of queryOf(filter)) out.push(`${name} ${value}`);
+    return out.join(", ") || "all messages";
+}

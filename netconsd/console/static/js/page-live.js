@@ -1,0 +1,202 @@
+/** Live: new messages as they arrive. */
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
+import { getText } from "./api.js";
+import { FilterBar, Hidden } from "./bar.js";
+import { Chart } from "./chart.js";
+import { Detail } from "./detail.js";
+import { filterOf, queryOf } from "./filter.js";
+import { count, plural } from "./format.js";
+import { useKeys } from "./keys.js";
+import { List } from "./list.js";
+import { Live } from "./live.js";
+import { Copy, Empty } from "./parts.js";
+import { Ring } from "./ring.js";
+import { dayRow, findingRow, rowForm, rowText, rowsOf } from "./rows.js";
+import { settings } from "./settings.js";
+import { change, go, status, useSignal } from "./state.js";
+import { highlight, printable } from "./text.js";
+import { withQuery } from "./routes.js";
+
+/** @typedef {import("./types.js").Row} Row */
+
+// Rows kept, about 100 MB of a busy fleet's; the search has the older ones.
+export const ROWS_LIMIT = 100_000;
+// Seconds of the rate chart.
+const SECONDS = 120;
+const FORMS_SHOWN = 30;
+// Stored messages that a new page begins with.
+const LAST = 200;
+
+/** @param {{query: URLSearchParams}} props */
+export function LivePage({ query }) {
+    const filter = queryOf(filterOf(query)).toString();
+    const words = query.getAll("hide").join("\n");
+    const hidden = useMemo(() => new Set(query.getAll("hide")), [words]);
+    const find = useMemo(() => highlight(query.get("mark") ?? ""), [query.get("mark")]);
+    const all = useRef(/** @type {Ring<Row>} */ (/** @type {unknown} */ (null)));
+    all.current ??= new Ring(ROWS_LIMIT);
+    const rows = useRef(/** @type {Ring<Row>} */ (/** @type {unknown} */ (null)));
+    rows.current ??= new Ring(ROWS_LIMIT);
+    const hiding = useRef(hidden);
+    const live = useRef(/** @type {Live | null} */ (null));
+    const received = useRef(0);
+    const [version, setVersion] = useState(0);
+    const [follow, setFollow] = useState(true);
+    const [chosen, setChosen] = useState(/** @type {number} */ (-1));
+    const [buckets, setBuckets] = useState(/** @type {number[][]} */ ([]));
+    const [error, setError] = useState(/** @type {any} */ (null));
+    const [patterns, setPatterns] = useState(false);
+    const daemon = useSignal(status);
+    const { utc } = useSignal(settings);
+
+    /** @param {Row} row */
+    const shows = (row) => row.kind !== "message" || !hiding.current.size || !hiding.current.has(rowForm(row));
+    /** @param {Row} row */
+    const add = (row) => {
+        const kept = all.current;
+        if (row.kind !== "day") dayRow(kept.length ? kept.at(kept.length - 1) : undefined, row, settings.value.utc).forEach(add);
+        all.current.push(row);
+        if (shows(row)) rows.current.push(row);
+    };
+    // Another set of hidden forms: the rows that are kept are chosen again.
+    useEffect(() => {
+        hiding.current = hidden;
+        rows.current.clear();
+        for (let index = 0; index < all.current.length; index++) {
+            const row = all.current.at(index);
+            if (shows(row)) rows.current.push(row);
+        }
+        setChosen(-1);
+        setVersion((old) => old + 1);
+    }, [hidden]);
+
+    useEffect(() => {
+        all.current.clear();
+        rows.current.clear();
+        received.current = 0;
+        setChosen(-1);
+        setBuckets([]);
+        setError(null);
+        setVersion((old) => old + 1);
+        const asked = new URLSearchParams(filter);
+        /** @param {import("./api.js").ApiError} failure */
+        const refused = (failure) => {
+            if (failure.code) setError(failure);
+        };
+        /** @param {import("./live.js").Item[]} items */
+        const take = (items) => {
+            for (const { message, finding, dropped } of items) {
+                if (message) {
+                    received.current += 1;
+                    for (const row of rowsOf(message)) add(row);
+                } else if (finding) add(findingRow(finding));
+                else if (dropped) {
+                    add({ kind: "gap", time: Date.now() / 1000, address: "", text: `${plural(dropped, "message")} not shown here: too many at once. The search has them.` });
+                }
+            }
+            setVersion((old) => old + 1);
+        };
+        /** @param {number[]} levels */
+        const rate = (levels) => {
+            const now = Math.floor(Date.now() / 1000);
+            setBuckets((old) => {
+                const kept = (old.length ? old : [[now - SECONDS, ...Array(9).fill(0)]]).filter((one) => one[0] >= now - SECONDS && one[0] !== now);
+                return [...kept, [now, ...Array.from({ length: 9 }, (_, level) => levels[level] ?? 0)]];
+            });
+        };
+        // The last messages first, so that a quiet fleet's page is not empty.
+        asked.set("last", String(LAST));
+        const stream = (live.current = new Live(asked, take, rate, () => setVersion((old) => old + 1)));
+        // An EventSource does not say why it was refused; a request with the same filter does.
+        if (filter) getText("messages", new URLSearchParams([...new URLSearchParams(filter), ["limit", "1"]])).catch(refused);
+        return () => stream.close();
+    }, [filter]);
+
+    /** @param {number} since @param {number} until */
+    const search = (since, until) => go(withQuery("/search", new URLSearchParams([...new URLSearchParams(filter), ["since", String(since)], ["until", String(until)]])));
+    const paused = live.current?.paused ?? false;
+    const pause = (/** @type {boolean} */ wanted) => {
+        live.current?.pause(wanted);
+        if (!wanted) setFollow(true);
+        setVersion((old) => old + 1);
+    };
+    useKeys({
+        " ": () => pause(!live.current?.paused),
+        Escape: () => setChosen(-1),
+    });
+    const index = chosen < 0 ? -1 : chosen - rows.current.first;
+    const row = index >= 0 && index < rows.current.length && rows.current.at(index).kind !== "day" ? rows.current.at(index) : null;
+    const waiting = live.current?.waiting ?? 0;
+    const state = live.current?.state ?? "connecting";
+    return html`<div class="page fill">
+        <h1 class="sr">Live messages</h1>
+        <${FilterBar} query=${query} error=${error}>
+            <button type="button" class=${paused ? "primary" : ""} aria-pressed=${paused ? "true" : "false"} aria-keyshortcuts="Space"
+                onClick=${() => pause(!paused)}>${paused ? `Resume (${count(waiting)} new)` : "Pause"}</button>
+            <button type="button" aria-expanded=${patterns ? "true" : "false"} onClick=${() => setPatterns(!patterns)}>Patterns</button>
+            <${Copy} get=${() => allText(rows.current, utc)} said=${`${plural(rows.current.length, "row")} copied`}>Copy as text<//>
+            <a class="button" href=${withQuery("/search", new URLSearchParams(filter))}>Search older</a>
+        <//>
+        <${Hidden} query=${query} />
+        <${Chart} buckets=${buckets} step=${1} label="Messages per second" onRange=${search} />
+        <p class="state" role="status">
+            ${state === "open" ? "" : state === "lost" ? "The connection is lost. Load the page again." : "Connecting …"}
+            ${live.current?.dropped ? `${plural(live.current.dropped, "message")} not shown: too many at once.` : ""}
+            ${paused ? `Paused, ${plural(waiting, "message")} since.` : ""}
+        </p>
+        <div class=${`split${row ? " open" : ""}${patterns ? " with-forms" : ""}`}>
+            ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} version=${version} />` : null}
+            <${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
+                version=${version} label="Messages, the newest last" chosen=${index} find=${find} follow=${follow && !paused}
+                onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => setChosen(rows.current.first + at)}>
+                ${rows.current.length ? null : html`<${Empty}><${Nothing} daemon=${daemon} filter=${filter} /><//>`}
+            <//>
+            ${row ? html`<${Detail} row=${row} onClose=${() => setChosen(-1)} />` : null}
+        </div>
+        ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}
+    </div>`;
+}
+
+/** @param {{daemon: any, filter: string}} props */
+function Nothing({ daemon, filter }) {
+    if (filter) return html`<p>No message that matches the filter yet.</p>`;
+    if (!daemon) return html`<p>Loading …</p>`;
+    if (daemon.store?.last) return html`<p>Waiting for the next message.</p>`;
+    if (!daemon.receiving) return html`<p>netconsd does not receive: this is a store alone. <a href="/search">Search</a> it.</p>`;
+    return html`<p>No machine has sent anything yet. This makes the kernel of a Linux machine send here:</p>
+        <pre>netconsd client --server ADDRESS | ssh MACHINE sudo sh</pre>
+        <p>ADDRESS is this machine's. A first message, there: <code>echo hello | sudo tee /dev/kmsg</code></p>`;
+}
+
+/**
+ * The forms of the rows that are kept, the most frequent first; a click hides or shows one.
+ * @param {{rows: Ring<Row>, hidden: Set<string>, version: number}} props
+ */
+function Forms({ rows, hidden, version }) {
+    const counted = useMemo(() => {
+        /** @type {Map<string, number>} */
+        const sums = new Map();
+        // The newest are enough to choose from, and are counted in milliseconds.
+        for (let index = Math.max(0, rows.length - 5000); index < rows.length; index++) {
+            const row = rows.at(index);
+            if (row.kind === "message") sums.set(rowForm(row), (sums.get(rowForm(row)) ?? 0) + 1);
+        }
+        for (const one of hidden) if (!sums.has(one)) sums.set(one, 0);
+        return [...sums].sort((one, two) => two[1] - one[1]);
+    }, [Math.floor(version / 30), hidden]);
+    return html`<section class="forms" aria-label="Patterns of these messages">
+        <h2>Patterns <span class="dim">click to hide</span></h2>
+        <ul>${counted.slice(0, FORMS_SHOWN).map(([one, sum]) => html`<li key=${one}>
+            <button type="button" class="plain" aria-pressed=${hidden.has(one) ? "true" : "false"} title=${hidden.has(one) ? "Show" : "Hide"}
+                onClick=${() => change({ hide: hidden.has(one) ? [...hidden].filter((other) => other !== one) : [...hidden, one] })}>
+                <span class="number">${count(sum)}</span> <code>${printable(one) || "(empty)"}</code>
+            </button></li>`)}</ul>
+    </section>`;
+}
+
+/** @param {Ring<Row>} rows @param {boolean} utc */
+function allText(rows, utc) {
+    const out = [];
+    for (let index = 0; index < rows.length; index++) if (rows.at(index).kind !== "day") out.push(rowText(rows.at(index), utc));
+    return `${out.join("\n")}\n`;
+}

@@ -1,0 +1,300 @@
+"""The process of the live tail: it reads the store's journal as it is written, and makes the frames that viewers get.
+
+``python -m netconsd.console.tail DIRECTORY OPTIONS``. Requests are lines of JSON, ``{"add": NUMBER, "filter":
+PARAMETERS}`` and ``{"remove": NUMBER}``; it answers with frames (frames.py).
+
+Rules:
+
+1. Each message is looked at once per filter, encoded once per filter, and only if it is shown: at most
+   :data:`~netconsd.console.limits.TICK_MESSAGES` a tick, the newest. The others are counted as dropped.
+2. Messages are shown in the order of ``received_at``, then of sender, boot and seq: the same order in which a search
+   finds them (queries.py), so that a viewer who reconnects continues at a place in it. For that, each waits for one
+   more tick. A message that is later than that is shown when it is found.
+3. Crash reports and events are followed in their own files.
+
+A process of its own, so that neither the reactor nor a worker of netconsd waits for it, and the lock of the interpreter
+is not shared. It has no nice value: it does little, and a viewer waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netconsd.console.failure import Refused
+from netconsd.console.filters import Filter, Parameters, read
+from netconsd.console.frames import NOTE, Input, Output
+from netconsd.console.limits import PIECE_BYTES, PROCESS_BYTES, TICK_MESSAGES, TICK_SECONDS
+from netconsd.console.messages import Encoder
+from netconsd.console.replay import Cursor, frame
+from netconsd.jsonl import finding_to_json
+from netconsd.names import Names
+from netconsd.store.findings import EVENTS, REPORTS, day_files, event_of, report_of
+from netconsd.store.follow import Follow
+from netconsd.store.query import Files, Query, Search, in_order
+from netconsd.store.reader import stored
+
+#: The order of rule 2, after the time.
+_ORDER: Final = ("received_at", "host", "port", "boot", "seq", "number")
+#: Ticks between two events of the rate.
+_RATE_TICKS: Final = round(1 / TICK_SECONDS)
+
+
+class Channel:
+    """A filter that somebody follows."""
+
+    def __init__(self, number: int, stream: str, chosen: Filter, files: Files) -> None:
+        self.number = number
+        self.chosen = chosen
+        # New messages are of the last boot, and have no end.
+        self._query = chosen.since(0.0).query
+        self._search = Search(files, self._query)
+        self._stream = stream
+        self._shown = 0
+        self._rates: Counter[int] = Counter()
+        self._usec = 0
+
+    def has(self, address: str) -> bool:
+        """Return whether the filter has the machine of a report or an event."""
+        selection = self._query.selection
+        return selection is None or selection.has(address, None)
+
+    def pieces(self, rows: pa.Table, encoder: Encoder) -> list[tuple[dict[str, Any], bytes]]:
+        """Return the frames of rows, in pieces: each with its head."""
+        found = self._search.matches(rows)
+        if found is None:
+            return []
+        found = self.chosen.chosen(found)
+        if not found.num_rows:
+            return []
+        for each in pc.value_counts(pc.fill_null(found.column("level"), 8)).to_pylist():
+            self._rates[each["values"]] += each["counts"]
+        dropped = max(0, found.num_rows - TICK_MESSAGES)
+        made: list[tuple[dict[str, Any], bytes]] = []
+        data: list[bytes] = []
+        ids: list[str] = []
+        ends: list[int] = []
+        usecs: list[int] = []
+        size = 0
+        if dropped:
+            data.append(b'event: dropped\ndata: {"count":%d}\n\n' % dropped)
+            size = len(data[0])
+        for each in stored(found.slice(dropped)):
+            self._shown += 1
+            # A late message has the place of the one before, so that places only increase.
+            self._usec = max(self._usec, round(each.message.received_at * 1e6))
+            piece = frame(Cursor(self._stream, self._shown, self._usec, each.id), encoder.message(each))
+            data.append(piece)
+            size += len(piece)
+            ids.append(each.id)
+            ends.append(size)
+            usecs.append(self._usec)
+            if size > PIECE_BYTES:
+                made.append((self._head(ids, ends, usecs), b"".join(data)))
+                data, ids, ends, usecs, size = [], [], [], [], 0
+        if data:
+            made.append((self._head(ids, ends, usecs), b"".join(data)))
+        return made
+
+    def _head(self, ids: list[str], ends: list[int], usecs: list[int]) -> dict[str, Any]:
+        first = self._shown - len(ids) + 1
+        return {"channel": self.number, "first": first, "ids": ids, "ends": ends, "usecs": usecs}
+
+    def rate(self) -> bytes | None:
+        """Return the event of the messages since the last call, by level; None if there were none."""
+        if not self._rates:
+            return None
+        rates = [self._rates.get(level, 0) for level in range(9)]
+        self._rates.clear()
+        return b"event: rate\ndata: %b\n\n" % json.dumps({"levels": rates}).encode()
+
+
+class FindingFiles:
+    """Reads the lines that are appended to the files of reports and events."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._read: dict[Path, int] = {}
+        for kind in (REPORTS, EVENTS):
+            for path in day_files(directory, kind):
+                with suppress(FileNotFoundError):
+                    self._read[path] = path.stat().st_size
+
+    def new(self) -> list[tuple[str, str, bytes]]:
+        """Return (address, kind, JSON object) of each line that was not read before."""
+        found = []
+        for kind in (REPORTS, EVENTS):
+            # Older files are not appended to.
+            for path in day_files(self._directory, kind)[-2:]:
+                at = self._read.get(path, 0)
+                try:
+                    if path.stat().st_size <= at:
+                        continue
+                    with path.open("rb") as file:
+                        file.seek(at)
+                        for line in file:
+                            if not line.endswith(b"\n"):
+                                break  # being written
+                            at += len(line)
+                            with suppress(ValueError, RecursionError):
+                                found.append(_finding(kind, line))
+                except FileNotFoundError:
+                    continue
+                self._read[path] = at
+        return found
+
+
+def _finding(kind: str, line: bytes) -> tuple[str, str, bytes]:
+    if kind == EVENTS:
+        event = event_of(line)
+        return event.source.address, "event", finding_to_json(event)
+    report = report_of(line)
+    fields = json.loads(finding_to_json(report))
+    fields["group"] = sha256(report.title.encode()).hexdigest()[:12]
+    return report.source.address if report.source is not None else "", "report", json.dumps(fields).encode()
+
+
+class Tail:
+    """Follows a store for any number of filters. For one thread."""
+
+    def __init__(self, directory: Path, stream: str, encoder: Encoder, output: Output) -> None:
+        """
+        :param stream: names this run in cursors.
+        """
+        self._directory = directory
+        self._stream = stream
+        self._encoder = encoder
+        self._output = output
+        self._files: Files | None = None
+        self._follow: Follow | None = None
+        self._findings: FindingFiles | None = None
+        self._channels: dict[int, Channel] = {}
+        self._held: pa.Table | None = None
+        self._ticks = 0
+
+    def take(self, request: dict[str, Any]) -> None:
+        """Do what the console asks for."""
+        if "remove" in request:
+            self._channels.pop(request["remove"], None)
+            return
+        number = request["add"]
+        try:
+            parameters = Parameters(request["filter"], time.time())
+            chosen = read(parameters)
+            parameters.end()
+            if self._files is None:
+                self._begin()
+            assert self._files is not None
+            self._channels[number] = Channel(number, f"{self._stream}-{number}", chosen, self._files)
+        except Refused as error:
+            self._refuse(number, error)
+        except OSError as error:
+            text = f"there is no store in {self._directory}: {error.strerror}; start netconsd with the module store"
+            self._refuse(number, Refused(503, text))
+        else:
+            self._output.note(NOTE, {"added": number})
+
+    def _refuse(self, number: int, error: Refused) -> None:
+        self._output.note(NOTE, {"refused": number, "status": error.status, "error": error.text, "field": error.field})
+
+    def _begin(self) -> None:
+        os.listdir(self._directory / "journal")
+        files = Files(self._directory)
+        self._follow = Follow(files, Query(), time.time)
+        self._findings = FindingFiles(self._directory)
+        self._files = files
+
+    def tick(self) -> None:
+        """Look for new messages, and send what viewers get."""
+        if self._follow is None or self._findings is None:
+            return
+        try:
+            rows, findings = self._follow.poll(), self._findings.new()
+        except OSError:
+            # The store was deleted, or its disk fails; the queries say so.
+            rows, findings = None, []
+        ready = self._ready(rows)
+        self._ticks += 1
+        for channel in self._channels.values():
+            if ready is not None:
+                for head, data in channel.pieces(ready, self._encoder):
+                    self._send(head, data)
+            others = [
+                b'event: finding\ndata: {"kind":"%b","finding":%b}\n\n' % (kind.encode(), fields)
+                for address, kind, fields in findings
+                if channel.has(address)
+            ]
+            if self._ticks % _RATE_TICKS == 0 and (rate := channel.rate()) is not None:
+                others.append(rate)
+            if others:
+                self._send(channel._head([], [], []), b"".join(others))
+
+    def _ready(self, new: pa.Table | None) -> pa.Table | None:
+        """Return the rows that are shown now (rule 2): all that are not later than those of the last tick."""
+        held, self._held = self._held, new
+        if held is None:
+            return None
+        if new is None:
+            return _sorted(held)
+        end = pc.max(held.column("received_at"))
+        early = pc.less_equal(new.column("received_at"), end)
+        self._held = new.filter(pc.invert(early))
+        if not self._held.num_rows:
+            self._held = None
+        return _sorted(in_order([held, new.filter(early)]))
+
+    def _send(self, head: dict[str, Any], data: bytes) -> None:
+        self._output.send(b"c", json.dumps(head).encode() + b"\n" + data)
+
+
+def _sorted(rows: pa.Table) -> pa.Table:
+    keys = {
+        name: rows.column(name).cast(pa.string()) if name == "host" else pc.fill_null(rows.column(name), 0)
+        for name in _ORDER
+    }
+    return rows.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in _ORDER]))
+
+
+def main(arguments: list[str]) -> int:
+    """Follow the store until the socket is closed."""
+    # Ctrl-C in a terminal is for the daemon, which closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (PROCESS_BYTES, PROCESS_BYTES))
+    # Two threads of Arrow on a small machine would take the processors of the reception.
+    pa.set_cpu_count(1)
+    connection = socket.socket(fileno=0)
+    given, output = Input(connection), Output(connection)
+    options = json.loads(arguments[1])
+    encoder = Encoder(Names(options["host_key"], options["hosts_file"]))
+    tail = Tail(Path(arguments[0]), options["stream"], encoder, output)
+    next_tick = time.monotonic()
+    while True:
+        while given.ready(max(0.0, next_tick - time.monotonic())):
+            request = given.line()
+            if request is None:
+                return 0
+            tail.take(request)
+        now = time.monotonic()
+        if now >= next_tick:
+            next_tick = max(next_tick + TICK_SECONDS, now)
+            tail.tick()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (ConnectionError, KeyboardInterrupt):
+        sys.exit(0)

@@ -1,0 +1,180 @@
+// The modules that touch the browser when they are loaded, with the little that they touch.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+Object.assign(globalThis, {
+    location: { pathname: "/", search: "", origin: "http://localhost", hostname: "localhost" },
+    history: { pushState() {}, replaceState() {} },
+    addEventListener() {},
+    matchMedia: () => ({ matches: false, addEventListener() {}, removeEventListener() {} }),
+    document: { hidden: false, documentElement: { dataset: {} } },
+});
+globalThis.localStorage = { getItem: () => '{"theme": "dark"}', setItem() {} };
+const base = new URL("js/", import.meta.url);
+const load = (name) => import(new URL(name, base));
+const { Live, rates } = await load("live.js");
+const { columns, filled, stepFor, summary } = await load("chart.js");
+const { sorted } = await load("page-machines.js");
+const { chosenGroups } = await load("page-crashes.js");
+const { isQuestionable, releaseRows } = await load("page-crash.js");
+const { marksOf } = await load("page-machine.js");
+const { along } = await load("timeline.js");
+const { flowOf } = await load("page-receiver.js");
+const { settings } = await load("settings.js");
+
+/** An EventSource that a test feeds. */
+class Source {
+    constructor(url) {
+        this.url = url;
+        this.listeners = {};
+        this.readyState = 0;
+    }
+    addEventListener(name, listener) {
+        this.listeners[name] = listener;
+    }
+    send(name, data) {
+        this.listeners[name]({ data: JSON.stringify(data) });
+    }
+    close() {
+        this.closed = true;
+    }
+}
+
+function live() {
+    const seen = [];
+    const draws = [];
+    const one = new Live(new URLSearchParams("level=err"), (items) => seen.push(items), () => {}, () => {}, {
+        source: Source, schedule: (draw) => draws.push(draw),
+    });
+    return { one, seen, draw: () => draws.splice(0).forEach((each) => each()) };
+}
+
+test("messages between two frames are shown at once, in order", () => {
+    const { one, seen, draw } = live();
+    assert.equal(one.events.url, "/api/v1/live?level=err");
+    for (const id of ["a", "b", "c"]) one.events.send("message", { id });
+    assert.equal(seen.length, 0);
+    draw();
+    assert.deepEqual(seen.map((items) => items.map((item) => item.message.id)), [["a", "b", "c"]]);
+});
+
+test("a pause shows nothing, counts, and loses nothing", () => {
+    const { one, seen, draw } = live();
+    one.pause(true);
+    for (let id = 0; id < 5; id++) one.events.send("message", { id });
+    draw();
+    assert.deepEqual([seen.length, one.waiting], [0, 5]);
+    one.pause(false);
+    assert.deepEqual([seen[0].length, one.waiting], [5, 0]);
+});
+
+test("a long pause keeps a bounded number of messages, and says how many are missing", () => {
+    const { one, seen, draw } = live();
+    one.pause(true);
+    for (let id = 0; id < 60_000; id++) one.events.send("message", { id });
+    draw();
+    assert.equal(one.waiting, 60_000);
+    assert.ok(one.items.length <= 25_000);
+    one.pause(false);
+    const [items] = seen;
+    const gone = items.reduce((sum, item) => sum + (item.dropped ?? 0), 0);
+    assert.equal(items.filter((item) => item.message).length + gone, 60_000);
+    assert.equal(one.dropped, gone);
+});
+
+test("a crash report is behind its messages, which can arrive after it", () => {
+    const seen = [];
+    const waiting = [];
+    const one = new Live(new URLSearchParams(), (items) => seen.push(...items), () => {}, () => {}, {
+        source: Source, schedule: (draw) => draw(), later: (call) => waiting.push(call),
+    });
+    one.events.send("finding", { kind: "report", finding: { title: "BUG" } });
+    one.events.send("message", { id: "its last one" });
+    waiting.forEach((call) => call());
+    assert.deepEqual(seen.map((item) => item.message?.id ?? item.finding.title), ["its last one", "BUG"]);
+});
+
+test("drops of the daemon are counted and shown as an item", () => {
+    const { one, seen, draw } = live();
+    one.events.send("dropped", { count: 7 });
+    draw();
+    assert.deepEqual([one.dropped, seen], [7, [[{ dropped: 7 }]]]);
+});
+
+test("the state follows the connection", () => {
+    const { one } = live();
+    one.events.onopen();
+    assert.equal(one.state, "open");
+    one.events.onerror();
+    assert.equal(one.state, "connecting");
+    one.events.readyState = 2;
+    one.events.onerror();
+    assert.equal(one.state, "lost");
+    assert.deepEqual(rates({ levels: [1] }), [1]);
+    assert.deepEqual(rates({}), []);
+});
+
+test("the bars of a chart are sums, the largest first, and holes are bars of none", () => {
+    const bucket = [60, 1, 1, 1, 10, 100, 0, 1000, 0, 5];
+    assert.deepEqual(columns([bucket]), [[60], [1118], [1113], [113], [13], [3]]);
+    assert.deepEqual(filled([bucket, [240, ...Array(9).fill(1)]], 60).map((one) => one[0]), [60, 120, 180, 240]);
+    assert.equal(filled([[0, 1], [1e12, 1]], 1).length, 2);
+    assert.deepEqual([stepFor(100), stepFor(86400), stepFor(1e9)], [1, 600, 2592000]);
+    assert.match(summary([bucket], 60, true), /^1\u2009118 messages from 1970-01-01 00:01:00Z .* 13 of them err or worse; at most 1\u2009118 in 60 s/);
+    assert.equal(summary([], 60, true), "no messages");
+});
+
+const host = (fields) => ({ address: "192.0.2.1", port: 1, name: null, last: 0, release: null, boots: 1, messages: 0, levels: [], lost: 0, likely_lost: 0, crashes: 0, userdata: {}, ...fields });
+
+test("machines are found by any of their words, and sorted by a column", () => {
+    const hosts = [host({ address: "192.0.2.1", last: 5, userdata: { role: "web" } }), host({ address: "192.0.2.2", name: "db1", last: 9, crashes: 2 })];
+    const names = (words, by) => sorted(hosts, words, by).map((one) => one.address);
+    assert.deepEqual(names("", "last"), ["192.0.2.2", "192.0.2.1"]);
+    assert.deepEqual(names("role=web", "last"), ["192.0.2.1"]);
+    assert.deepEqual(names("DB", "name"), ["192.0.2.2"]);
+    assert.deepEqual(names("", "crashes"), ["192.0.2.2", "192.0.2.1"]);
+    assert.deepEqual(names("", "no such column").length, 2);
+});
+
+const group = (fields) => ({
+    id: "1", title: "BUG in f", severity: "dead", state: "new", muted: false, count: 1, machines: { a: [1, 0, 0] }, releases: { "6.12": [1, 0, 0] },
+    first: 0, last: 0, new_in: null, ...fields,
+});
+
+test("resolved and muted bugs are shown if asked, and the others by the choices", () => {
+    const groups = [group({ id: "a" }), group({ id: "b", state: "resolved" }), group({ id: "c", muted: true }), group({ id: "d", state: "regressed", last: 5, new_in: "7.3" })];
+    const ids = (query) => chosenGroups(groups, new URLSearchParams(query)).map((one) => one.id).join("");
+    assert.equal(ids(""), "da");
+    assert.equal(ids("state=resolved"), "b");
+    assert.equal(ids("muted=1"), "dac");
+    assert.equal(ids("release=7.3"), "d");
+    assert.equal(ids("q=in+F"), "da");
+    assert.equal(ids("q=other"), "");
+    assert.equal(ids("host=b"), "");
+});
+
+test("questionable frames are recognised, as crash reports have them", () => {
+    for (const line of [" ? do_exit+0x1/0x2", "[<ffffffff81000000>] ? foo+0x1/0x2", "[c000] foo+0x1/0x2 (unreliable)"]) assert.ok(isQuestionable(line), line);
+    for (const line of [" do_exit+0x1/0x2", "RIP: 0010:foo", "what?", " ?"]) assert.ok(!isQuestionable(line), line);
+});
+
+test("releases that run without the bug are named beside those that have it", () => {
+    const rows = releaseRows(group({}), [host({ release: "6.12" }), host({ release: "6.1" }), host({ release: "6.1" }), host({})]);
+    assert.deepEqual(rows.map((row) => [row.release, row.reports, row.running]), [["6.12", 1, 1], ["6.1", 0, 2]]);
+});
+
+test("a time line has crashes, losses and silences at their times", () => {
+    const marks = marksOf([{ kind: "lost", received_at: 1, text: "" }, { kind: "silent", received_at: 2, text: "" }, { kind: "booted", received_at: 3 }], [{ at: 4, title: "BUG" }]);
+    assert.deepEqual(marks.map((mark) => [mark.kind, mark.time]), [["loss", 1], ["silent", 2], ["crash", 4]]);
+    assert.deepEqual([along(5, 0, 10), along(-1, 0, 10), along(11, 0, 10), along(1, 1, 1)], [500, 0, 1000, 0]);
+});
+
+test("each place of a loss is in the ledger, also one that nobody has thought of", () => {
+    const flow = flowOf({ counters: { dropped_new_reason: 4, dropped_by_kernel: 0 }, ledger: { received: 10, messages: 6, modules: { store: { messages: 6, lost: 1 } } } });
+    assert.deepEqual(flow.map((row) => [row.kind, row.value]), [["step", 10], ["lost", 4], ["lost", 0], ["step", 6], ["out", 6], ["lost", 1]]);
+});
+
+test("settings survive from the last visit", () => {
+    assert.equal(settings.value.theme, "dark");
+    assert.equal(settings.value.utc, false);
+});

@@ -1,0 +1,464 @@
+"""Live tails in the console's own process: rings, slow viewers, reconnects; and the process that makes the frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from netconsd.console import limits
+from netconsd.console.failure import Refused
+from netconsd.console.live import Channel, Live, Piece, Viewer
+from netconsd.console.replay import Cursor, frame
+from netconsd.message import Message
+from netconsd.names import Names
+from netconsd.store import layout
+from netconsd.store.journal import Journal
+from netconsd.testing import crash_report, event, extended_message
+from tests.console.browser import FakePool
+from tests.console.stores import T0, add
+
+pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+from netconsd.console.messages import Encoder
+from netconsd.console.tail import Tail
+from tests.console.asking import asker
+
+
+class FakeConnection:
+    """A viewer's connection."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.finished = False
+        self.unregistered = False
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def unregisterProducer(self) -> None:  # noqa: N802 - Twisted's name
+        assert not self.finished
+        self.unregistered = True
+
+    def finish(self) -> None:
+        assert self.unregistered, "twisted.web refuses to finish a response that has a producer"
+        self.finished = True
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the messages that were sent."""
+        return [int(line.split(b"~")[1]) for line in self.data.split(b"\n") if line.startswith(b"id: ")]
+
+    @property
+    def dropped(self) -> list[Any]:
+        """The numbers of the events ``dropped``."""
+        blocks = [block for block in self.data.split(b"\n\n") if block.startswith(b"event: dropped")]
+        return [json.loads(block.partition(b"data: ")[2])["count"] for block in blocks]
+
+
+def piece(first: int, count: int, size: int = 10) -> Piece:
+    """Return a piece of messages."""
+    data, ends = b"", []
+    for number in range(first, first + count):
+        data += frame(Cursor("aa-1", number, number, f"h/1/{number}"), b"x" * size)
+        ends.append(len(data))
+    numbers = range(first, first + count)
+    return Piece(first, data, [f"h/1/{number}" for number in numbers], ends, list(numbers))
+
+
+class Room:
+    """A live tail with one channel."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.pool = FakePool()
+        pool: Any = self.pool
+        self.live = Live(self.clock, "/nowhere", {}, pool)
+        self.channel = Channel(1, "aa-1")
+        self.channel.waiting = None
+        self.live._channels["k"] = self.live._by_number[1] = self.channel
+
+    def view(self, cursor: Cursor | None = None, last: int = 0) -> tuple[Viewer, FakeConnection]:
+        connection = FakeConnection()
+        viewer = self.live.view(self.channel, connection)
+        viewer.begin(cursor, last, {"level": ["err"]})
+        return viewer, connection
+
+
+@pytest.fixture
+def room() -> Room:
+    """A live tail."""
+    return Room()
+
+
+def test_viewers_share_a_ring(room: Room) -> None:
+    """Viewers get what is added after they came; the same bytes."""
+    _, first = room.view()
+    room.channel.add(piece(1, 2))
+    _, second = room.view()
+    room.channel.add(piece(3, 2))
+    assert (first.numbers, second.numbers) == ([1, 2, 3, 4], [3, 4])
+
+
+def test_nothing_is_written_to_a_viewer_who_does_not_read(room: Room) -> None:
+    """A paused viewer gets nothing, and continues where it was."""
+    viewer, connection = room.view()
+    viewer.pauseProducing()
+    for number in range(1, 9, 2):
+        room.channel.add(piece(number, 2))
+    assert connection.data == b""
+    viewer.resumeProducing()
+    assert connection.numbers == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert connection.dropped == []
+
+
+def test_what_a_slow_viewer_misses_is_counted(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ring has a bound; a viewer that is behind it gets the number of messages that it missed, once."""
+    monkeypatch.setattr(limits, "RING_BYTES", 4 * len(piece(10, 2).data))
+    viewer, connection = room.view()
+    viewer.pauseProducing()
+    for number in range(11, 61, 2):
+        room.channel.add(piece(number, 2))
+        assert room.channel.bytes <= limits.RING_BYTES
+    # Its first message was to be number 1.
+    viewer.resumeProducing()
+    assert connection.numbers == [53, 54, 55, 56, 57, 58, 59, 60]
+    assert connection.dropped == [52]
+    room.channel.add(piece(61, 1))
+    assert connection.dropped == [52]
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_reconnect_continues_in_the_ring(room: Room, number: int) -> None:
+    """A viewer who reconnects gets exactly the messages after its last one."""
+    for first in (1, 3, 5):
+        room.channel.add(piece(first, 2))
+    _, connection = room.view(Cursor("aa-1", number, number, f"h/1/{number}"))
+    room.channel.add(piece(7, 1))
+    assert connection.numbers == list(range(number + 1, 8))
+    assert room.pool.queries == []
+
+
+@pytest.mark.parametrize(
+    "cursor", [Cursor("bb-1", 1, 5, "h/1/1"), Cursor("aa-1", 99, 5, "h/1/99"), Cursor("aa-1", 0, 5, "h/1/0")]
+)
+def test_an_older_place_is_searched_in_the_store(room: Room, cursor: Cursor) -> None:
+    """A place that the ring does not have, of another run as well, is searched; the ring's copies are left out."""
+    room.channel.add(piece(1, 2))
+    _, connection = room.view(cursor)
+    room.channel.add(piece(3, 3))
+    (query,) = room.pool.queries
+    assert query.request["parameters"] == {"level": ["err"], "stream": ["aa-1"], "last": ["0"], "cursor": [str(cursor)]}
+    assert connection.data == b""
+    query.client.head(200, "text/event-stream", {})
+    query.client.data(piece(1, 4).data)
+    query.client.note({"ids": [f"h/1/{number}" for number in range(1, 5)], "begin": 0})
+    query.client.end()
+    assert connection.numbers == [1, 2, 3, 4, 5]
+    room.clock.advance(limits.SEAM_SECONDS + 1)
+    room.channel.add(piece(6, 1))
+    assert connection.numbers == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_last_messages_come_first(room: Room) -> None:
+    """`last` gives the newest stored messages, then the tail; what the ring has from before them is left out."""
+    _, connection = room.view(last=2)
+    room.channel.add(piece(1, 4))
+    (query,) = room.pool.queries
+    query.client.data(piece(3, 2).data)
+    query.client.note({"ids": ["h/1/3", "h/1/4"], "begin": 3})
+    query.client.end()
+    room.channel.add(piece(5, 1))
+    assert connection.numbers == [3, 4, 5]
+
+
+def test_a_search_that_fails(room: Room) -> None:
+    """If the store cannot be searched, the viewer learns that an unknown number is missing, and follows."""
+    _, connection = room.view(last=2)
+    room.pool.queries[0].client.failed(Refused(503, "gone"))
+    room.channel.add(piece(1, 1))
+    assert (connection.dropped, connection.numbers) == ([None], [1])
+    room.pool.full = True
+    _, connection = room.view(last=2)
+    assert connection.dropped == [None]
+
+
+def test_a_dropped_count_stays_at_the_seam() -> None:
+    """Leaving out known messages leaves the events between them."""
+    made = piece(1, 3)
+    head = b'event: dropped\ndata: {"count":5}\n\n'
+    joined = Piece(1, head + made.data + b": \n\n", made.ids, [end + len(head) for end in made.ends], made.usecs)
+    assert joined.without({"h/1/1", "h/1/3"}, 0) == head + piece(2, 1).data + b": \n\n"
+    assert joined.without(set(), 3) == head + piece(3, 1).data + b": \n\n"
+    assert joined.without({"h/1/9"}, 0) == joined.data
+
+
+def test_comments(room: Room) -> None:
+    """An idle viewer gets a comment every 15 seconds; one that does not read gets none."""
+    viewer, connection = room.view()
+    room.clock.advance(limits.COMMENT_SECONDS)
+    assert connection.data == b": \n\n"
+    room.clock.advance(limits.COMMENT_SECONDS - 1)
+    room.channel.add(piece(1, 1))
+    connection.data = b""
+    room.clock.advance(2)
+    assert connection.data == b""
+    viewer.pauseProducing()
+    room.clock.advance(limits.COMMENT_SECONDS)
+    assert connection.data == b""
+    viewer.close()
+    assert room.clock.getDelayedCalls() == [room.channel.lingering]
+
+
+def test_a_filter_is_followed_for_a_while_after_its_last_viewer(room: Room) -> None:
+    """A reconnect finds the ring; after a time the filter is given up."""
+    viewer, _ = room.view()
+    viewer.close()
+    viewer.close()
+    assert room.live.viewers == 0
+    room.clock.advance(limits.LINGER_SECONDS - 1)
+    viewer, _ = room.view()
+    room.clock.advance(limits.LINGER_SECONDS + 1)
+    assert room.live._channels
+    viewer.close()
+    room.clock.advance(limits.LINGER_SECONDS + 1)
+    assert not room.live._channels
+
+
+def test_viewers_and_filters_have_a_bound(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bounds a viewer is refused, with the time after which it may come again."""
+    monkeypatch.setattr(limits, "VIEWERS", 1)
+    monkeypatch.setattr(limits, "CHANNELS", 1)
+    viewer, _ = room.view()
+    with pytest.raises(Refused, match="live tails are open") as error:
+        room.live.open({}, lambda *_: None)
+    assert (error.value.status, error.value.retry) == (429, 30)
+    monkeypatch.setattr(limits, "VIEWERS", 2)
+    with pytest.raises(Refused, match="filters"):
+        room.live.open({"grep": ["x"]}, lambda *_: None)
+    viewer.close()
+
+
+def test_viewers_end_with_the_process(room: Room) -> None:
+    """If the process of the tail ends, the responses end, so that browsers reconnect."""
+    _, connection = room.view()
+    room.live._ended()
+    assert connection.finished
+    assert (room.live.viewers, room.live._channels) == (0, {})
+    assert room.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "aa-1~1~2", "aa-1~1~2~a b", "aa-1~x~2~h", "a-1~1~2~" + "h" * 200, "A-1~1~2~h"]
+)
+def test_cursors_of_strangers(text: str) -> None:
+    """A text that is no cursor is none; a cursor is read as it was written."""
+    assert Cursor.read(text) is None
+    cursor = Cursor("a1b2-3", 7, 1795859200000000, "fe80::1%eth0/@1795859200000000/2")
+    assert Cursor.read(str(cursor)) == cursor
+
+
+# The process that makes the frames, in the test's own.
+
+
+class Frames:
+    """Keeps the frames of a tail."""
+
+    def __init__(self) -> None:
+        self.notes: list[dict[str, Any]] = []
+        self.pieces: list[tuple[dict[str, Any], bytes]] = []
+
+    def note(self, kind: bytes, fields: dict[str, Any]) -> None:
+        self.notes.append(fields)
+
+    def send(self, kind: bytes, data: bytes) -> None:
+        head, _, payload = data.partition(b"\n")
+        fields = json.loads(head)
+        assert fields.keys() == {"channel", "first", "ids", "ends", "usecs"}
+        self.pieces.append((fields, payload))
+
+    def events(self, kind: str, channel: int = 1) -> list[Any]:
+        """Return the data of the events of a kind."""
+        found = []
+        for head, payload in self.pieces:
+            for block in payload.split(b"\n\n"):
+                lines = block.split(b"\n")
+                if head["channel"] == channel and f"event: {kind}".encode() in lines:
+                    found.append(json.loads(lines[-1].removeprefix(b"data: ")))
+        return found
+
+    def texts(self, channel: int = 1) -> list[str]:
+        """Return the texts of the messages."""
+        return [message["text"] for message in self.events("message", channel)]
+
+
+class Following:
+    """A tail over a store that the test writes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / layout.JOURNAL).mkdir(parents=True)
+        self.journal = Journal(
+            directory / layout.JOURNAL, 2, first_number=1, part_bytes=1 << 30, part_seconds=1e9, most_bytes=1 << 40
+        )
+        self.frames = Frames()
+        output: Any = self.frames
+        self.tail = Tail(directory, "aa", Encoder(Names("host")), output)
+
+    def add(self, number: int, **parameters: str) -> None:
+        self.tail.take({"add": number, "filter": {name: [value] for name, value in parameters.items()}})
+
+    def say(self, *messages: Message, worker: int = 0) -> None:
+        self.journal.append(worker, list(messages))
+
+    def ticks(self, count: int = 2) -> None:
+        for _ in range(count):
+            self.tail.tick()
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Any:
+    """A tail."""
+    made = Following(tmp_path / "store")
+    yield made
+    made.journal.close()
+
+
+def test_each_filter_gets_its_messages(following: Following) -> None:
+    """A filter gets the messages that match, with their identity, and no others; a removed one gets nothing."""
+    following.say(extended_message("before", received_at=T0, seq=1))
+    following.add(1, grep="link")
+    following.add(2, level="err", caller="T*")
+    following.say(
+        extended_message("link up", received_at=T0 + 1, seq=2, level=6),
+        extended_message("bad", received_at=T0 + 1, seq=3, level=3, caller="T1"),
+        extended_message("bad cpu", received_at=T0 + 1, seq=4, level=3, caller="C1"),
+    )
+    following.ticks()
+    assert (following.frames.texts(1), following.frames.texts(2)) == (["link up"], ["bad"])
+    assert following.frames.events("message")[0]["id"].endswith("/2")
+    following.tail.take({"remove": 1})
+    following.say(extended_message("link down", received_at=T0 + 2, seq=5))
+    following.ticks()
+    assert following.frames.texts(1) == ["link up"]
+
+
+def test_a_wrong_filter_is_refused(following: Following) -> None:
+    """A filter that is none is refused with its field."""
+    following.add(1, grep="(")
+    assert (following.frames.notes[0]["refused"], following.frames.notes[0]["field"]) == (1, "grep")
+    following.add(2, lines="5")
+    assert following.frames.notes[1]["status"] == 400
+
+
+def test_messages_are_in_the_order_of_time(following: Following) -> None:
+    """Messages of several workers are in the order of time, although a worker is a tick later."""
+    following.add(1)
+    following.say(extended_message("b", received_at=T0 + 2, seq=1))
+    following.ticks(1)
+    following.say(extended_message("a", address="192.0.2.2", received_at=T0 + 1, seq=1), worker=1)
+    following.say(extended_message("c", received_at=T0 + 3, seq=2))
+    following.ticks(3)
+    assert following.frames.texts() == ["a", "b", "c"]
+
+
+def test_the_order_is_that_of_a_replay(following: Following) -> None:
+    """From any message of the tail on, a replay from the store has exactly the messages that the tail had after it."""
+    following.add(1)
+    for number in range(12):
+        following.say(
+            *(
+                extended_message(
+                    f"m {number} {each}", address=f"192.0.2.{each}", received_at=T0 + number // 3, seq=number
+                )
+                for each in (3, 1, 2)
+            ),
+            worker=number % 2,
+        )
+        if number % 3 == 2:
+            following.ticks(1)
+    following.ticks(2)
+    following.journal.sync()
+    texts = following.frames.texts()
+    assert len(texts) == 36
+    ids = [
+        line for _, payload in following.frames.pieces for line in payload.decode().split("\n") if line[:4] == "id: "
+    ]
+    ask = asker(following.directory)
+    for at in range(0, 36, 5):
+        again = ask("replay", stream="bb-1", cursor=ids[at].removeprefix("id: "))
+        found = [
+            json.loads(line.removeprefix(b"data: "))["text"]
+            for line in again.data.split(b"\n")
+            if line.startswith(b'data: {"version')
+        ]
+        assert found == texts[at + 1 :]
+
+
+def test_a_flood_is_thinned_and_counted(following: Following) -> None:
+    """At most so many messages a tick are encoded, the newest; the others are counted, and the rate has all."""
+    following.add(1)
+    count = limits.TICK_MESSAGES + 50
+    following.say(*(extended_message(f"m {number}", received_at=T0, seq=number, level=4) for number in range(count)))
+    following.ticks(12)
+    assert following.frames.texts() == [f"m {number}" for number in range(50, count)]
+    assert following.frames.events("dropped") == [{"count": 50}]
+    assert following.frames.events("rate") == [{"levels": [0, 0, 0, 0, count, 0, 0, 0, 0]}]
+
+
+def test_pieces_have_a_bound(following: Following) -> None:
+    """Long messages are sent in several pieces; the places in a piece are right."""
+    following.add(1)
+    following.say(*(extended_message("x" * 8000, received_at=T0, seq=number) for number in range(60)))
+    following.ticks()
+    assert len(following.frames.pieces) > 1
+    number = 1
+    for head, payload in following.frames.pieces:
+        assert len(payload) < limits.PIECE_BYTES + 20_000
+        assert head["first"] == number
+        number += len(head["ids"])
+        assert head["ends"][-1] == len(payload)
+        for end in head["ends"]:
+            assert payload[end - 2 : end] == b"\n\n"
+    assert number == 61
+
+
+def test_reports_and_events(following: Following) -> None:
+    """Crash reports and events come as they are written, to the filters that have their machine."""
+    add(following.directory, crash_report("BUG: old", received_at=T0))
+    following.add(1)
+    following.add(2, host="192.0.2.99")
+    add(following.directory, crash_report("BUG: new", received_at=T0 + 1), event(received_at=T0 + 2))
+    following.ticks(1)
+    found = following.frames.events("finding")
+    assert [(each["kind"], each["finding"].get("title")) for each in found] == [("report", "BUG: new"), ("event", None)]
+    assert "messages" not in found[0]["finding"]
+    assert following.frames.events("finding", 2) == []
+
+
+def test_hostile_text_is_one_event(following: Following) -> None:
+    """A text with line ends cannot make events of its own: frames are ASCII without control characters."""
+    following.add(1)
+    text = "a\n\nevent: message\ndata: {}\r\r\u2028\u202e\x00\x1b"
+    following.say(extended_message(text, received_at=T0))
+    following.ticks()
+    (_, payload), *_ = following.frames.pieces
+    assert payload.count(b"\n\n") == 1
+    assert payload.isascii()
+    assert not {0x1B, 0x0D, 0}.intersection(payload)
+    assert following.frames.texts() == [text]
+
+
+def test_no_store(tmp_path: Path) -> None:
+    """Without a store a filter is refused, and accepted when there is one."""
+    frames = Frames()
+    output: Any = frames
+    tail = Tail(tmp_path / "store", "aa", Encoder(Names("host")), output)
+    tail.take({"add": 1, "filter": {}})
+    tail.tick()
+    assert frames.notes[0]["status"] == 503
+    (tmp_path / "store" / layout.JOURNAL).mkdir(parents=True)
+    tail.take({"add": 2, "filter": {}})
+    assert frames.notes[1] == {"added": 2}

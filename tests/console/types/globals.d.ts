@@ -1,0 +1,1 @@
+declare const uPlot: typeof import("uplot");
