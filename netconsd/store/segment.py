@@ -75,6 +75,11 @@ MARKS: Final = MappingProxyType(
 )
 FORMATS: Final = ("extended", "legacy", "datagram")
 
+#: Tails whose fields are remembered, and their bytes at most: a stranger can invent any number, and each takes four
+#: times its bytes.
+_KNOWN_TAILS: Final = 1 << 14
+_TAIL_BYTES: Final = 256
+
 _WORD: Final = pa.dictionary(pa.int32(), pa.string())
 _OCTETS: Final = pa.dictionary(pa.int32(), pa.binary())
 #: The columns. docs/store describes each.
@@ -312,14 +317,14 @@ class _Tails:
     def __init__(self, tails: Mapping[bytes, int]) -> None:
         dictionaries, userdata, cpus, tasknames, releases, plain = [], [], [], [], [], []
         for tail in tails:
-            body = parse(b"\n" + tail)
-            dictionary, values = _object(body.dictionary), _object(body.userdata)
+            fields = _known_tail(tail) if len(tail) <= _TAIL_BYTES else _tail(tail)
+            dictionary, values, cpu, taskname, release, is_plain = fields
             dictionaries.append(dictionary)
             userdata.append(values)
-            cpus.append(body.cpu)
-            tasknames.append(body.taskname)
-            releases.append(body.release)
-            plain.append(_lines(body) == tail)
+            cpus.append(cpu)
+            tasknames.append(taskname)
+            releases.append(release)
+            plain.append(is_plain)
         everything = pa.array(range(len(tails)), pa.int32())
         self.dictionary = _word(dictionaries, everything)
         self.userdata = _word(userdata, everything)
@@ -329,6 +334,17 @@ class _Tails:
         self.releases = [release for release in set(releases) if release is not None]
         #: Whether the bytes follow from the fields.
         self.plain = pa.array(plain, pa.bool_())
+
+
+def _tail(tail: bytes) -> tuple[str | None, str | None, int | None, str | None, str | None, bool]:
+    """Return the dictionary, userdata, cpu, taskname and release of a tail, and whether its bytes follow from them."""
+    body = parse(b"\n" + tail)
+    fields = _object(body.dictionary), _object(body.userdata), body.cpu, body.taskname, body.release
+    return *fields, _lines(body) == tail
+
+
+#: Of a fleet, the same ones in each row group and segment.
+_known_tail: Final = lru_cache(maxsize=_KNOWN_TAILS)(_tail)
 
 
 def _object(values: Mapping[str, str]) -> str | None:

@@ -101,6 +101,18 @@ def test_the_bytes_of_a_kernel_are_not_kept_twice(message: Message) -> None:
     assert segment.messages(table)[0].raw == message.raw
 
 
+def test_remembered_tails_have_a_bound() -> None:
+    """The fields of short userdata are remembered, of a bounded number; long ones, which take memory, are not."""
+    remembered = segment._known_tail
+    remembered.cache_clear()
+    short, long = ({"role": "x" * size} for size in (3, segment._TAIL_BYTES))
+    for number in range(2):
+        table = table_of([extended_message("a", seq=number, userdata=fields) for fields in (short, long)])
+        assert table.column("userdata").to_pylist() == [json.dumps(f, separators=(",", ":")) for f in (short, long)]
+        assert (remembered.cache_info().misses, remembered.cache_info().hits) == (1, number)
+    assert remembered.cache_info().maxsize == segment._KNOWN_TAILS
+
+
 def test_what_is_in_a_row(tmp_path: Path) -> None:
     """A row has the fields by their names, for programs that know nothing of netconsd."""
     message = extended_message(
