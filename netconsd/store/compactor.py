@@ -865,7 +865,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One thread.
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    # What was imported stays. A collection would look at it again and again: nearly everything here is bytes and arrays.
+    # What was imported stays, and nearly everything else is bytes and arrays.
     gc.freeze()
     gc.set_threshold(GC_OBJECTS)
     try:
