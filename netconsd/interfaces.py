@@ -40,6 +40,7 @@ __all__ = [
     "IOutputModule",
     "IReloadable",
     "IReportModule",
+    "ISends",
     "ITakesLegacyDatagrams",
     "IUsesNames",
     "IUsesSnapshots",
@@ -233,6 +234,19 @@ class IExportsMetrics(Interface):
 
         They are in the log, in ``/healthz`` and in the metric ``netconsd_module_faults``. The texts of a fault are the
         same while it lasts: no numbers that grow.
+        """
+
+
+class ISends(Interface):
+    """An additional interface for modules that send to a server."""
+
+    def send_test() -> str:
+        """Deliver one record that says that it is a test, and return the server's answer in short.
+
+        Called by ``netconsd check --send``, in place of ``start``, and not by the daemon, which may be running beside.
+        It may wait for the server, for as long as the module would.
+
+        :raises Exception: if it was not delivered; the text is shown to the user.
         """
 
 

@@ -27,6 +27,7 @@ from netconsd.interfaces import (
     IOutputModule,
     IReloadable,
     IReportModule,
+    ISends,
     IUsesNames,
     IUsesSnapshots,
 )
@@ -44,7 +45,7 @@ _OPTIONAL: Final[dict[Any, str]] = {
     IEventModule: "handle_event",
 }
 # A module without the declaration may use the names of the methods for something else.
-_DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICountsUnknownLosses, ICheckable, IExportsMetrics)
+_DECLARED: Final[tuple[Any, ...]] = (ICountsLosses, ICountsUnknownLosses, ICheckable, IExportsMetrics, ISends)
 
 
 class FileError(Exception):

@@ -46,7 +46,8 @@ class Parameter:
 def parameters(cls: type) -> list[Parameter]:
     """Return the settings of a class, from the signature of its constructor and in its order.
 
-    Positional parameters are not settings and need defaults, because no value is passed for them.
+    Positional parameters are not settings and need defaults, because no value is passed for them. A constructor with
+    ``**settings`` hands them to that of its base class, whose settings follow.
 
     :raises AuthorError: if an annotation is missing or not supported, or a positional parameter has no default.
     """
@@ -55,7 +56,7 @@ def parameters(cls: type) -> list[Parameter]:
         hints = _hints(cls)
     except Exception as error:
         raise AuthorError(f"the annotations of its constructor cannot be resolved: {error}") from error
-    settings = []
+    settings: list[Parameter] = []
     descriptions = _descriptions(cls)
     for parameter in signature.parameters.values():
         name = parameter.name
@@ -75,7 +76,16 @@ def parameters(cls: type) -> list[Parameter]:
                 f'the parameter "{name}" of its constructor must be keyword-only to be a setting: '
                 f'write "def __init__(self, *, {name}: ...)"'
             )
+        elif parameter.kind is parameter.VAR_KEYWORD and (base := _base(cls)) is not None:
+            known = {setting.name for setting in settings}
+            settings += [setting for setting in parameters(base) if setting.name not in known]
     return settings
+
+
+def _base(cls: type) -> type | None:
+    """Return the class whose constructor is called by that of a class; None if only ``object`` has one."""
+    owners = [base for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
+    return owners[1] if len(owners) > 1 else None
 
 
 def bind(

@@ -35,8 +35,8 @@ class Record:
     """One message, report or event. Immutable."""
 
     body: Message | Report | Event
-    #: The same each time the record is sent: ``HOST/BOOT/SEQ``, or ``HOST/@MICROSECONDS/NUMBER`` for a message without a
-    #: seq, as in the store; ``HOST/report/MICROSECONDS/DIGEST`` and ``HOST/event/MICROSECONDS/DIGEST``.
+    #: The same each time the record is sent: ``HOST/BOOT/SEQ``, or ``HOST/@MICROSECONDS/NUMBER`` for a message without
+    #: a seq, as in the store; ``HOST/report/MICROSECONDS/DIGEST`` and ``HOST/event/MICROSECONDS/DIGEST``.
     id: str
     #: The id of the sender's boot: about the Unix time in seconds at which it began; None for reports and events.
     boot: int | None = None
@@ -146,6 +146,14 @@ def _add_report(fields: dict[str, Any], report: Report) -> None:
     values["frames"] = " < ".join(frame.name for frame in report.frames)
     values["lines"] = report.text()
     fields.update({name: int(value) if value is True else value for name, value in values.items() if value})
+
+
+def message_id(message: Message, boot: int, number: int) -> str:
+    """Return the identity of a message, as :attr:`netconsd.store.reader.Stored.id`."""
+    host = message.source.address
+    if isinstance(message, ExtendedMessage):
+        return f"{host}/{boot}/{message.seq}"
+    return f"{host}/@{round(message.received_at * 1e6)}/{number}"
 
 
 def finding_id(finding: Report | Event) -> str:

@@ -6,7 +6,7 @@ sink's own limit of time: a call that hangs stops the stream, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ from netconsd.streams.record import Record
 class Refused(Exception):
     """The server refuses the batch, and would refuse it again; ``str()`` is its answer.
 
-    The stream then sends the batch in halves, until the refused record is alone and becomes a dead letter. Raise it only
-    for an answer about records: a wrong password refuses all of them, and is :class:`TryLater`.
+    The stream then sends the batch in halves, until the refused record is alone and becomes a dead letter. Raise it
+    only for an answer about records: a wrong password refuses all of them, and is :class:`TryLater`.
     """
 
 
@@ -48,7 +48,7 @@ class Answer:
     #: Places in the batch of the records that the server refuses, each with its reason: they become dead letters.
     refused: Mapping[int, str] = field(default_factory=dict)
     #: Places in the batch of the records that the server asks for again.
-    later: Set[int] = frozenset()
+    later: frozenset[int] = frozenset()
     #: Seconds to wait before that.
     retry_after: float | None = None
 
@@ -82,7 +82,15 @@ class Sink:
         """
         return True
 
-    def stored(self, batch: Sequence[Encoded]) -> Set[int]:
+    def kept(self) -> bool:
+        """Have the server keep what it accepted, at the stop, and return whether it did; false leads to a second copy
+        after the next start, and not to a loss.
+
+        :raises TryLater: if the server does not answer; also OSError.
+        """
+        return False
+
+    def stored(self, batch: Sequence[Encoded]) -> frozenset[int]:
         """Return the places of the records that the server has already.
 
         Called before a batch that may have been sent before: after a start, and after a connection was lost.

@@ -1,0 +1,104 @@
+"""The records that a stream has to send, and its place in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from netconsd.streams.cursor import Cursor
+from netconsd.streams.record import Record
+
+CURSOR: Final = "cursor"
+#: Seconds between two syncs of the cursor: a crash of the machine has the records of that time sent again.
+SYNC_SECONDS: Final = 1.0
+
+
+class Source(Protocol):
+    """Files with records. For one thread."""
+
+    #: Records that cannot be read: damaged, or removed before they were.
+    dropped: int
+
+    def read(self, most: int) -> list[Record]:
+        """Return the next records, at most so many; empty if there are none now.
+
+        :raises OSError: if the files cannot be read.
+        """
+
+    def position(self) -> dict[str, Any]:
+        """Return the place after the last record of :meth:`read`, as JSON can hold it."""
+
+    def committed(self, position: Mapping[str, Any], records: Sequence[Record]) -> None:
+        """Forget what is before a place: those records were delivered.
+
+        :param records: those that were delivered since the call before.
+        :raises OSError: if the disk fails.
+        """
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+class Spool:
+    """The sources of a stream, and its cursor. For one thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        sources: Mapping[str, Source],
+        store: str | None = None,
+        wanted: Callable[[list[Record]], list[Record]] = lambda records: records,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        :param directory: that of the stream.
+        :param sources: in the order in which they are read.
+        :param store: the store's directory, which the cursor names: it is no place in another store.
+        :param wanted: returns the records that the stream sends.
+        """
+        self._sources = sources
+        self._store = store
+        self._wanted = wanted
+        self._cursor = Cursor(directory / CURSOR)
+        self._clock = clock
+        self._synced_at = float("-inf")
+
+    @property
+    def dropped(self) -> int:
+        """Records that could not be read."""
+        return sum(source.dropped for source in self._sources.values())
+
+    def read(self, most: int) -> tuple[list[Record], dict[str, Any]]:
+        """Return the next records and the place after them. There may be none, and the place a new one nevertheless:
+        those that were read are not wanted.
+
+        :raises OSError: if the files cannot be read.
+        """
+        found: list[Record] = []
+        for source in self._sources.values():
+            found += source.read(most - len(found))
+            if len(found) >= most:
+                break
+        position = {name: source.position() for name, source in self._sources.items()}
+        return self._wanted(found) if found else found, position
+
+    def commit(self, position: Mapping[str, Any], records: Sequence[Record]) -> None:
+        """Move the cursor to a place that :meth:`read` returned: everything before was delivered.
+
+        :raises OSError: if the disk fails or is full. The records are sent again after a restart.
+        """
+        now = self._clock()
+        sync = now - self._synced_at >= SYNC_SECONDS
+        # The cursor first: what the sources delete is before it.
+        self._cursor.save({"store": self._store, **position}, sync=sync)
+        if sync:
+            self._synced_at = now
+        for name, source in self._sources.items():
+            source.committed(position[name], records)
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources.values():
+            source.close()
