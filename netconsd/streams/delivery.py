@@ -267,6 +267,9 @@ class Delivery:
         while left:
             try:
                 if self._doubtful:
+                    if self._sink.settle and not self._unsettled:
+                        # A server that was started again since the last batch has lost none of this one.
+                        self._sink.survived()
                     known = self._sink.stored(left)
                     self._doubtful = bool(known)
                     accepted += [each for place, each in enumerate(left) if place in known]

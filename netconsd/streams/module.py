@@ -24,9 +24,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from twisted.logger import Logger as Log
 from zope.interface import implementer
@@ -105,11 +106,18 @@ class Stream(Sink):
 
     _arguments: dict[str, Any]
 
-    def __new__(cls, **settings: Any) -> Self:
-        """Keep the settings, for the process."""
-        stream = super().__new__(cls)
-        stream._arguments = settings
-        return stream
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have the constructor of the class keep its settings, for the process."""
+        super().__init_subclass__(**options)
+        construct = cls.__init__
+
+        @wraps(construct)
+        def keep_settings(self: Stream, **settings: Any) -> None:
+            if not hasattr(self, "_arguments"):
+                self._arguments = settings
+            construct(self, **settings)
+
+        cls.__init__ = keep_settings  # type: ignore[method-assign]
 
     def __init__(
         self,

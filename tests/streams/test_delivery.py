@@ -316,3 +316,18 @@ def test_the_methods_that_a_sink_may_leave_out() -> None:
     assert sink.survived()
     assert sink.stored([]) == frozenset()
     assert not sink.kept()
+
+
+def test_a_server_that_was_started_before_the_first_batch(tmp_path: Path, server: Server) -> None:
+    """A kill before a batch was accepted takes nothing back: at the stop the batch is settled."""
+    rig = Rig(tmp_path, ScriptedSink(server, settle=10.0))
+    rig.append(0, messages(10))
+    server.answer = away(1)
+
+    def on_wait(number: int) -> bool:
+        if number == 1:
+            server.kill()
+        return number == 2
+
+    rig.on_wait = on_wait
+    assert rig.run().sent == 10
