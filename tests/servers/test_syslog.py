@@ -196,19 +196,19 @@ def test_killed_while_messages_arrive(server_of: Callable[[str], SyslogServer], 
     module = stream(server, "tcp")
 
     def give(first: int, last: int) -> None:
-        for seq in range(first, last, 500):
+        for seq in range(first, last, 100):
             module.handle_batch(
-                0, [extended_message(f"line {n}", seq=n, received_at=time.time()) for n in range(seq, seq + 500)]
+                0, [extended_message(f"line {n}", seq=n, received_at=time.time()) for n in range(seq, seq + 100)]
             )
 
     give(0, 5000)
     until(lambda: len(server.lines()) == 5000, "the first messages")
     # What is acknowledged by the kernel and not read dies with the server.
     server.pause()
-    give(5000, 6000)
-    until(lambda: module._reported["queued"] == 6000, "the batch of the hanging server")
+    give(5000, 5100)
+    until(lambda: module._reported["queued"] == 5100, "the batch of the hanging server")
     server.kill()
-    give(6000, 10_000)
+    give(5100, 10_000)
     until(lambda: number(module, "retried_batches") > 0, "a retry")
     server.start()
     until(lambda: any("line 9999" in line for line in server.lines()), "the last message")
