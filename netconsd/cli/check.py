@@ -1,7 +1,8 @@
 """``netconsd check``: the settings that the daemon would have, or all errors that would prevent its start.
 
 It reads the options and the file, imports the modules and constructs them, asks them whether they could start
-(:class:`netconsd.interfaces.ICheckable`), and binds the ports for a moment. It creates and starts nothing.
+(:class:`netconsd.interfaces.ICheckable`), and binds the ports for a moment. It creates and starts nothing. With --send,
+modules that send to a server deliver one record (:class:`netconsd.interfaces.ISends`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from netconsd.daemon.foreground import error_head
 from netconsd.daemon.stdout import put
 from netconsd.logger.hostnames import HostsError
 from netconsd.names import Names
-from netconsd.outputs.checks import check
+from netconsd.outputs.checks import check, send_tests
 from netconsd.outputs.loader import Selection, available, load
 from netconsd.outputs.setting_types import show
 from netconsd.receive.sockets import bind
@@ -39,6 +40,7 @@ class _Options(Options):
         *Options.optFlags,
         ["running", None, "for a check beside a running daemon or its socket unit: ports in use are no error"],
         ["quiet", "q", "print only errors"],
+        ["send", None, "let each module that sends to a server deliver one test record, and print the server's answer"],
     ]
     hint = "netconsd check --help lists the options"
     errors: list[str]
@@ -70,9 +72,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd check") -
     errors += _ports(configuration, running=bool(options["running"]))
     packages = list(mismatches())
     errors += [package.text for package in packages if package.needed]
+    answers: list[str] = []
+    if options["send"]:
+        answers, failures = send_tests(selection.loaded)
+        errors += failures
+        if not answers and not failures:
+            errors.append("--send: no module that is named sends to a server, as syslog does")
     head = error_head(prog, sys.stderr)
     for text in (line for error in errors for line in error.splitlines()):
         print(f"{head}{text}", file=sys.stderr)
+    if answers:
+        # Also of a check with errors: the record was sent.
+        put("\n".join(answers), prog)
     if errors:
         return 1
     if not options["quiet"]:

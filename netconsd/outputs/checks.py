@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from netconsd.interfaces import ICheckable
+from netconsd.interfaces import ICheckable, ISends
 from netconsd.outputs.errors import about_setting, place, raised, said
 from netconsd.outputs.loader import Loaded
 from netconsd.outputs.runner import missing_package
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.outputs.standardoutput import release
+from netconsd.rendering import printable
 
 
 def check(loaded: Iterable[Loaded], settings: Mapping[str, Mapping[str, ModuleSetting]] | None = None) -> list[str]:
@@ -34,6 +35,30 @@ def check(loaded: Iterable[Loaded], settings: Mapping[str, Mapping[str, ModuleSe
     for each in modules:
         release(each.module)
     return texts
+
+
+def send_tests(loaded: Iterable[Loaded]) -> tuple[list[str], list[str]]:
+    """Call ``send_test`` of each module that provides :class:`~netconsd.interfaces.ISends`, one after the other.
+
+    :returns: a text with the server's answer for each record that was delivered, and one for each that was not.
+    """
+    answers, failures = [], []
+    for each in loaded:
+        if ISends.providedBy(each.module):
+            try:
+                answers.append(
+                    f"module {each.name}: the test record was delivered: {_one_line(each.module.send_test())}"
+                )
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                failures.append(f"module {each.name}: {_one_line(_reason(each, error))}")
+    return answers, failures
+
+
+def _one_line(text: str) -> str:
+    """Return a server's text as one line that a terminal can show."""
+    return printable(" ".join(text.split()))
 
 
 def _causes(error: BaseException) -> list[BaseException]:
