@@ -10,7 +10,8 @@ Rules:
    :data:`SLACK` seconds before the cursor, and passes over the identities of the last messages that were read
    (:class:`netconsd.streams.cursor.Recent`). A message that waited longer for its order and for queues, while the
    stream did not follow, is not sent.
-4. Without a cursor, the stream begins with the messages that are new.
+4. Without a cursor, the stream begins with the messages that are new. If it is started again soon, rule 3 adds those
+   of the minute before.
 
 Needs pyarrow: the extra ``netconsd[store]``.
 """
@@ -55,7 +56,7 @@ class StoreSource:
         :param store: the store's directory.
         :param directory: that of the stream.
         :param position: of the cursor; None if there is none.
-        :raises OSError: if a file cannot be read.
+        :raises OSError: if a file cannot be read; without a cursor, also if there is no store.
         """
         self._name_of = name_of
         self._warn = warn
@@ -67,7 +68,8 @@ class StoreSource:
         # Rows that were found, and the records of the first ones.
         self._pieces: deque[pa.Table] = deque()
         self._rest: deque[Record] = deque()
-        self._tables = self._followed(search=position is not None)
+        # Now, as messages are new from here on.
+        self._tables = self._followed(Follow(self._files, Query(), clock) if position is None else None)
 
     def _damaged(self, text: str, messages: int) -> None:
         self._warn(text)
@@ -85,7 +87,7 @@ class StoreSource:
                     table = next(self._tables)
                 except (OSError, StopIteration):
                     # A generator that raised is at its end.
-                    self._tables = self._followed(search=True)
+                    self._tables = self._followed(None)
                     raise
                 if table is None:
                     break
@@ -103,18 +105,21 @@ class StoreSource:
                 self._recent.add((name,))
                 yield Record(each.message, name, each.boot, self._name_of(each.message))
 
-    def _followed(self, *, search: bool) -> Iterator[pa.Table | None]:
-        """Yield tables of messages, None if there are none now; without an end."""
+    def _followed(self, begun: Follow | None) -> Iterator[pa.Table | None]:
+        """Yield tables of messages, None if there are none now; without an end.
+
+        :param begun: has the first messages; None to search for them.
+        """
         while True:
-            follow = Follow(self._files, Query(), self._clock)
+            follow = begun or Follow(self._files, Query(), self._clock)
             try:
                 at = self._clock()
-                if search:
+                if begun is None:
                     since = max(0.0, self._time - SLACK)
                     for table in Search(self._files, Query(since=since), newest_first=False):
                         follow.known(table)
                         yield table
-                search = True
+                begun = None
                 # A clock that is set back begins a new round as well.
                 while 0 <= self._clock() - at < ROUND_SECONDS:
                     at = self._clock()

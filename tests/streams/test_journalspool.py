@@ -1,0 +1,187 @@
+"""The journal of a stream: identities, order, places and deletion, over restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netconsd.protocol.message import Message
+from netconsd.store.journal import Journal, parts
+from netconsd.streams.cursor import Cursor
+from netconsd.streams.journalspool import JOURNAL, JournalSource
+from netconsd.streams.record import Record
+from netconsd.streams.spool import CURSOR, Spool
+from netconsd.testing import extended_message, legacy_message
+from tests.support.scripted_stream import messages
+
+
+class Stream:
+    """The writer and the reader of a journal."""
+
+    def __init__(self, directory: Path, *, part_bytes: int = 8 << 20, most_bytes: int = 1 << 30) -> None:
+        self.directory = directory
+        (directory / JOURNAL).mkdir(exist_ok=True)
+        self.warnings: list[str] = []
+        self.journal = Journal(
+            directory / JOURNAL, 2, first_number=1, part_bytes=part_bytes, part_seconds=1e9, most_bytes=most_bytes
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to read, as after a start of the process."""
+        position = (Cursor(self.directory / CURSOR).load() or {}).get("messages")
+        self.source = JournalSource(self.directory, position, warn=self.warnings.append)
+        self.spool = Spool(self.directory, {"messages": self.source})
+
+    def read(self, most: int = 1000) -> list[Record]:
+        """Read records, and commit them."""
+        records, position = self.spool.read(most)
+        self.spool.commit(position, records)
+        return records
+
+    def names(self) -> list[str]:
+        """Return the names of the journal's parts."""
+        return [part.path.name for part in parts(self.directory / JOURNAL)]
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Stream:
+    """A stream."""
+    return Stream(tmp_path)
+
+
+def bodies(records: list[Record]) -> list[Any]:
+    """Return the messages of records."""
+    return [record.body for record in records]
+
+
+def test_messages_are_read_once_in_order(stream: Stream) -> None:
+    """Any number is read at once; a restart continues at the cursor, also within a block."""
+    given = messages(100)
+    stream.journal.append(0, given[:60])
+    found = bodies(stream.read(7))
+    stream.begin()
+    stream.journal.append(0, given[60:])
+    while records := stream.read(7):
+        found += bodies(records)
+        stream.begin()
+    assert found == given
+
+
+def test_records_that_were_not_committed_are_read_again(stream: Stream) -> None:
+    """Without a commit, a restart reads the same records, with the same identities."""
+    stream.journal.append(0, messages(10))
+    first, _ = stream.spool.read(5)
+    stream.begin()
+    assert stream.spool.read(5)[0] == first
+
+
+def test_a_part_is_deleted_when_it_was_delivered(stream: Stream) -> None:
+    """A part stays while it is written or has records that were not committed."""
+    stream.journal.append(0, messages(10))
+    stream.read()
+    assert stream.names() == ["0000000000000001-w0.journal.open"]
+    stream.journal.close()
+    assert stream.read() == []
+    assert stream.names() == []
+    stream.begin()
+    assert stream.read() == []
+    assert stream.source.spared == 0
+
+
+def test_parts_of_an_earlier_run_come_first(tmp_path: Path, stream: Stream) -> None:
+    """A sender whose worker changed with a restart keeps its order."""
+    stream.journal.append(1, messages(10))
+    stream.journal.close()
+    stream = Stream(tmp_path)
+    stream.journal.append(0, messages(10, first=11))
+    assert bodies(stream.read()) == messages(20)
+
+
+def test_two_workers(stream: Stream) -> None:
+    """The records of both workers are read, each in order."""
+    for first in range(1, 41, 10):
+        stream.journal.append(0, messages(10, first=first))
+        stream.journal.append(1, messages(10, first=first, address="192.0.2.2"))
+    found = bodies(stream.read())
+    for address in ("192.0.2.1", "192.0.2.2"):
+        assert [message for message in found if message.source.address == address] == messages(40, address=address)
+
+
+def boots() -> list[Message]:
+    """Return the messages of a machine that boots three times, one of them with the clock set back, and legacy text."""
+    found: list[Message] = []
+    for boot, start in enumerate((1000.0, 2000.0, 1500.0)):
+        found += [
+            extended_message(
+                f"boot {boot} line {seq}", seq=seq, ts_usec=1_000_000 * seq, received_at=start + seq, boot=seq == 1
+            )
+            for seq in range(1, 9)
+        ]
+        found += [legacy_message(f"legacy {line}", received_at=start + 9, address="192.0.2.3") for line in range(3)]
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 100])
+def test_identities_are_the_same_after_a_restart(tmp_path: Path, size: int) -> None:
+    """However the process is restarted and the parts are deleted, each message has the identity of one read at once."""
+    whole = Stream(tmp_path)
+    whole.journal.append(0, boots())
+    expected = [(record.id, record.boot) for record in whole.spool.read(1000)[0]]
+    assert len({name for name, _ in expected}) == len(expected)
+    assert sorted({boot for _, boot in expected if boot is not None and boot > 999})[:3] == [1000, 2000, 2001]
+    (tmp_path / "pieces").mkdir()
+    stream = Stream(tmp_path / "pieces", part_bytes=500)
+    for place in range(0, len(boots()), 5):
+        stream.journal.append(0, boots()[place : place + 5])
+        stream.journal.sync()
+    found = []
+    while records := stream.read(size):
+        found += [(record.id, record.boot) for record in records]
+        # Read ahead, which is lost with the process.
+        stream.spool.read(3)
+        stream.begin()
+    assert found == expected
+    assert len(stream.names()) <= 1
+
+
+def test_a_removed_part_was_counted_by_the_writer(tmp_path: Path) -> None:
+    """Messages of a part that the full journal removed are not read; those that were delivered before are spared."""
+    stream = Stream(tmp_path, part_bytes=1000, most_bytes=5000)
+    stream.journal.append(0, messages(50))
+    stream.journal.sync()
+    assert len(stream.read(20)) == 20
+    for first in range(51, 200, 10):
+        stream.journal.append(0, messages(10, first=first))
+        stream.journal.sync()
+    found: list[Record] = []
+    while records := stream.read(10):
+        found += records
+    assert 20 + len(found) + stream.journal.lost[0] - stream.source.spared == 200
+    # The block that was being read is delivered to its end.
+    assert stream.source.spared == 50
+    assert stream.source.dropped == 0
+
+
+def test_a_damaged_block_is_counted(tmp_path: Path, stream: Stream) -> None:
+    """The messages of a block with a wrong checksum are dropped; the blocks around it are read."""
+    for first in (1, 11, 21):
+        stream.journal.append(0, messages(10, first=first))
+    stream.journal.close()
+    path = tmp_path / JOURNAL / stream.names()[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert [message.seq for message in bodies(stream.read())] == [*range(1, 11), *range(21, 31)]
+    assert stream.source.dropped == 10
+    assert "checksum" in stream.warnings[0]
+
+
+def test_a_file_that_is_no_part(tmp_path: Path, stream: Stream) -> None:
+    """A closed part without a head is passed over, with a warning, and deleted."""
+    (tmp_path / JOURNAL / "0000000000000007-w0.journal").write_bytes(b"x" * 100)
+    assert stream.read() == []
+    assert "it is not a part" in stream.warnings[0]
+    assert stream.names() == []
