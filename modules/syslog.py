@@ -148,18 +148,26 @@ class Syslog(Stream):
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            if self._transport == "udp":
-                family, _, _, _, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
-                self._socket = socket.socket(family, socket.SOCK_DGRAM)
-                self._socket.connect(address)
-            else:
-                connection = socket.create_connection(self._address, self._timeout)
-                try:
-                    self._socket = self._secured(connection) if self._transport == "tls" else connection
-                except (OSError, ValueError):
-                    connection.close()
-                    raise
+            try:
+                self._socket = self._opened()
+            except OSError as error:
+                host, port = self._address
+                raise TryLater(f"{host} port {port}: {error.strerror or error}") from error
         return self._socket
+
+    def _opened(self) -> socket.socket:
+        if self._transport == "udp":
+            family, _, _, _, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
+            connection = socket.socket(family, socket.SOCK_DGRAM)
+        else:
+            connection = socket.create_connection(self._address, self._timeout)
+        try:
+            if self._transport == "udp":
+                connection.connect(address)
+            return self._secured(connection) if self._transport == "tls" else connection
+        except BaseException:
+            connection.close()
+            raise
 
     def _secured(self, connection: socket.socket) -> socket.socket:
         context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from netconsd.streams.deadletters import DeadLetters
 from netconsd.streams.record import Record
-from netconsd.streams.sink import Encoded, Refused, Sink, TryLater
+from netconsd.streams.sink import Encoded, Refused, Sink, TryLater, reason_of
 from netconsd.streams.spool import Spool
 
 #: Seconds before a batch is sent again: the first time, and at most.
@@ -288,7 +288,7 @@ class Delivery:
                 accepted += self._send(left[half:])
                 break
             except (TryLater, OSError) as error:
-                self._later(str(error), error.retry_after if isinstance(error, TryLater) else None)
+                self._later(reason_of(error), error.retry_after if isinstance(error, TryLater) else None)
                 continue
             except Exception as error:
                 self._warn(traceback.format_exc())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from netconsd.streams.sink import Refused, TryLater
+from netconsd.streams.sink import Refused, TryLater, reason_of
 
 #: Bytes of an answer that are read, if the caller does not ask for more; a server's page of an error is longer.
 ANSWER_BYTES: Final = 64 << 10
@@ -88,11 +88,14 @@ class Http:
         try:
             connection = self._connected()
             connection.request(method, self._path + path, body, {**self._headers, **(headers or {})})
-            response = connection.getresponse()
-            data = response.read(most + 1)
+            with connection.getresponse() as response:
+                data = response.read(most + 1)
+                # read() with a size returns the half of an answer without an error.
+                if len(data) <= most and response.length:
+                    raise http.client.IncompleteRead(data, response.length)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise TryLater(f"{self.url}: {str(error) or type(error).__name__}") from error
+            raise TryLater(f"{self.url}: {reason_of(error)}") from error
         if len(data) > most or response.will_close:
             # What is left of it would be taken for the next answer.
             self.close()

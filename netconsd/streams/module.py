@@ -61,7 +61,7 @@ from netconsd.streams.delivery import Limits
 from netconsd.streams.journalspool import JOURNAL
 from netconsd.streams.process import Task, is_wanted, plain
 from netconsd.streams.record import Record, message_id
-from netconsd.streams.sink import Encoded, Refused, Sink, TryLater
+from netconsd.streams.sink import Encoded, Refused, Sink, TryLater, reason_of
 from netconsd.units import Duration, Size
 
 Kind = Literal["messages", "reports", "events"]
@@ -523,7 +523,7 @@ class Stream(Sink):
             encoded = Encoded(record, self.encode(record))
             answer = self.send([encoded])
         except (Refused, TryLater, OSError, ValueError) as error:
-            raise RuntimeError(f"the test record was not delivered: {error}") from error
+            raise RuntimeError(f"the test record was not delivered: {reason_of(error)}") from error
         finally:
             self.close()
         if answer.refused or answer.later:

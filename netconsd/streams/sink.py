@@ -32,6 +32,12 @@ class TryLater(Exception):
         self.retry_after = retry_after
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error as a text for people: of an OSError, the system's words without its number."""
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error) or type(error).__name__
+
+
 class Encoded(NamedTuple):
     """A record and its bytes."""
 
