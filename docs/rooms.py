@@ -17,7 +17,7 @@ PACKAGE = ROOT / "netconsd"
 PICTURE = ROOT / "docs/images/rooms.svg"
 
 # Files of the root that have no code of their own: re-exports, the version, the build.
-LEFT_OUT = ("__init__", "__main__", "build", "embedding", "message")
+LEFT_OUT = ("__init__", "__main__", "build", "embedding", "message", "sinks")
 # Pixels.
 BOX_WIDTH, BOX_HEIGHT, GAP, FLOOR_HEIGHT, MARGIN = 190, 88, 28, 136, 24
 LINES = 4

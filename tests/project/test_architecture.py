@@ -22,6 +22,7 @@ ORDER = [
     *("crashes", "interfaces", "jsonl", "rendering", "settings"),
     "read/",
     *("receive/", "outputs/", "logger/", "send/", "store/", "testing", "names"),
+    "streams/",
     *("monitor/", "console/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]
 

@@ -19,7 +19,7 @@ DOCUMENTED = re.findall(r"^\.\. auto(?:class|function|exception|data):: (netcons
 def test_the_root_holds_the_public_modules_only() -> None:
     """The root has the public modules, ``__init__``, ``__main__`` and ``build``, and no other."""
     public = {"embedding", "interfaces", "message", "names", "rendering", "service", "settings", "tap", "testing"}
-    public |= {"crashes", "jsonl", "units"}
+    public |= {"crashes", "jsonl", "sinks", "units"}
     assert {file.stem for file in PACKAGE.glob("*.py")} == public | {"__init__", "__main__", "build"}
 
 
