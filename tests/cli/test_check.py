@@ -194,3 +194,43 @@ def test_unknown_option() -> None:
     assert caught.value.code == (
         "netconsd: there is no option --prot; did you mean --port? (netconsd check --help lists the options)"
     )
+
+
+SENDER = """
+from zope.interface import implementer
+from netconsd.interfaces import IOutputModule, ISends
+
+@implementer(IOutputModule, ISends)
+class Sender:
+    def __init__(self, *, answer: str = ""):
+        self.answer = answer
+    def start(self, worker_count): ...
+    def handle(self, worker, message): ...
+    def stop(self): ...
+    def send_test(self):
+        if not self.answer:
+            raise RuntimeError("503\\n\\x1b[31mbusy")
+        return self.answer
+"""
+
+
+@pytest.mark.parametrize(("answer", "status"), [("200 OK", 0), ("", 1)])
+def test_send_delivers_a_test_record(tmp_path: Path, capsys: Capture, answer: str, status: int) -> None:
+    """With --send, the server's answer is printed, harmless, or the reason for which there is none."""
+    (tmp_path / "sender.py").write_text(SENDER)
+    arguments = [*HERE, "--quiet", "--set", f"sender.answer={answer}", str(tmp_path / "sender.py")]
+    assert main(["--send", *arguments]) == status
+    output = capsys.readouterr()
+    if answer:
+        assert output.out == "module sender: the test record was delivered: 200 OK\n"
+    else:
+        assert output.err.endswith("503 \\x1b[31mbusy\n")
+    # Without the option, nothing is sent.
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_send_without_a_module_that_sends(capsys: Capture) -> None:
+    """--send with modules that send nothing is an error, so that nobody takes the silence for success."""
+    assert main([*HERE, "--send", "printer"]) == 1
+    assert "--send: no module" in capsys.readouterr().err

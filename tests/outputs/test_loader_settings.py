@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netconsd.outputs.loader import load
+from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.parameters import LISTED
 from netconsd.outputs.setting_types import ModuleSetting
 from tests.support.module_files import FUNCTIONS, METHODS, PLAIN, Write, refusal, text, toml, with_settings
@@ -123,3 +123,40 @@ def test_the_hint_of_an_unknown_setting(write: Write) -> None:
     hinted = [ModuleSetting(1, f"n.toml:{line}", Path("/"), hint="; HINT") for line in (1, 2)]
     error = refusal(path, settings={"x": {"port": hinted[0], "rate": hinted[1]}})
     assert error == 'n.toml:1: module x has no setting "port"; HINT'
+
+
+INHERITED = """
+from typing import Any
+from zope.interface import implementer
+from netconsd.interfaces import IOutputModule
+
+@implementer(IOutputModule)
+class _Base:
+    def __init__(self, *, size: int = 1, needed: str):
+        '''
+        :param size: the size.
+        '''
+        self.size, self.needed = size, needed
+    def start(self, worker_count): ...
+    def handle(self, worker, message): ...
+    def stop(self): ...
+
+class Derived(_Base):
+    def __init__(self, *, url: str, size: int = 2, **settings: Any):
+        super().__init__(size=size, **settings)
+        self.url = url
+"""
+
+
+def test_settings_of_a_base_class(tmp_path: Path) -> None:
+    """A constructor with ``**settings`` has those of its base class; its own take precedence, and missing ones are
+    named."""
+    path = tmp_path / "derived.py"
+    path.write_text(INHERITED)
+    values = {name: ModuleSetting(name, name, tmp_path) for name in ("url", "needed")}
+    module = load([path], {"derived": values}).loaded[0].module
+    assert (module.url, module.needed, module.size) == ("url", "needed", 2)
+    with pytest.raises(ModuleError, match='needs the setting "needed"'):
+        load([path], {"derived": {"url": values["url"]}})
+    with pytest.raises(ModuleError, match="it has url, size, needed"):
+        load([path], {"derived": {**values, "colour": values["url"]}})
