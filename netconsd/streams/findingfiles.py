@@ -29,6 +29,7 @@ class FindingSource:
         position: Mapping[str, Any] | None,
         *,
         kinds: Sequence[str] = (REPORTS, EVENTS),
+        since: float = 0.0,
         deletes: bool = False,
         name_of: Callable[[Message], str] = lambda message: "",
         warn: Callable[[str], object] = lambda text: None,
@@ -36,7 +37,8 @@ class FindingSource:
     ) -> None:
         """
         :param directory: the one that has the directories of reports and events.
-        :param position: of the cursor; None if there is none: of a store, only new lines are read then.
+        :param position: of the cursor; None if there is none.
+        :param since: the Unix time at which the stream begins, if there is no cursor: earlier ones are passed over.
         :param deletes: whether files that were delivered are deleted: those of the stream's own.
         :raises OSError: if it cannot be read.
         """
@@ -47,18 +49,18 @@ class FindingSource:
         self._warn = warn
         self._clock = clock
         self.dropped = 0
-        self._at: dict[str, int] = dict(position or {})
-        if position is None and not deletes:
-            for kind in kinds:
-                for path in day_files(directory, kind):
-                    with suppress(FileNotFoundError):
-                        self._at[_name(path)] = path.stat().st_size
+        self._at: dict[str, int] = {}
+        if position is not None:
+            self._at, since = dict(position["at"]), position["since"]
+        self._since = since
 
     def read(self, most: int) -> list[Record]:
         """As :meth:`netconsd.streams.spool.Source.read`."""
         found: list[Record] = []
         for kind in self._kinds:
             for path in day_files(self._directory, kind):
+                if path.stem < day_of(self._since):
+                    continue
                 with suppress(FileNotFoundError):
                     self._read(kind, path, found, most)
                 if len(found) >= most:
@@ -81,7 +83,7 @@ class FindingSource:
                     if line.strip():
                         self.dropped += 1
                         self._warn(f"{path}: a line before {at} is damaged; it is not sent")
-                else:
+                elif record.received_at >= self._since:
                     found.append(record)
                 if len(found) >= most or at - begin >= READ_BYTES:
                     break
@@ -100,11 +102,11 @@ class FindingSource:
 
     def position(self) -> dict[str, Any]:
         """As :meth:`netconsd.streams.spool.Source.position`."""
-        return dict(self._at)
+        return {"at": dict(self._at), "since": self._since}
 
     def committed(self, position: Mapping[str, Any], records: Sequence[Record]) -> None:
         """As :meth:`netconsd.streams.spool.Source.committed`."""
-        for name, at in position.items():
+        for name, at in position["at"].items():
             path = self._directory / name
             try:
                 done = path.stat().st_size <= at

@@ -267,6 +267,7 @@ class Stream(Sink):
             settings={name: plain(value) for name, value in self._arguments.items()},
             directory=str(self._directory),
             store=None if self._store is None else str(self._store),
+            since=self._clock(),
             kinds=self._kinds,
             dead_bytes=self._dead_size,
             limits=self._limits,

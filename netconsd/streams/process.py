@@ -60,6 +60,8 @@ class Task:
     directory: str
     #: Of the store; None for a journal in the stream's directory.
     store: str | None
+    #: The Unix time at which the daemon started the stream: a stream of a store without a cursor begins then.
+    since: float
     #: ``messages``, ``reports``, ``events``: those that are sent.
     kinds: list[str]
     dead_bytes: int
@@ -134,7 +136,14 @@ def spool_of(
     files = Path(task.store) if task.store is not None else directory
     sources: dict[str, Source] = {
         "findings": FindingSource(
-            files, at("findings"), kinds=kinds, deletes=task.store is None, name_of=name_of, warn=warn, clock=clock
+            files,
+            at("findings"),
+            kinds=kinds,
+            since=0.0 if task.store is None else task.since,
+            deletes=task.store is None,
+            name_of=name_of,
+            warn=warn,
+            clock=clock,
         )
     }
     if task.store is None:
@@ -145,7 +154,8 @@ def spool_of(
         # Here, as it needs pyarrow.
         from netconsd.streams.storespool import StoreSource
 
-        sources["messages"] = StoreSource(Path(task.store), directory, at("messages"), name_of, warn, clock)
+        begin = at("messages") or {"time": task.since}
+        sources["messages"] = StoreSource(Path(task.store), directory, begin, name_of, warn, clock)
     spool = Spool(
         directory, sources, task.store, wanted_by(Selection(task.level, task.hosts, task.keep, task.drop), names)
     )

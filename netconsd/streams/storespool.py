@@ -10,8 +10,8 @@ Rules:
    :data:`SLACK` seconds before the cursor, and passes over the identities of the last messages that were read
    (:class:`netconsd.streams.cursor.Recent`). A message that waited longer for its order and for queues, while the
    stream did not follow, is not sent.
-4. Without a cursor, the stream begins with the messages that are new. If it is started again soon, rule 3 adds those
-   of the minute before.
+4. Without a cursor, the stream begins with the messages since the start of the daemon, and by rule 3 with those of the
+   minute before: the process starts later than the daemon, which receives meanwhile.
 
 Needs pyarrow: the extra ``netconsd[store]``.
 """
@@ -47,7 +47,7 @@ class StoreSource:
         self,
         store: Path,
         directory: Path,
-        position: Mapping[str, Any] | None,
+        position: Mapping[str, Any],
         name_of: Callable[[Message], str] = lambda message: "",
         warn: Callable[[str], object] = lambda text: None,
         clock: Callable[[], float] = time.time,
@@ -55,8 +55,8 @@ class StoreSource:
         """
         :param store: the store's directory.
         :param directory: that of the stream.
-        :param position: of the cursor; None if there is none.
-        :raises OSError: if a file cannot be read; without a cursor, also if there is no store.
+        :param position: of the cursor, or ``{"time": SECONDS}``, the Unix time at which the stream begins.
+        :raises OSError: if a file cannot be read.
         """
         self._name_of = name_of
         self._warn = warn
@@ -64,12 +64,11 @@ class StoreSource:
         self.dropped = 0
         self._recent = Recent(directory / RECENT)
         self._files = Files(store, self._damaged)
-        self._time: float = clock() if position is None else position["time"]
+        self._time: float = position["time"]
         # Rows that were found, and the records of the first ones.
         self._pieces: deque[pa.Table] = deque()
         self._rest: deque[Record] = deque()
-        # Now, as messages are new from here on.
-        self._tables = self._followed(Follow(self._files, Query(), clock) if position is None else None)
+        self._tables = self._followed()
 
     def _damaged(self, text: str, messages: int) -> None:
         self._warn(text)
@@ -87,7 +86,7 @@ class StoreSource:
                     table = next(self._tables)
                 except (OSError, StopIteration):
                     # A generator that raised is at its end.
-                    self._tables = self._followed(None)
+                    self._tables = self._followed()
                     raise
                 if table is None:
                     break
@@ -105,21 +104,14 @@ class StoreSource:
                 self._recent.add((name,))
                 yield Record(each.message, name, each.boot, self._name_of(each.message))
 
-    def _followed(self, begun: Follow | None) -> Iterator[pa.Table | None]:
-        """Yield tables of messages, None if there are none now; without an end.
-
-        :param begun: has the first messages; None to search for them.
-        """
+    def _followed(self) -> Iterator[pa.Table | None]:
+        """Yield tables of messages, None if there are none now; without an end."""
         while True:
-            follow = begun or Follow(self._files, Query(), self._clock)
+            follow = Follow(self._files, Query(), self._clock)
             try:
                 at = self._clock()
-                if begun is None:
-                    since = max(0.0, self._time - SLACK)
-                    for table in Search(self._files, Query(since=since), newest_first=False):
-                        follow.known(table)
-                        yield table
-                begun = None
+                # The messages that both find are among the last identities.
+                yield from Search(self._files, Query(since=max(0.0, self._time - SLACK)), newest_first=False)
                 # A clock that is set back begins a new round as well.
                 while 0 <= self._clock() - at < ROUND_SECONDS:
                     at = self._clock()

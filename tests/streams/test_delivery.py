@@ -331,3 +331,40 @@ def test_a_server_that_was_started_before_the_first_batch(tmp_path: Path, server
 
     rig.on_wait = on_wait
     assert rig.run().sent == 10
+
+
+def test_a_trickle_is_sent_in_batches(rig: Rig, server: Server) -> None:
+    """While a message arrives with each request, there is the time of batches between two requests."""
+    at: list[float] = []
+
+    def answer(records: list[Record]) -> Answer | None:
+        at.append(rig.time)
+        if len(at) < 5:
+            rig.append(0, messages(1, first=len(at) + 1))
+        return None
+
+    server.answer = answer
+    rig.append(0, messages(1))
+    rig.on_wait = lambda number: len(at) == 5
+    rig.run()
+    assert at == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_refused_record_of_a_batch_under_way_is_dead_once(tmp_path: Path, server: Server) -> None:
+    """A dead letter in the first part of a batch, whose second part shows that the server was killed, is counted
+    once."""
+    rig = Rig(tmp_path, ScriptedSink(server, settle=10.0), Limits(records=10, size=40))
+    rig.append(0, messages(20))
+    killed: list[int] = []
+
+    def answer(records: list[Record]) -> Answer | None:
+        if records[0].text == "line 16" and not killed:
+            killed.append(1)
+            server.kill()
+            raise ConnectionResetError("reset by peer")
+        return Answer("207", {place: "bad" for place, record in enumerate(records) if record.text == "line 12"})
+
+    server.answer = answer
+    counts = rig.run()
+    assert killed
+    assert (counts.dead, counts.sent, len(rig.dead())) == (1, 19, 1)

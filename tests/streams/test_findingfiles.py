@@ -47,9 +47,12 @@ def test_each_is_read_once(tmp_path: Path, findings: Findings) -> None:
 
 
 def test_of_a_store_only_new_ones_are_read(tmp_path: Path, findings: Findings) -> None:
-    """Without a cursor, a stream of a store begins with what is new."""
-    add(findings, NOW)
-    source = FindingSource(tmp_path, None)
+    """A stream of a store begins with the start of the daemon, also after a restart of its process."""
+    add(findings, NOW - 3 * DAY, NOW - 1, NOW)
+    source = FindingSource(tmp_path, None, since=NOW)
+    assert [record.kind for record in source.read(10)] == ["event"]
+    add(findings, NOW - 2)
+    source = FindingSource(tmp_path, source.position(), since=NOW + 9)
     assert source.read(10) == []
     add(findings, NOW + 1)
     assert len(source.read(10)) == 2
@@ -65,13 +68,15 @@ def test_only_the_kinds_that_are_wanted(tmp_path: Path, findings: Findings) -> N
 def test_delivered_files_of_old_days_are_deleted(tmp_path: Path, findings: Findings) -> None:
     """The stream's own files are deleted after their day, when they were delivered; those of a store never."""
     add(findings, NOW - 3 * DAY, NOW)
-    for deletes, left in ((False, 4), (True, 2)):
-        source = FindingSource(tmp_path, {}, deletes=deletes, clock=lambda: NOW)
+    for deletes, left in ((False, 3), (True, 1)):
+        source = FindingSource(tmp_path, None, deletes=deletes, clock=lambda: NOW)
+        findings.append(0, EVENTS, NOW - 3 * DAY, line_of(event(received_at=NOW - 3 * DAY)))
+        source.read(2)
         source.committed(source.position(), [])
-        assert len(list(tmp_path.rglob("*.jsonl"))) == 3
+        assert len(list(tmp_path.rglob("*.jsonl"))) == (2 if deletes else 3)
         source.read(10)
         source.committed(source.position(), [])
-        assert len(list(tmp_path.rglob("*.jsonl"))) == left - 1
+        assert len(list(tmp_path.rglob("*.jsonl"))) == left
 
 
 def test_damaged_lines(tmp_path: Path, findings: Findings) -> None:
@@ -80,7 +85,7 @@ def test_damaged_lines(tmp_path: Path, findings: Findings) -> None:
     path = next((tmp_path / EVENTS).iterdir())
     line = path.read_bytes()
     path.write_bytes(b'{"torn\n\n' + line + line[:20])
-    source = FindingSource(tmp_path, {}, kinds=[EVENTS])
+    source = FindingSource(tmp_path, None, kinds=[EVENTS])
     assert len(source.read(10)) == 1
     assert source.dropped == 1
     path.write_bytes(b'{"torn\n\n' + line + line)

@@ -79,7 +79,7 @@ def test_retry_after(server: Answers, http: Http, value: str, seconds: float | N
 
 def test_a_long_answer_is_not_read(server: Answers, http: Http) -> None:
     """An answer beyond the limit is an error, and its rest is not taken for the next one."""
-    server.answer = lambda request: (200, {}, b"x" * (ANSWER_BYTES + 1))
+    server.answer = lambda request: (200, {}, b"x" * (3 * ANSWER_BYTES))
     with pytest.raises(TryLater, match="longer than"):
         http.request("GET", "/")
     server.answer = lambda request: (200, {}, b"fine")

@@ -236,6 +236,14 @@ def test_a_full_spool_drops_the_oldest(collector: Collector, started: Callable[.
     assert len(there) + found["dropped_records"] == found["queued_records"] == 1000
 
 
+def test_removed_messages_that_had_been_sent_are_not_dropped(made: Callable[..., Any]) -> None:
+    """Of a part that the full journal removed, the messages that the process had sent are not counted as dropped."""
+    module = made()
+    module._lost = [30, 5]
+    module._heard('{"spared": 20, "dropped": 1}')
+    assert numbers(module)["dropped_records"] == 16
+
+
 def test_reports_and_events_are_bounded(collector: Collector, started: Callable[..., Any]) -> None:
     """Beyond their share of the spool, events are dropped and counted, and a fault says so."""
     collector.status = 503

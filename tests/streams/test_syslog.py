@@ -86,12 +86,13 @@ def test_reports_and_events(made: Callable[..., Any]) -> None:
 def test_strangers_cannot_forge(made: Callable[..., Any]) -> None:
     """Control characters, quotes, brackets and odd names of userdata stay within their value."""
     message = extended_message(
-        "a\n<0>1 - - - - - b\x1b\x00", userdata={"a": '"]\\[x y="z"]', 'q"]=': "v", "k" * 40: "w"}
+        "a\n<0>1 - - - - - b\x1b\x00", userdata={"a": '"]\\[x y="z"]', 'q"]=': "v", "k" * 40: "w", "e": "\x1b[m"}
     )
     line = made(transport="udp").encode(Record(message, "i", 1)).decode()
     assert "\n" not in line
     assert line.isprintable()
     assert r'a="\"\]\\[x y=\"z\"\]"' in line
+    assert r'e="\\x1b[m"' in line
     assert f'pair="{"k" * 40}=w"' in line
     structured, text = line.split("] a\\x0a<0>1 ", 1)
     assert text == "- - - - - b\\x1b\\x00"
