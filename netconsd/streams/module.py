@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -46,7 +46,7 @@ from netconsd.interfaces import (
     IUsesNames,
     ModuleMetric,
 )
-from netconsd.logger.checks import check_directory
+from netconsd.logger.checks import check_all, check_directory, read_regular
 from netconsd.logger.selection import Level, Selection
 from netconsd.names import Names
 from netconsd.protocol.decode import decode
@@ -208,17 +208,22 @@ class Stream(Sink):
         self._names = names
 
     def check(self) -> None:
-        """Test the directories and the library.
+        """Test the directory, the files of the settings, and the library.
 
-        :raises RuntimeError: if a directory cannot be used; ``store`` need not exist yet.
+        :raises ExceptionGroup: with everything that cannot be used; ``store`` need not exist yet.
         :raises ModuleNotFoundError: if pyarrow is missing.
         """
+        self._check_library()
+        files = {
+            name: partial(read_regular, str(value))
+            for name, value in self._arguments.items()
+            if isinstance(value, Path) and name not in ("directory", "store")
+        }
+        check_all(directory=partial(check_directory, self._directory), **files)
+
+    def _check_library(self) -> None:
         if self._store is not None and find_spec("pyarrow") is None:
             raise ModuleNotFoundError("the setting store needs pyarrow: pip install 'netconsd[store]'", name="pyarrow")
-        try:
-            check_directory(self._directory)
-        except RuntimeError as error:
-            raise RuntimeError(f"directory: {error}") from error
 
     def start(self, worker_count: int) -> None:
         """Take the directory, and start the threads and the process.
@@ -226,7 +231,7 @@ class Stream(Sink):
         :raises ModuleNotFoundError: if pyarrow is missing.
         :raises RuntimeError: if the directory cannot be used, or another daemon uses it.
         """
-        self.check()
+        self._check_library()
         journal = self._directory / JOURNAL
         try:
             for path in (self._directory, journal):

@@ -295,6 +295,20 @@ def test_wrong_settings_are_named(made: Callable[..., Any], settings: dict[str, 
         made(**settings)
 
 
+def test_the_check(tmp_path: Path) -> None:
+    """``check`` names each file and directory that cannot be used."""
+    (tmp_path / "file").write_text("")
+    values = {
+        "host": "127.0.0.1", "transport": "tls",
+        "ca_file": str(tmp_path / "none"), "directory": str(tmp_path / "file/x"),
+    }  # fmt: skip
+    typed = {name: ModuleSetting(value, name, tmp_path) for name, value in values.items()}
+    module = load(["syslog"], {"syslog": typed}).loaded[0].module
+    with pytest.raises(ExceptionGroup) as raised:
+        module.check()
+    assert sorted(str(error).partition(":")[0] for error in raised.value.exceptions) == ["ca_file", "directory"]
+
+
 def test_it_starts_only_if_named() -> None:
     """A directory with a stream starts nothing."""
     assert "collector" not in [each.name for each in load([EXAMPLE.parent], {}, errors=[]).loaded]
