@@ -45,6 +45,9 @@ _LOOK_SECONDS: Final = 0.005
 _FACILITY_LIMIT: Final = 23
 #: Fields that are in the header or the text, and the lines of a report, which are messages of their own.
 _ELSEWHERE: Final = frozenset(("kind", "host", "level", "severity", "text", "caller", "lines", "frames"))
+#: PARAM-NAME, and the characters of a PARAM-VALUE that are escaped (RFC 5424, sections 6 and 6.3.3).
+_NAME: Final = re.compile(r"[!#-<>-\\^-~]{1,32}")
+_SPECIAL: Final = re.compile(r'(["\\\]])')
 _PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 
 
@@ -259,8 +262,8 @@ def _structured(record: Record, more: dict[str, Any]) -> str:
 
 def _parameter(name: str, value: str) -> str:
     """Return a parameter. A name that RFC 5424 does not allow is in the value of the parameter ``pair``."""
-    if not re.fullmatch(r"[!#-<>-\\^-~]{1,32}", name):
+    if not _NAME.fullmatch(name):
         name, value = "pair", f"{name}={value}"
     value = printable(value).encode()[:VALUE_BYTES].decode(errors="ignore")
-    escaped = re.sub(r'(["\\\]])', r"\\\1", value)
+    escaped = _SPECIAL.sub(r"\\\1", value)
     return f'{name}="{escaped}"'

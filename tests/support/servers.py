@@ -19,6 +19,8 @@ from tests.support.scripted_lane import PATIENCE
 ROOT = Path(__file__).parents[2]
 #: Where .ci/install-servers and .ci/install-victorialogs put the programs.
 SERVERS = Path(os.environ.get("NETCONSD_SERVERS", ROOT / "build/servers"))
+#: CI has the servers of Debian, and must not skip their tests.
+REQUIRED = os.environ.get("NETCONSD_REQUIRE_SERVERS_TEST") == "1"
 VICTORIALOGS = Path(os.environ.get("NETCONSD_VICTORIALOGS", ROOT / "build/victorialogs/victoria-logs"))
 
 
@@ -34,7 +36,10 @@ def program(name: str) -> Path:
     """Return a program of .ci/install-servers, or skip the test."""
     found = SERVERS / "usr/sbin" / name
     if not found.exists():
-        pytest.skip(f"needs {name}: bash .ci/install-servers")
+        text = f"needs {name}: bash .ci/install-servers"
+        if REQUIRED:
+            pytest.fail(text)
+        pytest.skip(text)
     return found
 
 
