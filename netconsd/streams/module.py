@@ -41,6 +41,7 @@ from netconsd.interfaces import (
     ICountsLosses,
     IEventModule,
     IExportsMetrics,
+    IReloadable,
     IReportModule,
     ISends,
     IUsesNames,
@@ -93,7 +94,15 @@ log = Log("netconsd.streams")
 
 
 @implementer(
-    IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, IExportsMetrics, ICheckable, IUsesNames, ISends
+    IBatchOutputModule,
+    IReportModule,
+    IEventModule,
+    IReloadable,
+    ICountsLosses,
+    IExportsMetrics,
+    ICheckable,
+    IUsesNames,
+    ISends,
 )
 class Stream(Sink):
     """Appends records to the stream's journal, or nothing if its process reads a store."""
@@ -201,6 +210,7 @@ class Stream(Sink):
         self._before: dict[str, int] = {}
         self._reported: dict[str, Any] = {}
         self._restarts = 0
+        self._reloading = False
         self._ends_since: float | None = None
 
     def use_names(self, names: Names) -> None:
@@ -380,6 +390,9 @@ class Stream(Sink):
             status = self._run_process()
             if self._stopping.is_set():
                 return
+            if self._reloading:
+                self._reloading = False
+                continue
             now = self._monotonic()
             if now - begun_at > RESTART_LIMIT:
                 pause = RESTART_SECONDS
@@ -436,6 +449,13 @@ class Stream(Sink):
             log.warn("{name}: {text}", name=self.stream_name, text=fields["warn"])
             return
         self._reported = fields
+
+    def reload(self) -> None:
+        """Have the process read the file of names and certificates again: it ends in order, and is started again."""
+        process = self._process
+        if process is not None:
+            self._reloading = True
+            _end_input(process)
 
     def _sum(self, name: str) -> int:
         return self._before.get(name, 0) + int(self._reported.get(name, 0))

@@ -26,6 +26,7 @@ from tests.support.failing_disk import FailingDisk
 from tests.support.http_server import Answers, Request, serving
 from tests.support.scripted_lane import PATIENCE
 from tests.support.scripted_stream import messages
+from tests.support.servers import until
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/collector.py"
 
@@ -85,8 +86,10 @@ def started(made: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """Return a function that returns a started module; it is stopped after the test."""
     modules: list[Any] = []
 
-    def start(**settings: object) -> Any:
+    def start(use_names: Names | None = None, **settings: object) -> Any:
         module = made(**settings)
+        if use_names is not None:
+            module.use_names(use_names)
         module.start(2)
         modules.append(module)
         return module
@@ -169,6 +172,26 @@ def test_the_process_is_killed(collector: Collector, started: Callable[..., Any]
     # At least once: what was under way at the kill is there twice.
     assert {line["seq"] for line in collector.lines} == set(range(1, 201))
     assert numbers(module)["process_restarts"] == 1
+
+
+def test_a_reload_reads_the_names_again(collector: Collector, started: Callable[..., Any], tmp_path: Path) -> None:
+    """After SIGHUP, records have the names of the changed file; nothing is lost, sent twice, or a fault."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("192.0.2.1 old\n")
+    module = started(use_names=Names(hosts_file=hosts))
+    module.handle_batch(0, messages(10))
+    collector.wait(lambda: len(collector.lines) == 10)
+    hosts.write_text("192.0.2.1 new\n")
+    before = module._process.pid
+    module.reload()
+    module.handle_batch(0, messages(10, first=11))
+    until(lambda: module._process is not None and module._process.pid != before, "another process")
+    module.handle_batch(0, messages(10, first=21))
+    collector.wait(lambda: len(collector.lines) == 30)
+    module.finish()
+    assert [line["seq"] for line in collector.lines] == list(range(1, 31))
+    assert (collector.lines[0]["name"], collector.lines[-1]["name"]) == ("old", "new")
+    assert (numbers(module)["sent_records"], numbers(module)["process_restarts"]) == (30, 0)
 
 
 def test_only_what_is_wanted_is_kept(collector: Collector, started: Callable[..., Any]) -> None:
