@@ -184,10 +184,11 @@ class Delivery:
                 return self._stop_at is None
             read = self._read()
             if read is None:
-                if self._stop_at is not None:
-                    return False
+                if self._spool.full:
+                    # Records that are not wanted.
+                    return self._stop_at is None or self._clock() < self._stop_at
                 self._next_send = self._clock() + self._limits.seconds
-                return True
+                return self._stop_at is None
             batch = read
         self._current = batch
         try:
@@ -201,12 +202,13 @@ class Delivery:
         batch.accepted_at = self._clock()
         self._unsettled.append(batch)
         self._settle()
-        if len(batch.records) < self._limits.records and not self._again:
+        if not self._spool.full and not self._again:
             self._next_send = self._clock() + self._limits.seconds
         return self._stop_at is None or self._clock() < self._stop_at
 
     def _read(self) -> _Batch | None:
         """Return the next batch; None if there is nothing to send."""
+        self._spool.full = False
         try:
             records, position = self._spool.read(self._limits.records)
         except OSError as error:

@@ -64,6 +64,8 @@ class Spool:
         self._cursor = Cursor(directory / CURSOR)
         self._clock = clock
         self._synced_at = float("-inf")
+        #: Whether the last :meth:`read` read as many records as it should, wanted or not: there may be more.
+        self.full = False
 
     @property
     def dropped(self) -> int:
@@ -81,6 +83,7 @@ class Spool:
             found += source.read(most - len(found))
             if len(found) >= most:
                 break
+        self.full = len(found) >= most
         position = {name: source.position() for name, source in self._sources.items()}
         return self._wanted(found) if found else found, position
 

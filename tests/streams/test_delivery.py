@@ -368,3 +368,28 @@ def test_a_refused_record_of_a_batch_under_way_is_dead_once(tmp_path: Path, serv
     counts = rig.run()
     assert killed
     assert (counts.dead, counts.sent, len(rig.dead())) == (1, 19, 1)
+
+
+def test_records_that_are_not_wanted_cost_no_time(rig: Rig, server: Server) -> None:
+    """A stream that sends one message in a thousand, or none for a while, reads on at once, and commits its place."""
+    rig.append(0, messages(10_000))
+    rig.wanted = lambda records: [record for record in records if record.text in ("line 500", "line 9500")]
+    counts = rig.run()
+    assert seqs(server.ids) == [500, 9500]
+    assert (counts.queued, counts.sent) == (2, 2)
+    assert rig.waits == [1.0]
+    rig.wanted = lambda records: records
+    rig.run()
+    assert len(server.ids) == 2
+
+
+def test_the_stop_reads_over_records_that_are_not_wanted(rig: Rig, server: Server) -> None:
+    """At the stop, the rest is sent although records before it are not wanted."""
+    rig.wanted = lambda records: [record for record in records if record.text == "line 9500"]
+
+    def on_wait(number: int) -> bool:
+        rig.append(0, messages(10_000))
+        return True
+
+    rig.on_wait = on_wait
+    assert rig.run().sent == 1

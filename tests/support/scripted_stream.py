@@ -109,6 +109,8 @@ class Rig:
         self.dead_bytes = options.pop("dead_bytes", 1 << 20)
         #: Called before each wait, with its number; returns whether the stream shall stop.
         self.on_wait: Callable[[int], bool] = lambda number: self.is_idle()
+        #: Returns the records that are sent.
+        self.wanted: Callable[[list[Record]], list[Record]] = lambda records: records
         self.counts = Counts()
 
     def is_idle(self) -> bool:
@@ -126,7 +128,7 @@ class Rig:
 
     def run(self) -> Counts:
         """Run a stream until it has nothing to do, as a process would, and return its counts."""
-        spool = Spool(self.directory, {"messages": self.source()}, clock=lambda: self.time)
+        spool = Spool(self.directory, {"messages": self.source()}, wanted=self.wanted, clock=lambda: self.time)
         dead = DeadLetters(self.directory / FILE, self.dead_bytes)
         waits = 0
 
