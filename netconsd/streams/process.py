@@ -31,6 +31,7 @@ from netconsd.outputs.parameters import parameters
 from netconsd.outputs.setting_types import ModuleSetting, convert
 from netconsd.protocol.message import LegacyMessage, Message
 from netconsd.store.findings import EVENTS, REPORTS
+from netconsd.store.lock import Lock, Locked
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.deadletters import FILE, DeadLetters
 from netconsd.streams.delivery import Counts, Delivery, Limits
@@ -40,6 +41,8 @@ from netconsd.streams.record import Record
 from netconsd.streams.sink import Sink
 from netconsd.streams.spool import CURSOR, Source, Spool
 
+#: The file of the lock by which a stream has one process at a time.
+LOCK: Final = "process"
 #: Seconds for a call of the sink, or a read of the spool: some times the timeouts of sinks.
 HANG_SECONDS: Final = 600
 #: Pauses are cut into pieces of so many seconds, with a report after each.
@@ -247,11 +250,14 @@ def main() -> int:
             output.counts(delivery.counts)
         return stop.is_set()
 
+    lock: Lock | None = None
     while True:
         try:
+            # The process of a daemon that was killed may still send.
+            lock = lock or Lock(Path(task.directory), LOCK)
             spool, output.journal = spool_of(task, warn)
             break
-        except OSError as error:
+        except (OSError, Locked) as error:
             text = f"cannot read the spool: {error}"
             output.counts(Counts(fault=text))
             if stop.wait(REPORT_SECONDS):
@@ -269,6 +275,7 @@ def main() -> int:
         warn=warn,
     )
     delivery.run()
+    lock.release()
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from netconsd.store.lock import Lock
 from netconsd.streams import process
 from netconsd.streams.delivery import Counts, Limits
 from netconsd.streams.module import environment
@@ -77,3 +78,21 @@ def test_the_end_of_the_input_ends_it(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "cannot read the spool" in done.stdout
     assert done.stderr == ""
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """A process waits for the one before, of a daemon that was killed: it reads nothing until then."""
+    (tmp_path / "journal").mkdir()
+    file = Path(__file__).parents[2] / "docs/examples/collector.py"
+    task = Task(str(file), "Collector", {"url": "http://127.0.0.1:1"}, str(tmp_path), None, 0.0, ["messages"], 0)
+
+    def run() -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "netconsd.streams.process"],
+            input=task.line(), capture_output=True, text=True, env=environment(), check=True, timeout=60,
+        ).stdout  # fmt: skip
+
+    other = Lock(tmp_path, process.LOCK)
+    assert "is used by process" in run()
+    other.release()
+    assert "is used by process" not in run()
