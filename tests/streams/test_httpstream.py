@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,10 +14,11 @@ import pytest
 
 from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.streams.deadletters import FILE
 from netconsd.streams.record import Record
 from netconsd.streams.sink import TryLater
 from netconsd.testing import extended_message
-from tests.support.http_server import Answers, serving
+from tests.support.http_server import Answers, Request, serving
 from tests.support.scripted_stream import encoded, made
 from tests.support.servers import until
 
@@ -116,3 +119,80 @@ def test_check_send(tmp_path: Path, http: Answers, name: str) -> None:
     with pytest.raises(RuntimeError, match="503"):
         load([name], {name: typed}).loaded[0].module.send_test()
     assert len(http.requests) == 1
+
+
+class Refusing:
+    """A server that is away for two requests, then refuses every 50th record, as the server of a module does."""
+
+    def __init__(self, name: str, http: Answers) -> None:
+        self.name = name
+        self.away = 2
+        #: The numbers of the records that it has, in the order of their arrival.
+        self.seqs: list[int] = []
+        http.answer = self.answer
+
+    def answer(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        """Answer a batch."""
+        if self.away:
+            self.away -= 1
+            return 503, {}, b"starting"
+        sent = dict.fromkeys(int(name.rpartition("/")[2]) for name in self.ids(request.body))
+        if request.body.startswith(b"SELECT"):
+            return 200, {}, b""
+        bad = [seq for seq in sent if seq % 50 == 0]
+        status, body = self.reply(list(sent), bad)
+        if status < 300 or self.name == "loki":
+            self.seqs += [seq for seq in sent if seq not in bad]
+        return status, {}, body
+
+    def ids(self, body: bytes) -> list[str]:
+        """Return the ids of the records of a request."""
+        if self.name != "otlp":
+            return re.findall(r"192\.0\.2\.1/\d+/\d+", body.decode())
+        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+        groups = ExportLogsServiceRequest.FromString(body).resource_logs
+        return [log.attributes[0].value.string_value for group in groups for log in group.scope_logs[0].log_records]
+
+    def reply(self, sent: list[int], bad: list[int]) -> tuple[int, bytes]:
+        """Return the status and the body of the answer."""
+        if self.name == "elasticsearch":
+            error = {"status": 400, "error": {"type": "document_parsing_exception", "reason": "bad"}}
+            return 200, json.dumps(
+                {"items": [{"create": error if seq in bad else {"status": 201}} for seq in sent]}
+            ).encode()
+        if self.name == "otlp":
+            # partial_success: rejected_log_records, error_message.
+            return 200, b"\x0a\x07\x08\x01\x12\x03bad" if bad else b""
+        if bad:
+            return 400, b"Code: 27. DB::Exception: bad"
+        return (204 if self.name == "loki" else 200), b""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", MODULES)
+def test_every_fiftieth_record_is_refused(tmp_path: Path, http: Answers, name: str) -> None:
+    """The records at the server and those in the dead letters are all records. They are there once, except where the
+    server takes the good part of a batch and does not say which part that is."""
+    server = Refusing(name, http)
+    module = made(name, tmp_path, url=http.url, directory=str(tmp_path / "stream"), batch_seconds="0.02s")
+    module.start(1)
+    try:
+        for first in range(1, 2001, 100):
+            numbers = range(first, first + 100)
+            module.handle_batch(0, [extended_message("x", seq=seq, received_at=1e9 + seq / 1e3) for seq in numbers])
+        until(lambda: module._reported.get("sent", 0) + module._reported.get("dead", 0) == 2000, "the records")
+    finally:
+        module.finish()
+    letters = [json.loads(line) for line in (tmp_path / "stream" / FILE).read_bytes().splitlines()]
+    dead = [int(letter["id"].rpartition("/")[2]) for letter in letters]
+    assert dead == list(range(50, 2001, 50))
+    assert all("bad" in letter["answer"] for letter in letters)
+    assert sorted(set(server.seqs)) == [seq for seq in range(1, 2001) if seq % 50]
+    if name not in ("loki", "otlp"):
+        # In order, and none twice.
+        assert server.seqs == sorted(set(server.seqs))
+    counts = {metric.name: metric.value for metric in module.metrics()}
+    assert (counts["stream_sent_records"], counts["stream_dead_records"]) == (1960, 40)
+    assert counts["stream_dropped_records"] == 0
