@@ -12,15 +12,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from netconsd.streams.http import Http, header_lines
-from netconsd.streams.module import Stream
+from netconsd.streams.httpstream import HttpStream
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Answer, Encoded, TryLater
-from netconsd.units import Duration
 
 #: The flags of VictoriaLogs 1.52 that decide which lines are dropped, with their defaults.
 FLAGS: Final = {"retentionPeriod": "7d", "futureRetention": "2d", "insert.maxLineSizeBytes": "262144"}
@@ -32,47 +29,25 @@ _METRICS_BYTES: Final = 8 << 20
 _IDS_BYTES: Final = 64 << 20
 #: VictoriaLogs writes what it accepted to disk within 5 s (-inmemoryDataFlushInterval).
 SETTLE_SECONDS: Final = 10.0
-TIMEOUT: Final = Duration("30s")
 #: Seconds that clocks differ.
 _CLOCKS: Final = 60.0
 
 
-class VictoriaLogs(Stream):
+class VictoriaLogs(HttpStream):
     """Posts batches to ``/insert/jsonline``."""
 
     settle = SETTLE_SECONDS
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        tenant: str = "0:0",
-        headers: list[str] | None = None,
-        ca_file: Path | None = None,
-        timeout: Duration = TIMEOUT,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, *, tenant: str = "0:0", headers: list[str] | None = None, **settings: Any) -> None:
         """
-        :param url: the server, as http://127.0.0.1:9428.
         :param tenant: the account and the project, as 12:0.
         :param headers: of each request, each as NAME: VALUE, for a proxy with a password for example.
-        :param ca_file: the certificates that are trusted for https, instead of the system's.
-        :param timeout: how long the server may take for an answer.
         :raises ValueError: if a setting is wrong, with a text that names the setting.
         """
-        super().__init__(**settings)
         account = re.fullmatch(r"(\d{1,10}):(\d{1,10})", tenant)
         if account is None:
             raise ValueError(f'tenant: "{tenant}" is not ACCOUNT:PROJECT, such as 0:0')
-        try:
-            sent = header_lines(headers or [])
-        except ValueError as error:
-            raise ValueError(f"headers: {error}") from None
-        sent |= {"AccountID": account[1], "ProjectID": account[2]}
-        try:
-            self._http = Http(url, timeout=timeout, headers=sent, ca_file=ca_file)
-        except ValueError as error:
-            raise ValueError(f"url: {error}") from None
+        super().__init__(headers=[*(headers or ()), f"AccountID: {account[1]}", f"ProjectID: {account[2]}"], **settings)
         self.now: Callable[[], float] = time.time
         self._started_at: str | None = None
         self._limits_of_server = FLAGS
@@ -103,7 +78,7 @@ class VictoriaLogs(Stream):
         if self._started_at is None:
             self._started_at = self._read_metrics()
         query = urlencode({"_stream_fields": "host,kind", "_time_field": "time", "_msg_field": "text"})
-        answered = self._http.request(
+        answered = self.http.request(
             "POST",
             f"/insert/jsonline?{query}",
             b"".join([each.data for each in batch]),
@@ -119,15 +94,15 @@ class VictoriaLogs(Stream):
 
     def kept(self) -> bool:
         """Have the server write what it accepted."""
-        self._http.request("GET", "/internal/force_flush")
+        self.http.request("GET", "/internal/force_flush")
         return self.survived()
 
     def stored(self, batch: Sequence[Encoded]) -> frozenset[int]:
         """Ask for the identities that the server has in the time of a batch."""
         times = [each.record.received_at for each in batch]
-        self._http.request("GET", "/internal/force_flush")
+        self.http.request("GET", "/internal/force_flush")
         query = f"_time:[{min(times) - 1:.6f}, {max(times) + 1:.6f}] | fields id"
-        answered = self._http.request("GET", f"/select/logsql/query?query={quote(query)}", most=_IDS_BYTES)
+        answered = self.http.request("GET", f"/select/logsql/query?query={quote(query)}", most=_IDS_BYTES)
         known = {json.loads(line).get("id") for line in answered.body.splitlines()}
         return frozenset([place for place, each in enumerate(batch) if each.record.id in known])
 
@@ -136,10 +111,10 @@ class VictoriaLogs(Stream):
 
         :raises TryLater: if it has none: it is no VictoriaLogs.
         """
-        page = self._http.request("GET", "/metrics", most=_METRICS_BYTES).body.decode(errors="replace")
+        page = self.http.request("GET", "/metrics", most=_METRICS_BYTES).body.decode(errors="replace")
         started_at = re.search(r"^process_start_time_seconds (\S+)$", page, re.MULTILINE)
         if started_at is None:
-            raise TryLater(f"{self._http.url}/metrics has no process_start_time_seconds: is it VictoriaLogs?")
+            raise TryLater(f"{self.http.url}/metrics has no process_start_time_seconds: is it VictoriaLogs?")
         found = {
             name: match[1]
             for name in FLAGS
@@ -147,10 +122,6 @@ class VictoriaLogs(Stream):
         }
         self._limits_of_server = FLAGS | found
         return started_at[1]
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
 
 
 def _time(received_at: float) -> str:

@@ -277,6 +277,7 @@ class Delivery:
                     accepted += [each for place, each in enumerate(left) if place in known]
                     left = [each for place, each in enumerate(left) if place not in known]
                     if not left:
+                        self._succeeded()
                         break
                 answer = self._sink.send(left)
             except Refused as error:

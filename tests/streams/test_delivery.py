@@ -10,7 +10,7 @@ import pytest
 from netconsd.jsonl import from_json
 from netconsd.streams.delivery import FAULT_SECONDS, PAUSE_LIMIT, RETRY_AFTER_LIMIT, Limits
 from netconsd.streams.record import Record
-from netconsd.streams.sink import Answer, Sink
+from netconsd.streams.sink import Answer, Sink, TryLater
 from netconsd.testing import extended_message
 from tests.support.scripted_stream import Rig, ScriptedSink, Server, away, messages, refuse
 
@@ -198,6 +198,22 @@ def test_a_killed_server_gets_the_last_seconds_again(tmp_path: Path, server: Ser
     assert set(seqs(server.ids)) == set(range(1, 1001))
     assert len(server.twice) == (0 if tells_stored else 120)
     assert (counts.queued, counts.sent, counts.dead, counts.dropped) == (1000, 1000, 0, 0)
+
+
+def test_a_server_that_has_everything_is_no_fault(tmp_path: Path, server: Server) -> None:
+    """A batch whose answer was lost, and that the server has: nothing is sent again, and the stream works."""
+
+    def stored_without_an_answer(records: list[Record]) -> Answer | None:
+        server.ids += [record.id for record in records]
+        raise TryLater("the answer was lost")
+
+    server.answer = stored_without_an_answer
+    rig = Rig(tmp_path, ScriptedSink(server, tells_stored=True))
+    rig.append(0, messages(10))
+    rig.on_wait = lambda number: number > 20 or rig.is_idle()
+    counts = rig.run()
+    assert rig.is_idle()
+    assert (counts.sent, counts.retried, counts.fault, len(server.batches)) == (10, 1, "", 1)
 
 
 def test_without_the_settle_time_they_would_be_lost(tmp_path: Path, server: Server) -> None:

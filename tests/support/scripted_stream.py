@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from netconsd.outputs.loader import load
+from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.protocol.message import Message
 from netconsd.store.journal import Journal
 from netconsd.streams.cursor import Cursor
@@ -94,7 +96,7 @@ class ScriptedSink(Sink):
 class Rig:
     """A stream with a journal in a directory, whose time is moved by its waits only."""
 
-    def __init__(self, directory: Path, sink: ScriptedSink, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(self, directory: Path, sink: Sink, limits: Limits | None = None, **options: Any) -> None:
         self.directory = directory
         (directory / JOURNAL).mkdir(exist_ok=True)
         self.sink = sink
@@ -152,6 +154,17 @@ class Rig:
         """Return the dead letters."""
         path = self.directory / FILE
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def made(name: str, place: Path, /, **settings: object) -> Any:
+    """Return a shipped module with settings, not started."""
+    typed = {key: ModuleSetting(value, key, place) for key, value in settings.items()}
+    return load([name], {name: typed}).loaded[0].module
+
+
+def encoded(sink: Sink, record: Record) -> Encoded:
+    """Return a record with its bytes."""
+    return Encoded(record, sink.encode(record))
 
 
 def refuse(*texts: str) -> Callable[[list[Record]], Answer | None]:
