@@ -12,7 +12,7 @@ import pytest
 
 from netconsd.crashes import Report
 from netconsd.testing import crash_report, extended_message
-from tests.console.stores import T0, add, small
+from tests.console.stores import T0, add, small, write
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console import triage
@@ -198,6 +198,34 @@ def test_a_crash_page(directory: Path) -> None:
     assert ask("crash", id=page["id"], report=line["id"]).object["sample"]["id"] == line["id"]
     with pytest.raises(Refused):
         ask("crash", id=page["id"], report="2026-11-22-99")
+
+
+def test_a_crash_page_shows_the_last_whole_report(directory: Path) -> None:
+    """Who opens a crash after it happened again sees the minute before that one; an incomplete report only if no other
+    is there."""
+    title = "BUG: again"
+    add(directory, report(title, T0 + 30, incomplete="12 messages are missing"))
+    assert shown_at(asker(directory), title) == T0 + 30
+    add(directory, report(title, T0 + 31), report(title, T0 + 60))
+    assert shown_at(asker(directory), title) == T0 + 60
+    add(directory, report(title, T0 + 90, incomplete="12 messages are missing"))
+    assert shown_at(asker(directory), title) == T0 + 60
+
+
+def shown_at(ask: Ask, title: str) -> float:
+    """Return the time of the report that the page of a crash shows."""
+    at: float = ask("crash", id=groups(ask)[title]["id"]).object["sample"]["received_at"]
+    return at
+
+
+def test_the_only_machine_is_not_the_cause(tmp_path: Path) -> None:
+    """A bug that one machine alone has again and again is a hint to the machine only if there are others."""
+    directory = tmp_path / "store"
+    write(directory, [extended_message("one", address="192.0.2.1", received_at=T0)])
+    add(directory, *(report("BUG: again", T0 + at) for at in range(5)))
+    assert groups(asker(directory))["BUG: again"]["lone_machine"] is None
+    write(directory, [extended_message("another", address="192.0.2.2", received_at=T0)], number=2)
+    assert groups(asker(directory))["BUG: again"]["lone_machine"] == "192.0.2.1"
 
 
 def test_a_crash_as_text(ask: Ask) -> None:
