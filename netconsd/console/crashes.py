@@ -105,6 +105,8 @@ class Crashes:
         self._entries: list[Entry] = []
         self._read: dict[Path, int] = {}
         self._damaged: dict[str, None] = {}
+        # The groups, and the state of the files from which they were made.
+        self._grouped: tuple[Any, dict[str, _Shown], triage.State] | None = None
 
     def faults(self) -> list[dict[str, Any]]:
         """Return the lines that could not be read."""
@@ -169,7 +171,23 @@ class Crashes:
         return len({entry.host for entry in self._entries}) > 1 or self._machines() > 1
 
     def _groups(self) -> tuple[dict[str, _Shown], triage.State]:
+        """Return the groups, made again if there is a new report or decision: the list asks each second, and 50,000
+        reports take a second."""
         entries = self.entries()
+        files = tuple(sorted(self._read.items())), self._decided()
+        if self._grouped is None or self._grouped[0] != files:
+            self._grouped = files, *self._group(entries)
+        return self._grouped[1:]
+
+    def _decided(self) -> tuple[int, int, int] | None:
+        """Return the state of the file of decisions, which is only appended to; None if there is none."""
+        try:
+            status = (self._directory / triage.NAME).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _group(self, entries: list[Entry]) -> tuple[dict[str, _Shown], triage.State]:
         lines, damaged = triage.read(self._directory)
         if damaged:
             self._damaged[f"{self._directory / triage.NAME}: {damaged} lines are no decisions"] = None

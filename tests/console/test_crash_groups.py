@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from netconsd.crash.groups import Groups
 from netconsd.crashes import Report
 from netconsd.testing import crash_report, extended_message
 from tests.console.stores import T0, add, small, write
@@ -295,6 +297,29 @@ def test_new_reports_are_read_once(directory: Path, monkeypatch: pytest.MonkeyPa
     assert file.name in ask("crash_list").object["damaged"][0]["text"]
     file.unlink()
     assert groups(ask) == {}
+
+
+def test_groups_are_made_again_only_for_something_new(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list, which asks each second, costs no grouping while no report and no decision is new."""
+    ask = asker(directory)
+    before = groups(ask)
+    added: list[Report] = []
+    monkeypatch.setattr(Groups, "add", _noting(added, Groups.add))
+    assert groups(ask) == before
+    assert added == []
+    act(ask, before[NULL]["id"], "mute")
+    assert groups(ask)[NULL]["muted"]
+    add(directory, report("BUG: new", T0 + 40))
+    assert "BUG: new" in groups(ask)
+    assert added
+
+
+def _noting(added: list[Report], original: Callable[[Groups, Report], Any]) -> Any:
+    def add(self: Groups, report: Report) -> Any:
+        added.append(report)
+        return original(self, report)
+
+    return add
 
 
 def test_the_bound_of_reports(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
