@@ -13,7 +13,7 @@ globalThis.localStorage = { getItem: () => '{"theme": "dark"}', setItem() {} };
 const base = new URL("js/", import.meta.url);
 const load = (name) => import(new URL(name, base));
 const { Live, rates } = await load("live.js");
-const { columns, filled, stepFor, summary, timeLabels } = await load("chart.js");
+const { columns, filled, stepFor, summary } = await load("chart.js");
 const { sorted } = await load("page-machines.js");
 const { chosenGroups } = await load("page-crashes.js");
 const { isQuestionable, releaseRows } = await load("page-crash.js");
@@ -177,8 +177,4 @@ test("each place of a loss is in the ledger, also one that nobody has thought of
 test("settings survive from the last visit", () => {
     assert.equal(settings.value.theme, "dark");
     assert.equal(settings.value.utc, false);
-});
-
-test("an axis of seconds names each second once", () => {
-    assert.deepEqual(timeLabels(true)(null, [1795849200, 1795849200.5, 1795849201]), ["07:00:00", "", "07:00:01"]);
 });

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from netconsd.cli import console as command
 from netconsd.cli import run
 from netconsd.console.access import read_passwords
-from netconsd.interfaces import ICheckable, IEventModule, IListening, IReloadable, IUsesNames, IUsesSnapshots
+from netconsd.interfaces import ICheckable, IEventModule, IReloadable, IUsesNames, IUsesSnapshots
 from netconsd.monitor.snapshot import Snapshot
 from netconsd.testing import event
 from tests.console.secrets_of_tests import LINE, put
@@ -87,7 +87,7 @@ def test_refusals(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_it_is_a_module(tmp_path: Path) -> None:
     """The module has the methods of its interfaces, and starts only if it is named."""
     module = ConsoleModule(directory=tmp_path)
-    for interface in (IEventModule, IListening, IReloadable, IUsesNames, IUsesSnapshots, ICheckable):
+    for interface in (IEventModule, IReloadable, IUsesNames, IUsesSnapshots, ICheckable):
         verifyObject(interface, module)
     assert module.only_if_named
 

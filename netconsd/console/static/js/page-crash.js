@@ -20,14 +20,14 @@ export function CrashPage({ id, query }) {
     const [held, setHeld] = useState("");
     const report = query.get("report") ?? held;
     const { data, error, loading } = useGet(path, report ? { report } : {}, { every: 10, version });
-    const hosts = useGet("hosts");
-    const [asking, setAsking] = useState(/** @type {{action: string, report?: string, into?: string} | null} */ (null));
-    const { utc } = useSignal(settings);
-    const daemon = useSignal(status);
     useEffect(() => {
         // A split or the store's age can take it away.
         if (!loading && !query.get("report")) setHeld(error?.field === "report" ? "" : (data?.sample?.id ?? ""));
     }, [loading, data, error]);
+    const hosts = useGet("hosts");
+    const [asking, setAsking] = useState(/** @type {{action: string, report?: string, into?: string} | null} */ (null));
+    const { utc } = useSignal(settings);
+    const daemon = useSignal(status);
     if (error && !data) return html`<div class="page"><h1>Crash</h1><${Failure} error=${error} /><p><a href="/crashes">All crashes</a></p></div>`;
     if (!data) return html`<div class="page" aria-busy=${loading ? "true" : "false"}><h1>Crash</h1><p class="dim">Loading …</p></div>`;
     /** @type {Group} */

@@ -24,8 +24,6 @@ export const ROWS_LIMIT = 100_000;
 // Seconds of the rate chart.
 const SECONDS = 120;
 const FORMS_SHOWN = 30;
-// Of netconsd client, as of the daemon.
-const DEFAULT_PORT = 1514;
 // Stored messages that a new page begins with.
 const LAST = 200;
 
@@ -158,6 +156,9 @@ export function LivePage({ query }) {
         ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}
     </div>`;
 }
+
+// Of netconsd client, as of the daemon.
+const DEFAULT_PORT = 1514;
 
 /** @param {{daemon: any, filter: string}} props */
 function Nothing({ daemon, filter }) {
