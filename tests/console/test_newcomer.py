@@ -9,6 +9,7 @@ import pytest
 
 from tests.console.answers import BEGIN, STATUS, events
 from tests.console.scripted_console import ScriptedConsole
+from tests.support.scripted_lane import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -97,3 +98,25 @@ def test_a_report_that_is_read_is_held(console: ScriptedConsole, open_page: Call
     page.get_by_role("link", name="Crashes").last.click()
     page.get_by_role("link", name="BUG: again").click()
     page.wait_for_selector(".before >> text=before 1")
+
+
+def test_a_decision_before_the_status_is_there(console: ScriptedConsole, open_page: Callable[..., Page]) -> None:
+    """A button that is pressed before the page has the daemon's status, and the token in it, gets the token first."""
+    answered: list[bool] = []
+
+    def status(_: Any) -> Any:
+        if not answered:
+            # The page's own request: this one is slow.
+            answered.append(False)
+            console.ended.wait(PATIENCE)
+        answered.append(True)
+        return STATUS
+
+    console.answers["status"] = status
+    console.answers["crashes/*"] = lambda given: (
+        crash(given, 1) if "action" not in given or True in answered else (403, {"error": "X-CSRF-Token: is missing"})
+    )
+    page = open_page(f"{console.url}/crashes/{GROUP['id']}")
+    page.get_by_role("button", name="Mute", exact=True).click()
+    page.locator("dialog").get_by_role("button", name="Mute").click()
+    page.locator(".toast.on", has_text="Done: mute").wait_for()
