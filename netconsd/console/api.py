@@ -255,13 +255,15 @@ class Api:
     # What is asked.
 
     def _status(self, request: ConsoleRequest, session: Session, parameters: dict[str, list[str]]) -> None:
+        receiver = self._receiver()
         fields = {
             "version": netconsd.__version__,
             "build": KIND,
             "started": self._started,
             "now": self._clock(),
             "read_only": self._read_only,
-            "receiving": self._receiver() is not None,
+            "receiving": receiver is not None,
+            "port": None if receiver is None else receiver.get("port"),
             "user": session.user,
             "csrf": session.csrf,
             "login": bool(self._access.passwords),

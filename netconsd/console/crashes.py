@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -95,12 +95,18 @@ class _Shown:
 class Crashes:
     """The crash reports of a store. For one thread."""
 
-    def __init__(self, directory: Path, encoder: Encoder) -> None:
+    def __init__(self, directory: Path, encoder: Encoder, machines: Callable[[], int]) -> None:
+        """
+        :param machines: returns how many machines the store knows.
+        """
         self._directory = directory
+        self._machines = machines
         self._encoder = encoder
         self._entries: list[Entry] = []
         self._read: dict[Path, int] = {}
         self._damaged: dict[str, None] = {}
+        # The groups, and the state of the files from which they were made.
+        self._grouped: tuple[Any, dict[str, _Shown], triage.State] | None = None
 
     def faults(self) -> list[dict[str, Any]]:
         """Return the lines that could not be read."""
@@ -160,8 +166,28 @@ class Crashes:
             found[entry.host] += 1 + entry.report.repeats
         return found
 
+    def _are_several(self) -> bool:
+        """Return whether the store knows more than one machine: the only one has every bug alone."""
+        return len({entry.host for entry in self._entries}) > 1 or self._machines() > 1
+
     def _groups(self) -> tuple[dict[str, _Shown], triage.State]:
+        """Return the groups, made again if there is a new report or decision: the list asks each second, and 50,000
+        reports take a second."""
         entries = self.entries()
+        files = tuple(sorted(self._read.items())), self._decided()
+        if self._grouped is None or self._grouped[0] != files:
+            self._grouped = files, *self._group(entries)
+        return self._grouped[1:]
+
+    def _decided(self) -> tuple[int, int, int] | None:
+        """Return the state of the file of decisions, which is only appended to; None if there is none."""
+        try:
+            status = (self._directory / triage.NAME).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _group(self, entries: list[Entry]) -> tuple[dict[str, _Shown], triage.State]:
         lines, damaged = triage.read(self._directory)
         if damaged:
             self._damaged[f"{self._directory / triage.NAME}: {damaged} lines are no decisions"] = None
@@ -272,6 +298,8 @@ class Crashes:
             line = state.split[next(title for title in state.split if triage.split_id(title) == group.id)]
             why.append(f"split off by {line.get('who') or 'somebody'}: {line.get('why') or 'no reason given'}")
         numbered = [name for name in releases if version(name)]
+        if fields["lone_machine"] is not None and not self._are_several():
+            fields["lone_machine"] = None
         return fields | {
             "count": sum(part.count for part in parts),
             "fatal": sum(part.fatal for part in parts),
@@ -305,7 +333,7 @@ class Crashes:
         raise Refused(404, f"{shown(id_)}: there is no crash with this id", "id")
 
     def shown(self, parameters: Parameters, answer: Answer) -> None:
-        """Answer with a group and its best report, or with one that is chosen."""
+        """Answer with a group and its last whole report, or with one that is chosen."""
         id_ = parameters.text("id") or ""
         form = parameters.choice("format", ("page", "text", "mail", "json"))
         chosen = parameters.text("report")
@@ -342,13 +370,10 @@ class Crashes:
                 if entry.id == chosen:
                     return entry
             raise Refused(404, f"report: {shown(chosen)} is not a report of this crash", "report")
-        sample = one.group.sample
-        for entry in one.entries:
-            if entry.report is sample:
-                return entry
         if not one.entries:
             raise Refused(404, "no report of this crash is stored any more", "id")
-        return one.entries[-1]
+        # Who opens a crash asks about the one of now: the last report that is whole.
+        return next((entry for entry in reversed(one.entries) if not entry.report.incomplete), one.entries[-1])
 
     def act(self, parameters: Parameters, body: Any, now: float) -> dict[str, Any]:
         """Do what a person decided, and return the group.

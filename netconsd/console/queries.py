@@ -55,7 +55,7 @@ class Reader:
         self._encoder = encoder
         self._clock = clock
         self._store: Store | None = None
-        self._crashes = Crashes(directory, encoder)
+        self._crashes = Crashes(directory, encoder, lambda: len({host.address for host in self.store.hosts()}))
         self._damaged: dict[str, int] = {}
 
     def answer(self, request: dict[str, Any], answer: Answer) -> None:

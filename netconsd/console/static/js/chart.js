@@ -174,10 +174,11 @@ function options(element, step, utc, onRange) {
     };
 }
 
-/** @param {boolean} utc */
-function timeLabels(utc) {
+/** The labels of the axis of time; parts of a second have none. @param {boolean} utc */
+export function timeLabels(utc) {
     return (/** @type {any} */ _, /** @type {number[]} */ times) =>
         times.map((time, index) => {
+            if (!Number.isInteger(time)) return "";
             const words = stamp(time, utc);
             const [date, clock] = [words.slice(5, 10), words.slice(11, 19)];
             const daily = times.length > 1 && times[1] - times[0] >= 86400;

@@ -1,5 +1,5 @@
 /** A crash: the trace, what the machine said before, where else it happened, and what people decided. */
-import { html, useMemo, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { apiUrl, getText, post, useGet } from "./api.js";
 import { count, fullStamp, plural, stamp, uptime } from "./format.js";
 import { Ago, Ask, Copy, Failure, Level, Time } from "./parts.js";
@@ -16,8 +16,14 @@ import { printable, printableLines } from "./text.js";
 export function CrashPage({ id, query }) {
     const [version, setVersion] = useState(0);
     const path = `crashes/${encodeURIComponent(id)}`;
-    const report = query.get("report");
+    // A newer report must not change what somebody reads.
+    const [held, setHeld] = useState("");
+    const report = query.get("report") ?? held;
     const { data, error, loading } = useGet(path, report ? { report } : {}, { every: 10, version });
+    useEffect(() => {
+        // A split or the store's age can take it away.
+        if (!loading && !query.get("report")) setHeld(error?.field === "report" ? "" : (data?.sample?.id ?? ""));
+    }, [loading, data, error]);
     const hosts = useGet("hosts");
     const [asking, setAsking] = useState(/** @type {{action: string, report?: string, into?: string} | null} */ (null));
     const { utc } = useSignal(settings);
@@ -73,10 +79,10 @@ export function CrashPage({ id, query }) {
         ${sample ? html`<div class="columns wide-left">
             <section><h2>The report <span class="dim">of <a href=${machinePath(address)}>${printable(name)}</a>, ${fullStamp(sample.received_at, utc)}</span></h2>
                 <p class="buttons" role="group" aria-label="Take it elsewhere">
-                    <${Copy} get=${() => getText(path, { format: "text" })} said="Copied: scripts/decode_stacktrace.sh vmlinux reads it">Copy for decode_stacktrace.sh<//>
-                    <${Copy} get=${() => getText(path, { format: "mail" })} said="Copied as an e-mail">Copy for a mailing list<//>
-                    <${Copy} get=${() => getText(path, { format: "json" })} said="Copied as JSON">Copy as JSON<//>
-                    <a class="button" href=${apiUrl(path, { format: "json" })} download=${`crash-${id}.json`}>Download JSON</a>
+                    <${Copy} get=${() => getText(path, { format: "text", report: sample.id })} said="Copied: scripts/decode_stacktrace.sh vmlinux reads it">Copy for decode_stacktrace.sh<//>
+                    <${Copy} get=${() => getText(path, { format: "mail", report: sample.id })} said="Copied as an e-mail">Copy for a mailing list<//>
+                    <${Copy} get=${() => getText(path, { format: "json", report: sample.id })} said="Copied as JSON">Copy as JSON<//>
+                    <a class="button" href=${apiUrl(path, { format: "json", report: sample.id })} download=${`crash-${id}.json`}>Download JSON</a>
                 </p>
                 <${Trace} messages=${sample.messages ?? []} frames=${sample.frames ?? []} /></section>
             <section><h2>${before.length ? "The minute before" : "Before"} ${first ? html`<a class="button" href=${withQuery("/search", around)}>All around it</a>` : null}</h2>

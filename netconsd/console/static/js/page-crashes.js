@@ -51,7 +51,7 @@ export function chosenGroups(groups, query) {
 
 /** @param {{query: URLSearchParams}} props */
 export function CrashesPage({ query }) {
-    const { data, error, loading } = useGet("crashes", {}, { every: 2 });
+    const { data, error, loading } = useGet("crashes", {}, { every: 1 });
     const field = useRef(/** @type {HTMLInputElement | null} */ (null));
     /** @type {Group[]} */
     const groups = data?.groups ?? [];

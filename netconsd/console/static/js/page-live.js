@@ -157,6 +157,9 @@ export function LivePage({ query }) {
     </div>`;
 }
 
+// Of netconsd client, as of the daemon.
+const DEFAULT_PORT = 1514;
+
 /** @param {{daemon: any, filter: string}} props */
 function Nothing({ daemon, filter }) {
     if (filter) return html`<p>No message that matches the filter yet.</p>`;
@@ -164,8 +167,9 @@ function Nothing({ daemon, filter }) {
     if (daemon.store?.last) return html`<p>Waiting for the next message.</p>`;
     if (!daemon.receiving) return html`<p>netconsd does not receive: this is a store alone. <a href="/search">Search</a> it.</p>`;
     return html`<p>No machine has sent anything yet. This makes the kernel of a Linux machine send here:</p>
-        <pre>netconsd client --server ADDRESS | ssh MACHINE sudo sh</pre>
-        <p>ADDRESS is this machine's. A first message, there: <code>echo hello | sudo tee /dev/kmsg</code></p>`;
+        <pre>netconsd client --server ADDRESS${daemon.port && daemon.port !== DEFAULT_PORT ? ` --port ${daemon.port}` : ""} --loglevel 8 | ssh MACHINE sudo sh</pre>
+        <p>ADDRESS is that of the machine on which netconsd runs. With --loglevel 8 every level arrives; many machines send only errors otherwise.
+            A first message, there: <code>echo hello | sudo tee /dev/kmsg</code></p>`;
 }
 
 /**

@@ -110,6 +110,7 @@
  * @property {{directory: string, first: number | null, last: number | null, segments?: number, bytes?: number} | null} store
  * @property {boolean} read_only
  * @property {boolean} receiving
+ * @property {number | null} [port] of UDP
  * @property {string | null} [user]
  * @property {boolean} [login] whether there is a session that can end
  * @property {string | null} [csrf]
