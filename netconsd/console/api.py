@@ -392,8 +392,7 @@ class Answered:
     def failed(self, error: Refused) -> None:
         self._over()
         if self._request.startedWriting:
-            # The client sees that the answer is not whole.
-            self._request.channel.abort()
+            self._request.abort()
         else:
             self._request.refuse(error)
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netconsd.console.failure import Refused
+from netconsd.names import Names
 from netconsd.rendering import LEVELS
 from netconsd.store.query import Query
 from netconsd.store.when import moment
@@ -29,10 +30,15 @@ _HOSTS: Final = 100
 class Parameters:
     """The parameters of a request, each read once; :meth:`end` refuses those that were not read."""
 
-    def __init__(self, values: Mapping[str, Sequence[str]], now: float) -> None:
+    def __init__(self, values: Mapping[str, Sequence[str]], now: float, names: Names) -> None:
+        """
+        :param now: Unix time.
+        :param names: of machines, by which they can be chosen.
+        """
         self._values = values
         self._read: set[str] = set()
         self.now = now
+        self.names = names
 
     def text(self, name: str) -> str | None:
         """Return a parameter that may be given once; None if it is absent or empty."""
@@ -140,7 +146,7 @@ def read(parameters: Parameters) -> Filter:
     arguments: dict[str, Any] = {
         "since": parameters.time("since"),
         "until": parameters.time("until"),
-        "hosts": tuple(hosts),
+        "hosts": _with_names(hosts, parameters.names),
         "level": None if level is None else LEVELS.index(level),
         "grep": parameters.text("grep"),
         "exclude": parameters.text("exclude"),
@@ -155,6 +161,27 @@ def read(parameters: Parameters) -> Filter:
         text = str(error).replace("hosts:", "host:", 1)
         raise Refused(400, shown(text, 400), text.partition(":")[0]) from None
     return Filter(query, parameters.text("caller"))
+
+
+def _with_names(hosts: Sequence[str], names: Names) -> tuple[str, ...]:
+    """Return the conditions for machines, in which names of the daemon's are addresses, as in ``netconsd log``.
+
+    ``web01@192.0.2.7``, as machines are shown, is this address.
+    """
+    found: dict[str, None] = {}
+    known = names.of_file() if hosts else {}
+    for host in hosts:
+        name, at, place = host.partition("@")
+        if at and name and place and "=" not in host:
+            host = place
+        found[host] = None
+        if "=" in host or "/" in host:
+            continue
+        if names.host_key not in ("", "host"):
+            found[f"{names.host_key}={host}"] = None
+        matches = re.compile(translate(host.lower())).fullmatch
+        found |= {address: None for address, name in known.items() if matches(name.lower())}
+    return tuple(found)
 
 
 def shown(text: str, most: int = 80) -> str:

@@ -22,10 +22,12 @@ from netconsd.console.failure import Refused
 from netconsd.console.filters import Filter, Parameters, read, shown
 from netconsd.console.limits import (
     BUCKETS,
+    CLOCK_SECONDS,
     CONTEXT_LIMIT,
     EVENTS,
     PAGE,
     PAGE_LIMIT,
+    REPLAY_COUNT_SECONDS,
     REPLAY_MESSAGES,
 )
 from netconsd.console.messages import Encoder
@@ -64,7 +66,7 @@ class Reader:
         :raises Refused: if it cannot be answered.
         """
         query: Callable[[Parameters, Answer], None] = getattr(self, f"_{request['query']}")
-        parameters = Parameters(request.get("parameters", {}), self._clock())
+        parameters = Parameters(request.get("parameters", {}), self._clock(), self._encoder.names)
         self._body = request.get("body")
         self._damaged.clear()
         try:
@@ -269,9 +271,16 @@ class Reader:
         taken: list[pa.Table] = []
         count = 0
         rows = self._rows(chosen, newest_first=True, limit=None if cursor else limit, cancelled=answer.cancelled)
+        counted = True
+        full_at: float | None = None
         for table in rows:
             if count < limit:
                 taken.append(table)
+            elif full_at is None:
+                full_at = self._clock()
+            elif self._clock() - full_at > REPLAY_COUNT_SECONDS:
+                counted = False
+                break
             count += table.num_rows
         messages = [each for table in taken for each in stored(table)]
         beyond = count - len(messages)
@@ -286,8 +295,11 @@ class Reader:
         messages = messages[:limit]
         messages.reverse()
         answer.begin("text/event-stream")
-        if cursor is not None and beyond > 0:
-            answer.write(b'event: dropped\ndata: {"count":%d}\n\n' % beyond)
+        if cursor is not None and cursor.usec / 1e6 > parameters.now + CLOCK_SECONDS:
+            why = "the clock was set back: messages since then may be missing here"
+            answer.write(_dropped({"count": None, "why": why}))
+        elif cursor is not None and beyond > 0:
+            answer.write(_dropped({"count": beyond} if counted else {"count": beyond, "at_least": True}))
         ids = []
         for each in messages:
             ids.append(each.id)
@@ -575,6 +587,10 @@ def _canonical(each: Stored) -> tuple[Any, ...]:
         seq or 0,
         each.number or 0,
     )
+
+
+def _dropped(fields: dict[str, Any]) -> bytes:
+    return b"event: dropped\ndata: %b\n\n" % json.dumps(fields).encode()
 
 
 def _beyond(chosen: Filter, edge: Stored, *, earlier: bool) -> Filter:

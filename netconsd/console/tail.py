@@ -1,16 +1,18 @@
 """The process of the live tail: it reads the store's journal as it is written, and makes the frames that viewers get.
 
 ``python -m netconsd.console.tail DIRECTORY OPTIONS``. Requests are lines of JSON, ``{"add": NUMBER, "filter":
-PARAMETERS}`` and ``{"remove": NUMBER}``; it answers with frames (frames.py).
+PARAMETERS}``, ``{"remove": NUMBER}`` and ``{"names": {...}}``; it answers with frames (frames.py), at least one a
+second.
 
 Rules:
 
-1. Each message is looked at once per filter, encoded once per filter, and only if it is shown: at most
-   :data:`~netconsd.console.limits.TICK_MESSAGES` a tick, the newest. The others are counted as dropped.
+1. Each message is looked at once per filter, encoded once, and only if it is shown: at most
+   :data:`~netconsd.console.limits.TICK_MESSAGES` a tick and filter, the newest. The others are counted as dropped.
 2. Messages are shown in the order of ``received_at``, then of sender, boot and seq: the same order in which a search
    finds them (queries.py), so that a viewer who reconnects continues at a place in it. For that, each waits for one
    more tick. A message that is later than that is shown when it is found.
-3. Crash reports and events are followed in their own files.
+3. Crash reports and events are followed in their own files, at most
+   :data:`~netconsd.console.limits.TICK_FINDINGS` a tick and filter, the newest.
 
 A process of its own, so that neither the reactor nor a worker of netconsd waits for it, and the lock of the interpreter
 is not shared. It has no nice value: it does little, and a viewer waits for it.
@@ -27,6 +29,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -36,11 +39,19 @@ import pyarrow.compute as pc
 
 from netconsd.console.failure import Refused
 from netconsd.console.filters import Filter, Parameters, read
-from netconsd.console.frames import NOTE, Input, Output
-from netconsd.console.limits import PIECE_BYTES, PROCESS_BYTES, TICK_MESSAGES, TICK_SECONDS
+from netconsd.console.frames import NOTE, SHOWN, Input, Output
+from netconsd.console.limits import (
+    CLOCK_SECONDS,
+    PIECE_BYTES,
+    PROCESS_BYTES,
+    TICK_FINDINGS,
+    TICK_MESSAGES,
+    TICK_SECONDS,
+)
 from netconsd.console.messages import Encoder
 from netconsd.console.replay import Cursor, frame
 from netconsd.jsonl import finding_to_json
+from netconsd.message import Source
 from netconsd.names import Names
 from netconsd.store.findings import EVENTS, REPORTS, day_files, event_of, report_of
 from netconsd.store.follow import Follow
@@ -67,10 +78,13 @@ class Channel:
         self._rates: Counter[int] = Counter()
         self._usec = 0
 
-    def has(self, address: str) -> bool:
+    def has(self, finding: Finding) -> bool:
         """Return whether the filter has the machine of a report or an event."""
         selection = self._query.selection
-        return selection is None or selection.has(address, None)
+        if selection is None:
+            return True
+        userdata = json.dumps(finding.userdata)
+        return selection.has(finding.address, userdata) or selection.has_userdata(userdata)
 
     def pieces(self, rows: pa.Table, encoder: Encoder) -> list[tuple[dict[str, Any], bytes]]:
         """Return the frames of rows, in pieces: each with its head."""
@@ -94,8 +108,11 @@ class Channel:
             size = len(data[0])
         for each in stored(found.slice(dropped)):
             self._shown += 1
-            # A late message has the place of the one before, so that places only increase.
-            self._usec = max(self._usec, round(each.message.received_at * 1e6))
+            # A late message has the place of the one before, so that places only increase; until the clock is set
+            # back, as no message would be found after such a place.
+            usec = round(each.message.received_at * 1e6)
+            if usec > self._usec or usec < self._usec - CLOCK_SECONDS * 1e6:
+                self._usec = usec
             piece = frame(Cursor(self._stream, self._shown, self._usec, each.id), encoder.message(each))
             data.append(piece)
             size += len(piece)
@@ -109,9 +126,37 @@ class Channel:
             made.append((self._head(ids, ends, usecs), b"".join(data)))
         return made
 
-    def _head(self, ids: list[str], ends: list[int], usecs: list[int]) -> dict[str, Any]:
+    def others(self, findings: list[Finding], with_rate: bool) -> list[tuple[dict[str, Any], bytes]]:
+        """Return the frames of reports and events, and of the rate, in pieces: each with its head."""
+        mine = [finding for finding in findings if self.has(finding)]
+        made: list[tuple[dict[str, Any], bytes]] = []
+        data: list[bytes] = []
+        size = count = 0
+        if len(mine) > TICK_FINDINGS:
+            data.append(b'event: dropped\ndata: {"count":%d}\n\n' % (len(mine) - TICK_FINDINGS))
+        for finding in mine[-TICK_FINDINGS:]:
+            data.append(finding.frame)
+            size += len(finding.frame)
+            count += 1
+            if size > PIECE_BYTES:
+                made.append((self._head([], [], [], count), b"".join(data)))
+                data, size, count = [], 0, 0
+        if with_rate and (rate := self.rate()) is not None:
+            data.append(rate)
+        if data:
+            made.append((self._head([], [], [], count), b"".join(data)))
+        return made
+
+    def _head(self, ids: list[str], ends: list[int], usecs: list[int], findings: int = 0) -> dict[str, Any]:
         first = self._shown - len(ids) + 1
-        return {"channel": self.number, "first": first, "ids": ids, "ends": ends, "usecs": usecs}
+        return {
+            "channel": self.number,
+            "first": first,
+            "ids": ids,
+            "ends": ends,
+            "usecs": usecs,
+            "findings": findings,
+        }
 
     def rate(self) -> bytes | None:
         """Return the event of the messages since the last call, by level; None if there were none."""
@@ -122,26 +167,40 @@ class Channel:
         return b"event: rate\ndata: %b\n\n" % json.dumps({"levels": rates}).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A crash report or an event."""
+
+    address: str
+    #: Those of its machine, as far as they are known.
+    userdata: dict[str, str]
+    frame: bytes
+
+
 class FindingFiles:
     """Reads the lines that are appended to the files of reports and events."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, names: Names) -> None:
         self._directory = directory
+        self._names = names
         self._read: dict[Path, int] = {}
         for kind in (REPORTS, EVENTS):
             for path in day_files(directory, kind):
                 with suppress(FileNotFoundError):
                     self._read[path] = path.stat().st_size
 
-    def new(self) -> list[tuple[str, str, bytes]]:
-        """Return (address, kind, JSON object) of each line that was not read before."""
+    def new(self) -> list[Finding]:
+        """Return those of the lines that were not read before."""
         found = []
         for kind in (REPORTS, EVENTS):
             # Older files are not appended to.
             for path in day_files(self._directory, kind)[-2:]:
                 at = self._read.get(path, 0)
                 try:
-                    if path.stat().st_size <= at:
+                    size = path.stat().st_size
+                    # A file that is smaller than before is another one, of a store that was made again.
+                    at = min(at, size) if size >= at else 0
+                    if size == at:
                         continue
                     with path.open("rb") as file:
                         file.seek(at)
@@ -150,21 +209,34 @@ class FindingFiles:
                                 break  # being written
                             at += len(line)
                             with suppress(ValueError, RecursionError):
-                                found.append(_finding(kind, line))
+                                found.append(self._finding(kind, line))
                 except FileNotFoundError:
                     continue
                 self._read[path] = at
         return found
 
+    def _finding(self, kind: str, line: bytes) -> Finding:
+        if kind == EVENTS:
+            event = event_of(line)
+            return Finding(event.source.address, self._userdata(event.source), _frame("event", finding_to_json(event)))
+        report = report_of(line)
+        fields = json.loads(finding_to_json(report))
+        fields["group"] = sha256(report.title.encode()).hexdigest()[:12]
+        source = report.source
+        userdata = {} if source is None else self._userdata(source)
+        for message in report.messages[:1]:
+            userdata |= getattr(message, "userdata", {})
+        return Finding(
+            "" if source is None else source.address, userdata, _frame("report", json.dumps(fields).encode())
+        )
 
-def _finding(kind: str, line: bytes) -> tuple[str, str, bytes]:
-    if kind == EVENTS:
-        event = event_of(line)
-        return event.source.address, "event", finding_to_json(event)
-    report = report_of(line)
-    fields = json.loads(finding_to_json(report))
-    fields["group"] = sha256(report.title.encode()).hexdigest()[:12]
-    return report.source.address if report.source is not None else "", "report", json.dumps(fields).encode()
+    def _userdata(self, source: Source) -> dict[str, str]:
+        claimed = self._names.claimed(source.address, source.port)
+        return {} if claimed is None else {"host": claimed, self._names.host_key: claimed}
+
+
+def _frame(kind: str, fields: bytes) -> bytes:
+    return b'event: finding\ndata: {"kind":"%b","finding":%b}\n\n' % (kind.encode(), fields)
 
 
 class Tail:
@@ -190,9 +262,12 @@ class Tail:
         if "remove" in request:
             self._channels.pop(request["remove"], None)
             return
+        if "names" in request:
+            self._encoder.names.put(request["names"])
+            return
         number = request["add"]
         try:
-            parameters = Parameters(request["filter"], time.time())
+            parameters = Parameters(request["filter"], time.time(), self._encoder.names)
             chosen = read(parameters)
             parameters.end()
             if self._files is None:
@@ -214,11 +289,15 @@ class Tail:
         os.listdir(self._directory / "journal")
         files = Files(self._directory)
         self._follow = Follow(files, Query(), time.time)
-        self._findings = FindingFiles(self._directory)
+        self._findings = FindingFiles(self._directory, self._encoder.names)
         self._files = files
 
     def tick(self) -> None:
         """Look for new messages, and send what viewers get."""
+        self._ticks += 1
+        if self._ticks % _RATE_TICKS == 0:
+            # Also a sign of life.
+            self._output.note(SHOWN, {"addresses": self._encoder.shown()})
         if self._follow is None or self._findings is None:
             return
         try:
@@ -227,20 +306,12 @@ class Tail:
             # The store was deleted, or its disk fails; the queries say so.
             rows, findings = None, []
         ready = self._ready(rows)
-        self._ticks += 1
         for channel in self._channels.values():
             if ready is not None:
                 for head, data in channel.pieces(ready, self._encoder):
                     self._send(head, data)
-            others = [
-                b'event: finding\ndata: {"kind":"%b","finding":%b}\n\n' % (kind.encode(), fields)
-                for address, kind, fields in findings
-                if channel.has(address)
-            ]
-            if self._ticks % _RATE_TICKS == 0 and (rate := channel.rate()) is not None:
-                others.append(rate)
-            if others:
-                self._send(channel._head([], [], []), b"".join(others))
+            for head, data in channel.others(findings, self._ticks % _RATE_TICKS == 0):
+                self._send(head, data)
 
     def _ready(self, new: pa.Table | None) -> pa.Table | None:
         """Return the rows that are shown now (rule 2): all that are not later than those of the last tick."""
@@ -278,7 +349,7 @@ def main(arguments: list[str]) -> int:
     connection = socket.socket(fileno=0)
     given, output = Input(connection), Output(connection)
     options = json.loads(arguments[1])
-    encoder = Encoder(Names(options["host_key"], options["hosts_file"]))
+    encoder = Encoder(Names(options["host_key"]))
     tail = Tail(Path(arguments[0]), options["stream"], encoder, output)
     next_tick = time.monotonic()
     while True:
@@ -290,7 +361,14 @@ def main(arguments: list[str]) -> int:
         now = time.monotonic()
         if now >= next_tick:
             next_tick = max(next_tick + TICK_SECONDS, now)
-            tail.tick()
+            try:
+                tail.tick()
+            except ConnectionError:
+                return 0
+            except Exception:
+                # Viewers reconnect, to another process.
+                output.fault()
+                return 0
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_tls(certificate: Path, tmp_path: Path) -> None:
     from netconsd.console.tls import context_factory
 
     context = context_factory(certificate)
-    context.reload()
+    context.use(context.read())
 
     class Echo(Connection):
         def dataReceived(self, data: bytes) -> None:

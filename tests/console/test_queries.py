@@ -339,7 +339,7 @@ def test_a_replay_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("netconsd.console.queries.REPLAY_MESSAGES", 5)
     ask = asker(small(tmp_path / "store"))
     found = ask("replay", stream="aa-1", cursor=str(Cursor("bb-1", 1, round((T0 - 1) * 1e6), "192.0.2.1/1/1")))
-    assert found.data.startswith(b'event: dropped\ndata: {"count":38}\n\n')
+    assert found.data.startswith(b'event: dropped\ndata: {"count": 38}\n\n')
     assert len(replayed(found)) == 5
     assert len(found.notes[0]["ids"]) == 5
 
