@@ -15,7 +15,11 @@ from tests.console.stores import T0, add, small, write
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console import limits
 from netconsd.console.failure import Refused
+from netconsd.console.messages import Encoder
+from netconsd.console.queries import Reader
 from netconsd.console.replay import Cursor
+from netconsd.console.worker import Answer
+from netconsd.names import Names
 from netconsd.store.compactor import Compactor
 from tests.console.asking import Ask, Recorded, asker
 
@@ -342,6 +346,65 @@ def test_a_replay_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found.data.startswith(b'event: dropped\ndata: {"count": 38}\n\n')
     assert len(replayed(found)) == 5
     assert len(found.notes[0]["ids"]) == 5
+
+
+def test_a_replay_counts_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The messages beyond the bound are counted for a second at most, as the viewer waits for that; then the number is
+    a least one."""
+    monkeypatch.setattr("netconsd.console.queries.REPLAY_MESSAGES", 5)
+    monkeypatch.setattr("netconsd.store.query.BATCH_ROWS", 4)
+    now = iter(T0 + 100 + 0.4 * number for number in range(1000))
+    reader = Reader(small(tmp_path / "store"), Encoder(Names()), lambda: next(now))
+    recorded = Recorded()
+    output: Any = recorded
+    cursor = str(Cursor("bb-1", 1, round((T0 - 1) * 1e6), "192.0.2.1/1/1"))
+    request = {"query": "replay", "parameters": {"stream": ["aa-1"], "cursor": [cursor]}}
+    reader.answer(request, Answer(output, lambda: False))
+    dropped = json.loads(recorded.data.split(b"\n")[1].removeprefix(b"data: "))
+    assert dropped["at_least"]
+    assert 0 < dropped["count"] < 38
+    assert replayed(recorded)[-3:] == ["old 0", "old 1", "old 2"]
+
+
+def test_a_place_in_the_future(ask: Ask) -> None:
+    """A place that is later than the clock, as after it was set back, says that messages may be missing."""
+    found = ask("replay", stream="aa-1", cursor=str(Cursor("bb-1", 1, round((T0 + 10_000) * 1e6), "192.0.2.1/1/1")))
+    dropped = json.loads(found.data.split(b"\n")[1].removeprefix(b"data: "))
+    assert dropped["count"] is None
+    assert "set back" in dropped["why"]
+
+
+def test_machines_by_the_names_of_the_daemon(tmp_path: Path) -> None:
+    """Machines are shown and chosen by the names of the daemon's hosts file; a name in userdata is a host name or
+    none."""
+    directory = tmp_path / "store"
+    write(
+        directory,
+        [
+            extended_message("one", address="192.0.2.7", received_at=T0, seq=1),
+            extended_message("two", address="192.0.2.8", received_at=T0 + 1, seq=1, userdata={"host": "web08"}),
+            extended_message("three", address="192.0.2.9", received_at=T0 + 2, seq=1, userdata={"host": "a\u202eb"}),
+        ],
+    )
+    names = Names("host")
+    names.put({"192.0.2.7": "db01", "192.0.2.8": "db02"})
+    ask = asker(directory, names=names)
+    hosts = {host["address"]: host["name"] for host in ask("hosts").object["hosts"]}
+    assert hosts == {"192.0.2.7": "db01", "192.0.2.8": "web08@db02", "192.0.2.9": None}
+    assert ask("messages", host="db*").texts == ["two", "one"]
+    assert ask("messages", host="web08@192.0.2.8").texts == ["two"]
+    names.put({"192.0.2.7": None})
+    assert ask("messages", host="db01").texts == []
+
+
+def test_names_by_another_key(tmp_path: Path) -> None:
+    """With another --host-key, machines are chosen by its values."""
+    directory = tmp_path / "store"
+    write(directory, [extended_message("one", received_at=T0, seq=1, userdata={"node": "web08"})])
+    ask = asker(directory, names=Names("node"))
+    (host,) = ask("hosts").object["hosts"]
+    assert host["name"] == "web08"
+    assert ask("messages", host="web08").texts == ["one"]
 
 
 def test_the_last_messages(ask: Ask) -> None:

@@ -35,8 +35,7 @@ def test_a_request_that_drips_ends(browser: Browser) -> None:
                 break
             channel.dataReceived(bytes([byte]))
             browser.clock.advance(limits.REQUEST_SECONDS / 10)
-        assert transport.disconnecting
-        assert not transport.aborted
+        assert (transport.disconnecting, transport.aborted) == (True, False)
         # It does not take the end either.
         browser.clock.advance(60)
         assert transport.aborted
@@ -118,8 +117,9 @@ class Killed:
 def test_the_log_says_how_a_process_ended(status: int, words: str) -> None:
     """A process that ends by itself is a line of the log with the reason, also if its status is there a bit later."""
     for looks in (0, 1):
-        clock, ended = Reactor(), []
-        one = process.Process(lambda kind, data: None, lambda: ended.append(1))
+        clock = Reactor()
+        ended: list[int] = []
+        one = process.Process(lambda kind, data: None, lambda told=ended: told.append(1))  # type: ignore[misc]
         fake: Any = Killed(status, looks)
         one._process, one._reactor, one._module = fake, clock, "netconsd.console.worker"
         with logged() as lines:
@@ -206,7 +206,7 @@ def test_a_process_without_its_parent_ends(tmp_path: Path) -> None:
         with ours, theirs:
             started = subprocess.Popen(
                 [sys.executable, "-m", f"netconsd.console.{module}", str(tmp_path), options],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 env=process.environment(),
             )
         assert started.wait(PATIENCE) == 0
