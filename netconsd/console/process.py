@@ -126,6 +126,8 @@ def start(
             stdout=theirs.fileno(),
             cwd="/",
             env=environment(),
+            # Ctrl-C in the terminal of the daemon interrupts the daemon only, which closes the socket.
+            process_group=0,
         )
         factory = Factory()
         factory.noisy = False
