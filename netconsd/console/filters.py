@@ -106,14 +106,16 @@ class Filter:
 
     def chosen(self, rows: pa.Table) -> pa.Table:
         """Return the rows that meet the conditions that are not in the query."""
-        if self.caller is None:
-            return rows
-        column = rows.column("caller")
+        return rows if self.caller is None else rows.filter(self.has_callers(rows.column("caller")))
+
+    def has_callers(self, column: pa.ChunkedArray) -> pa.Array:
+        """Return for each row whether its caller is chosen."""
+        assert self.caller is not None
         if pa.types.is_dictionary(column.type):
             column = column.cast(pa.string())
         matches = re.compile(translate(self.caller)).match
         names = {name: bool(matches(name)) for name in pc.unique(column).to_pylist() if name is not None}
-        return rows.filter(pa.array([names.get(name, False) for name in column.to_pylist()], pa.bool_()))
+        return pa.array([names.get(name, False) for name in column.to_pylist()], pa.bool_())
 
     @property
     def only_time_and_level(self) -> bool:

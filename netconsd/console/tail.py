@@ -28,6 +28,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -49,19 +50,69 @@ from netconsd.console.limits import (
     TICK_SECONDS,
 )
 from netconsd.console.messages import Encoder
-from netconsd.console.replay import Cursor, frame
+from netconsd.console.replay import frame_begin, frame_end
 from netconsd.jsonl import finding_to_json
 from netconsd.message import Source
 from netconsd.names import Names
 from netconsd.store.findings import EVENTS, REPORTS, day_files, event_of, report_of
 from netconsd.store.follow import Follow
+from netconsd.store.index import hosts_of
 from netconsd.store.query import Files, Query, Search, in_order
 from netconsd.store.reader import stored
 
 #: The order of rule 2, after the time.
 _ORDER: Final = ("received_at", "host", "port", "boot", "seq", "number")
+_SENDER: Final = ("host", "port", "scope_id", "boot", "received_at")
 #: Ticks between two events of the rate.
 _RATE_TICKS: Final = round(1 / TICK_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A message, encoded for all filters."""
+
+    id: str
+    usec: int
+    message: bytes
+    #: Its frame without the begin, at its own time.
+    end: bytes
+
+
+class Rows:
+    """The rows of a tick in the order of rule 2, and their work that all filters share: rule 1."""
+
+    def __init__(self, table: pa.Table, encoder: Encoder) -> None:
+        self.table = table
+        self._encoder = encoder
+        self._made: dict[int, Encoded] = {}
+        #: The rows by sender: their numbers in the table, the rows, and their senders.
+        self._grouped: tuple[pa.Array, pa.Table, pa.Table] | None = None
+
+    def matching(self, search: Search, *, by_sender: bool) -> pa.Array | None:
+        """Return the numbers of the matching rows, in any order; None if there are none.
+
+        :param by_sender: the search chooses senders.
+        """
+        if not by_sender:
+            return search.indices(self.table, lambda: hosts_of(self.table))
+        if self._grouped is None:
+            order = pc.sort_indices(_keys(self.table, _SENDER), sort_keys=[(name, "ascending") for name in _SENDER])
+            rows = self.table.take(order)
+            self._grouped = order, rows, hosts_of(rows)
+        order, rows, hosts = self._grouped
+        found = search.indices(rows, lambda: hosts)
+        return None if found is None else order.take(found)
+
+    def encode(self, numbers: Iterable[int]) -> None:
+        """Encode rows: all that are wanted together, as a few cost as much as a hundred."""
+        wanted = sorted(numbers)
+        for number, each in zip(wanted, stored(self.table.take(pa.array(wanted, pa.int64()))), strict=True):
+            id_, usec, message = each.id, round(each.message.received_at * 1e6), self._encoder.message(each)
+            self._made[number] = Encoded(id_, usec, message, frame_end(usec, id_, message))
+
+    def encoded(self, numbers: Iterable[int]) -> list[Encoded]:
+        """Return the messages of rows that were encoded."""
+        return [self._made[number] for number in numbers]
 
 
 class Channel:
@@ -86,17 +137,25 @@ class Channel:
         userdata = json.dumps(finding.userdata)
         return selection.has(finding.address, userdata) or selection.has_userdata(userdata)
 
-    def pieces(self, rows: pa.Table, encoder: Encoder) -> list[tuple[dict[str, Any], bytes]]:
-        """Return the frames of rows, in pieces: each with its head."""
-        found = self._search.matches(rows)
-        if found is None:
-            return []
-        found = self.chosen.chosen(found)
-        if not found.num_rows:
-            return []
-        for each in pc.value_counts(pc.fill_null(found.column("level"), 8)).to_pylist():
+    def choose(self, rows: Rows) -> tuple[list[int], int]:
+        """Return the numbers of the rows that are shown, in their order, and how many more there are."""
+        found = rows.matching(self._search, by_sender=self._query.selection is not None)
+        if found is not None and self.chosen.caller is not None:
+            found = found.filter(self.chosen.has_callers(rows.table.column("caller").take(found)))
+        if found is None or not len(found):
+            return [], 0
+        for each in pc.value_counts(pc.fill_null(rows.table.column("level").take(found), 8)).to_pylist():
             self._rates[each["values"]] += each["counts"]
-        dropped = max(0, found.num_rows - TICK_MESSAGES)
+        dropped = max(0, len(found) - TICK_MESSAGES)
+        if dropped:
+            found = found.take(pc.top_k_unstable(found, TICK_MESSAGES))
+        return sorted(found.to_pylist()), dropped
+
+    def pieces(self, messages: Iterable[Encoded], dropped: int) -> list[tuple[dict[str, Any], bytes]]:
+        """Return the frames of messages, in pieces: each with its head.
+
+        :param dropped: the number of those before them that are not shown.
+        """
         made: list[tuple[dict[str, Any], bytes]] = []
         data: list[bytes] = []
         ids: list[str] = []
@@ -106,14 +165,15 @@ class Channel:
         if dropped:
             data.append(b'event: dropped\ndata: {"count":%d}\n\n' % dropped)
             size = len(data[0])
-        for each in stored(found.slice(dropped)):
+        for each in messages:
             self._shown += 1
             # A late message has the place of the one before, so that places only increase; until the clock is set
             # back, as no message would be found after such a place.
-            usec = round(each.message.received_at * 1e6)
+            usec = each.usec
             if usec > self._usec or usec < self._usec - CLOCK_SECONDS * 1e6:
                 self._usec = usec
-            piece = frame(Cursor(self._stream, self._shown, self._usec, each.id), encoder.message(each))
+            end = each.end if self._usec == usec else frame_end(self._usec, each.id, each.message)
+            piece = frame_begin(self._stream, self._shown) + end
             data.append(piece)
             size += len(piece)
             ids.append(each.id)
@@ -306,10 +366,14 @@ class Tail:
             # The store was deleted, or its disk fails; the queries say so.
             rows, findings = None, []
         ready = self._ready(rows)
-        for channel in self._channels.values():
-            if ready is not None:
-                for head, data in channel.pieces(ready, self._encoder):
+        if ready is not None:
+            shared = Rows(ready, self._encoder)
+            chosen = [(channel, *channel.choose(shared)) for channel in self._channels.values()]
+            shared.encode({number for _, numbers, _ in chosen for number in numbers})
+            for channel, numbers, dropped in chosen:
+                for head, data in channel.pieces(shared.encoded(numbers), dropped):
                     self._send(head, data)
+        for channel in self._channels.values():
             for head, data in channel.others(findings, self._ticks % _RATE_TICKS == 0):
                 self._send(head, data)
 
@@ -331,12 +395,18 @@ class Tail:
         self._output.send(b"c", json.dumps(head).encode() + b"\n" + data)
 
 
+def _keys(rows: pa.Table, names: tuple[str, ...]) -> pa.Table:
+    """Return columns by which rows can be sorted."""
+    return pa.table(
+        {
+            name: rows.column(name).cast(pa.string()) if name == "host" else pc.fill_null(rows.column(name), 0)
+            for name in names
+        }
+    )
+
+
 def _sorted(rows: pa.Table) -> pa.Table:
-    keys = {
-        name: rows.column(name).cast(pa.string()) if name == "host" else pc.fill_null(rows.column(name), 0)
-        for name in _ORDER
-    }
-    return rows.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in _ORDER]))
+    return rows.take(pc.sort_indices(_keys(rows, _ORDER), sort_keys=[(name, "ascending") for name in _ORDER]))
 
 
 def main(arguments: list[str]) -> int:

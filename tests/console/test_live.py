@@ -680,3 +680,55 @@ def test_a_store_that_is_made_again(following: Following) -> None:
     add(following.directory, crash_report("BUG: new", received_at=T0 + 1))
     following.ticks(1)
     assert [each["finding"]["title"] for each in following.frames.events("finding")] == ["BUG: new"]
+
+
+def test_filters_of_machines_between_others(following: Following) -> None:
+    """A filter of a machine has its messages in order, although those of others are between them."""
+    following.add(1, host="192.0.2.1")
+    following.add(2, host="web2")
+    following.add(3, host="role=db", level="err")
+    following.say(
+        *(
+            extended_message(
+                f"m {number}",
+                address=f"192.0.2.{number % 3}",
+                received_at=T0 + number // 4,
+                seq=number,
+                level=number % 8,
+                userdata={"host": f"web{number % 3}", "role": ("web", "db")[number % 2]},
+            )
+            for number in range(36)
+        )
+    )
+    following.ticks(2)
+    assert following.frames.texts(1) == [f"m {number}" for number in in_tail_order(36) if number % 3 == 1]
+    assert following.frames.texts(2) == [f"m {number}" for number in in_tail_order(36) if number % 3 == 2]
+    chosen = [number for number in in_tail_order(36) if number % 2 == 1 and number % 8 <= 3]
+    assert following.frames.texts(3) == [f"m {number}" for number in chosen]
+
+
+def in_tail_order(count: int) -> list[int]:
+    """Return the numbers of messages of three machines, four of each second, in the order of the tail."""
+    return sorted(range(count), key=lambda number: (number // 4, number % 3, number))
+
+
+def test_a_message_is_encoded_once_for_all_filters(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many filters, a message that several have is encoded once, and one that none shows never."""
+    encoded: list[str] = []
+    message = Encoder.message
+
+    def counted(self: Encoder, stored: Any) -> bytes:
+        encoded.append(stored.message.text)
+        return message(self, stored)
+
+    monkeypatch.setattr(Encoder, "message", counted)
+    monkeypatch.setattr("netconsd.console.tail.TICK_MESSAGES", 3)
+    for number in range(20):
+        following.add(number, grep=f"m|{number}")
+    following.add(20, host="192.0.2.99")
+    following.say(*(extended_message(f"m {number}", received_at=T0 + number, seq=number) for number in range(10)))
+    following.ticks(2)
+    assert encoded == ["m 7", "m 8", "m 9"]
+    for number in range(20):
+        assert following.frames.texts(number) == ["m 7", "m 8", "m 9"]
+        assert following.frames.events("dropped", number) == [{"count": 7}]
