@@ -11,9 +11,6 @@ from dataclasses import dataclass, replace
 from fnmatch import translate
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from netconsd.console.failure import Refused
 from netconsd.names import Names
 from netconsd.rendering import LEVELS
@@ -101,27 +98,12 @@ class Filter:
     """The conditions on a message."""
 
     query: Query
-    #: A pattern for the caller, with ``*``.
-    caller: str | None = None
-
-    def chosen(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that meet the conditions that are not in the query."""
-        return rows if self.caller is None else rows.filter(self.has_callers(rows.column("caller")))
-
-    def has_callers(self, column: pa.ChunkedArray) -> pa.Array:
-        """Return for each row whether its caller is chosen."""
-        assert self.caller is not None
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string())
-        matches = re.compile(translate(self.caller)).match
-        names = {name: bool(matches(name)) for name in pc.unique(column).to_pylist() if name is not None}
-        return pa.array([names.get(name, False) for name in column.to_pylist()], pa.bool_())
 
     @property
     def only_time_and_level(self) -> bool:
         """True if the indexes answer, which have the number of messages by minute and level."""
         plain = Query(since=self.query.since, until=self.query.until, level=self.query.level)
-        return self.caller is None and self.query == plain
+        return self.query == plain
 
     def since(self, at: float) -> Filter:
         """Return the filter from a time on, without an end."""
@@ -155,6 +137,7 @@ def read(parameters: Parameters) -> Filter:
         "ignore_case": _CASES[parameters.choice("case", tuple(_CASES))],
         "boot": None if boot is None else int(boot),
         "release": parameters.text("release"),
+        "caller": parameters.text("caller"),
         "seq": None if seq is None else parameters.whole("seq", 0, 0, (1 << 59)),
     }
     try:
@@ -162,7 +145,7 @@ def read(parameters: Parameters) -> Filter:
     except ValueError as error:
         text = str(error).replace("hosts:", "host:", 1)
         raise Refused(400, shown(text, 400), text.partition(":")[0]) from None
-    return Filter(query, parameters.text("caller"))
+    return Filter(query)
 
 
 def _with_names(hosts: Sequence[str], names: Names) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ CHANNELS: Final = VIEWERS
 #: The bytes of the last messages of a filter, shared by its viewers: what a slow viewer can be behind. All filters
 #: together have RINGS_BYTES.
 RING_BYTES: Final = 2 << 20
-RINGS_BYTES: Final = 32 << 20
+RINGS_BYTES: Final = 16 << 20
 #: Twisted's transport asks for no more beyond 64 KiB; the piece that was being written comes on top.
 CLIENT_BYTES: Final = 64 << 10
 #: The greatest piece of the live tail, and of an answer of a worker process.

@@ -138,25 +138,17 @@ class Reader:
         progress: Callable[[Progress], object] = lambda _: None,
         cancelled: Callable[[], bool],
     ) -> Iterator[pa.Table]:
-        """Yield the rows of a filter, at most ``limit``."""
-        search = Search(
-            self.files,
-            chosen.query,
-            newest_first=newest_first,
-            limit=limit if chosen.caller is None else None,
-            progress=progress,
-            cancelled=cancelled,
+        """Return the rows of a filter, at most ``limit``."""
+        return iter(
+            Search(
+                self.files,
+                chosen.query,
+                newest_first=newest_first,
+                limit=limit,
+                progress=progress,
+                cancelled=cancelled,
+            )
         )
-        left = limit
-        for rows in search:
-            found = chosen.chosen(rows)
-            if left is not None:
-                found = found.slice(0, left)
-                left -= found.num_rows
-            if found.num_rows:
-                yield found
-            if left == 0:
-                return
 
     def _messages(self, parameters: Parameters, answer: Answer) -> None:
         chosen = read(parameters)

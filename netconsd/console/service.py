@@ -196,6 +196,8 @@ class Console:
                 factory = TLSMemoryBIOFactory(self._context, False, self._site)
                 factory.noisy = False
             self._port = reactor.adoptStreamPort(bound.fileno(), bound.family, factory)
+            # Who starts a console often looks at once.
+            self._pool.warm()
             address, port = bound.getsockname()[:2]
         self.settings = settings = Configured(
             *(address, port, settings.directory, settings.password_file, settings.token_file, settings.certificate),

@@ -120,7 +120,6 @@ class Channel:
 
     def __init__(self, number: int, stream: str, chosen: Filter, files: Files) -> None:
         self.number = number
-        self.chosen = chosen
         # New messages are of the last boot, and have no end.
         self._query = chosen.since(0.0).query
         self._search = Search(files, self._query)
@@ -140,9 +139,7 @@ class Channel:
     def choose(self, rows: Rows) -> tuple[list[int], int]:
         """Return the numbers of the rows that are shown, in their order, and how many more there are."""
         found = rows.matching(self._search, by_sender=self._query.selection is not None)
-        if found is not None and self.chosen.caller is not None:
-            found = found.filter(self.chosen.has_callers(rows.table.column("caller").take(found)))
-        if found is None or not len(found):
+        if found is None:
             return [], 0
         for each in pc.value_counts(pc.fill_null(rows.table.column("level").take(found), 8)).to_pylist():
             self._rates[each["values"]] += each["counts"]

@@ -98,6 +98,8 @@ class Query:
     seq: int | None = None
     #: The most severe level: messages of a more severe one do not match.
     level_from: int = 0
+    #: The caller, such as ``T1`` or ``C0``, or a pattern with ``*``.
+    caller: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("grep", "exclude"):
@@ -893,6 +895,9 @@ class Search:
             pattern = release_pattern(query.release)
             releases = read(["release"]).column("release")
             mask = _and(mask, _by_word(releases, lambda word: bool(pattern.fullmatch(word))))
+        if query.caller is not None:
+            callers = re.compile(translate(query.caller))
+            mask = _and(mask, _by_word(read(["caller"]).column("caller"), lambda word: bool(callers.fullmatch(word))))
         if query.grep is not None or query.exclude is not None:
             if mask is not None and not pc.any(mask).as_py():
                 return None
