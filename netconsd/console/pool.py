@@ -8,7 +8,9 @@ Rules:
 3. A query ends when its client is gone: the process is asked, and killed after
    :data:`~netconsd.console.limits.CANCEL_SECONDS`. It is killed after its time as well, and if its client takes nothing
    for :data:`~netconsd.console.limits.STALLED_SECONDS`. A new process takes its place.
-4. Before a query, its process is sent the names of machines that have changed.
+4. One process starts at a time, which takes half a second: queries of a page that come together are answered by the
+   first one before a second one is there.
+5. Before a query, its process is sent the names of machines that have changed.
 """
 
 from __future__ import annotations
@@ -81,6 +83,8 @@ class Worker:
         self._pool = pool
         self._reactor = reactor
         self.query: Query | None = None
+        #: False until it has sent anything: it starts.
+        self.is_ready = False
         self._timers: dict[str, Any] = {}
         self._names = Sent(pool.naming)
         self.process: Process = process.start(reactor, MODULE, pool.arguments, self._frame, self._ended)
@@ -143,6 +147,9 @@ class Worker:
         self._after("cancel", limits.CANCEL_SECONDS, self.process.kill)
 
     def _frame(self, kind: bytes, data: bytes) -> None:
+        if not self.is_ready:
+            self.is_ready = True
+            self._pool.ready(self)
         query = self.query
         client = None if query is None else query.client
         if kind == END:
@@ -238,7 +245,7 @@ class Pool:
         while (query := self._startable()) is not None:
             worker: Worker | None = next((one for one in self._workers if one.query is None), None)
             if worker is None:
-                if len(self._workers) >= limits.WORKERS:
+                if len(self._workers) >= limits.WORKERS or not all(one.is_ready for one in self._workers):
                     return
                 worker = self._start()
                 if worker is None:
@@ -250,6 +257,10 @@ class Pool:
         """Return the first query that waits for nothing but a process."""
         scans = sum(one.query is not None and one.query.is_scan for one in self._workers)
         return next((query for query in self._waiting if scans < limits.SCANS or not query.is_scan), None)
+
+    def ready(self, worker: Worker) -> None:
+        """Called by a process that has started."""
+        self._next()
 
     def idle(self, worker: Worker) -> None:
         """Called by a process that has ended a query."""

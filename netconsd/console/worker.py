@@ -85,6 +85,8 @@ def main(arguments: list[str]) -> int:
 
     connection = socket.socket(fileno=0)
     given, output = Input(connection), Output(connection)
+    # Says that it has started.
+    output.note(SHOWN, {"addresses": []})
     options = json.loads(arguments[1])
     encoder = Encoder(Names(options["host_key"]))
     reader = Reader(Path(arguments[0]), encoder)

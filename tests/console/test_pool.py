@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 
 from netconsd.console import limits, process
 from netconsd.console.failure import Refused
-from netconsd.console.frames import DATA, END, HEAD
+from netconsd.console.frames import DATA, END, HEAD, SHOWN
 from netconsd.console.naming import Naming
 from netconsd.console.pool import Pool
 from netconsd.names import Names
@@ -91,7 +91,15 @@ class Room:
 
     def ask(self, number: int = 0) -> tuple[Any, Waiting]:
         client = Waiting()
-        return self.pool.ask({"query": number}, client), client
+        query = self.pool.ask({"query": number}, client)
+        self.start()
+        return query, client
+
+    def start(self) -> None:
+        """Let the processes say that they have started."""
+        for each in self.processes:
+            if not each.killed:
+                each.frame(SHOWN, b'{"addresses": []}')
 
 
 def killed(one: FakeProcess) -> bool:
@@ -120,10 +128,30 @@ def test_so_many_processes_at_most(room: Room) -> None:
     assert len(room.processes) == limits.WORKERS
 
 
+def test_one_process_starts_at_a_time(room: Room) -> None:
+    """Queries that come together wait for the process that starts, which may answer all; else another one starts."""
+    clients = []
+    for number in range(3):
+        clients.append(Waiting())
+        room.pool.ask({"query": number}, clients[-1])
+    assert len(room.processes) == 1
+    room.processes[0].answer()
+    # Its first frame started another.
+    assert len(room.processes) == 2
+    room.processes[0].answer()
+    assert [client.got[-1:] for client in clients] == [["end"], [], ["end"]]
+    room.processes[1].kill()
+    assert "ended" in clients[1].got[0]
+    _, client = room.ask()
+    room.processes[0].answer()
+    assert client.got[-1] == "end"
+
+
 def test_searches_leave_a_process_for_others(room: Room) -> None:
     """Quick queries do not wait for slow searches; a further search waits for one of these."""
     for number in range(limits.SCANS + 1):
         room.pool.ask({"query": "messages", "number": number}, Waiting())
+        room.start()
     _, client = room.ask()
     room.processes[limits.SCANS].answer()
     assert client.got[-1] == "end"
