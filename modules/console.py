@@ -133,7 +133,10 @@ class ConsoleModule:
     def reload(self) -> None:
         """Read the files of passwords, tokens and the certificate again; an error leaves the previous ones in use."""
         if self._console is not None:
-            self._console.reload()
+            try:
+                self._console.reload()
+            except ValueError as error:
+                log.error("console.{text}; the previous files stay in use", text=str(error))
 
     def stop(self) -> Any:
         """Close the port, the connections and the processes.

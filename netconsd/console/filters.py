@@ -144,6 +144,9 @@ def read(parameters: Parameters) -> Filter:
         query = Query(**arguments)
     except ValueError as error:
         text = str(error).replace("hosts:", "host:", 1)
+        for pattern in (arguments["grep"], arguments["exclude"]):
+            # The reason is behind it.
+            text = text.replace(pattern, shown(pattern)) if pattern else text
         raise Refused(400, shown(text, 400), text.partition(":")[0]) from None
     return Filter(query)
 

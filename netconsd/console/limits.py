@@ -25,6 +25,16 @@ TICK_SECONDS: Final = 0.1
 TICK_MESSAGES: Final = 100
 #: Crash reports and events of a filter that are shown in a tick; further ones are counted as dropped.
 TICK_FINDINGS: Final = 100
+#: Seconds of a processor that a filter may take for a message and for a tick, after the first SLOW_SECONDS in
+#: SLOW_TICKS: all filters share one process. A filter takes less than a microsecond for a message, a regular expression such as
+#: ``.{1000}.{1000}`` 300.
+SLOW_MESSAGE_SECONDS: Final = 20e-6
+SLOW_TICK_SECONDS: Final = 0.02
+SLOW_SECONDS: Final = 1.0
+SLOW_TICKS: Final = 100
+#: Seconds for which a filter that was too slow is refused, and the number of these filters.
+REFUSED_SECONDS: Final = 60.0
+REFUSED_FILTERS: Final = 1000
 #: Seconds between two comments to an idle viewer, so that proxies keep the connection and a dead one is noticed.
 COMMENT_SECONDS: Final = 15.0
 #: Comments that a viewer who does not read lets pass; then the connection is aborted, as others wait for its place.

@@ -83,8 +83,10 @@ class Connection(Protocol):
 class Channel:
     """A filter, its ring and its viewers."""
 
-    def __init__(self, number: int, stream: str) -> None:
+    def __init__(self, number: int, stream: str, key: str = "") -> None:
         self.number = number
+        #: The filter.
+        self.key = key
         self.stream = stream
         self.ring: deque[Piece] = deque()
         self.bytes = 0
@@ -305,6 +307,8 @@ class Live:
         self._look: Any = None
         self._channels: dict[str, Channel] = {}
         self._by_number: dict[int, Channel] = {}
+        #: Filters that were too slow, with the errors, and the times until which they are refused.
+        self._refused: dict[str, tuple[Refused, float]] = {}
         self._number = 0
         self._idle: Any = None
         self.viewers = 0
@@ -319,6 +323,9 @@ class Live:
         if self.viewers >= limits.VIEWERS:
             raise Refused(429, f"{limits.VIEWERS} live tails are open, the most: close one", retry=30)
         key = json.dumps(sorted((name, sorted(values)) for name, values in parameters.items()))
+        refused, until = self._refused.get(key, (None, 0.0))
+        if refused is not None and self.reactor.seconds() < until:
+            raise Refused(refused.status, refused.text, refused.field)
         channel = self._channels.get(key)
         if channel is not None and channel.waiting is None:
             opened(channel, None)
@@ -349,7 +356,7 @@ class Live:
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
         self._number += 1
-        channel = Channel(self._number, f"{self._stream}-{self._number}")
+        channel = Channel(self._number, f"{self._stream}-{self._number}", key)
         self._channels[key] = self._by_number[channel.number] = channel
         self._process.request(
             {"add": channel.number, "filter": {name: list(values) for name, values in parameters.items()}}
@@ -386,6 +393,7 @@ class Live:
             if "refused" in fields:
                 error = Refused(fields["status"], fields["error"], fields["field"])
                 self._remove(channel)
+                self._refuse(channel, error)
             for call in waiting:
                 call(error)
             if error is None and not channel.viewers:
@@ -397,6 +405,18 @@ class Live:
         if channel is not None:
             piece = Piece(fields["first"], payload, fields["ids"], fields["ends"], fields["usecs"], fields["findings"])
             channel.add(piece, len(self._channels))
+
+    def _refuse(self, channel: Channel, error: Refused) -> None:
+        """End the viewers of a filter that turned out to be too slow, and refuse it for a while."""
+        if not channel.viewers:
+            return
+        while len(self._refused) >= limits.REFUSED_FILTERS:
+            del self._refused[next(iter(self._refused))]
+        self._refused.pop(channel.key, None)
+        self._refused[channel.key] = error, self.reactor.seconds() + limits.REFUSED_SECONDS
+        for viewer in list(channel.viewers):
+            viewer.failed(error)
+            viewer.finish()
 
     def _ended(self) -> None:
         """The process has ended: the viewers reconnect, which starts another."""

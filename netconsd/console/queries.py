@@ -163,6 +163,7 @@ class Reader:
             edge = self._found(before or after or "", "before" if before is not None else "after")
             chosen = _beyond(chosen, edge, earlier=before is not None)
         shown_at = self._clock()
+        self.store  # noqa: B018 - raises if there is none, before the answer begins
         answer.begin(_JSON_LINES)
 
         def progress(state: Progress) -> None:
@@ -514,6 +515,7 @@ class Reader:
     # Crashes.
 
     def _crash_list(self, parameters: Parameters, answer: Answer) -> None:
+        self.store  # noqa: B018 - raises if there is none: that is not a store without crashes
         answer.object(self._crashes.listed(parameters) | {"damaged": self._crashes.faults()})
 
     def _crash(self, parameters: Parameters, answer: Answer) -> None:

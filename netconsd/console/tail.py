@@ -11,7 +11,8 @@ Rules:
 2. Messages are shown in the order of ``received_at``, then of sender, boot and seq: the same order in which a search
    finds them (queries.py), so that a viewer who reconnects continues at a place in it. For that, each waits for one
    more tick. A message that is later than that is shown when it is found.
-3. Crash reports and events are followed in their own files, at most
+3. A filter that takes too much of the processor is refused, so that it does not delay the others.
+4. Crash reports and events are followed in their own files, at most
    :data:`~netconsd.console.limits.TICK_FINDINGS` a tick and filter, the newest.
 
 A process of its own, so that neither the reactor nor a worker of netconsd waits for it, and the lock of the interpreter
@@ -28,7 +29,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -45,6 +46,10 @@ from netconsd.console.limits import (
     CLOCK_SECONDS,
     PIECE_BYTES,
     PROCESS_BYTES,
+    SLOW_MESSAGE_SECONDS,
+    SLOW_SECONDS,
+    SLOW_TICK_SECONDS,
+    SLOW_TICKS,
     TICK_FINDINGS,
     TICK_MESSAGES,
     TICK_SECONDS,
@@ -62,6 +67,7 @@ from netconsd.store.reader import stored
 
 #: The order of rule 2, after the time.
 _ORDER: Final = ("received_at", "host", "port", "boot", "seq", "number")
+_TOO_SLOW: Final = "this filter takes too long for a live tail: use a simpler regular expression, or the search"
 _SENDER: Final = ("host", "port", "scope_id", "boot", "received_at")
 #: Ticks between two events of the rate.
 _RATE_TICKS: Final = round(1 / TICK_SECONDS)
@@ -126,6 +132,10 @@ class Channel:
         self._stream = stream
         self._shown = 0
         self._rates: Counter[int] = Counter()
+        #: Seconds of the processor in the last ticks, and those that it may take.
+        self._cost = 0.0
+        self._allowed = 0.0
+        self._cost_ticks = 0
         self._usec = 0
 
     def has(self, finding: Finding) -> bool:
@@ -182,6 +192,15 @@ class Channel:
         if data:
             made.append((self._head(ids, ends, usecs), b"".join(data)))
         return made
+
+    def is_slow(self, seconds: float, messages: int) -> bool:
+        """Add the cost of a tick, and return whether the filter takes too much."""
+        self._cost_ticks += 1
+        if self._cost_ticks > SLOW_TICKS:
+            self._cost, self._allowed, self._cost_ticks = 0.0, 0.0, 1
+        self._cost += seconds
+        self._allowed += SLOW_TICK_SECONDS + messages * SLOW_MESSAGE_SECONDS
+        return self._cost > max(SLOW_SECONDS, self._allowed)
 
     def others(self, findings: list[Finding], with_rate: bool) -> list[tuple[dict[str, Any], bytes]]:
         """Return the frames of reports and events, and of the rate, in pieces: each with its head."""
@@ -299,10 +318,19 @@ def _frame(kind: str, fields: bytes) -> bytes:
 class Tail:
     """Follows a store for any number of filters. For one thread."""
 
-    def __init__(self, directory: Path, stream: str, encoder: Encoder, output: Output) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        stream: str,
+        encoder: Encoder,
+        output: Output,
+        processor: Callable[[], float] = time.process_time,
+    ) -> None:
         """
         :param stream: names this run in cursors.
+        :param processor: seconds of the processor that this process has used.
         """
+        self._processor = processor
         self._directory = directory
         self._stream = stream
         self._encoder = encoder
@@ -365,7 +393,15 @@ class Tail:
         ready = self._ready(rows)
         if ready is not None:
             shared = Rows(ready, self._encoder)
-            chosen = [(channel, *channel.choose(shared)) for channel in self._channels.values()]
+            chosen = []
+            for channel in list(self._channels.values()):
+                begun = self._processor()
+                numbers, dropped = channel.choose(shared)
+                if channel.is_slow(self._processor() - begun, ready.num_rows):
+                    del self._channels[channel.number]
+                    self._refuse(channel.number, Refused(400, _TOO_SLOW, "grep"))
+                else:
+                    chosen.append((channel, numbers, dropped))
             shared.encode({number for _, numbers, _ in chosen for number in numbers})
             for channel, numbers, dropped in chosen:
                 for head, data in channel.pieces(shared.encoded(numbers), dropped):

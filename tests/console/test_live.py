@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from netconsd.console import limits
 from netconsd.console.failure import Refused
-from netconsd.console.frames import SHOWN
+from netconsd.console.frames import NOTE, SHOWN
 from netconsd.console.live import Channel, Live, Piece, Viewer
 from netconsd.console.naming import Naming
 from netconsd.console.replay import Cursor, frame
@@ -732,3 +732,45 @@ def test_a_message_is_encoded_once_for_all_filters(following: Following, monkeyp
     for number in range(20):
         assert following.frames.texts(number) == ["m 7", "m 8", "m 9"]
         assert following.frames.events("dropped", number) == [{"count": 7}]
+
+
+def test_a_slow_filter_is_refused(following: Following) -> None:
+    """A filter that takes too much of the processor for a message is refused; one that had many messages is not."""
+    used = [0.0]
+    cost = {1: 0.4, 2: 0.4, 3: 0.0}
+    following.tail._processor = lambda: used[0]
+    for number, seconds in cost.items():
+        following.add(number, grep=f"m|{number}")
+        channel = following.tail._channels[number]
+
+        def choose(rows: Any, seconds: float = seconds, choose: Any = channel.choose) -> Any:
+            used[0] += seconds
+            return choose(rows)
+
+        channel.choose = choose  # type: ignore[method-assign]
+    following.tail._channels[2]._allowed = 1_000_000 * limits.SLOW_MESSAGE_SECONDS
+    for number in range(6):
+        following.say(extended_message(f"m {number}", received_at=T0 + number, seq=number))
+        following.ticks(1)
+    following.ticks(1)
+    (note,) = [note for note in following.frames.notes if "refused" in note]
+    assert (note["refused"], note["status"], note["field"]) == (1, 400, "grep")
+    assert "too long" in note["error"]
+    assert following.frames.texts(1) == ["m 0", "m 1"]
+    assert len(following.frames.texts(2)) == len(following.frames.texts(3)) == 6
+
+
+def test_the_viewers_of_a_slow_filter(room: Room, hanging: Hanging) -> None:
+    """They learn why, and the filter is refused for a while, so that browsers do not come back with it at once."""
+    _, connection = room.view()
+    room.channel.key = json.dumps([["grep", [".{1000}"]]])
+    note = {"refused": 1, "status": 400, "error": "this filter takes too long", "field": "grep"}
+    room.live._frame(NOTE, json.dumps(note).encode())
+    assert connection.finished
+    assert b"takes too long" in connection.data
+    with pytest.raises(Refused, match="takes too long"):
+        room.live.open({"grep": [".{1000}"]}, lambda *_: None)
+    assert (room.live.viewers, room.live._channels) == (0, {})
+    room.clock.advance(limits.REFUSED_SECONDS)
+    room.live.open({"grep": [".{1000}"]}, lambda *_: None)
+    assert hanging.requests == [{"add": 1, "filter": {"grep": [".{1000}"]}}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +413,22 @@ def test_the_last_messages(ask: Ask) -> None:
     found = ask("replay", stream="aa-1", last=2)
     assert replayed(found) == ["old 1", "old 2"]
     assert found.notes[0]["begin"] == round((T0 + 20) * 1e6)
+
+
+def test_the_reason_is_behind_a_long_expression(ask: Ask) -> None:
+    """The error of a long regular expression has its reason."""
+    with pytest.raises(Refused, match=r"is not a regular expression of RE2: missing \)") as error:
+        ask("messages", grep="(" * 2000)
+    assert len(error.value.text) < 400
+
+
+@pytest.mark.parametrize("query", ["messages", "counts", "download", "hosts", "crash_list", "patterns"])
+def test_a_store_that_is_gone(tmp_path: Path, query: str) -> None:
+    """A store that was deleted is an error that says so, not an answer without messages or crashes."""
+    directory = small(tmp_path / "store")
+    ask = asker(directory)
+    ask(query)
+    shutil.rmtree(directory)
+    with pytest.raises(Refused, match="there is no store in") as error:
+        ask(query)
+    assert error.value.status == 503

@@ -244,3 +244,20 @@ def test_a_key_with_a_passphrase(certificate: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ValueError, match=r"^certificate: cannot read"):
         context_factory(tmp_path / "fifo")
+
+
+def test_a_wrong_file_at_a_reload_is_one_line(tmp_path: Path) -> None:
+    """SIGHUP with a wrong file is a line of the log that names the setting, and no failure of the module."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+    from modules.console import ConsoleModule
+
+    passwords = put(tmp_path / "passwords", LINE)
+    module = ConsoleModule(password_file=passwords, directory=tmp_path)
+    module._console = module._made()
+    module._console.check()
+    put(passwords, "broken")
+    with logged() as lines:
+        module.reload()
+    (line,) = lines
+    assert "console.password_file: " in line
+    assert "previous" in line
