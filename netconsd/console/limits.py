@@ -26,8 +26,8 @@ TICK_MESSAGES: Final = 100
 #: Crash reports and events of a filter that are shown in a tick; further ones are counted as dropped.
 TICK_FINDINGS: Final = 100
 #: Seconds of a processor that a filter may take for a message and for a tick, after the first SLOW_SECONDS in
-#: SLOW_TICKS: all filters share one process. A filter takes less than a microsecond for a message, a regular expression such as
-#: ``.{1000}.{1000}`` 300.
+#: SLOW_TICKS: all filters share one process. A filter takes less than a microsecond for a message, a regular
+#: expression such as ``.{1000}.{1000}`` 300.
 SLOW_MESSAGE_SECONDS: Final = 20e-6
 SLOW_TICK_SECONDS: Final = 0.02
 SLOW_SECONDS: Final = 1.0

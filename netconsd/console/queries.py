@@ -42,6 +42,8 @@ from netconsd.store.query import Files, Progress, Query, Search
 from netconsd.store.reader import Host, Store, Stored, stored
 from netconsd.store.records import Damaged
 
+#: Times that a query begins again.
+_TRIALS: Final = 3
 _JSON_LINES: Final = "application/jsonl"
 #: Seconds between two reports of progress.
 _PROGRESS_SECONDS: Final = 0.1
@@ -70,8 +72,10 @@ class Reader:
         self._body = request.get("body")
         self._damaged.clear()
         try:
-            query(parameters, answer)
+            self._try(query, parameters, answer)
         except FileNotFoundError as error:
+            if (self.directory / layout.JOURNAL).is_dir():
+                raise Refused(503, f"{error.filename}: was removed meanwhile: try again", retry=1) from None
             raise Refused(
                 503, f"there is no store in {self.directory}: {error.filename}: {error.strerror}; start netconsd with "
                 "the module store, or name its directory with console.directory"
@@ -80,6 +84,17 @@ class Reader:
             raise Refused(503, f"{error.filename}: {error.strerror}; run netconsd as a user of its group") from None
         except OSError as error:
             raise Refused(503, f"{error.filename or self.directory}: {error.strerror}") from None
+
+    def _try(self, query: Callable[[Parameters, Answer], None], parameters: Parameters, answer: Answer) -> None:
+        """Answer, and begin again if the compactor has removed a file that was listed."""
+        for _ in range(_TRIALS):
+            try:
+                query(parameters, answer)
+                return
+            except FileNotFoundError:
+                if answer.has_begun or not (self.directory / layout.JOURNAL).is_dir():
+                    raise
+        query(parameters, answer)
 
     @property
     def store(self) -> Store:

@@ -32,7 +32,8 @@ class Answer:
 
     def __init__(self, output: Output, cancelled: Callable[[], bool]) -> None:
         self._output = output
-        self._begun = False
+        #: True if a part of it was sent: from then on an error is a line of it.
+        self.has_begun = False
         #: Whether nobody waits for the answer any more.
         self.cancelled = cancelled
 
@@ -41,7 +42,7 @@ class Answer:
 
         :param kind: the media type.
         """
-        self._begun = True
+        self.has_begun = True
         self._output.note(HEAD, {"status": 200, "type": kind, "headers": headers})
 
     def write(self, data: bytes) -> None:
@@ -67,7 +68,7 @@ class Answer:
 
     def fail(self, error: Refused) -> None:
         """Answer with an error, or end an answer that has begun with one."""
-        if self._begun:
+        if self.has_begun:
             self._output.write(error.body() + b"\n")
             return
         self._output.note(HEAD, {"status": error.status, "type": "application/json", "headers": {}})

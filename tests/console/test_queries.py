@@ -432,3 +432,19 @@ def test_a_store_that_is_gone(tmp_path: Path, query: str) -> None:
     with pytest.raises(Refused, match="there is no store in") as error:
         ask(query)
     assert error.value.status == 503
+
+
+def test_a_file_that_the_compactor_removes(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query whose files the compactor removes begins again, and is not told that there is no store."""
+    gone = iter([True, True, False, *[True] * 9])
+    boots = Reader._boots
+
+    def removed(self: Reader, *arguments: Any) -> Any:
+        if next(gone):
+            raise FileNotFoundError(2, "No such file or directory", "segment")
+        return boots(self, *arguments)
+
+    monkeypatch.setattr(Reader, "_boots", removed)
+    assert len(ask("host", address="192.0.2.1").object["boots"]) == 1
+    with pytest.raises(Refused, match="segment: was removed meanwhile: try again"):
+        ask("host", address="192.0.2.1")
