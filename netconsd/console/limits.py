@@ -25,6 +25,8 @@ TICK_SECONDS: Final = 0.1
 TICK_MESSAGES: Final = 100
 #: Crash reports and events of a filter that are shown in a tick; further ones are counted as dropped.
 TICK_FINDINGS: Final = 100
+#: Ticks in a row that cannot read the store, some seconds; then the process of the tail ends.
+FAILED_TICKS: Final = 50
 #: Seconds of a processor that a filter may take for a message and for a tick, after the first SLOW_SECONDS in
 #: SLOW_TICKS: all filters share one process. A filter takes less than a microsecond for a message, a regular
 #: expression such as ``.{1000}.{1000}`` 300.

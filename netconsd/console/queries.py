@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from netconsd.console.crashes import Crashes
 from netconsd.console.failure import Refused
 from netconsd.console.filters import Filter, Parameters, read, shown
+from netconsd.console.kept import Kept
 from netconsd.console.limits import (
     BUCKETS,
     CLOCK_SECONDS,
@@ -59,6 +60,7 @@ class Reader:
         self._encoder = encoder
         self._clock = clock
         self._store: Store | None = None
+        self._kept: Kept | None = None
         self._crashes = Crashes(directory, encoder)
         self._damaged: dict[str, int] = {}
 
@@ -99,10 +101,10 @@ class Reader:
     @property
     def store(self) -> Store:
         """The store, which must exist."""
-        if self._store is None:
+        if self._store is None or self._kept is None or not self._kept.is_there():
+            self._kept = Kept(self.directory / layout.JOURNAL)
+            # Its files may have the names of those of the one before.
             self._store = Store(self.directory, damaged=self._note)
-        # A store that was deleted and made again.
-        (self.directory / layout.JOURNAL).stat()
         return self._store
 
     @property

@@ -22,7 +22,6 @@ is not shared. It has no nice value: it does little, and a viewer waits for it.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import socket
@@ -42,8 +41,10 @@ import pyarrow.compute as pc
 from netconsd.console.failure import Refused
 from netconsd.console.filters import Filter, Parameters, read
 from netconsd.console.frames import NOTE, SHOWN, Input, Output
+from netconsd.console.kept import Kept
 from netconsd.console.limits import (
     CLOCK_SECONDS,
+    FAILED_TICKS,
     PIECE_BYTES,
     PROCESS_BYTES,
     SLOW_MESSAGE_SECONDS,
@@ -59,6 +60,7 @@ from netconsd.console.replay import frame_begin, frame_end
 from netconsd.jsonl import finding_to_json
 from netconsd.message import Source
 from netconsd.names import Names
+from netconsd.store import layout
 from netconsd.store.findings import EVENTS, REPORTS, day_files, event_of, report_of
 from netconsd.store.follow import Follow
 from netconsd.store.index import hosts_of
@@ -336,6 +338,9 @@ class Tail:
         self._encoder = encoder
         self._output = output
         self._files: Files | None = None
+        self._kept: Kept | None = None
+        #: Ticks in a row that could not read the store.
+        self._failed = 0
         self._follow: Follow | None = None
         self._findings: FindingFiles | None = None
         self._channels: dict[int, Channel] = {}
@@ -371,25 +376,34 @@ class Tail:
         self._output.note(NOTE, {"refused": number, "status": error.status, "error": error.text, "field": error.field})
 
     def _begin(self) -> None:
-        os.listdir(self._directory / "journal")
+        self._kept = Kept(self._directory / layout.JOURNAL)
         files = Files(self._directory)
         self._follow = Follow(files, Query(), time.time)
         self._findings = FindingFiles(self._directory, self._encoder.names)
         self._files = files
 
-    def tick(self) -> None:
-        """Look for new messages, and send what viewers get."""
+    def tick(self) -> bool:
+        """Look for new messages, and send what viewers get.
+
+        :returns: False if the store is gone, is another one, or cannot be read for some seconds: then viewers have to
+            come again, to a tail that says so.
+        """
         self._ticks += 1
         if self._ticks % _RATE_TICKS == 0:
             # Also a sign of life.
             self._output.note(SHOWN, {"addresses": self._encoder.shown()})
+            if self._kept is not None and not self._kept.is_there():
+                return False
         if self._follow is None or self._findings is None:
-            return
+            return True
         try:
             rows, findings = self._follow.poll(), self._findings.new()
+            self._failed = 0
         except OSError:
-            # The store was deleted, or its disk fails; the queries say so.
             rows, findings = None, []
+            self._failed += 1
+            if self._failed > FAILED_TICKS:
+                return False
         ready = self._ready(rows)
         if ready is not None:
             shared = Rows(ready, self._encoder)
@@ -409,6 +423,7 @@ class Tail:
         for channel in self._channels.values():
             for head, data in channel.others(findings, self._ticks % _RATE_TICKS == 0):
                 self._send(head, data)
+        return True
 
     def _ready(self, new: pa.Table | None) -> pa.Table | None:
         """Return the rows that are shown now (rule 2): all that are not later than those of the last tick."""
@@ -465,7 +480,8 @@ def main(arguments: list[str]) -> int:
         if now >= next_tick:
             next_tick = max(next_tick + TICK_SECONDS, now)
             try:
-                tail.tick()
+                if not tail.tick():
+                    return 0
             except ConnectionError:
                 return 0
             except Exception:

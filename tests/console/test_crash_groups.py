@@ -323,6 +323,18 @@ def test_lines_that_are_no_decisions(tmp_path: Path, line: bytes) -> None:
     assert triage.read(tmp_path) == ([], 1)
 
 
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision that does not fit on the disk is an error, and spoils no later one."""
+    entry = {"when": T0, "who": "ann", "what": "mute", "group": "0123456789ab", "why": ""}
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
+        with pytest.raises(OSError, match=r"No space left.*triage\.jsonl"):
+            triage.append(tmp_path, entry)
+    triage.append(tmp_path, entry)
+    assert triage.read(tmp_path) == ([{"version": 1, **entry}], 1)
+
+
 def test_a_store_that_is_made_again(directory: Path) -> None:
     """The reports of a store that was deleted and made again are those of the new one, in files of the same names."""
     ask = asker(directory)

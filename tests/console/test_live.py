@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.support.loggers import logged
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console.messages import Encoder
 from netconsd.console.tail import Tail
+from netconsd.store.follow import Follow
 from tests.console.asking import asker
 
 
@@ -670,8 +672,40 @@ def test_the_clock_is_set_back(following: Following) -> None:
     assert usecs == [round(at * 1e6) for at in (T0, T0, T0 - 3600, T0 - 3599)]
 
 
-def test_a_store_that_is_made_again(following: Following) -> None:
-    """The files of a store that was deleted and made again are read from their begin."""
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_store_that_is_deleted(following: Following, made_again: bool) -> None:
+    """Within a second the process ends, so that viewers come again: to the new store, or to the reason."""
+    following.add(1)
+    assert all(following.tail.tick() for _ in range(20))
+    shutil.rmtree(following.directory)
+    if made_again:
+        (following.directory / layout.JOURNAL).mkdir(parents=True)
+    assert not all(following.tail.tick() for _ in range(round(1 / limits.TICK_SECONDS)))
+
+
+def test_a_store_that_cannot_be_read(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails for a moment costs nothing; after some seconds the process ends."""
+    following.add(1)
+    poll = Follow.poll
+    failing = True
+
+    def fail(self: Follow) -> Any:
+        if failing:
+            raise OSError(5, "Input/output error")
+        return poll(self)
+
+    monkeypatch.setattr(Follow, "poll", fail)
+    assert all(following.tail.tick() for _ in range(limits.FAILED_TICKS))
+    failing = False
+    following.say(extended_message("again", received_at=T0, seq=1))
+    following.ticks()
+    assert following.frames.texts() == ["again"]
+    failing = True
+    assert not all(following.tail.tick() for _ in range(limits.FAILED_TICKS + 1))
+
+
+def test_files_of_reports_that_are_made_again(following: Following) -> None:
+    """Files of reports that are shorter than before are others, and are read from their begin."""
     add(following.directory, *(crash_report("BUG: old", received_at=T0) for _ in range(3)))
     following.add(1)
     following.ticks(1)

@@ -448,3 +448,18 @@ def test_a_file_that_the_compactor_removes(ask: Ask, monkeypatch: pytest.MonkeyP
     assert len(ask("host", address="192.0.2.1").object["boots"]) == 1
     with pytest.raises(Refused, match="segment: was removed meanwhile: try again"):
         ask("host", address="192.0.2.1")
+
+
+def test_a_store_that_is_made_again(tmp_path: Path) -> None:
+    """The messages of a store that was deleted and made again are found, although its files have the same names."""
+    directory = tmp_path / "store"
+    ask = asker(directory)
+    for text in ("old", "new"):
+        shutil.rmtree(directory, ignore_errors=True)
+        (directory / layout.SEGMENTS).mkdir(parents=True)
+        write(directory, [extended_message(f"{text} {number}", received_at=T0, seq=number) for number in range(3)])
+        compactor = Compactor(directory)
+        compactor.recover()
+        compactor.compact()
+        assert ask("messages").texts == [f"{text} {number}" for number in (2, 1, 0)]
+        assert ask("messages", grep=text).texts == [f"{text} {number}" for number in (2, 1, 0)]
