@@ -148,6 +148,8 @@ class Session:
     user: str
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     used: float = 0.0
+    #: End its live tails.
+    tails: set[Callable[[], object]] = field(default_factory=set)
 
 
 class Tries:
@@ -293,8 +295,10 @@ class Access:
         return session
 
     def end(self, cookie: str) -> None:
-        """End the session of a cookie."""
-        self._sessions.pop(_key(cookie), None)
+        """End the session of a cookie, and its live tails."""
+        session = self._sessions.pop(_key(cookie), None)
+        for end in () if session is None else list(session.tails):
+            end()
 
     def has_token(self, token: str) -> bool:
         """Return whether a script's token is one of the file."""

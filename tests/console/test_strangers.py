@@ -13,8 +13,9 @@ from twisted.internet.task import Clock as Reactor
 from netconsd.console import limits, process
 from netconsd.console.access import Access
 from netconsd.console.frames import FAULT, Output
+from netconsd.console.live import Channel, Live
 from netconsd.console.service import Console, configured
-from tests.console.browser import Browser, request
+from tests.console.browser import Browser, lose, request
 from tests.console.secrets_of_tests import LINE, Clock, put
 from tests.support.loggers import logged
 from tests.support.scripted_lane import PATIENCE
@@ -261,3 +262,34 @@ def test_a_wrong_file_at_a_reload_is_one_line(tmp_path: Path) -> None:
     (line,) = lines
     assert "console.password_file: " in line
     assert "previous" in line
+
+
+def test_a_logout_ends_the_live_tails(tmp_path: Path) -> None:
+    """The live tails of a session end with it, and those of others do not; the session keeps none that has ended."""
+    browser = Browser(Access(put(tmp_path / "passwords", LINE), None, [], Clock()))
+    pool: Any = browser.pool
+    live = Live(browser.clock, "/nowhere", {}, pool)
+    channel = Channel(1, "aa-1")
+    channel.waiting = None
+    live._channels["[]"] = live._by_number[1] = channel
+    browser.api._live = live
+    access = browser.api._access
+    cookies = []
+    for _ in range(2):
+        value, session = access.new_session("")
+        cookies.append((f"netconsd={value}", session))
+    opened = []
+    for cookie, _ in (cookies[0], cookies[0], cookies[1]):
+        connection, transport = browser.connect()
+        connection.dataReceived(request("GET", "/api/v1/live", None, {"Cookie": cookie}))
+        browser.turns()
+        assert b"retry" in transport.value()
+        opened.append((connection, transport))
+    lose(opened[0][0])
+    cookie, session = cookies[0]
+    assert (live.viewers, len(session.tails)) == (2, 1)
+    assert browser.ask("POST", "/api/v1/logout", {}, {"Cookie": cookie, "X-CSRF-Token": session.csrf}).status == 200
+    assert (live.viewers, session.tails) == (1, set())
+    assert opened[1][1].value().endswith(b"0\r\n\r\n")
+    assert not opened[2][1].value().endswith(b"0\r\n\r\n")
+    live.close()
