@@ -73,7 +73,7 @@ class ConsoleModule:
         self._lock = threading.Lock()
 
     def use_names(self, names: Names) -> None:
-        """Use the key of the userdata and the file of names that the daemon has."""
+        """Show the names that the daemon has."""
         self._names = names
 
     def use_snapshots(self, snapshot: Callable[[], Any]) -> None:
@@ -82,11 +82,9 @@ class ConsoleModule:
 
     def _made(self) -> Console:
         _check_library()
-        names = self._names
         return Console(
             self._settings,
-            host_key="host" if names is None else names.host_key,
-            hosts_file=None if names is None or names.hosts_file is None else str(names.hosts_file),
+            names=self._names,
             receiver=self._receiver,
         )
 
@@ -141,7 +139,10 @@ class ConsoleModule:
     def reload(self) -> None:
         """Read the files of passwords, tokens and the certificate again; an error leaves the previous ones in use."""
         if self._console is not None:
-            self._console.reload()
+            try:
+                self._console.reload()
+            except ValueError as error:
+                log.error("console.{text}; the previous files stay in use", text=str(error))
 
     def stop(self) -> Any:
         """Close the port, the connections and the processes.

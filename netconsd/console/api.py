@@ -166,7 +166,7 @@ class Api:
                 raise Refused(404, "this console does not receive (--read-only)")
             request.object(found)
         elif name == "live" and not rest:
-            self._live_tail(request, parameters)
+            self._live_tail(request, session, parameters)
         elif rest and name in _NAMED:
             query, parameter = _NAMED[name]
             if parameter in parameters:
@@ -288,7 +288,7 @@ class Api:
         body["who"] = session.user or request.getClientAddress().host
         Answered(self, request).ask("triage", {"id": [id_]}, body)
 
-    def _live_tail(self, request: ConsoleRequest, parameters: dict[str, list[str]]) -> None:
+    def _live_tail(self, request: ConsoleRequest, session: Session, parameters: dict[str, list[str]]) -> None:
         last = parameters.pop("last", ["0"])[-1]
         if not re.fullmatch(r"\d{1,6}", last, re.ASCII) or int(last) > limits.REPLAY_MESSAGES:
             raise Refused(400, f"last: is not a whole number from 0 to {limits.REPLAY_MESSAGES}", "last")
@@ -308,7 +308,10 @@ class Api:
                 request.finish()
                 return
             viewer = self._live.view(channel, request)
-            request.notifyFinish().addErrback(lambda _: viewer.close())
+            session.tails.add(viewer.finish)
+            request.notifyFinish().addErrback(lambda _: viewer.close()).addBoth(
+                lambda _: session.tails.discard(viewer.finish)
+            )
             request.write(b"retry: 2000\n\n")
             request.registerProducer(viewer, True)
             viewer.begin(cursor, int(last), parameters)
@@ -394,8 +397,7 @@ class Answered:
     def failed(self, error: Refused) -> None:
         self._over()
         if self._request.startedWriting:
-            # The client sees that the answer is not whole.
-            self._request.channel.abort()
+            self._request.abort()
         else:
             self._request.refuse(error)
 

@@ -3,7 +3,8 @@
 Rules:
 
 1. The reports' fields are kept without messages, at most :data:`~netconsd.console.limits.REPORTS`, the newest; files
-   are read on from where the last query ended. Messages are read from the file when a page shows them.
+   are read on from where the last query ended, and from the begin if they are others. Messages are read from the file
+   when a page shows them.
 2. A group is one of :mod:`netconsd.crash.groups`. Its state is *new* for a day after its first report, then *known*;
    *resolved* after a person said so, and *regressed* if a report came after that.
 3. A title that was split off has a group of its own, now and later. A merge lasts as well: it is by the id of the
@@ -13,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -103,7 +105,8 @@ class Crashes:
         self._machines = machines
         self._encoder = encoder
         self._entries: list[Entry] = []
-        self._read: dict[Path, int] = {}
+        #: The inode of each file, and the bytes that were read.
+        self._read: dict[Path, tuple[int, int]] = {}
         self._damaged: dict[str, None] = {}
         # The groups, and the state of the files from which they were made.
         self._grouped: tuple[Any, dict[str, _Shown], triage.State] | None = None
@@ -118,7 +121,7 @@ class Crashes:
         :raises OSError: if a file cannot be read.
         """
         files = day_files(self._directory, KIND)
-        for gone in self._read.keys() - set(files):
+        for gone in [path for path in self._read if not self._is_same(path)]:
             del self._read[gone]
             self._entries = [entry for entry in self._entries if entry.path != gone]
         new: list[Entry] = []
@@ -128,19 +131,29 @@ class Crashes:
             self._entries = sorted([*self._entries, *new], key=lambda entry: entry.report.received_at)[-REPORTS:]
         return self._entries
 
+    def _is_same(self, path: Path) -> bool:
+        """Return whether a file only grew: a store can be deleted and made again."""
+        inode, size = self._read[path]
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        return status.st_ino == inode and status.st_size >= size
+
     def _read_on(self, path: Path) -> Iterator[Entry]:
-        at = self._read.get(path, 0)
+        _, at = self._read.get(path, (0, 0))
         try:
             file = path.open("rb")
         except FileNotFoundError:  # too old, and deleted
             return
         with file:
+            inode = os.fstat(file.fileno()).st_ino
             file.seek(at)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # being written
                 begin, at = at, at + len(line)
-                self._read[path] = at
+                self._read[path] = inode, at
                 try:
                     fields = json.loads(line)
                     if not isinstance(fields, dict) or fields.get("format") != "report":

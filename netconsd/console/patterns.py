@@ -36,13 +36,13 @@ def pattern_list(store: Store, parameters: Parameters) -> dict[str, Any]:
         begin = parameters.now - _RECENT_SECONDS
     found = store.patterns(since=begin, until=chosen.until, hosts=chosen.hosts)
     # New in the whole store: a pattern of an old kernel is not new because it was not seen of late.
-    every = {pattern.form: pattern for pattern in store.patterns()} if new_in is not None else {}
+    every = {pattern.form: pattern.releases for pattern in store.patterns()} if new_in is not None else {}
     before = {pattern.form: pattern for pattern in store.patterns(until=begin)} if begin is not None else {}
     shown_: list[dict[str, Any]] = []
     for pattern in found:
         if chosen.level is not None and (pattern.level is None or pattern.level > chosen.level):
             continue
-        if new_in is not None and not is_new_in(every[pattern.form].releases, new_in):
+        if new_in is not None and not is_new_in(every.get(pattern.form, pattern.releases), new_in):
             continue
         rise = None if begin is None else _rise(pattern, before, begin, parameters.now)
         if rising and (rise is None or rise < RISING):

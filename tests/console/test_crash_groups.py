@@ -361,6 +361,9 @@ def _umask() -> int:
         b'{"version":2,"when":1,"what":"mute","group":"a"}',
         b'{"version":1,"when":1,"what":"x","group":"a"}',
         b'{"version":1,"when":"x","what":"mute","group":"a"}',
+        b'{"version":1,"when":NaN,"what":"mute","group":"a"}',
+        b'{"version":1,"when":1e400,"what":"mute","group":"a"}',
+        b'{"version":1,"when":true,"what":"mute","group":"a"}',
         b'{"version":1,"when":1,"what":"mute","group":5}',
         b'{"version":1,"when":1,"what":"merge","group":"a","into":[]}',
         b"\xff",
@@ -371,6 +374,30 @@ def test_lines_that_are_no_decisions(tmp_path: Path, line: bytes) -> None:
     """A line of another form is passed over and counted."""
     (tmp_path / triage.NAME).write_bytes(line + b"\n")
     assert triage.read(tmp_path) == ([], 1)
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision that does not fit on the disk is an error, and spoils no later one."""
+    entry = {"when": T0, "who": "ann", "what": "mute", "group": "0123456789ab", "why": ""}
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
+        with pytest.raises(OSError, match=r"No space left.*triage\.jsonl"):
+            triage.append(tmp_path, entry)
+    triage.append(tmp_path, entry)
+    assert triage.read(tmp_path) == ([{"version": 1, **entry}], 1)
+
+
+def test_a_store_that_is_made_again(directory: Path) -> None:
+    """The reports of a store that was deleted and made again are those of the new one, in files of the same names."""
+    ask = asker(directory)
+    before = ask("crash_list").object["reports"]
+    assert before > 1
+    for path in (directory / "reports").iterdir():
+        path.unlink()
+    add(directory, crash_report("BUG: new", received_at=T0))
+    found = ask("crash_list").object
+    assert (found["reports"], [group["title"] for group in found["groups"]]) == (1, ["BUG: new"])
 
 
 def test_two_processes_append(tmp_path: Path) -> None:
