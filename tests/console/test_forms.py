@@ -19,11 +19,42 @@ KERNEL_TEXTS: Final = Path(__file__).parents[2] / "benchmarks" / "kernel_texts.t
 #: Each rule of the forms has pieces here, which texts are made of at random.
 PIECES: Final = (
     *("0", "7", "12", "0x", "0X1f", "ff", "48", "deadbeef", "a", "Z", "_", ".", ":", "::", "-", " ", "  ", "\t", "\n"),
-    *("<", ">", "(", ")", "/u", "/u16", "'", '"', "`", "é", "€", "\ufeff", "\x1b", "😀", "\u202e", "x86_64", "md5", "dm-"),
+    *(
+        "<",
+        ">",
+        "(",
+        ")",
+        "/u",
+        "/u16",
+        "'",
+        '"',
+        "`",
+        "é",
+        "€",
+        "\ufeff",
+        "\x1b",
+        "😀",
+        "\u202e",
+        "x86_64",
+        "md5",
+        "dm-",
+    ),
     *("eth", "sd", "sda", "sdaa", "xvdb", "hdh", "hdi", "xhda", "veth", "veth12ab34c", "cpu", "nvme0n1p2", "eth0.100"),
     *("00:11:22:33:44:55", "00:11:22:33:44:55:66:77", "fe80::1", "::ffff:10.0.0.1", "2001:db8:0:0:0:0:0:1", "1.2.3.4"),
     *("0000:00:1f.2", "00:1f.2", "7c3f1b2a-1111-2222-3333-444455556666", "48 8b 04 25", "48 8b <0f> 0b", "renderD128"),
-    *("kworker/u16:3", "scsi_eh_3", "mlx5_0", "512MiB", "1024x768", "12.5", "don't", "'foo'", '"a b"', "`x'", "abcdefghi1"),
+    *(
+        "kworker/u16:3",
+        "scsi_eh_3",
+        "mlx5_0",
+        "512MiB",
+        "1024x768",
+        "12.5",
+        "don't",
+        "'foo'",
+        '"a b"',
+        "`x'",
+        "abcdefghi1",
+    ),
     *DEVICES,
     *NUMBERED,
     *RANDOM,
@@ -39,7 +70,13 @@ def _texts() -> list[str]:
     for _ in range(COUNT):
         texts.append("".join(chance.choices(PIECES, k=chance.randrange(12))))
     for size in (INPUT_LIMIT - 1, INPUT_LIMIT, INPUT_LIMIT + 1):
-        texts += ["x" * size, "é" * (size // 2) + "x" * (size % 2), "x" * (size - 1) + "€", "x " * (size // 2), "7" * size]
+        texts += [
+            "x" * size,
+            "é" * (size // 2) + "x" * (size % 2),
+            "x" * (size - 1) + "€",
+            "x " * (size // 2),
+            "7" * size,
+        ]
         texts += ["😀" * (size // 4) + "😀", "x" * (size - 1) + "😀"]
     for size in (NAME_LIMIT - 1, NAME_LIMIT, NAME_LIMIT + 1):
         texts += [f"{quote}{'y' * size}{quote} z" for quote in "'\"`"]

@@ -83,14 +83,27 @@ export function Chart({ buckets, step, onRange, label }) {
     const plot = useRef(/** @type {any} */ (null));
     const range = useRef(onRange);
     range.current = onRange;
+    const latest = useRef(buckets);
+    latest.current = buckets;
+    // Bars that move would take the time away from under the mouse.
+    const dragging = useRef(false);
     const { utc, theme } = useSignal(settings);
     useEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
         const dark = matchMedia("(prefers-color-scheme: dark)");
+        const pressed = () => (dragging.current = true);
+        const released = () => {
+            if (!dragging.current) return;
+            dragging.current = false;
+            // After uPlot's own listener, which reads the time.
+            setTimeout(() => plot.current?.setData(columns(latest.current)));
+        };
+        element.addEventListener("mousedown", pressed);
+        addEventListener("mouseup", released);
         const make = () => {
             plot.current?.destroy();
             plot.current = new uPlot(options(element, step, utc, (since, until) => range.current?.(since, until)),
-                /** @type {any} */ (columns(buckets)), element);
+                /** @type {any} */ (columns(latest.current)), element);
         };
         make();
         const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
@@ -98,13 +111,15 @@ export function Chart({ buckets, step, onRange, label }) {
         dark.addEventListener("change", make);
         return () => {
             resized.disconnect();
+            element.removeEventListener("mousedown", pressed);
+            removeEventListener("mouseup", released);
             dark.removeEventListener("change", make);
             plot.current?.destroy();
             plot.current = null;
         };
     }, [step, utc, theme]);
     useEffect(() => {
-        plot.current?.setData(columns(buckets));
+        if (!dragging.current) plot.current?.setData(columns(buckets));
     }, [buckets]);
     return html`<figure class="chart">
         <div class="plot" ref=${box} role="img" aria-label=${`${label}: ${summary(buckets, step, utc)}`}></div>

@@ -20,7 +20,7 @@ const SYSDATA = { cpu: "cpu", taskname: "taskname", release: "release", msgid: "
  * @param {object} props
  * @param {Row} props.row
  * @param {() => void} props.onClose
- * @param {boolean} [props.context] whether to offer the messages around it
+ * @param {boolean} [props.context] whether to offer the messages around it, and to hide those like it
  */
 export function Detail({ row, onClose, context = true }) {
     const { utc } = useSignal(settings);
@@ -31,7 +31,7 @@ export function Detail({ row, onClose, context = true }) {
     };
     useKeys({
         Escape: onClose,
-        ...(message ? { x: hide, ...(context ? { c: () => go(messagePath(message.id)) } : {}) } : {}),
+        ...(message && context ? { x: hide, c: () => go(messagePath(message.id)) } : {}),
     });
     if (!message) {
         const where = finding?.group ? `/crashes/${encodeURIComponent(finding.group)}` : withQuery("/crashes", { q: finding?.title ?? "" });
@@ -52,7 +52,8 @@ export function Detail({ row, onClose, context = true }) {
     const fact = (name, value, link = null) =>
         value == null || value === "" ? null
             : html`<dt>${name}</dt><dd>${link ? html`<a href=${link}>${printable(value)}</a>` : printable(value)}</dd>`;
-    const page = ["live", "search"].includes(route.value.page) ? location.pathname : "/search";
+    const { page: here, path } = route.value;
+    const page = here === "live" || here === "search" ? path : "/search";
     const only = (/** @type {Record<string, string>} */ changes) => withQuery(page, changed(query, { at: null, ...changes }));
     return html`<aside class="detail" aria-label="The chosen message">
         <header><h2><${Level} level=${message.level} /> <span>${printable(message.name || message.address)}</span></h2>${closer(onClose)}</header>
@@ -61,8 +62,8 @@ export function Detail({ row, onClose, context = true }) {
             ${context ? html`<a class="button primary" href=${messagePath(message.id)}>Context</a>` : null}
             <${Copy} get=${() => rowText(row, utc)}>Copy<//>
             <${Copy} get=${() => location.origin + messagePath(message.id)} said="The link is copied">Copy link<//>
-            ${context ? html`<button type="button" onClick=${hide} title=${rowForm(row)}>Hide messages like this</button>` : null}
-            <a class="button" href=${withQuery("/search", { grep: formRegex(rowForm(row)) })}>Find messages like this</a>
+            ${context ? html`<button type="button" onClick=${hide} title=${printable(rowForm(row))}>Hide messages like this</button>` : null}
+            <a class="button" href=${withQuery("/search", { grep: formRegex(rowForm(row)), case: "match" })}>Find messages like this</a>
         </p>
         <dl class="facts">
             ${fact("Machine", message.name ? `${message.name} (${message.address})` : message.address, machinePath(message.address))}

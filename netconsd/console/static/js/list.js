@@ -77,9 +77,10 @@ export function List({
         else if (forgotten > 0 && element.scrollTop > 0) element.scrollTop -= forgotten * row;
     }, [version, count, follow, row, base]);
 
+    // Also after a page of which all rows are hidden: the version changes, and the number of rows does not.
     useEffect(() => {
-        if (onEnd && count && shown.end >= count) onEnd();
-    }, [shown.end, count]);
+        if (onEnd && shown.end >= count) onEnd();
+    }, [shown.end, count, version]);
 
     useLayoutEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);

@@ -1,6 +1,6 @@
 /** Live: new messages as they arrive. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
-import { getText } from "./api.js";
+import { isPassing, loadStatus } from "./api.js";
 import { FilterBar, Hidden } from "./bar.js";
 import { Chart } from "./chart.js";
 import { Detail } from "./detail.js";
@@ -39,13 +39,13 @@ export function LivePage({ query }) {
     rows.current ??= new Ring(ROWS_LIMIT);
     const hiding = useRef(hidden);
     const live = useRef(/** @type {Live | null} */ (null));
-    const received = useRef(0);
+    // The message of the URL, until it is there.
+    const wanted = useRef(query.get("at") ?? "");
     const [version, setVersion] = useState(0);
     const [follow, setFollow] = useState(true);
     const [chosen, setChosen] = useState(/** @type {number} */ (-1));
     const [buckets, setBuckets] = useState(/** @type {number[][]} */ ([]));
-    const [error, setError] = useState(/** @type {any} */ (null));
-    const [patterns, setPatterns] = useState(false);
+    const patterns = query.get("patterns") === "1";
     const daemon = useSignal(status);
     const { utc } = useSignal(settings);
 
@@ -69,29 +69,35 @@ export function LivePage({ query }) {
         setChosen(-1);
         setVersion((old) => old + 1);
     }, [hidden]);
+    /** @param {number} number of a row; -1 for none */
+    const choose = (number) => {
+        wanted.current = "";
+        setChosen(number);
+        const kept = rows.current;
+        change({ at: number < 0 ? null : kept.at(number - kept.first)?.message?.id ?? null }, { replace: true });
+    };
 
     useEffect(() => {
         all.current.clear();
         rows.current.clear();
-        received.current = 0;
         setChosen(-1);
         setBuckets([]);
-        setError(null);
         setVersion((old) => old + 1);
         const asked = new URLSearchParams(filter);
-        /** @param {import("./api.js").ApiError} failure */
-        const refused = (failure) => {
-            if (failure.code) setError(failure);
-        };
         /** @param {import("./live.js").Item[]} items */
         const take = (items) => {
-            for (const { message, finding, dropped } of items) {
+            for (const { message, finding, dropped, why, least } of items) {
                 if (message) {
-                    received.current += 1;
                     for (const row of rowsOf(message)) add(row);
+                    if (message.id === wanted.current) {
+                        wanted.current = "";
+                        setFollow(false);
+                        setChosen(rows.current.end - 1);
+                    }
                 } else if (finding) add(findingRow(finding));
-                else if (dropped) {
-                    add({ kind: "gap", time: Date.now() / 1000, address: "", text: `${plural(dropped, "message")} not shown here: too many at once. The search has them.` });
+                else if (dropped || why) {
+                    const text = why ? `Messages are missing here: ${why}` : `${least ? "At least " : ""}${plural(dropped ?? 0, "message")} not shown here: too many at once. The search has them.`;
+                    add({ kind: "gap", time: Date.now() / 1000, address: "", text });
                 }
             }
             setVersion((old) => old + 1);
@@ -106,41 +112,56 @@ export function LivePage({ query }) {
         };
         // The last messages first, so that a quiet fleet's page is not empty.
         asked.set("last", String(LAST));
-        const stream = (live.current = new Live(asked, take, rate, () => setVersion((old) => old + 1)));
-        // An EventSource does not say why it was refused; a request with the same filter does.
-        if (filter) getText("messages", new URLSearchParams([...new URLSearchParams(filter), ["limit", "1"]])).catch(refused);
-        return () => stream.close();
+        let before = "";
+        const stream = (live.current = new Live(asked, take, rate, () => {
+            // Whether the daemon is gone, or the session, is known at once.
+            if (stream.state !== before && stream.state === "again") loadStatus().catch(() => {});
+            before = stream.state;
+            setVersion((old) => old + 1);
+        }));
+        // A second without messages is a bar of none: the chart ends now.
+        const clock = setInterval(() => {
+            const now = Math.floor(Date.now() / 1000) - 1;
+            if (!document.hidden) setBuckets((old) => (old.length && old[old.length - 1][0] < now ? [...old.filter((one) => one[0] >= now - SECONDS), [now, ...Array(9).fill(0)]] : old));
+        }, 1000);
+        return () => {
+            clearInterval(clock);
+            stream.close();
+        };
     }, [filter]);
 
     /** @param {number} since @param {number} until */
     const search = (since, until) => go(withQuery("/search", new URLSearchParams([...new URLSearchParams(filter), ["since", String(since)], ["until", String(until)]])));
     const paused = live.current?.paused ?? false;
-    const pause = (/** @type {boolean} */ wanted) => {
-        live.current?.pause(wanted);
-        if (!wanted) setFollow(true);
+    const pause = (/** @type {boolean} */ pausing) => {
+        live.current?.pause(pausing);
+        if (!pausing) setFollow(true);
         setVersion((old) => old + 1);
     };
     useKeys({
         " ": () => pause(!live.current?.paused),
-        Escape: () => setChosen(-1),
+        Escape: () => choose(-1),
     });
     const index = chosen < 0 ? -1 : chosen - rows.current.first;
     const row = index >= 0 && index < rows.current.length && rows.current.at(index).kind !== "day" ? rows.current.at(index) : null;
     const waiting = live.current?.waiting ?? 0;
     const state = live.current?.state ?? "connecting";
+    const error = live.current?.error ?? null;
     return html`<div class="page fill">
         <h1 class="sr">Live messages</h1>
-        <${FilterBar} query=${query} error=${error}>
+        <${FilterBar} query=${query} error=${error?.field ? error : null}>
             <button type="button" class=${paused ? "primary" : ""} aria-pressed=${paused ? "true" : "false"} aria-keyshortcuts="Space"
                 onClick=${() => pause(!paused)}>${paused ? `Resume (${count(waiting)} new)` : "Pause"}</button>
-            <button type="button" aria-expanded=${patterns ? "true" : "false"} onClick=${() => setPatterns(!patterns)}>Patterns</button>
+            <button type="button" aria-expanded=${patterns ? "true" : "false"} onClick=${() => change({ patterns: patterns ? null : "1" }, { replace: true })}>Patterns</button>
             <${Copy} get=${() => allText(rows.current, utc)} said=${`${plural(rows.current.length, "row")} copied`}>Copy as text<//>
             <a class="button" href=${withQuery("/search", new URLSearchParams(filter))}>Search older</a>
         <//>
         <${Hidden} query=${query} />
         <${Chart} buckets=${buckets} step=${1} label="Messages per second" onRange=${search} />
         <p class="state" role="status">
-            ${state === "open" ? "" : state === "lost" ? "The connection is lost. Load the page again." : "Connecting …"}
+            ${state === "connecting" ? "Connecting …" : ""}
+            ${state === "again" ? "The connection was lost, and is being opened again. The messages of this time will follow." : ""}
+            ${state === "refused" && !error?.field ? html`<span class="bad">The connection was refused${error ? `: ${printable(error.message)}` : ""}</span>${!error || isPassing(error) ? " Trying again …" : ""}` : ""}
             ${live.current?.dropped ? `${plural(live.current.dropped, "message")} not shown: too many at once.` : ""}
             ${paused ? `Paused, ${plural(waiting, "message")} since.` : ""}
         </p>
@@ -148,10 +169,10 @@ export function LivePage({ query }) {
             ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} version=${version} />` : null}
             <${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
                 version=${version} label="Messages, the newest last" chosen=${index} find=${find} follow=${follow && !paused}
-                onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => setChosen(rows.current.first + at)}>
+                onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => choose(rows.current.first + at)}>
                 ${rows.current.length ? null : html`<${Empty}><${Nothing} daemon=${daemon} filter=${filter} /><//>`}
             <//>
-            ${row ? html`<${Detail} row=${row} onClose=${() => setChosen(-1)} />` : null}
+            ${row ? html`<${Detail} row=${row} onClose=${() => choose(-1)} />` : null}
         </div>
         ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}
     </div>`;

@@ -5,7 +5,7 @@ import { Detail } from "./detail.js";
 import { plural } from "./format.js";
 import { List, useChosen } from "./list.js";
 import { Copy, Empty, Failure } from "./parts.js";
-import { machinePath, messagePath } from "./routes.js";
+import { machinePath, messagePath, withQuery } from "./routes.js";
 import { rowText, rowsOf, withDays } from "./rows.js";
 import { settings } from "./settings.js";
 import { change, go, useSignal } from "./state.js";
@@ -43,7 +43,7 @@ export function MessagePage({ id, query }) {
                     setOpen(true);
                     setChosen(index);
                     // The same messages stay while they are walked through: the URL says which one, as a page of its own.
-                    if (next && next !== id) go(messagePath(next) + location.search, { replace: true });
+                    if (next && next !== id) go(withQuery(messagePath(next), query), { replace: true });
                 }}>
                 ${rows.length ? null : html`<${Empty}><p>The store does not have this message: it is too old, or was never received.</p><//>`}
             <//>

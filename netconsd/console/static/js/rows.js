@@ -79,7 +79,7 @@ export function findingRow(finding) {
  * @param {Row} row
  */
 export function rowForm(row) {
-    return (row.form ??= form(printable(row.text)));
+    return (row.form ??= form(row.text));
 }
 
 /**
