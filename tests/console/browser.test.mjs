@@ -21,6 +21,7 @@ const { marksOf } = await load("page-machine.js");
 const { along } = await load("timeline.js");
 const { flowOf } = await load("page-receiver.js");
 const { settings } = await load("settings.js");
+const { mergedRows, pastRows } = await load("rows.js");
 
 /** An EventSource that a test feeds. */
 class Source {
@@ -215,6 +216,16 @@ test("a time line has crashes, losses and silences at their times", () => {
 test("each place of a loss is in the ledger, also one that nobody has thought of", () => {
     const flow = flowOf({ counters: { dropped_new_reason: 4, dropped_by_kernel: 0 }, ledger: { received: 10, messages: 6, modules: { store: { messages: 6, lost: 1 } } } });
     assert.deepEqual(flow.map((row) => [row.kind, row.value]), [["step", 10], ["lost", 4], ["lost", 0], ["step", 6], ["out", 6], ["lost", 1]]);
+});
+
+test("crashes and events of before are among the messages of their time, once", () => {
+    const row = (time, fields) => ({ kind: "message", time, address: "a", text: `m${time}`, ...fields });
+    const past = pastRows([group({ title: "BUG", last: 5, machines: { a: [1, 0, 5], b: [3, 0, 2] } }), group({ title: "old", last: 0.5 }), group({ title: "known", last: 8 })],
+        [{ kind: "lost", text: "3 lost", address: "a", received_at: 2.5 }]);
+    assert.deepEqual(past.map((one) => [one.kind, one.address, one.text]), [["crash", "a", "BUG"], ["crash", "a", "old"], ["crash", "a", "known"], ["event", "a", "3 lost"]]);
+    const rows = [row(1), row(2), row(3), row(5), row(9, { kind: "crash", text: "known", finding: {} })];
+    assert.deepEqual(mergedRows(rows, past).map((one) => one.text), ["m1", "m2", "3 lost", "m3", "m5", "BUG", "known"]);
+    assert.deepEqual(mergedRows([], []), []);
 });
 
 test("settings survive from the last visit", () => {

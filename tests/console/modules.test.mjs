@@ -125,6 +125,8 @@ test("a row is scrolled into view by the shortest way, and not if it is there", 
     assert.equal(reveal(view, 60), 1000);
     assert.equal(reveal(view, 49), 980);
     assert.equal(reveal(view, 80), 1020);
+    // In the middle, unless it is in view.
+    assert.deepEqual([reveal(view, 60, true), reveal(view, 500, true), reveal(view, 0, true), reveal(view, 999, true)], [1000, 9710, 0, 19400]);
 });
 
 test("a filter comes back from its URL as it went in", () => {

@@ -1,10 +1,10 @@
 /** The frame of all pages: navigation, settings, help; and which page the URL means. */
 import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { loadStatus, post } from "./api.js";
+import { loadStatus, post, useGet } from "./api.js";
 import { pressed, useKeys } from "./keys.js";
 import { choose, settings, showTheme } from "./settings.js";
 import { follow, go, notice, problem, route, status, useSignal } from "./state.js";
-import { ago } from "./format.js";
+import { ago, plural, short } from "./format.js";
 import { printable } from "./text.js";
 import { Empty } from "./parts.js";
 import { LivePage } from "./page-live.js";
@@ -92,7 +92,7 @@ function App() {
     return html`<a class="skip" href="#main">To the page</a>
         <header class="top">
             <a class="brand" href="/">netconsd</a>
-            <nav aria-label="Pages">${NAVIGATION.map(([key, to, name, pages]) => html`<a key=${key} href=${to} aria-current=${pages.includes(page) ? "page" : undefined}>${name}</a>`)}</nav>
+            <nav aria-label="Pages">${NAVIGATION.map(([key, to, name, pages]) => html`<a key=${key} href=${to} aria-current=${pages.includes(page) ? "page" : undefined}>${name}${key === "c" ? html`<${OpenCrashes} />` : null}</a>`)}</nav>
             <div class="tools"><${Receiving} daemon=${daemon} trouble=${trouble} />
                 <button type="button" class="icon" aria-label="Settings and shortcuts" title="Settings and shortcuts (?)" onClick=${() => setHelp(true)}>?</button></div>
         </header>
@@ -111,6 +111,15 @@ function Guard({ children }) {
 
 function Unknown() {
     return html`<div class="page"><h1>Nothing here</h1><${Empty}><p>The console has no page at this address. <a href="/">Live messages</a></p><//></div>`;
+}
+
+// Crashes of the last day that nobody has decided about: who looks at another page sees that there are some.
+const OPEN = new URLSearchParams([["state", "new"], ["state", "regressed"], ["muted", "0"], ["since", "1d"]]);
+
+function OpenCrashes() {
+    const { data } = useGet("crashes", OPEN, { every: 30 });
+    const open = data?.groups?.length;
+    return open ? html` <span class="count" title=${`${plural(open, "crash", "crashes")} of the last day, new or regressed`}>${short(open)}</span>` : null;
 }
 
 /** @param {{daemon: import("./types.js").Status | null, trouble: string}} props */

@@ -43,7 +43,7 @@ export function FilterBar({ query, times = false, highlights = true, error = nul
         /** @type {Record<string, string | string[]>} */
         const changes = { ...values, host: hostWords(values.host), since: zoned(values.since, utc), until: zoned(values.until, utc), at: "" };
         // The same filter once more asks for what is new.
-        go(withQuery(route.value.path, changed(route.value.query, changes)));
+        go(withQuery(route.value.path, changed(route.value.query, changes)), { again: true });
     };
     /** @param {string} name */
     const set = (name) => (/** @type {Event} */ event) => {
@@ -80,7 +80,7 @@ export function FilterBar({ query, times = false, highlights = true, error = nul
                 <option value="">if any are typed</option><option value="match">matter</option><option value="ignore">do not matter</option>
             </select></label>` : null}
         ${highlights ? html`<label class="field f-mark"><span>Highlight</span>
-            <input type="search" value=${query.get("mark") ?? ""} placeholder="words; hides nothing" autocomplete="off" spellcheck=${false}
+            <input type="search" value=${query.get("mark") ?? ""} placeholder="words to mark" autocomplete="off" spellcheck=${false}
                 onInput=${(/** @type {Event} */ event) => change({ mark: /** @type {HTMLInputElement} */ (event.target).value }, { replace: true })} />
         </label>` : null}
         <div class="buttons">

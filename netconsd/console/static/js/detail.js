@@ -1,5 +1,5 @@
 /** One message in full, and what can be done with it. */
-import { html } from "../vendor/htm-preact.js";
+import { html, useLayoutEffect, useRef } from "../vendor/htm-preact.js";
 import { changed } from "./filter.js";
 import { fullStamp, levelName, uptime } from "./format.js";
 import { formRegex } from "./forms.js";
@@ -25,6 +25,9 @@ const SYSDATA = { cpu: "cpu", taskname: "taskname", release: "release", msgid: "
 export function Detail({ row, onClose, context = true }) {
     const { utc } = useSignal(settings);
     const { message, finding } = row;
+    // On a narrow screen it is below the list.
+    const box = useRef(/** @type {HTMLElement | null} */ (null));
+    useLayoutEffect(() => box.current?.scrollIntoView({ block: "nearest" }), [row]);
     const hide = () => {
         const query = route.value.query;
         change({ hide: [...new Set([...query.getAll("hide"), rowForm(row)])], at: null });
@@ -35,7 +38,7 @@ export function Detail({ row, onClose, context = true }) {
     });
     if (!message) {
         const where = finding?.group ? `/crashes/${encodeURIComponent(finding.group)}` : withQuery("/crashes", { q: finding?.title ?? "" });
-        return html`<aside class="detail" aria-label="The chosen row">
+        return html`<aside ref=${box} class="detail" aria-label="The chosen row">
             <header><h2>${printable(row.text)}</h2>${closer(onClose)}</header>
             <dl class="facts">
                 <dt>Machine</dt><dd><a href=${machinePath(row.address)}>${printable(row.address)}</a></dd>
@@ -55,7 +58,7 @@ export function Detail({ row, onClose, context = true }) {
     const { page: here, path } = route.value;
     const page = here === "live" || here === "search" ? path : "/search";
     const only = (/** @type {Record<string, string>} */ changes) => withQuery(page, changed(query, { at: null, ...changes }));
-    return html`<aside class="detail" aria-label="The chosen message">
+    return html`<aside ref=${box} class="detail" aria-label="The chosen message">
         <header><h2><${Level} level=${message.level} /> <span>${printable(message.name || message.address)}</span></h2>${closer(onClose)}</header>
         <pre tabindex="0" aria-label="Text of the message">${printableLines(message.text).join("\n")}</pre>
         <p class="buttons">

@@ -21,6 +21,7 @@ const NAMES = { gap: "lost", boot: "boot", event: "event", crash: "crash", day: 
  * @param {object} props
  * @param {{length: number, first?: number, at: (index: number) => Row}} props.rows
  * @param {unknown} props.version changes with the rows
+ * @param {unknown} [props.fresh] another value: other rows, shown from their beginning
  * @param {string} props.label for screen readers
  * @param {number} props.chosen the index of the chosen row, or -1
  * @param {(index: number) => void} props.onChoose
@@ -34,7 +35,7 @@ const NAMES = { gap: "lost", boot: "boot", event: "event", crash: "crash", day: 
  * @param {any} [props.children] behind the list
  */
 export function List({
-    rows, version, label, chosen, onChoose, onOpen, follow = false, onFollow, onEnd, find = null, host = true, up = false,
+    rows, version, fresh, label, chosen, onChoose, onOpen, follow = false, onFollow, onEnd, find = null, host = true, up = false,
     children,
 }) {
     const box = useRef(/** @type {HTMLDivElement | null} */ (null));
@@ -46,6 +47,8 @@ export function List({
     const base = rows.first ?? 0;
     const shown = visible({ ...view, row, count });
     const last = useRef({ base, scroll: 0 });
+    // Whether the row was chosen with a key, which goes on at the edge of the view; a link's is shown in the middle.
+    const moved = useRef(false);
 
     useEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
@@ -68,6 +71,13 @@ export function List({
         };
     }, []);
 
+    const begun = useRef(fresh);
+    useLayoutEffect(() => {
+        if (begun.current === fresh) return;
+        begun.current = fresh;
+        /** @type {HTMLDivElement} */ (box.current).scrollTop = 0;
+    }, [fresh]);
+
     useLayoutEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
         // Older rows were forgotten: what the viewer reads stays where it is.
@@ -85,7 +95,8 @@ export function List({
     useLayoutEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
         if (chosen < 0 || chosen >= count) return;
-        const wanted = reveal({ scroll: element.scrollTop, height: element.clientHeight, row, count }, chosen);
+        const wanted = reveal({ scroll: element.scrollTop, height: element.clientHeight, row, count }, chosen, !moved.current);
+        moved.current = false;
         if (wanted !== element.scrollTop) element.scrollTop = wanted;
     }, [chosen + base, row]);
 
@@ -95,6 +106,7 @@ export function List({
     /** @param {number} index */
     const move = (index) => {
         if (!count) return;
+        moved.current = true;
         cursor.current = Math.max(0, Math.min(count - 1, index));
         onFollow?.(false);
         onChoose(cursor.current);

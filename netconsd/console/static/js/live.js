@@ -28,7 +28,9 @@ export class Live {
     constructor(query, onItems, onRate, onState, { source = EventSource, schedule = soon, later = setTimeout, why = probe } = {}) {
         this.query = query;
         this.source = source;
-        this.later = later;
+        // setTimeout is no method of this object.
+        /** @type {typeof later} */
+        this.later = (call, milliseconds) => later(call, milliseconds);
         this.why = why;
         this.onItems = onItems;
         this.onRate = onRate;
@@ -51,6 +53,8 @@ export class Live {
         this.closed = false;
         /** @type {EventSource | null} */
         this.events = null;
+        /** Resolved with the first message. @type {Promise<void>} */
+        this.begun = new Promise((resolve) => (this.begin = resolve));
         this.open();
     }
 
@@ -130,6 +134,7 @@ export class Live {
         const items = this.items;
         this.items = [];
         if (items.length) this.onItems(items);
+        if (items.some((one) => one.message)) this.begin?.();
     }
 
     /** @param {boolean} paused */

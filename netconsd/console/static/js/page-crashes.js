@@ -105,7 +105,7 @@ export function CrashesPage({ query }) {
             ${select("sort", "Order", [["", "last seen"], ["severity", "severity"], ["spread", "machines"], ["count", "reports"], ["first", "first seen"]])}
             <div class="buttons" role="group" aria-label="States">${STATES.map((state) => html`<button key=${state} type="button" title=${MEANING[state]}
                 aria-pressed=${states.includes(state) ? "true" : "false"}
-                onClick=${() => change({ state: states.includes(state) ? states.filter((one) => one !== state) : [...states, state] })}>${state}</button>`)}
+                onClick=${() => change({ state: states.includes(state) ? states.filter((one) => one !== state) : [...states, state] })}>${state} <span class="dim">${data ? count(groups.filter((group) => group.state === state).length) : ""}</span></button>`)}
                 <button type="button" aria-pressed=${muted ? "true" : "false"} onClick=${() => change({ muted: muted ? null : "1" })}>with muted</button>
                 ${query.get("host") ? html`<button type="button" onClick=${() => change({ host: null })}>All machines</button>` : null}
             </div>

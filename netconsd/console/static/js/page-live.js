@@ -1,6 +1,6 @@
 /** Live: new messages as they arrive. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
-import { isPassing, loadStatus } from "./api.js";
+import { get, isPassing, loadStatus } from "./api.js";
 import { FilterBar, Hidden } from "./bar.js";
 import { Chart } from "./chart.js";
 import { Detail } from "./detail.js";
@@ -11,9 +11,9 @@ import { List } from "./list.js";
 import { Live } from "./live.js";
 import { Copy, Empty } from "./parts.js";
 import { Ring } from "./ring.js";
-import { dayRow, findingRow, rowForm, rowText, rowsOf } from "./rows.js";
+import { dayRow, findingRow, mergedRows, pastRows, rowForm, rowText, rowsOf } from "./rows.js";
 import { settings } from "./settings.js";
-import { change, go, status, useSignal } from "./state.js";
+import { change, go, route, status, useNow, useSignal } from "./state.js";
 import { highlight, printable } from "./text.js";
 import { withQuery } from "./routes.js";
 
@@ -24,8 +24,9 @@ export const ROWS_LIMIT = 100_000;
 // Seconds of the rate chart.
 const SECONDS = 120;
 const FORMS_SHOWN = 30;
-// Stored messages that a new page begins with.
+// Stored messages that a new page begins with, and the time from which on it has the crashes among them.
 const LAST = 200;
+const PAST = "7d";
 
 /** @param {{query: URLSearchParams}} props */
 export function LivePage({ query }) {
@@ -119,12 +120,30 @@ export function LivePage({ query }) {
             before = stream.state;
             setVersion((old) => old + 1);
         }));
+        // The crashes and events among them, which a live tail has only as they happen. A page that is busy has others.
+        const stop = new AbortController();
+        const past = async () => {
+            const found = await Promise.all([get("crashes", { since: PAST, muted: "0" }, stop.signal), get("events", { since: PAST, limit: String(LAST) }, stop.signal)]);
+            const kept = [];
+            for (let at = 0; at < all.current.length; at++) if (all.current.at(at).kind !== "day") kept.push(all.current.at(at));
+            if (!kept.length || kept.length > 10 * LAST) return;
+            all.current.clear();
+            rows.current.clear();
+            mergedRows(kept, pastRows(found[0].groups, found[1].events)).forEach(add);
+            const named = route.value.query.get("at");
+            const shown = Array.from({ length: rows.current.length }, (_, at) => rows.current.at(at).message?.id);
+            setChosen(named && shown.includes(named) ? rows.current.first + shown.indexOf(named) : -1);
+            setVersion((old) => old + 1);
+        };
+        // A filter is one of messages: findings have no text to compare.
+        if (!filter) stream.begun.then(past).catch(() => {});
         // A second without messages is a bar of none: the chart ends now.
         const clock = setInterval(() => {
             const now = Math.floor(Date.now() / 1000) - 1;
             if (!document.hidden) setBuckets((old) => (old.length && old[old.length - 1][0] < now ? [...old.filter((one) => one[0] >= now - SECONDS), [now, ...Array(9).fill(0)]] : old));
         }, 1000);
         return () => {
+            stop.abort();
             clearInterval(clock);
             stream.close();
         };
@@ -166,7 +185,7 @@ export function LivePage({ query }) {
             ${paused ? `Paused, ${plural(waiting, "message")} since.` : ""}
         </p>
         <div class=${`split${row ? " open" : ""}${patterns ? " with-forms" : ""}`}>
-            ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} version=${version} />` : null}
+            ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} />` : null}
             <${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
                 version=${version} label="Messages, the newest last" chosen=${index} find=${find} follow=${follow && !paused}
                 onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => choose(rows.current.first + at)}>
@@ -190,10 +209,11 @@ function Nothing({ daemon, filter }) {
 }
 
 /**
- * The forms of the rows that are kept, the most frequent first; a click hides or shows one.
- * @param {{rows: Ring<Row>, hidden: Set<string>, version: number}} props
+ * The forms of the rows that are kept, the most frequent first, each second anew; a click hides or shows one.
+ * @param {{rows: Ring<Row>, hidden: Set<string>}} props
  */
-function Forms({ rows, hidden, version }) {
+function Forms({ rows, hidden }) {
+    const now = useNow();
     const counted = useMemo(() => {
         /** @type {Map<string, number>} */
         const sums = new Map();
@@ -204,7 +224,7 @@ function Forms({ rows, hidden, version }) {
         }
         for (const one of hidden) if (!sums.has(one)) sums.set(one, 0);
         return [...sums].sort((one, two) => two[1] - one[1]);
-    }, [Math.floor(version / 30), hidden]);
+    }, [now, hidden]);
     return html`<section class="forms" aria-label="Patterns of these messages">
         <h2>Patterns <span class="dim">click to hide</span></h2>
         <ul>${counted.slice(0, FORMS_SHOWN).map(([one, sum]) => html`<li key=${one}>

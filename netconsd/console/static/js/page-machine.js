@@ -60,7 +60,7 @@ export function MachinePage({ id, query }) {
                 <th scope="row" class="nowrap"><a aria-current=${String(boot.boot) === wanted ? "true" : undefined} href=${withQuery(route.value.path, { boot: String(boot.boot) })}>${stamp(boot.first, utc)}</a></th>
                 <td class="nowrap">${duration(boot.last - boot.first)}</td><td class="nowrap">${printable(boot.release ?? "–")}</td><td class="number">${count(boot.messages)}</td>
                 <td class="number">${boot.lost ? count(boot.lost) : "–"}</td><td class="number">${boot.crashes ? html`<span class="bad">${count(boot.crashes)}</span>` : "–"}</td>
-                <td>${printable(boot.how_ended ?? "–")}</td></tr>`)}</tbody></table></div>
+                <td class="ended">${printable(boot.how_ended ?? "–")}</td></tr>`)}</tbody></table></div>
         </section>
         <section><h2>Userdata</h2>
             ${userdata.length
@@ -91,7 +91,7 @@ function BootLog({ address, boot, query, utc }) {
         <${Failure} error=${found.error} />
         <${Hidden} query=${query} />
         <div class=${`split${row && open ? " open" : ""}`}>
-            <${List} rows=${{ length: rows.length, at: (/** @type {number} */ index) => rows[index] }} version=${found.version} label="Messages of the boot"
+            <${List} rows=${{ length: rows.length, at: (/** @type {number} */ index) => rows[index] }} version=${found.version} fresh=${found.run} label="Messages of the boot"
                 chosen=${chosen} host=${false} up=${true} onEnd=${found.more} onChoose=${(/** @type {number} */ index) => {
                     setOpen(true);
                     setChosen(index);

@@ -38,7 +38,7 @@ export function useMessages(filter, order) {
     const stop = useRef(/** @type {AbortController | null} */ (null));
     const [state, setState] = useState({
         version: 0, running: false, progress: /** @type {any} */ (null), end: /** @type {any} */ (null), error: /** @type {any} */ (null),
-        cancelled: false,
+        cancelled: false, run: 0,
     });
     // Of a search that is complete so far; null while it runs and after a failure.
     const ended = useRef(/** @type {any} */ (null));
@@ -65,7 +65,7 @@ export function useMessages(filter, order) {
             frame = 0;
             setState((old) => ({ ...old, version: old.version + 1, progress }));
         };
-        setState((old) => ({ version: old.version + 1, running: true, progress: null, end: first ? null : old.end, error: null, cancelled: false }));
+        setState((old) => ({ version: old.version + 1, running: true, progress: null, end: first ? null : old.end, error: null, cancelled: false, run: old.run + Number(first) }));
         try {
             await stream("messages", query, (line) => {
                 if (line.message) {
@@ -80,7 +80,7 @@ export function useMessages(filter, order) {
                 frame ||= requestAnimationFrame(show);
             }, control.signal);
             cancelAnimationFrame(frame);
-            setState((old) => ({ version: old.version + 1, running: false, progress, error: null, cancelled: false,
+            setState((old) => ({ ...old, version: old.version + 1, running: false, progress, error: null, cancelled: false,
                 end: { damaged: [], ...end, more: end?.complete === false && found > 0 && rows.current.length < ROWS_LIMIT } }));
         } catch (error) {
             cancelAnimationFrame(frame);
@@ -95,7 +95,7 @@ export function useMessages(filter, order) {
         if (found) {
             rows.current = found.rows;
             last.current = found.last;
-            setState((old) => ({ version: old.version + 1, running: false, progress: null, end: found.end, error: null, cancelled: false }));
+            setState((old) => ({ ...old, version: old.version + 1, running: false, progress: null, end: found.end, error: null, cancelled: false }));
         } else load(true);
         return () => {
             const control = stop.current;
@@ -181,7 +181,7 @@ export function SearchPage({ query }) {
         </div>
         ${found.error && !found.error.field ? html`<${Failure} error=${found.error} /><p class="buttons"><button type="button" onClick=${found.again}>Try again</button></p>` : null}
         <div class=${`split${row ? " open" : ""}`}>
-            <${List} rows=${{ length: rows.length, at: (/** @type {number} */ index) => rows[index] }} version=${found.version}
+            <${List} rows=${{ length: rows.length, at: (/** @type {number} */ index) => rows[index] }} version=${found.version} fresh=${found.run}
                 label=${`Found messages, ${order} first`} chosen=${chosen} onChoose=${choose} find=${find} onEnd=${found.more}>
                 ${rows.length || found.running || found.error ? null : found.rows.length ? html`<${Empty}><p>All of these messages are hidden.</p><//>` : html`<${Empty}><p>Nothing found for: ${printable(words(filterOf(query)))}.</p>
                     ${filter ? html`<p>Fewer words, a longer time or <a href="/search">no filter</a> find more.</p>` : null}<//>`}

@@ -75,6 +75,41 @@ export function findingRow(finding) {
 }
 
 /**
+ * The rows of crashes and events of before, for a page that begins with stored messages. A crash has a row for each bug,
+ * at its last report.
+ * @param {import("./types.js").Group[]} groups
+ * @param {import("./types.js").Finding[]} events
+ * @returns {Row[]}
+ */
+export function pastRows(groups, events) {
+    const crashes = groups.map((group) => {
+        const [address] = Object.entries(group.machines).sort((one, two) => two[1][2] - one[1][2])[0] ?? [""];
+        return findingRow({ title: group.title, group: group.id, severity: group.severity, address, received_at: group.last });
+    });
+    return [...crashes, ...events.map(findingRow)];
+}
+
+/**
+ * Rows in the order of time, with those of before that are not among them. A finding is behind the messages of its time.
+ * @param {Row[]} rows in their order, which stays
+ * @param {Row[]} past
+ * @returns {Row[]}
+ */
+export function mergedRows(rows, past) {
+    const begin = rows.length ? rows[0].time : 0;
+    const known = rows.filter((row) => row.finding);
+    const added = past
+        .filter((row) => row.time >= begin && !known.some((one) => one.kind === row.kind && one.address === row.address && one.text === row.text && Math.abs(one.time - row.time) < 2))
+        .sort((one, two) => one.time - two.time);
+    const out = [];
+    for (const row of rows) {
+        while (added.length && added[0].time < row.time) out.push(/** @type {Row} */ (added.shift()));
+        out.push(row);
+    }
+    return [...out, ...added];
+}
+
+/**
  * The form of a row's message, remembered.
  * @param {Row} row
  */

@@ -52,9 +52,10 @@ addEventListener("pagehide", write);
 /**
  * Go to a URL of the console. The same URL once more asks for its contents again.
  * @param {string} url
- * @param {{replace?: boolean}} [options] replace: without a new entry in the history
+ * @param {{replace?: boolean, again?: boolean}} [options] replace: without a new entry in the history; again: what is
+ *     there is asked for again, also if the URL differs in nothing that is asked for
  */
-export function go(url, { replace = false } = {}) {
+export function go(url, { replace = false, again = false } = {}) {
     const { path, visit } = route.value;
     if (url === current()) {
         route.value = placed(url, false, visit + 1);
@@ -67,7 +68,7 @@ export function go(url, { replace = false } = {}) {
         write();
         history.pushState(null, "", url);
     }
-    route.value = placed(url, false, visit);
+    route.value = placed(url, false, visit + Number(again));
     if (!replace && path !== route.value.path) scrollTo(0, 0);
 }
 
