@@ -12,7 +12,7 @@ Object.assign(globalThis, {
 globalThis.localStorage = { getItem: () => '{"theme": "dark"}', setItem() {} };
 const base = new URL("js/", import.meta.url);
 const load = (name) => import(new URL(name, base));
-const { Live, rates } = await load("live.js");
+const { Live, rates, withOrder } = await load("live.js");
 const { columns, filled, stepFor, summary } = await load("chart.js");
 const { sorted } = await load("page-machines.js");
 const { chosenGroups, withSeries } = await load("page-crashes.js");
@@ -93,6 +93,13 @@ test("a crash report is behind its messages, which can arrive after it", () => {
     one.events.send("message", { id: "its last one" });
     waiting.forEach((call) => call());
     assert.deepEqual(seen.map((item) => item.message?.id ?? item.finding.title), ["its last one", "BUG"]);
+});
+
+test("findings that arrive together are in the order of time", () => {
+    const finding = (received_at) => ({ finding: { received_at } });
+    const items = [finding(3), { message: { id: "m" } }, finding(9), finding(8), finding(7), { dropped: 1 }, finding(1)];
+    assert.deepEqual(withOrder(items).map((item) => item.finding?.received_at ?? null), [3, null, 7, 8, 9, null, 1]);
+    assert.deepEqual(withOrder([]), []);
 });
 
 test("drops of the daemon are counted and shown as an item", () => {

@@ -41,7 +41,7 @@ export function Detail({ row, onClose, context = true }) {
         return html`<aside ref=${box} class="detail" aria-label="The chosen row">
             <header><h2>${printable(row.text)}</h2>${closer(onClose)}</header>
             <dl class="facts">
-                <dt>Machine</dt><dd><a href=${machinePath(row.address)}>${printable(row.address)}</a></dd>
+                <dt>Machine</dt><dd><a href=${machinePath(row.address)}>${printable(row.name ? `${row.name} (${row.address})` : row.address)}</a></dd>
                 <dt>Time</dt><dd>${fullStamp(row.time, utc)}</dd>
                 ${Object.entries(finding?.details ?? {}).map(([name, value]) => html`<dt key=${name}>${printable(name)}</dt><dd>${printable(value)}</dd>`)}
                 ${finding?.severity ? html`<dt>Severity</dt><dd>${finding.severity}</dd>` : null}

@@ -69,8 +69,10 @@ export function isEmpty(filter) {
  * @param {Filter} filter
  */
 export function words(filter) {
+    /** @type {Record<string, string>} */
+    const labels = { grep: "text", host: "machine", exclude: "without", seq: "number" };
     const out = [];
-    for (const [name, value] of queryOf(filter)) out.push(`${name} ${value}`);
+    for (const [name, value] of queryOf(filter)) out.push(`${labels[name] ?? name} ${value}`);
     return out.join(", ") || "all messages";
 }
 

@@ -200,7 +200,7 @@ function Row(one, index, base, count, chosen, find, host, up, utc, onChoose, onF
         }}>
         <span class="time">${clock(one.time, utc)}</span>
         ${up ? html`<span class="up">${uptime(message?.ts_usec)}</span>` : null}
-        ${host ? html`<span class="host">${printable(message?.name || one.address)}</span>` : null}
+        ${host ? html`<span class="host">${printable(one.name || one.address)}</span>` : null}
         <span class="lvl">${message ? levelName(message.level) : NAMES[kind]}</span>
         <span class="text">${find ? parts(text, find).map((part) => (part.found ? html`<mark>${part.text}</mark>` : part.text)) : text}</span>
     </div>`;

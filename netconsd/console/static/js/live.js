@@ -131,7 +131,7 @@ export class Live {
             this.onState();
             return;
         }
-        const items = this.items;
+        const items = withOrder(this.items);
         this.items = [];
         if (items.length) this.onItems(items);
         if (items.some((one) => one.message)) this.begin?.();
@@ -149,6 +149,23 @@ export class Live {
         this.closed = true;
         this.events?.close();
     }
+}
+
+/**
+ * Items whose findings, where several follow each other, are in the order of time: a boot is before the crash after it.
+ * @param {Item[]} items
+ */
+export function withOrder(items) {
+    for (let begin = 0; begin < items.length; begin++) {
+        let end = begin;
+        while (items[end]?.finding) end += 1;
+        if (end - begin > 1) {
+            const sorted = items.slice(begin, end).sort((one, two) => (one.finding?.received_at ?? 0) - (two.finding?.received_at ?? 0));
+            items.splice(begin, end - begin, ...sorted);
+        }
+        begin = Math.max(begin, end - 1);
+    }
+    return items;
 }
 
 /** A finding, with its format: report or event. @param {any} data @returns {Finding} */

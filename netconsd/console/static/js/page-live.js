@@ -38,6 +38,8 @@ export function LivePage({ query }) {
     all.current ??= new Ring(ROWS_LIMIT);
     const rows = useRef(/** @type {Ring<Row>} */ (/** @type {unknown} */ (null)));
     rows.current ??= new Ring(ROWS_LIMIT);
+    // The names of the machines of these messages: a finding has an address alone.
+    const names = useRef(/** @type {Map<string, string>} */ (new Map()));
     const hiding = useRef(hidden);
     const live = useRef(/** @type {Live | null} */ (null));
     // The message of the URL, until it is there.
@@ -89,13 +91,14 @@ export function LivePage({ query }) {
         const take = (items) => {
             for (const { message, finding, dropped, why, least } of items) {
                 if (message) {
+                    if (message.name) names.current.set(message.address, message.name);
                     for (const row of rowsOf(message)) add(row);
                     if (message.id === wanted.current) {
                         wanted.current = "";
                         setFollow(false);
                         setChosen(rows.current.end - 1);
                     }
-                } else if (finding) add(findingRow(finding));
+                } else if (finding) add(findingRow(finding, names.current.get(finding.address ?? finding.source?.address ?? "")));
                 else if (dropped || why) {
                     const text = why ? `Messages are missing here: ${why}` : `${least ? "At least " : ""}${plural(dropped ?? 0, "message")} not shown here: too many at once. The search has them.`;
                     add({ kind: "gap", time: Date.now() / 1000, address: "", text });
@@ -129,7 +132,9 @@ export function LivePage({ query }) {
             if (!kept.length || kept.length > 10 * LAST) return;
             all.current.clear();
             rows.current.clear();
-            mergedRows(kept, pastRows(found[0].groups, found[1].events)).forEach(add);
+            const earlier = pastRows(found[0].groups, found[1].events);
+            for (const row of earlier) row.name ||= names.current.get(row.address);
+            mergedRows(kept, earlier).forEach(add);
             const named = route.value.query.get("at");
             const shown = Array.from({ length: rows.current.length }, (_, at) => rows.current.at(at).message?.id);
             setChosen(named && shown.includes(named) ? rows.current.first + shown.indexOf(named) : -1);
@@ -186,14 +191,14 @@ export function LivePage({ query }) {
         </p>
         <div class=${`split${row ? " open" : ""}${patterns ? " with-forms" : ""}`}>
             ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} />` : null}
-            <${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
+            <div class="pane"><${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
                 version=${version} label="Messages, the newest last" chosen=${index} find=${find} follow=${follow && !paused}
                 onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => choose(rows.current.first + at)}>
                 ${rows.current.length ? null : html`<${Empty}><${Nothing} daemon=${daemon} filter=${filter} /><//>`}
             <//>
+            ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}</div>
             ${row ? html`<${Detail} row=${row} onClose=${() => choose(-1)} />` : null}
         </div>
-        ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}
     </div>`;
 }
 

@@ -24,7 +24,8 @@ export function MessagePage({ id, query }) {
     const rows = useMemo(() => withDays((data?.messages ?? []).flatMap(rowsOf), utc), [data, utc]);
     const [chosen, setChosen] = useChosen(rows, id);
     const row = chosen >= 0 && rows[chosen]?.kind !== "day" ? rows[chosen] : null;
-    if (error) return html`<div class="page"><h1>Message</h1><${Failure} error=${error} /></div>`;
+    if (error) return html`<div class="page"><h1>Message</h1><${Failure} error=${error} />
+        <p><a href=${withQuery("/search", { host: id.split("/")[0] })}>The messages of ${printable(id.split("/")[0])}</a></p></div>`;
     if (!data) return html`<div class="page" aria-busy=${loading ? "true" : "false"}><h1>Message</h1><p class="dim">Loading …</p></div>`;
     const message = rows.find((one) => one.message?.id === id)?.message;
     return html`<div class="page fill">

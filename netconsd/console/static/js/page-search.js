@@ -175,7 +175,7 @@ export function SearchPage({ query }) {
                 ? html`<${Progress} progress=${found.progress} messages=${messages} /> <button type="button" onClick=${found.cancel}>Cancel</button>`
                 : found.cancelled
                     ? html`Cancelled after ${plural(messages, "message")}. <button type="button" onClick=${found.again}>Go on</button>`
-                    : html`${plural(messages, "message")}${found.end?.more ? " so far; scroll for more" : ""}
+                    : found.error && !messages ? null : html`${plural(messages, "message")}${found.end?.more ? " so far; scroll for more" : ""}
                         ${hidden.length ? html` · ${plural(found.rows.length - rows.length, "row")} hidden` : ""}
                         ${found.end?.damaged?.length ? html` · <strong>Parts of the store cannot be read: ${found.end.damaged.map((/** @type {any} */ one) => printable(one.text)).join("; ")}</strong>` : ""}`}
         </div>
