@@ -545,3 +545,42 @@ def test_parts_of_the_store_that_cannot_be_read_are_said(
     for place in ("machines", "crashes", "patterns"):
         page.goto(f"{console.url}/{place}")
         page.wait_for_selector(".notice >> text=segment 7 ends too early")
+
+
+def test_the_live_page_begins_with_the_crashes_among_its_messages(
+    console: ScriptedConsole, open_page: Callable[..., Page]
+) -> None:
+    """A crash of before is a row at its time, with the name of its machine, and the navigation counts it."""
+    group = {"id": "0123456789ab", "title": "BUG in f", "severity": "dead", "last": BEGIN + 0.0025}
+    group |= {"machines": {"192.0.2.1": [1, BEGIN, BEGIN + 0.0025]}, "names_of": {"192.0.2.1": "web01"}}
+    event = {"kind": "lost", "address": "192.0.2.1", "received_at": BEGIN + 0.0035, "text": "3 messages lost"}
+    console.answers |= {
+        "crashes": lambda _: {"groups": [group]},
+        "events": lambda _: {"events": [event]},
+        "live": lambda _: events(
+            *(("message", plain_object(number, f"text {number}", name="web01")) for number in range(1, 5)),
+            ended=console.ended,
+        ),
+    }
+    page = open_page(console.url)
+    page.wait_for_selector(".row.crash")
+    texts = page.locator(".row:not(.day) .text").all_inner_texts()
+    assert texts == ["text 1", "text 2", "BUG in f", "text 3", "3 messages lost", "text 4"]
+    assert set(page.locator(".row .host").all_inner_texts()) == {"web01"}
+    page.wait_for_selector("nav .count >> text=1")
+
+
+def test_the_result_of_another_filter_begins_at_its_top(
+    console: ScriptedConsole, open_page: Callable[..., Page]
+) -> None:
+    """It is not shown from where the one before was scrolled to."""
+    rows = [plain_object(number, f"message {number}") for number in range(300)]
+    console.answers["messages"] = lambda _: found(list(reversed(rows)))
+    page = open_page(f"{console.url}/search")
+    page.wait_for_selector("text=message 299")
+    page.evaluate("document.querySelector('.list').scrollTop = 3000")
+    page.wait_for_selector("text=/^message 150$/")
+    page.get_by_label("Level").select_option("err")
+    page.wait_for_url("**level=err**")
+    page.wait_for_selector("text=message 299")
+    until(page, "document.querySelector('.list').scrollTop === 0")

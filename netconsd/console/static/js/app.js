@@ -117,7 +117,13 @@ function Unknown() {
 const OPEN = new URLSearchParams([["state", "new"], ["state", "regressed"], ["muted", "0"], ["since", "1d"]]);
 
 function OpenCrashes() {
-    const { data } = useGet("crashes", OPEN, { every: 30 });
+    // The page itself is first.
+    const [begun, setBegun] = useState(false);
+    useEffect(() => {
+        const timer = setTimeout(() => setBegun(true), 1000);
+        return () => clearTimeout(timer);
+    }, []);
+    const { data } = useGet(begun ? "crashes" : null, OPEN, { every: 30 });
     const open = data?.groups?.length;
     return open ? html` <span class="count" title=${`${plural(open, "crash", "crashes")} of the last day, new or regressed`}>${short(open)}</span>` : null;
 }

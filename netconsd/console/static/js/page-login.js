@@ -12,15 +12,12 @@ export function LoginPage({ query }) {
     const [names, setNames] = useState(false);
     const form = useRef(/** @type {HTMLFormElement | null} */ (null));
     const field = useRef(/** @type {HTMLInputElement | null} */ (null));
-    const leave = () => go(afterLogin(query.get("next")), { replace: true });
+    useEffect(() => form.current?.querySelector("input")?.focus(), [names]);
     useEffect(() => {
-        field.current?.focus();
-        // Who has a session already need not log in; the refusal says whether there are names.
-        get("status").then(leave, (failure) => {
-            if (failure.code !== 401) return setError(failure);
-            if (failure.field !== "user") return undefined;
-            setNames(true);
-            return field.current?.form?.querySelector("input")?.focus();
+        // The refusal says whether a login needs a name.
+        get("status").catch((failure) => {
+            if (failure.code !== 401) setError(failure);
+            setNames(failure.field === "user");
         });
     }, []);
     /** @param {SubmitEvent} event */
@@ -31,7 +28,7 @@ export function LoginPage({ query }) {
         try {
             await post("login", Object.fromEntries(new FormData(/** @type {HTMLFormElement} */ (form.current))));
             await loadStatus();
-            leave();
+            go(afterLogin(query.get("next")), { replace: true });
         } catch (failure) {
             setError(/** @type {Error} */ (failure));
             setBusy(false);
