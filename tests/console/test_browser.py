@@ -584,3 +584,16 @@ def test_the_result_of_another_filter_begins_at_its_top(
     page.wait_for_url("**level=err**")
     page.wait_for_selector("text=message 299")
     until(page, "document.querySelector('.list').scrollTop === 0")
+
+
+def test_much_userdata_leaves_the_log_in_reach(console: ScriptedConsole, open_page: Callable[..., Page]) -> None:
+    """Netconsole takes 256 fields; the first ones are shown, and the others on demand."""
+    fields = {f"key{number}": f"value{number}" for number in range(256)}
+    host = {"address": "192.0.2.1", "name": "web01", "first": BEGIN, "last": BEGIN, "messages": 1, "levels": [0] * 8}
+    host |= {"lost": 0, "likely_lost": 0, "limited": 0, "crashes": 0, "userdata": fields, "silent_for": 1.0}
+    console.answers["hosts/*"] = lambda _: host
+    page = open_page(f"{console.url}/machines/192.0.2.1")
+    page.wait_for_selector("text=/^value0$/")
+    assert page.locator(".facts dt").count() < 20
+    page.get_by_role("button", name="Show all 256").click()
+    until(page, "document.querySelectorAll('.facts dt').length === 256")

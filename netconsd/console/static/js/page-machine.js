@@ -63,10 +63,7 @@ export function MachinePage({ id, query }) {
                 <td class="ended">${printable(boot.how_ended ?? "–")}</td></tr>`)}</tbody></table></div>
         </section>
         <section><h2>Userdata</h2>
-            ${userdata.length
-                ? html`<dl class="facts">${userdata.map(([name, value]) => html`<dt key=${name}>${printable(name)}</dt>
-                    <dd><a href=${withQuery("/search", { host: `${name}=${value}` })}>${printable(value)}</a></dd>`)}</dl>`
-                : html`<p class="dim">This machine sends none.</p>`}
+            <${Userdata} key=${id} fields=${userdata} />
             <h2>Events</h2>
             ${events.length ? html`<ul class="plainlist events">${events.slice(-50).reverse().map((/** @type {any} */ event, /** @type {number} */ index) => html`<li key=${index}>
                 <span class="dim">${stamp(event.received_at, utc)}</span> <span class="badge">${event.kind}</span> ${printable(event.text ?? "")}</li>`)}</ul>`
@@ -75,6 +72,18 @@ export function MachinePage({ id, query }) {
         </div>
         ${boots.length ? html`<${BootLog} address=${id} boot=${wanted} query=${query} utc=${utc} />` : html`<${Empty}><p>The store has no boot of this machine.</p><//>`}
     </div>`;
+}
+
+// Fields of userdata that are shown at first: netconsole takes 256, and the log is below.
+const FIELDS = 12;
+
+/** @param {{fields: [string, any][]}} props */
+function Userdata({ fields }) {
+    const [whole, setWhole] = useState(false);
+    if (!fields.length) return html`<p class="dim">This machine sends none.</p>`;
+    return html`<dl class="facts">${fields.slice(0, whole ? fields.length : FIELDS).map(([name, value]) => html`<dt key=${name}>${printable(name)}</dt>
+            <dd><a href=${withQuery("/search", { host: `${name}=${value}` })}>${printable(value)}</a></dd>`)}</dl>
+        ${fields.length > FIELDS && !whole ? html`<p class="buttons"><button type="button" class="plain" onClick=${() => setWhole(true)}>Show all ${count(fields.length)}</button></p>` : null}`;
 }
 
 /** @param {{address: string, boot: string, query: URLSearchParams, utc: boolean}} props */
