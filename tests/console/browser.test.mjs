@@ -13,7 +13,7 @@ globalThis.localStorage = { getItem: () => '{"theme": "dark"}', setItem() {} };
 const base = new URL("js/", import.meta.url);
 const load = (name) => import(new URL(name, base));
 const { Live, rates, withOrder } = await load("live.js");
-const { columns, filled, stepFor, summary } = await load("chart.js");
+const { columns, filled, lastSeconds, stepFor, summary } = await load("chart.js");
 const { sorted } = await load("page-machines.js");
 const { chosenGroups, withSeries } = await load("page-crashes.js");
 const { isQuestionable, releaseRows } = await load("page-crash.js");
@@ -169,6 +169,15 @@ test("a request that is wrong is not repeated", async () => {
     const { one, first } = await refused(400);
     assert.equal(one.state, "refused");
     assert.equal(one.events, first);
+});
+
+test("the chart of the last seconds has them all, also after a silence", () => {
+    let buckets = lastSeconds([], 1000, 120);
+    assert.deepEqual(buckets.map(([at]) => at), [880, 1000]);
+    for (let now = 1001; now < 1300; now++) buckets = lastSeconds(buckets, now, 120, [0, 0, 1]);
+    assert.deepEqual([buckets[0][0], buckets.length, buckets.at(-1)], [1179, 121, [1299, 0, 0, 1, 0, 0, 0, 0, 0, 0]]);
+    assert.equal(lastSeconds(buckets, 1299, 120, [5]).at(-1)[1], 5);
+    assert.deepEqual(lastSeconds(buckets, 9000, 120).map(([at]) => at), [8880, 9000]);
 });
 
 const host = (fields) => ({ address: "192.0.2.1", port: 1, name: null, last: 0, release: null, boots: 1, messages: 0, levels: [], lost: 0, likely_lost: 0, crashes: 0, userdata: {}, ...fields });

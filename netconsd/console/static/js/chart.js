@@ -72,6 +72,21 @@ export function filled(buckets, step) {
 }
 
 /**
+ * The buckets of the last seconds, one a second, whose first is at the begin of this time whether or not something was
+ * received in it: the axis stays.
+ * @param {number[][]} buckets
+ * @param {number} now the second of the new bucket
+ * @param {number} seconds
+ * @param {number[]} [counts] of its levels
+ */
+export function lastSeconds(buckets, now, seconds, counts = []) {
+    /** @param {number} at @param {number[]} numbers */
+    const bucket = (at, numbers) => [at, ...Array.from({ length: 9 }, (_, level) => numbers[level] ?? 0)];
+    const kept = buckets.filter(([at]) => at > now - seconds && at < now);
+    return [bucket(now - seconds, []), ...kept, bucket(now, counts)];
+}
+
+/**
  * @param {object} props
  * @param {number[][]} props.buckets
  * @param {number} props.step seconds

@@ -2,7 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
 import { get, isPassing, loadStatus } from "./api.js";
 import { FilterBar, Hidden } from "./bar.js";
-import { Chart } from "./chart.js";
+import { Chart, lastSeconds } from "./chart.js";
 import { Detail } from "./detail.js";
 import { filterOf, queryOf } from "./filter.js";
 import { count, plural } from "./format.js";
@@ -84,7 +84,7 @@ export function LivePage({ query }) {
         all.current.clear();
         rows.current.clear();
         setChosen(-1);
-        setBuckets([]);
+        setBuckets(lastSeconds([], Math.floor(Date.now() / 1000) - 1, SECONDS));
         setVersion((old) => old + 1);
         const asked = new URLSearchParams(filter);
         /** @param {import("./live.js").Item[]} items */
@@ -109,10 +109,7 @@ export function LivePage({ query }) {
         /** @param {number[]} levels */
         const rate = (levels) => {
             const now = Math.floor(Date.now() / 1000);
-            setBuckets((old) => {
-                const kept = (old.length ? old : [[now - SECONDS, ...Array(9).fill(0)]]).filter((one) => one[0] >= now - SECONDS && one[0] !== now);
-                return [...kept, [now, ...Array.from({ length: 9 }, (_, level) => levels[level] ?? 0)]];
-            });
+            setBuckets((old) => lastSeconds(old, now, SECONDS, levels));
         };
         // The last messages first, so that a quiet fleet's page is not empty.
         asked.set("last", String(LAST));
@@ -145,7 +142,7 @@ export function LivePage({ query }) {
         // A second without messages is a bar of none: the chart ends now.
         const clock = setInterval(() => {
             const now = Math.floor(Date.now() / 1000) - 1;
-            if (!document.hidden) setBuckets((old) => (old.length && old[old.length - 1][0] < now ? [...old.filter((one) => one[0] >= now - SECONDS), [now, ...Array(9).fill(0)]] : old));
+            if (!document.hidden) setBuckets((old) => (old[old.length - 1][0] < now ? lastSeconds(old, now, SECONDS) : old));
         }, 1000);
         return () => {
             stop.abort();
