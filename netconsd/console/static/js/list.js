@@ -75,6 +75,7 @@ export function List({
     useLayoutEffect(() => {
         if (begun.current === fresh) return;
         begun.current = fresh;
+        // A result that is there within a frame: the list was never empty in between, which would do the same.
         /** @type {HTMLDivElement} */ (box.current).scrollTop = 0;
     }, [fresh]);
 
