@@ -204,7 +204,9 @@ class Api:
         session = self._access.session(self._cookie(request))
         if session is None:
             request.setHeader("WWW-Authenticate", "Bearer")
-            raise Refused(401, "log in first" + (", with a name and a password" if self._access.has_names else ""))
+            if self._access.has_names:
+                raise Refused(401, "log in first, with a name and a password", "user")
+            raise Refused(401, "log in first")
         return session, False
 
     def _login(self, request: ConsoleRequest) -> None:
@@ -292,7 +294,9 @@ class Api:
         last = parameters.pop("last", ["0"])[-1]
         if not re.fullmatch(r"\d{1,6}", last, re.ASCII) or int(last) > limits.REPLAY_MESSAGES:
             raise Refused(400, f"last: is not a whole number from 0 to {limits.REPLAY_MESSAGES}", "last")
-        cursor = Cursor.read(request.getHeader("last-event-id") or "")
+        # A new EventSource, as after a refusal, cannot send the header.
+        named = parameters.pop("last_event_id", [""])[-1]
+        cursor = Cursor.read(request.getHeader("last-event-id") or named)
 
         def opened(channel: Channel | None, error: Refused | None) -> None:
             if request.lost:

@@ -46,7 +46,7 @@ def test_every_parameter_is_described(tmp_path: Path, path: str) -> None:
     name, _, word = path.strip("/").partition("/")
     query = api._NAMED[name][0] if word else api._QUERIES.get(name)
     if query is None:
-        assert parameters(path) == ({*filters.FILTER, "last"} if path == "/live" else set())
+        assert parameters(path) == ({*filters.FILTER, "last", "last_event_id"} if path == "/live" else set())
         return
     with pytest.raises(Refused) as error:
         asker(small(tmp_path / "store"))(query, zz="1")

@@ -6,7 +6,7 @@ import { Ago, Ask, Copy, Failure, Level, Time } from "./parts.js";
 import { Badges, byRelease, MEANING } from "./page-crashes.js";
 import { machinePath, withQuery } from "./routes.js";
 import { settings } from "./settings.js";
-import { say, status, useSignal } from "./state.js";
+import { route, say, status, useSignal, useTitle } from "./state.js";
 import { printable, printableLines } from "./text.js";
 
 /** @typedef {import("./types.js").Group} Group */
@@ -28,6 +28,7 @@ export function CrashPage({ id, query }) {
     const [asking, setAsking] = useState(/** @type {{action: string, report?: string, into?: string} | null} */ (null));
     const { utc } = useSignal(settings);
     const daemon = useSignal(status);
+    useTitle(data?.title);
     if (error && !data) return html`<div class="page"><h1>Crash</h1><${Failure} error=${error} /><p><a href="/crashes">All crashes</a></p></div>`;
     if (!data) return html`<div class="page" aria-busy=${loading ? "true" : "false"}><h1>Crash</h1><p class="dim">Loading …</p></div>`;
     /** @type {Group} */
@@ -61,10 +62,11 @@ export function CrashPage({ id, query }) {
     return html`<div class="page crash">
         <header class="head"><p class="crumb"><a href="/crashes">Crashes</a></p>
             <h1>${printable(group.title)}</h1><p class="badges"><${Badges} group=${group} /></p>${changes}</header>
+        <${Failure} error=${error} />
         ${group.state === "regressed" ? html`<p class="notice bad">It ${MEANING.regressed}.</p>` : null}
         ${sample?.incomplete ? html`<p class="notice">This report is incomplete: ${printable(sample.incomplete)}. The function in the title may be wrong.</p>` : null}
         ${sample?.consequence_of ? html`<p class="notice">It followed from <a href=${withQuery("/crashes", { q: sample.consequence_of })}>${printable(sample.consequence_of)}</a>. Look there first.</p>` : null}
-        ${group.lone_machine ? html`<p class="notice">Almost only <a href=${machinePath(group.lone_machine)}>${printable(group.lone_machine)}</a> has it: its hardware or set-up is a likely cause.</p>` : null}
+        ${group.lone_machine ? html`<p class="notice">Almost only <a href=${machinePath(group.lone_machine)}>${printable(names[group.lone_machine] || group.lone_machine)}</a> has it: its hardware or set-up is a likely cause.</p>` : null}
         <dl class="tiles">
             <div><dt>Reports</dt><dd>${count(group.count)}</dd></div>
             <div><dt>Machines</dt><dd>${count(Object.keys(group.machines).length)}</dd></div>
@@ -205,7 +207,7 @@ function Reports({ names, reports, chosen, utc, onSplit }) {
         <thead><tr><th scope="col">Time</th><th scope="col">Machine</th><th scope="col">Release</th><th scope="col">State</th>${onSplit ? html`<th scope="col">Another bug?</th>` : null}</tr></thead>
         <tbody>${reports.slice(0, most).map((report) => {
             return html`<tr key=${report.id} class=${report.id === chosen ? "chosen" : ""}>
-            <th scope="row"><a aria-current=${report.id === chosen ? "true" : undefined} href=${withQuery(location.pathname, { report: report.id })}>${stamp(report.at, utc)}</a></th>
+            <th scope="row"><a aria-current=${report.id === chosen ? "true" : undefined} href=${withQuery(route.value.path, { report: report.id })}>${stamp(report.at, utc)}</a></th>
             <td><a href=${machinePath(report.host)}>${printable(names[report.host] || report.host)}</a></td><td>${printable(report.release ?? "–")}</td>
             <td>${report.fatal ? html`<span class="badge s-dead">went down</span>` : null}${report.incomplete ? html` <span class="badge warn" title=${printable(report.incomplete)}>incomplete</span>` : null}
                 ${report.repeats ? html` <span class="dim">and ${plural(report.repeats, "repeat")}</span>` : null}</td>

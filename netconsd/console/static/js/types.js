@@ -48,6 +48,7 @@
  * @property {"message" | "gap" | "boot" | "event" | "crash" | "day"} kind
  * @property {number} time
  * @property {string} address
+ * @property {string | null} [name] of the machine
  * @property {string} text
  * @property {Message} [message]
  * @property {Finding} [finding]
