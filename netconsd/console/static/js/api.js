@@ -102,8 +102,8 @@ export async function stream(path, query, each, signal) {
  * @returns {Promise<any>}
  */
 export async function post(path, body) {
-    // The page offers its buttons before the daemon's status is there, which has the token.
-    if (!status.value) await loadStatus();
+    // The page offers its buttons before the daemon's status is there, which has the token. Before a login there is none.
+    if (!status.value && path !== "login") await loadStatus();
     const headers = { "Content-Type": "application/json", "X-CSRF-Token": status.value?.csrf ?? "" };
     const response = await request(BASE + path, { method: "POST", headers, body: JSON.stringify(body) });
     const text = await response.text();
