@@ -86,7 +86,7 @@ def main() -> None:
                             page.wait_for_selector(".row.message")
                             send(daemon.port, "amd64-7.3-warn", f"127.0.0.{20 + 2 * number + (theme == 'dark')}")
                         page.wait_for_selector(ready)
-                        page.wait_for_selector(".tools .badge" if place != "login" else "input")
+                        page.wait_for_selector("nav .count" if place != "login" else "input")
                         # The chart is painted in a frame of its own; a rate is of a whole second.
                         page.wait_for_timeout(2500 if place == "live" else 500)
                         page.screenshot(path=IMAGES / f"{place}-{width}-{theme}.png")

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from netconsd.console.limits import SILENT
 from netconsd.console.receiver import snapshot_fields
 from netconsd.console.service import DEFAULT_LISTEN, Console, configured, link
 from netconsd.crashes import Event
-from netconsd.interfaces import ICheckable, IEventModule, IReloadable, IUsesNames, IUsesSnapshots
+from netconsd.interfaces import ICheckable, IEventModule, IListening, IReloadable, IUsesNames, IUsesSnapshots
 from netconsd.names import Names
 from netconsd.store.layout import default_directory
 
 log = Log("netconsd.console")
 
 
-@implementer(IEventModule, IReloadable, IUsesNames, IUsesSnapshots, ICheckable)
+@implementer(IEventModule, IListening, IReloadable, IUsesNames, IUsesSnapshots, ICheckable)
 class ConsoleModule:
     """Serves the pages and the API in the reactor's thread; processes of its own read the store."""
 
@@ -66,12 +66,14 @@ class ConsoleModule:
         self._names: Names | None = None
         self._snapshot: Callable[[], Any] | None = None
         self._console: Console | None = None
+        # The UDP port, as soon as the daemon receives.
+        self._port: int | None = None
         # From addresses of silent machines to the times since which they are; several threads write it.
         self._silent: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def use_names(self, names: Names) -> None:
-        """Use the key of the userdata and the file of names that the daemon has."""
+        """Show the names that the daemon has."""
         self._names = names
 
     def use_snapshots(self, snapshot: Callable[[], Any]) -> None:
@@ -80,11 +82,9 @@ class ConsoleModule:
 
     def _made(self) -> Console:
         _check_library()
-        names = self._names
         return Console(
             self._settings,
-            host_key="host" if names is None else names.host_key,
-            hosts_file=None if names is None or names.hosts_file is None else str(names.hosts_file),
+            names=self._names,
             receiver=self._receiver,
         )
 
@@ -112,6 +112,10 @@ class ConsoleModule:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         log.info("console: {url}", url=link(url, os.environ, terminal))
 
+    def listening(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Keep the UDP port, for the page that says how to make a machine send."""
+        self._port = addresses[0][1] if addresses else None
+
     def handle_event(self, worker: int, event: Event) -> None:
         """Keep which machines are silent: at most :data:`~netconsd.console.limits.SILENT`, those of last."""
         address = event.source.address
@@ -130,12 +134,15 @@ class ConsoleModule:
             return None
         with self._lock:
             silent = dict(self._silent)
-        return snapshot_fields(self._snapshot(), silent, time.time())
+        return {"port": self._port, **snapshot_fields(self._snapshot(), silent, time.time())}
 
     def reload(self) -> None:
         """Read the files of passwords, tokens and the certificate again; an error leaves the previous ones in use."""
         if self._console is not None:
-            self._console.reload()
+            try:
+                self._console.reload()
+            except ValueError as error:
+                log.error("console.{text}; the previous files stay in use", text=str(error))
 
     def stop(self) -> Any:
         """Close the port, the connections and the processes.

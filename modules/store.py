@@ -140,6 +140,7 @@ class Store:
         # Since when the compactor ends soon after each start, and when the last one was started; None if it does not.
         self._ends_since: float | None = None
         self._begun_at = 0.0
+        self._started_at = 0.0
         # The bytes of the journal, its oldest part, the age of that when it was first seen, and the time of that.
         self._journal_bytes: int | None = None
         self._oldest: tuple[int, float, float] | None = None
@@ -166,6 +167,7 @@ class Store:
         :raises RuntimeError: if the directory cannot be used, or another daemon uses it.
         """
         _check_library()
+        self._started_at = self._monotonic()
         journal = self._directory / layout.JOURNAL
         try:
             for path in (self._directory, journal, self._directory / layout.SEGMENTS):
@@ -368,7 +370,8 @@ class Store:
         lives = self._process is not None and now - self._begun_at > RESTART_LIMIT
         if since is not None and not lives and now - since >= FAULT_SECONDS:
             found.append("the compactor ends again and again; the log has its last words")
-        elif lag is not None and lag >= self._segment_age + FAULT_SECONDS:
+        # A journal that the last daemon left may be of yesterday: the compactor has to get the time for it.
+        elif lag is not None and lag >= self._segment_age + FAULT_SECONDS and now - self._started_at >= FAULT_SECONDS:
             found.append("the compactor is behind: messages wait for minutes to become segments")
         return found
 

@@ -14,7 +14,7 @@ dots, at most 128 bytes. Others are ignored, so that a name is safe in a line an
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -103,6 +103,28 @@ class Names:
     def of_file(self) -> dict[str, str]:
         """Return the names of the file, and those that were added, by address."""
         return dict(self._file_names)
+
+    def of_dns(self, now: float) -> dict[str, str]:
+        """Return the names of DNS, by address.
+
+        :param now: Unix time in seconds.
+        """
+        if self._cache is None:
+            return {}
+        with self._lock:
+            self._cache.begin(now)
+            return self._cache.names()
+
+    def put(self, changes: Mapping[str, str | None]) -> None:
+        """Take the names of another process's :class:`Names`, by address; None forgets one.
+
+        That process has checked the names, and bounds their number.
+        """
+        for address, name in changes.items():
+            if name is None:
+                self._file_names.pop(address, None)
+            else:
+                self._file_names[address] = name
 
     @property
     def asks_dns(self) -> bool:
@@ -196,9 +218,20 @@ class Names:
         """
         message = messages[-1]
         claimed = self._of_userdata(message)
-        if claimed is None:
-            return
-        key = message.source.address, message.source.port
+        if claimed is not None:
+            self._claim((message.source.address, message.source.port), claimed)
+
+    def claim(self, address: str, port: int, value: str) -> None:
+        """Remember the name in the userdata of a sender, as :meth:`learn`; ignored if it is no host name."""
+        claimed = _host_name(value)
+        if claimed is not None:
+            self._claim((address, port), claimed)
+
+    def claimed(self, address: str, port: int) -> str | None:
+        """Return the name in the userdata of a sender, if it was learned."""
+        return self._claims.get((address, port))
+
+    def _claim(self, key: tuple[str, int], claimed: str) -> None:
         if self._claims.get(key) == claimed:
             return
         with self._lock:
@@ -218,8 +251,7 @@ class Names:
         if not self.host_key or not isinstance(message, ExtendedMessage):
             return None
         value = message.userdata.get(self.host_key)
-        # A value of 100 KiB is not even looked at.
-        return host_name(value) if value and len(value) < 256 else None
+        return _host_name(value) if value else None
 
     def _known(self, address: str, now: float) -> str | None:
         """The name of the file, otherwise that of DNS."""
@@ -243,3 +275,8 @@ class Names:
             return nameservers(self._resolv_conf.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:
             return nameservers("")
+
+
+def _host_name(value: str) -> str | None:
+    # A value of 100 KiB is not even looked at.
+    return host_name(value) if len(value) < 256 else None

@@ -1,4 +1,4 @@
-"""For all tests: the build that is tested, Hypothesis' one profile, and signals put back after each test."""
+"""For all tests: the build that is tested, Hypothesis' profile, and signals put back after each test."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ EXPECTED = {"compiled": True, "plain": False}
 # One profile wherever the tests run. Without a deadline: a busy or emulated processor is no defect. A test that needs
 # more or fewer examples than Hypothesis' default sets `max_examples`, and nothing else.
 settings.register_profile("netconsd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For a run that is about libraries and not about input: pytest --hypothesis-profile netconsd-brief.
+settings.register_profile("netconsd-brief", settings.get_profile("netconsd"), max_examples=20)
 settings.load_profile("netconsd")
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from netconsd.cli import run
+from netconsd.cli.storeoptions import add_names, place_of
 from netconsd.console.service import DEFAULT_LISTEN, Configured, Console, configured, link
+from netconsd.names import Names
 
 _DESCRIPTION = """
 Receive kernel logs, print and store them, and show them in a browser. Prints the address of the pages. Further options
-are those of netconsd run, such as --port and --set.
+are those of netconsd run, such as --port and --set; with --read-only, --config and those for names, such as
+--hosts-file, as of netconsd log.
 """
 _EPILOG = """
 Beyond 127.0.0.1, the console needs a password: netconsd console --hash-password > FILE, then --password-file FILE.
@@ -35,6 +38,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd console")
             parser.error(f"--hash-password takes no other option, such as {others[0]}")
         return _hash_password(prog)
     if options.read_only:
+        names = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+        add_names(names)
+        names.add_argument("--config")
+        # The daemon has these as well.
+        _, others = names.parse_known_args(others, options)
         if others:
             parser.error(f"--read-only does not receive: leave out {others[0]}")
         return _read_only(options, prog)
@@ -96,12 +104,11 @@ def _hash_password(prog: str) -> int:
 
 
 def _read_only(options: argparse.Namespace, prog: str) -> int:
-    from netconsd.store.layout import default_to_read
-
+    place = place_of(options, prog)
     try:
         settings = configured(
             options.listen or DEFAULT_LISTEN,
-            (options.store or default_to_read()).absolute(),
+            place.directory.absolute(),
             password_file=options.password_file,
             token_file=options.token_file,
             certificate=options.certificate,
@@ -115,7 +122,7 @@ def _read_only(options: argparse.Namespace, prog: str) -> int:
     except OSError as error:
         print(f"{prog}: {error.filename}: {error.strerror}; --store names the store", file=sys.stderr)
         return 2
-    return _serve(settings, prog)
+    return _serve(settings, place.names, prog)
 
 
 def _option(error: Exception) -> str:
@@ -125,17 +132,18 @@ def _option(error: Exception) -> str:
     return f"--{option}{colon}{rest}" if name.isidentifier() else str(error)
 
 
-def _serve(settings: Configured, prog: str) -> int:
+def _serve(settings: Configured, names: Names, prog: str) -> int:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    console = Console(settings)
+    console = Console(settings, names=names)
     failed = False
 
     def start() -> None:
         nonlocal failed
         try:
             url = console.start(reactor)
+            names.start(reactor)
         except (ValueError, ModuleNotFoundError) as error:
             print(f"{prog}: {_option(error)}", file=sys.stderr)
             failed = True
@@ -145,5 +153,6 @@ def _serve(settings: Configured, prog: str) -> int:
 
     reactor.callWhenRunning(start)
     reactor.addSystemEventTrigger("before", "shutdown", console.stop)
+    reactor.addSystemEventTrigger("before", "shutdown", names.stop)
     reactor.run()
     return 2 if failed else 0

@@ -4,7 +4,8 @@ Rules:
 
 1. A password is kept as its hash by scrypt (RFC 7914): a line ``$scrypt$ln=15,r=8,p=1$SALT$HASH`` of the password file,
    with ``NAME:`` before it if several people have one. A try costs 32 MB and some 60 ms, in a thread, one at a time.
-2. Wrong tries are bounded by address and in all; beyond, no password is looked at.
+2. Wrong tries are bounded by address and in all; beyond, no password is looked at. The bound in all is not for
+   addresses that have had the password: a stranger who uses up the tries keeps nobody out who was there before.
 3. A session is a random cookie. A request that changes something needs the session's token in ``X-CSRF-Token``, which
    a page of another site cannot read. A script's bearer token needs none: no browser sends it by itself.
 4. ``Host`` must be an address, ``localhost``, or a name from the settings: a name of a stranger that was made to point
@@ -147,6 +148,8 @@ class Session:
     user: str
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     used: float = 0.0
+    #: End its live tails.
+    tails: set[Callable[[], object]] = field(default_factory=set)
 
 
 class Tries:
@@ -157,6 +160,7 @@ class Tries:
         self._clock = clock
         self._all: deque[float] = deque()
         self._of: OrderedDict[str, deque[float]] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     def wait(self, address: str) -> float:
         """Return the seconds until an address may try again; 0 if it may now."""
@@ -165,7 +169,7 @@ class Tries:
         for tries, limit in ((self._all, limits.ALL_TRIES), (self._of.get(address, deque()), limits.TRIES)):
             while tries and now - tries[0] >= limits.TRY_SECONDS:
                 tries.popleft()
-            if len(tries) >= limit:
+            if len(tries) >= limit and (tries is not self._all or address not in self._known):
                 most = max(most, limits.TRY_SECONDS - (now - tries[0]))
         return most
 
@@ -180,7 +184,11 @@ class Tries:
         self._of[address] = tries
 
     def right(self, address: str) -> None:
-        """Forget the tries of an address that had the password."""
+        """Forget the tries of an address that had the password, and remember the address."""
+        self._known[address] = None
+        self._known.move_to_end(address)
+        if len(self._known) > limits.TRIED_ADDRESSES:
+            self._known.popitem(last=False)
         tries = self._of.pop(address, deque())
         for at in tries:
             if at in self._all:
@@ -287,8 +295,10 @@ class Access:
         return session
 
     def end(self, cookie: str) -> None:
-        """End the session of a cookie."""
-        self._sessions.pop(_key(cookie), None)
+        """End the session of a cookie, and its live tails."""
+        session = self._sessions.pop(_key(cookie), None)
+        for end in () if session is None else list(session.tails):
+            end()
 
     def has_token(self, token: str) -> bool:
         """Return whether a script's token is one of the file."""

@@ -166,7 +166,7 @@ class Api:
                 raise Refused(404, "this console does not receive (--read-only)")
             request.object(found)
         elif name == "live" and not rest:
-            self._live_tail(request, parameters)
+            self._live_tail(request, session, parameters)
         elif rest and name in _NAMED:
             query, parameter = _NAMED[name]
             if parameter in parameters:
@@ -204,7 +204,9 @@ class Api:
         session = self._access.session(self._cookie(request))
         if session is None:
             request.setHeader("WWW-Authenticate", "Bearer")
-            raise Refused(401, "log in first" + (", with a name and a password" if self._access.has_names else ""))
+            if self._access.has_names:
+                raise Refused(401, "log in first, with a name and a password", "user")
+            raise Refused(401, "log in first")
         return session, False
 
     def _login(self, request: ConsoleRequest) -> None:
@@ -255,13 +257,15 @@ class Api:
     # What is asked.
 
     def _status(self, request: ConsoleRequest, session: Session, parameters: dict[str, list[str]]) -> None:
+        receiver = self._receiver()
         fields = {
             "version": netconsd.__version__,
             "build": KIND,
             "started": self._started,
             "now": self._clock(),
             "read_only": self._read_only,
-            "receiving": self._receiver() is not None,
+            "receiving": receiver is not None,
+            "port": None if receiver is None else receiver.get("port"),
             "user": session.user,
             "csrf": session.csrf,
             "login": bool(self._access.passwords),
@@ -286,11 +290,13 @@ class Api:
         body["who"] = session.user or request.getClientAddress().host
         Answered(self, request).ask("triage", {"id": [id_]}, body)
 
-    def _live_tail(self, request: ConsoleRequest, parameters: dict[str, list[str]]) -> None:
+    def _live_tail(self, request: ConsoleRequest, session: Session, parameters: dict[str, list[str]]) -> None:
         last = parameters.pop("last", ["0"])[-1]
         if not re.fullmatch(r"\d{1,6}", last, re.ASCII) or int(last) > limits.REPLAY_MESSAGES:
             raise Refused(400, f"last: is not a whole number from 0 to {limits.REPLAY_MESSAGES}", "last")
-        cursor = Cursor.read(request.getHeader("last-event-id") or "")
+        # A new EventSource, as after a refusal, cannot send the header.
+        named = parameters.pop("last_event_id", [""])[-1]
+        cursor = Cursor.read(request.getHeader("last-event-id") or named)
 
         def opened(channel: Channel | None, error: Refused | None) -> None:
             if request.lost:
@@ -306,7 +312,10 @@ class Api:
                 request.finish()
                 return
             viewer = self._live.view(channel, request)
-            request.notifyFinish().addErrback(lambda _: viewer.close())
+            session.tails.add(viewer.finish)
+            request.notifyFinish().addErrback(lambda _: viewer.close()).addBoth(
+                lambda _: session.tails.discard(viewer.finish)
+            )
             request.write(b"retry: 2000\n\n")
             request.registerProducer(viewer, True)
             viewer.begin(cursor, int(last), parameters)
@@ -392,8 +401,7 @@ class Answered:
     def failed(self, error: Refused) -> None:
         self._over()
         if self._request.startedWriting:
-            # The client sees that the answer is not whole.
-            self._request.channel.abort()
+            self._request.abort()
         else:
             self._request.refuse(error)
 

@@ -3,7 +3,8 @@
 Rules:
 
 1. The reports' fields are kept without messages, at most :data:`~netconsd.console.limits.REPORTS`, the newest; files
-   are read on from where the last query ended. Messages are read from the file when a page shows them.
+   are read on from where the last query ended, and from the begin if they are others. Messages are read from the file
+   when a page shows them.
 2. A group is one of :mod:`netconsd.crash.groups`. Its state is *new* for a day after its first report, then *known*;
    *resolved* after a person said so, and *regressed* if a report came after that.
 3. A title that was split off has a group of its own, now and later. A merge lasts as well: it is by the id of the
@@ -13,9 +14,10 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -95,12 +97,19 @@ class _Shown:
 class Crashes:
     """The crash reports of a store. For one thread."""
 
-    def __init__(self, directory: Path, encoder: Encoder) -> None:
+    def __init__(self, directory: Path, encoder: Encoder, machines: Callable[[], int]) -> None:
+        """
+        :param machines: returns how many machines the store knows.
+        """
         self._directory = directory
+        self._machines = machines
         self._encoder = encoder
         self._entries: list[Entry] = []
-        self._read: dict[Path, int] = {}
+        #: The inode of each file, and the bytes that were read.
+        self._read: dict[Path, tuple[int, int]] = {}
         self._damaged: dict[str, None] = {}
+        # The groups, and the state of the files from which they were made.
+        self._grouped: tuple[Any, dict[str, _Shown], triage.State] | None = None
 
     def faults(self) -> list[dict[str, Any]]:
         """Return the lines that could not be read."""
@@ -112,7 +121,7 @@ class Crashes:
         :raises OSError: if a file cannot be read.
         """
         files = day_files(self._directory, KIND)
-        for gone in self._read.keys() - set(files):
+        for gone in [path for path in self._read if not self._is_same(path)]:
             del self._read[gone]
             self._entries = [entry for entry in self._entries if entry.path != gone]
         new: list[Entry] = []
@@ -122,19 +131,29 @@ class Crashes:
             self._entries = sorted([*self._entries, *new], key=lambda entry: entry.report.received_at)[-REPORTS:]
         return self._entries
 
+    def _is_same(self, path: Path) -> bool:
+        """Return whether a file only grew: a store can be deleted and made again."""
+        inode, size = self._read[path]
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        return status.st_ino == inode and status.st_size >= size
+
     def _read_on(self, path: Path) -> Iterator[Entry]:
-        at = self._read.get(path, 0)
+        _, at = self._read.get(path, (0, 0))
         try:
             file = path.open("rb")
         except FileNotFoundError:  # too old, and deleted
             return
         with file:
+            inode = os.fstat(file.fileno()).st_ino
             file.seek(at)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # being written
                 begin, at = at, at + len(line)
-                self._read[path] = at
+                self._read[path] = inode, at
                 try:
                     fields = json.loads(line)
                     if not isinstance(fields, dict) or fields.get("format") != "report":
@@ -160,8 +179,28 @@ class Crashes:
             found[entry.host] += 1 + entry.report.repeats
         return found
 
+    def _are_several(self) -> bool:
+        """Return whether the store knows more than one machine: the only one has every bug alone."""
+        return len({entry.host for entry in self._entries}) > 1 or self._machines() > 1
+
     def _groups(self) -> tuple[dict[str, _Shown], triage.State]:
+        """Return the groups, made again if there is a new report or decision: the list asks each second, and 50,000
+        reports take a second."""
         entries = self.entries()
+        files = tuple(sorted(self._read.items())), self._decided()
+        if self._grouped is None or self._grouped[0] != files:
+            self._grouped = files, *self._group(entries)
+        return self._grouped[1:]
+
+    def _decided(self) -> tuple[int, int, int] | None:
+        """Return the state of the file of decisions, which is only appended to; None if there is none."""
+        try:
+            status = (self._directory / triage.NAME).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _group(self, entries: list[Entry]) -> tuple[dict[str, _Shown], triage.State]:
         lines, damaged = triage.read(self._directory)
         if damaged:
             self._damaged[f"{self._directory / triage.NAME}: {damaged} lines are no decisions"] = None
@@ -272,6 +311,8 @@ class Crashes:
             line = state.split[next(title for title in state.split if triage.split_id(title) == group.id)]
             why.append(f"split off by {line.get('who') or 'somebody'}: {line.get('why') or 'no reason given'}")
         numbered = [name for name in releases if version(name)]
+        if fields["lone_machine"] is not None and not self._are_several():
+            fields["lone_machine"] = None
         return fields | {
             "count": sum(part.count for part in parts),
             "fatal": sum(part.fatal for part in parts),
@@ -305,7 +346,7 @@ class Crashes:
         raise Refused(404, f"{shown(id_)}: there is no crash with this id", "id")
 
     def shown(self, parameters: Parameters, answer: Answer) -> None:
-        """Answer with a group and its best report, or with one that is chosen."""
+        """Answer with a group and its last whole report, or with one that is chosen."""
         id_ = parameters.text("id") or ""
         form = parameters.choice("format", ("page", "text", "mail", "json"))
         chosen = parameters.text("report")
@@ -342,13 +383,10 @@ class Crashes:
                 if entry.id == chosen:
                     return entry
             raise Refused(404, f"report: {shown(chosen)} is not a report of this crash", "report")
-        sample = one.group.sample
-        for entry in one.entries:
-            if entry.report is sample:
-                return entry
         if not one.entries:
             raise Refused(404, "no report of this crash is stored any more", "id")
-        return one.entries[-1]
+        # Who opens a crash asks about the one of now: the last report that is whole.
+        return next((entry for entry in reversed(one.entries) if not entry.report.incomplete), one.entries[-1])
 
     def act(self, parameters: Parameters, body: Any, now: float) -> dict[str, Any]:
         """Do what a person decided, and return the group.

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from fnmatch import translate
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from netconsd.console.failure import Refused
+from netconsd.names import Names
 from netconsd.rendering import LEVELS
 from netconsd.store.query import Query
 from netconsd.store.when import moment
@@ -29,10 +27,15 @@ _HOSTS: Final = 100
 class Parameters:
     """The parameters of a request, each read once; :meth:`end` refuses those that were not read."""
 
-    def __init__(self, values: Mapping[str, Sequence[str]], now: float) -> None:
+    def __init__(self, values: Mapping[str, Sequence[str]], now: float, names: Names) -> None:
+        """
+        :param now: Unix time.
+        :param names: of machines, by which they can be chosen.
+        """
         self._values = values
         self._read: set[str] = set()
         self.now = now
+        self.names = names
 
     def text(self, name: str) -> str | None:
         """Return a parameter that may be given once; None if it is absent or empty."""
@@ -95,25 +98,12 @@ class Filter:
     """The conditions on a message."""
 
     query: Query
-    #: A pattern for the caller, with ``*``.
-    caller: str | None = None
-
-    def chosen(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that meet the conditions that are not in the query."""
-        if self.caller is None:
-            return rows
-        column = rows.column("caller")
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string())
-        matches = re.compile(translate(self.caller)).match
-        names = {name: bool(matches(name)) for name in pc.unique(column).to_pylist() if name is not None}
-        return rows.filter(pa.array([names.get(name, False) for name in column.to_pylist()], pa.bool_()))
 
     @property
     def only_time_and_level(self) -> bool:
         """True if the indexes answer, which have the number of messages by minute and level."""
         plain = Query(since=self.query.since, until=self.query.until, level=self.query.level)
-        return self.caller is None and self.query == plain
+        return self.query == plain
 
     def since(self, at: float) -> Filter:
         """Return the filter from a time on, without an end."""
@@ -140,21 +130,46 @@ def read(parameters: Parameters) -> Filter:
     arguments: dict[str, Any] = {
         "since": parameters.time("since"),
         "until": parameters.time("until"),
-        "hosts": tuple(hosts),
+        "hosts": _with_names(hosts, parameters.names),
         "level": None if level is None else LEVELS.index(level),
         "grep": parameters.text("grep"),
         "exclude": parameters.text("exclude"),
         "ignore_case": _CASES[parameters.choice("case", tuple(_CASES))],
         "boot": None if boot is None else int(boot),
         "release": parameters.text("release"),
+        "caller": parameters.text("caller"),
         "seq": None if seq is None else parameters.whole("seq", 0, 0, (1 << 59)),
     }
     try:
         query = Query(**arguments)
     except ValueError as error:
         text = str(error).replace("hosts:", "host:", 1)
+        for pattern in (arguments["grep"], arguments["exclude"]):
+            # The reason is behind it.
+            text = text.replace(pattern, shown(pattern)) if pattern else text
         raise Refused(400, shown(text, 400), text.partition(":")[0]) from None
-    return Filter(query, parameters.text("caller"))
+    return Filter(query)
+
+
+def _with_names(hosts: Sequence[str], names: Names) -> tuple[str, ...]:
+    """Return the conditions for machines, in which names of the daemon's are addresses, as in ``netconsd log``.
+
+    ``web01@192.0.2.7``, as machines are shown, is this address.
+    """
+    found: dict[str, None] = {}
+    known = names.of_file() if hosts else {}
+    for host in hosts:
+        name, at, place = host.partition("@")
+        if at and name and place and "=" not in host:
+            host = place
+        found[host] = None
+        if "=" in host or "/" in host:
+            continue
+        if names.host_key not in ("", "host"):
+            found[f"{names.host_key}={host}"] = None
+        matches = re.compile(translate(host.lower())).fullmatch
+        found |= {address: None for address, name in known.items() if matches(name.lower())}
+    return tuple(found)
 
 
 def shown(text: str, most: int = 80) -> str:

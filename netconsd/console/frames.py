@@ -1,7 +1,8 @@
 """The frames between the console and its processes, over a socket: length, kind, data.
 
-A frame is four bytes of length (of what follows, big-endian), a byte of kind, and data. The kinds are below; ``HEAD``,
-``END`` and ``NOTE`` have a JSON object.
+A frame is four bytes of length (of what follows, big-endian), a byte of kind, and data. The kinds are below; all but
+``DATA`` have a JSON object. ``SHOWN`` has the ``addresses`` whose names were wanted, ``FAULT`` the ``text`` of a
+defect.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ import select
 import socket
 import struct
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
 from netconsd.console.limits import PIECE_BYTES
+from netconsd.rendering import printable
 
 HEAD: Final = b"h"
 DATA: Final = b"d"
 END: Final = b"e"
 NOTE: Final = b"n"
+SHOWN: Final = b"s"
+FAULT: Final = b"x"
 #: The greatest frame: a piece, and an object that was written at once.
 FRAME_BYTES: Final = 16 << 20
 #: Seconds for which data waits for more.
 _FLUSH_SECONDS: Final = 0.05
+_FAULT_LINES: Final = 50
 _LENGTH: Final = struct.Struct(">I")
 
 
@@ -46,10 +52,18 @@ class Output:
         """Send an object."""
         self.send(kind, json.dumps(fields).encode())
 
+    def fault(self) -> None:
+        """Send the exception that is being handled, for the log."""
+        lines = traceback.format_exc().rstrip("\n").split("\n")
+        self.note(FAULT, {"text": "\n".join(printable(line[:1000]) for line in lines[-_FAULT_LINES:])})
+
     def write(self, data: bytes) -> None:
-        """Send data, together with the next data if these are soon."""
+        """Send data, together with the next data if these are soon; in pieces of at most PIECE_BYTES."""
         if self._size + len(data) > PIECE_BYTES:
             self.flush()
+        while len(data) > PIECE_BYTES:
+            self.send(DATA, data[:PIECE_BYTES])
+            data = data[PIECE_BYTES:]
         self._pieces.append(data)
         self._size += len(data)
         if self._clock() - self._flushed >= _FLUSH_SECONDS:

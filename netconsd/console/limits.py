@@ -8,10 +8,13 @@ from typing import Final
 CONNECTIONS: Final = 256
 #: Live tails at once. Each has :data:`CLIENT_BYTES`.
 VIEWERS: Final = 100
-#: Different filters of live tails: each costs a look at every message, in the process of the tail.
-CHANNELS: Final = 32
-#: The bytes of the last messages of a filter, shared by its viewers: what a slow viewer can be behind.
+#: Different filters of live tails, so that each viewer can have one: each costs a look at every message, in the process
+#: of the tail.
+CHANNELS: Final = VIEWERS
+#: The bytes of the last messages of a filter, shared by its viewers: what a slow viewer can be behind. All filters
+#: together have RINGS_BYTES.
 RING_BYTES: Final = 2 << 20
+RINGS_BYTES: Final = 16 << 20
 #: Twisted's transport asks for no more beyond 64 KiB; the piece that was being written comes on top.
 CLIENT_BYTES: Final = 64 << 10
 #: The greatest piece of the live tail, and of an answer of a worker process.
@@ -20,17 +23,43 @@ PIECE_BYTES: Final = 256 << 10
 TICK_SECONDS: Final = 0.1
 #: Messages of a filter that are shown in a tick: nobody reads 1000 a second. Further ones are counted as dropped.
 TICK_MESSAGES: Final = 100
+#: Crash reports and events of a filter that are shown in a tick; further ones are counted as dropped.
+TICK_FINDINGS: Final = 100
+#: Ticks in a row that cannot read the store, some seconds; then the process of the tail ends.
+FAILED_TICKS: Final = 50
+#: Seconds of a processor that a filter may take for a message and for a tick, after the first SLOW_SECONDS in
+#: SLOW_TICKS: all filters share one process. A filter takes less than a microsecond for a message, a regular
+#: expression such as ``.{1000}.{1000}`` 300.
+SLOW_MESSAGE_SECONDS: Final = 20e-6
+SLOW_TICK_SECONDS: Final = 0.02
+SLOW_SECONDS: Final = 1.0
+SLOW_TICKS: Final = 100
+#: Seconds for which a filter that was too slow is refused, and the number of these filters.
+REFUSED_SECONDS: Final = 60.0
+REFUSED_FILTERS: Final = 1000
 #: Seconds between two comments to an idle viewer, so that proxies keep the connection and a dead one is noticed.
 COMMENT_SECONDS: Final = 15.0
+#: Comments that a viewer who does not read lets pass; then the connection is aborted, as others wait for its place.
+UNREAD_COMMENTS: Final = 4
+#: Seconds between two looks at the process of the tail, and those after which a process that sent nothing is killed:
+#: it sends a sign of life every second.
+LOOK_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 30.0
 #: Seconds for which a filter is followed after its last viewer, so that a reconnect finds the ring.
 LINGER_SECONDS: Final = 30.0
 #: Messages that a reconnect or ``last`` gets from the store; beyond, the newest ones, and the number of the others.
 REPLAY_MESSAGES: Final = 2000
+#: Seconds for which a replay counts the messages beyond these; a viewer waits for that.
+REPLAY_COUNT_SECONDS: Final = 1.0
 #: Seconds after a replay within which the ring can repeat its messages.
 SEAM_SECONDS: Final = 5.0
+#: Seconds by which the clock can be behind the last message: beyond, it was set back.
+CLOCK_SECONDS: Final = 60.0
 
-#: Processes that answer queries. Each has a nice value, so that two of them leave the reception its processor.
-WORKERS: Final = 2
+#: Processes that answer queries. Each has a nice value, so that they leave the reception its processor.
+WORKERS: Final = 3
+#: Searches at once: one process is left for quick queries, such as those that a page begins with.
+SCANS: Final = WORKERS - 1
 #: Queries that wait for a process; beyond, the answer is 503. A page asks for at most six at once.
 WAITING: Final = 64
 #: Downloads at once: they last long, and queries need a process as well.
@@ -85,3 +114,7 @@ TRY_SECONDS: Final = 60.0
 TRIED_ADDRESSES: Final = 1024
 #: Silent machines that the page of the receiver names.
 SILENT: Final = 1000
+#: Addresses of an answer whose names DNS is asked for: it has at most 128 open questions.
+SHOWN_ADDRESSES: Final = 1000
+#: Seconds between two looks at the names that the daemon has.
+NAMES_SECONDS: Final = 5.0

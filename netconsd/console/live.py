@@ -7,7 +7,9 @@ Rules:
    place in it. Nothing is written to a viewer whose transport has not asked for more. A viewer whose place was
    overwritten continues at the oldest piece and gets the number of messages that it missed, as the event ``dropped``.
 3. A viewer is a push producer: twisted.web asks a pull producer again and again while there is nothing to send.
-4. A viewer who reconnects continues at the place in the ring that ``Last-Event-ID`` names. If that is gone, the store
+4. A viewer who reads nothing for a minute is aborted, and a process that is silent for
+   :data:`~netconsd.console.limits.SILENT_SECONDS` is killed: browsers reconnect.
+5. A viewer who reconnects continues at the place in the ring that ``Last-Event-ID`` names. If that is gone, the store
    is searched from that place on; messages of that search that the ring has as well are sent once.
 """
 
@@ -21,16 +23,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from netconsd.console import limits, process
 from netconsd.console.failure import Refused
-from netconsd.console.frames import NOTE
+from netconsd.console.frames import NOTE, SHOWN
+from netconsd.console.naming import Sent
 from netconsd.console.pool import Pool, Query
 from netconsd.console.process import Process
 from netconsd.console.replay import Cursor
 
 MODULE = "netconsd.console.tail"
+log = Logger("netconsd.console")
 _COMMENT = b": \n\n"
 
 
@@ -45,6 +50,8 @@ class Piece:
     ids: Sequence[str]
     ends: Sequence[int]
     usecs: Sequence[int]
+    #: Crash reports and events in it.
+    findings: int = 0
 
     def without(self, known: set[str], begin_usec: int) -> bytes:
         """Return the data without the frames of known messages, and of those before a time."""
@@ -70,13 +77,16 @@ class Connection(Protocol):
     def write(self, data: bytes) -> None: ...
     def unregisterProducer(self) -> None: ...  # noqa: N802 - Twisted's name
     def finish(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Channel:
     """A filter, its ring and its viewers."""
 
-    def __init__(self, number: int, stream: str) -> None:
+    def __init__(self, number: int, stream: str, key: str = "") -> None:
         self.number = number
+        #: The filter.
+        self.key = key
         self.stream = stream
         self.ring: deque[Piece] = deque()
         self.bytes = 0
@@ -85,18 +95,28 @@ class Channel:
         self.end = 0
         #: The number of the next message.
         self.next_message = 1
+        #: Findings that were added, and those that the ring has dropped.
+        self.findings = 0
+        self.findings_gone = 0
         self.viewers: set[Viewer] = set()
         self.waiting: list[Callable[[Refused | None], None]] | None = []
         self.lingering: Any = None
 
-    def add(self, piece: Piece) -> None:
-        """Add a piece, drop the oldest ones, and let the viewers send."""
+    def add(self, piece: Piece, filters: int = 1) -> None:
+        """Add a piece, drop the oldest ones, and let the viewers send.
+
+        :param filters: the number of filters, which share the memory.
+        """
         self.ring.append(piece)
         self.bytes += len(piece.data)
         self.end += 1
         self.next_message = piece.first + len(piece.ids)
-        while self.bytes > limits.RING_BYTES and len(self.ring) > 1:
-            self.bytes -= len(self.ring.popleft().data)
+        self.findings += piece.findings
+        most = min(limits.RING_BYTES, limits.RINGS_BYTES // filters)
+        while self.bytes > most and len(self.ring) > 1:
+            gone = self.ring.popleft()
+            self.bytes -= len(gone.data)
+            self.findings_gone += gone.findings
             self.begin += 1
         for viewer in list(self.viewers):
             viewer.send()
@@ -120,14 +140,18 @@ class Viewer:
         self._channel = channel
         self._connection = connection
         self._paused = False
-        #: The next piece of the ring, and the next message, to know how many were missed.
+        self._unread = 0
+        #: The next piece of the ring, the next message, and the number of findings, to know how many were missed.
         self.place = channel.end
         self._message = channel.next_message
+        self._findings = channel.findings
         #: The search that sends earlier messages, and the messages that it sent, until the ring cannot repeat them.
         self._replay: Query | None = None
         self._known: set[str] = set()
         #: With ``last``: what was before these messages is not wanted.
         self._begin_usec = 0
+        #: The place from which on the ring cannot repeat them.
+        self._seam: int | None = None
         self._timer: Any = None
         self._forget: Any = None
 
@@ -137,6 +161,10 @@ class Viewer:
         if cursor is not None and found is not None:
             self.place, rest = found
             self._message = self._number_at(self.place)
+            before = self.place - self._channel.begin
+            self._findings = self._channel.findings_gone + sum(
+                piece.findings for number, piece in enumerate(self._channel.ring) if number < before
+            )
             self._write(rest)
         elif cursor is not None or last:
             request = {name: list(values) for name, values in parameters.items()}
@@ -170,7 +198,12 @@ class Viewer:
     def end(self) -> None:
         """Follow the ring from here on."""
         self._replay = None
-        self._forget = self._live.reactor.callLater(limits.SEAM_SECONDS, self._known.clear)
+        self._forget = self._live.reactor.callLater(limits.SEAM_SECONDS, self._end_seam)
+        self.send()
+
+    def _end_seam(self) -> None:
+        # A slow viewer gets the pieces of this time later.
+        self._seam = self._channel.end
         self.send()
 
     def failed(self, error: Refused) -> None:
@@ -188,6 +221,7 @@ class Viewer:
 
     def resumeProducing(self) -> None:
         self._paused = False
+        self._unread = 0
         if self._replay is not None:
             self._replay.resume()
         self.send()
@@ -199,16 +233,20 @@ class Viewer:
         """Send pieces until the transport has enough."""
         channel = self._channel
         while not self._paused and self._replay is None and self.place < channel.end:
+            if self._seam is not None and self.place >= self._seam:
+                self._known.clear()
             if self.place < channel.begin:
                 self.place = channel.begin
-                missed = self._number_at(self.place) - self._message
+                missed = self._number_at(self.place) - self._message + channel.findings_gone - self._findings
                 if missed > 0:
                     self._write(b'event: dropped\ndata: {"count":%d}\n\n' % missed)
                 self._message = self._number_at(self.place)
+                self._findings = channel.findings_gone
                 continue
             piece = channel.ring[self.place - channel.begin]
             self.place += 1
             self._message = piece.first + len(piece.ids)
+            self._findings += piece.findings
             self._write(piece.without(self._known, self._begin_usec) if self._known else piece.data)
 
     def _write(self, data: bytes) -> None:
@@ -225,6 +263,12 @@ class Viewer:
     def _comment(self) -> None:
         if not self._paused:
             self._connection.write(_COMMENT)
+        else:
+            self._unread += 1
+            if self._unread >= limits.UNREAD_COMMENTS:
+                self.close()
+                self._connection.abort()
+                return
         self._timer = self._live.reactor.callLater(limits.COMMENT_SECONDS, self._comment)
 
     def close(self) -> None:
@@ -257,8 +301,14 @@ class Live:
         self._options = options
         self._stream = ""
         self._process: Process | None = None
+        self._names: Sent | None = None
+        #: Looks at the process since it sent anything.
+        self._silent = 0
+        self._look: Any = None
         self._channels: dict[str, Channel] = {}
         self._by_number: dict[int, Channel] = {}
+        #: Filters that were too slow, with the errors, and the times until which they are refused.
+        self._refused: dict[str, tuple[Refused, float]] = {}
         self._number = 0
         self._idle: Any = None
         self.viewers = 0
@@ -273,6 +323,9 @@ class Live:
         if self.viewers >= limits.VIEWERS:
             raise Refused(429, f"{limits.VIEWERS} live tails are open, the most: close one", retry=30)
         key = json.dumps(sorted((name, sorted(values)) for name, values in parameters.items()))
+        refused, until = self._refused.get(key, (None, 0.0))
+        if refused is not None and self.reactor.seconds() < until:
+            raise Refused(refused.status, refused.text, refused.field)
         channel = self._channels.get(key)
         if channel is not None and channel.waiting is None:
             opened(channel, None)
@@ -297,17 +350,39 @@ class Live:
                 )
             except OSError as error:
                 raise Refused(503, f"the process of the live tail cannot start: {error.strerror}") from None
+            self._names, self._silent = Sent(self.pool.naming), 0
+            self._look = self.reactor.callLater(limits.LOOK_SECONDS, self._look_at)
+        self._send_names()
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
         self._number += 1
-        channel = Channel(self._number, f"{self._stream}-{self._number}")
+        channel = Channel(self._number, f"{self._stream}-{self._number}", key)
         self._channels[key] = self._by_number[channel.number] = channel
         self._process.request(
             {"add": channel.number, "filter": {name: list(values) for name, values in parameters.items()}}
         )
         return channel
 
+    def _send_names(self) -> None:
+        if self._process is not None and self._names is not None and (changes := self._names.changes()):
+            self._process.request({"names": changes})
+
+    def _look_at(self) -> None:
+        """Send names that have changed; end a process that hangs, as at a disk that does not answer."""
+        self._silent += 1
+        if self._silent * limits.LOOK_SECONDS > limits.SILENT_SECONDS and self._process is not None:
+            log.warn("console: the process of the live tail is stuck for {seconds:g} s; browsers get another",
+                     seconds=limits.SILENT_SECONDS)  # fmt: skip
+            self._process.kill()
+            return
+        self._look = self.reactor.callLater(limits.LOOK_SECONDS, self._look_at)
+        self._send_names()
+
     def _frame(self, kind: bytes, data: bytes) -> None:
+        self._silent = 0
+        if kind == SHOWN:
+            self.pool.naming.shown(json.loads(data)["addresses"])
+            return
         if kind == NOTE:
             fields = json.loads(data)
             channel = self._by_number.get(fields.get("added", fields.get("refused")))
@@ -318,6 +393,7 @@ class Live:
             if "refused" in fields:
                 error = Refused(fields["status"], fields["error"], fields["field"])
                 self._remove(channel)
+                self._refuse(channel, error)
             for call in waiting:
                 call(error)
             if error is None and not channel.viewers:
@@ -327,11 +403,27 @@ class Live:
         fields = json.loads(head)
         channel = self._by_number.get(fields["channel"])
         if channel is not None:
-            channel.add(Piece(fields["first"], payload, fields["ids"], fields["ends"], fields["usecs"]))
+            piece = Piece(fields["first"], payload, fields["ids"], fields["ends"], fields["usecs"], fields["findings"])
+            channel.add(piece, len(self._channels))
+
+    def _refuse(self, channel: Channel, error: Refused) -> None:
+        """End the viewers of a filter that turned out to be too slow, and refuse it for a while."""
+        if not channel.viewers:
+            return
+        while len(self._refused) >= limits.REFUSED_FILTERS:
+            del self._refused[next(iter(self._refused))]
+        self._refused.pop(channel.key, None)
+        self._refused[channel.key] = error, self.reactor.seconds() + limits.REFUSED_SECONDS
+        for viewer in list(channel.viewers):
+            viewer.failed(error)
+            viewer.finish()
 
     def _ended(self) -> None:
         """The process has ended: the viewers reconnect, which starts another."""
         self._process = None
+        for timer in (self._look, self._idle):
+            if timer is not None and timer.active():
+                timer.cancel()
         channels = list(self._channels.values())
         for channel in channels:
             self._remove(channel)
@@ -347,7 +439,7 @@ class Live:
             channel.lingering.cancel()
         if self._process is not None:
             self._process.request({"remove": channel.number})
-            if not self._channels:
+            if not self._channels and (self._idle is None or not self._idle.active()):
                 self._idle = self.reactor.callLater(limits.IDLE_SECONDS, self._process.kill)
 
     def _drop_lingering(self) -> None:
@@ -374,13 +466,20 @@ class Live:
                 self._linger(channel)
 
     def _linger(self, channel: Channel) -> None:
+        if channel.lingering is not None and channel.lingering.active():
+            channel.lingering.cancel()
         channel.lingering = self.reactor.callLater(limits.LINGER_SECONDS, self._remove, channel)
 
-    def close(self) -> None:
-        """End all."""
+    def end_viewers(self) -> None:
+        """End the responses: who may still come reconnects."""
         for channel in list(self._channels.values()):
             for viewer in list(channel.viewers):
                 viewer.finish()
+
+    def close(self) -> None:
+        """End all."""
+        self.end_viewers()
+        for channel in list(self._channels.values()):
             self._remove(channel)
         if self._idle is not None and self._idle.active():
             self._idle.cancel()

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import pyarrow as pa
-
 from netconsd.console.crashes import is_new_in, version
 from netconsd.console.failure import Refused
 from netconsd.console.filters import Parameters, read, shown
 from netconsd.console.limits import PATTERNS
 from netconsd.rendering import LEVELS
-from netconsd.store.patterns import Pattern, Sums, patterns
+from netconsd.store.patterns import Pattern
 from netconsd.store.reader import Store
 
 #: A pattern is rising if its rate is so many times that of before.
@@ -36,22 +34,15 @@ def pattern_list(store: Store, parameters: Parameters) -> dict[str, Any]:
     begin = chosen.since
     if begin is None and rising:
         begin = parameters.now - _RECENT_SECONDS
-    found = patterns(store._of_indexes("patterns", _patterns_of, begin, chosen.until))
+    found = store.patterns(since=begin, until=chosen.until, hosts=chosen.hosts)
     # New in the whole store: a pattern of an old kernel is not new because it was not seen of late.
-    every = found if begin is None and chosen.until is None else None
-    if new_in is not None and every is None:
-        every = patterns(store._of_indexes("patterns", _patterns_of, None, None))
-    before = patterns(store._of_indexes("patterns", _patterns_of, None, begin)) if begin is not None else {}
-    hosts = {host.address for host in store.hosts(hosts=chosen.hosts)} if chosen.hosts else None
+    every = {pattern.form: pattern.releases for pattern in store.patterns()} if new_in is not None else {}
+    before = {pattern.form: pattern for pattern in store.patterns(until=begin)} if begin is not None else {}
     shown_: list[dict[str, Any]] = []
-    for pattern in found.values():
-        if begin is not None and pattern.last < begin:
-            continue
-        if hosts is not None and hosts.isdisjoint(pattern.hosts):
-            continue
+    for pattern in found:
         if chosen.level is not None and (pattern.level is None or pattern.level > chosen.level):
             continue
-        if new_in is not None and every is not None and not is_new_in(every[pattern.form].releases, new_in):
+        if new_in is not None and not is_new_in(every.get(pattern.form, pattern.releases), new_in):
             continue
         rise = None if begin is None else _rise(pattern, before, begin, parameters.now)
         if rising and (rise is None or rise < RISING):
@@ -86,9 +77,3 @@ def _fields(pattern: Pattern, rise: float | None) -> dict[str, Any]:
         "example": pattern.example,
         "rise": rise,
     }
-
-
-def _patterns_of(rows: pa.Table) -> pa.Table:
-    sums = Sums()
-    sums.add(rows)
-    return sums.table()

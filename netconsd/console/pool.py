@@ -2,11 +2,15 @@
 
 Rules:
 
-1. A process has one query at a time; further queries wait, at most :data:`~netconsd.console.limits.WAITING`.
+1. A process has one query at a time; further queries wait, at most :data:`~netconsd.console.limits.WAITING`. Searches
+   have :data:`~netconsd.console.limits.SCANS` of the processes, so that other queries do not wait for slow ones.
 2. Frames are read only as fast as the client takes them.
 3. A query ends when its client is gone: the process is asked, and killed after
    :data:`~netconsd.console.limits.CANCEL_SECONDS`. It is killed after its time as well, and if its client takes nothing
    for :data:`~netconsd.console.limits.STALLED_SECONDS`. A new process takes its place.
+4. One process starts at a time, which takes half a second: queries of a page that come together are answered by the
+   first one before a second one is there.
+5. Before a query, its process is sent the names of machines that have changed.
 """
 
 from __future__ import annotations
@@ -14,14 +18,17 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from netconsd.console import limits, process
 from netconsd.console.failure import Refused
-from netconsd.console.frames import DATA, END, HEAD, NOTE
+from netconsd.console.frames import DATA, END, HEAD, NOTE, SHOWN
+from netconsd.console.naming import Naming, Sent
 from netconsd.console.process import Process
 
 MODULE = "netconsd.console.worker"
+#: Queries that can read many messages.
+_SCANS: Final = frozenset({"messages", "counts", "download", "replay", "patterns"})
 
 
 class Client(Protocol):
@@ -45,6 +52,11 @@ class Query:
         #: True while the client takes no data, also before the query has a process.
         self.paused = False
         self._pool = pool
+
+    @property
+    def is_scan(self) -> bool:
+        """True if it can read many messages."""
+        return self.request["query"] in _SCANS
 
     def cancel(self) -> None:
         """End it: the client gets nothing any more."""
@@ -71,7 +83,10 @@ class Worker:
         self._pool = pool
         self._reactor = reactor
         self.query: Query | None = None
+        #: False until it has sent anything: it starts.
+        self.is_ready = False
         self._timers: dict[str, Any] = {}
+        self._names = Sent(pool.naming)
         self.process: Process = process.start(reactor, MODULE, pool.arguments, self._frame, self._ended)
         self._at_rest()
 
@@ -94,6 +109,8 @@ class Worker:
         self._cancel("idle")
         self.query = query
         query.worker = self
+        if changes := self._names.changes():
+            self.process.request({"names": changes})
         self.process.request(query.request)
         self._after("limit", query.seconds, self._too_long)
         if query.paused:
@@ -130,6 +147,9 @@ class Worker:
         self._after("cancel", limits.CANCEL_SECONDS, self.process.kill)
 
     def _frame(self, kind: bytes, data: bytes) -> None:
+        if not self.is_ready:
+            self.is_ready = True
+            self._pool.ready(self)
         query = self.query
         client = None if query is None else query.client
         if kind == END:
@@ -143,6 +163,8 @@ class Worker:
             if client is not None:
                 client.end()
             self._pool.idle(self)
+        elif kind == SHOWN:
+            self._pool.naming.shown(json.loads(data)["addresses"])
         elif client is None:
             return
         elif kind == HEAD:
@@ -168,11 +190,13 @@ class Worker:
 class Pool:
     """The processes."""
 
-    def __init__(self, reactor: Any, arguments: list[str]) -> None:
+    def __init__(self, reactor: Any, arguments: list[str], naming: Naming) -> None:
         """
         :param arguments: of the processes: the directory, and the options.
+        :param naming: the names of machines.
         """
         self.arguments = arguments
+        self.naming = naming
         self._reactor = reactor
         self._workers: list[Worker] = []
         self._waiting: deque[Query] = deque()
@@ -202,24 +226,41 @@ class Pool:
         try:
             worker = Worker(self, self._reactor)
         except OSError as error:
-            while self._waiting:
-                query = self._waiting.popleft()
-                if query.client is not None:
-                    query.client.failed(Refused(503, f"a process for the query cannot start: {error.strerror}"))
+            # Not within ask(), whose caller does not have the query yet.
+            self._reactor.callLater(0, self._fail_waiting, f"a process for the query cannot start: {error.strerror}")
             return None
         self._workers.append(worker)
         return worker
 
+    def _fail_waiting(self, text: str) -> None:
+        """Fail the queries that no process will take."""
+        if self._workers:
+            return
+        waiting, self._waiting = self._waiting, deque()
+        for query in waiting:
+            if query.client is not None:
+                query.client.failed(Refused(503, text))
+
     def _next(self) -> None:
-        while self._waiting:
+        while (query := self._startable()) is not None:
             worker: Worker | None = next((one for one in self._workers if one.query is None), None)
             if worker is None:
-                if len(self._workers) >= limits.WORKERS:
+                if len(self._workers) >= limits.WORKERS or not all(one.is_ready for one in self._workers):
                     return
                 worker = self._start()
                 if worker is None:
                     return
-            worker.run(self._waiting.popleft())
+            self._waiting.remove(query)
+            worker.run(query)
+
+    def _startable(self) -> Query | None:
+        """Return the first query that waits for nothing but a process."""
+        scans = sum(one.query is not None and one.query.is_scan for one in self._workers)
+        return next((query for query in self._waiting if scans < limits.SCANS or not query.is_scan), None)
+
+    def ready(self, worker: Worker) -> None:
+        """Called by a process that has started."""
+        self._next()
 
     def idle(self, worker: Worker) -> None:
         """Called by a process that has ended a query."""
@@ -242,9 +283,6 @@ class Pool:
     def close(self) -> None:
         """End all processes; queries fail."""
         self._closed = True
-        waiting, self._waiting = list(self._waiting), deque()
         for worker in list(self._workers):
             worker.process.kill()
-        for query in waiting:
-            if query.client is not None:
-                query.client.failed(Refused(503, "the console stops"))
+        self._fail_waiting("the console stops")

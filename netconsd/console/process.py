@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,14 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 import netconsd
-from netconsd.console.frames import FRAME_BYTES
+from netconsd.console.frames import FAULT, FRAME_BYTES
 
-#: Seconds between two looks whether a killed process has ended.
+#: Seconds between two looks whether a process has ended that was killed, or has closed its socket.
 _REAP_SECONDS: Final = 0.05
+
+log = Logger("netconsd.console")
 
 
 class Process(Int32StringReceiver):
@@ -36,9 +40,19 @@ class Process(Int32StringReceiver):
         self._ended: Callable[[], object] | None = ended
         self._process: subprocess.Popen[bytes] | None = None
         self._reactor: Any = None
+        self._module = ""
+        self._killed = False
 
     def stringReceived(self, string: bytes) -> None:  # noqa: N802 - Twisted's name
-        if self._ended is not None:
+        if self._ended is None:
+            return
+        if string[:1] == FAULT:
+            log.error(
+                "A process of the console ({module}) failed, which is a defect of netconsd; please report it\n{text}",
+                module=self._module,
+                text=json.loads(string[1:])["text"],
+            )
+        else:
             self._frame(string[:1], string[1:])
 
     def request(self, fields: dict[str, Any]) -> None:
@@ -55,15 +69,15 @@ class Process(Int32StringReceiver):
 
     def kill(self) -> None:
         """End the process now; ``ended`` is called before this returns, if it was not before."""
+        self._killed = True
         if self._process is not None:
             self._process.kill()
         self.transport.abortConnection()
         self._end()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        if self._process is not None:
-            self._process.kill()
-        self._reap()
+        # A process that ends by itself closes its socket a moment before its status is there.
+        self._reap(kill=self._killed)
         self._end()
 
     def _end(self) -> None:
@@ -71,10 +85,22 @@ class Process(Int32StringReceiver):
         if ended is not None:
             ended()
 
-    def _reap(self) -> None:
-        # Not waited for in the reactor: a process in the middle of a read of a bad disk ends when that does.
-        if self._process is not None and self._process.poll() is None:
-            self._reactor.callLater(_REAP_SECONDS, self._reap)
+    def _reap(self, *, kill: bool) -> None:
+        if self._process is None:
+            return
+        status = self._process.poll()
+        if status is None:
+            if kill:
+                self._process.kill()
+            # Not waited for in the reactor: a process in the middle of a read of a bad disk ends when that does.
+            self._reactor.callLater(_REAP_SECONDS, self._reap, kill=True)
+        elif status and not self._killed:
+            self._killed = True
+            log.warn(
+                "console: a process ({module}) ended: {how}; another is started when it is needed",
+                module=self._module,
+                how=_how(status),
+            )
 
 
 def start(
@@ -93,12 +119,15 @@ def start(
         ours.setblocking(False)
         process = Process(frame, ended)
         process._reactor = reactor
+        process._module = module
         process._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             cwd="/",
             env=environment(),
+            # Ctrl-C in the terminal of the daemon interrupts the daemon only, which closes the socket.
+            process_group=0,
         )
         factory = Factory()
         factory.noisy = False
@@ -106,6 +135,13 @@ def start(
         # The reactor has duplicated the descriptor.
         reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
     return process
+
+
+def _how(status: int) -> str:
+    if status > 0:
+        return f"exit status {status}"
+    reason = ", as by the kernel when memory is short" if status == -signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-status).name}{reason}"
 
 
 def environment() -> dict[str, str]:

@@ -20,12 +20,15 @@ import pyarrow.compute as pc
 from netconsd.console.crashes import Crashes
 from netconsd.console.failure import Refused
 from netconsd.console.filters import Filter, Parameters, read, shown
+from netconsd.console.kept import Kept
 from netconsd.console.limits import (
     BUCKETS,
+    CLOCK_SECONDS,
     CONTEXT_LIMIT,
     EVENTS,
     PAGE,
     PAGE_LIMIT,
+    REPLAY_COUNT_SECONDS,
     REPLAY_MESSAGES,
 )
 from netconsd.console.messages import Encoder
@@ -40,6 +43,8 @@ from netconsd.store.query import Files, Progress, Query, Search
 from netconsd.store.reader import Host, Store, Stored, stored
 from netconsd.store.records import Damaged
 
+#: Times that a query begins again.
+_TRIALS: Final = 3
 _JSON_LINES: Final = "application/jsonl"
 #: Seconds between two reports of progress.
 _PROGRESS_SECONDS: Final = 0.1
@@ -55,7 +60,8 @@ class Reader:
         self._encoder = encoder
         self._clock = clock
         self._store: Store | None = None
-        self._crashes = Crashes(directory, encoder)
+        self._kept: Kept | None = None
+        self._crashes = Crashes(directory, encoder, lambda: len({host.address for host in self.store.hosts()}))
         self._damaged: dict[str, int] = {}
 
     def answer(self, request: dict[str, Any], answer: Answer) -> None:
@@ -64,12 +70,14 @@ class Reader:
         :raises Refused: if it cannot be answered.
         """
         query: Callable[[Parameters, Answer], None] = getattr(self, f"_{request['query']}")
-        parameters = Parameters(request.get("parameters", {}), self._clock())
+        parameters = Parameters(request.get("parameters", {}), self._clock(), self._encoder.names)
         self._body = request.get("body")
         self._damaged.clear()
         try:
-            query(parameters, answer)
+            self._try(query, parameters, answer)
         except FileNotFoundError as error:
+            if (self.directory / layout.JOURNAL).is_dir():
+                raise Refused(503, f"{error.filename}: was removed meanwhile: try again", retry=1) from None
             raise Refused(
                 503, f"there is no store in {self.directory}: {error.filename}: {error.strerror}; start netconsd with "
                 "the module store, or name its directory with console.directory"
@@ -79,13 +87,24 @@ class Reader:
         except OSError as error:
             raise Refused(503, f"{error.filename or self.directory}: {error.strerror}") from None
 
+    def _try(self, query: Callable[[Parameters, Answer], None], parameters: Parameters, answer: Answer) -> None:
+        """Answer, and begin again if the compactor has removed a file that was listed."""
+        for _ in range(_TRIALS):
+            try:
+                query(parameters, answer)
+                return
+            except FileNotFoundError:
+                if answer.has_begun or not (self.directory / layout.JOURNAL).is_dir():
+                    raise
+        query(parameters, answer)
+
     @property
     def store(self) -> Store:
         """The store, which must exist."""
-        if self._store is None:
+        if self._store is None or self._kept is None or not self._kept.is_there():
+            self._kept = Kept(self.directory / layout.JOURNAL)
+            # Its files may have the names of those of the one before.
             self._store = Store(self.directory, damaged=self._note)
-        # A store that was deleted and made again.
-        (self.directory / layout.JOURNAL).stat()
         return self._store
 
     @property
@@ -136,25 +155,17 @@ class Reader:
         progress: Callable[[Progress], object] = lambda _: None,
         cancelled: Callable[[], bool],
     ) -> Iterator[pa.Table]:
-        """Yield the rows of a filter, at most ``limit``."""
-        search = Search(
-            self.files,
-            chosen.query,
-            newest_first=newest_first,
-            limit=limit if chosen.caller is None else None,
-            progress=progress,
-            cancelled=cancelled,
+        """Return the rows of a filter, at most ``limit``."""
+        return iter(
+            Search(
+                self.files,
+                chosen.query,
+                newest_first=newest_first,
+                limit=limit,
+                progress=progress,
+                cancelled=cancelled,
+            )
         )
-        left = limit
-        for rows in search:
-            found = chosen.chosen(rows)
-            if left is not None:
-                found = found.slice(0, left)
-                left -= found.num_rows
-            if found.num_rows:
-                yield found
-            if left == 0:
-                return
 
     def _messages(self, parameters: Parameters, answer: Answer) -> None:
         chosen = read(parameters)
@@ -169,6 +180,7 @@ class Reader:
             edge = self._found(before or after or "", "before" if before is not None else "after")
             chosen = _beyond(chosen, edge, earlier=before is not None)
         shown_at = self._clock()
+        self.store  # noqa: B018 - raises if there is none, before the answer begins
         answer.begin(_JSON_LINES)
 
         def progress(state: Progress) -> None:
@@ -269,9 +281,16 @@ class Reader:
         taken: list[pa.Table] = []
         count = 0
         rows = self._rows(chosen, newest_first=True, limit=None if cursor else limit, cancelled=answer.cancelled)
+        counted = True
+        full_at: float | None = None
         for table in rows:
             if count < limit:
                 taken.append(table)
+            elif full_at is None:
+                full_at = self._clock()
+            elif self._clock() - full_at > REPLAY_COUNT_SECONDS:
+                counted = False
+                break
             count += table.num_rows
         messages = [each for table in taken for each in stored(table)]
         beyond = count - len(messages)
@@ -286,8 +305,11 @@ class Reader:
         messages = messages[:limit]
         messages.reverse()
         answer.begin("text/event-stream")
-        if cursor is not None and beyond > 0:
-            answer.write(b'event: dropped\ndata: {"count":%d}\n\n' % beyond)
+        if cursor is not None and cursor.usec / 1e6 > parameters.now + CLOCK_SECONDS:
+            why = "the clock was set back: messages since then may be missing here"
+            answer.write(_dropped({"count": None, "why": why}))
+        elif cursor is not None and beyond > 0:
+            answer.write(_dropped({"count": beyond} if counted else {"count": beyond, "at_least": True}))
         ids = []
         for each in messages:
             ids.append(each.id)
@@ -510,6 +532,7 @@ class Reader:
     # Crashes.
 
     def _crash_list(self, parameters: Parameters, answer: Answer) -> None:
+        self.store  # noqa: B018 - raises if there is none: that is not a store without crashes
         answer.object(self._crashes.listed(parameters) | {"damaged": self._crashes.faults()})
 
     def _crash(self, parameters: Parameters, answer: Answer) -> None:
@@ -575,6 +598,10 @@ def _canonical(each: Stored) -> tuple[Any, ...]:
         seq or 0,
         each.number or 0,
     )
+
+
+def _dropped(fields: dict[str, Any]) -> bytes:
+    return b"event: dropped\ndata: %b\n\n" % json.dumps(fields).encode()
 
 
 def _beyond(chosen: Filter, edge: Stored, *, earlier: bool) -> Filter:

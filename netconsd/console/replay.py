@@ -36,4 +36,14 @@ def frame(cursor: Cursor, message: bytes) -> bytes:
 
     :param message: its JSON object, in ASCII.
     """
-    return b"id: %b\nevent: message\ndata: %b\n\n" % (str(cursor).encode(), message)
+    return frame_begin(cursor.stream, cursor.number) + frame_end(cursor.usec, cursor.identity, message)
+
+
+def frame_begin(stream: str, number: int) -> bytes:
+    """Return the part of a frame that each filter has of its own."""
+    return b"id: %b~%d" % (stream.encode(), number)
+
+
+def frame_end(usec: int, identity: str, message: bytes) -> bytes:
+    """Return the rest of a frame."""
+    return b"~%d~%b\nevent: message\ndata: %b\n\n" % (usec, identity.encode(), message)

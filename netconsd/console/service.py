@@ -20,8 +20,10 @@ from netconsd.console import files
 from netconsd.console.access import Access
 from netconsd.console.api import Api
 from netconsd.console.live import Live
+from netconsd.console.naming import Naming
 from netconsd.console.pool import Pool
 from netconsd.console.site import Site
+from netconsd.names import Names
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8514"
 #: Terminals that show OSC 8 as a link, by a variable of the environment that they set.
@@ -121,19 +123,17 @@ class Console:
         self,
         settings: Configured,
         *,
-        host_key: str = "host",
-        hosts_file: str | None = None,
+        names: Names | None = None,
         receiver: Callable[[], dict[str, Any] | None] = lambda: None,
         static: Path = files.STATIC,
     ) -> None:
         """
-        :param host_key: the key of the userdata with the name of a machine.
-        :param hosts_file: the file with the names of machines.
+        :param names: of machines, which others read and start; without it those of the userdata.
         :param receiver: returns the state of the daemon.
         :param static: the files of the pages.
         """
         self.settings = settings
-        self._options = {"host_key": host_key, "hosts_file": hosts_file}
+        self._naming = Naming(names or Names(), time.monotonic, time.time)
         self._receiver = receiver
         self._static = static
         self._access: Access | None = None
@@ -168,8 +168,9 @@ class Console:
         bound = _bind(settings)
         with bound:
             directory = str(settings.directory)
-            self._pool = Pool(reactor, [directory, json.dumps(self._options)])
-            self._live = Live(reactor, directory, self._options, self._pool)
+            options = {"host_key": self._naming.host_key}
+            self._pool = Pool(reactor, [directory, json.dumps(options)], self._naming)
+            self._live = Live(reactor, directory, options, self._pool)
             # Threads of its own: Twisted's may all wait for a module or a name server.
             from twisted.python.threadpool import ThreadPool
 
@@ -195,6 +196,8 @@ class Console:
                 factory = TLSMemoryBIOFactory(self._context, False, self._site)
                 factory.noisy = False
             self._port = reactor.adoptStreamPort(bound.fileno(), bound.family, factory)
+            # Who starts a console often looks at once.
+            self._pool.warm()
             address, port = bound.getsockname()[:2]
         self.settings = settings = Configured(
             *(address, port, settings.directory, settings.password_file, settings.token_file, settings.certificate),
@@ -203,14 +206,18 @@ class Console:
         return settings.url
 
     def reload(self) -> None:
-        """Read the files of passwords and tokens again.
+        """Read the files of passwords, tokens and the certificate again; the viewers of live tails have to come again.
 
-        :raises ValueError: if one is wrong; then the previous ones stay in use.
+        :raises ValueError: if one is wrong; then the previous ones stay in use, of all.
         """
+        read = None if self._context is None else self._context.read()
         if self._access is not None:
             self._access.reload()
-        if self.settings.certificate is not None and self._context is not None:
-            self._context.reload()
+        if self._context is not None:
+            self._context.use(read)
+        self._naming.changed()
+        if self._live is not None and self._access is not None and self._access.required:
+            self._live.end_viewers()
 
     def stop(self) -> Deferred[Any]:
         """Close the port, all connections and processes."""

@@ -8,8 +8,9 @@ Rules:
 2. **Size.** A head has at most 16 KiB (twisted.web's bound), a body :data:`~netconsd.console.limits.BODY_BYTES`; larger
    ones are answered with 413, and the connection ends.
 3. **Connections.** At most :data:`~netconsd.console.limits.CONNECTIONS`; for a new one the oldest ends that has no
-   request in work, and if there is none, the new one. An unfinished request has
-   :data:`~netconsd.console.limits.REQUEST_SECONDS`.
+   complete request in work, and if there is none, the new one. A request has
+   :data:`~netconsd.console.limits.REQUEST_SECONDS` from its first byte to its last: twisted.web's time begins again
+   with each byte. So long is a connection idle as well.
 4. Every answer has the headers of :data:`HEADERS`.
 """
 
@@ -97,7 +98,7 @@ class ConsoleRequest(Request):
         except Exception:
             log.failure("A request failed, which is a defect of netconsd; please report it")
             if self.startedWriting:
-                self.channel.abort()
+                self.abort()
             else:
                 self.refuse(Refused(500, "netconsd has a defect here; its log says more"))
 
@@ -108,6 +109,11 @@ class ConsoleRequest(Request):
         if error.retry is not None:
             self.setHeader("Retry-After", str(max(1, round(error.retry))))
         self.object_bytes(error.body(), error.status)
+
+    def abort(self) -> None:
+        """End the connection now: the client sees that the answer is not whole."""
+        if not self.lost:
+            self.channel.abort()
 
     def object(self, fields: dict[str, Any], status: int = 200) -> None:
         """Answer with an object."""
@@ -151,6 +157,32 @@ class ConsoleChannel(HTTPChannel):
     # Those of the class are typed as methods.
     callLater: Any  # noqa: N815
     timeOut: Any  # noqa: N815
+    #: True from the first byte of a request to its last.
+    _is_arriving = False
+    #: True from then to the end of its answer.
+    in_work = False
+
+    def resetTimeout(self) -> None:  # noqa: N802 - Twisted's name
+        if not self._is_arriving:
+            self._is_arriving = True
+            super().resetTimeout()
+
+    def allContentReceived(self) -> None:  # noqa: N802 - Twisted's name
+        self._is_arriving, self.in_work = False, True
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:  # noqa: N802 - Twisted's name
+        self.in_work = False
+        super().requestDone(request)
+
+    def timeoutConnection(self) -> None:  # noqa: N802 - Twisted's name
+        # Twisted's logs a line for each: idle browsers, and as many as a stranger wants.
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    def forceAbortClient(self) -> None:  # noqa: N802 - Twisted's name
+        self._abortingCall = None
+        self.abort()
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -237,7 +269,7 @@ class Site(Factory):
     def opened(self, channel: ConsoleChannel) -> None:
         """Called by a new connection."""
         if len(self._open) >= limits.CONNECTIONS:
-            oldest = next((one for one in self._open if not one.requests), None)
+            oldest = next((one for one in self._open if not one.in_work), None)
             if oldest is None:
                 channel.abort()
                 return

@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
+from netconsd.logger.checks import read_regular
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ContextFactory:
@@ -15,7 +17,7 @@ class ContextFactory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._context = _context(path)
+        self._context = self.read()
 
     def serverConnectionForTLS(self, tls: Any) -> Any:  # noqa: N802 - Twisted's name
         """Return the state of a new connection."""
@@ -23,12 +25,16 @@ class ContextFactory:
 
         return Connection(self._context, None)
 
-    def reload(self) -> None:
-        """Read the file again.
+    def read(self) -> Any:
+        """Return what the file has now, for :meth:`use`.
 
-        :raises ValueError: if it is wrong; then the previous one stays in use.
+        :raises ValueError: if it is wrong.
         """
-        self._context = _context(self._path)
+        return _context(self._path)
+
+    def use(self, context: Any) -> None:
+        """Use this for new connections."""
+        self._context = context
 
 
 def context_factory(path: Path) -> ContextFactory:
@@ -54,7 +60,9 @@ def _context(path: Path) -> Any:
     options = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2)
     context = options.getContext()
     try:
-        path.open("rb").close()
+        if b"ENCRYPTED" in read_regular(str(path)):
+            # OpenSSL would ask on the terminal, and the daemon wait for an answer.
+            raise ValueError(f"certificate: the key in {path} has a passphrase: remove it with openssl pkey")
         context.use_certificate_chain_file(str(path))
         context.use_privatekey_file(str(path))
         context.check_privatekey()

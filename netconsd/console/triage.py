@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -28,7 +29,7 @@ def read(directory: Path) -> tuple[list[dict[str, Any]], int]:
 
     :raises OSError: if the file cannot be read.
     """
-    found: list[dict[str, Any]] = []
+    found: deque[dict[str, Any]] = deque(maxlen=TRIAGE_LINES)
     damaged = 0
     try:
         file = (directory / NAME).open("rb")
@@ -41,7 +42,7 @@ def read(directory: Path) -> tuple[list[dict[str, Any]], int]:
                 damaged += bool(line.strip())
             else:
                 found.append(entry)
-    return found[-TRIAGE_LINES:], damaged
+    return list(found), damaged
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
@@ -51,7 +52,11 @@ def _entry(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(fields, dict) or fields.get("version") != VERSION or fields.get("what") not in ACTIONS:
         return None
-    if type(fields.get("when")) not in (int, float) or not isinstance(fields.get("group"), str):
+    when = fields.get("when")
+    # NaN and infinity, which Python reads, are no JSON for a browser.
+    if not isinstance(when, (int, float)) or isinstance(when, bool) or not abs(when) < 1e12:
+        return None
+    if not isinstance(fields.get("group"), str):
         return None
     texts = ("who", "into", "title", "why")
     return fields if all(isinstance(fields.get(name), (str, type(None))) for name in texts) else None

@@ -1,7 +1,8 @@
 """A process that answers the console's queries: ``python -m netconsd.console.worker DIRECTORY OPTIONS``.
 
 It has standard input and output on one socket. Requests are lines of JSON, answers are frames (frames.py): ``HEAD``
-with the status, ``DATA``, ``END``. A line ``{"cancel": true}`` ends the query that runs. It ends with the socket.
+with the status, ``DATA``, ``END``. A line ``{"cancel": true}`` ends the query that runs, ``{"names": {...}}`` has names
+of machines. It ends with the socket.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from netconsd.console.failure import Refused
-from netconsd.console.frames import DATA, END, HEAD, NOTE, Input, Output
+from netconsd.console.frames import END, HEAD, NOTE, SHOWN, Input, Output
 from netconsd.console.limits import PROCESS_BYTES
 from netconsd.console.messages import Encoder
 from netconsd.names import Names
@@ -31,7 +32,8 @@ class Answer:
 
     def __init__(self, output: Output, cancelled: Callable[[], bool]) -> None:
         self._output = output
-        self._begun = False
+        #: True if a part of it was sent: from then on an error is a line of it.
+        self.has_begun = False
         #: Whether nobody waits for the answer any more.
         self.cancelled = cancelled
 
@@ -40,7 +42,7 @@ class Answer:
 
         :param kind: the media type.
         """
-        self._begun = True
+        self.has_begun = True
         self._output.note(HEAD, {"status": 200, "type": kind, "headers": headers})
 
     def write(self, data: bytes) -> None:
@@ -62,13 +64,11 @@ class Answer:
     def object(self, fields: dict[str, Any]) -> None:
         """Answer with an object."""
         self.begin("application/json")
-        data = json.dumps(fields).encode()
-        for start in range(0, len(data), 1 << 18):
-            self._output.send(DATA, data[start : start + (1 << 18)])
+        self._output.write(json.dumps(fields).encode())
 
     def fail(self, error: Refused) -> None:
         """Answer with an error, or end an answer that has begun with one."""
-        if self._begun:
+        if self.has_begun:
             self._output.write(error.body() + b"\n")
             return
         self._output.note(HEAD, {"status": error.status, "type": "application/json", "headers": {}})
@@ -86,9 +86,11 @@ def main(arguments: list[str]) -> int:
 
     connection = socket.socket(fileno=0)
     given, output = Input(connection), Output(connection)
+    # Says that it has started.
+    output.note(SHOWN, {"addresses": []})
     options = json.loads(arguments[1])
-    names = Names(options["host_key"], options["hosts_file"])
-    reader = Reader(Path(arguments[0]), Encoder(names))
+    encoder = Encoder(Names(options["host_key"]))
+    reader = Reader(Path(arguments[0]), encoder)
 
     def cancelled() -> bool:
         # The console sends nothing during a query but that nobody waits for it.
@@ -101,6 +103,9 @@ def main(arguments: list[str]) -> int:
         if "cancel" in request:
             # For a query that had ended.
             continue
+        if "names" in request:
+            encoder.names.put(request["names"])
+            continue
         answer = Answer(output, cancelled)
         try:
             reader.answer(request, answer)
@@ -111,7 +116,15 @@ def main(arguments: list[str]) -> int:
         except MemoryError:
             answer.fail(Refused(503, "the query needs too much memory: choose a shorter time or fewer machines"))
             output.note(END, {})
-            return 1
+            # Another process begins with an empty memory.
+            return 0
+        except Exception:
+            output.fault()
+            answer.fail(Refused(500, "netconsd has a defect here; its log says more"))
+            output.note(END, {})
+            return 0
+        if addresses := encoder.shown():
+            output.note(SHOWN, {"addresses": addresses})
         output.note(END, {})
 
 

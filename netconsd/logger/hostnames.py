@@ -136,6 +136,10 @@ class NameCache:
         self._entries[address] = entry
         return entry.name or address
 
+    def names(self) -> dict[str, str]:
+        """Return the names that are known, by address."""
+        return {address: entry.name for address, entry in self._entries.items() if entry.name}
+
     def _start_lookup(self, address: str) -> None:
         self._pending += 1
         self._look_up(address, self.answered)

@@ -13,7 +13,7 @@ cpdef str readable(bytes data)
 cpdef bytes unescape(bytes data)
 cpdef bytes escape(bytes data)
 
-@cython.locals(body_c="const char *", end=Py_ssize_t, backslash=Py_ssize_t, text=str)
+@cython.locals(body_c="const char *", end=Py_ssize_t, backslash=Py_ssize_t, has_stray=bint, text=str)
 cpdef str text_of(bytes body)
 
 @cython.locals(index=Py_ssize_t)

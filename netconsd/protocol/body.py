@@ -83,11 +83,14 @@ def text_of(body: bytes) -> str:
             if end and body[end - 1] == _CARRIAGE_RETURN:
                 end -= 1
     else:
-        stray = [] if octets.stray_at(body, end + 1) < 0 else stray_lines(body)
-        if end and body[end - 1] == _CARRIAGE_RETURN:
+        has_stray = octets.stray_at(body, end + 1) >= 0
+        if end and body_c[end - 1] == _CARRIAGE_RETURN:
             end -= 1
-        if stray:
-            return readable(b"\n".join([unescape(body_c[0:end]), *stray]))
+        if has_stray:
+            # Not if they are blank.
+            stray = stray_lines(body)
+            if stray:
+                return readable(b"\n".join([unescape(body_c[0:end]), *stray]))
     backslash = octets.find(body, _BACKSLASH, 0)
     if backslash < 0 or backslash > end:
         text = body_c[0:end].decode("utf-8", "surrogateescape")

@@ -55,7 +55,7 @@ from netconsd.store.findings import day_of, delete_before
 from netconsd.store.index import Index
 from netconsd.store.layout import SegmentFile, System
 from netconsd.store.lock import Lock, Locked
-from netconsd.store.records import Damaged
+from netconsd.store.records import Damaged, Foreign
 from netconsd.store.retention import Kept, Limits, to_delete
 from netconsd.store.segment import GROUP_BYTES, GROUP_ROWS, About
 
@@ -251,7 +251,11 @@ class Compactor:
                 if taken and size + bytes_of > self._segment_bytes:
                     break
                 blocks, damaged = len(columns.blocks), self.damaged
-                added = self._read_part(part, columns)
+                try:
+                    added = self._read_part(part, columns)
+                except Foreign as error:
+                    self._put_aside(part, error)
+                    continue
                 senders = columns.sender_count
                 if taken and (
                     senders > SEGMENT_SENDERS or senders * (size + bytes_of) > SEGMENT_SENDER_BYTES * columns.rows
@@ -284,7 +288,10 @@ class Compactor:
         return True
 
     def _read_part(self, part: journal.Part, columns: Columns) -> bool:
-        """Add the records of a part; return whether it has any. What is damaged is named and counted."""
+        """Add the records of a part; return whether it has any. What is damaged is named and counted.
+
+        :raises Foreign: if it is not of this version.
+        """
 
         def damaged(text: str, messages: int) -> None:
             self.damaged += messages
@@ -298,11 +305,20 @@ class Compactor:
                     added = True
                 except Damaged as error:
                     damaged(str(error), messages)
+        except Foreign:
+            raise
         except Damaged as error:
             self._warn(f"{part.path}: {error}; what follows in it cannot be read")
         except FileNotFoundError:
             return added
         return added
+
+    def _put_aside(self, part: journal.Part, error: Foreign) -> None:
+        """Rename a part that only another netconsd can read, so that it is neither removed nor looked at again."""
+        self._keep_number(part.number)
+        aside = part.path.name + journal.FOREIGN_SUFFIX
+        self._system.rename(str(part.path), str(part.path.with_name(aside)))
+        self._warn(f"{part.path}: {error}; it is kept as {aside}, and its messages are not found")
 
     def _put(self, tables: Iterator[pa.Table], sums: index.Summary | index.Merged, about: About, earliest: int) -> None:
         """Write a segment and its index (rule 1).

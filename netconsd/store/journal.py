@@ -30,11 +30,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from netconsd.protocol.message import Message
-from netconsd.store.records import BLOCK_HEAD_BYTES, Block, Damaged
+from netconsd.store.records import BLOCK_HEAD_BYTES, Block, Damaged, Foreign
 
 #: The suffix of a closed part, and what an open one has in addition.
 SUFFIX: Final = ".journal"
 OPEN_SUFFIX: Final = ".open"
+#: What the compactor adds to the name of a part that it cannot read because of its version.
+FOREIGN_SUFFIX: Final = ".foreign"
 FILE_MODE: Final = 0o640
 #: The errors for which old parts are removed.
 FULL: Final = (ENOSPC, EDQUOT)
@@ -97,7 +99,8 @@ def read(
     :param start: a position that was yielded before, or 0.
     :param damaged: called for a block whose checksum is wrong, with a text and its number of messages, instead of
         raising Damaged; the blocks after it are read.
-    :raises Damaged: for a head of another version or byte order, and for a block whose checksum is wrong although
+    :raises Foreign: for a head of another version or byte order.
+    :raises Damaged: for a block whose checksum is wrong although
         another block follows; the blocks before it have been yielded.
     :raises OSError: if the file cannot be read.
     """
@@ -194,13 +197,13 @@ def sync_directory(system: System, directory: Path) -> None:
 def check_head(head: bytes) -> tuple[int, int, float]:
     """Return the worker, the number and the time of begin in the head of a part.
 
-    :raises Damaged: for a file that is no part, or of another version or byte order.
+    :raises Foreign: for a file that is no part, or of another version or byte order.
     """
     magic, one, worker, number, begun = _HEAD.unpack(head)
     if magic.rstrip(b"\0") != _MAGIC:
-        raise Damaged("it is not a part of a journal of version 1")
+        raise Foreign("it is not a part of a journal of version 1")
     if one != 1:
-        raise Damaged("it was written by a machine with another byte order")
+        raise Foreign("it was written by a machine with another byte order")
     return worker, number, begun
 
 

@@ -98,6 +98,8 @@ class Query:
     seq: int | None = None
     #: The most severe level: messages of a more severe one do not match.
     level_from: int = 0
+    #: The caller, such as ``T1`` or ``C0``, or a pattern with ``*``.
+    caller: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("grep", "exclude"):
@@ -721,9 +723,18 @@ class Search:
 
         :param first: the earliest time, in microseconds; ``last`` is the latest.
         """
-        senders = self._senders(lambda: index.hosts_of(table))
-        indices = self._matching(table.select, 0, table.num_rows, senders, first, last)
+        indices = self.indices(table, lambda: index.hosts_of(table), first, last)
         return None if indices is None else _plain(table.select(self._columns)).take(indices)
+
+    def indices(
+        self, table: pa.Table, hosts: Callable[[], pa.Table], first: int = -_ALWAYS, last: int = _ALWAYS
+    ) -> pa.Array | None:
+        """Return the numbers of the rows that :meth:`matches` returns, in their order; None if there are none.
+
+        :param hosts: returns :func:`netconsd.store.index.hosts_of` of the table, which searches can share; it is fast
+            for a table that is sorted by sender.
+        """
+        return self._matching(table.select, 0, table.num_rows, self._senders(hosts), first, last)
 
     def _senders(self, hosts: Callable[[], pa.Table]) -> list[tuple[Sender, str | None, int, int]] | None:
         """Return (sender, userdata, first row, rows) of senders, if the query asks for senders: at least of those that
@@ -884,6 +895,9 @@ class Search:
             pattern = release_pattern(query.release)
             releases = read(["release"]).column("release")
             mask = _and(mask, _by_word(releases, lambda word: bool(pattern.fullmatch(word))))
+        if query.caller is not None:
+            callers = re.compile(translate(query.caller))
+            mask = _and(mask, _by_word(read(["caller"]).column("caller"), lambda word: bool(callers.fullmatch(word))))
         if query.grep is not None or query.exclude is not None:
             if mask is not None and not pc.any(mask).as_py():
                 return None

@@ -55,6 +55,10 @@ class Damaged(Exception):
     """Bytes that are not what was written: the text says what is wrong, without the file's name."""
 
 
+class Foreign(Damaged):
+    """A file of another version, or of a machine with another byte order: it is left for a netconsd that reads it."""
+
+
 class Block:
     """Records of messages, packed one after the other into one buffer. For one thread at a time."""
 

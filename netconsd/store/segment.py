@@ -396,9 +396,28 @@ def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
 
 def messages(rows: pa.Table) -> list[Message]:
     """Return the messages of rows, in their order; the table has all columns (rule 1). Any thread."""
-    columns = [rows.column(name).to_pylist() for name in _READ]
+    columns = [_values(rows.column(name)) for name in _READ]
     sources: dict[tuple[str, int, int], Source] = {}
     return [_message(sources, *fields) for fields in zip(*columns, strict=True)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column: of words, and of times in microseconds, in a third of the time of to_pylist."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    found: list[Any] = []
+    for chunk in column.chunks:
+        if len(chunk.dictionary) > len(chunk):
+            # Some rows of a large table keep all of its words.
+            found += chunk.to_pylist()
+            continue
+        words = chunk.dictionary.to_pylist()
+        # The last one is null's.
+        words.append(None)
+        found += [words[index] for index in chunk.indices.fill_null(len(words) - 1).to_pylist()]
+    return found
 
 
 _READ: Final = (
@@ -410,7 +429,7 @@ _READ: Final = (
 
 def _message(  # one argument for each column
     sources: dict[tuple[str, int, int], Source],
-    received_at: Any,
+    received_at: int,
     host: str,
     port: int,
     scope: int,
@@ -440,7 +459,7 @@ def _message(  # one argument for each column
     source = sources.get((host, port, scope))
     if source is None:
         source = sources[host, port, scope] = source_at(host, port, scope)
-    at = received_at.timestamp()
+    at = received_at / 1_000_000
     flags = _flags(words)
     if format != "extended":
         if raw is None:

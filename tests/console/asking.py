@@ -59,9 +59,15 @@ class Recorded:
 Ask = Callable[..., Recorded]
 
 
-def asker(directory: Path, *, now: float = T0 + 100, cancelled: Callable[[], bool] = lambda: False) -> Ask:
+def asker(
+    directory: Path,
+    *,
+    now: float = T0 + 100,
+    cancelled: Callable[[], bool] = lambda: False,
+    names: Names | None = None,
+) -> Ask:
     """Return a function that asks one reader."""
-    reader = Reader(directory, Encoder(Names("host")), lambda: now)
+    reader = Reader(directory, Encoder(names or Names("host")), lambda: now)
 
     def ask(query: str, body: dict[str, Any] | None = None, **parameters: Any) -> Recorded:
         values = {

@@ -17,8 +17,10 @@ from netconsd.console.access import Access
 from netconsd.console.api import Api
 from netconsd.console.failure import Refused
 from netconsd.console.files import File, file_of
+from netconsd.console.naming import Naming
 from netconsd.console.pool import Client
 from netconsd.console.site import Site
+from netconsd.names import Names
 
 
 class FakeQuery:
@@ -51,6 +53,7 @@ class FakePool:
 
     def __init__(self) -> None:
         self.queries: list[FakeQuery] = []
+        self.naming = Naming(Names(), lambda: 0.0, lambda: 0.0)
         self.downloads = 0
         self.warmed = 0
         self.full = False

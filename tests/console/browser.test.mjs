@@ -12,15 +12,16 @@ Object.assign(globalThis, {
 globalThis.localStorage = { getItem: () => '{"theme": "dark"}', setItem() {} };
 const base = new URL("js/", import.meta.url);
 const load = (name) => import(new URL(name, base));
-const { Live, rates } = await load("live.js");
-const { columns, filled, stepFor, summary } = await load("chart.js");
+const { Live, rates, withOrder } = await load("live.js");
+const { columns, filled, lastSeconds, stepFor, summary } = await load("chart.js");
 const { sorted } = await load("page-machines.js");
-const { chosenGroups } = await load("page-crashes.js");
+const { chosenGroups, withSeries } = await load("page-crashes.js");
 const { isQuestionable, releaseRows } = await load("page-crash.js");
 const { marksOf } = await load("page-machine.js");
 const { along } = await load("timeline.js");
 const { flowOf } = await load("page-receiver.js");
 const { settings } = await load("settings.js");
+const { mergedRows, pastRows } = await load("rows.js");
 
 /** An EventSource that a test feeds. */
 class Source {
@@ -94,22 +95,32 @@ test("a crash report is behind its messages, which can arrive after it", () => {
     assert.deepEqual(seen.map((item) => item.message?.id ?? item.finding.title), ["its last one", "BUG"]);
 });
 
+test("findings that arrive together are in the order of time", () => {
+    const finding = (received_at) => ({ finding: { received_at } });
+    const items = [finding(3), { message: { id: "m" } }, finding(9), finding(8), finding(7), { dropped: 1 }, finding(1)];
+    assert.deepEqual(withOrder(items).map((item) => item.finding?.received_at ?? null), [3, null, 7, 8, 9, null, 1]);
+    assert.deepEqual(withOrder([]), []);
+});
+
 test("drops of the daemon are counted and shown as an item", () => {
     const { one, seen, draw } = live();
     one.events.send("dropped", { count: 7 });
     draw();
-    assert.deepEqual([one.dropped, seen], [7, [[{ dropped: 7 }]]]);
+    assert.deepEqual([one.dropped, seen], [7, [[{ dropped: 7, why: undefined, least: undefined }]]]);
+    // Of how many is not known if the store could not be searched: the reason is shown.
+    one.events.send("dropped", { count: null, why: "too many queries" });
+    draw();
+    assert.deepEqual([one.dropped, seen[1]], [7, [{ dropped: 0, why: "too many queries", least: undefined }]]);
 });
 
 test("the state follows the connection", () => {
     const { one } = live();
+    one.events.onerror();
+    assert.equal(one.state, "connecting");
     one.events.onopen();
     assert.equal(one.state, "open");
     one.events.onerror();
-    assert.equal(one.state, "connecting");
-    one.events.readyState = 2;
-    one.events.onerror();
-    assert.equal(one.state, "lost");
+    assert.equal(one.state, "again");
     assert.deepEqual(rates({ levels: [1] }), [1]);
     assert.deepEqual(rates({}), []);
 });
@@ -122,6 +133,51 @@ test("the bars of a chart are sums, the largest first, and holes are bars of non
     assert.deepEqual([stepFor(100), stepFor(86400), stepFor(1e9)], [1, 600, 2592000]);
     assert.match(summary([bucket], 60, true), /^1\u2009118 messages from 1970-01-01 00:01:00Z .* 13 of them err or worse; at most 1\u2009118 in 60 s/);
     assert.equal(summary([], 60, true), "no messages");
+});
+
+/** A live tail whose request was refused after its first message. @param {number} code */
+async function refused(code) {
+    const later = [];
+    const one = new Live(new URLSearchParams("level=err"), () => {}, () => {}, () => {}, {
+        source: Source, schedule: () => {}, later: (call) => later.push(call),
+        why: async () => {
+            throw Object.assign(new Error("the reason"), { code });
+        },
+    });
+    one.events.onopen();
+    one.events.listeners.message({ data: "{}", lastEventId: "run-1~1~2~id" });
+    one.events.readyState = 2;
+    const first = one.events;
+    one.events.onerror();
+    await new Promise(setImmediate);
+    later.forEach((call) => call());
+    return { one, first };
+}
+
+test("after a refusal the reason is known, and the tail goes on behind its last message", async () => {
+    for (const code of [0, 429, 502, 503]) {
+        const { one, first } = await refused(code);
+        assert.deepEqual([one.state, one.error.message], ["refused", "the reason"]);
+        assert.notEqual(one.events, first);
+        assert.equal(new URL(one.events.url, "http://localhost").searchParams.get("last_event_id"), "run-1~1~2~id");
+        one.events.onopen();
+        assert.deepEqual([one.state, one.error], ["open", null]);
+    }
+});
+
+test("a request that is wrong is not repeated", async () => {
+    const { one, first } = await refused(400);
+    assert.equal(one.state, "refused");
+    assert.equal(one.events, first);
+});
+
+test("the chart of the last seconds has them all, also after a silence", () => {
+    let buckets = lastSeconds([], 1000, 120);
+    assert.deepEqual(buckets.map(([at]) => at), [880, 1000]);
+    for (let now = 1001; now < 1300; now++) buckets = lastSeconds(buckets, now, 120, [0, 0, 1]);
+    assert.deepEqual([buckets[0][0], buckets.length, buckets.at(-1)], [1179, 121, [1299, 0, 0, 1, 0, 0, 0, 0, 0, 0]]);
+    assert.equal(lastSeconds(buckets, 1299, 120, [5]).at(-1)[1], 5);
+    assert.deepEqual(lastSeconds(buckets, 9000, 120).map(([at]) => at), [8880, 9000]);
 });
 
 const host = (fields) => ({ address: "192.0.2.1", port: 1, name: null, last: 0, release: null, boots: 1, messages: 0, levels: [], lost: 0, likely_lost: 0, crashes: 0, userdata: {}, ...fields });
@@ -148,6 +204,10 @@ test("resolved and muted bugs are shown if asked, and the others by the choices"
     assert.equal(ids("state=resolved"), "b");
     assert.equal(ids("muted=1"), "dac");
     assert.equal(ids("release=7.3"), "d");
+    groups[0].new_in = "7.2.1-amd64";
+    assert.equal(ids("release=7.2"), "a");
+    assert.equal(ids("release=7"), "");
+    assert.deepEqual(withSeries(["7.3.1", "7.3.2", "6.12.48+deb13", "next"]), ["6.12", "6.12.48+deb13", "7.3", "7.3.1", "7.3.2", "next"]);
     assert.equal(ids("q=in+F"), "da");
     assert.equal(ids("q=other"), "");
     assert.equal(ids("host=b"), "");
@@ -172,6 +232,16 @@ test("a time line has crashes, losses and silences at their times", () => {
 test("each place of a loss is in the ledger, also one that nobody has thought of", () => {
     const flow = flowOf({ counters: { dropped_new_reason: 4, dropped_by_kernel: 0 }, ledger: { received: 10, messages: 6, modules: { store: { messages: 6, lost: 1 } } } });
     assert.deepEqual(flow.map((row) => [row.kind, row.value]), [["step", 10], ["lost", 4], ["lost", 0], ["step", 6], ["out", 6], ["lost", 1]]);
+});
+
+test("crashes and events of before are among the messages of their time, once", () => {
+    const row = (time, fields) => ({ kind: "message", time, address: "a", text: `m${time}`, ...fields });
+    const past = pastRows([group({ title: "BUG", last: 5, machines: { a: [1, 0, 5], b: [3, 0, 2] } }), group({ title: "old", last: 0.5 }), group({ title: "known", last: 8 })],
+        [{ kind: "lost", text: "3 lost", address: "a", received_at: 2.5 }]);
+    assert.deepEqual(past.map((one) => [one.kind, one.address, one.text]), [["crash", "a", "BUG"], ["crash", "a", "old"], ["crash", "a", "known"], ["event", "a", "3 lost"]]);
+    const rows = [row(1), row(2), row(3), row(5), row(9, { kind: "crash", text: "known", finding: {} })];
+    assert.deepEqual(mergedRows(rows, past).map((one) => one.text), ["m1", "m2", "3 lost", "m3", "m5", "BUG", "known"]);
+    assert.deepEqual(mergedRows([], []), []);
 });
 
 test("settings survive from the last visit", () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,6 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 
 def _note(faults: list[str], kind: str, text: str) -> None:
-    # An answer of 4xx, which a test asked for, is logged by the browser itself.
-    if kind in ("error", "warning") and "the server responded with a status of 4" not in text:
+    # An answer of 4xx, or 502 as of a proxy, which a test asked for, is logged by the browser itself.
+    if kind in ("error", "warning") and not re.search(r"the server responded with a status of (4\d\d|502)\b", text):
         faults.append(f"{kind}: {text}")

@@ -1,7 +1,7 @@
 // The rules that find mistakes; types are tsc's.
 const globals = Object.fromEntries(
     ("document window location history localStorage navigator console fetch EventSource URL URLSearchParams AbortController AbortSignal " +
-        "TextDecoder FormData Response ResizeObserver MutationObserver matchMedia getComputedStyle getSelection requestAnimationFrame " +
+        "TextDecoder TextEncoder FormData Response ResizeObserver MutationObserver matchMedia getComputedStyle getSelection requestAnimationFrame " +
         "cancelAnimationFrame setTimeout clearTimeout setInterval clearInterval addEventListener removeEventListener scrollTo " +
         "isSecureContext Element HTMLElement uPlot").split(" ").map((name) => [name, "readonly"]),
 );

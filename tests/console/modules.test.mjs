@@ -9,7 +9,7 @@ const { printable, printableLines, parts, highlight, quoted } = await load("text
 const { form, formRegex } = await load("forms.js");
 const { Ring } = await load("ring.js");
 const { visible, reveal, HEIGHT_LIMIT } = await load("virtual.js");
-const { filterOf, queryOf, changed, hostWords, words } = await load("filter.js");
+const { filterOf, queryOf, changed, hostWords, words, zoned, roughly } = await load("filter.js");
 const { place, messagePath, machinePath, afterLogin, withQuery } = await load("routes.js");
 const { duration, ago, count, short, bytes, plural, uptime, stamp, clock, levelName } = await load("format.js");
 const { rowsOf, findingRow, rowText, rowForm } = await load("rows.js");
@@ -125,6 +125,8 @@ test("a row is scrolled into view by the shortest way, and not if it is there", 
     assert.equal(reveal(view, 60), 1000);
     assert.equal(reveal(view, 49), 980);
     assert.equal(reveal(view, 80), 1020);
+    // In the middle, unless it is in view.
+    assert.deepEqual([reveal(view, 60, true), reveal(view, 500, true), reveal(view, 0, true), reveal(view, 999, true)], [1000, 9710, 0, 19400]);
 });
 
 test("a filter comes back from its URL as it went in", () => {
@@ -137,6 +139,24 @@ test("a filter comes back from its URL as it went in", () => {
     assert.deepEqual(filterOf(back), filter);
     assert.equal(queryOf(filterOf(new URLSearchParams())).size, 0);
     assert.equal(words(filterOf(new URLSearchParams())), "all messages");
+});
+
+test("a time without a zone is one of the zone that the page shows", () => {
+    const berlin = () => -60;
+    const texts = ["2026-11-28 07:00:01", "07:00", " yesterday ", "11-28", "2h", "1795849200", "07:00 UTC", "2026-11-28 07:00 Europe/Berlin", "@5", ""];
+    assert.deepEqual(texts.map((text) => zoned(text, false, berlin)),
+        ["2026-11-28 07:00:01 +01:00", "07:00 +01:00", "yesterday +01:00", "11-28 +01:00", "2h", "1795849200", "07:00 UTC", "2026-11-28 07:00 Europe/Berlin", "@5", ""]);
+    assert.equal(zoned("07:00", true, berlin), "07:00 UTC");
+    assert.equal(zoned("07:00", false, () => 210), "07:00 -03:30");
+    // What was made is not changed again.
+    for (const text of texts) assert.equal(zoned(zoned(text, false, berlin), true), zoned(text, false, berlin));
+});
+
+test("the time of words is known well enough for a chart", () => {
+    const now = 1795849200;
+    assert.deepEqual(["2h", "1h30m", "3 days ago", "-5min", "2 months"].map((text) => now - roughly(text, now)), [7200, 5400, 3 * 86400, 300, 5259600]);
+    assert.deepEqual(["1795849200", "2026-11-28 07:00 UTC", "2026-11-28 08:00:00 +01:00"].map((text) => roughly(text, 0)), [now, now, now]);
+    assert.equal(now - roughly("yesterday +01:00", now), 172800);
 });
 
 test("a change of the URL keeps the rest", () => {

@@ -138,6 +138,23 @@ def test_tries_have_a_bound() -> None:
     assert tries.wait("192.0.2.200") == 0
 
 
+def test_a_stranger_keeps_nobody_out() -> None:
+    """When strangers have used up the tries of all, an address that had the password before has its own."""
+    tries = Tries(Clock())
+    tries.begin("192.0.2.7")
+    tries.right("192.0.2.7")
+    for number in range(limits.ALL_TRIES):
+        tries.begin(f"2001:db8::{number}")
+    assert tries.wait("192.0.2.8") > 0
+    for _ in range(limits.TRIES):
+        assert tries.wait("192.0.2.7") == 0
+        tries.begin("192.0.2.7")
+    assert tries.wait("192.0.2.7") > 0
+    for number in range(2 * limits.TRIED_ADDRESSES):
+        tries.right(f"2001:db8::1:{number:x}")
+    assert len(tries._known) == limits.TRIED_ADDRESSES
+
+
 def test_tried_addresses_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger with many addresses does not make the table grow."""
     monkeypatch.setattr(limits, "TRIED_ADDRESSES", 3)
@@ -164,6 +181,11 @@ def test_tried_addresses_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         ("localhost@evil.example", False),
         ("[::1", False),
         ("localhost:8514:1", False),
+        ("localhost:x", False),
+        ("localhost:123456", False),
+        ("127.0.0.1.", True),
+        ("0x7f.1", False),
+        ("::1", False),
     ],
 )
 def test_host_names(tmp_path: Path, header: str, allowed: bool) -> None:

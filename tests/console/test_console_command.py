@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import re
 import ssl
 import subprocess
 import sys
@@ -16,8 +18,10 @@ from zope.interface.verify import verifyObject
 from netconsd.cli import console as command
 from netconsd.cli import run
 from netconsd.console.access import read_passwords
+from netconsd.console.service import Configured
 from netconsd.interfaces import ICheckable, IEventModule, IReloadable, IUsesNames, IUsesSnapshots
 from netconsd.monitor.snapshot import Snapshot
+from netconsd.names import Names
 from netconsd.testing import event
 from tests.console.secrets_of_tests import LINE, put
 
@@ -84,12 +88,40 @@ def test_refusals(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "--listen: other machines can reach" in capsys.readouterr().err
 
 
+def test_the_names_of_a_store_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With --read-only the options for names, and the configuration, are those of `netconsd log`."""
+    served: list[tuple[Configured, Names]] = []
+
+    def serve(settings: Configured, names: Names, prog: str) -> int:
+        served.append((settings, names))
+        return 0
+
+    monkeypatch.setattr(command, "_serve", serve)
+    (tmp_path / "store" / "journal").mkdir(parents=True)
+    hosts = put(tmp_path / "hosts", "192.0.2.7 web01\n")
+    config = put(tmp_path / "netconsd.toml", '[module.store]\ndirectory = "store"\n')
+    assert command.main(["--read-only", "--config", str(config), "--hosts-file", str(hosts), "--host-key", "node"]) == 0
+    ((settings, names),) = served
+    assert settings.directory == tmp_path / "store"
+    assert (names.host_key, names.of_file()) == ("node", {"192.0.2.7": "web01"})
+
+
 def test_it_is_a_module(tmp_path: Path) -> None:
     """The module has the methods of its interfaces, and starts only if it is named."""
     module = ConsoleModule(directory=tmp_path)
     for interface in (IEventModule, IReloadable, IUsesNames, IUsesSnapshots, ICheckable):
         verifyObject(interface, module)
     assert module.only_if_named
+
+
+def test_every_setting_is_documented() -> None:
+    """The page of the console and the example of a configuration have every setting."""
+    settings = set(inspect.signature(ConsoleModule).parameters)
+    docs = Path(__file__).parents[2] / "docs"
+    example = (docs / "examples/netconsd.toml").read_text().partition("[module.console]\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^# ([a-z_]+) = ", example, re.MULTILINE)) == settings
+    table = (docs / "console.rst").read_text().partition("\nsetting ")[2].partition("For other machines")[0]
+    assert set(re.findall(r"^`([a-z_]+)` ", table, re.MULTILINE)) == settings
 
 
 def test_settings() -> None:
@@ -158,7 +190,7 @@ def test_tls(certificate: Path, tmp_path: Path) -> None:
     from netconsd.console.tls import context_factory
 
     context = context_factory(certificate)
-    context.reload()
+    context.use(context.read())
 
     class Echo(Connection):
         def dataReceived(self, data: bytes) -> None:

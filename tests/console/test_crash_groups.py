@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from netconsd.crash.groups import Groups
 from netconsd.crashes import Report
 from netconsd.testing import crash_report, extended_message
-from tests.console.stores import T0, add, small
+from tests.console.stores import T0, add, small, write
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console import triage
@@ -200,6 +202,34 @@ def test_a_crash_page(directory: Path) -> None:
         ask("crash", id=page["id"], report="2026-11-22-99")
 
 
+def test_a_crash_page_shows_the_last_whole_report(directory: Path) -> None:
+    """Who opens a crash after it happened again sees the minute before that one; an incomplete report only if no other
+    is there."""
+    title = "BUG: again"
+    add(directory, report(title, T0 + 30, incomplete="12 messages are missing"))
+    assert shown_at(asker(directory), title) == T0 + 30
+    add(directory, report(title, T0 + 31), report(title, T0 + 60))
+    assert shown_at(asker(directory), title) == T0 + 60
+    add(directory, report(title, T0 + 90, incomplete="12 messages are missing"))
+    assert shown_at(asker(directory), title) == T0 + 60
+
+
+def shown_at(ask: Ask, title: str) -> float:
+    """Return the time of the report that the page of a crash shows."""
+    at: float = ask("crash", id=groups(ask)[title]["id"]).object["sample"]["received_at"]
+    return at
+
+
+def test_the_only_machine_is_not_the_cause(tmp_path: Path) -> None:
+    """A bug that one machine alone has again and again is a hint to the machine only if there are others."""
+    directory = tmp_path / "store"
+    write(directory, [extended_message("one", address="192.0.2.1", received_at=T0)])
+    add(directory, *(report("BUG: again", T0 + at) for at in range(5)))
+    assert groups(asker(directory))["BUG: again"]["lone_machine"] is None
+    write(directory, [extended_message("another", address="192.0.2.2", received_at=T0)], number=2)
+    assert groups(asker(directory))["BUG: again"]["lone_machine"] == "192.0.2.1"
+
+
 def test_a_crash_as_text(ask: Ask) -> None:
     """A crash as the kernel's tools, people and machines take it."""
     id_ = groups(ask)[NULL]["id"]
@@ -269,6 +299,29 @@ def test_new_reports_are_read_once(directory: Path, monkeypatch: pytest.MonkeyPa
     assert groups(ask) == {}
 
 
+def test_groups_are_made_again_only_for_something_new(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list, which asks each second, costs no grouping while no report and no decision is new."""
+    ask = asker(directory)
+    before = groups(ask)
+    added: list[Report] = []
+    monkeypatch.setattr(Groups, "add", _noting(added, Groups.add))
+    assert groups(ask) == before
+    assert added == []
+    act(ask, before[NULL]["id"], "mute")
+    assert groups(ask)[NULL]["muted"]
+    add(directory, report("BUG: new", T0 + 40))
+    assert "BUG: new" in groups(ask)
+    assert added
+
+
+def _noting(added: list[Report], original: Callable[[Groups, Report], Any]) -> Any:
+    def add(self: Groups, report: Report) -> Any:
+        added.append(report)
+        return original(self, report)
+
+    return add
+
+
 def test_the_bound_of_reports(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound, the newest reports are kept, and the list says that it is not complete."""
     monkeypatch.setattr("netconsd.console.crashes.REPORTS", 2)
@@ -308,6 +361,9 @@ def _umask() -> int:
         b'{"version":2,"when":1,"what":"mute","group":"a"}',
         b'{"version":1,"when":1,"what":"x","group":"a"}',
         b'{"version":1,"when":"x","what":"mute","group":"a"}',
+        b'{"version":1,"when":NaN,"what":"mute","group":"a"}',
+        b'{"version":1,"when":1e400,"what":"mute","group":"a"}',
+        b'{"version":1,"when":true,"what":"mute","group":"a"}',
         b'{"version":1,"when":1,"what":"mute","group":5}',
         b'{"version":1,"when":1,"what":"merge","group":"a","into":[]}',
         b"\xff",
@@ -318,6 +374,30 @@ def test_lines_that_are_no_decisions(tmp_path: Path, line: bytes) -> None:
     """A line of another form is passed over and counted."""
     (tmp_path / triage.NAME).write_bytes(line + b"\n")
     assert triage.read(tmp_path) == ([], 1)
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision that does not fit on the disk is an error, and spoils no later one."""
+    entry = {"when": T0, "who": "ann", "what": "mute", "group": "0123456789ab", "why": ""}
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
+        with pytest.raises(OSError, match=r"No space left.*triage\.jsonl"):
+            triage.append(tmp_path, entry)
+    triage.append(tmp_path, entry)
+    assert triage.read(tmp_path) == ([{"version": 1, **entry}], 1)
+
+
+def test_a_store_that_is_made_again(directory: Path) -> None:
+    """The reports of a store that was deleted and made again are those of the new one, in files of the same names."""
+    ask = asker(directory)
+    before = ask("crash_list").object["reports"]
+    assert before > 1
+    for path in (directory / "reports").iterdir():
+        path.unlink()
+    add(directory, crash_report("BUG: new", received_at=T0))
+    found = ask("crash_list").object
+    assert (found["reports"], [group["title"] for group in found["groups"]]) == (1, ["BUG: new"])
 
 
 def test_two_processes_append(tmp_path: Path) -> None:

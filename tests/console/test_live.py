@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from twisted.internet.task import Clock
 
 from netconsd.console import limits
 from netconsd.console.failure import Refused
+from netconsd.console.frames import NOTE, SHOWN
 from netconsd.console.live import Channel, Live, Piece, Viewer
+from netconsd.console.naming import Naming
 from netconsd.console.replay import Cursor, frame
 from netconsd.message import Message
 from netconsd.names import Names
@@ -20,10 +23,12 @@ from netconsd.store.journal import Journal
 from netconsd.testing import crash_report, event, extended_message
 from tests.console.browser import FakePool
 from tests.console.stores import T0, add
+from tests.support.loggers import logged
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console.messages import Encoder
 from netconsd.console.tail import Tail
+from netconsd.store.follow import Follow
 from tests.console.asking import asker
 
 
@@ -33,6 +38,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.data = b""
         self.finished = False
+        self.aborted = False
         self.unregistered = False
 
     def write(self, data: bytes) -> None:
@@ -41,6 +47,9 @@ class FakeConnection:
     def unregisterProducer(self) -> None:  # noqa: N802 - Twisted's name
         assert not self.finished
         self.unregistered = True
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def finish(self) -> None:
         assert self.unregistered, "twisted.web refuses to finish a response that has a producer"
@@ -276,7 +285,7 @@ class Frames:
     def send(self, kind: bytes, data: bytes) -> None:
         head, _, payload = data.partition(b"\n")
         fields = json.loads(head)
-        assert fields.keys() == {"channel", "first", "ids", "ends", "usecs"}
+        assert fields.keys() == {"channel", "first", "ids", "ends", "usecs", "findings"}
         self.pieces.append((fields, payload))
 
     def events(self, kind: str, channel: int = 1) -> list[Any]:
@@ -462,3 +471,340 @@ def test_no_store(tmp_path: Path) -> None:
     (tmp_path / "store" / layout.JOURNAL).mkdir(parents=True)
     tail.take({"add": 2, "filter": {}})
     assert frames.notes[1] == {"added": 2}
+
+
+# What a viewer misses, and a process that hangs.
+
+
+def found_in(first: int, findings: int) -> Piece:
+    """Return a piece of reports and events, before a message."""
+    return Piece(first, b"event: finding\ndata: {}\n\n" * findings, [], [], [], findings)
+
+
+def test_missed_reports_are_counted(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports and events that a slow viewer misses are counted with the messages, once; also after a reconnect."""
+    monkeypatch.setattr(limits, "RING_BYTES", 4 * len(piece(10, 2).data))
+    viewer, connection = room.view()
+    viewer.pauseProducing()
+    room.channel.add(piece(1, 2))
+    room.channel.add(found_in(3, 3))
+    for number in range(3, 41, 2):
+        room.channel.add(piece(number, 2))
+    viewer.resumeProducing()
+    assert connection.numbers[-1] == 40
+    assert connection.dropped == [40 - len(connection.numbers) + 3]
+    viewer.pauseProducing()
+    room.channel.add(found_in(41, 2))
+    _, again = room.view(Cursor("aa-1", 40, 40, "h/1/40"))
+    assert again.data.count(b"event: finding") == 2
+    viewer.resumeProducing()
+    room.channel.add(piece(41, 1))
+    assert (len(connection.dropped), again.dropped) == (1, [])
+
+
+def test_filters_share_the_memory(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rings of all filters have a bound together."""
+    monkeypatch.setattr(limits, "RINGS_BYTES", 8 * len(piece(10, 2).data))
+    for number in range(11, 61, 2):
+        room.channel.add(piece(number, 2), 4)
+        assert room.channel.bytes <= limits.RINGS_BYTES / 4
+
+
+def is_aborted(connection: FakeConnection) -> bool:
+    """Return whether a connection was aborted until now."""
+    return connection.aborted
+
+
+def test_a_viewer_who_never_reads_ends(room: Room) -> None:
+    """A viewer who takes nothing for a minute gives its place to others; one who reads a little does not."""
+    viewer, connection = room.view()
+    for _ in range(3 * limits.UNREAD_COMMENTS):
+        viewer.pauseProducing()
+        room.clock.advance(limits.COMMENT_SECONDS)
+        viewer.resumeProducing()
+    assert not is_aborted(connection)
+    viewer.pauseProducing()
+    room.clock.pump([limits.COMMENT_SECONDS] * limits.UNREAD_COMMENTS)
+    assert is_aborted(connection)
+    assert room.live.viewers == 0
+    assert room.clock.getDelayedCalls() == [room.channel.lingering]
+
+
+def test_a_slow_viewer_gets_nothing_twice(room: Room) -> None:
+    """A viewer who does not read during the time of the seam gets no message of the search again."""
+    viewer, connection = room.view(last=2)
+    (query,) = room.pool.queries
+    query.client.data(piece(1, 2).data)
+    query.client.note({"ids": ["h/1/1", "h/1/2"], "begin": 1})
+    query.client.end()
+    viewer.pauseProducing()
+    room.channel.add(piece(1, 3))
+    room.clock.advance(limits.SEAM_SECONDS + 1)
+    room.channel.add(piece(4, 1))
+    viewer.resumeProducing()
+    assert connection.numbers == [1, 2, 3, 4]
+    assert viewer._known == set()
+
+
+class Hanging:
+    """A process that answers nothing."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.killed = False
+        self.ended: Any = None
+
+    def request(self, fields: dict[str, Any]) -> None:
+        self.requests.append(fields)
+
+    def kill(self) -> None:
+        self.killed = True
+        self.ended()
+
+
+def was_killed(one: Hanging) -> bool:
+    """Return whether a process was killed until now."""
+    return one.killed
+
+
+@pytest.fixture
+def hanging(room: Room, monkeypatch: pytest.MonkeyPatch) -> Hanging:
+    """The process of the room's tail."""
+    made = Hanging()
+
+    def start(reactor: Any, module: str, arguments: Any, frame: Any, ended: Any) -> Hanging:
+        made.ended = ended
+        return made
+
+    monkeypatch.setattr("netconsd.console.process.start", start)
+    return made
+
+
+def test_a_process_that_hangs_is_replaced(room: Room, hanging: Hanging) -> None:
+    """A process without a sign of life is killed: viewers reconnect, and those that wait for it learn why."""
+    _, connection = room.view()
+    got: list[Any] = []
+    room.live.open({"grep": ["x"]}, lambda channel, error: got.append(error))
+    with logged() as lines:
+        for _ in range(5):
+            room.clock.advance(limits.SILENT_SECONDS - 1)
+            room.live._frame(SHOWN, b'{"addresses": []}')
+        assert not was_killed(hanging)
+        room.clock.pump([limits.LOOK_SECONDS] * round(limits.SILENT_SECONDS / limits.LOOK_SECONDS + 1))
+    assert was_killed(hanging)
+    assert connection.finished
+    assert got[0].status == 503
+    assert "stuck" in lines[0]
+    assert room.clock.getDelayedCalls() == []
+
+
+def test_the_tail_gets_the_names(room: Room, hanging: Hanging, tmp_path: Path) -> None:
+    """The process of the tail gets the names of the hosts file before its first filter, then those that change."""
+    path = tmp_path / "hosts"
+    path.write_text("192.0.2.7 web01\n")
+    names = Names(hosts_file=path)
+    names.read()
+    room.pool.naming = Naming(names, room.clock.seconds, room.clock.seconds)
+    room.live.open({"grep": ["x"]}, lambda *_: None)
+    assert [next(iter(each)) for each in hanging.requests] == ["names", "add"]
+    path.write_text("192.0.2.7 db01\n")
+    names.read()
+    room.clock.advance(limits.LOOK_SECONDS)
+    assert hanging.requests[2:] == [{"names": {"192.0.2.7": "db01"}}]
+    room.live.close()
+    assert room.clock.getDelayedCalls() == []
+
+
+def test_viewers_have_to_come_again(room: Room) -> None:
+    """After a change of the passwords the responses end, and the filters stay for those who may come again."""
+    _, connection = room.view()
+    room.live.end_viewers()
+    assert connection.finished
+    assert (room.live.viewers, len(room.live._channels)) == (0, 1)
+
+
+def test_machines_by_name(following: Following) -> None:
+    """The tail shows and chooses machines by the names of the daemon; reports and events by those of userdata too."""
+    following.tail.take({"names": {"192.0.2.7": "db01", "192.0.2.8": "db02"}})
+    following.add(1, host="db01")
+    following.add(2, host="web*")
+    following.add(3)
+    following.say(
+        extended_message("one", address="192.0.2.7", received_at=T0, seq=1),
+        extended_message("two", address="192.0.2.8", received_at=T0, seq=1),
+        extended_message("three", address="192.0.2.9", received_at=T0, seq=1, userdata={"host": "web09"}),
+    )
+    following.ticks(2)
+    add(
+        following.directory,
+        event(address="192.0.2.7", received_at=T0 + 1),
+        event(address="192.0.2.9", received_at=T0 + 2),
+    )
+    following.ticks(10)
+    assert following.frames.texts(1) == ["one"]
+    assert following.frames.texts(2) == ["three"]
+    assert [message["name"] for message in following.frames.events("message", 3)] == ["db01", "db02", "web09"]
+    found = [[each["finding"]["address"] for each in following.frames.events("finding", n)] for n in (1, 2)]
+    assert found == [["192.0.2.7"], ["192.0.2.9"]]
+    (note,) = [note for note in following.frames.notes if "addresses" in note]
+    assert sorted(note["addresses"]) == ["192.0.2.7", "192.0.2.8", "192.0.2.9"]
+
+
+def test_a_flood_of_events_is_thinned_and_counted(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most so many reports and events a tick are sent, the newest; the others are counted."""
+    monkeypatch.setattr("netconsd.console.tail.TICK_FINDINGS", 5)
+    following.add(1)
+    add(following.directory, *(event(received_at=T0 + number) for number in range(12)))
+    following.ticks(1)
+    found = [each["finding"]["received_at"] - T0 for each in following.frames.events("finding")]
+    assert found == [7, 8, 9, 10, 11]
+    assert following.frames.events("dropped") == [{"count": 7}]
+    assert following.frames.pieces[0][0]["findings"] == 5
+
+
+def test_the_clock_is_set_back(following: Following) -> None:
+    """After the clock was set back, places are at the new time; a message that is only late keeps the order."""
+    following.add(1)
+    for number, at in enumerate((T0, T0 - 5, T0 - 3600, T0 - 3599)):
+        following.say(extended_message(f"m {number}", received_at=at, seq=number))
+        following.ticks(2)
+    usecs = [usec for head, _ in following.frames.pieces for usec in head["usecs"]]
+    assert usecs == [round(at * 1e6) for at in (T0, T0, T0 - 3600, T0 - 3599)]
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_store_that_is_deleted(following: Following, made_again: bool) -> None:
+    """Within a second the process ends, so that viewers come again: to the new store, or to the reason."""
+    following.add(1)
+    assert all(following.tail.tick() for _ in range(20))
+    shutil.rmtree(following.directory)
+    if made_again:
+        (following.directory / layout.JOURNAL).mkdir(parents=True)
+    assert not all(following.tail.tick() for _ in range(round(1 / limits.TICK_SECONDS)))
+
+
+def test_a_store_that_cannot_be_read(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails for a moment costs nothing; after some seconds the process ends."""
+    following.add(1)
+    poll = Follow.poll
+    failing = True
+
+    def fail(self: Follow) -> Any:
+        if failing:
+            raise OSError(5, "Input/output error")
+        return poll(self)
+
+    monkeypatch.setattr(Follow, "poll", fail)
+    assert all(following.tail.tick() for _ in range(limits.FAILED_TICKS))
+    failing = False
+    following.say(extended_message("again", received_at=T0, seq=1))
+    following.ticks()
+    assert following.frames.texts() == ["again"]
+    failing = True
+    assert not all(following.tail.tick() for _ in range(limits.FAILED_TICKS + 1))
+
+
+def test_files_of_reports_that_are_made_again(following: Following) -> None:
+    """Files of reports that are shorter than before are others, and are read from their begin."""
+    add(following.directory, *(crash_report("BUG: old", received_at=T0) for _ in range(3)))
+    following.add(1)
+    following.ticks(1)
+    for path in (following.directory / "reports").iterdir():
+        path.unlink()
+    add(following.directory, crash_report("BUG: new", received_at=T0 + 1))
+    following.ticks(1)
+    assert [each["finding"]["title"] for each in following.frames.events("finding")] == ["BUG: new"]
+
+
+def test_filters_of_machines_between_others(following: Following) -> None:
+    """A filter of a machine has its messages in order, although those of others are between them."""
+    following.add(1, host="192.0.2.1")
+    following.add(2, host="web2")
+    following.add(3, host="role=db", level="err")
+    following.say(
+        *(
+            extended_message(
+                f"m {number}",
+                address=f"192.0.2.{number % 3}",
+                received_at=T0 + number // 4,
+                seq=number,
+                level=number % 8,
+                userdata={"host": f"web{number % 3}", "role": ("web", "db")[number % 2]},
+            )
+            for number in range(36)
+        )
+    )
+    following.ticks(2)
+    assert following.frames.texts(1) == [f"m {number}" for number in in_tail_order(36) if number % 3 == 1]
+    assert following.frames.texts(2) == [f"m {number}" for number in in_tail_order(36) if number % 3 == 2]
+    chosen = [number for number in in_tail_order(36) if number % 2 == 1 and number % 8 <= 3]
+    assert following.frames.texts(3) == [f"m {number}" for number in chosen]
+
+
+def in_tail_order(count: int) -> list[int]:
+    """Return the numbers of messages of three machines, four of each second, in the order of the tail."""
+    return sorted(range(count), key=lambda number: (number // 4, number % 3, number))
+
+
+def test_a_message_is_encoded_once_for_all_filters(following: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many filters, a message that several have is encoded once, and one that none shows never."""
+    encoded: list[str] = []
+    message = Encoder.message
+
+    def counted(self: Encoder, stored: Any) -> bytes:
+        encoded.append(stored.message.text)
+        return message(self, stored)
+
+    monkeypatch.setattr(Encoder, "message", counted)
+    monkeypatch.setattr("netconsd.console.tail.TICK_MESSAGES", 3)
+    for number in range(20):
+        following.add(number, grep=f"m|{number}")
+    following.add(20, host="192.0.2.99")
+    following.say(*(extended_message(f"m {number}", received_at=T0 + number, seq=number) for number in range(10)))
+    following.ticks(2)
+    assert encoded == ["m 7", "m 8", "m 9"]
+    for number in range(20):
+        assert following.frames.texts(number) == ["m 7", "m 8", "m 9"]
+        assert following.frames.events("dropped", number) == [{"count": 7}]
+
+
+def test_a_slow_filter_is_refused(following: Following) -> None:
+    """A filter that takes too much of the processor for a message is refused; one that had many messages is not."""
+    used = [0.0]
+    cost = {1: 0.4, 2: 0.4, 3: 0.0}
+    following.tail._processor = lambda: used[0]
+    for number, seconds in cost.items():
+        following.add(number, grep=f"m|{number}")
+        channel = following.tail._channels[number]
+
+        def choose(rows: Any, seconds: float = seconds, choose: Any = channel.choose) -> Any:
+            used[0] += seconds
+            return choose(rows)
+
+        channel.choose = choose  # type: ignore[method-assign]
+    following.tail._channels[2]._allowed = 1_000_000 * limits.SLOW_MESSAGE_SECONDS
+    for number in range(6):
+        following.say(extended_message(f"m {number}", received_at=T0 + number, seq=number))
+        following.ticks(1)
+    following.ticks(1)
+    (note,) = [note for note in following.frames.notes if "refused" in note]
+    assert (note["refused"], note["status"], note["field"]) == (1, 400, "grep")
+    assert "too long" in note["error"]
+    assert following.frames.texts(1) == ["m 0", "m 1"]
+    assert len(following.frames.texts(2)) == len(following.frames.texts(3)) == 6
+
+
+def test_the_viewers_of_a_slow_filter(room: Room, hanging: Hanging) -> None:
+    """They learn why, and the filter is refused for a while, so that browsers do not come back with it at once."""
+    _, connection = room.view()
+    room.channel.key = json.dumps([["grep", [".{1000}"]]])
+    note = {"refused": 1, "status": 400, "error": "this filter takes too long", "field": "grep"}
+    room.live._frame(NOTE, json.dumps(note).encode())
+    assert connection.finished
+    assert b"takes too long" in connection.data
+    with pytest.raises(Refused, match="takes too long"):
+        room.live.open({"grep": [".{1000}"]}, lambda *_: None)
+    assert (room.live.viewers, room.live._channels) == (0, {})
+    room.clock.advance(limits.REFUSED_SECONDS)
+    room.live.open({"grep": [".{1000}"]}, lambda *_: None)
+    assert hanging.requests == [{"add": 1, "filter": {"grep": [".{1000}"]}}]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from netconsd.rendering import LEVELS
 from netconsd.testing import crash_datagrams, extended
 from tests.console.running import Running
 from tests.console.stores import small
+from tests.console.tools import need
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console import api, filters
@@ -46,7 +46,7 @@ def test_every_parameter_is_described(tmp_path: Path, path: str) -> None:
     name, _, word = path.strip("/").partition("/")
     query = api._NAMED[name][0] if word else api._QUERIES.get(name)
     if query is None:
-        assert parameters(path) == ({*filters.FILTER, "last"} if path == "/live" else set())
+        assert parameters(path) == ({*filters.FILTER, "last", "last_event_id"} if path == "/live" else set())
         return
     with pytest.raises(Refused) as error:
         asker(small(tmp_path / "store"))(query, zz="1")
@@ -87,8 +87,7 @@ OPERATIONS = [
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_generated_requests(running: Running, path: str, method: str) -> None:
     """Requests that schemathesis makes from the description, valid and not, get the answers that it describes."""
-    if find_spec("schemathesis") is None:
-        pytest.skip("needs schemathesis: pip install 'netconsd[api-test]'")
+    need("schemathesis")
     import schemathesis
     from hypothesis import HealthCheck, given, settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from twisted.internet.testing import StringTransport
 
 from netconsd.console import limits, process
 from netconsd.console.failure import Refused
-from netconsd.console.frames import DATA, END, HEAD
+from netconsd.console.frames import DATA, END, HEAD, SHOWN
+from netconsd.console.naming import Naming
 from netconsd.console.pool import Pool
+from netconsd.names import Names
 
 
 class FakeProcess:
@@ -84,11 +87,19 @@ class Room:
             return self.processes[-1]
 
         monkeypatch.setattr(process, "start", start)
-        self.pool = Pool(self.clock, ["/store", "{}"])
+        self.pool = Pool(self.clock, ["/store", "{}"], Naming(Names(), self.clock.seconds, self.clock.seconds))
 
     def ask(self, number: int = 0) -> tuple[Any, Waiting]:
         client = Waiting()
-        return self.pool.ask({"query": number}, client), client
+        query = self.pool.ask({"query": number}, client)
+        self.start()
+        return query, client
+
+    def start(self) -> None:
+        """Let the processes say that they have started."""
+        for each in self.processes:
+            if not each.killed:
+                each.frame(SHOWN, b'{"addresses": []}')
 
 
 def killed(one: FakeProcess) -> bool:
@@ -102,18 +113,71 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Room:
     return Room(monkeypatch)
 
 
-def test_two_processes_at_most(room: Room) -> None:
-    """Processes start when they are needed, at most two; a further query waits for the next that is free."""
-    clients = [room.ask(number)[1] for number in range(4)]
-    assert [each.requests for each in room.processes] == [[{"query": 0}], [{"query": 1}]]
+def test_so_many_processes_at_most(room: Room) -> None:
+    """Processes start when they are needed, up to a bound; a further query waits for the next that is free."""
+    count = limits.WORKERS + 2
+    clients = [room.ask(number)[1] for number in range(count)]
+    assert [each.requests for each in room.processes] == [[{"query": number}] for number in range(limits.WORKERS)]
     room.processes[1].answer()
     assert clients[1].got == [200, b"x", "end"]
-    assert room.processes[1].requests[-1] == {"query": 2}
-    room.processes[0].answer()
-    room.processes[0].answer()
+    assert room.processes[1].requests[-1] == {"query": limits.WORKERS}
     room.processes[1].answer()
-    assert [each.got[-1] for each in clients] == ["end"] * 4
+    for each in room.processes:
+        each.answer()
+    assert [each.got[-1] for each in clients] == ["end"] * count
     assert len(room.processes) == limits.WORKERS
+
+
+def test_one_process_starts_at_a_time(room: Room) -> None:
+    """Queries that come together wait for the process that starts, which may answer all; else another one starts."""
+    clients = []
+    for number in range(3):
+        clients.append(Waiting())
+        room.pool.ask({"query": number}, clients[-1])
+    assert len(room.processes) == 1
+    room.processes[0].answer()
+    # Its first frame started another.
+    assert len(room.processes) == 2
+    room.processes[0].answer()
+    assert [client.got[-1:] for client in clients] == [["end"], [], ["end"]]
+    room.processes[1].kill()
+    assert "ended" in clients[1].got[0]
+    _, client = room.ask()
+    room.processes[0].answer()
+    assert client.got[-1] == "end"
+
+
+def test_searches_leave_a_process_for_others(room: Room) -> None:
+    """Quick queries do not wait for slow searches; a further search waits for one of these."""
+    for number in range(limits.SCANS + 1):
+        room.pool.ask({"query": "messages", "number": number}, Waiting())
+        room.start()
+    _, client = room.ask()
+    room.processes[limits.SCANS].answer()
+    assert client.got[-1] == "end"
+    assert len(room.processes) == limits.SCANS + 1
+    room.processes[0].answer()
+    assert room.processes[0].requests[-1] == {"query": "messages", "number": limits.SCANS}
+
+
+def test_names_are_sent_as_they_change(room: Room, tmp_path: Path) -> None:
+    """A process gets the names of the hosts file before its query, then those that have changed; and DNS is asked."""
+    path = tmp_path / "hosts"
+    path.write_text("192.0.2.7 web01\n192.0.2.8 web02\n")
+    names = Names(hosts_file=path)
+    names.read()
+    room.pool.naming = Naming(names, room.clock.seconds, room.clock.seconds)
+    room.ask()
+    room.processes[0].answer()
+    room.ask()
+    first: dict[str, Any] = {"names": {"192.0.2.7": "web01", "192.0.2.8": "web02"}}
+    assert room.processes[0].requests == [first, {"query": 0}, {"query": 0}]
+    room.processes[0].answer()
+    path.write_text("192.0.2.8 db02\n")
+    names.read()
+    room.pool.naming.changed()
+    room.ask()
+    assert room.processes[0].requests[3:] == [{"names": {"192.0.2.7": None, "192.0.2.8": "db02"}}, {"query": 0}]
 
 
 def test_the_queue_has_a_bound(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +277,7 @@ def test_a_client_that_pauses_at_the_last_data(monkeypatch: pytest.MonkeyPatch) 
             query.pause()
 
     monkeypatch.setattr(process, "start", start)
-    pool = Pool(Clock(), ["/store", "{}"])
+    pool = Pool(Clock(), ["/store", "{}"], Naming(Names(), lambda: 0.0, lambda: 0.0))
     client = Pausing()
     query = pool.ask({"query": 0}, client)
     transport.protocol.dataReceived(frames(DATA + b"x", END + b"{}"))
@@ -249,8 +313,15 @@ def test_a_process_that_ends(room: Room) -> None:
 def test_no_more_processes(room: Room) -> None:
     """If the machine has no more processes, queries fail with the reason."""
     room.error = OSError(11, "Resource temporarily unavailable")
-    _, client = room.ask()
+    query, client = room.ask()
+    # Not before the caller has the query.
+    assert (query.worker, client.got) == (None, [])
+    room.clock.advance(0)
     assert "Resource temporarily unavailable" in client.got[0]
+    room.error = None
+    _, client = room.ask()
+    room.processes[0].answer()
+    assert client.got[-1] == "end"
 
 
 def test_the_end(room: Room) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from tests.console.stores import T0, add, small, write
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
 from netconsd.console import limits
 from netconsd.console.failure import Refused
+from netconsd.console.messages import Encoder
+from netconsd.console.queries import Reader
 from netconsd.console.replay import Cursor
+from netconsd.console.worker import Answer
+from netconsd.names import Names
 from netconsd.store.compactor import Compactor
 from tests.console.asking import Ask, Recorded, asker
 
@@ -339,9 +344,68 @@ def test_a_replay_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("netconsd.console.queries.REPLAY_MESSAGES", 5)
     ask = asker(small(tmp_path / "store"))
     found = ask("replay", stream="aa-1", cursor=str(Cursor("bb-1", 1, round((T0 - 1) * 1e6), "192.0.2.1/1/1")))
-    assert found.data.startswith(b'event: dropped\ndata: {"count":38}\n\n')
+    assert found.data.startswith(b'event: dropped\ndata: {"count": 38}\n\n')
     assert len(replayed(found)) == 5
     assert len(found.notes[0]["ids"]) == 5
+
+
+def test_a_replay_counts_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The messages beyond the bound are counted for a second at most, as the viewer waits for that; then the number is
+    a least one."""
+    monkeypatch.setattr("netconsd.console.queries.REPLAY_MESSAGES", 5)
+    monkeypatch.setattr("netconsd.store.query.BATCH_ROWS", 4)
+    now = iter(T0 + 100 + 0.4 * number for number in range(1000))
+    reader = Reader(small(tmp_path / "store"), Encoder(Names()), lambda: next(now))
+    recorded = Recorded()
+    output: Any = recorded
+    cursor = str(Cursor("bb-1", 1, round((T0 - 1) * 1e6), "192.0.2.1/1/1"))
+    request = {"query": "replay", "parameters": {"stream": ["aa-1"], "cursor": [cursor]}}
+    reader.answer(request, Answer(output, lambda: False))
+    dropped = json.loads(recorded.data.split(b"\n")[1].removeprefix(b"data: "))
+    assert dropped["at_least"]
+    assert 0 < dropped["count"] < 38
+    assert replayed(recorded)[-3:] == ["old 0", "old 1", "old 2"]
+
+
+def test_a_place_in_the_future(ask: Ask) -> None:
+    """A place that is later than the clock, as after it was set back, says that messages may be missing."""
+    found = ask("replay", stream="aa-1", cursor=str(Cursor("bb-1", 1, round((T0 + 10_000) * 1e6), "192.0.2.1/1/1")))
+    dropped = json.loads(found.data.split(b"\n")[1].removeprefix(b"data: "))
+    assert dropped["count"] is None
+    assert "set back" in dropped["why"]
+
+
+def test_machines_by_the_names_of_the_daemon(tmp_path: Path) -> None:
+    """Machines are shown and chosen by the names of the daemon's hosts file; a name in userdata is a host name or
+    none."""
+    directory = tmp_path / "store"
+    write(
+        directory,
+        [
+            extended_message("one", address="192.0.2.7", received_at=T0, seq=1),
+            extended_message("two", address="192.0.2.8", received_at=T0 + 1, seq=1, userdata={"host": "web08"}),
+            extended_message("three", address="192.0.2.9", received_at=T0 + 2, seq=1, userdata={"host": "a\u202eb"}),
+        ],
+    )
+    names = Names("host")
+    names.put({"192.0.2.7": "db01", "192.0.2.8": "db02"})
+    ask = asker(directory, names=names)
+    hosts = {host["address"]: host["name"] for host in ask("hosts").object["hosts"]}
+    assert hosts == {"192.0.2.7": "db01", "192.0.2.8": "web08@db02", "192.0.2.9": None}
+    assert ask("messages", host="db*").texts == ["two", "one"]
+    assert ask("messages", host="web08@192.0.2.8").texts == ["two"]
+    names.put({"192.0.2.7": None})
+    assert ask("messages", host="db01").texts == []
+
+
+def test_names_by_another_key(tmp_path: Path) -> None:
+    """With another --host-key, machines are chosen by its values."""
+    directory = tmp_path / "store"
+    write(directory, [extended_message("one", received_at=T0, seq=1, userdata={"node": "web08"})])
+    ask = asker(directory, names=Names("node"))
+    (host,) = ask("hosts").object["hosts"]
+    assert host["name"] == "web08"
+    assert ask("messages", host="web08").texts == ["one"]
 
 
 def test_the_last_messages(ask: Ask) -> None:
@@ -349,3 +413,53 @@ def test_the_last_messages(ask: Ask) -> None:
     found = ask("replay", stream="aa-1", last=2)
     assert replayed(found) == ["old 1", "old 2"]
     assert found.notes[0]["begin"] == round((T0 + 20) * 1e6)
+
+
+def test_the_reason_is_behind_a_long_expression(ask: Ask) -> None:
+    """The error of a long regular expression has its reason."""
+    with pytest.raises(Refused, match=r"is not a regular expression of RE2: missing \)") as error:
+        ask("messages", grep="(" * 2000)
+    assert len(error.value.text) < 400
+
+
+@pytest.mark.parametrize("query", ["messages", "counts", "download", "hosts", "crash_list", "patterns"])
+def test_a_store_that_is_gone(tmp_path: Path, query: str) -> None:
+    """A store that was deleted is an error that says so, not an answer without messages or crashes."""
+    directory = small(tmp_path / "store")
+    ask = asker(directory)
+    ask(query)
+    shutil.rmtree(directory)
+    with pytest.raises(Refused, match="there is no store in") as error:
+        ask(query)
+    assert error.value.status == 503
+
+
+def test_a_file_that_the_compactor_removes(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query whose files the compactor removes begins again, and is not told that there is no store."""
+    gone = iter([True, True, False, *[True] * 9])
+    boots = Reader._boots
+
+    def removed(self: Reader, *arguments: Any) -> Any:
+        if next(gone):
+            raise FileNotFoundError(2, "No such file or directory", "segment")
+        return boots(self, *arguments)
+
+    monkeypatch.setattr(Reader, "_boots", removed)
+    assert len(ask("host", address="192.0.2.1").object["boots"]) == 1
+    with pytest.raises(Refused, match="segment: was removed meanwhile: try again"):
+        ask("host", address="192.0.2.1")
+
+
+def test_a_store_that_is_made_again(tmp_path: Path) -> None:
+    """The messages of a store that was deleted and made again are found, although its files have the same names."""
+    directory = tmp_path / "store"
+    ask = asker(directory)
+    for text, at in (("old", T0), ("new", T0 + 50.0)):
+        shutil.rmtree(directory, ignore_errors=True)
+        (directory / layout.SEGMENTS).mkdir(parents=True)
+        write(directory, [extended_message(f"{text} {number}", received_at=at, seq=number) for number in range(3)])
+        compactor = Compactor(directory)
+        compactor.recover()
+        compactor.compact()
+        assert ask("messages").texts == [f"{text} {number}" for number in (2, 1, 0)]
+        assert ask("messages", since=at).texts == [f"{text} {number}" for number in (2, 1, 0)]

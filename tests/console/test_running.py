@@ -52,7 +52,8 @@ def test_from_a_datagram_to_the_page(running: Running) -> None:
     (host,) = running.get("hosts")["hosts"]
     assert (host["address"], host["crashes"]) == ("127.0.0.1", 1)
     assert running.get("receiver")["ledger"]["modules"]["console"]["lost"] == 0
-    assert running.get("status")["store"]["directory"] == str(running.store)
+    status = running.get("status")
+    assert (status["store"]["directory"], status["port"]) == (str(running.store), running.udp)
 
 
 def test_a_reconnect_loses_and_repeats_nothing(running: Running) -> None:

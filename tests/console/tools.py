@@ -24,11 +24,11 @@ def need(*tools: str) -> None:
         "node": shutil.which("node") is not None,
         "npm packages": (HERE / "node_modules").is_dir(),
         "chromium": CHROMIUM.exists(),
-        "playwright": importlib.util.find_spec("playwright") is not None,
+        **{name: importlib.util.find_spec(name) is not None for name in ("playwright", "schemathesis")},
     }
     missing = [tool for tool in tools if not there[tool]]
     if missing:
-        text = f"missing: {', '.join(missing)}; run bash .ci/install-console-test and pip install playwright"
+        text = f"missing: {', '.join(missing)}; bash .ci/install-console-test; pip install 'netconsd[dev,api-test]'"
         pytest.fail(text) if REQUIRED else pytest.skip(text)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.daemon_log import notable
 from tests.kernel.daemon import Daemon, Recorded
-from tests.kernel.guest import Guest, modes
+from tests.kernel.guest import Guest, file_system, modes
 from tests.kernel.kernels import SINCE, Kernel
 from tests.kernel.lossy import LossyLink
 
@@ -60,7 +60,7 @@ def boot(kernel: Kernel, directory: Path) -> Booted:
     with (
         Daemon(directory) as daemon,
         LossyLink(daemon.port, loss=LOSS, seed=1, last=END_OF_CRASH.encode()) as link,
-        Guest(kernel, daemon.port, link.port, directory) as guest,
+        Guest(kernel, file_system(kernel, daemon.port, link.port), directory) as guest,
     ):
         _receive_until(lambda: len(_ended(daemon)) == len(modes(kernel)), daemon, guest)
         by_mode = _by_mode(list(daemon.messages), link.sends_from)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kernel.boot import END_OF_CRASH
-from tests.kernel.guest import COMMAND_LINE, Guest, modes, targets
+from tests.kernel.guest import COMMAND_LINE, Guest, file_system, modes, targets
 from tests.kernel.kernels import Kernel, find_kernels
 
 TIMEOUT = 90.0  # seconds
@@ -34,7 +34,7 @@ def capture(kernel: Kernel) -> dict[int, list[bytes]]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener, tempfile.TemporaryDirectory() as directory:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        with Guest(kernel, port, port, Path(directory)) as guest:
+        with Guest(kernel, file_system(kernel, port, port), Path(directory)) as guest:
             while len(ended) < len(modes(kernel)):
                 listener.settimeout(max(deadline - time.monotonic(), 0.001))
                 try:

@@ -51,27 +51,36 @@ def client_script(port: int) -> str:
     )
 
 
-class Guest:
-    """A running guest; as a context manager, it has ended when the block ends.
+def file_system(kernel: Kernel, port: int, lossy_port: int) -> bytes:
+    """The file system of a guest that sends in all modes, and crashes.
 
     :param port: the UDP port of the daemon, on the loopback address of this machine.
     :param lossy_port: the port to which the target "lossy" sends.
-    :param directory: for the guest's file system and the log of its console.
-    :raises Missing: if a part of the guest is not on this machine.
+    :raises Missing: if a part of it is not on this machine.
+    """
+    settings = {
+        "PORT": str(port),
+        "TARGETS": targets(kernel, port),
+        "CONFIGFS_PORT": str(LOCAL_PORTS["configfs"]),
+        "LOSSY_LOCAL_PORT": str(LOCAL_PORTS["lossy"]),
+        "LOSSY_PORT": str(lossy_port),
+        "BURST": str(BURST),
+    }
+    return build(kernel, settings, client_script(port))
+
+
+class Guest:
+    """A running guest; as a context manager, it has ended when the block ends.
+
+    :param initramfs: the guest's file system.
+    :param directory: for its file and the log of the guest's console.
+    :raises Missing: if qemu is not on this machine.
     """
 
-    def __init__(self, kernel: Kernel, port: int, lossy_port: int, directory: Path) -> None:
+    def __init__(self, kernel: Kernel, initramfs: bytes, directory: Path) -> None:
         self._console = directory / "console.log"
         initrd = directory / "initramfs.cpio"
-        settings = {
-            "PORT": str(port),
-            "TARGETS": targets(kernel, port),
-            "CONFIGFS_PORT": str(LOCAL_PORTS["configfs"]),
-            "LOSSY_LOCAL_PORT": str(LOCAL_PORTS["lossy"]),
-            "LOSSY_PORT": str(lossy_port),
-            "BURST": str(BURST),
-        }
-        initrd.write_bytes(build(kernel, settings, client_script(port)))
+        initrd.write_bytes(initramfs)
         command = [
             *(find_qemu(), "-accel", "tcg", "-smp", "1", "-m", "256"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),

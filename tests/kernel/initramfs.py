@@ -13,15 +13,16 @@ from tests.kernel.records import RECORDS, USERDATA, USERDATA_LARGE
 INIT = Path(__file__).with_name("init.sh")
 
 
-def build(kernel: Kernel, settings: Mapping[str, str], client: str) -> bytes:
+def build(kernel: Kernel, settings: Mapping[str, str], client: str, init: Path = INIT) -> bytes:
     """The guest's whole file system, as an archive.
 
     :param settings: variables for init.sh; no value may hold a single quote.
     :param client: the script of ``netconsd client``.
+    :param init: the script of the guest's first process.
     :raises Missing: if a part of it is not on this machine.
     """
     files = {
-        "init": INIT.read_bytes(),
+        "init": init.read_bytes(),
         "bin/busybox": find_busybox().read_bytes(),
         "client": client.encode(),
         "settings": "".join(f"{name}='{value}'\n" for name, value in settings.items()).encode(),

@@ -180,6 +180,19 @@ def test_a_compactor_that_is_behind_is_a_fault(made: Callable[..., Any]) -> None
     assert module.faults() == ["the compactor is behind: messages wait for minutes to become segments"]
 
 
+def test_a_journal_of_yesterday_is_no_fault_at_the_start(made: Callable[..., Any]) -> None:
+    """What the last daemon left has to become a segment within minutes of this one's start."""
+    module = made(segment_age=Duration("10s"))
+    module._journal._clock = lambda: module.now - 86400
+    module.handle_batch(0, lines(1))
+    module._sync_once()
+    assert module.lag > 86000
+    module.now += FAULT_SECONDS - 1
+    assert module.faults() == []
+    module.now += 1
+    assert module.faults() == ["the compactor is behind: messages wait for minutes to become segments"]
+
+
 def test_a_compactor_that_ends_again_and_again_is_a_fault(made: Callable[..., Any]) -> None:
     """It is one after minutes, also in the pauses, and none when the process has lived for a minute."""
     module = made()

@@ -108,6 +108,31 @@ def test_after_an_error_at_each_call(tmp_path: Path, kind: type[FailingDisk], na
         assert len(files) == 2 * len(layout.segment_files(directory)) + 1, disk.step
 
 
+def test_a_part_of_another_version_is_kept(tmp_path: Path) -> None:
+    """A part that another version wrote is renamed and named, not removed; the others become a segment, and no number
+    is used twice."""
+    fill(tmp_path, 1, 3)
+    last = tmp_path / layout.JOURNAL / "0000000000000003-w0.journal"
+    content = b"netconsd journal 2\n" + last.read_bytes()[19:]
+    last.write_bytes(content)
+    warnings: list[str] = []
+    made = Compactor(tmp_path, warn=warnings.append)
+    made.recover()
+    work(made)
+    assert texts(tmp_path) == written(2)
+    [kept] = (tmp_path / layout.JOURNAL).iterdir()
+    assert kept.name == last.name + ".foreign"
+    assert kept.read_bytes() == content
+    [warning] = warnings
+    assert warning.startswith(f"{last}: ")
+    assert kept.name in warning
+    assert layout.deleted_number(tmp_path) == 3
+    # Alone in the journal as well.
+    kept.rename(last)
+    assert not made.compact()
+    assert kept.exists()
+
+
 def test_a_segment_that_somebody_removed(tmp_path: Path) -> None:
     """A segment whose files were removed by hand is forgotten, and the others are merged."""
     a_store(tmp_path / "store")

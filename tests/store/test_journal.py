@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message
 from netconsd.store.journal import OPEN_SUFFIX, Journal, count, parts, read
-from netconsd.store.records import BLOCK_BYTES, Block, Damaged, unpack
+from netconsd.store.records import BLOCK_BYTES, Block, Damaged, Foreign, unpack
 from netconsd.testing import extended_message, legacy_message, source
 from tests.support.messages import extended_messages, sources, times
 
@@ -334,7 +334,7 @@ def test_foreign_files_are_refused_or_passed_over(tmp_path: Path) -> None:
     assert parts(tmp_path) == []
     path = tmp_path / "0000000000000001-w0.journal"
     path.write_bytes(b"netconsd journal 2\n".ljust(100))
-    with pytest.raises(Damaged, match="version 1"):
+    with pytest.raises(Foreign, match="version 1"):
         list(read(path))
 
 

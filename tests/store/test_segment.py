@@ -101,6 +101,14 @@ def test_the_bytes_of_a_kernel_are_not_kept_twice(message: Message) -> None:
     assert segment.messages(table)[0].raw == message.raw
 
 
+def test_some_rows_of_a_table() -> None:
+    """The messages of a few rows are those of the whole table, which has more words than these rows."""
+    table = table_of([extended_message("a", seq=number, userdata={"rack": str(number)}) for number in range(9)])
+    whole = shown(segment.messages(table))
+    assert [shown(segment.messages(table.slice(row, 1)))[0] for row in range(9)] == whole
+    assert shown(segment.messages(table.slice(3, 0))) == []
+
+
 def test_remembered_tails_have_a_bound() -> None:
     """The fields of short userdata are remembered, of a bounded number; long ones, which take memory, are not."""
     remembered = segment._known_tail

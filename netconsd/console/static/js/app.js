@@ -1,10 +1,10 @@
 /** The frame of all pages: navigation, settings, help; and which page the URL means. */
-import { html, render, useEffect, useErrorBoundary, useRef, useState } from "../vendor/htm-preact.js";
-import { loadStatus, post } from "./api.js";
+import { html, render, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { loadStatus, post, useGet } from "./api.js";
 import { pressed, useKeys } from "./keys.js";
 import { choose, settings, showTheme } from "./settings.js";
-import { follow, go, notice, route, status, useSignal } from "./state.js";
-import { ago } from "./format.js";
+import { follow, go, notice, problem, route, status, useSignal } from "./state.js";
+import { ago, plural, short } from "./format.js";
 import { printable } from "./text.js";
 import { Empty } from "./parts.js";
 import { LivePage } from "./page-live.js";
@@ -42,30 +42,24 @@ function App() {
     const daemon = useSignal(status);
     const said = useSignal(notice);
     const [help, setHelp] = useState(false);
-    const [problem, setProblem] = useState("");
+    const trouble = useSignal(problem);
     const chord = useRef(0);
     useEffect(() => {
-        let stopped = false;
-        const load = async () => {
-            try {
-                await loadStatus();
-                if (!stopped) setProblem("");
-            } catch (error) {
-                const { code, message } = /** @type {any} */ (error);
-                if (!stopped && code !== 401) setProblem(message);
-            }
+        const load = () => {
+            // The page shows why it failed.
+            if (route.value.page !== "login" && !document.hidden) loadStatus().catch(() => {});
         };
         load();
-        const timer = setInterval(() => {
-            if (route.value.page !== "login" && !document.hidden) load();
-        }, 15_000);
+        const timer = setInterval(load, trouble ? 2_000 : 15_000);
+        document.addEventListener("visibilitychange", load);
         return () => {
-            stopped = true;
             clearInterval(timer);
+            document.removeEventListener("visibilitychange", load);
         };
-    }, []);
+    }, [Boolean(trouble)]);
     const [title, Page] = PAGES[page] ?? ["Nothing here", Unknown];
-    useEffect(() => {
+    // Before the effect of a page that knows a better one.
+    useLayoutEffect(() => {
         document.title = `${title}${id ? ` ${printable(id)}` : ""} · netconsd`;
     }, [title, id]);
     // A new page is announced, and the next tab key begins in it.
@@ -98,11 +92,11 @@ function App() {
     return html`<a class="skip" href="#main">To the page</a>
         <header class="top">
             <a class="brand" href="/">netconsd</a>
-            <nav aria-label="Pages">${NAVIGATION.map(([key, to, name, pages]) => html`<a key=${key} href=${to} aria-current=${pages.includes(page) ? "page" : undefined}>${name}</a>`)}</nav>
-            <div class="tools"><${Receiving} daemon=${daemon} />
+            <nav aria-label="Pages">${NAVIGATION.map(([key, to, name, pages]) => html`<a key=${key} href=${to} aria-current=${pages.includes(page) ? "page" : undefined}>${name}${key === "c" ? html`<${OpenCrashes} />` : null}</a>`)}</nav>
+            <div class="tools"><${Receiving} daemon=${daemon} trouble=${trouble} />
                 <button type="button" class="icon" aria-label="Settings and shortcuts" title="Settings and shortcuts (?)" onClick=${() => setHelp(true)}>?</button></div>
         </header>
-        ${problem ? html`<p class="failure wide" role="alert">${problem}</p>` : null}
+        ${trouble ? html`<p class="failure wide" role="alert">${printable(trouble)}</p>` : null}
         <main id="main" ref=${main} tabindex="-1"><${Guard} key=${page + id}><${Page} id=${id} query=${query} /><//></main>
         <div class=${`toast${said ? " on" : ""}`} role="status" aria-live="polite">${said}</div>
         ${help ? html`<${Help} onClose=${() => setHelp(false)} daemon=${daemon} />` : null}`;
@@ -119,8 +113,24 @@ function Unknown() {
     return html`<div class="page"><h1>Nothing here</h1><${Empty}><p>The console has no page at this address. <a href="/">Live messages</a></p><//></div>`;
 }
 
-/** @param {{daemon: import("./types.js").Status | null}} props */
-function Receiving({ daemon }) {
+// Crashes of the last day that nobody has decided about: who looks at another page sees that there are some.
+const OPEN = new URLSearchParams([["state", "new"], ["state", "regressed"], ["muted", "0"], ["since", "1d"]]);
+
+function OpenCrashes() {
+    // The page itself is first.
+    const [begun, setBegun] = useState(false);
+    useEffect(() => {
+        const timer = setTimeout(() => setBegun(true), 1000);
+        return () => clearTimeout(timer);
+    }, []);
+    const { data } = useGet(begun ? "crashes" : null, OPEN, { every: 30 });
+    const open = data?.groups?.length;
+    return open ? html` <span class="count" title=${`${plural(open, "crash", "crashes")} of the last day, new or regressed`}>${short(open)}</span>` : null;
+}
+
+/** @param {{daemon: import("./types.js").Status | null, trouble: string}} props */
+function Receiving({ daemon, trouble }) {
+    if (trouble) return html`<span class="badge s-dead">no answer</span>`;
     if (!daemon) return null;
     if (daemon.receiving) return html`<span class="badge ok">receiving</span>`;
     return html`<span class="badge">${daemon.read_only ? "read only" : "not receiving"}</span>`;

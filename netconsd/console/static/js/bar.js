@@ -1,10 +1,11 @@
 /** The filter bar: the filter of `netconsd log`. What is typed is the URL's once it is sent with Enter or the button. */
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { LEVELS, stamp } from "./format.js";
-import { FIELDS, filterOf, hostWords, isEmpty } from "./filter.js";
+import { changed, FIELDS, filterOf, hostWords, isEmpty, zoned } from "./filter.js";
 import { useKeys } from "./keys.js";
 import { settings } from "./settings.js";
-import { change, useSignal } from "./state.js";
+import { change, go, route, useSignal } from "./state.js";
+import { withQuery } from "./routes.js";
 import { printable } from "./text.js";
 
 const MORE = /** @type {const} */ (["exclude", "release", "caller", "boot", "seq", "case"]);
@@ -40,8 +41,9 @@ export function FilterBar({ query, times = false, highlights = true, error = nul
     /** @param {Record<string, string>} values */
     const send = (values) => {
         /** @type {Record<string, string | string[]>} */
-        const changes = { ...values, host: hostWords(values.host), at: "" };
-        change(changes);
+        const changes = { ...values, host: hostWords(values.host), since: zoned(values.since, utc), until: zoned(values.until, utc), at: "" };
+        // The same filter once more asks for what is new.
+        go(withQuery(route.value.path, changed(route.value.query, changes)), { again: true });
     };
     /** @param {string} name */
     const set = (name) => (/** @type {Event} */ event) => {
@@ -78,7 +80,7 @@ export function FilterBar({ query, times = false, highlights = true, error = nul
                 <option value="">if any are typed</option><option value="match">matter</option><option value="ignore">do not matter</option>
             </select></label>` : null}
         ${highlights ? html`<label class="field f-mark"><span>Highlight</span>
-            <input type="search" value=${query.get("mark") ?? ""} placeholder="words; hides nothing" autocomplete="off" spellcheck=${false}
+            <input type="search" value=${query.get("mark") ?? ""} placeholder="words to mark" autocomplete="off" spellcheck=${false}
                 onInput=${(/** @type {Event} */ event) => change({ mark: /** @type {HTMLInputElement} */ (event.target).value }, { replace: true })} />
         </label>` : null}
         <div class="buttons">

@@ -72,6 +72,21 @@ export function filled(buckets, step) {
 }
 
 /**
+ * The buckets of the last seconds, one a second, whose first is at the begin of this time whether or not something was
+ * received in it: the axis stays.
+ * @param {number[][]} buckets
+ * @param {number} now the second of the new bucket
+ * @param {number} seconds
+ * @param {number[]} [counts] of its levels
+ */
+export function lastSeconds(buckets, now, seconds, counts = []) {
+    /** @param {number} at @param {number[]} numbers */
+    const bucket = (at, numbers) => [at, ...Array.from({ length: 9 }, (_, level) => numbers[level] ?? 0)];
+    const kept = buckets.filter(([at]) => at > now - seconds && at < now);
+    return [bucket(now - seconds, []), ...kept, bucket(now, counts)];
+}
+
+/**
  * @param {object} props
  * @param {number[][]} props.buckets
  * @param {number} props.step seconds
@@ -83,14 +98,27 @@ export function Chart({ buckets, step, onRange, label }) {
     const plot = useRef(/** @type {any} */ (null));
     const range = useRef(onRange);
     range.current = onRange;
+    const latest = useRef(buckets);
+    latest.current = buckets;
+    // Bars that move would take the time away from under the mouse.
+    const dragging = useRef(false);
     const { utc, theme } = useSignal(settings);
     useEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
         const dark = matchMedia("(prefers-color-scheme: dark)");
+        const pressed = () => (dragging.current = true);
+        const released = () => {
+            if (!dragging.current) return;
+            dragging.current = false;
+            // After uPlot's own listener, which reads the time.
+            setTimeout(() => plot.current?.setData(columns(latest.current)));
+        };
+        element.addEventListener("mousedown", pressed);
+        addEventListener("mouseup", released);
         const make = () => {
             plot.current?.destroy();
             plot.current = new uPlot(options(element, step, utc, (since, until) => range.current?.(since, until)),
-                /** @type {any} */ (columns(buckets)), element);
+                /** @type {any} */ (columns(latest.current)), element);
         };
         make();
         const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
@@ -98,13 +126,15 @@ export function Chart({ buckets, step, onRange, label }) {
         dark.addEventListener("change", make);
         return () => {
             resized.disconnect();
+            element.removeEventListener("mousedown", pressed);
+            removeEventListener("mouseup", released);
             dark.removeEventListener("change", make);
             plot.current?.destroy();
             plot.current = null;
         };
     }, [step, utc, theme]);
     useEffect(() => {
-        plot.current?.setData(columns(buckets));
+        if (!dragging.current) plot.current?.setData(columns(buckets));
     }, [buckets]);
     return html`<figure class="chart">
         <div class="plot" ref=${box} role="img" aria-label=${`${label}: ${summary(buckets, step, utc)}`}></div>
@@ -174,10 +204,11 @@ function options(element, step, utc, onRange) {
     };
 }
 
-/** @param {boolean} utc */
-function timeLabels(utc) {
+/** The labels of the axis of time; parts of a second have none. @param {boolean} utc */
+export function timeLabels(utc) {
     return (/** @type {any} */ _, /** @type {number[]} */ times) =>
         times.map((time, index) => {
+            if (!Number.isInteger(time)) return "";
             const words = stamp(time, utc);
             const [date, clock] = [words.slice(5, 10), words.slice(11, 19)];
             const daily = times.length > 1 && times[1] - times[0] >= 86400;

@@ -69,7 +69,47 @@ export function isEmpty(filter) {
  * @param {Filter} filter
  */
 export function words(filter) {
+    /** @type {Record<string, string>} */
+    const labels = { grep: "text", host: "machine", exclude: "without", seq: "number" };
     const out = [];
-    for (const [name, value] of queryOf(filter)) out.push(`${name} ${value}`);
+    for (const [name, value] of queryOf(filter)) out.push(`${labels[name] ?? name} ${value}`);
     return out.join(", ") || "all messages";
+}
+
+const STAMP = /^(?:[a-z]{3,9} )?(?:(?:\d{4}-)?\d\d?-\d\d?|today|yesterday|tomorrow)?[t ]?(?:\d\d?:\d\d(?::\d\d(?:\.\d{1,9})?)?)?$/i;
+
+/**
+ * A time that a viewer typed, with the zone in which the page shows times: without one the daemon takes its own.
+ * @param {string} typed
+ * @param {boolean} utc
+ * @param {(date: Date) => number} [offset] minutes that UTC is ahead of the zone of the browser
+ */
+export function zoned(typed, utc, offset = (date) => date.getTimezoneOffset()) {
+    const wanted = typed.trim();
+    if (!wanted || !STAMP.test(wanted)) return wanted;
+    if (utc) return `${wanted} UTC`;
+    const date = new Date(wanted.replace(" ", "T"));
+    const minutes = -offset(Number.isNaN(date.getTime()) ? new Date() : date);
+    const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60].map((one) => String(one).padStart(2, "0"));
+    return `${wanted} ${minutes < 0 ? "-" : "+"}${hours}:${rest}`;
+}
+
+/** @type {[RegExp, number][]} */
+const UNITS = [[/^mo/, 2629800], [/^m/, 60], [/^s/, 1], [/^h/, 3600], [/^d/, 86400], [/^w/, 604800], [/^y/, 31557600]];
+
+/**
+ * About the time that words mean, for the step of a chart; the daemon knows it exactly.
+ * @param {string} typed
+ * @param {number} now
+ */
+export function roughly(typed, now) {
+    if (/^\d{5,}(?:\.\d+)?$/.test(typed)) return Number(typed);
+    const date = Date.parse(typed.replace(/ UTC$/, "Z").replace(/ ([+-]\d\d:\d\d)$/, "$1").replace(" ", "T"));
+    if (/^\d{4}-/.test(typed) && !Number.isNaN(date)) return date / 1000;
+    let span = 0;
+    for (const [, number, unit] of typed.toLowerCase().matchAll(/(\d+(?:\.\d+)?) ?([a-z]+)/g)) {
+        span += Number(number) * (UNITS.find(([name]) => name.test(unit))?.[1] ?? 0);
+    }
+    // A time of day, or yesterday.
+    return now - (span || 2 * 86400);
 }

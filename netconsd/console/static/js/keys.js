@@ -1,5 +1,5 @@
 /** Shortcuts. A page adds its own while it is shown; keys typed into a field are the field's. */
-import { useLayoutEffect } from "../vendor/htm-preact.js";
+import { useLayoutEffect, useRef } from "../vendor/htm-preact.js";
 import { settings } from "./settings.js";
 
 /** @typedef {Record<string, (event: KeyboardEvent) => void>} Keys */
@@ -36,4 +36,21 @@ export function useKeys(keys) {
         layers.add(keys);
         return () => void layers.delete(keys);
     });
+}
+
+/**
+ * The keys j and k for a page of links: each goes to the next or the previous one. Returns a ref for the element around
+ * them.
+ * @param {string} links the selector of a link
+ */
+export function useLinkKeys(links) {
+    const box = useRef(/** @type {HTMLElement | null} */ (null));
+    /** @param {number} by */
+    const step = (by) => {
+        const all = /** @type {HTMLElement[]} */ ([...(box.current?.querySelectorAll(links) ?? [])]);
+        const now = all.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+        all[Math.max(0, Math.min(all.length - 1, now + by))]?.focus();
+    };
+    useKeys({ j: () => step(1), k: () => step(-1) });
+    return box;
 }

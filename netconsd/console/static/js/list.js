@@ -21,6 +21,7 @@ const NAMES = { gap: "lost", boot: "boot", event: "event", crash: "crash", day: 
  * @param {object} props
  * @param {{length: number, first?: number, at: (index: number) => Row}} props.rows
  * @param {unknown} props.version changes with the rows
+ * @param {unknown} [props.fresh] another value: other rows, shown from their beginning
  * @param {string} props.label for screen readers
  * @param {number} props.chosen the index of the chosen row, or -1
  * @param {(index: number) => void} props.onChoose
@@ -34,7 +35,7 @@ const NAMES = { gap: "lost", boot: "boot", event: "event", crash: "crash", day: 
  * @param {any} [props.children] behind the list
  */
 export function List({
-    rows, version, label, chosen, onChoose, onOpen, follow = false, onFollow, onEnd, find = null, host = true, up = false,
+    rows, version, fresh, label, chosen, onChoose, onOpen, follow = false, onFollow, onEnd, find = null, host = true, up = false,
     children,
 }) {
     const box = useRef(/** @type {HTMLDivElement | null} */ (null));
@@ -46,6 +47,8 @@ export function List({
     const base = rows.first ?? 0;
     const shown = visible({ ...view, row, count });
     const last = useRef({ base, scroll: 0 });
+    // Whether the row was chosen with a key, which goes on at the edge of the view; a link's is shown in the middle.
+    const moved = useRef(false);
 
     useEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
@@ -68,6 +71,14 @@ export function List({
         };
     }, []);
 
+    const begun = useRef(fresh);
+    useLayoutEffect(() => {
+        if (begun.current === fresh) return;
+        begun.current = fresh;
+        // A result that is there within a frame: the list was never empty in between, which would do the same.
+        /** @type {HTMLDivElement} */ (box.current).scrollTop = 0;
+    }, [fresh]);
+
     useLayoutEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
         // Older rows were forgotten: what the viewer reads stays where it is.
@@ -77,14 +88,16 @@ export function List({
         else if (forgotten > 0 && element.scrollTop > 0) element.scrollTop -= forgotten * row;
     }, [version, count, follow, row, base]);
 
+    // Also after a page of which all rows are hidden: the version changes, and the number of rows does not.
     useEffect(() => {
-        if (onEnd && count && shown.end >= count) onEnd();
-    }, [shown.end, count]);
+        if (onEnd && shown.end >= count) onEnd();
+    }, [shown.end, count, version]);
 
     useLayoutEffect(() => {
         const element = /** @type {HTMLDivElement} */ (box.current);
         if (chosen < 0 || chosen >= count) return;
-        const wanted = reveal({ scroll: element.scrollTop, height: element.clientHeight, row, count }, chosen);
+        const wanted = reveal({ scroll: element.scrollTop, height: element.clientHeight, row, count }, chosen, !moved.current);
+        moved.current = false;
         if (wanted !== element.scrollTop) element.scrollTop = wanted;
     }, [chosen + base, row]);
 
@@ -94,6 +107,7 @@ export function List({
     /** @param {number} index */
     const move = (index) => {
         if (!count) return;
+        moved.current = true;
         cursor.current = Math.max(0, Math.min(count - 1, index));
         onFollow?.(false);
         onChoose(cursor.current);
@@ -187,7 +201,7 @@ function Row(one, index, base, count, chosen, find, host, up, utc, onChoose, onF
         }}>
         <span class="time">${clock(one.time, utc)}</span>
         ${up ? html`<span class="up">${uptime(message?.ts_usec)}</span>` : null}
-        ${host ? html`<span class="host">${printable(message?.name || one.address)}</span>` : null}
+        ${host ? html`<span class="host">${printable(one.name || one.address)}</span>` : null}
         <span class="lvl">${message ? levelName(message.level) : NAMES[kind]}</span>
         <span class="text">${find ? parts(text, find).map((part) => (part.found ? html`<mark>${part.text}</mark>` : part.text)) : text}</span>
     </div>`;

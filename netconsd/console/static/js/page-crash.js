@@ -1,12 +1,12 @@
 /** A crash: the trace, what the machine said before, where else it happened, and what people decided. */
-import { html, useMemo, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { apiUrl, getText, post, useGet } from "./api.js";
 import { count, fullStamp, plural, stamp, uptime } from "./format.js";
 import { Ago, Ask, Copy, Failure, Level, Time } from "./parts.js";
 import { Badges, byRelease, MEANING } from "./page-crashes.js";
 import { machinePath, withQuery } from "./routes.js";
 import { settings } from "./settings.js";
-import { say, status, useSignal } from "./state.js";
+import { route, say, status, useSignal, useTitle } from "./state.js";
 import { printable, printableLines } from "./text.js";
 
 /** @typedef {import("./types.js").Group} Group */
@@ -16,12 +16,19 @@ import { printable, printableLines } from "./text.js";
 export function CrashPage({ id, query }) {
     const [version, setVersion] = useState(0);
     const path = `crashes/${encodeURIComponent(id)}`;
-    const report = query.get("report");
+    // A newer report must not change what somebody reads.
+    const [held, setHeld] = useState("");
+    const report = query.get("report") ?? held;
     const { data, error, loading } = useGet(path, report ? { report } : {}, { every: 10, version });
+    useEffect(() => {
+        // A split or the store's age can take it away.
+        if (!loading && !query.get("report")) setHeld(error?.field === "report" ? "" : (data?.sample?.id ?? ""));
+    }, [loading, data, error]);
     const hosts = useGet("hosts");
     const [asking, setAsking] = useState(/** @type {{action: string, report?: string, into?: string} | null} */ (null));
     const { utc } = useSignal(settings);
     const daemon = useSignal(status);
+    useTitle(data?.title);
     if (error && !data) return html`<div class="page"><h1>Crash</h1><${Failure} error=${error} /><p><a href="/crashes">All crashes</a></p></div>`;
     if (!data) return html`<div class="page" aria-busy=${loading ? "true" : "false"}><h1>Crash</h1><p class="dim">Loading …</p></div>`;
     /** @type {Group} */
@@ -55,10 +62,11 @@ export function CrashPage({ id, query }) {
     return html`<div class="page crash">
         <header class="head"><p class="crumb"><a href="/crashes">Crashes</a></p>
             <h1>${printable(group.title)}</h1><p class="badges"><${Badges} group=${group} /></p>${changes}</header>
+        <${Failure} error=${error} />
         ${group.state === "regressed" ? html`<p class="notice bad">It ${MEANING.regressed}.</p>` : null}
         ${sample?.incomplete ? html`<p class="notice">This report is incomplete: ${printable(sample.incomplete)}. The function in the title may be wrong.</p>` : null}
         ${sample?.consequence_of ? html`<p class="notice">It followed from <a href=${withQuery("/crashes", { q: sample.consequence_of })}>${printable(sample.consequence_of)}</a>. Look there first.</p>` : null}
-        ${group.lone_machine ? html`<p class="notice">Almost only <a href=${machinePath(group.lone_machine)}>${printable(group.lone_machine)}</a> has it: its hardware or set-up is a likely cause.</p>` : null}
+        ${group.lone_machine ? html`<p class="notice">Almost only <a href=${machinePath(group.lone_machine)}>${printable(names[group.lone_machine] || group.lone_machine)}</a> has it: its hardware or set-up is a likely cause.</p>` : null}
         <dl class="tiles">
             <div><dt>Reports</dt><dd>${count(group.count)}</dd></div>
             <div><dt>Machines</dt><dd>${count(Object.keys(group.machines).length)}</dd></div>
@@ -73,10 +81,10 @@ export function CrashPage({ id, query }) {
         ${sample ? html`<div class="columns wide-left">
             <section><h2>The report <span class="dim">of <a href=${machinePath(address)}>${printable(name)}</a>, ${fullStamp(sample.received_at, utc)}</span></h2>
                 <p class="buttons" role="group" aria-label="Take it elsewhere">
-                    <${Copy} get=${() => getText(path, { format: "text" })} said="Copied: scripts/decode_stacktrace.sh vmlinux reads it">Copy for decode_stacktrace.sh<//>
-                    <${Copy} get=${() => getText(path, { format: "mail" })} said="Copied as an e-mail">Copy for a mailing list<//>
-                    <${Copy} get=${() => getText(path, { format: "json" })} said="Copied as JSON">Copy as JSON<//>
-                    <a class="button" href=${apiUrl(path, { format: "json" })} download=${`crash-${id}.json`}>Download JSON</a>
+                    <${Copy} get=${() => getText(path, { format: "text", report: sample.id })} said="Copied: scripts/decode_stacktrace.sh vmlinux reads it">Copy for decode_stacktrace.sh<//>
+                    <${Copy} get=${() => getText(path, { format: "mail", report: sample.id })} said="Copied as an e-mail">Copy for a mailing list<//>
+                    <${Copy} get=${() => getText(path, { format: "json", report: sample.id })} said="Copied as JSON">Copy as JSON<//>
+                    <a class="button" href=${apiUrl(path, { format: "json", report: sample.id })} download=${`crash-${id}.json`}>Download JSON</a>
                 </p>
                 <${Trace} messages=${sample.messages ?? []} frames=${sample.frames ?? []} /></section>
             <section><h2>${before.length ? "The minute before" : "Before"} ${first ? html`<a class="button" href=${withQuery("/search", around)}>All around it</a>` : null}</h2>
@@ -199,7 +207,7 @@ function Reports({ names, reports, chosen, utc, onSplit }) {
         <thead><tr><th scope="col">Time</th><th scope="col">Machine</th><th scope="col">Release</th><th scope="col">State</th>${onSplit ? html`<th scope="col">Another bug?</th>` : null}</tr></thead>
         <tbody>${reports.slice(0, most).map((report) => {
             return html`<tr key=${report.id} class=${report.id === chosen ? "chosen" : ""}>
-            <th scope="row"><a aria-current=${report.id === chosen ? "true" : undefined} href=${withQuery(location.pathname, { report: report.id })}>${stamp(report.at, utc)}</a></th>
+            <th scope="row"><a aria-current=${report.id === chosen ? "true" : undefined} href=${withQuery(route.value.path, { report: report.id })}>${stamp(report.at, utc)}</a></th>
             <td><a href=${machinePath(report.host)}>${printable(names[report.host] || report.host)}</a></td><td>${printable(report.release ?? "–")}</td>
             <td>${report.fatal ? html`<span class="badge s-dead">went down</span>` : null}${report.incomplete ? html` <span class="badge warn" title=${printable(report.incomplete)}>incomplete</span>` : null}
                 ${report.repeats ? html` <span class="dim">and ${plural(report.repeats, "repeat")}</span>` : null}</td>

@@ -1,8 +1,8 @@
 /** Live: new messages as they arrive. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
-import { getText } from "./api.js";
+import { get, isPassing, loadStatus } from "./api.js";
 import { FilterBar, Hidden } from "./bar.js";
-import { Chart } from "./chart.js";
+import { Chart, lastSeconds } from "./chart.js";
 import { Detail } from "./detail.js";
 import { filterOf, queryOf } from "./filter.js";
 import { count, plural } from "./format.js";
@@ -11,9 +11,9 @@ import { List } from "./list.js";
 import { Live } from "./live.js";
 import { Copy, Empty } from "./parts.js";
 import { Ring } from "./ring.js";
-import { dayRow, findingRow, rowForm, rowText, rowsOf } from "./rows.js";
+import { dayRow, findingRow, mergedRows, pastRows, rowForm, rowText, rowsOf } from "./rows.js";
 import { settings } from "./settings.js";
-import { change, go, status, useSignal } from "./state.js";
+import { change, go, route, status, useNow, useSignal } from "./state.js";
 import { highlight, printable } from "./text.js";
 import { withQuery } from "./routes.js";
 
@@ -24,8 +24,9 @@ export const ROWS_LIMIT = 100_000;
 // Seconds of the rate chart.
 const SECONDS = 120;
 const FORMS_SHOWN = 30;
-// Stored messages that a new page begins with.
+// Stored messages that a new page begins with, and the time from which on it has the crashes among them.
 const LAST = 200;
+const PAST = "7d";
 
 /** @param {{query: URLSearchParams}} props */
 export function LivePage({ query }) {
@@ -37,15 +38,17 @@ export function LivePage({ query }) {
     all.current ??= new Ring(ROWS_LIMIT);
     const rows = useRef(/** @type {Ring<Row>} */ (/** @type {unknown} */ (null)));
     rows.current ??= new Ring(ROWS_LIMIT);
+    // The names of the machines of these messages: a finding has an address alone.
+    const names = useRef(/** @type {Map<string, string>} */ (new Map()));
     const hiding = useRef(hidden);
     const live = useRef(/** @type {Live | null} */ (null));
-    const received = useRef(0);
+    // The message of the URL, until it is there.
+    const wanted = useRef(query.get("at") ?? "");
     const [version, setVersion] = useState(0);
     const [follow, setFollow] = useState(true);
     const [chosen, setChosen] = useState(/** @type {number} */ (-1));
     const [buckets, setBuckets] = useState(/** @type {number[][]} */ ([]));
-    const [error, setError] = useState(/** @type {any} */ (null));
-    const [patterns, setPatterns] = useState(false);
+    const patterns = query.get("patterns") === "1";
     const daemon = useSignal(status);
     const { utc } = useSignal(settings);
 
@@ -69,29 +72,36 @@ export function LivePage({ query }) {
         setChosen(-1);
         setVersion((old) => old + 1);
     }, [hidden]);
+    /** @param {number} number of a row; -1 for none */
+    const choose = (number) => {
+        wanted.current = "";
+        setChosen(number);
+        const kept = rows.current;
+        change({ at: number < 0 ? null : kept.at(number - kept.first)?.message?.id ?? null }, { replace: true });
+    };
 
     useEffect(() => {
         all.current.clear();
         rows.current.clear();
-        received.current = 0;
         setChosen(-1);
-        setBuckets([]);
-        setError(null);
+        setBuckets(lastSeconds([], Math.floor(Date.now() / 1000) - 1, SECONDS));
         setVersion((old) => old + 1);
         const asked = new URLSearchParams(filter);
-        /** @param {import("./api.js").ApiError} failure */
-        const refused = (failure) => {
-            if (failure.code) setError(failure);
-        };
         /** @param {import("./live.js").Item[]} items */
         const take = (items) => {
-            for (const { message, finding, dropped } of items) {
+            for (const { message, finding, dropped, why, least } of items) {
                 if (message) {
-                    received.current += 1;
+                    if (message.name) names.current.set(message.address, message.name);
                     for (const row of rowsOf(message)) add(row);
-                } else if (finding) add(findingRow(finding));
-                else if (dropped) {
-                    add({ kind: "gap", time: Date.now() / 1000, address: "", text: `${plural(dropped, "message")} not shown here: too many at once. The search has them.` });
+                    if (message.id === wanted.current) {
+                        wanted.current = "";
+                        setFollow(false);
+                        setChosen(rows.current.end - 1);
+                    }
+                } else if (finding) add(findingRow(finding, names.current.get(finding.address ?? finding.source?.address ?? "")));
+                else if (dropped || why) {
+                    const text = why ? `Messages are missing here: ${why}` : `${least ? "At least " : ""}${plural(dropped ?? 0, "message")} not shown here: too many at once. The search has them.`;
+                    add({ kind: "gap", time: Date.now() / 1000, address: "", text });
                 }
             }
             setVersion((old) => old + 1);
@@ -99,63 +109,98 @@ export function LivePage({ query }) {
         /** @param {number[]} levels */
         const rate = (levels) => {
             const now = Math.floor(Date.now() / 1000);
-            setBuckets((old) => {
-                const kept = (old.length ? old : [[now - SECONDS, ...Array(9).fill(0)]]).filter((one) => one[0] >= now - SECONDS && one[0] !== now);
-                return [...kept, [now, ...Array.from({ length: 9 }, (_, level) => levels[level] ?? 0)]];
-            });
+            setBuckets((old) => lastSeconds(old, now, SECONDS, levels));
         };
         // The last messages first, so that a quiet fleet's page is not empty.
         asked.set("last", String(LAST));
-        const stream = (live.current = new Live(asked, take, rate, () => setVersion((old) => old + 1)));
-        // An EventSource does not say why it was refused; a request with the same filter does.
-        if (filter) getText("messages", new URLSearchParams([...new URLSearchParams(filter), ["limit", "1"]])).catch(refused);
-        return () => stream.close();
+        let before = "";
+        const stream = (live.current = new Live(asked, take, rate, () => {
+            // Whether the daemon is gone, or the session, is known at once.
+            if (stream.state !== before && stream.state === "again") loadStatus().catch(() => {});
+            before = stream.state;
+            setVersion((old) => old + 1);
+        }));
+        // The crashes and events among them, which a live tail has only as they happen. A page that is busy has others.
+        const stop = new AbortController();
+        const past = async () => {
+            const found = await Promise.all([get("crashes", { since: PAST, muted: "0" }, stop.signal), get("events", { since: PAST, limit: String(LAST) }, stop.signal)]);
+            const kept = [];
+            for (let at = 0; at < all.current.length; at++) if (all.current.at(at).kind !== "day") kept.push(all.current.at(at));
+            if (!kept.length || kept.length > 10 * LAST) return;
+            all.current.clear();
+            rows.current.clear();
+            const earlier = pastRows(found[0].groups, found[1].events);
+            for (const row of earlier) row.name ||= names.current.get(row.address);
+            mergedRows(kept, earlier).forEach(add);
+            const named = route.value.query.get("at");
+            const shown = Array.from({ length: rows.current.length }, (_, at) => rows.current.at(at).message?.id);
+            setChosen(named && shown.includes(named) ? rows.current.first + shown.indexOf(named) : -1);
+            setVersion((old) => old + 1);
+        };
+        // A filter is one of messages: findings have no text to compare.
+        if (!filter) stream.begun.then(past).catch(() => {});
+        // A second without messages is a bar of none: the chart ends now.
+        const clock = setInterval(() => {
+            const now = Math.floor(Date.now() / 1000) - 1;
+            if (!document.hidden) setBuckets((old) => (old[old.length - 1][0] < now ? lastSeconds(old, now, SECONDS) : old));
+        }, 1000);
+        return () => {
+            stop.abort();
+            clearInterval(clock);
+            stream.close();
+        };
     }, [filter]);
 
     /** @param {number} since @param {number} until */
     const search = (since, until) => go(withQuery("/search", new URLSearchParams([...new URLSearchParams(filter), ["since", String(since)], ["until", String(until)]])));
     const paused = live.current?.paused ?? false;
-    const pause = (/** @type {boolean} */ wanted) => {
-        live.current?.pause(wanted);
-        if (!wanted) setFollow(true);
+    const pause = (/** @type {boolean} */ pausing) => {
+        live.current?.pause(pausing);
+        if (!pausing) setFollow(true);
         setVersion((old) => old + 1);
     };
     useKeys({
         " ": () => pause(!live.current?.paused),
-        Escape: () => setChosen(-1),
+        Escape: () => choose(-1),
     });
     const index = chosen < 0 ? -1 : chosen - rows.current.first;
     const row = index >= 0 && index < rows.current.length && rows.current.at(index).kind !== "day" ? rows.current.at(index) : null;
     const waiting = live.current?.waiting ?? 0;
     const state = live.current?.state ?? "connecting";
+    const error = live.current?.error ?? null;
     return html`<div class="page fill">
         <h1 class="sr">Live messages</h1>
-        <${FilterBar} query=${query} error=${error}>
+        <${FilterBar} query=${query} error=${error?.field ? error : null}>
             <button type="button" class=${paused ? "primary" : ""} aria-pressed=${paused ? "true" : "false"} aria-keyshortcuts="Space"
                 onClick=${() => pause(!paused)}>${paused ? `Resume (${count(waiting)} new)` : "Pause"}</button>
-            <button type="button" aria-expanded=${patterns ? "true" : "false"} onClick=${() => setPatterns(!patterns)}>Patterns</button>
+            <button type="button" aria-expanded=${patterns ? "true" : "false"} onClick=${() => change({ patterns: patterns ? null : "1" }, { replace: true })}>Patterns</button>
             <${Copy} get=${() => allText(rows.current, utc)} said=${`${plural(rows.current.length, "row")} copied`}>Copy as text<//>
             <a class="button" href=${withQuery("/search", new URLSearchParams(filter))}>Search older</a>
         <//>
         <${Hidden} query=${query} />
         <${Chart} buckets=${buckets} step=${1} label="Messages per second" onRange=${search} />
         <p class="state" role="status">
-            ${state === "open" ? "" : state === "lost" ? "The connection is lost. Load the page again." : "Connecting …"}
+            ${state === "connecting" ? "Connecting …" : ""}
+            ${state === "again" ? "The connection was lost, and is being opened again. The messages of this time will follow." : ""}
+            ${state === "refused" && !error?.field ? html`<span class="bad">The connection was refused${error ? `: ${printable(error.message)}` : ""}</span>${!error || isPassing(error) ? " Trying again …" : ""}` : ""}
             ${live.current?.dropped ? `${plural(live.current.dropped, "message")} not shown: too many at once.` : ""}
             ${paused ? `Paused, ${plural(waiting, "message")} since.` : ""}
         </p>
         <div class=${`split${row ? " open" : ""}${patterns ? " with-forms" : ""}`}>
-            ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} version=${version} />` : null}
-            <${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
+            ${patterns ? html`<${Forms} rows=${all.current} hidden=${hidden} />` : null}
+            <div class="pane"><${List} rows=${{ length: rows.current.length, first: rows.current.first, at: (/** @type {number} */ at) => rows.current.at(at) }}
                 version=${version} label="Messages, the newest last" chosen=${index} find=${find} follow=${follow && !paused}
-                onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => setChosen(rows.current.first + at)}>
+                onFollow=${setFollow} onChoose=${(/** @type {number} */ at) => choose(rows.current.first + at)}>
                 ${rows.current.length ? null : html`<${Empty}><${Nothing} daemon=${daemon} filter=${filter} /><//>`}
             <//>
-            ${row ? html`<${Detail} row=${row} onClose=${() => setChosen(-1)} />` : null}
+            ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}</div>
+            ${row ? html`<${Detail} row=${row} onClose=${() => choose(-1)} />` : null}
         </div>
-        ${!follow && !paused && rows.current.length ? html`<button type="button" class="float primary" onClick=${() => setFollow(true)}>↓ Newest</button>` : null}
     </div>`;
 }
+
+// Of netconsd client, as of the daemon.
+const DEFAULT_PORT = 1514;
 
 /** @param {{daemon: any, filter: string}} props */
 function Nothing({ daemon, filter }) {
@@ -164,15 +209,17 @@ function Nothing({ daemon, filter }) {
     if (daemon.store?.last) return html`<p>Waiting for the next message.</p>`;
     if (!daemon.receiving) return html`<p>netconsd does not receive: this is a store alone. <a href="/search">Search</a> it.</p>`;
     return html`<p>No machine has sent anything yet. This makes the kernel of a Linux machine send here:</p>
-        <pre>netconsd client --server ADDRESS | ssh MACHINE sudo sh</pre>
-        <p>ADDRESS is this machine's. A first message, there: <code>echo hello | sudo tee /dev/kmsg</code></p>`;
+        <pre>netconsd client --server ADDRESS${daemon.port && daemon.port !== DEFAULT_PORT ? ` --port ${daemon.port}` : ""} --loglevel 8 | ssh MACHINE sudo sh</pre>
+        <p>ADDRESS is that of the machine on which netconsd runs. With --loglevel 8 every level arrives; many machines send only errors otherwise.
+            A first message, there: <code>echo hello | sudo tee /dev/kmsg</code></p>`;
 }
 
 /**
- * The forms of the rows that are kept, the most frequent first; a click hides or shows one.
- * @param {{rows: Ring<Row>, hidden: Set<string>, version: number}} props
+ * The forms of the rows that are kept, the most frequent first, each second anew; a click hides or shows one.
+ * @param {{rows: Ring<Row>, hidden: Set<string>}} props
  */
-function Forms({ rows, hidden, version }) {
+function Forms({ rows, hidden }) {
+    const now = useNow();
     const counted = useMemo(() => {
         /** @type {Map<string, number>} */
         const sums = new Map();
@@ -183,7 +230,7 @@ function Forms({ rows, hidden, version }) {
         }
         for (const one of hidden) if (!sums.has(one)) sums.set(one, 0);
         return [...sums].sort((one, two) => two[1] - one[1]);
-    }, [Math.floor(version / 30), hidden]);
+    }, [now, hidden]);
     return html`<section class="forms" aria-label="Patterns of these messages">
         <h2>Patterns <span class="dim">click to hide</span></h2>
         <ul>${counted.slice(0, FORMS_SHOWN).map(([one, sum]) => html`<li key=${one}>

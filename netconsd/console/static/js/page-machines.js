@@ -2,8 +2,8 @@
 import { html, useState, useRef } from "../vendor/htm-preact.js";
 import { useGet } from "./api.js";
 import { count, duration, plural, short } from "./format.js";
-import { useKeys } from "./keys.js";
-import { Ago, Empty, Failure, Levels } from "./parts.js";
+import { useKeys, useLinkKeys } from "./keys.js";
+import { Ago, Damaged, Empty, Failure, Levels } from "./parts.js";
 import { machinePath, withQuery } from "./routes.js";
 import { change } from "./state.js";
 import { printable } from "./text.js";
@@ -62,6 +62,7 @@ export function MachinesPage({ query }) {
     const { data, error, loading } = useGet("hosts", {}, { every: 5 });
     const [most, setMost] = useState(SHOWN);
     const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+    const links = useLinkKeys("th.c-name a");
     useKeys({ "/": () => field.current?.select() });
     /** @type {Host[]} */
     const hosts = data?.hosts ?? [];
@@ -80,8 +81,9 @@ export function MachinesPage({ query }) {
             <div class="buttons"><button type="button" aria-pressed=${only ? "true" : "false"} onClick=${() => change({ only: only ? null : "silent" })}>Silent only</button></div>
         </form>
         <${Failure} error=${error} />
+        <${Damaged} parts=${data?.damaged} />
         ${data && !shown.length ? html`<${Empty}><p>${hosts.length ? "No machine matches." : html`No machine has been heard yet. The <a href="/">live page</a> says how to connect one.`}</p><//>` : null}
-        ${shown.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Machines"><table class="grid">
+        ${shown.length ? html`<div class="scroll" ref=${links} tabindex="0" role="region" aria-label="Machines"><table class="grid">
             <thead><tr>${Object.entries(COLUMNS).map(([name, [title]]) => html`<th key=${name} scope="col" class=${`c-${name}${NUMBERS.includes(name) ? " number" : ""}`}
                 aria-sort=${by === name ? (name === "name" || name === "release" ? "ascending" : "descending") : undefined}>
                 <button type="button" class="plain" onClick=${() => change({ sort: name }, { replace: true })}>${title}${by === name ? " ↓" : ""}</button></th>`)}</tr></thead>

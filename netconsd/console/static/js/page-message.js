@@ -5,7 +5,7 @@ import { Detail } from "./detail.js";
 import { plural } from "./format.js";
 import { List, useChosen } from "./list.js";
 import { Copy, Empty, Failure } from "./parts.js";
-import { machinePath, messagePath } from "./routes.js";
+import { machinePath, messagePath, withQuery } from "./routes.js";
 import { rowText, rowsOf, withDays } from "./rows.js";
 import { settings } from "./settings.js";
 import { change, go, useSignal } from "./state.js";
@@ -24,7 +24,8 @@ export function MessagePage({ id, query }) {
     const rows = useMemo(() => withDays((data?.messages ?? []).flatMap(rowsOf), utc), [data, utc]);
     const [chosen, setChosen] = useChosen(rows, id);
     const row = chosen >= 0 && rows[chosen]?.kind !== "day" ? rows[chosen] : null;
-    if (error) return html`<div class="page"><h1>Message</h1><${Failure} error=${error} /></div>`;
+    if (error) return html`<div class="page"><h1>Message</h1><${Failure} error=${error} />
+        <p><a href=${withQuery("/search", { host: id.split("/")[0] })}>The messages of ${printable(id.split("/")[0])}</a></p></div>`;
     if (!data) return html`<div class="page" aria-busy=${loading ? "true" : "false"}><h1>Message</h1><p class="dim">Loading …</p></div>`;
     const message = rows.find((one) => one.message?.id === id)?.message;
     return html`<div class="page fill">
@@ -43,7 +44,7 @@ export function MessagePage({ id, query }) {
                     setOpen(true);
                     setChosen(index);
                     // The same messages stay while they are walked through: the URL says which one, as a page of its own.
-                    if (next && next !== id) go(messagePath(next) + location.search, { replace: true });
+                    if (next && next !== id) go(withQuery(messagePath(next), query), { replace: true });
                 }}>
                 ${rows.length ? null : html`<${Empty}><p>The store does not have this message: it is too old, or was never received.</p><//>`}
             <//>

@@ -3,15 +3,17 @@ import { html, useMemo, useRef } from "../vendor/htm-preact.js";
 import { useGet } from "./api.js";
 import { count, plural } from "./format.js";
 import { formRegex } from "./forms.js";
-import { useKeys } from "./keys.js";
-import { Ago, Empty, Failure, Level } from "./parts.js";
+import { useKeys, useLinkKeys } from "./keys.js";
+import { Ago, Damaged, Empty, Failure, Level } from "./parts.js";
 import { withQuery } from "./routes.js";
 import { change } from "./state.js";
-import { byRelease } from "./page-crashes.js";
+import { withSeries } from "./page-crashes.js";
 import { printable } from "./text.js";
 
 const SINCE = /** @type {[string, string][]} */ ([["", "last day"], ["1h", "last hour"], ["7d", "last week"], ["30d", "last 30 days"], ["all", "all of the store"]]);
 const SHOWN = 300;
+// The store's name for the messages whose pattern found no place (netconsd/store/normalise.py).
+const OTHERS = "(others)";
 
 /** @param {{query: URLSearchParams}} props */
 export function PatternsPage({ query }) {
@@ -27,8 +29,9 @@ export function PatternsPage({ query }) {
     if (host) asked.set("host", host);
     const { data, error, loading } = useGet("patterns", asked);
     const machines = useGet("hosts");
-    const releases = useMemo(() => [...new Set((machines.data?.hosts ?? []).map((/** @type {any} */ one) => one.release).filter(Boolean))].sort(byRelease), [machines.data]);
+    const releases = useMemo(() => withSeries((machines.data?.hosts ?? []).map((/** @type {any} */ one) => one.release).filter(Boolean)), [machines.data]);
     const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+    const links = useLinkKeys("th.form a");
     useKeys({ "/": () => field.current?.select() });
     const order = query.get("sort") ?? (rising ? "rise" : "count");
     /** @type {any[]} */
@@ -52,14 +55,15 @@ export function PatternsPage({ query }) {
             <div class="buttons"><button type="button" aria-pressed=${rising ? "true" : "false"} onClick=${() => change({ rising: rising ? null : "1" })}>What rises</button></div>
         </form>
         <${Failure} error=${error} />
+        <${Damaged} parts=${data?.damaged} />
         ${data && !shown.length ? html`<${Empty}><p>${rising ? "Nothing rises." : "No pattern in this time."}</p><//>` : null}
-        ${shown.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Patterns"><table class="grid patterns">
+        ${shown.length ? html`<div class="scroll" ref=${links} tabindex="0" role="region" aria-label="Patterns"><table class="grid patterns">
             <thead><tr>${column("count", "Messages")}<th scope="col">Pattern</th>${column("rise", "Rise")}<th scope="col" class="number c-wide">Machines</th>
                 <th scope="col" class="c-wide">Level</th>${column("first", "First")}<th scope="col" class="c-wide">Last</th><th scope="col" class="c-wide">Releases</th></tr></thead>
             <tbody>${shown.slice(0, SHOWN).map((one) => html`<tr key=${one.form}>
                 <td class="number">${count(one.count)}</td>
-                <th scope="row" class="form"><a href=${withQuery("/search", search(one, since, host))}
-                    title=${printable(one.example ?? "")}><code>${printable(one.form) || "(empty)"}</code></a></th>
+                <th scope="row" class="form">${one.form === OTHERS ? html`<span class="dim" title="a store counts so many patterns of a machine, and the others together">all others</span>` : html`<a href=${withQuery("/search", search(one, since, host))}
+                    title=${printable(one.example ?? "")}><code>${printable(one.form) || "(empty)"}</code></a>`}</th>
                 <td class="number">${rise(one.rise)}</td><td class="number c-wide">${count(one.machines)}</td>
                 <td class="c-wide"><${Level} level=${one.level} /></td><td><${Ago} unix=${one.first} /></td><td class="c-wide"><${Ago} unix=${one.last} /></td>
                 <td class="c-wide nowrap" title=${names(one.releases).map(printable).join(", ")}>${printable(names(one.releases)[0] ?? "")}${names(one.releases).length > 1 ? ` and ${names(one.releases).length - 1} more` : ""}</td></tr>`)}</tbody></table></div>` : null}
@@ -78,7 +82,7 @@ export function rise(value) {
 
 /** @param {any} pattern @param {string} since @param {string} host */
 function search(pattern, since, host) {
-    const query = new URLSearchParams({ grep: formRegex(pattern.form) });
+    const query = new URLSearchParams({ grep: formRegex(pattern.form), case: "match" });
     if (since !== "all") query.set("since", since);
     if (host) query.set("host", host);
     return query;

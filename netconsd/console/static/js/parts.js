@@ -32,6 +32,11 @@ export function Failure({ error }) {
     return error ? html`<p class="failure" role="alert">${printable(error.message)}</p>` : null;
 }
 
+/** The parts of the store that cannot be read. @param {{parts: {text: string}[] | undefined}} props */
+export function Damaged({ parts: damaged = [] }) {
+    return damaged.length ? html`<p class="notice">Parts of the store cannot be read, and are missing here: ${damaged.map((one) => printable(one.text)).join("; ")}.</p>` : null;
+}
+
 /** @param {{children?: any}} props */
 export function Empty({ children }) {
     return html`<div class="empty">${children}</div>`;

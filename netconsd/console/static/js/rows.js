@@ -17,20 +17,20 @@ import { printable } from "./text.js";
 export function rowsOf(message) {
     /** @type {Row[]} */
     const out = [];
-    const { received_at: time, address } = message;
+    const { received_at: time, address, name } = message;
     if (message.boot || (message.new && message.ts_usec != null && message.ts_usec < BOOT_USEC)) {
         const release = message.release ? ` · ${message.release}` : "";
-        out.push({ kind: "boot", time, address, text: `${message.boot ? "booted again" : "booted"}${release}` });
+        out.push({ kind: "boot", time, address, name, text: `${message.boot ? "booted again" : "booted"}${release}` });
     }
     const lost = message.lost || (message.lost == null ? message.likely_lost : 0);
     if (lost) {
         const sure = message.lost ? "" : "probably ";
-        out.push({ kind: "gap", time, address, text: `${plural(lost, "message")} ${sure}lost on the way` });
+        out.push({ kind: "gap", time, address, name, text: `${plural(lost, "message")} ${sure}lost on the way` });
     }
     if (message.limited) {
-        out.push({ kind: "gap", time, address, text: `${plural(message.limited, "datagram")} dropped over --rate` });
+        out.push({ kind: "gap", time, address, name, text: `${plural(message.limited, "datagram")} dropped over --rate` });
     }
-    out.push({ kind: "message", time, address, text: message.text, message });
+    out.push({ kind: "message", time, address, name, text: message.text, message });
     return out;
 }
 
@@ -63,15 +63,51 @@ export function withDays(rows, utc, before) {
 /**
  * The row of a finding: a crash report or an event.
  * @param {import("./types.js").Finding} finding
+ * @param {string | null} [name] of the machine, if it is known
  * @returns {Row}
  */
-export function findingRow(finding) {
+export function findingRow(finding, name = null) {
     const address = finding.address ?? finding.source?.address ?? "";
     const time = finding.received_at;
     if (finding.format === "report" || finding.title) {
-        return { kind: "crash", time, address, text: finding.title ?? "", finding };
+        return { kind: "crash", time, address, name, text: finding.title ?? "", finding };
     }
-    return { kind: "event", time, address, text: finding.text ?? finding.kind ?? "", finding };
+    return { kind: "event", time, address, name, text: finding.text ?? finding.kind ?? "", finding };
+}
+
+/**
+ * The rows of crashes and events of before, for a page that begins with stored messages. A crash has a row for each bug,
+ * at its last report.
+ * @param {import("./types.js").Group[]} groups
+ * @param {import("./types.js").Finding[]} events
+ * @returns {Row[]}
+ */
+export function pastRows(groups, events) {
+    const crashes = groups.map((group) => {
+        const [address] = Object.entries(group.machines).sort((one, two) => two[1][2] - one[1][2])[0] ?? [""];
+        return findingRow({ title: group.title, group: group.id, severity: group.severity, address, received_at: group.last }, group.names_of?.[address]);
+    });
+    return [...crashes, ...events.map((event) => findingRow(event))];
+}
+
+/**
+ * Rows in the order of time, with those of before that are not among them. A finding is behind the messages of its time.
+ * @param {Row[]} rows in their order, which stays
+ * @param {Row[]} past
+ * @returns {Row[]}
+ */
+export function mergedRows(rows, past) {
+    const begin = rows.length ? rows[0].time : 0;
+    const known = rows.filter((row) => row.finding);
+    const added = past
+        .filter((row) => row.time >= begin && !known.some((one) => one.kind === row.kind && one.address === row.address && one.text === row.text && Math.abs(one.time - row.time) < 2))
+        .sort((one, two) => one.time - two.time);
+    const out = [];
+    for (const row of rows) {
+        while (added.length && added[0].time < row.time) out.push(/** @type {Row} */ (added.shift()));
+        out.push(row);
+    }
+    return [...out, ...added];
 }
 
 /**
@@ -79,7 +115,7 @@ export function findingRow(finding) {
  * @param {Row} row
  */
 export function rowForm(row) {
-    return (row.form ??= form(printable(row.text)));
+    return (row.form ??= form(row.text));
 }
 
 /**
@@ -88,7 +124,7 @@ export function rowForm(row) {
  * @param {boolean} utc
  */
 export function rowText(row, utc) {
-    const who = printable(row.message?.name ?? row.address);
+    const who = printable(row.name || row.address);
     const head = `${fullStamp(row.time, utc)} ${who}`;
     if (!row.message) return `${head} -- ${printable(row.text)}`;
     const { level, ts_usec, caller } = row.message;

@@ -48,6 +48,7 @@
  * @property {"message" | "gap" | "boot" | "event" | "crash" | "day"} kind
  * @property {number} time
  * @property {string} address
+ * @property {string | null} [name] of the machine
  * @property {string} text
  * @property {Message} [message]
  * @property {Finding} [finding]
@@ -110,6 +111,7 @@
  * @property {{directory: string, first: number | null, last: number | null, segments?: number, bytes?: number} | null} store
  * @property {boolean} read_only
  * @property {boolean} receiving
+ * @property {number | null} [port] of UDP
  * @property {string | null} [user]
  * @property {boolean} [login] whether there is a session that can end
  * @property {string | null} [csrf]

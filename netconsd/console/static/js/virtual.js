@@ -20,11 +20,13 @@ export function visible({ scroll, height, row, count }) {
 }
 
 /**
- * The scroll position at which a row is in view: the present one if it is already, else the nearest one.
+ * The scroll position at which a row is in view: the present one if it is already, else the nearest one, or the one with
+ * the row in the middle.
  * @param {{scroll: number, height: number, row: number, count: number}} view
  * @param {number} index
+ * @param {boolean} [middle]
  */
-export function reveal({ scroll, height, row, count }, index) {
+export function reveal({ scroll, height, row, count }, index, middle = false) {
     const whole = count * row;
     const total = Math.min(whole, HEIGHT_LIMIT);
     const at = offset(scroll, height, whole, total);
@@ -32,6 +34,7 @@ export function reveal({ scroll, height, row, count }, index) {
     let wanted = at;
     if (top < at) wanted = top;
     else if (top + row > at + height) wanted = top + row - height;
+    if (middle && wanted !== at) wanted = Math.max(0, Math.min(whole - height, top - (height - row) / 2));
     if (whole <= total) return wanted;
     return wanted === at ? scroll : (wanted * (total - height)) / (whole - height);
 }
