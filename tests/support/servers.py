@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 SERVERS = Path(os.environ.get("NETCONSD_SERVERS", ROOT / "build/servers"))
 VICTORIALOGS = Path(os.environ.get("NETCONSD_VICTORIALOGS", ROOT / "build/victorialogs/victoria-logs"))
 
+#: Where .ci/install-kafka puts the classes.
+KAFKA = Path(os.environ.get("NETCONSD_KAFKA", ROOT / "build/kafka"))
+
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that is free now, for TCP."""
