@@ -109,6 +109,8 @@ class Stream(Sink):
 
     #: A directory of modules must not begin to send.
     only_if_named = True
+    #: The Python package that the sink imports when it connects; the extra of netconsd has the module's name.
+    library = ""
     #: The calls of the operating system that write.
     system: layout.System = os
     thread: Callable[..., Any] = threading.Thread
@@ -218,10 +220,10 @@ class Stream(Sink):
         self._names = names
 
     def check(self) -> None:
-        """Test the directory, the files of the settings, and the library.
+        """Test the directory, the files of the settings, and the libraries.
 
         :raises ExceptionGroup: with everything that cannot be used; ``store`` need not exist yet.
-        :raises ModuleNotFoundError: if pyarrow is missing.
+        :raises ModuleNotFoundError: if pyarrow or the library of the sink is missing.
         """
         self._check_library()
         files = {
@@ -232,13 +234,18 @@ class Stream(Sink):
         check_all(directory=partial(check_directory, self._directory), **files)
 
     def _check_library(self) -> None:
+        if self.library and find_spec(self.library) is None:
+            name = self.stream_name
+            raise ModuleNotFoundError(
+                f"the module {name} needs {self.library}: pip install 'netconsd[{name}]'", name=self.library
+            )
         if self._store is not None and find_spec("pyarrow") is None:
             raise ModuleNotFoundError("the setting store needs pyarrow: pip install 'netconsd[store]'", name="pyarrow")
 
     def start(self, worker_count: int) -> None:
         """Take the directory, and start the threads and the process.
 
-        :raises ModuleNotFoundError: if pyarrow is missing.
+        :raises ModuleNotFoundError: if pyarrow or the library of the sink is missing.
         :raises RuntimeError: if the directory cannot be used, or another daemon uses it.
         """
         self._check_library()

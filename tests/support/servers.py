@@ -23,6 +23,9 @@ SERVERS = Path(os.environ.get("NETCONSD_SERVERS", ROOT / "build/servers"))
 REQUIRED = os.environ.get("NETCONSD_REQUIRE_SERVERS_TEST") == "1"
 VICTORIALOGS = Path(os.environ.get("NETCONSD_VICTORIALOGS", ROOT / "build/victorialogs/victoria-logs"))
 
+#: Where .ci/install-kafka puts the classes.
+KAFKA = Path(os.environ.get("NETCONSD_KAFKA", ROOT / "build/kafka"))
+
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that is free now, for TCP."""

@@ -1,0 +1,256 @@
+"""Sends messages, crash reports and events to Apache Kafka (docs/streams), by librdkafka's idempotent producer.
+
+A batch is accepted when the brokers have acknowledged each message of it. The library's own limits lose nothing: its
+queue has room for the largest batch, and a message that it gives up is sent again by the stream.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from netconsd.streams.lines import groups, line
+from netconsd.streams.module import Stream
+from netconsd.streams.record import Record
+from netconsd.streams.sink import Answer, Encoded, Refused, TryLater
+from netconsd.units import Duration, Size
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message, Producer
+
+TIMEOUT: Final = Duration("30s")
+#: The producer's own default; brokers take 48,588 bytes more (message.max.bytes).
+LARGEST: Final = Size("1000000")
+#: Bytes of a message beside its key and value, with its headers: an identity has less than 100 bytes.
+_OVERHEAD_BYTES: Final = 512
+#: More than a batch has (batch_records, batch_bytes): the producer's queue is never full.
+_QUEUE_MESSAGES: Final = 1_000_000
+_QUEUE_KBYTES: Final = 1 << 20
+#: Seconds beyond the timeout of the messages in which the producer reports them.
+_REPORT_SECONDS: Final = 5.0
+#: Errors about a message, or about others that were sent with it: too large, a time that the topic does not take, or
+#: refused by its validation (Kafka's protocol, error codes).
+REFUSED: Final = frozenset((10, 32, 87))
+#: Properties of librdkafka on which the promises of the stream rest.
+OWN: Final = frozenset(
+    (
+        *("bootstrap.servers", "metadata.broker.list", "enable.idempotence", "acks", "request.required.acks"),
+        *("message.timeout.ms", "delivery.timeout.ms", "message.max.bytes", "partitioner", "retries"),
+        *("message.send.max.retries", "queue.buffering.max.messages", "queue.buffering.max.kbytes"),
+        *("delivery.report.only.error", "max.in.flight", "max.in.flight.requests.per.connection"),
+    )
+)
+
+
+class _Message(NamedTuple):
+    """One message for the brokers."""
+
+    value: bytes
+    #: What :meth:`Producer.produce` takes beside it.
+    arguments: Mapping[str, Any]
+    #: The places of its records in the batch.
+    places: list[int]
+
+
+class Kafka(Stream):
+    """Produces each record with its machine as the key, or the lines of each partition."""
+
+    library = "confluent_kafka"
+
+    def __init__(
+        self,
+        *,
+        servers: list[str],
+        topic: str = "netconsd",
+        lines: bool = False,
+        largest: Size = LARGEST,
+        options: dict[str, str] | None = None,
+        timeout: Duration = TIMEOUT,
+        **settings: Any,
+    ) -> None:
+        """
+        :param servers: brokers, as kafka1.example.net:9092; the others are found by them.
+        :param topic: the topic.
+        :param lines: send the records of a batch and a partition as the lines of one message.
+        :param largest: the most bytes of a message: that of the topic (max.message.bytes).
+        :param options: further properties of librdkafka, as security.protocol, sasl.username or compression.type.
+        :param timeout: how long the brokers may take to acknowledge a batch.
+        :raises ValueError: if a setting is wrong, with a text that names the setting.
+        """
+        super().__init__(**settings)
+        if not servers:
+            raise ValueError("servers: write at least one, such as kafka1.example.net:9092")
+        for server in servers:
+            if not re.fullmatch(r"[^\s,/@]+:\d{1,5}", server):
+                raise ValueError(f'servers: "{server}" is not HOST:PORT')
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
+            raise ValueError(f'topic: "{topic}" is not up to 249 letters, digits, dots, "_" and "-"')
+        if not 2000 <= largest <= 100_000_000:
+            raise ValueError(f"largest: {largest} is not from 2000 to 100000000")
+        for name in sorted(OWN & set(options or ())):
+            raise ValueError(f"options: {name} is not to be changed: the delivery rests on it")
+        self._servers = servers
+        self._topic = topic
+        self._lines = lines
+        self._largest = int(largest)
+        self._options = dict(options or {})
+        self._timeout = float(timeout)
+        self._producer: Producer | None = None
+        self._partitions = 0
+        # The last error of a connection: the reason why messages are not acknowledged.
+        self._connection_error = ""
+        self.monotonic: Callable[[], float] = time.monotonic
+
+    def encode(self, record: Record) -> bytes:
+        """Return a line of JSON without its newline.
+
+        :raises ValueError: if it is too long for a message.
+        """
+        data = line(record)
+        if len(data) + _OVERHEAD_BYTES > self._largest:
+            raise ValueError(f"{len(data)} bytes are more than the setting largest has room for")
+        return data
+
+    def send(self, batch: Sequence[Encoded]) -> Answer:
+        """Produce a batch, and wait until the brokers have acknowledged everything."""
+        end = self.monotonic() + self._timeout
+        if self._producer is None:
+            self._producer = self._opened()
+        messages = self._messages(batch, self._producer)
+        failed, text = self._produced(self._producer, messages, end)
+        refused: dict[int, str] = {}
+        later: list[int] = []
+        for number, error in failed.items():
+            if error.code() in REFUSED:
+                # This error is also that of others that the producer sent with the message: once more, alone.
+                alone, _ = self._produced(self._producer, [messages[number]], end)
+                if not alone:
+                    continue
+                error = alone[0]
+            places = messages[number].places
+            if error.code() not in REFUSED:
+                later += places
+                text = self._reason(error)
+            elif len(places) > 1:
+                raise Refused(error.str())
+            else:
+                refused[places[0]] = error.str()
+        return Answer(text, refused, frozenset(later))
+
+    def _produced(
+        self, producer: Producer, messages: Sequence[_Message], end: float
+    ) -> tuple[dict[int, KafkaError], str]:
+        """Produce messages, and return the errors by their numbers, and a text of those that were stored.
+
+        :raises TryLater: if the producer cannot take them, or does not report on all of them.
+        """
+        from confluent_kafka import KafkaException
+
+        failed: dict[int, KafkaError] = {}
+        reported = [0]
+        text = ["nothing stored"]
+
+        def report(number: int, error: KafkaError | None, stored: Message) -> None:
+            reported[0] += 1
+            if error is not None:
+                failed[number] = error
+            else:
+                text[0] = f"stored in partition {stored.partition()} of {stored.topic()} at offset {stored.offset()}"
+
+        for number, each in enumerate(messages):
+            try:
+                producer.produce(self._topic, each.value, on_delivery=partial(report, number), **each.arguments)
+            except KafkaException as error:
+                found: KafkaError = error.args[0]
+                if found.code() not in REFUSED:
+                    raise TryLater(self._reason(found)) from error
+                failed[number] = found
+                reported[0] += 1
+            except BufferError as error:
+                raise TryLater(str(error)) from error
+        producer.flush(max(0.0, end - self.monotonic()) + _REPORT_SECONDS)
+        if reported[0] < len(messages):
+            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s{self._connection_error}")
+        return failed, text[0]
+
+    def _reason(self, error: KafkaError) -> str:
+        return f"{error.str()}{self._connection_error}"
+
+    def _messages(self, batch: Sequence[Encoded], producer: Producer) -> list[_Message]:
+        if self._lines:
+            if not self._partitions:
+                self._partitions = self._count_partitions(producer)
+            return [
+                _Message(group.data, {"partition": group.partition}, group.places)
+                for group in groups(batch, self._partitions, self._largest - _OVERHEAD_BYTES)
+            ]
+        return [
+            _Message(
+                each.data,
+                {
+                    "key": each.record.address.encode(errors="surrogatepass"),
+                    "timestamp": round(each.record.received_at * 1000),
+                    "headers": {"id": each.record.id, "kind": each.record.kind},
+                },
+                [place],
+            )
+            for place, each in enumerate(batch)
+        ]
+
+    def _count_partitions(self, producer: Producer) -> int:
+        """Return the number of partitions of the topic.
+
+        :raises TryLater: if it is not known.
+        """
+        from confluent_kafka import KafkaException
+
+        try:
+            topic = producer.list_topics(self._topic, timeout=self._timeout).topics[self._topic]
+        except KafkaException as error:
+            raise TryLater(self._reason(error.args[0])) from error
+        if topic.error is not None:
+            raise TryLater(self._reason(topic.error))
+        return len(topic.partitions)
+
+    def _opened(self) -> Producer:
+        """Return a producer; it connects by itself.
+
+        :raises TryLater: if ``options`` are wrong.
+        """
+        from confluent_kafka import KafkaException, Producer
+
+        def failed(error: KafkaError) -> None:
+            self._connection_error = f": {error.str()}"
+
+        self._connection_error = ""
+        try:
+            return Producer(
+                {
+                    **self._options,
+                    "bootstrap.servers": ",".join(self._servers),
+                    "client.id": "netconsd",
+                    # Which implies acks=all, and retries in order, without copies, until message.timeout.ms.
+                    "enable.idempotence": True,
+                    "message.timeout.ms": max(1, round(self._timeout * 1000)),
+                    "message.max.bytes": self._largest,
+                    # The CRC-32 of the key, as netconsd.streams.lines has it.
+                    "partitioner": "consistent",
+                    "queue.buffering.max.messages": _QUEUE_MESSAGES,
+                    "queue.buffering.max.kbytes": _QUEUE_KBYTES,
+                    "error_cb": failed,
+                    # Its lines on stderr repeat the errors above.
+                    "log_level": 0,
+                }
+            )
+        except KafkaException as error:
+            raise TryLater(f"options: {error.args[0].str()}") from error
+
+    def close(self) -> None:
+        """Give up the messages that are not acknowledged, and the connections."""
+        producer, self._producer, self._partitions = self._producer, None, 0
+        if producer is not None:
+            producer.purge()
+            producer.flush(0)

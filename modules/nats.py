@@ -1,0 +1,291 @@
+"""Sends messages, crash reports and events to NATS JetStream (docs/streams), each with its identity as Nats-Msg-Id.
+
+JetStream acknowledges each message after it has stored it, and drops a second copy with the same Nats-Msg-Id within the
+stream's duplicate window. The client's own reconnect is not used: it would send again what this has given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from netconsd.streams.lines import groups, line
+from netconsd.streams.module import Stream
+from netconsd.streams.record import Record
+from netconsd.streams.sink import Answer, Encoded, Refused, TryLater
+from netconsd.units import Duration
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+TIMEOUT: Final = Duration("30s")
+#: Seconds for the connection to one server, so that the others have a turn.
+CONNECT_SECONDS: Final = 5
+#: Seconds for the end of a connection in order.
+CLOSE_SECONDS: Final = 1.0
+#: Seconds after which a connection is opened again: nothing answers the server's pings between two batches, and it
+#: closes the connection after 4 minutes.
+IDLE_SECONDS: Final = 60.0
+#: Error codes of JetStream about one message (server/errors.json): it, or its header, is too large for the stream.
+REFUSED: Final = frozenset((10054, 10097))
+#: Bytes of a header with nothing but an empty Nats-Msg-Id; the server's max_payload includes the header.
+_HEADER_BYTES: Final = len(b"NATS/1.0\r\nNats-Msg-Id: \r\n\r\n")
+#: The most partitions: a batch has some records for each.
+_PARTITIONS_LIMIT: Final = 1024
+
+
+class _Publish(NamedTuple):
+    """One message for the server."""
+
+    subject: str
+    id: str
+    data: bytes
+    #: The places of its records in the batch.
+    places: list[int]
+
+
+class Nats(Stream):
+    """Publishes each record, or the lines of each partition, and waits for the acknowledgements."""
+
+    library = "nats"
+
+    def __init__(
+        self,
+        *,
+        servers: list[str],
+        subject: str = "netconsd",
+        lines: bool = False,
+        partitions: int = 16,
+        credentials: Path | None = None,
+        ca_file: Path | None = None,
+        certificate: Path | None = None,
+        timeout: Duration = TIMEOUT,
+        **settings: Any,
+    ) -> None:
+        """
+        :param servers: the servers of one cluster, as nats://127.0.0.1:4222, nats://USER:PASSWORD@host or tls://host.
+        :param subject: the first part of the subjects.
+        :param lines: send the records of a batch and a partition as the lines of one message.
+        :param partitions: with lines, the number of partitions; a machine's records are in one.
+        :param credentials: the file with the user's JWT and seed.
+        :param ca_file: the certificates that are trusted for tls, instead of the system's.
+        :param certificate: the key and the certificate that the server asks for, in one file.
+        :param timeout: how long the servers may take to acknowledge a batch.
+        :raises ValueError: if a setting is wrong, with a text that names the setting.
+        """
+        super().__init__(**settings)
+        for server in servers:
+            _check_server(server)
+        if not servers:
+            raise ValueError("servers: write at least one, such as nats://127.0.0.1:4222")
+        if len({server.startswith("tls://") for server in servers}) > 1:
+            raise ValueError("servers: all or none of them begin with tls://")
+        if not re.fullmatch(r"[^\s.*>]+(\.[^\s.*>]+)*", subject) or len(subject) > 200:
+            raise ValueError(f'subject: "{subject}" is not words with dots between them')
+        if not 1 <= partitions <= _PARTITIONS_LIMIT:
+            raise ValueError(f"partitions: {partitions} is not from 1 to {_PARTITIONS_LIMIT}")
+        for name, path in (("ca_file", ca_file), ("certificate", certificate)):
+            if path is not None and not servers[0].startswith("tls://"):
+                raise ValueError(f"{name}: needs servers that begin with tls://")
+        self._servers = servers
+        self._subject = subject
+        self._partitions = partitions if lines else 0
+        self._credentials = credentials
+        self._ca_file = ca_file
+        self._certificate = certificate
+        self._timeout = float(timeout)
+        self._runner: asyncio.Runner | None = None
+        self._client: Client | None = None
+        self._inbox = ""
+        # Acknowledgements by the number of the message in the batch.
+        self._acks: dict[int, dict[str, Any]] = {}
+        self._answered = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._used_at = 0.0
+        self.monotonic: Callable[[], float] = time.monotonic
+
+    def check(self) -> None:
+        """Test the libraries, and as :meth:`Stream.check`.
+
+        :raises ModuleNotFoundError: if one is missing.
+        """
+        super().check()
+        if self._credentials is not None and find_spec("nkeys") is None:
+            raise ModuleNotFoundError("the setting credentials needs nkeys: pip install nkeys", name="nkeys")
+
+    def encode(self, record: Record) -> bytes:
+        """Return a line of JSON without its newline."""
+        return line(record)
+
+    def send(self, batch: Sequence[Encoded]) -> Answer:
+        """Publish a batch, and wait until everything is stored."""
+        import nats.errors
+
+        if self._client is not None and self.monotonic() - self._used_at > IDLE_SECONDS:
+            self.close()
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            answer = self._runner.run(self._sent(batch))
+        except TimeoutError as error:
+            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s") from error
+        except nats.errors.Error as error:
+            raise TryLater(str(error)) from error
+        self._used_at = self.monotonic()
+        return answer
+
+    async def _sent(self, batch: Sequence[Encoded]) -> Answer:
+        async with asyncio.timeout(self._timeout):
+            if self._client is None:
+                self._client = await self._connected()
+            stored = asyncio.ensure_future(self._stored(self._client, batch))
+            lost = asyncio.ensure_future(self._gone.wait())
+            try:
+                await asyncio.wait((stored, lost), return_when=asyncio.FIRST_COMPLETED)
+                if not stored.done():
+                    raise TryLater("the server closed the connection")
+                return stored.result()
+            finally:
+                stored.cancel()
+                lost.cancel()
+
+    async def _stored(self, client: Client, batch: Sequence[Encoded]) -> Answer:
+        most = client.max_payload
+        refused: dict[int, str] = {}
+        published: list[_Publish] = []
+        self._acks.clear()
+        for each in self._messages(batch, most):
+            size = _HEADER_BYTES + len(each.id) + len(each.data)
+            if size > most:
+                refused.update(dict.fromkeys(each.places, f"{size} bytes are more than the server's max_payload"))
+                continue
+            published.append(each)
+            reply = f"{self._inbox}.{len(published)}"
+            await client.publish(each.subject, each.data, reply, {"Nats-Msg-Id": each.id})
+        while len(self._acks) < len(published):
+            self._answered.clear()
+            await self._answered.wait()
+        later: list[int] = []
+        failed = ""
+        text = "nothing stored"
+        for number, each in enumerate(published, start=1):
+            ack = self._acks[number]
+            error = ack.get("error")
+            if error is None and "seq" in ack:
+                text = f"stored in the stream {ack['stream']} as number {ack['seq']}"
+            elif error is None:
+                raise TryLater(f"no stream of the server takes the subject {each.subject}, or JetStream is off")
+            elif error["err_code"] in REFUSED:
+                if len(each.places) > 1:
+                    raise Refused(error["description"])
+                refused[each.places[0]] = error["description"]
+            else:
+                later += each.places
+                failed = error["description"]
+        return Answer(failed or text, refused, frozenset(later))
+
+    async def _acknowledged(self, message: Msg) -> None:
+        """Keep an acknowledgement; that of a message that no stream takes is empty."""
+        self._acks[int(message.subject.rpartition(".")[2])] = json.loads(message.data or b"{}")
+        self._answered.set()
+
+    def _messages(self, batch: Sequence[Encoded], most: int) -> list[_Publish]:
+        if self._partitions:
+            # 32 hexadecimal digits are the identity of a group.
+            return [
+                _Publish(f"{self._subject}.lines.{group.partition}", group.key(batch), group.data, group.places)
+                for group in groups(batch, self._partitions, most - _HEADER_BYTES - 32)
+            ]
+        return [
+            _Publish(f"{self._subject}.{each.record.kind}", each.record.id, each.data, [place])
+            for place, each in enumerate(batch)
+        ]
+
+    async def _connected(self) -> Client:
+        """Return a connection to one of the servers.
+
+        :raises TryLater: if none accepts one.
+        """
+        import nats.errors
+        from nats.aio.client import Client
+
+        self._gone = gone = asyncio.Event()
+        self._answered = asyncio.Event()
+        errors: dict[str, None] = {}
+
+        async def closed() -> None:
+            gone.set()
+
+        async def failed(error: Exception) -> None:
+            errors[_text(error)] = None
+
+        client = Client()
+        try:
+            await client.connect(
+                self._servers,
+                name=f"netconsd {self.stream_name}",
+                allow_reconnect=False,
+                # Also of the first connection; 0 is no limit.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=CONNECT_SECONDS,
+                tls=self._tls() if self._servers[0].startswith("tls://") else None,
+                user_credentials=None if self._credentials is None else str(self._credentials),
+                closed_cb=closed,
+                error_cb=failed,
+            )
+            self._inbox = client.new_inbox()
+            # nats-py's publish_async (2.16) never returns most answers with an error: it raises in a callback.
+            await client.subscribe(f"{self._inbox}.*", cb=self._acknowledged)
+        except (OSError, nats.errors.Error) as error:
+            await _closed(client)
+            raise TryLater("; ".join(errors) or _text(error)) from error
+        return client
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        if self._certificate is not None:
+            context.load_cert_chain(self._certificate)
+        return context
+
+    def close(self) -> None:
+        """Close the connection, with everything that was not acknowledged."""
+        runner, self._runner = self._runner, None
+        client, self._client = self._client, None
+        if runner is not None:
+            if client is not None:
+                runner.run(_closed(client))
+            runner.close()
+
+
+async def _closed(client: Client) -> None:
+    """Close a connection; a server that hangs is left."""
+    import nats.errors
+
+    with suppress(OSError, nats.errors.Error):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
+
+
+def _check_server(server: str) -> None:
+    try:
+        parts = urlsplit(server)
+        right = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        right = False
+    if not right:
+        raise ValueError(f'servers: "{server.rpartition("@")[2]}" is not a URL such as nats://127.0.0.1:4222')
+
+
+def _text(error: BaseException) -> str:
+    return getattr(error, "description", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
