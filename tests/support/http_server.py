@@ -57,7 +57,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Answers]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST  # noqa: N815
+        do_GET = do_PUT = do_POST  # noqa: N815
 
         def log_message(self, format: str, *arguments: Any) -> None:
             """Log nothing."""
