@@ -1,7 +1,7 @@
 """Tells people, Alertmanager or a program of crashes, deaths, silence and losses of machines (docs/alerts).
 
 A stream: reports and events wait in its spool, and its process applies the rules and tells the recipients, so that one
-that hangs costs nothing else. The alerts that last, and who was told of them, are in ``alerts.json`` in its directory.
+that hangs costs nothing else. The alerts that last, and who knows of them, are in ``alerts.json`` in its directory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from netconsd.units import Duration
 Rule = Literal["new", "spread", "died", "silent", "rebooted", "losses"]
 
 STATE: Final = "alerts.json"
-#: Seconds before a recipient that failed is told again: the first time, and at most.
+#: Seconds before a recipient that failed is notified again: the first time, and at most.
 PAUSE_SECONDS: Final = 5.0
 PAUSE_LIMIT: Final = 300.0
 #: Seconds for which a recipient may ask to wait.
@@ -48,18 +48,20 @@ TIMEOUT: Final = Duration("10s")
 
 
 class _Told:
-    """A recipient, and when it is told next."""
+    """A recipient, and when it is notified next."""
 
     def __init__(self, recipient: Recipient) -> None:
         self.recipient = recipient
         self.not_before = float("-inf")
         self.pause = PAUSE_SECONDS
         self.fault = ""
-        #: When the oldest change that it was not told of was seen.
+        #: When the oldest change that it was not notified of was seen.
         self.waiting_since: float | None = None
         #: The times of its notifications in the last hour.
         self.times: list[float] = []
         self.posted_at = float("-inf")
+        #: When it was notified of the begin of an alert, by identity, in the last minutes.
+        self.begun_at: dict[str, float] = {}
 
 
 class Alerts(Stream):
@@ -78,6 +80,7 @@ class Alerts(Stream):
         per_hour: int = 20,
         console_url: str | None = None,
         alertmanager: list[str] | None = None,
+        shortest: Duration = Duration("1m"),  # noqa: B008
         webhook: str | None = None,
         webhook_form: Form = "generic",
         webhook_headers: list[str] | None = None,
@@ -99,10 +102,11 @@ class Alerts(Stream):
         :param spread_within: the time in which that counts.
         :param losses: so many lost messages of one machine begin an alert.
         :param quiet: how long nothing may come before an alert ends.
-        :param wait: how long a change waits for others, to be told together.
-        :param per_hour: the most notifications of one recipient in an hour; later changes are told together.
+        :param wait: how long a change waits for others, to be notified together.
+        :param per_hour: the most notifications of one recipient in an hour; later changes are notified together.
         :param console_url: the console's address, for links, as https://logs.example.com:8514.
         :param alertmanager: the URLs of Alertmanager, as http://127.0.0.1:9093; all members of a cluster.
+        :param shortest: how long Alertmanager has an alert at least: more than its group_wait, or it says nothing.
         :param webhook: a URL to which notifications are posted.
         :param webhook_form: generic, slack or matrix.
         :param webhook_headers: of each request, each as NAME: VALUE.
@@ -130,6 +134,7 @@ class Alerts(Stream):
             *(("spread_machines", spread_machines, 2, 1000), ("losses", losses, 1, 1 << 31)),
             *(("per_hour", per_hour, 1, 3600), ("quiet", quiet, 60, 604_800), ("wait", wait, 0, 3600)),
             *(("spread_within", spread_within, 60, 604_800), ("timeout", timeout, 0.1, 60)),
+            ("shortest", shortest, 0, 3600),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name}: {value} is not from {least} to {most}")
@@ -142,6 +147,7 @@ class Alerts(Stream):
             frozenset([*wanted, "pattern"]), spread_machines, float(spread_within), losses, compiled, float(quiet)
         )
         self._group_seconds = float(wait)
+        self._shortest = float(shortest)
         self._per_hour = per_hour
         recipients: list[Recipient] = []
         limit = float(timeout)
@@ -209,7 +215,7 @@ class Alerts(Stream):
             self._changed = False
 
     def tick(self) -> None:
-        """Tell each recipient of what it was not told, if its time has come."""
+        """Tell each recipient of what it was not notified, if its time has come."""
         book = self._book
         if book is None:
             return
@@ -240,15 +246,21 @@ class Alerts(Stream):
             told.waiting_since = None
         due = recipient.each and now - told.posted_at >= REPOST_SECONDS
         if recipient.each:
+            begun, ended = self._to_post(told, untold, now)
             if due:
-                lasting = [alert for alert in book.alerts.values() if alert.ended is None]
-                untold = [*lasting, *(alert for alert in untold if alert.ended is not None)]
-        elif told.waiting_since is None or now - told.waiting_since < self._group_seconds or self._is_over(told, now):
+                over = {alert.id for alert in ended}
+                begun = [
+                    alert
+                    for alert in book.alerts.values()
+                    if alert.id not in over and alert.told.get(recipient.name) != "end"
+                ]
+        else:
+            if told.waiting_since is None or now - told.waiting_since < self._group_seconds or self._is_over(told, now):
+                return
+            begun = [alert for alert in untold if alert.ended is None]
+            ended = [alert for alert in untold if alert.ended is not None]
+        if not (begun or ended) or now < told.not_before:
             return
-        if not untold or now < told.not_before:
-            return
-        begun = [alert for alert in untold if alert.ended is None]
-        ended = [alert for alert in untold if alert.ended is not None]
         told.fault = ""
         try:
             recipient.tell(begun, ended, now)
@@ -263,9 +275,24 @@ class Alerts(Stream):
             told.posted_at = now
         told.times.append(now)
         self.numbers["notifications"] = self.numbers.get("notifications", 0) + 1
-        for alert in untold:
-            self._changed = self._changed or alert.told.get(recipient.name) != alert.state
-            alert.told[recipient.name] = alert.state
+        for state, alerts in (("begin", begun), ("end", ended)):
+            for alert in alerts:
+                if alert.told.get(recipient.name) != state:
+                    self._changed = True
+                    alert.told[recipient.name] = state
+                    told.begun_at[alert.id] = now
+
+    def _to_post(self, told: _Told, untold: Sequence[Alert], now: float) -> tuple[list[Alert], list[Alert]]:
+        """Return the alerts that began, and those that ended, of which Alertmanager does not know yet.
+
+        It says nothing of an alert that ends before it would have said that it fires: such an alert ends later there.
+        """
+        told.begun_at = {name: at for name, at in told.begun_at.items() if now - at < self._shortest}
+        known = [alert for alert in untold if alert.told.get(told.recipient.name) == "begin"]
+        return (
+            [alert for alert in untold if told.recipient.name not in alert.told],
+            [alert for alert in known if alert.id not in told.begun_at],
+        )
 
     def _is_over(self, told: _Told, now: float) -> bool:
         """Return whether a recipient had all its notifications of this hour."""
@@ -275,8 +302,8 @@ class Alerts(Stream):
     def _failed(self, told: _Told, error: Exception, now: float) -> None:
         text = reason_of(error)
         if told.pause == PAUSE_SECONDS:
-            self._warn_once(f"{told.recipient.name} was not told: {text}; alerts wait")
-        told.fault = f"not told: {text}"
+            self._warn_once(f"{told.recipient.name} was not notified: {text}; alerts wait")
+        told.fault = f"not notified: {text}"
         self.numbers["failures"] = self.numbers.get("failures", 0) + 1
         asked = error.retry_after if isinstance(error, TryLater) else None
         told.not_before = now + max(told.pause, min(asked or 0.0, RETRY_AFTER_LIMIT))
@@ -300,7 +327,7 @@ class Alerts(Stream):
     def send_test(self) -> str:
         """Tell each recipient of a test, in the calling thread, and return their answers.
 
-        :raises RuntimeError: if one of them was not told; all others were.
+        :raises RuntimeError: if one of them was not notified; all others were.
         """
         now = self.now()
         test = Alert("test", "192.0.2.1", "a test; nothing happened", "192.0.2.1", "netconsd-test", "notice", now, now)
@@ -309,7 +336,7 @@ class Alerts(Stream):
             try:
                 answers.append(f"{told.recipient.name}: {told.recipient.tell([test], [], now)}")
             except (OSError, TryLater, Refused, Partly) as error:
-                failures.append(f"{told.recipient.name} was not told: {reason_of(error)}")
+                failures.append(f"{told.recipient.name} was not notified: {reason_of(error)}")
         if failures:
             raise RuntimeError("; ".join([*failures, *answers]))
         return "; ".join(answers)

@@ -42,7 +42,7 @@ class Alert:
     ended: float | None = None
     #: Why it ended, in words.
     why: str = ""
-    #: The recipients that were told, each ``begin`` or ``end``.
+    #: The recipients that were notified, each ``begin`` or ``end``.
     told: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -3,7 +3,7 @@
 1. **Begin.** A record begins the alert of a rule and a subject, or is added to the one that lasts.
 2. **End.** The alerts ``died`` and ``silent`` of a machine end when it booted or is heard again, or after
    :data:`GIVEN_UP_SECONDS`. The others end when no record was added for ``quiet`` seconds.
-3. **Told.** An alert that ended is forgotten when every recipient was told of its end.
+3. **Told.** An alert that ended is forgotten when every recipient was notified of its end.
 4. **Titles.** A report is new if neither its title nor an alternative was seen before. One that followed from another
    report begins neither ``new`` nor ``spread``.
 5. **Bounds.** Beyond :data:`ALERTS_LIMIT` alerts, further ones are counted in ``dropped``; of titles and of machines of
@@ -64,7 +64,7 @@ class Book:
 
     def __init__(self, conditions: Conditions, recipients: Collection[str], fields: Mapping[str, Any] | None) -> None:
         """
-        :param recipients: the names of those that are told.
+        :param recipients: the names of those that are notified.
         :param fields: of :meth:`fields`, of the run before; None for none.
         """
         self._conditions = conditions
@@ -75,6 +75,8 @@ class Book:
         self._titles: dict[str, None] = dict.fromkeys(fields.get("titles", ()))
         # By title, the machines: address to the time of the last report and the name.
         self._spread: dict[str, dict[str, list[Any]]] = dict(fields.get("spread", {}))
+        # When a machine was last seen to run, by address.
+        self._alive: dict[str, tuple[float, str]] = {}
         #: Alerts that could not be kept, since the start.
         self.dropped = 0
         #: Alerts that began, since the start.
@@ -128,6 +130,9 @@ class Book:
 
     def _take_event(self, record: Record, event: Event) -> None:
         if event.kind in _ALIVE:
+            self._alive.pop(record.address, None)
+            self._alive[record.address] = event.received_at, event.text
+            _cut(self._alive, ALERTS_LIMIT)
             for rule in _MACHINES:
                 alert = self.alerts.get(f"{rule}/{record.address}")
                 if alert is not None and alert.ended is None and event.received_at >= alert.last:
@@ -160,9 +165,13 @@ class Book:
             self.begun += 1
             shown = printable(text)
             shown = shown if len(shown) <= TEXT_LIMIT else f"{shown[: TEXT_LIMIT - 3]}..."
-            # One that ended and was not told is replaced: it begins again, for all.
+            # One that ended and was not notified is replaced: it begins again, for all.
             alert = Alert(rule, subject, shown, record.address, record.name, severity, at, at)
             self.alerts[alert.id] = alert
+            seen_at, why = self._alive.get(record.address, (0.0, ""))
+            if rule in _MACHINES and seen_at > at:
+                # A report can end with the boot after it, and be here later than that.
+                self._end(alert, seen_at, why)
         else:
             alert.last = max(alert.last, at)
             alert.count += 1
@@ -173,7 +182,7 @@ class Book:
             alert.others = others[-OTHERS_LIMIT:]
 
     def expire(self, now: float) -> None:
-        """End the alerts whose time is over, and forget those of whose end everybody was told.
+        """End the alerts whose time is over, and forget those of whose end everybody was notified.
 
         :param now: Unix time in seconds.
         """
@@ -189,7 +198,7 @@ class Book:
         alert.why = printable(why)[:TEXT_LIMIT]
 
     def untold(self, recipient: str) -> list[Alert]:
-        """Return the alerts of whose begin or end a recipient was not told, in the order of their begin."""
+        """Return the alerts of whose begin or end a recipient was not notified, in the order of their begin."""
         return [alert for alert in self.alerts.values() if alert.told.get(recipient) != alert.state]
 
 

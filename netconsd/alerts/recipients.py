@@ -1,7 +1,7 @@
 """The recipients of alerts: Alertmanager, a webhook, mail, a command. They block, each call within its limit of time.
 
 People get one notification for all changes of some seconds, and a limited number in an hour; beyond, changes wait and
-are told together. Alertmanager groups and limits itself: it gets each alert, again and again while it lasts.
+are notified together. Alertmanager groups and limits itself: it gets each alert, again and again while it lasts.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ SHOWN_BYTES: Final = 300
 
 
 class Partly(Exception):
-    """A recipient was told, except of some alerts, or some of its addresses; ``str()`` says which."""
+    """A recipient was notified, except of some alerts, or some of its addresses; ``str()`` says which."""
 
 
 class Recipient(Protocol):
-    """One that is told of alerts. For one thread."""
+    """One that is notified of alerts. For one thread."""
 
     name: str
     #: False for people: their notifications are grouped and limited.
@@ -57,8 +57,8 @@ class Recipient(Protocol):
     def tell(self, begun: Sequence[Alert], ended: Sequence[Alert], now: float) -> str:
         """Tell of alerts that began, or last, and of some that ended; return the answer for people.
 
-        :raises OSError: if they were not told; also :class:`TryLater`, :class:`Refused`.
-        :raises Partly: if some were told.
+        :raises OSError: if they were not notified; also :class:`TryLater`, :class:`Refused`.
+        :raises Partly: if some were notified.
         """
 
 
@@ -78,7 +78,8 @@ class Alertmanager:
     def tell(self, begun: Sequence[Alert], ended: Sequence[Alert], now: float) -> str:
         """Post alerts. A batch that is refused is posted one by one: 400 is answered for one bad alert, although the
         others fire."""
-        alerts = [self._alert(alert, now) for alert in [*begun, *ended]]
+        alerts = [self._alert(alert, now, lasts=True) for alert in begun]
+        alerts += [self._alert(alert, now, lasts=False) for alert in ended]
         text = ""
         try:
             for first in range(0, len(alerts), POST_LIMIT):
@@ -108,7 +109,7 @@ class Alertmanager:
             raise Partly(f"{len(refused)} of {len(alerts)} refused: {refused[0]}")
         return text
 
-    def _alert(self, alert: Alert, now: float) -> dict[str, Any]:
+    def _alert(self, alert: Alert, now: float, *, lasts: bool) -> dict[str, Any]:
         labels = {"alertname": f"netconsd_{alert.rule}", "severity": alert.severity}
         # The labels are the identity: they stay the same while it lasts.
         labels |= {"title": alert.subject} if alert.rule in ("new", "spread") else {"instance": alert.subject}
@@ -120,7 +121,7 @@ class Alertmanager:
             "labels": {name: value for name, value in labels.items() if value},
             "annotations": annotations,
             "startsAt": _rfc3339(alert.since),
-            "endsAt": _rfc3339(now + ENDS_SECONDS if alert.ended is None else _end(alert, now)),
+            "endsAt": _rfc3339(now + ENDS_SECONDS if lasts else _end(alert, now)),
         }
         if self._console_url is not None:
             found["generatorURL"] = link(alert, self._console_url)

@@ -13,16 +13,14 @@ from netconsd.outputs.checks import send_tests
 from netconsd.outputs.loader import load
 from netconsd.tap import Options
 
-USAGE = "Usage: netconsd alerts test [options] [MODULE ...]"
-
 
 class _Options(Options):
     """The daemon's options, whose errors are kept."""
 
-    synopsis = USAGE
+    synopsis = "Usage: netconsd alerts test [options] [MODULE ...]"
     longdesc = (
         "Reads the options and the file of --config as the daemon would, and tells each recipient of the module alerts "
-        "of a test, and prints their answers. The status is 0 if all were told."
+        "of a test, and prints their answers. The status is 0 if all were notified."
     )
     hint = "netconsd alerts test --help lists the options"
     errors: list[str]
@@ -36,12 +34,11 @@ class _Options(Options):
 def main(arguments: Sequence[str] | None = None, prog: str = "netconsd alerts") -> int:
     """Tell each recipient of a test.
 
-    :returns: the exit status: 0 if all were told, otherwise 1.
+    :returns: the exit status: 0 if all were notified, otherwise 1.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["-h"], ["--help"]):
-        put(f"{USAGE}\n\ntest  tell each recipient of the module alerts of a test, and print their answers", prog)
-        return 0
+        words.insert(0, "test")
     head = error_head(prog, sys.stderr)
     if words[:1] != ["test"]:
         print(f"{head}write: netconsd alerts test [options]", file=sys.stderr)

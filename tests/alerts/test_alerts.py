@@ -1,9 +1,9 @@
-"""The module alerts: when recipients are told, what a failure and a restart do, and its settings."""
+"""The module alerts: when recipients are notified, what a failure and a restart do, and its settings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ T0 = 1_795_000_000.0
 
 
 class Scripted:
-    """A recipient that keeps what it was told."""
+    """A recipient that keeps what it was notified."""
 
     def __init__(self, name: str, *, each: bool = False) -> None:
         self.name = name
@@ -83,13 +83,13 @@ def person() -> Scripted:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, person: Scripted) -> Iterator[Rig]:
+def rig(tmp_path: Path, person: Scripted) -> Rig:
     """A module for a person."""
     return Rig(tmp_path, person, wait="10s", per_hour=3)
 
 
 def test_changes_are_told_together(rig: Rig, person: Scripted) -> None:
-    """All changes of the time are one notification, told once."""
+    """All changes of the time are one notification, sent once."""
     rig.take(silent(1))
     rig.turn()
     rig.turn(5)
@@ -103,7 +103,7 @@ def test_changes_are_told_together(rig: Rig, person: Scripted) -> None:
 
 
 def test_recovery(rig: Rig, person: Scripted) -> None:
-    """The end of an alert is told, once, and the alert is forgotten."""
+    """The end of an alert is notified, once, and the alert is forgotten."""
     rig.take(silent())
     rig.turn()
     rig.turn(10)
@@ -117,7 +117,7 @@ def test_recovery(rig: Rig, person: Scripted) -> None:
 
 
 def test_the_limit(rig: Rig, person: Scripted) -> None:
-    """Beyond the notifications of an hour, changes wait and are told together: none is lost."""
+    """Beyond the notifications of an hour, changes wait and are notified together: none is lost."""
     for host in range(1, 11):
         rig.take(silent(host))
         rig.turn()
@@ -130,13 +130,13 @@ def test_the_limit(rig: Rig, person: Scripted) -> None:
 
 
 def test_a_recipient_fails(tmp_path: Path, person: Scripted) -> None:
-    """It is told later, after longer and longer pauses, and is a fault; others are told."""
+    """It is notified later, after longer and longer pauses, and is a fault; others are notified."""
     other = Scripted("other")
     rig = Rig(tmp_path, person, other, wait="0s")
     person.error = OSError(111, "Connection refused")
     rig.take(silent())
     rig.turn()
-    assert rig.module.fault == "person: not told: Connection refused"
+    assert rig.module.fault == "person: not notified: Connection refused"
     assert len(rig.warnings) == 1
     calls = []
     for _ in range(700):
@@ -164,7 +164,7 @@ def test_retry_after(rig: Rig, person: Scripted) -> None:
 
 
 def test_told_in_part(rig: Rig, person: Scripted) -> None:
-    """A recipient that took some is not told again; the rest is a fault."""
+    """A recipient that took some is not notified again; the rest is a fault."""
     person.error = Partly("1 of 2 refused")
     rig.take(silent())
     rig.turn()
@@ -194,8 +194,38 @@ def test_alertmanager_is_told_again(tmp_path: Path) -> None:
     assert manager.told[3:] == [([], [one]), ([two], [])]
 
 
+def test_a_short_alert_for_alertmanager(tmp_path: Path) -> None:
+    """Alertmanager has each alert for the shortest time, also one that was over before it could be posted: otherwise
+    it would say nothing of it."""
+    manager = Scripted("manager", each=True)
+    rig = Rig(tmp_path, manager, shortest="1m")
+    rig.take(silent(), silent(kind="heard-again", at=T0 + 1))
+    rig.turn(5)
+    name = "silent/192.0.2.1"
+    assert manager.told == [([name], [])]
+    rig.turn(59)
+    assert manager.told == [([name], [])]
+    rig.turn(1)
+    assert manager.told == [([name], []), ([], [name])]
+    rig.turn(300)
+    assert len(manager.told) == 2
+
+
+def test_an_alert_that_others_do_not_know_of(tmp_path: Path, person: Scripted) -> None:
+    """An alert that ended is not posted again while another recipient is away."""
+    manager = Scripted("manager", each=True)
+    rig = Rig(tmp_path, manager, person, wait="0s", shortest="0s")
+    person.error = OSError("down")
+    rig.take(silent())
+    rig.turn()
+    rig.take(silent(kind="heard-again", at=T0 + 1))
+    for _ in range(10):
+        rig.turn(60)
+    assert manager.told == [(["silent/192.0.2.1"], []), ([], ["silent/192.0.2.1"])]
+
+
 def test_a_restart(tmp_path: Path, person: Scripted) -> None:
-    """What was told is not told again after a restart; what was not is, and known titles are not new."""
+    """What was notified is not notified again after a restart; what was not is, and known titles are not new."""
     rig = Rig(tmp_path, person, wait="0s")
     rig.take(crash_report("BUG: x", received_at=T0))
     rig.turn()
@@ -223,12 +253,12 @@ def test_a_damaged_file(tmp_path: Path, person: Scripted, text: str) -> None:
 
 
 def test_its_test(tmp_path: Path, person: Scripted) -> None:
-    """Each recipient is told of the test, also after one that fails; the error has both answers."""
+    """Each recipient is notified of the test, also after one that fails; the error has both answers."""
     other = Scripted("other")
     rig = Rig(tmp_path, person, other)
     assert rig.module.send_test() == "person: fine; other: fine"
     person.error = OSError("down")
-    with pytest.raises(RuntimeError, match="person was not told: down; other: fine"):
+    with pytest.raises(RuntimeError, match="person was not notified: down; other: fine"):
         rig.module.send_test()
 
 
@@ -254,6 +284,7 @@ def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
         ({"quiet": "1s"}, "quiet: "),
         ({"wait": "2h"}, "wait: "),
         ({"spread_within": "1s"}, "spread_within: "),
+        ({"shortest": "2h"}, "shortest: "),
         ({"timeout": "2m"}, "timeout: "),
         ({"alertmanager": ["x"]}, "alertmanager: "),
         ({"webhook": "x"}, "webhook: "),

@@ -102,6 +102,17 @@ def test_an_event_before_the_death() -> None:
     assert lasting(book) == ["died/192.0.2.1"]
 
 
+def test_a_boot_before_the_report() -> None:
+    """A report that is here later than the boot after it begins an alert that is over: it is not lost, and ends."""
+    book = made("died")
+    book.take(happened("rebooted", at=T0 + 60, how="crash"))
+    book.take(crashed(fatal=True))
+    (alert,) = book.untold("a")
+    assert (alert.id, alert.since, alert.ended) == ("died/192.0.2.1", T0, T0 + 60)
+    book.take(crashed(fatal=True, at=T0 + 70))
+    assert lasting(book) == ["died/192.0.2.1"]
+
+
 def test_a_silent_machine() -> None:
     """Silent until it is heard again."""
     book = made("silent")
@@ -170,7 +181,7 @@ def test_an_alert_is_quiet() -> None:
 
 
 def test_who_was_told() -> None:
-    """An alert is untold until its begin, and again its end, was told; it is forgotten when all know of its end."""
+    """An alert is untold until its begin, and again its end, was notified; it is forgotten when all know of its end."""
     book = made("silent", recipients=("a", "b"))
     book.take(happened("silent"))
     (alert,) = book.untold("a")

@@ -13,7 +13,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_a_test(tmp_path: Path, capsys: Capture) -> None:
-    """The recipients of the file are told, also if other modules are named; the answers are printed."""
+    """The recipients of the file are notified, also if other modules are named; the answers are printed."""
     with serving() as server:
         file = tmp_path / "netconsd.toml"
         file.write_text(f'modules = ["printer", "alerts"]\n[module.alerts]\nwebhook = "{server.url}/x"\n')
@@ -41,5 +41,7 @@ def test_another_word(words: list[str], capsys: Capture) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["-h"]])
 def test_help(words: list[str], capsys: Capture) -> None:
     """Its help has its usage."""
-    assert main(words) == 0
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 0
     assert capsys.readouterr().out.startswith("Usage: netconsd alerts test")

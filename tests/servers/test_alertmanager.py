@@ -69,7 +69,7 @@ def server(tmp_path: Path) -> Iterator[AlertmanagerServer]:
 def module(tmp_path: Path, server: AlertmanagerServer) -> Iterator[Any]:
     """A started module for it."""
     values = {
-        "alertmanager": [server.url], "directory": str(tmp_path / "stream"), "batch_seconds": "0.05s",
+        "alertmanager": [server.url], "directory": str(tmp_path / "stream"), "batch_seconds": "0.05s", "shortest": "1s",
         "console_url": "http://127.0.0.1:8514",
     }  # fmt: skip
     typed = {name: ModuleSetting(value, name, tmp_path) for name, value in values.items()}
@@ -98,7 +98,7 @@ def test_killed_and_started_again(server: AlertmanagerServer, module: Any) -> No
     until(lambda: set(server.alerts()) == {"netconsd_silent 192.0.2.1"}, "the alert")
     server.kill()
     module.handle_event(0, event("silent", "silent", address="192.0.2.2", received_at=time.time()))
-    until(lambda: "not told" in " ".join(module.faults()), "the fault")
+    until(lambda: "not notified" in " ".join(module.faults()), "the fault")
     server.start()
     until(lambda: "netconsd_silent 192.0.2.2" in server.alerts(), "the new alert")
     until(lambda: not module.faults(), "the end of the fault")

@@ -331,3 +331,24 @@ def test_a_server_that_was_started_before_the_first_batch(tmp_path: Path, server
 
     rig.on_wait = on_wait
     assert rig.run().sent == 10
+
+
+def test_turns_without_records(tmp_path: Path) -> None:
+    """A sink's own work is done at each turn, also without records, and a last time at the stop. Its fault and its
+    numbers are reported; a defect in it is a warning, and stops nothing."""
+    server = Server()
+
+    class Ticking(ScriptedSink):
+        def tick(self) -> None:
+            self.numbers = {"ticks": self.numbers.get("ticks", 0) + 1}
+            self.fault = "a recipient is away"
+            if self.numbers["ticks"] == 2:
+                raise KeyError("defect")
+
+    rig = Rig(tmp_path, Ticking(server))
+    rig.on_wait = lambda number: number == 5
+    rig.append(0, messages(3))
+    counts = rig.run()
+    assert (counts.sent, counts.sink_fault) == (3, "a recipient is away")
+    assert counts.numbers["ticks"] >= 6
+    assert [text.splitlines()[-1] for text in rig.warnings] == ["KeyError: 'defect'"]
