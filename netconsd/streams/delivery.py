@@ -165,7 +165,6 @@ class Delivery:
         try:
             while self._turn():
                 self._tell()
-            self._tick()
             self._settle_at_stop()
         except _Stopped:
             pass

@@ -230,15 +230,18 @@ def mail(port: int, *to: str, **settings: Any) -> Mail:
     return Mail(("127.0.0.1", port), "netconsd@example.com", to or ("ops@example.com",), **{**values, **settings})
 
 
-def test_a_mail(mailbox: tuple[Mailbox, int]) -> None:
-    """A mail arrives as it was written: its lines end in CR LF, once, and no line is longer than SMTP allows."""
+@pytest.mark.parametrize("text", ["é" + "x" * 5000, "é"])
+def test_a_mail(mailbox: tuple[Mailbox, int], text: str) -> None:
+    """A mail arrives as it was written: its lines end in CR LF, once, no line is longer than SMTP allows, and each byte
+    has 7 bits."""
     box, port = mailbox
-    alert = died(text="é" + "x" * 5000)
+    alert = died(text=text)
     assert mail(port).tell([alert], [], T0) == "accepted for 1"
     (envelope,) = box.mails
     assert (envelope.mail_from, envelope.rcpt_tos) == ("netconsd@example.com", ["ops@example.com"])
     data = envelope.original_content
     assert b"\r\r" not in data
+    assert data.isascii()
     assert b"\n" not in data.replace(b"\r\n", b"")
     assert max(map(len, data.split(b"\r\n"))) < 998
     parsed = message_from_bytes(data, policy=default)
