@@ -80,6 +80,7 @@ class Alerts(Stream):
         per_hour: int = 20,
         console_url: str | None = None,
         alertmanager: list[str] | None = None,
+        alertmanager_headers: list[str] | None = None,
         shortest: Duration = Duration("1m"),  # noqa: B008
         webhook: str | None = None,
         webhook_form: Form = "generic",
@@ -90,7 +91,7 @@ class Alerts(Stream):
         smtp_security: Security = "none",
         smtp_user: str | None = None,
         smtp_password_file: Path | None = None,
-        smtp_ca_file: Path | None = None,
+        ca_file: Path | None = None,
         command: list[str] | None = None,
         timeout: Duration = TIMEOUT,
         **settings: Any,
@@ -106,6 +107,7 @@ class Alerts(Stream):
         :param per_hour: the most notifications of one recipient in an hour; later changes are notified together.
         :param console_url: the console's address, for links, as https://logs.example.com:8514.
         :param alertmanager: the URLs of Alertmanager, as http://127.0.0.1:9093; all members of a cluster.
+        :param alertmanager_headers: of each request, each as NAME: VALUE, as for a password.
         :param shortest: how long Alertmanager has an alert at least: more than its group_wait, or it says nothing.
         :param webhook: a URL to which notifications are posted.
         :param webhook_form: generic, slack or matrix.
@@ -116,7 +118,7 @@ class Alerts(Stream):
         :param smtp_security: none, starttls or tls.
         :param smtp_user: the name for the mail server.
         :param smtp_password_file: the file with its password.
-        :param smtp_ca_file: the certificates that are trusted for it, instead of the system's.
+        :param ca_file: the certificates that are trusted for https and the mail server, instead of the system's.
         :param command: a program and its arguments; it gets each notification as JSON.
         :param timeout: how long a recipient may take.
         :raises ValueError: if a setting is wrong, with a text that names the setting.
@@ -151,11 +153,14 @@ class Alerts(Stream):
         self._per_hour = per_hour
         recipients: list[Recipient] = []
         limit = float(timeout)
+        headers = _of("alertmanager_headers", lambda: header_lines(alertmanager_headers or []))
         for url in dict.fromkeys(alertmanager or ()):
-            recipients += [_of("alertmanager", partial(Alertmanager, url, limit, console_url))]
+            recipients += [_of("alertmanager", partial(Alertmanager, url, headers, limit, console_url, ca_file))]
         headers = _of("webhook_headers", lambda: header_lines(webhook_headers or []))
         if webhook is not None:
-            recipients.append(_of("webhook", lambda: Webhook(webhook, webhook_form, headers, limit, console_url)))
+            recipients.append(
+                _of("webhook", lambda: Webhook(webhook, webhook_form, headers, limit, console_url, ca_file))
+            )
         if email_to:
             if (smtp_user is None) != (smtp_password_file is None):
                 raise ValueError("smtp_user: needs smtp_password_file, and that needs smtp_user")
@@ -170,7 +175,7 @@ class Alerts(Stream):
             recipients.append(
                 Mail(
                     _of("smtp", lambda: _address(smtp)), email_from, email_to, security=smtp_security, login=login,
-                    ca_file=smtp_ca_file, timeout=limit, console_url=console_url,
+                    ca_file=ca_file, timeout=limit, console_url=console_url,
                 )
             )  # fmt: skip
         if command:

@@ -67,12 +67,19 @@ class Alertmanager:
 
     each = True
 
-    def __init__(self, url: str, timeout: float, console_url: str | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        timeout: float,
+        console_url: str | None,
+        ca_file: Path | None = None,
+    ) -> None:
         """
         :raises ValueError: if the URL is none.
         """
         self.name = f"alertmanager {url}"
-        self._http = Http(url, timeout=timeout)
+        self._http = Http(url, timeout=timeout, headers=headers, ca_file=ca_file)
         self._console_url = console_url
 
     def tell(self, begun: Sequence[Alert], ended: Sequence[Alert], now: float) -> str:
@@ -134,14 +141,20 @@ class Webhook:
     each = False
 
     def __init__(
-        self, url: str, form: Form, headers: Mapping[str, str], timeout: float, console_url: str | None
+        self,
+        url: str,
+        form: Form,
+        headers: Mapping[str, str],
+        timeout: float,
+        console_url: str | None,
+        ca_file: Path | None = None,
     ) -> None:
         """
         :raises ValueError: if the URL is none.
         """
         parts = urlsplit(url)
         # A path can be a secret; the errors of the connection name the server only.
-        self._http = Http(f"{parts.scheme}://{parts.netloc}", timeout=timeout, headers=headers)
+        self._http = Http(f"{parts.scheme}://{parts.netloc}", timeout=timeout, headers=headers, ca_file=ca_file)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self.name = f"webhook {parts.scheme}://{parts.netloc}"
         self._form = form

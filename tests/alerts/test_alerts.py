@@ -287,6 +287,7 @@ def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
         ({"shortest": "2h"}, "shortest: "),
         ({"timeout": "2m"}, "timeout: "),
         ({"alertmanager": ["x"]}, "alertmanager: "),
+        ({"alertmanager_headers": ["x"]}, "alertmanager_headers: "),
         ({"webhook": "x"}, "webhook: "),
         ({"webhook": "http://x", "webhook_headers": ["x"]}, "webhook_headers: "),
         ({"email_to": ["x"]}, "email_to: "),

@@ -89,11 +89,11 @@ def server() -> Iterator[Answers]:
 
 def test_alertmanager(server: Answers) -> None:
     """An alert that lasts ends in the future; one that ended, after its begin."""
-    manager = Alertmanager(server.url, 10.0, CONSOLE)
+    manager = Alertmanager(server.url, {"X-Key": "1"}, 10.0, CONSOLE)
     assert manager.tell([died()], [died(2, ended=T0)], T0 + 9) == "200 OK"
     (request,) = server.requests
     first, second = json.loads(request.body)
-    assert request.path == "/api/v2/alerts"
+    assert (request.path, request.headers["X-Key"]) == ("/api/v2/alerts", "1")
     assert first["labels"] == {"alertname": "netconsd_died", "severity": "dead", "instance": "192.0.2.1"}
     assert first["annotations"]["summary"] == "web01 died: BUG: a < b & é"
     assert (first["startsAt"], first["endsAt"]) == ("2026-11-18T11:06:40.000000Z", "2026-11-18T11:11:49.000000Z")
@@ -103,7 +103,7 @@ def test_alertmanager(server: Answers) -> None:
 
 def test_an_end_in_the_future(server: Answers) -> None:
     """Clocks differ: Alertmanager would not take an end in the future, so it is now."""
-    Alertmanager(server.url, 10.0, None).tell([], [over()], T0 + 30)
+    Alertmanager(server.url, {}, 10.0, None).tell([], [over()], T0 + 30)
     assert json.loads(server.requests[0].body)[0]["endsAt"] == "2026-11-18T11:07:10.000000Z"
 
 
@@ -114,7 +114,7 @@ def test_a_bad_alert_among_good_ones(server: Answers) -> None:
         return (400, {}, b"bad") if b"192.0.2.2" in request.body else (200, {}, b"")
 
     server.answer = answer
-    manager = Alertmanager(server.url, 10.0, None)
+    manager = Alertmanager(server.url, {}, 10.0, None)
     with pytest.raises(Partly, match=r"^1 of 3 refused: 400"):
         manager.tell([died(1), died(2), died(3)], [], T0)
     alone = [json.loads(request.body)[0]["labels"]["instance"] for request in server.requests[1:]]
@@ -125,7 +125,7 @@ def test_a_bad_alert_among_good_ones(server: Answers) -> None:
 
 def test_many_alerts(server: Answers) -> None:
     """A fleet's alerts are posted in pieces."""
-    Alertmanager(server.url, 10.0, None).tell([died(host) for host in range(1200)], [], T0)
+    Alertmanager(server.url, {}, 10.0, None).tell([died(host) for host in range(1200)], [], T0)
     assert [len(json.loads(request.body)) for request in server.requests] == [500, 500, 200]
 
 

@@ -111,5 +111,5 @@ def test_its_answer_to_a_bad_alert(server: AlertmanagerServer) -> None:
     good, bad = [Alert("silent", f"192.0.2.{n}", "x", f"192.0.2.{n}", "", "hung", now, now) for n in (1, 2)]
     bad.since = now + 7 * 86_400
     with pytest.raises(Partly, match=r"^1 of 2 refused: 400"):
-        Alertmanager(server.url, 10.0, None).tell([good, bad], [], now)
+        Alertmanager(server.url, {}, 10.0, None).tell([good, bad], [], now)
     assert set(server.alerts()) == {"netconsd_silent 192.0.2.1"}
