@@ -180,8 +180,6 @@ class Alerts(Stream):
             )  # fmt: skip
         if command:
             recipients.append(Command(command, limit, console_url))
-        if not recipients:
-            raise ValueError("name a recipient: alertmanager, webhook, email_to or command")
         self._told = [_Told(recipient) for recipient in recipients]
         self._book: Book | None = None
         self._file: Cursor | None = None
@@ -189,6 +187,18 @@ class Alerts(Stream):
         self._warn_once: Callable[[str], object] = lambda text: None
         self.now: Callable[[], float] = time.time
         self.numbers: dict[str, int] = {}
+
+    def check(self) -> None:
+        """Test the directory.
+
+        :raises RuntimeError: if it cannot be used, or there is no recipient.
+        """
+        self._check_recipients()
+        super().check()
+
+    def _check_recipients(self) -> None:
+        if not self._told:
+            raise RuntimeError("name a recipient: set alertmanager, webhook, email_to or command")
 
     def begin(self, directory: Path, warn: Callable[[str], object]) -> None:
         """Read the alerts of the run before."""
@@ -334,6 +344,7 @@ class Alerts(Stream):
 
         :raises RuntimeError: if one of them was not notified; all others were.
         """
+        self._check_recipients()
         now = self.now()
         test = Alert("test", "192.0.2.1", "a test; nothing happened", "192.0.2.1", "netconsd-test", "notice", now, now)
         answers, failures = [], []

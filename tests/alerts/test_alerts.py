@@ -262,6 +262,14 @@ def test_its_test(tmp_path: Path, person: Scripted) -> None:
         rig.module.send_test()
 
 
+def test_without_a_recipient(tmp_path: Path) -> None:
+    """A module without a recipient cannot be started; the error names the settings."""
+    module = made(tmp_path, command=[])
+    for call in (module.check, module.send_test, lambda: module.start(1)):
+        with pytest.raises(RuntimeError, match="alertmanager, webhook, email_to or command"):
+            call()
+
+
 def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
     """Without a pattern no message is kept; with it, those that match."""
     module = made(tmp_path, command=["x"])
@@ -273,7 +281,6 @@ def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"command": []}, "name a recipient"),
         ({"kinds": ["reports"]}, "kinds: "),
         ({"keep": "x"}, "keep: "),
         ({"rules": []}, "rules: "),
