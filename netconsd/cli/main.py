@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "receive messages: the daemon, in the foreground (also if only options are given)",
     "console": "receive, store and show messages in a browser: prints the address of its pages",
     "check": "print the settings that the daemon would have, or all errors; nothing is started",
+    "alerts": "send a test to each recipient of alerts, and print the answers: netconsd alerts test",
     "modules": "list output modules, their settings, and the settings that they lack",
     "crashes": "find the kernel's crashes in files of logs: consoles, dmesg, journals, dumps, recordings, captures",
     "log": "show stored messages: by machine, time, level, boot and text; --follow shows new ones",

@@ -22,7 +22,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from random import random
 from typing import Any, Final
 
@@ -72,6 +72,9 @@ class Counts:
     fault: str = ""
     #: Why records were refused in the last minutes, or dropped; "" if none was.
     refusal: str = ""
+    #: Of the sink (:attr:`Sink.fault`, :attr:`Sink.numbers`).
+    sink_fault: str = ""
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -172,6 +175,7 @@ class Delivery:
 
     def _turn(self) -> bool:
         """Send a batch, or wait for one; return false to stop."""
+        self._tick()
         self._settle()
         if self._again:
             batch = self._again.popleft()
@@ -205,6 +209,15 @@ class Delivery:
         if not self._spool.full and not self._again:
             self._next_send = self._clock() + self._limits.seconds
         return self._stop_at is None or self._clock() < self._stop_at
+
+    def _tick(self) -> None:
+        try:
+            self._sink.tick()
+        except Exception:
+            # A defect of the sink: its records are sent nevertheless.
+            self._warn(traceback.format_exc())
+        self.counts.sink_fault = self._sink.fault
+        self.counts.numbers = dict(self._sink.numbers)
 
     def _read(self) -> _Batch | None:
         """Return the next batch; None if there is nothing to send."""

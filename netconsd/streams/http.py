@@ -44,6 +44,7 @@ class Http:
         timeout: float,
         headers: Mapping[str, str] | None = None,
         ca_file: Path | None = None,
+        certificate: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -51,6 +52,7 @@ class Http:
         :param timeout: seconds for the connection, and for each read and write.
         :param headers: of each request.
         :param ca_file: certificates of authorities, instead of the system's.
+        :param certificate: the key and the certificate of this side, in one file.
         :raises ValueError: if the URL is none.
         """
         parts = urlsplit(url)
@@ -67,6 +69,7 @@ class Http:
         self._timeout = timeout
         self._headers = dict(headers or {})
         self._ca_file = ca_file
+        self._certificate = certificate
         self._clock = clock
         self._connection: http.client.HTTPConnection | None = None
 
@@ -114,6 +117,8 @@ class Http:
         if self._connection is None:
             if self._secure:
                 context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+                if self._certificate is not None:
+                    context.load_cert_chain(self._certificate)
                 self._connection = http.client.HTTPSConnection(
                     self._host, self._port, timeout=self._timeout, context=context
                 )

@@ -506,7 +506,7 @@ class Stream(Sink):
             f"cannot {verb} the files in {self._directory}: {text}"
             for verb, text in sorted(self._errors.copy().items())
         ]
-        found += [self._reported[name] for name in ("fault", "refusal") if self._reported.get(name)]
+        found += [self._reported[name] for name in ("fault", "refusal", "sink_fault") if self._reported.get(name)]
         if self._findings_full:
             found.append("reports and events fill their part of the spool: further ones are dropped")
         now = self._monotonic()

@@ -263,8 +263,10 @@ def main() -> int:
             if stop.wait(REPORT_SECONDS):
                 return 0
     dead = DeadLetters(Path(task.directory) / FILE, task.dead_bytes)
+    sink = made(Path(task.file), task.cls, task.settings)
+    sink.begin(Path(task.directory), warn)
     delivery = Delivery(
-        made(Path(task.file), task.cls, task.settings),
+        sink,
         spool,
         dead,
         task.limits,

@@ -6,8 +6,10 @@ sink's own limit of time: a call that hangs stops the stream, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from netconsd.streams.record import Record
@@ -65,6 +67,20 @@ class Sink:
     #: Seconds for which the server can lose records that it accepted, if it is killed. The stream moves its cursor that
     #: much later, and only if :meth:`survived`.
     settle = 0.0
+    #: A reason for which the stream does not work, besides answers to batches; "" if there is none.
+    fault = ""
+    #: Numbers of the sink's own, for its ``metrics()``.
+    numbers: Mapping[str, int] = MappingProxyType({})
+
+    def begin(self, directory: Path, warn: Callable[[str], object]) -> None:
+        """Called once in the stream's process, before all other calls.
+
+        :param directory: that of the stream, for files of the sink's own.
+        :param warn: logs a text.
+        """
+
+    def tick(self) -> None:
+        """Called at each turn, about each ``batch_seconds``, also if there are no records."""
 
     def encode(self, record: Record) -> bytes:
         """Return a record as the server takes it.

@@ -23,6 +23,7 @@ ORDER = [
     "read/",
     *("receive/", "outputs/", "logger/", "send/", "store/", "testing", "names"),
     "streams/",
+    "alerts/",
     *("monitor/", "console/", "modules/", "service", "daemon/", "tap", "cli/"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from netconsd.jsonl import from_json
 from netconsd.streams.delivery import FAULT_SECONDS, PAUSE_LIMIT, RETRY_AFTER_LIMIT, Limits
 from netconsd.streams.record import Record
-from netconsd.streams.sink import Answer, Sink, TryLater
+from netconsd.streams.sink import Answer, Encoded, Sink, TryLater
 from netconsd.testing import extended_message
 from tests.support.scripted_stream import Rig, ScriptedSink, Server, away, messages, refuse
 
@@ -409,3 +410,37 @@ def test_the_stop_reads_over_records_that_are_not_wanted(rig: Rig, server: Serve
 
     rig.on_wait = on_wait
     assert rig.run().sent == 1
+
+
+def test_turns_without_records(tmp_path: Path) -> None:
+    """A sink's own work is done at each turn, also without records, and after the last ones at the stop. Its fault and
+    its numbers are reported; a defect in it is a warning, and stops nothing."""
+    server = Server()
+    done: list[str] = []
+
+    class Ticking(ScriptedSink):
+        def tick(self) -> None:
+            done.append("tick")
+            self.numbers = {"ticks": done.count("tick")}
+            self.fault = "a recipient is away"
+            if len(done) == 1:
+                raise KeyError("defect")
+
+        def send(self, batch: Sequence[Encoded]) -> Answer:
+            done.append("send")
+            return super().send(batch)
+
+    rig = Rig(tmp_path, Ticking(server))
+
+    def stop(number: int) -> bool:
+        if number == 5:
+            rig.append(0, messages(3))
+        return number == 5
+
+    rig.on_wait = stop
+    counts = rig.run()
+    assert (counts.sent, counts.sink_fault) == (3, "a recipient is away")
+    assert done.index("send") >= 5
+    assert done[-1] == "tick"
+    assert counts.numbers == {"ticks": done.count("tick")}
+    assert [text.splitlines()[-1] for text in rig.warnings] == ["KeyError: 'defect'"]

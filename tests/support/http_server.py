@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,8 +37,8 @@ class Answers:
 
 
 @contextmanager
-def serving() -> Iterator[Answers]:
-    """Run a server for a block."""
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Answers]:
+    """Run a server for a block; with a context, of HTTPS."""
     answers = Answers()
     lock = threading.Lock()
 
@@ -58,13 +59,15 @@ def serving() -> Iterator[Answers]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST  # noqa: N815
+        do_GET = do_PUT = do_POST  # noqa: N815
 
         def log_message(self, format: str, *arguments: Any) -> None:
             """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     answers.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

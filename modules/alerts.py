@@ -1,0 +1,373 @@
+"""Tells people, Alertmanager or a program of crashes, deaths, silence and losses of machines (docs/alerts).
+
+A stream: reports and events wait in its spool, and its process applies the rules and tells the recipients, so that one
+that hangs costs nothing else. The alerts that last, and who knows of them, are in ``alerts.json`` in its directory.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from netconsd.alerts.alert import RULES, Alert
+from netconsd.alerts.book import Book, Conditions
+from netconsd.alerts.recipients import (
+    REPOST_SECONDS,
+    Alertmanager,
+    Command,
+    Form,
+    Mail,
+    Partly,
+    Recipient,
+    Security,
+    Webhook,
+)
+from netconsd.interfaces import ModuleMetric
+from netconsd.streams.cursor import Cursor
+from netconsd.streams.http import header_lines
+from netconsd.streams.module import Stream
+from netconsd.streams.record import Record
+from netconsd.streams.sink import Answer, Encoded, Refused, TryLater, reason_of
+from netconsd.units import Duration
+
+Rule = Literal["new", "spread", "died", "silent", "rebooted", "losses"]
+
+STATE: Final = "alerts.json"
+#: Seconds before a recipient that failed is notified again: the first time, and at most.
+PAUSE_SECONDS: Final = 5.0
+PAUSE_LIMIT: Final = 300.0
+#: Seconds for which a recipient may ask to wait.
+RETRY_AFTER_LIMIT: Final = 3600.0
+#: Each call of a recipient; all of them are called one after the other.
+TIMEOUT: Final = Duration("10s")
+
+
+class _Told:
+    """A recipient, and when it is notified next."""
+
+    def __init__(self, recipient: Recipient) -> None:
+        self.recipient = recipient
+        self.not_before = float("-inf")
+        self.pause = PAUSE_SECONDS
+        self.fault = ""
+        #: When the oldest change that it was not notified of was seen.
+        self.waiting_since: float | None = None
+        #: The times of its notifications in the last hour.
+        self.times: list[float] = []
+        self.posted_at = float("-inf")
+        #: When it was notified of the begin of an alert, by identity, in the last minutes.
+        self.begun_at: dict[str, float] = {}
+
+
+class Alerts(Stream):
+    """Applies the rules to reports, events and messages, and tells the recipients."""
+
+    def __init__(
+        self,
+        *,
+        rules: list[Rule] | None = None,
+        pattern: str | None = None,
+        spread_machines: int = 5,
+        spread_within: Duration = Duration("1h"),  # noqa: B008
+        losses: int = 100,
+        quiet: Duration = Duration("1h"),  # noqa: B008
+        wait: Duration = Duration("10s"),  # noqa: B008
+        per_hour: int = 20,
+        console_url: str | None = None,
+        alertmanager: list[str] | None = None,
+        alertmanager_headers: list[str] | None = None,
+        shortest: Duration = Duration("1m"),  # noqa: B008
+        webhook: str | None = None,
+        webhook_form: Form = "generic",
+        webhook_headers: list[str] | None = None,
+        email_to: list[str] | None = None,
+        email_from: str = "netconsd@localhost",
+        smtp: str = "127.0.0.1:25",
+        smtp_security: Security = "none",
+        smtp_user: str | None = None,
+        smtp_password_file: Path | None = None,
+        ca_file: Path | None = None,
+        command: list[str] | None = None,
+        timeout: Duration = TIMEOUT,
+        **settings: Any,
+    ) -> None:
+        """
+        :param rules: new, spread, died, silent, rebooted, losses: those that begin alerts; by default all.
+        :param pattern: a regular expression; a message that matches begins an alert of its machine.
+        :param spread_machines: on so many machines a title begins the alert spread.
+        :param spread_within: the time in which that counts.
+        :param losses: so many lost messages of one machine begin an alert.
+        :param quiet: how long nothing may come before an alert ends.
+        :param wait: how long a change waits for others, to be notified together.
+        :param per_hour: the most notifications of one recipient in an hour; later changes are notified together.
+        :param console_url: the console's address, for links, as https://logs.example.com:8514.
+        :param alertmanager: the URLs of Alertmanager, as http://127.0.0.1:9093; all members of a cluster.
+        :param alertmanager_headers: of each request, each as NAME: VALUE, as for a password.
+        :param shortest: how long Alertmanager has an alert at least: more than its group_wait, or it says nothing.
+        :param webhook: a URL to which notifications are posted.
+        :param webhook_form: generic, slack or matrix.
+        :param webhook_headers: of each request, each as NAME: VALUE.
+        :param email_to: the addresses that get mail.
+        :param email_from: the sender's address.
+        :param smtp: the mail server, as HOST:PORT.
+        :param smtp_security: none, starttls or tls.
+        :param smtp_user: the name for the mail server.
+        :param smtp_password_file: the file with its password.
+        :param ca_file: the certificates that are trusted for https and the mail server, instead of the system's.
+        :param command: a program and its arguments; it gets each notification as JSON.
+        :param timeout: how long a recipient may take.
+        :raises ValueError: if a setting is wrong, with a text that names the setting.
+        """
+        for name in ("kinds", "keep", "drop"):
+            if settings.pop(name, None) is not None:
+                raise ValueError(f"{name}: the rules choose the records; set rules or pattern")
+        kinds: list[Any] = ["reports", "events", *(["messages"] if pattern is not None else [])]
+        try:
+            compiled = None if pattern is None else re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"pattern: {error}") from None
+        super().__init__(kinds=kinds, keep=pattern, **settings)
+        for name, value, least, most in (
+            *(("spread_machines", spread_machines, 2, 1000), ("losses", losses, 1, 1 << 31)),
+            *(("per_hour", per_hour, 1, 3600), ("quiet", quiet, 60, 604_800), ("wait", wait, 0, 3600)),
+            *(("spread_within", spread_within, 60, 604_800), ("timeout", timeout, 0.1, 60)),
+            ("shortest", shortest, 0, 3600),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"{name}: {value} is not from {least} to {most}")
+        wanted = [*(rules if rules is not None else [rule for rule in RULES if rule != "pattern"])]
+        if not wanted and pattern is None:
+            raise ValueError(
+                f"rules: name some of {', '.join(rule for rule in RULES if rule != 'pattern')}, or a pattern"
+            )
+        self._conditions = Conditions(
+            frozenset([*wanted, "pattern"]), spread_machines, float(spread_within), losses, compiled, float(quiet)
+        )
+        self._group_seconds = float(wait)
+        self._shortest = float(shortest)
+        self._per_hour = per_hour
+        recipients: list[Recipient] = []
+        limit = float(timeout)
+        headers = _of("alertmanager_headers", lambda: header_lines(alertmanager_headers or []))
+        for url in dict.fromkeys(alertmanager or ()):
+            recipients += [_of("alertmanager", partial(Alertmanager, url, headers, limit, console_url, ca_file))]
+        headers = _of("webhook_headers", lambda: header_lines(webhook_headers or []))
+        if webhook is not None:
+            recipients.append(
+                _of("webhook", lambda: Webhook(webhook, webhook_form, headers, limit, console_url, ca_file))
+            )
+        if email_to:
+            if (smtp_user is None) != (smtp_password_file is None):
+                raise ValueError("smtp_user: needs smtp_password_file, and that needs smtp_user")
+            for name, addresses in (("email_to", email_to), ("email_from", [email_from])):
+                if not all(re.fullmatch(r"[^\s@,<>]+@[^\s@,<>]+", address) for address in addresses):
+                    raise ValueError(f"{name}: write addresses such as ops@example.com")
+            login = None
+            if smtp_user is not None and smtp_password_file is not None:
+                if smtp_security == "none":
+                    raise ValueError("smtp_user: a password needs smtp_security = starttls or tls")
+                login = smtp_user, smtp_password_file
+            recipients.append(
+                Mail(
+                    _of("smtp", lambda: _address(smtp)), email_from, email_to, security=smtp_security, login=login,
+                    ca_file=ca_file, timeout=limit, console_url=console_url,
+                )
+            )  # fmt: skip
+        if command:
+            recipients.append(Command(command, limit, console_url))
+        self._told = [_Told(recipient) for recipient in recipients]
+        self._book: Book | None = None
+        self._file: Cursor | None = None
+        self._changed = False
+        self._warn_once: Callable[[str], object] = lambda text: None
+        self.now: Callable[[], float] = time.time
+        self.numbers: dict[str, int] = {}
+
+    def check(self) -> None:
+        """Test the directory.
+
+        :raises RuntimeError: if it cannot be used, or there is no recipient.
+        """
+        self._check_recipients()
+        super().check()
+
+    def _check_recipients(self) -> None:
+        if not self._told:
+            raise RuntimeError("name a recipient: set alertmanager, webhook, email_to or command")
+
+    def begin(self, directory: Path, warn: Callable[[str], object]) -> None:
+        """Read the alerts of the run before."""
+        self._warn_once = warn
+        self._file = Cursor(directory / STATE)
+        names = [told.recipient.name for told in self._told]
+        fields = self._file.load()
+        try:
+            self._book = Book(self._conditions, names, fields)
+        except (TypeError, ValueError, AttributeError):
+            warn(f"{directory / STATE} is damaged: all titles are new again")
+            self._book = Book(self._conditions, names, None)
+
+    def encode(self, record: Record) -> bytes:
+        """Return nothing: the rules take the record."""
+        return b""
+
+    def send(self, batch: Sequence[Encoded]) -> Answer:
+        """Apply the rules to a batch, and keep the alerts on disk."""
+        assert self._book is not None, "begin() is called before"
+        for each in batch:
+            self._book.take(each.record)
+        self._save()
+        return Answer(f"{len(batch)} seen")
+
+    def _save(self) -> None:
+        if self._file is not None and self._book is not None:
+            self._file.save(self._book.fields(), sync=True)
+            self._changed = False
+
+    def tick(self) -> None:
+        """Tell each recipient of what it was not notified, if its time has come."""
+        book = self._book
+        if book is None:
+            return
+        now = self.now()
+        before = len(book.alerts)
+        book.expire(now)
+        for told in self._told:
+            self._tell(told, book, now)
+        book.expire(now)
+        if self._changed or len(book.alerts) != before:
+            # If the disk is full, the next turn tries again.
+            with suppress(OSError):
+                self._save()
+        self.fault = "; ".join(f"{told.recipient.name}: {told.fault}" for told in self._told if told.fault)
+        self.numbers = {
+            **self.numbers,
+            "firing": sum(alert.ended is None for alert in book.alerts.values()),
+            "begun": book.begun,
+            "beyond": book.dropped,
+        }
+
+    def _tell(self, told: _Told, book: Book, now: float) -> None:
+        recipient = told.recipient
+        untold = book.untold(recipient.name)
+        if untold and told.waiting_since is None:
+            told.waiting_since = now
+        if not untold:
+            told.waiting_since = None
+        due = recipient.each and now - told.posted_at >= REPOST_SECONDS
+        if recipient.each:
+            begun, ended = self._to_post(told, untold, now)
+            if due:
+                over = {alert.id for alert in ended}
+                begun = [
+                    alert
+                    for alert in book.alerts.values()
+                    if alert.id not in over and alert.told.get(recipient.name) != "end"
+                ]
+        else:
+            if told.waiting_since is None or now - told.waiting_since < self._group_seconds or self._is_over(told, now):
+                return
+            begun = [alert for alert in untold if alert.ended is None]
+            ended = [alert for alert in untold if alert.ended is not None]
+        if not (begun or ended) or now < told.not_before:
+            return
+        told.fault = ""
+        try:
+            recipient.tell(begun, ended, now)
+        except Partly as error:
+            told.fault = str(error)
+            self._warn_once(f"{recipient.name}: {error}")
+        except (OSError, TryLater, Refused) as error:
+            self._failed(told, error, now)
+            return
+        told.pause, told.waiting_since = PAUSE_SECONDS, None
+        if due:
+            told.posted_at = now
+        told.times.append(now)
+        self.numbers["notifications"] = self.numbers.get("notifications", 0) + 1
+        for state, alerts in (("begin", begun), ("end", ended)):
+            for alert in alerts:
+                if alert.told.get(recipient.name) != state:
+                    self._changed = True
+                    alert.told[recipient.name] = state
+                    told.begun_at[alert.id] = now
+
+    def _to_post(self, told: _Told, untold: Sequence[Alert], now: float) -> tuple[list[Alert], list[Alert]]:
+        """Return the alerts that began, and those that ended, of which Alertmanager does not know yet.
+
+        It says nothing of an alert that ends before it would have said that it fires: such an alert ends later there.
+        """
+        told.begun_at = {name: at for name, at in told.begun_at.items() if now - at < self._shortest}
+        known = [alert for alert in untold if alert.told.get(told.recipient.name) == "begin"]
+        return (
+            [alert for alert in untold if told.recipient.name not in alert.told],
+            [alert for alert in known if alert.id not in told.begun_at],
+        )
+
+    def _is_over(self, told: _Told, now: float) -> bool:
+        """Return whether a recipient had all its notifications of this hour."""
+        told.times = [at for at in told.times if now - at < 3600.0]
+        return len(told.times) >= self._per_hour
+
+    def _failed(self, told: _Told, error: Exception, now: float) -> None:
+        text = reason_of(error)
+        if told.pause == PAUSE_SECONDS:
+            self._warn_once(f"{told.recipient.name} was not notified: {text}; alerts wait")
+        told.fault = f"not notified: {text}"
+        self.numbers["failures"] = self.numbers.get("failures", 0) + 1
+        asked = error.retry_after if isinstance(error, TryLater) else None
+        told.not_before = now + max(told.pause, min(asked or 0.0, RETRY_AFTER_LIMIT))
+        told.pause = min(2 * told.pause, PAUSE_LIMIT)
+
+    def metrics(self) -> list[ModuleMetric]:
+        """Return the numbers of the stream, and of the alerts."""
+        found = self._reported.get("numbers", {}).get
+        return [
+            *super().metrics(),
+            ModuleMetric("alerts_firing", "Alerts that last.", found("firing", 0)),
+            ModuleMetric("alerts_begun", "Alerts that began.", self._sum_of("begun"), counter=True),
+            ModuleMetric("alerts_notifications", "Notifications sent.", self._sum_of("notifications"), counter=True),
+            ModuleMetric("alerts_failures", "Notifications not sent.", self._sum_of("failures"), counter=True),
+            ModuleMetric("alerts_dropped", "Alerts beyond the limit.", self._sum_of("beyond"), counter=True),
+        ]
+
+    def _sum_of(self, name: str) -> int:
+        return int(self._reported.get("numbers", {}).get(name, 0))
+
+    def send_test(self) -> str:
+        """Tell each recipient of a test, in the calling thread, and return their answers.
+
+        :raises RuntimeError: if one of them was not notified; all others were.
+        """
+        self._check_recipients()
+        now = self.now()
+        test = Alert("test", "192.0.2.1", "a test; nothing happened", "192.0.2.1", "netconsd-test", "notice", now, now)
+        answers, failures = [], []
+        for told in self._told:
+            try:
+                answers.append(f"{told.recipient.name}: {told.recipient.tell([test], [], now)}")
+            except (OSError, TryLater, Refused, Partly) as error:
+                failures.append(f"{told.recipient.name} was not notified: {reason_of(error)}")
+        if failures:
+            raise RuntimeError("; ".join([*failures, *answers]))
+        return "; ".join(answers)
+
+
+def _of(name: str, made: Callable[[], Any]) -> Any:
+    """Return what a function returns; its error names a setting."""
+    try:
+        return made()
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _address(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})", text)
+    if match is None or not 1 <= int(match[3]) <= 65_535:
+        raise ValueError(f'"{text}" is not HOST:PORT, such as 127.0.0.1:25')
+    return match[1] or match[2], int(match[3])

@@ -1,0 +1,208 @@
+"""The alerts that last, by the rules; pure.
+
+1. **Begin.** A record begins the alert of a rule and a subject, or is added to the one that lasts.
+2. **End.** The alerts ``died`` and ``silent`` of a machine end when it booted or is heard again, or after
+   :data:`GIVEN_UP_SECONDS`. The others end when no record was added for ``quiet`` seconds.
+3. **Told.** An alert that ended is forgotten when every recipient was notified of its end.
+4. **Titles.** A report is new if neither its title nor an alternative was seen before. One that followed from another
+   report begins neither ``new`` nor ``spread``.
+5. **Bounds.** Beyond :data:`ALERTS_LIMIT` alerts, further ones are counted in ``dropped``; of titles and of machines of
+   a title, the ones seen longest ago are forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from netconsd.alerts.alert import Alert
+from netconsd.crash.event import Event
+from netconsd.crash.report import Report
+from netconsd.protocol.message import Message
+from netconsd.rendering import printable
+from netconsd.streams.record import Record
+
+#: Alerts at once, some 4 MB in the file: a fleet that lost its power. A stranger can forge machines.
+ALERTS_LIMIT: Final = 10_000
+#: Titles that are known: a fleet has hundreds.
+TITLES_LIMIT: Final = 10_000
+#: Machines of a title that are remembered, for ``spread`` and the number of others.
+MACHINES_LIMIT: Final = 1000
+#: Titles with machines: at most 5 MB in the file.
+SPREAD_LIMIT: Final = 100
+#: Seconds after which a machine that died or is silent is given up: it was taken away, or it came back while netconsd
+#: did not run.
+GIVEN_UP_SECONDS: Final = 7 * 86_400.0
+#: Characters of an alert's text.
+TEXT_LIMIT: Final = 300
+#: Other machines that are named.
+OTHERS_LIMIT: Final = 5
+#: Events that show that a machine runs.
+_ALIVE: Final = frozenset(("booted", "rebooted", "heard-again", "logging-started", "logging-resumed"))
+_MACHINES: Final = ("died", "silent")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The settings of the rules."""
+
+    rules: Collection[str]
+    #: Machines and seconds of ``spread``.
+    spread_machines: int = 5
+    spread_seconds: float = 3600.0
+    #: Messages of ``losses``.
+    losses: int = 100
+    pattern: re.Pattern[str] | None = None
+    #: Seconds without a record after which an alert ends.
+    quiet: float = 3600.0
+
+
+class Book:
+    """The alerts of one daemon. For one thread."""
+
+    def __init__(self, conditions: Conditions, recipients: Collection[str], fields: Mapping[str, Any] | None) -> None:
+        """
+        :param recipients: the names of those that are notified.
+        :param fields: of :meth:`fields`, of the run before; None for none.
+        """
+        self._conditions = conditions
+        self._recipients = list(recipients)
+        fields = fields or {}
+        #: The alerts by identity, in the order of their begin.
+        self.alerts: dict[str, Alert] = {alert.id: alert for alert in map(Alert.of, fields.get("alerts", ()))}
+        self._titles: dict[str, None] = dict.fromkeys(fields.get("titles", ()))
+        # By title, the machines: address to the time of the last report and the name.
+        self._spread: dict[str, dict[str, list[Any]]] = dict(fields.get("spread", {}))
+        # When a machine was last seen to run, by address.
+        self._alive: dict[str, tuple[float, str]] = {}
+        #: Alerts that could not be kept, since the start.
+        self.dropped = 0
+        #: Alerts that began, since the start.
+        self.begun = 0
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything that a restart keeps, as JSON can hold it."""
+        return {
+            "alerts": [alert.fields() for alert in self.alerts.values()],
+            "titles": list(self._titles),
+            "spread": self._spread,
+        }
+
+    def take(self, record: Record) -> None:
+        """Apply the rules to a record."""
+        body = record.body
+        if isinstance(body, Report):
+            self._take_report(record, body)
+        elif isinstance(body, Event):
+            self._take_event(record, body)
+        else:
+            self._take_message(record, body)
+
+    def _take_report(self, record: Record, report: Report) -> None:
+        # An unannounced reboot is an event as well.
+        if report.kind == "reboot":
+            return
+        names = [report.title, *report.alternatives]
+        new = not any(name in self._titles for name in names)
+        for name in names:
+            self._titles.pop(name, None)
+            self._titles[name] = None
+        _cut(self._titles, TITLES_LIMIT)
+        machines = self._spread.pop(report.title, {})
+        machines.pop(record.address, None)
+        machines[record.address] = [report.received_at, record.name]
+        _cut(machines, MACHINES_LIMIT)
+        self._spread[report.title] = machines
+        _cut(self._spread, SPREAD_LIMIT)
+        severity = report.severity
+        if report.fatal or severity == "dead":
+            self._begin("died", record.address, record, report.title, "dead", title=report.title)
+        if report.consequence_of is not None:
+            return
+        lasting = self.alerts.get(f"new/{report.title}")
+        if new or (lasting is not None and lasting.ended is None):
+            self._begin("new", report.title, record, report.title, severity, title=report.title)
+        since = report.received_at - self._conditions.spread_seconds
+        if sum(at >= since for at, _ in machines.values()) >= self._conditions.spread_machines:
+            self._begin("spread", report.title, record, report.title, severity, title=report.title)
+
+    def _take_event(self, record: Record, event: Event) -> None:
+        if event.kind in _ALIVE:
+            self._alive.pop(record.address, None)
+            self._alive[record.address] = event.received_at, event.text
+            _cut(self._alive, ALERTS_LIMIT)
+            for rule in _MACHINES:
+                alert = self.alerts.get(f"{rule}/{record.address}")
+                if alert is not None and alert.ended is None and event.received_at >= alert.last:
+                    self._end(alert, event.received_at, event.text)
+        details = event.details
+        if event.kind == "silent":
+            self._begin("silent", record.address, record, event.text, "hung")
+        elif event.kind == "rebooted" and details.get("how") == "unannounced":
+            self._begin("rebooted", record.address, record, event.text, "degraded")
+        elif event.kind == "lost":
+            # "limited" is among the others.
+            lost = sum(int(details.get(name, 0)) for name in ("by_msgid", "by_seq", "by_kernel", "unsent"))
+            if lost >= self._conditions.losses:
+                self._begin("losses", record.address, record, event.text, "degraded")
+
+    def _take_message(self, record: Record, message: Message) -> None:
+        pattern = self._conditions.pattern
+        if pattern is not None and pattern.search(message.text):
+            self._begin("pattern", record.address, record, message.text, "notice")
+
+    def _begin(self, rule: str, subject: str, record: Record, text: str, severity: str, *, title: str = "") -> None:
+        if rule not in self._conditions.rules:
+            return
+        at = record.received_at
+        alert = self.alerts.get(f"{rule}/{subject}")
+        if alert is None or alert.ended is not None:
+            if alert is None and len(self.alerts) >= ALERTS_LIMIT:
+                self.dropped += 1
+                return
+            self.begun += 1
+            shown = printable(text)
+            shown = shown if len(shown) <= TEXT_LIMIT else f"{shown[: TEXT_LIMIT - 3]}..."
+            # One that ended and was not notified is replaced: it begins again, for all.
+            alert = Alert(rule, subject, shown, record.address, record.name, severity, at, at)
+            self.alerts[alert.id] = alert
+            seen_at, why = self._alive.get(record.address, (0.0, ""))
+            if rule in _MACHINES and seen_at > at:
+                # A report can end with the boot after it, and be here later than that.
+                self._end(alert, seen_at, why)
+        else:
+            alert.last = max(alert.last, at)
+            alert.count += 1
+        if title:
+            machines = self._spread.get(title, {})
+            alert.machines = len(machines)
+            others = [name or address for address, (_, name) in machines.items() if address != alert.address]
+            alert.others = others[-OTHERS_LIMIT:]
+
+    def expire(self, now: float) -> None:
+        """End the alerts whose time is over, and forget those of whose end everybody was notified.
+
+        :param now: Unix time in seconds.
+        """
+        for alert in [*self.alerts.values()]:
+            seconds = GIVEN_UP_SECONDS if alert.rule in _MACHINES else self._conditions.quiet
+            if alert.ended is None and now - alert.last >= seconds:
+                self._end(alert, now, "given up" if alert.rule in _MACHINES else "it did not come again")
+            if alert.ended is not None and all(alert.told.get(name) == "end" for name in self._recipients):
+                del self.alerts[alert.id]
+
+    def _end(self, alert: Alert, at: float, why: str) -> None:
+        alert.ended = max(at, alert.since)
+        alert.why = printable(why)[:TEXT_LIMIT]
+
+    def untold(self, recipient: str) -> list[Alert]:
+        """Return the alerts of whose begin or end a recipient was not notified, in the order of their begin."""
+        return [alert for alert in self.alerts.values() if alert.told.get(recipient) != alert.state]
+
+
+def _cut(entries: dict[str, Any], most: int) -> None:
+    """Remove the first entries beyond a number."""
+    while len(entries) > most:
+        del entries[next(iter(entries))]

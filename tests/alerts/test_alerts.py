@@ -1,0 +1,310 @@
+"""The module alerts: when recipients are notified, what a failure and a restart do, and its settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netconsd.alerts.alert import Alert
+from netconsd.alerts.recipients import Partly
+from netconsd.outputs.loader import ModuleError, load
+from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.streams.record import Record
+from netconsd.streams.sink import Encoded, TryLater
+from netconsd.testing import crash_report, event
+
+T0 = 1_795_000_000.0
+
+
+class Scripted:
+    """A recipient that keeps what it was notified."""
+
+    def __init__(self, name: str, *, each: bool = False) -> None:
+        self.name = name
+        self.each = each
+        self.told: list[tuple[list[str], list[str]]] = []
+        self.error: Exception | None = None
+        self.calls = 0
+
+    def tell(self, begun: Sequence[Alert], ended: Sequence[Alert], now: float) -> str:
+        """Keep the identities."""
+        self.calls += 1
+        if self.error is not None and not isinstance(self.error, Partly):
+            raise self.error
+        self.told.append(([alert.id for alert in begun], [alert.id for alert in ended]))
+        if self.error is not None:
+            raise self.error
+        return "fine"
+
+
+class Rig:
+    """A module with scripted recipients and time."""
+
+    def __init__(self, directory: Path, *recipients: Scripted, **settings: object) -> None:
+        self.directory = directory
+        self.module = made(directory, command=["/bin/true"], **settings)
+        told = type(self.module._told[0])
+        self.module._told = [told(recipient) for recipient in recipients]
+        self.time = T0
+        self.module.now = lambda: self.time
+        self.warnings: list[str] = []
+        self.module.begin(directory, self.warnings.append)
+
+    def take(self, *bodies: Any) -> None:
+        """Hand records to the module."""
+        records = [Record(body, "i", None) for body in bodies]
+        self.module.send([Encoded(each, self.module.encode(each)) for each in records])
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let time pass, then take a turn."""
+        self.time += seconds
+        self.module.tick()
+
+
+def made(directory: Path, **settings: object) -> Any:
+    """Return a module."""
+    typed = {name: ModuleSetting(value, name, directory) for name, value in settings.items()}
+    return load(["alerts"], {"alerts": typed}).loaded[0].module
+
+
+def silent(host: int = 1, kind: str = "silent", at: float = T0) -> Any:
+    """Return an event."""
+    return event(kind, f"it is {kind}", address=f"192.0.2.{host}", received_at=at)
+
+
+@pytest.fixture
+def person() -> Scripted:
+    """A recipient that is a person."""
+    return Scripted("person")
+
+
+@pytest.fixture
+def rig(tmp_path: Path, person: Scripted) -> Rig:
+    """A module for a person."""
+    return Rig(tmp_path, person, wait="10s", per_hour=3)
+
+
+def test_changes_are_told_together(rig: Rig, person: Scripted) -> None:
+    """All changes of the time are one notification, sent once."""
+    rig.take(silent(1))
+    rig.turn()
+    rig.turn(5)
+    rig.take(silent(2), silent(3), silent(3, "heard-again", T0 + 1))
+    rig.turn(4.9)
+    assert person.told == []
+    rig.turn(0.1)
+    assert person.told == [(["silent/192.0.2.1", "silent/192.0.2.2"], ["silent/192.0.2.3"])]
+    rig.turn(100)
+    assert len(person.told) == 1
+
+
+def test_recovery(rig: Rig, person: Scripted) -> None:
+    """The end of an alert is notified, once, and the alert is forgotten."""
+    rig.take(silent())
+    rig.turn()
+    rig.turn(10)
+    rig.take(silent(kind="heard-again", at=T0 + 5))
+    rig.turn()
+    rig.turn(10)
+    rig.turn(10)
+    assert person.told == [(["silent/192.0.2.1"], []), ([], ["silent/192.0.2.1"])]
+    assert rig.module.numbers["firing"] == 0
+    assert json.loads((rig.directory / "alerts.json").read_text())["alerts"] == []
+
+
+def test_the_limit(rig: Rig, person: Scripted) -> None:
+    """Beyond the notifications of an hour, changes wait and are notified together: none is lost."""
+    for host in range(1, 11):
+        rig.take(silent(host))
+        rig.turn()
+        rig.turn(10)
+    assert [len(begun) for begun, _ in person.told] == [1, 1, 1]
+    rig.turn(3510 - 1)
+    assert len(person.told) == 3
+    rig.turn(1)
+    assert [len(begun) for begun, _ in person.told] == [1, 1, 1, 7]
+
+
+def test_a_recipient_fails(tmp_path: Path, person: Scripted) -> None:
+    """It is notified later, after longer and longer pauses, and is a fault; others are notified."""
+    other = Scripted("other")
+    rig = Rig(tmp_path, person, other, wait="0s")
+    person.error = OSError(111, "Connection refused")
+    rig.take(silent())
+    rig.turn()
+    assert rig.module.fault == "person: not notified: Connection refused"
+    assert len(rig.warnings) == 1
+    calls = []
+    for _ in range(700):
+        rig.turn(1)
+        calls.append(person.calls)
+    assert [calls.index(number) + 1 for number in range(2, 9)] == [5, 15, 35, 75, 155, 315, 615]
+    person.error = None
+    rig.turn(300)
+    assert person.told == other.told == [(["silent/192.0.2.1"], [])]
+    assert rig.module.fault == ""
+    assert len(rig.warnings) == 1
+    assert (rig.module.numbers["failures"], rig.module.numbers["notifications"]) == (8, 2)
+
+
+def test_retry_after(rig: Rig, person: Scripted) -> None:
+    """A recipient that asks for a pause gets it."""
+    person.error = TryLater("429", 60.0)
+    rig.take(silent())
+    rig.turn()
+    rig.turn(10)
+    rig.turn(59)
+    assert person.calls == 1
+    rig.turn(1)
+    assert person.calls == 2
+
+
+def test_told_in_part(rig: Rig, person: Scripted) -> None:
+    """A recipient that took some is not notified again; the rest is a fault."""
+    person.error = Partly("1 of 2 refused")
+    rig.take(silent())
+    rig.turn()
+    rig.turn(10)
+    rig.turn(3600)
+    assert len(person.told) == 1
+    assert rig.module.fault == "person: 1 of 2 refused"
+
+
+def test_alertmanager_is_told_again(tmp_path: Path) -> None:
+    """It gets a change at once, and everything that lasts each minute; the end once."""
+    manager = Scripted("manager", each=True)
+    rig = Rig(tmp_path, manager, wait="10s", per_hour=1)
+    rig.take(silent(1))
+    rig.turn()
+    rig.turn(20)
+    rig.take(silent(2))
+    rig.turn()
+    rig.turn(39)
+    one, two = "silent/192.0.2.1", "silent/192.0.2.2"
+    assert manager.told == [([one], []), ([two], [])]
+    rig.turn(1)
+    assert manager.told[2:] == [([one, two], [])]
+    rig.take(silent(1, "heard-again", T0 + 61))
+    rig.turn()
+    rig.turn(60)
+    assert manager.told[3:] == [([], [one]), ([two], [])]
+
+
+def test_a_short_alert_for_alertmanager(tmp_path: Path) -> None:
+    """Alertmanager has each alert for the shortest time, also one that was over before it could be posted: otherwise
+    it would say nothing of it."""
+    manager = Scripted("manager", each=True)
+    rig = Rig(tmp_path, manager, shortest="1m")
+    rig.take(silent(), silent(kind="heard-again", at=T0 + 1))
+    rig.turn(5)
+    name = "silent/192.0.2.1"
+    assert manager.told == [([name], [])]
+    rig.turn(59)
+    assert manager.told == [([name], [])]
+    rig.turn(1)
+    assert manager.told == [([name], []), ([], [name])]
+    rig.turn(300)
+    assert len(manager.told) == 2
+
+
+def test_an_alert_that_others_do_not_know_of(tmp_path: Path, person: Scripted) -> None:
+    """An alert that ended is not posted again while another recipient is away."""
+    manager = Scripted("manager", each=True)
+    rig = Rig(tmp_path, manager, person, wait="0s", shortest="0s")
+    person.error = OSError("down")
+    rig.take(silent())
+    rig.turn()
+    rig.take(silent(kind="heard-again", at=T0 + 1))
+    for _ in range(10):
+        rig.turn(60)
+    assert manager.told == [(["silent/192.0.2.1"], []), ([], ["silent/192.0.2.1"])]
+
+
+def test_a_restart(tmp_path: Path, person: Scripted) -> None:
+    """What was notified is not notified again after a restart; what was not is, and known titles are not new."""
+    rig = Rig(tmp_path, person, wait="0s")
+    rig.take(crash_report("BUG: x", received_at=T0))
+    rig.turn()
+    person.error = OSError("down")
+    rig.take(silent())
+    rig.turn()
+    person.error = None
+    again = Rig(tmp_path, person, wait="0s")
+    again.take(crash_report("BUG: x", address="192.0.2.9", received_at=T0 + 5))
+    again.turn()
+    again.turn(1)
+    assert person.told == [(["new/BUG: x"], []), (["silent/192.0.2.1"], [])]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", '{"alerts": [{"x": 1}]}', '{"alerts": 3}', '{"spread": 3}', '{"titles": [[]]}']
+)
+def test_a_damaged_file(tmp_path: Path, person: Scripted, text: str) -> None:
+    """A file that is damaged is said so, or ignored, and alerts begin anew."""
+    (tmp_path / "alerts.json").write_text(text)
+    rig = Rig(tmp_path, person, wait="0s")
+    rig.take(silent(), crash_report("BUG: x", received_at=T0))
+    rig.turn()
+    assert person.told == [(["silent/192.0.2.1", "new/BUG: x"], [])]
+
+
+def test_its_test(tmp_path: Path, person: Scripted) -> None:
+    """Each recipient is notified of the test, also after one that fails; the error has both answers."""
+    other = Scripted("other")
+    rig = Rig(tmp_path, person, other)
+    assert rig.module.send_test() == "person: fine; other: fine"
+    person.error = OSError("down")
+    with pytest.raises(RuntimeError, match="person was not notified: down; other: fine"):
+        rig.module.send_test()
+
+
+def test_without_a_recipient(tmp_path: Path) -> None:
+    """A module without a recipient cannot be started; the error names the settings."""
+    module = made(tmp_path, command=[])
+    for call in (module.check, module.send_test, lambda: module.start(1)):
+        with pytest.raises(RuntimeError, match="alertmanager, webhook, email_to or command"):
+            call()
+
+
+def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
+    """Without a pattern no message is kept; with it, those that match."""
+    module = made(tmp_path, command=["x"])
+    assert (module._takes_messages, module.wants_reports, module.wants_events) == (False, True, True)
+    module = made(tmp_path, command=["x"], pattern="MCE")
+    assert (module._takes_messages, module._keep) == (True, "MCE")
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"kinds": ["reports"]}, "kinds: "),
+        ({"keep": "x"}, "keep: "),
+        ({"rules": []}, "rules: "),
+        ({"pattern": "("}, "pattern: "),
+        ({"spread_machines": 1}, "spread_machines: "),
+        ({"losses": 0}, "losses: "),
+        ({"per_hour": 0}, "per_hour: "),
+        ({"quiet": "1s"}, "quiet: "),
+        ({"wait": "2h"}, "wait: "),
+        ({"spread_within": "1s"}, "spread_within: "),
+        ({"shortest": "2h"}, "shortest: "),
+        ({"timeout": "2m"}, "timeout: "),
+        ({"alertmanager": ["x"]}, "alertmanager: "),
+        ({"alertmanager_headers": ["x"]}, "alertmanager_headers: "),
+        ({"webhook": "x"}, "webhook: "),
+        ({"webhook": "http://x", "webhook_headers": ["x"]}, "webhook_headers: "),
+        ({"email_to": ["x"]}, "email_to: "),
+        ({"email_to": ["a@b"], "email_from": "x"}, "email_from: "),
+        ({"email_to": ["a@b"], "smtp": "x"}, "smtp: "),
+        ({"email_to": ["a@b"], "smtp_user": "x"}, "smtp_user: "),
+        ({"email_to": ["a@b"], "smtp_user": "x", "smtp_password_file": "y"}, "smtp_user: "),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, settings: dict[str, object], name: str) -> None:
+    """A wrong setting is named."""
+    with pytest.raises(ModuleError, match=name):
+        made(tmp_path, **{"command": ["/bin/true"], **settings})
