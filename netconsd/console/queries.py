@@ -395,20 +395,8 @@ class Reader:
 
     def _host_fields(self, host: Host, crashes: Counter[str], now: float) -> dict[str, Any]:
         return {
-            "address": host.address,
-            "port": host.port,
+            **host.fields(),
             "name": self._encoder.name(host.address, host.port, host.userdata, now),
-            "first": host.first,
-            "last": host.last,
-            "messages": host.messages,
-            "levels": list(host.levels),
-            "boots": host.boots,
-            "boot": host.boot,
-            "lost": host.lost,
-            "likely_lost": host.likely_lost,
-            "limited": host.limited,
-            "release": host.release,
-            "userdata": json.loads(host.userdata or "{}"),
             "crashes": crashes[host.address],
             "silent_for": max(0.0, now - host.last),
         }
