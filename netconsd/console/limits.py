@@ -52,6 +52,9 @@ REPLAY_MESSAGES: Final = 2000
 REPLAY_COUNT_SECONDS: Final = 1.0
 #: Seconds after a replay within which the ring can repeat its messages.
 SEAM_SECONDS: Final = 5.0
+#: Messages before a viewer's place of which a replay reads the identities, as the ring can bring them once more: those
+#: of two ticks and the syncs of the journal, at 10,000 a second.
+SEAM_MESSAGES: Final = 5000
 #: Seconds by which the clock can be behind the last message: beyond, it was set back.
 CLOCK_SECONDS: Final = 60.0
 
