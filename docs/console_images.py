@@ -14,9 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.console.fleet import TITLE, fill, send
+from tests.console.fleet import TITLE, receiving, send
 from tests.console.tools import CHROMIUM
-from tests.support.processes import Daemon
 
 IMAGES = Path(__file__).parent / "images" / "console"
 #: Pages, and what is there once they are complete.
@@ -41,57 +40,38 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        fill(directory / "data", time.time())
-        with (
-            Daemon(
-                directory,
-                "--modules",
-                "store",
-                "--modules",
-                "console",
-                "--set",
-                f"store.directory={directory / 'data'}",
-                "--set",
-                f"console.directory={directory / 'data'}",
-                "--set",
-                "console.listen=127.0.0.1:0",
-            ) as daemon,
-            sync_playwright() as playwright,
-        ):
-            url = (
-                next(line.partition("console: ")[2] for line in daemon.seen if "console: http" in line)
-                .strip()
-                .rstrip("/")
-            )
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            for number, (width, height) in enumerate(SIZES.items()):
-                for theme in ("light", "dark"):
-                    context = browser.new_context(
-                        viewport={"width": width, "height": height}, color_scheme=theme, timezone_id="UTC"
-                    )
-                    page = context.new_page()
-                    for place, (path, ready) in PAGES.items():
-                        if place == "crash":
-                            page.goto(f"{url}/crashes")
-                            page.get_by_role("link", name=TITLE).first.click()
-                        elif place == "message":
-                            page.goto(f"{url}/search?grep=NULL+pointer&host=192.0.2.23")
-                            page.locator(".row.message").first.click()
-                            page.get_by_role("link", name="Context").click()
-                        else:
-                            page.goto(url + path)
-                        if place == "live":
-                            page.wait_for_selector(".row.message")
-                            send(daemon.port, "amd64-7.3-warn", f"127.0.0.{20 + 2 * number + (theme == 'dark')}")
-                        page.wait_for_selector(ready)
-                        page.wait_for_selector("nav .count" if place != "login" else "input")
-                        # The chart is painted in a frame of its own; a rate is of a whole second.
-                        page.wait_for_timeout(2500 if place == "live" else 500)
-                        page.screenshot(path=IMAGES / f"{place}-{width}-{theme}.png")
-                    context.close()
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        receiving(Path(name), time.time()) as (daemon, url),
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for number, (width, height) in enumerate(SIZES.items()):
+            for theme in ("light", "dark"):
+                context = browser.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=theme, timezone_id="UTC"
+                )
+                page = context.new_page()
+                for place, (path, ready) in PAGES.items():
+                    if place == "crash":
+                        page.goto(f"{url}/crashes")
+                        page.get_by_role("link", name=TITLE).first.click()
+                    elif place == "message":
+                        page.goto(f"{url}/search?grep=NULL+pointer&host=192.0.2.23")
+                        page.locator(".row.message").first.click()
+                        page.get_by_role("link", name="Context").click()
+                    else:
+                        page.goto(url + path)
+                    if place == "live":
+                        page.wait_for_selector(".row.message")
+                        send(daemon.port, "amd64-7.3-warn", f"127.0.0.{20 + 2 * number + (theme == 'dark')}")
+                    page.wait_for_selector(ready)
+                    page.wait_for_selector("nav .count" if place != "login" else "input")
+                    # The chart is painted in a frame of its own; a rate is of a whole second.
+                    page.wait_for_timeout(2500 if place == "live" else 500)
+                    page.screenshot(path=IMAGES / f"{place}-{width}-{theme}.png")
+                context.close()
+        browser.close()
     smaller()
 
 

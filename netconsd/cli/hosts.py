@@ -141,16 +141,5 @@ def _fields(host: Host, names: Names, now: float) -> dict[str, Any]:
     return {
         "address": host.address,
         "name": _claimed(host, names) or names.known(host.address, host.port, now) or None,
-        "port": host.port,
-        "first": host.first,
-        "last": host.last,
-        "messages": host.messages,
-        "levels": list(host.levels),
-        "boots": host.boots,
-        "boot": host.boot,
-        "lost": host.lost,
-        "likely_lost": host.likely_lost,
-        "limited": host.limited,
-        "release": host.release,
-        "userdata": json.loads(host.userdata or "{}"),
+        **host.fields(),
     }

@@ -6,7 +6,8 @@ from typing import Final
 
 #: Connections; beyond, the oldest one that is idle ends, else the new one. A browser has six.
 CONNECTIONS: Final = 256
-#: Live tails at once. Each has :data:`CLIENT_BYTES`.
+#: Live tails at once. Each has the 64 KiB of Twisted's transport, beyond which it asks for no more, and the piece that
+#: was being written.
 VIEWERS: Final = 100
 #: Different filters of live tails, so that each viewer can have one: each costs a look at every message, in the process
 #: of the tail.
@@ -15,8 +16,6 @@ CHANNELS: Final = VIEWERS
 #: together have RINGS_BYTES.
 RING_BYTES: Final = 2 << 20
 RINGS_BYTES: Final = 16 << 20
-#: Twisted's transport asks for no more beyond 64 KiB; the piece that was being written comes on top.
-CLIENT_BYTES: Final = 64 << 10
 #: The greatest piece of the live tail, and of an answer of a worker process.
 PIECE_BYTES: Final = 256 << 10
 #: Seconds between two looks for new messages. The order of messages costs a second one.
@@ -53,6 +52,9 @@ REPLAY_MESSAGES: Final = 2000
 REPLAY_COUNT_SECONDS: Final = 1.0
 #: Seconds after a replay within which the ring can repeat its messages.
 SEAM_SECONDS: Final = 5.0
+#: Messages before a viewer's place of which a replay reads the identities, as the ring can bring them once more: those
+#: of two ticks and the syncs of the journal, at 10,000 a second.
+SEAM_MESSAGES: Final = 5000
 #: Seconds by which the clock can be behind the last message: beyond, it was set back.
 CLOCK_SECONDS: Final = 60.0
 

@@ -30,6 +30,8 @@ from netconsd.console.limits import (
     PAGE_LIMIT,
     REPLAY_COUNT_SECONDS,
     REPLAY_MESSAGES,
+    SEAM_MESSAGES,
+    SEAM_SECONDS,
 )
 from netconsd.console.messages import Encoder
 from netconsd.console.patterns import pattern_list
@@ -278,6 +280,7 @@ class Reader:
             limit, chosen = REPLAY_MESSAGES, chosen.since(cursor.usec / 1e6)
         else:
             chosen = chosen.since(0.0)
+        before: set[str] = set()
         taken: list[pa.Table] = []
         count = 0
         rows = self._rows(chosen, newest_first=True, limit=None if cursor else limit, cancelled=answer.cancelled)
@@ -310,12 +313,22 @@ class Reader:
             answer.write(_dropped({"count": None, "why": why}))
         elif cursor is not None and beyond > 0:
             answer.write(_dropped({"count": beyond} if counted else {"count": beyond, "at_least": True}))
-        ids = []
+        # A viewer who comes back at once is ahead of the ring, which then brings again what is before the cursor.
+        ids = [] if cursor is None else self._shown_before(chosen, cursor, answer) + sorted(before)
         for each in messages:
             ids.append(each.id)
             answer.write(frame(Cursor(stream, 0, _usec(each), each.id), self._encoder.message(each)))
         begin = _usec(messages[0]) if messages and cursor is None else 0
         answer.seam(ids, begin)
+
+    def _shown_before(self, chosen: Filter, cursor: Cursor, answer: Answer) -> list[str]:
+        """Return the identities of the messages before the time of a cursor that the ring can bring after it."""
+        at = cursor.usec / 1e6
+        if at < self._clock() - SEAM_SECONDS:
+            return []
+        earlier = replace(chosen, query=replace(chosen.query, since=at - SEAM_SECONDS, until=at))
+        rows = self._rows(earlier, newest_first=True, limit=SEAM_MESSAGES, cancelled=answer.cancelled)
+        return [each.id for table in rows for each in stored(table) if _usec(each) < cursor.usec]
 
     def _download(self, parameters: Parameters, answer: Answer) -> None:
         chosen = read(parameters)
@@ -395,20 +408,8 @@ class Reader:
 
     def _host_fields(self, host: Host, crashes: Counter[str], now: float) -> dict[str, Any]:
         return {
-            "address": host.address,
-            "port": host.port,
+            **host.fields(),
             "name": self._encoder.name(host.address, host.port, host.userdata, now),
-            "first": host.first,
-            "last": host.last,
-            "messages": host.messages,
-            "levels": list(host.levels),
-            "boots": host.boots,
-            "boot": host.boot,
-            "lost": host.lost,
-            "likely_lost": host.likely_lost,
-            "limited": host.limited,
-            "release": host.release,
-            "userdata": json.loads(host.userdata or "{}"),
             "crashes": crashes[host.address],
             "silent_for": max(0.0, now - host.last),
         }

@@ -100,8 +100,8 @@ def read(
     :param damaged: called for a block whose checksum is wrong, with a text and its number of messages, instead of
         raising Damaged; the blocks after it are read.
     :raises Foreign: for a head of another version or byte order.
-    :raises Damaged: for a block whose checksum is wrong although
-        another block follows; the blocks before it have been yielded.
+    :raises Damaged: for a block whose checksum is wrong although another block follows; the blocks before it have been
+        yielded.
     :raises OSError: if the file cannot be read.
     """
     with path.open("rb", buffering=0) as file:

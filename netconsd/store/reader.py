@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -100,6 +100,14 @@ class Host:
     #: The last ones that it sent; None and empty for none.
     release: str | None
     userdata: str
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it, the userdata as an object."""
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            "levels": list(self.levels),
+            "userdata": json.loads(self.userdata or "{}"),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Times on a command line, in the forms of journalctl (systemd.time(7)), and as the commands print them."""
+"""Times as people write them, on a command line or in a page, in the forms of journalctl (systemd.time(7))."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import MAPPED_IPV4, Message
 from netconsd.protocol.table import SourceTable
 from tests.support.captures import DIRECTORY
+from tests.support.processes import Daemon
 
 #: Recordings, the last byte of the machine's address (192.0.2.N), its name, and how many hours ago it began.
 FLEET: Final = (
@@ -103,3 +105,18 @@ def send(port: int, name: str = CRASH, address: str = "127.0.0.7") -> int:
         for _, datagram in sent:
             sender.sendto(datagram, ("127.0.0.1", port))
     return len(sent)
+
+
+@contextmanager
+def receiving(directory: Path, now: float) -> Iterator[tuple[Daemon, str]]:
+    """Yield a daemon with a filled store and the console, and the address of its pages."""
+    data = directory / "data"
+    reports = fill(data, now)
+    assert len({report.title for report in reports}) >= 8, "the recordings have as many"
+    settings = (f"store.directory={data}", f"console.directory={data}", "console.listen=127.0.0.1:0")
+    options = [part for setting in settings for part in ("--set", setting)]
+    with Daemon(directory, "--modules", "store", "--modules", "console", *options) as daemon:
+        url = next(line.partition("console: ")[2] for line in daemon.seen if "console: http" in line)
+        yield daemon, url.strip().rstrip("/")
+    assert daemon.process.stdout is not None
+    daemon.process.stdout.close()

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.console.fleet import TITLE, fill, send
+from tests.console.fleet import TITLE, receiving, send
 from tests.support.captures import DIRECTORY
-from tests.support.processes import Daemon
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -39,25 +38,8 @@ class Fleet:
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A daemon with store and console, and a day of history."""
     directory = tmp_path_factory.mktemp("console")
-    reports = fill(directory / "data", time.time())
-    assert len({report.title for report in reports}) >= 8
-    with Daemon(
-        directory,
-        "--modules",
-        "store",
-        "--modules",
-        "console",
-        "--set",
-        f"store.directory={directory / 'data'}",
-        "--set",
-        f"console.directory={directory / 'data'}",
-        "--set",
-        "console.listen=127.0.0.1:0",
-    ) as daemon:
-        url = next(line.partition("console: ")[2] for line in daemon.seen if "console: http" in line)
-        yield Fleet(url.strip().rstrip("/"), daemon.port)
-    assert daemon.process.stdout is not None
-    daemon.process.stdout.close()
+    with receiving(directory, time.time()) as (daemon, url):
+        yield Fleet(url, daemon.port)
 
 
 def test_a_crash_is_on_the_pages_in_two_seconds(fleet: Fleet, open_page: Callable[..., Page]) -> None:

@@ -349,6 +349,23 @@ def test_a_replay_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(found.notes[0]["ids"]) == 5
 
 
+def test_a_replay_knows_what_the_ring_brings_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A viewer who comes back at once is ahead of the ring: the messages until its place are named, up to a bound, with
+    those of the replay; after a while, only those of the replay."""
+    directory = tmp_path / "store"
+    write(directory, [extended_message(f"m {at}", received_at=T0 + at / 100, seq=at) for at in range(20)])
+    every = cursors(asker(directory, now=T0)("replay", stream="aa-1", last=20))
+    identities = [cursor.rpartition("~")[2] for cursor in every]
+    found = asker(directory, now=T0 + 1)("replay", stream="aa-1", cursor=every[9])
+    assert replayed(found) == [f"m {at}" for at in range(10, 20)]
+    assert sorted(found.notes[0]["ids"]) == sorted(identities)
+    later = asker(directory, now=T0 + limits.SEAM_SECONDS + 1)("replay", stream="aa-1", cursor=every[9])
+    assert later.notes[0]["ids"] == identities[9:]
+    monkeypatch.setattr("netconsd.console.queries.SEAM_MESSAGES", 3)
+    found = asker(directory, now=T0 + 1)("replay", stream="aa-1", cursor=every[9])
+    assert found.notes[0]["ids"] == [*reversed(identities[7:9]), *identities[9:]]
+
+
 def test_a_replay_counts_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The messages beyond the bound are counted for a second at most, as the viewer waits for that; then the number is
     a least one."""
