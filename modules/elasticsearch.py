@@ -1,4 +1,4 @@
-"""Sends messages, crash reports and events to Elasticsearch or OpenSearch (docs/streams), by ``_bulk``.
+"""Sends messages, crash reports and events to Elasticsearch or OpenSearch (docs/streams), by its bulk API.
 
 The record's id is the document's ``_id``, and the operation is ``create``: the server refuses a second copy with 409,
 which counts as accepted. ``_bulk`` answers 200 with the errors of single documents inside.
