@@ -57,9 +57,9 @@ def _missing_ahead(stream: Stream) -> list[int]:
     held = [] if stream.held is None else stream.held.seqs()
     last = stream.last_seq
     highest = max(held, default=last)
-    for key in stream.reassemblies or ():
+    for reassembly in stream.reassemblies or ():
         # A record without all its fragments is missing.
-        highest = max(highest, key[0])
+        highest = max(highest, reassembly.first._seq)
     missing: list[int] = []
     for seq in [*held, highest + 1]:
         missing += range(last + 1, min(seq, last + 1 + ACK_BYTES // 2 - len(missing)))

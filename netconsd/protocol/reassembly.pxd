@@ -1,4 +1,4 @@
-# CPU per fragment in SourceTable.feed: 0.88 us, with only this file in plain Python 1.45 us.
+# CPU per fragment in SourceTable.feed: 0.62 us, with only this file in plain Python 1.45 us.
 cimport cython
 
 from netconsd.protocol.message cimport ExtendedMessage
@@ -19,7 +19,10 @@ cdef class Reassembly:
     cdef list _pieces
 
     cpdef bint add(self, Py_ssize_t offset, bytes piece) except -1
-    @cython.locals(end=Py_ssize_t, at=Py_ssize_t, upto=Py_ssize_t, index=Py_ssize_t, added=bint)
+    @cython.locals(first=ExtendedMessage, piece=ExtendedMessage)
+    cdef bint is_of(self, Fragment fragment) except -1
+    cdef list _places(self)
+    @cython.locals(offsets=list, end=Py_ssize_t, at=Py_ssize_t, upto=Py_ssize_t, index=Py_ssize_t, added=bint)
     cdef bint _fill(self, Py_ssize_t offset, bytes piece) except -1
     cdef _count(self, Py_ssize_t size)
     cpdef ExtendedMessage message(self)

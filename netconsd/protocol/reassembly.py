@@ -7,6 +7,7 @@ cannot change bytes that were received before it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import accumulate
 
 from netconsd.protocol.decode import Fragment
 from netconsd.protocol.message import ExtendedMessage
@@ -40,10 +41,15 @@ class Reassembly:
         self.cost = REASSEMBLY_OVERHEAD
         #: When the message is delivered incomplete (monotonic time).
         self.deadline = deadline
-        # Sorted, without overlap; the last one ends at ``_end``.
-        self._offsets: list[int] = []
+        # Sorted, without overlap; the last one ends at ``_end``. The offsets are None while there is no gap.
+        self._offsets: list[int] | None = None
         self._pieces: list[bytes] = []
         self._end = 0
+
+    def is_of(self, fragment: Fragment) -> bool:
+        """Return whether a fragment is of this message, by the seq, the timestamp and the total."""
+        first, piece = self.first, fragment.piece
+        return first._seq == piece._seq and first._ts_usec == piece._ts_usec and self.total == fragment.total
 
     def add(self, offset: int, piece: bytes) -> bool:
         """Fill the gaps between ``offset`` and the end of the piece, which must not be beyond ``total``.
@@ -55,30 +61,39 @@ class Reassembly:
         # In order, as most pieces: nothing to search, nothing to cut.
         if not piece or len(self._pieces) >= PIECES_LIMIT:
             return False
-        self._offsets.append(offset)
+        if offset > self._end or self._offsets is not None:
+            self._places().append(offset)
         self._pieces.append(piece)
         self._end = offset + len(piece)
         self._count(len(piece))
         return True
 
+    def _places(self) -> list[int]:
+        """The offsets of the pieces."""
+        if self._offsets is None:
+            sizes = [len(piece) for piece in self._pieces]
+            self._offsets = list(accumulate(sizes[:-1], initial=0)) if sizes else []
+        return self._offsets
+
     def _fill(self, offset: int, piece: bytes) -> bool:
+        offsets = self._places()
         end = offset + len(piece)
         at = offset
-        index = bisect_left(self._offsets, offset)
-        if index and self._offsets[index - 1] + len(self._pieces[index - 1]) > at:
-            at = self._offsets[index - 1] + len(self._pieces[index - 1])
+        index = bisect_left(offsets, offset)
+        if index and offsets[index - 1] + len(self._pieces[index - 1]) > at:
+            at = offsets[index - 1] + len(self._pieces[index - 1])
         added = False
         while at < end and len(self._pieces) < PIECES_LIMIT:
-            upto = min(end, self._offsets[index]) if index < len(self._offsets) else end
+            upto = min(end, offsets[index]) if index < len(offsets) else end
             if upto > at:
-                self._offsets.insert(index, at)
+                offsets.insert(index, at)
                 self._pieces.insert(index, piece[at - offset : upto - offset])
                 self._count(upto - at)
                 self._end = max(self._end, upto)
                 added = True
                 index += 1
-            if index < len(self._offsets):
-                at = self._offsets[index] + len(self._pieces[index])
+            if index < len(offsets):
+                at = offsets[index] + len(self._pieces[index])
                 index += 1
             else:
                 at = end
@@ -96,7 +111,7 @@ class Reassembly:
             return self.first._reassembled(b"".join(self._pieces))
         parts = []
         at = 0
-        for offset, piece in zip(self._offsets, self._pieces, strict=True):
+        for offset, piece in zip(self._places(), self._pieces, strict=True):
             if offset > at:
                 parts.append(_hole(offset - at))
             parts.append(piece)

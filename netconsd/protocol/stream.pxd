@@ -34,7 +34,7 @@ cdef class Stream:
     cdef readonly unsigned long long last_remembered
     cdef readonly Window window
     cdef readonly ReorderBuffer held
-    cdef readonly dict reassemblies
+    cdef readonly list reassemblies
     cdef bint _legacy_datagrams
     cdef int _framing
     cdef readonly bint numbered
@@ -55,7 +55,7 @@ cdef class Stream:
     cpdef feed(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(reassembly=Reassembly)
     cpdef expire(self, double now, list out)
-    @cython.locals(reassemblies=dict, reassembly=Reassembly, held=ReorderBuffer)
+    @cython.locals(reassemblies=list, reassembly=Reassembly, held=ReorderBuffer)
     cpdef flush(self, list out)
     cpdef RareCounters rare(self)
 
@@ -81,13 +81,17 @@ cdef class Stream:
         self, bytes text, bint is_one_of_several, double received_at, double now
     ) except -1
 
-    @cython.locals(first=ExtendedMessage, reassembly=Reassembly)
+    @cython.locals(piece=ExtendedMessage, reassembly=Reassembly)
     cdef _add_fragment(self, Fragment fragment, double now, list out)
-    cdef Reassembly _start_reassembly(self, tuple key, Fragment fragment, double deadline, list out)
     @cython.locals(reassembly=Reassembly)
-    cdef _finish_reassembly(self, tuple key, double deadline, list out)
+    cdef Reassembly _find_reassembly(self, Fragment fragment)
+    @cython.locals(oldest=Reassembly)
+    cdef Reassembly _start_reassembly(self, Fragment fragment, double deadline, list out)
+    @cython.locals(reassemblies=list)
+    cdef _finish_reassembly(self, Reassembly reassembly, double deadline, list out)
     @cython.locals(message=ExtendedMessage, rare=RareCounters)
     cdef _place_reassembled(self, Reassembly reassembly, double deadline, list out)
+    @cython.locals(reassemblies=list, reassembly=Reassembly)
     cdef _drop_superseded(self, unsigned long long seq, unsigned long long ts_usec)
 
     cdef bint _place(self, ExtendedMessage message, double deadline, list out) except -1
@@ -115,8 +119,8 @@ cdef class Stream:
     cdef _weigh(self, ExtendedMessage message, list out)
     @cython.locals(message=ExtendedMessage, rule=int, first=bint)
     cdef _settle(self, bint is_boot, list out)
-    @cython.locals(reassembly=Reassembly)
-    cdef dict _reassemblies_since(self, double deadline)
+    @cython.locals(reassemblies=list, kept=list, reassembly=Reassembly)
+    cdef list _reassemblies_since(self, double deadline)
     cdef _boot(self, ExtendedMessage message, list out)
     @cython.locals(rare=RareCounters)
     cdef _count_boot(self)

@@ -191,7 +191,7 @@ class Stream:
         # Allocated with the second record, the first gap, the first fragment, the first unfinished line.
         self.window: Window | None = None
         self.held: ReorderBuffer | None = None
-        self.reassemblies: dict[tuple[int, int, int], Reassembly] | None = None
+        self.reassemblies: list[Reassembly] | None = None
         self._line: LineBuffer | None = None
         self._counters = counters
         self._reorder_time = reorder_time
@@ -256,10 +256,10 @@ class Stream:
             self._settle(self.suspects.are_a_boot(), out)
         expired = -1
         if self.reassemblies:
-            for key, reassembly in list(self.reassemblies.items()):
+            for reassembly in self.reassemblies.copy():
                 if reassembly.deadline <= now:
                     expired = max(expired, reassembly.first._seq)
-                    self._finish_reassembly(key, now + self._reorder_time, out)
+                    self._finish_reassembly(reassembly, now + self._reorder_time, out)
         if self.held is not None and self.held.deadline <= now:
             expired = max(expired, self.held.expire(now))
         if expired >= 0:
@@ -272,7 +272,7 @@ class Stream:
             self._finish_line(out)
         reassemblies, self.reassemblies = self.reassemblies, None
         if reassemblies:
-            for reassembly in reassemblies.values():
+            for reassembly in reassemblies:
                 self._place_reassembled(reassembly, NEVER, out)
         if self.suspects is not None:
             self._settle(self.suspects.are_a_boot(), out)
@@ -455,42 +455,48 @@ class Stream:
     # Fragments.
 
     def _add_fragment(self, fragment: Fragment, now: float, out: list[Message]) -> None:
-        first = fragment.piece
-        key = (first._seq, first._ts_usec, fragment.total)
-        if self._is_received(first._seq, first._ts_usec):
+        piece = fragment.piece
+        if self._is_received(piece._seq, piece._ts_usec):
             self._drop_duplicate()
             return
-        reassembly = None if self.reassemblies is None else self.reassemblies.get(key)
+        reassembly = self._find_reassembly(fragment)
         if reassembly is None:
-            reassembly = self._start_reassembly(key, fragment, now + max(self._reorder_time, FRAGMENT_SECONDS), out)
-        if reassembly.add(fragment.offset, first._raw):
+            reassembly = self._start_reassembly(fragment, now + max(self._reorder_time, FRAGMENT_SECONDS), out)
+        if reassembly.add(fragment.offset, piece._raw):
             self._counters.fragments += 1
         else:
             self._drop_duplicate()
         if reassembly.complete:
-            self._finish_reassembly(key, now + self._reorder_time, out)
+            self._finish_reassembly(reassembly, now + self._reorder_time, out)
 
-    def _start_reassembly(
-        self, key: tuple[int, int, int], fragment: Fragment, deadline: float, out: list[Message]
-    ) -> Reassembly:
+    def _find_reassembly(self, fragment: Fragment) -> Reassembly | None:
+        if self.reassemblies is not None:
+            for reassembly in self.reassemblies:
+                if reassembly.is_of(fragment):
+                    return reassembly
+        return None
+
+    def _start_reassembly(self, fragment: Fragment, deadline: float, out: list[Message]) -> Reassembly:
         if self.reassemblies is not None and len(self.reassemblies) >= REASSEMBLIES_LIMIT:
             self._counters.released_early += 1
-            oldest = next(iter(self.reassemblies))
+            oldest = self.reassemblies[0]
             self._finish_reassembly(oldest, deadline, out)
             # A held message makes fragments of the same record duplicates, so an incomplete one must not be held.
-            self._release(oldest[0], out)
+            self._release(oldest.first._seq, out)
         reassembly = Reassembly(fragment, deadline)
         # None again if finishing the oldest was a reset, which finishes them all.
-        self.reassemblies = self.reassemblies or {}
-        self.reassemblies[key] = reassembly
+        if self.reassemblies is None:
+            self.reassemblies = [reassembly]
+        else:
+            self.reassemblies.append(reassembly)
         return reassembly
 
-    def _finish_reassembly(self, key: tuple[int, int, int], deadline: float, out: list[Message]) -> None:
-        """End a reassembly, complete or not, and place its message."""
-        if self.reassemblies is not None:
-            reassembly = self.reassemblies.pop(key, None)
-            if reassembly is not None:
-                self._place_reassembled(reassembly, deadline, out)
+    def _finish_reassembly(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
+        """End a reassembly, complete or not, and place its message. Does nothing for one that was ended before."""
+        reassemblies = self.reassemblies
+        if reassemblies is not None and reassembly in reassemblies:
+            reassemblies.remove(reassembly)
+            self._place_reassembled(reassembly, deadline, out)
 
     def _place_reassembled(self, reassembly: Reassembly, deadline: float, out: list[Message]) -> None:
         message = reassembly.message()
@@ -507,10 +513,11 @@ class Stream:
 
     def _drop_superseded(self, seq: int, ts_usec: int) -> None:
         """Drop the other reassemblies of a record that is complete now."""
-        reassemblies = self.reassemblies or {}
-        for key in [key for key in reassemblies if key[0] == seq and key[1] == ts_usec]:
-            del reassemblies[key]
-            self._counters.dropped_superseded += 1
+        reassemblies = self.reassemblies or []
+        for reassembly in reassemblies.copy():
+            if reassembly.first._seq == seq and reassembly.first._ts_usec == ts_usec:
+                reassemblies.remove(reassembly)
+                self._counters.dropped_superseded += 1
 
     # Order.
 
@@ -704,12 +711,12 @@ class Stream:
         if self.held is not None and suspects.deadline <= self.last_seen:
             self._release(self.held.expire(self.last_seen), out)
 
-    def _reassemblies_since(self, deadline: float) -> dict[tuple[int, int, int], Reassembly] | None:
+    def _reassemblies_since(self, deadline: float) -> list[Reassembly] | None:
         """Take out the reassemblies that began with the suspects: they are of the new boot."""
-        reassemblies = self.reassemblies or {}
-        kept = {key: reassembly for key, reassembly in reassemblies.items() if reassembly.deadline >= deadline}
-        for key in kept:
-            del reassemblies[key]
+        reassemblies = self.reassemblies or []
+        kept = [reassembly for reassembly in reassemblies if reassembly.deadline >= deadline]
+        for reassembly in kept:
+            reassemblies.remove(reassembly)
         return kept or None
 
     def _boot(self, message: ExtendedMessage, out: list[Message]) -> None:
@@ -980,7 +987,7 @@ class Stream:
             deadline = min(deadline, self.suspects.deadline)
             cost += self.suspects.cost
         if self.reassemblies is not None:
-            for reassembly in self.reassemblies.values():
+            for reassembly in self.reassemblies:
                 deadline = min(deadline, reassembly.deadline)
                 cost += reassembly.cost
             if not self.reassemblies:
