@@ -41,6 +41,16 @@ def test_compressed(pack: type[bytes]) -> None:
     assert read(pack(b"")) == []
 
 
+@pytest.mark.parametrize("name", ["gzip", "xz", "bzip2", "zstd"])
+def test_compressed_files_one_after_the_other(name: str) -> None:
+    """`cat one.gz two.gz` is a compressed file, which is read to its end."""
+    packs: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress}
+    if name == "zstd":
+        packs["zstd"] = pytest.importorskip("zstandard").ZstdCompressor().compress
+    half = len(TEXT) // 2 + 1
+    assert read(packs[name](TEXT[:half]) + packs[name](TEXT[half:])) == LINES
+
+
 def test_zstd() -> None:
     """The same with Zstandard, if there is a library for it."""
     zstandard = pytest.importorskip("zstandard")
