@@ -32,7 +32,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,6 +52,11 @@ TAIL_BYTES: Final = 40 << 20
 BATCH_ROWS: Final = 1 << 12
 #: Lists of files in a row that were out of date before anything was found.
 TRIALS: Final = 10
+#: Segments of which the footer and the senders are kept for the next search: those of the last messages of a machine.
+#: Each takes a millisecond to read. A footer takes some 2 MB.
+KEPT_SEGMENTS: Final = 4
+#: Bytes of a table of senders that is kept, about 50,000 senders.
+KEPT_BYTES: Final = 4 << 20
 #: Characters of a regular expression: RE2's memory grows with it.
 PATTERN_LIMIT: Final = 4096
 #: Seconds: times beyond it are not stored, and not searched for.
@@ -317,6 +322,9 @@ def _never() -> bool:
     return False
 
 
+_Value = TypeVar("_Value")
+
+
 class Files:
     """The files of a store, with the heads of their indexes, which are read once. For one thread at a time."""
 
@@ -328,12 +336,38 @@ class Files:
         self.damaged = damaged
         self._indexes: dict[Path, Index] = {}
         self._named: set[str] = set()
+        # By the path of the segment, and of the index; those used last are at the end.
+        self._footers: dict[Path, pq.FileMetaData] = {}
+        self._senders: dict[Path, pa.Table] = {}
 
     def name(self, text: str, messages: int = 0) -> None:
         """Report a damage, if it was not reported before."""
         if text not in self._named:
             self._named.add(text)
             self.damaged(text, messages)
+
+    def open(self, file: SegmentFile) -> pq.ParquetFile:
+        """Open a segment.
+
+        :raises Damaged: as :func:`netconsd.store.segment.open_segment`.
+        :raises OSError: as that.
+        """
+        opened, _ = segment.open_segment(file.path, self._footers.get(file.path))
+        _keep(self._footers, file.path, opened.metadata)
+        return opened
+
+    def senders(self, head: Index) -> pa.Table:
+        """Return the columns :data:`_OF_SENDERS` of the senders of a segment.
+
+        :raises Damaged: as :meth:`netconsd.store.index.Index.section`.
+        :raises OSError: as that.
+        """
+        known = self._senders.get(head.path)
+        if known is None:
+            known = _section(head, "hosts", _OF_SENDERS)
+        if known.nbytes <= KEPT_BYTES:
+            _keep(self._senders, head.path, known)
+        return known
 
     def name_index(self, head: Index, error: Damaged, done: str) -> None:
         """Report a section that is damaged, and read the index again the next time.
@@ -347,8 +381,11 @@ class Files:
         """Read the index with this path again the next time, as the compactor makes a damaged one again; or all."""
         if path is None:
             self._indexes.clear()
+            self._senders.clear()
+            self._footers.clear()
         else:
             self._indexes.pop(path, None)
+            self._senders.pop(path, None)
 
     def lists(self) -> tuple[list[tuple[SegmentFile, Index | None]], list[journal.Part]]:
         """Return the segments that count, each with its index or None, and the parts that are in none of them.
@@ -768,14 +805,14 @@ class Search:
             if not head.can_have(query.trigrams):
                 return None
             groups = head.groups_with(query.trigrams)
-            senders = self._senders(lambda: _section(head, "hosts", _OF_SENDERS))
+            senders = self._senders(lambda: self._files.senders(head))
         except Damaged as error:
             self._files.name_index(head, error, "searched")
             return self._without_index(file, first, last)
         if senders is not None and not self._may_have(senders):
             return None
         try:
-            opened, _ = segment.open_segment(file.path)
+            opened = self._files.open(file)
         except Damaged as error:
             self._files.name(f"{file.path}: {error}; its messages are not found", head.rows)
             return None
@@ -817,7 +854,7 @@ class Search:
     def _without_index(self, file: SegmentFile, first: int = -_ALWAYS, last: int = _ALWAYS) -> pa.Table | None:
         found = []
         try:
-            opened, _ = segment.open_segment(file.path)
+            opened = self._files.open(file)
         except Damaged as error:
             self._files.name(f"{file.path}: {error}; its messages are not found")
             return None
@@ -944,7 +981,7 @@ class Search:
 
     def _read_boots(self, file: SegmentFile, known: dict[Sender, set[int]]) -> None:
         try:
-            opened, _ = segment.open_segment(file.path)
+            opened = self._files.open(file)
             with opened:
                 for group in range(opened.num_row_groups):
                     _add_boots(known, segment.read_group(opened, group, [*_KEYS, "boot"]))
@@ -956,6 +993,14 @@ def _add_boots(known: dict[Sender, set[int]], rows: pa.Table) -> None:
     grouped = _plain(rows.select([*_KEYS, "boot"]), decode=True).group_by([*_KEYS, "boot"]).aggregate([])
     for host, port, scope, boot in zip(*(grouped.column(name).to_pylist() for name in (*_KEYS, "boot")), strict=True):
         known.setdefault((host, port, scope), set()).add(boot)
+
+
+def _keep(kept: dict[Path, _Value], path: Path, value: _Value) -> None:
+    """Put a value at the end, and drop the first one if there are more than :data:`KEPT_SEGMENTS`."""
+    kept.pop(path, None)
+    kept[path] = value
+    if len(kept) > KEPT_SEGMENTS:
+        del kept[next(iter(kept))]
 
 
 def _section(head: Index, name: str, columns: Sequence[str] | None = None) -> pa.Table:

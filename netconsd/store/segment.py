@@ -589,15 +589,16 @@ def _pages_end(metadata: pq.FileMetaData) -> int:
     return end
 
 
-def open_segment(path: Path) -> tuple[pq.ParquetFile, About]:
+def open_segment(path: Path, footer: pq.FileMetaData | None = None) -> tuple[pq.ParquetFile, About]:
     """Open a segment for reading with checksums: its file, and what its metadata says.
 
+    :param footer: its ``metadata`` when it was opened before, which takes a millisecond to read.
     :raises Damaged: for a file that is no segment, or whose end is damaged so that it cannot be read.
     :raises FileNotFoundError: if it was removed.
     :raises OSError: if it cannot be read.
     """
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True, memory_map=False)
+        file = pq.ParquetFile(path, metadata=footer, page_checksum_verification=True, memory_map=False)
     except pa.ArrowException as error:
         raise Damaged(f"it is not readable as Parquet: {_first_line(error)}") from error
     try:

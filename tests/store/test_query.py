@@ -231,10 +231,49 @@ def test_a_part_that_becomes_a_segment_while_files_are_listed(store: Path, monke
     assert texts(reader.messages()) == ALL
 
 
+def test_what_is_kept_for_the_next_search(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The footers and the senders of the segments that were searched last are read once, within the bounds; a removed
+    segment is not searched."""
+    reads: list[tuple[str, str]] = []
+    opening, sections = segment.open_segment, index.Index.section
+
+    def opened(path: Path, footer: Any = None) -> Any:
+        if footer is None:
+            reads.append(("footer", path.name))
+        return opening(path, footer)
+
+    def section(self: index.Index, name: str) -> bytes | None:
+        if name == "hosts":
+            reads.append((name, self.path.name))
+        return sections(self, name)
+
+    monkeypatch.setattr(segment, "open_segment", opened)
+    monkeypatch.setattr(index.Index, "section", section)
+    monkeypatch.setattr(index, "NEWEST_ROWS", 0)
+    reader = Store(store)
+    query: dict[str, Any] = {"hosts": ["192.0.2.0/24"]}
+    expected = texts(reader.messages(**query))
+    assert expected
+    first = sorted(reads)
+    assert len(set(first)) == len(first) == 2 * len(layout.segment_files(store))
+    assert texts(reader.messages(**query)) == expected
+    assert sorted(reads) == first
+    monkeypatch.setattr(query_module, "KEPT_SEGMENTS", 1)
+    monkeypatch.setattr(query_module, "KEPT_BYTES", 0)
+    reader = Store(store)
+    for searches in (1, 2):
+        reads.clear()
+        assert texts(reader.messages(**query)) == expected
+        assert sorted(reads) == first, searches
+    assert [len(kept) for kept in (reader._files._footers, reader._files._senders)] == [1, 0]
+    layout.segment_files(store)[0].path.unlink()
+    assert len(texts(Store(store).messages(**query))) < len(expected)
+
+
 def test_a_store_whose_files_are_always_gone(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search does not begin again for ever."""
 
-    def gone(path: Path) -> Any:
+    def gone(path: Path, footer: Any) -> Any:
         raise FileNotFoundError(2, os.strerror(2), str(path))
 
     monkeypatch.setattr(segment, "open_segment", gone)
@@ -303,9 +342,9 @@ def test_skipped_segments_are_not_read(store: Path, monkeypatch: pytest.MonkeyPa
     opened = []
     open_segment = segment.open_segment
 
-    def noted(path: Path) -> Any:
+    def noted(path: Path, footer: Any) -> Any:
         opened.append(path)
-        return open_segment(path)
+        return open_segment(path, footer)
 
     monkeypatch.setattr(segment, "open_segment", noted)
     reader = Store(store)
