@@ -25,7 +25,15 @@ from __future__ import annotations
 
 import struct
 
-from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source, source_of
+from netconsd.protocol.message import (
+    PREFIX_LIMIT,
+    ExtendedMessage,
+    LegacyDatagram,
+    LegacyMessage,
+    Message,
+    Source,
+    source_of,
+)
 from netconsd.store import packing
 
 EXTENDED = 1 << 0
@@ -198,6 +206,8 @@ def unpack(data: bytes) -> list[Message]:
         size, flags, prefix, received_at, key, caller_size, release_size, _, seq, ts_usec, msgid = _HEAD.unpack_from(
             data, at
         )
+        if prefix > PREFIX_LIMIT:
+            raise Damaged(f"a record has the prefix {prefix}")
         raw_at = at + _HEAD.size + caller_size + release_size
         if flags & RARE:
             raw_at += _RARE.size
