@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 from zlib import crc32
 
 from netconsd.protocol.message import Message
@@ -47,7 +48,8 @@ _OTHER_ORDER: Final = 1 << 24
 _RAW_LIMIT: Final = 1 << 18
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """The head of a block: together, the first three are the identity of the block."""
 
     #: 16 bytes.
