@@ -228,7 +228,7 @@ class Snapshot:
                 if not module.takes_messages:
                     expected = 0
                 elif module.takes_datagrams:
-                    expected = sum(worker.counters[kind] for kind in ("records", "reassembled", "legacy"))
+                    expected = sum(worker.counters[kind] for kind in ("records", "reassembled", "legacy", "taken"))
                 # Whether a module has processed the messages of a call that did not return is not known.
                 accounted = module.messages + module.dropped_queue_full
                 if not module.dropped_at_stop and accounted != expected:

@@ -126,11 +126,12 @@ WORKER_COUNTERS = (
         notable=True,
     ),
     Counter("dropped_error_bytes", "Bytes in the datagrams dropped because of an exception.", "dropped_error_bytes"),
-    # The kind of a message: exactly one of `records`, `reassembled` and `lines` (MESSAGE_KINDS).
+    # The kind of a message: exactly one of `records`, `reassembled`, `lines` and `taken` (MESSAGE_KINDS).
     Counter("messages", "Messages delivered to the modules.", "messages", per_sender=True),
     Counter("records", "Messages that were an extended record without fragments.", "records"),
     Counter("lines", "Messages that were a line of legacy text.", "legacy_lines"),
     Counter("reassembled", "Messages put together from fragments.", "reassembled_messages"),
+    Counter("taken", "Messages that another netconsd had decoded: taken out of a broker.", "taken_messages"),
     Counter(
         "incomplete",
         "Messages delivered with holes, because fragments did not arrive in time.",
@@ -278,7 +279,7 @@ DATAGRAM_OUTCOMES = (
     *("dropped_duplicate", "dropped_empty", "dropped_over_rate"),
 )
 #: The kinds of messages; each message is counted in one.
-MESSAGE_KINDS = ("records", "reassembled", "lines")
+MESSAGE_KINDS = ("records", "reassembled", "lines", "taken")
 
 
 class WorkerCounters:
@@ -303,6 +304,7 @@ class WorkerCounters:
         self.records = 0
         self.lines = 0
         self.reassembled = 0
+        self.taken = 0
         self.incomplete = 0
         self.dropped_superseded = 0
         self.dropped_records = 0
