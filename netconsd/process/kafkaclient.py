@@ -5,8 +5,8 @@
 2. **Commits.** The offset of a partition is committed up to the first message that is not done. Nothing is committed
    by the library on its own.
 3. **A partition is given away** after what was taken is processed and committed, for at most :data:`REVOKE_SECONDS`.
-4. **Back-pressure.** While the lanes are full, the partitions are paused, and the library is still called: a processor
-   with a slow module stays in the group.
+4. **Back-pressure.** While the lanes are full, nothing is taken. After some seconds the partitions are paused, and the
+   library is called again: a processor with a slow module stays in the group, and others can come and go.
 5. A processor that dies is replaced after :data:`SESSION_SECONDS`.
 """
 
@@ -37,6 +37,9 @@ COMMIT_SECONDS: Final = 0.2
 POLL_SECONDS: Final = 0.1
 #: The same while deliveries are in the lanes and modules, so that they are acknowledged soon.
 BUSY_SECONDS: Final = 0.01
+#: Seconds for which deliveries wait for room before the partitions are paused. Until then the library is not called,
+#: and keeps what it has fetched ahead, which a pause throws away.
+PAUSE_SECONDS: Final = 5.0
 #: Messages of a call.
 POLL_MESSAGES: Final = 64
 #: KiB that the library fetches ahead; its default of 64 MiB is for each consumer as well.
@@ -110,6 +113,8 @@ class KafkaClient(Client):
         self._offsets: dict[int, Offsets] = {}
         self._committed_at = 0.0
         self._is_paused = False
+        # Since when deliveries wait for room; now, if none does.
+        self._full_since = 0.0
         self._error = ""
         self._error_at = 0.0
 
@@ -183,9 +188,18 @@ class KafkaClient(Client):
 
     def _take(self, consumer: Consumer) -> None:
         while not self._stopping.is_set():
-            busy = self.intake.unfinished or self.intake.queued
-            for message in consumer.consume(POLL_MESSAGES, BUSY_SECONDS if busy else POLL_SECONDS):
-                self._received(message)
+            now = self._clock()
+            if not self.intake.queued:
+                self._full_since = now
+            self._pause(consumer, now - self._full_since >= PAUSE_SECONDS)
+            if self.intake.queued and not self._is_paused:
+                self._awake.wait(POLL_SECONDS)
+                self._awake.clear()
+            else:
+                for message in consumer.consume(
+                    POLL_MESSAGES, BUSY_SECONDS if self.intake.unfinished else POLL_SECONDS
+                ):
+                    self._received(message)
             self._turn(consumer)
 
     def _received(self, message: Message) -> None:
@@ -209,7 +223,6 @@ class KafkaClient(Client):
     def _turn(self, consumer: Consumer) -> None:
         """Process, and commit now and then."""
         self._note(self.intake.turn())
-        self._pause(consumer)
         now = self._clock()
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now
@@ -221,14 +234,11 @@ class KafkaClient(Client):
             if offsets is not None:
                 offsets.done(each.token.offset)
 
-    def _pause(self, consumer: Consumer) -> None:
-        """Pause all partitions while some wait for room: one call stops the library's fetching, which goes on."""
-        is_full = self.intake.queued > 0
-        if is_full == self._is_paused:
-            return
-        assigned = consumer.assignment()
-        (consumer.pause if is_full else consumer.resume)(assigned)
-        self._is_paused = is_full
+    def _pause(self, consumer: Consumer, is_full: bool) -> None:
+        """Pause all partitions, or resume them."""
+        if is_full != self._is_paused:
+            (consumer.pause if is_full else consumer.resume)(consumer.assignment())
+            self._is_paused = is_full
 
     def _commit(self, consumer: Consumer, partitions: list[int], *, wait: bool) -> None:
         from confluent_kafka import KafkaException, TopicPartition
