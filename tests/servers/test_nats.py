@@ -244,7 +244,7 @@ def test_records_that_it_refuses(server: NatsServer, stream: Callable[..., Any],
 
 def test_lines(server: NatsServer, stream: Callable[..., Any]) -> None:
     """With ``lines``, a machine's records are in the messages of one partition, in order."""
-    module = stream(server, lines=True, partitions=4, batch_seconds="0.5s")
+    module = stream(server, format="lines", partitions=4, batch_seconds="0.5s")
     now = time.time()
     for seq in range(0, 2000, 10):
         module.handle_batch(
@@ -271,7 +271,7 @@ def test_a_stream_for_short_messages(server: NatsServer, stream: Callable[..., A
     """With ``lines``, messages that are larger than the stream allows are made smaller."""
     server.ask(lambda js: js.delete_stream("logs"))
     server.make_stream(max_msg_size=5000)
-    module = stream(server, lines=True, partitions=1)
+    module = stream(server, format="lines", partitions=1)
     give(module, 0, 100)
     until(lambda: number(module, "sent_records") == 100, "all records")
     seqs = {json.loads(each)["seq"] for _, data in server.messages() for each in data.splitlines()}

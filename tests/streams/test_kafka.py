@@ -95,7 +95,7 @@ def test_a_batch(cluster: str, make: Callable[..., Any]) -> None:
 
 def test_lines(cluster: str, make: Callable[..., Any]) -> None:
     """With ``lines``, a message has the records of a partition, in order."""
-    module = make(servers=[cluster], topic="lines", lines=True)
+    module = make(servers=[cluster], topic="lines", format="lines")
     batch = batch_of(module, *[f"line {seq}" for seq in range(300)])
     count = len({partition_of(f"192.0.2.{host}", PARTITIONS) for host in range(3)})
     assert module.send(batch).refused == {}
@@ -119,7 +119,7 @@ def test_brokers_that_are_away(make: Callable[..., Any]) -> None:
 
 def test_brokers_that_are_away_with_lines(make: Callable[..., Any]) -> None:
     """The number of partitions is not known without a broker."""
-    module = make(servers=[f"127.0.0.1:{free_port()}"], timeout="0.3s", lines=True)
+    module = make(servers=[f"127.0.0.1:{free_port()}"], timeout="0.3s", format="lines")
     with pytest.raises(TryLater, match=r"refused|metadata"):
         module.send(batch_of(module, "a"))
 
@@ -206,7 +206,7 @@ def test_an_error_for_a_neighbour(make: Callable[..., Any]) -> None:
 
 def test_a_message_of_lines_that_is_refused(make: Callable[..., Any]) -> None:
     """If a message of several records is refused, the batch is, and is sent in halves then."""
-    module = make(lines=True)
+    module = make(format="lines")
     module._partitions = 1
     module._producer = Producer(TOO_LARGE, TOO_LARGE)
     with pytest.raises(Refused, match="too large"):
