@@ -33,7 +33,8 @@ _QUEUE_KBYTES: Final = 1 << 20
 _REPORT_SECONDS: Final = 5.0
 #: Errors about a message, or about others that were sent with it: too large, a time that the topic does not take, or
 #: refused by its validation (Kafka's protocol, error codes).
-REFUSED: Final = frozenset((10, 32, 87))
+_TOO_LARGE: Final = 10
+REFUSED: Final = frozenset((_TOO_LARGE, 32, 87))
 #: Properties of librdkafka on which the promises of the stream rest.
 OWN: Final = frozenset(
     (
@@ -97,8 +98,6 @@ class Kafka(Broker):
         self._timeout = float(timeout)
         self._producer: Producer | None = None
         self._partitions = 0
-        # Of a message's value; less than the setting if the brokers refuse such messages.
-        self._most_bytes = self._largest - _OVERHEAD_BYTES
         # The last error of a connection: the reason why messages are not acknowledged.
         self._connection_error = ""
         self.monotonic: Callable[[], float] = time.monotonic
@@ -123,7 +122,7 @@ class Kafka(Broker):
             self._producer = self._opened()
         if not self._partitions:
             self._partitions = self._count_partitions(self._producer)
-        return self._partitions, self._most_bytes
+        return self._partitions, self.bounded(self._largest - _OVERHEAD_BYTES)
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
         """Produce a batch, and wait until the brokers have acknowledged everything."""
@@ -142,6 +141,8 @@ class Kafka(Broker):
                     continue
                 error = alone[0]
             places = messages[number].places
+            if error.code() == _TOO_LARGE:
+                self.was_too_large(len(messages[number].value))
             if error.code() not in REFUSED:
                 later += places
                 text = self._reason(error)

@@ -129,7 +129,7 @@ class Nats(Broker):
 
         :raises TryLater: if no server accepts a connection.
         """
-        return self._partitions, self._run(self._payload_bytes) - _HEADER_BYTES - _ID_BYTES
+        return self._partitions, self.bounded(self._run(self._payload_bytes) - _HEADER_BYTES - _ID_BYTES)
 
     async def _payload_bytes(self) -> int:
         async with asyncio.timeout(self._timeout):
@@ -203,6 +203,7 @@ class Nats(Broker):
             elif error is None:
                 raise TryLater(f"no stream of the server takes the subject {each.subject}, or JetStream is off")
             elif error["err_code"] in REFUSED:
+                self.was_too_large(len(each.data))
                 if len(each.places) > 1:
                     raise Refused(error["description"])
                 refused[each.places[0]] = error["description"]

@@ -21,6 +21,8 @@ Format = Literal["records", "lines", "blocks"]
 #: Bytes of a batch of blocks: with 16 partitions, messages of half a megabyte, of which brokers take many thousands a
 #: second. It is in memory three times: as blocks, in the client's queue, and as the bytes that are read.
 BLOCKS_BATCH: Final = Size("8M")
+#: The least bytes that a message shrinks to, because the broker refuses larger ones.
+LEAST_BYTES: Final = 4096
 #: Settings that contradict ``format = "blocks"``, each with the reason.
 _CONTRADICTIONS: Final = {
     "store": "blocks are made of the stream's own journal: leave it out",
@@ -58,6 +60,16 @@ class Broker(Stream):
         super().__init__(**settings)
         self.format = format
         self.sends_blocks = format == "blocks"
+        # Lower than the server's own limit after a message was too large for the topic or the stream.
+        self._bound: int | None = None
+
+    def bounded(self, most_bytes: int) -> int:
+        """Return the most bytes of a message, of which the broker says ``most_bytes``."""
+        return most_bytes if self._bound is None else min(most_bytes, self._bound)
+
+    def was_too_large(self, size: int) -> None:
+        """Make the next messages smaller than one that was refused: each refused one is sent twice."""
+        self._bound = max(LEAST_BYTES, size // 2)
 
     def encode(self, record: Record) -> bytes:
         """Return a line of JSON without its newline, or a block."""
@@ -76,7 +88,7 @@ class Broker(Stream):
         if not self.sends_blocks:
             return [
                 Sent(group.partition, group.key(batch), group.data, group.places)
-                for group in groups(batch, partitions, most_bytes)
+                for group in groups(batch, partitions, self.bounded(most_bytes))
             ]
         found = []
         for place, each in enumerate(batch):

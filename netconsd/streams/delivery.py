@@ -315,9 +315,10 @@ class Delivery:
                 self._warn(traceback.format_exc())
                 self._later(f"{type(error).__name__}: {error}", None)
                 continue
-            halves: list[Encoded] = []
             for place, reason in answer.refused.items():
-                halves += self._halves(left[place], reason)
+                # One after the other, for the order.
+                for half in self._halves(left[place], reason):
+                    accepted += self._send([half])
             accepted += [
                 each for place, each in enumerate(left) if place not in answer.refused and place not in answer.later
             ]
@@ -326,7 +327,6 @@ class Delivery:
                 self._later(answer.text, answer.retry_after)
             else:
                 self._succeeded()
-            left = [*halves, *left]
         return accepted
 
     def _halves(self, refused: Encoded, reason: str) -> list[Encoded]:
