@@ -6,6 +6,12 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.math cimport llrint
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+cdef extern from *:
+    """
+    #define NETCONSD_LATEST_SECONDS 253402300799.0
+    """
+    const double LATEST_SECONDS "NETCONSD_LATEST_SECONDS"
+
 cdef enum:
     HEAD_BYTES = 64
     RARE_BYTES = 32

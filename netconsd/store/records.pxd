@@ -22,6 +22,13 @@ cdef class Block:
     cpdef bint add(self, Message message) except -1
 
 cdef bytes _NO_KEY
+cdef Py_ssize_t NO_LIMIT
+
+cdef class Senders:
+    cdef list _slots
+
+    @cython.locals(slot=Py_ssize_t, source=Source)
+    cpdef Source at(self, bytes data, Py_ssize_t place)
 
 @cython.locals(
     messages=list, sources=dict, octets="const char *", source=Source, key=bytes, at=Py_ssize_t, end=Py_ssize_t,
@@ -30,4 +37,4 @@ cdef bytes _NO_KEY
     caller_at=Py_ssize_t, release_at=Py_ssize_t, raw_at=Py_ssize_t, record_end=Py_ssize_t, extended=ExtendedMessage,
     message=Message
 )
-cpdef list unpack(bytes data, Py_ssize_t start=*, dict known=*)
+cpdef list unpack(bytes data, Py_ssize_t start=*, Senders senders=*, Py_ssize_t raw_limit=*)

@@ -55,6 +55,10 @@ NONE_LOST = 1 << 13
 BLOCK_BYTES = 1 << 20
 # The head of a block: the length of the records and their CRC-32, their number, and 0.
 BLOCK_HEAD_BYTES = 16
+# Of messages of a journal.
+NO_LIMIT = 1 << 62
+# As many as packing.slot_of returns. 512 KB, and 100 bytes for each sender.
+SENDER_SLOTS = 1 << 16
 
 
 class Damaged(Exception):
@@ -185,16 +189,40 @@ class Block:
         return True
 
 
-def unpack(data: bytes, start: int = 0, known: dict[bytes, Source] | None = None) -> list[Message]:
+class Senders:
+    """The sender objects of messages that are unpacked, for many blocks: a bounded cache. For one thread.
+
+    A sender that has left the cache has another object later, equal to the one before.
+    """
+
+    __slots__ = ("_slots",)
+
+    _slots: list[Source | None]
+
+    def __init__(self) -> None:
+        self._slots = [None] * SENDER_SLOTS
+
+    def at(self, data: bytes, place: int) -> Source:
+        """Return the sender whose key is at a place of the data, which is within bounds."""
+        slot = packing.slot_of(data, place, packing.KEY_BYTES)
+        source = self._slots[slot]
+        if source is None or not packing.is_part(source._key, data, place, packing.KEY_BYTES):
+            source = self._slots[slot] = source_of(data[place : place + packing.KEY_BYTES])
+        return source
+
+
+def unpack(data: bytes, start: int = 0, senders: Senders | None = None, raw_limit: int = NO_LIMIT) -> list[Message]:
     """Return the messages of a block's records, equal to those that were packed. All messages of a sender share one
     object.
 
     :param start: the place of the first record.
-    :param known: senders by key; others are new objects, and added.
-    :raises Damaged: if a record contradicts itself.
+    :param senders: has the senders of other blocks; without it, they are new objects.
+    :param raw_limit: the most bytes of a message. With it, times are checked as well: both are right in a journal,
+        but a stranger can write to some brokers.
+    :raises Damaged: if a record contradicts itself, or is beyond the limit.
     """
     messages: list[Message] = []
-    sources: dict[bytes, Source] = {} if known is None else known
+    sources: dict[bytes, Source] = {}
     # In C, a slice of a pointer costs half as much as a slice of a bytes object.
     octets = data
     source = None
@@ -213,7 +241,14 @@ def unpack(data: bytes, start: int = 0, known: dict[bytes, Source] | None = None
         record_end = at + size
         if raw_at > record_end or record_end > end:
             raise Damaged(f"a record says that it has {size} bytes")
-        if source is None or not packing.is_part(key, data, at + packing.KEY_AT, packing.KEY_BYTES):
+        if record_end - raw_at > raw_limit:
+            raise Damaged(f"a message has {record_end - raw_at} bytes")
+        # Also true for NaN.
+        if not 0 <= received_at <= packing.LATEST_SECONDS and raw_limit < NO_LIMIT:
+            raise Damaged("a message has a time that no clock has")
+        if senders is not None:
+            source = senders.at(data, at + packing.KEY_AT)
+        elif source is None or not packing.is_part(key, data, at + packing.KEY_AT, packing.KEY_BYTES):
             key = octets[at + packing.KEY_AT : at + packing.KEY_AT + packing.KEY_BYTES]
             source = sources.get(key)
             if source is None:

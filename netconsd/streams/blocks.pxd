@@ -1,14 +1,10 @@
-# Splitting takes 0.06 us of CPU per record, in plain Python 2 us; checking what was unpacked takes none.
+# Splitting takes 0.1 us of CPU per record, in plain Python 2 us.
 cimport cython
 
-from netconsd.protocol.message cimport Message
 from netconsd.store cimport packing
 
 cdef bytes _MAPPED
 cdef Py_ssize_t _RAW_LIMIT, _ROOM_BYTES, _ADDRESSES
-
-@cython.locals(message=Message)
-cdef bint _check(list messages) except -1
 
 cdef class Part:
     cdef readonly Py_ssize_t partition

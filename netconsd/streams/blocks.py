@@ -29,13 +29,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from netconsd.protocol.message import MAPPED_IPV4, Message, Source, source_of
+from netconsd.protocol.message import MAPPED_IPV4, Message, source_of
 from netconsd.store import packing
-from netconsd.store.records import BLOCK_HEAD_BYTES, Block, Damaged, Foreign
+from netconsd.store.records import BLOCK_HEAD_BYTES, Block, Damaged, Foreign, Senders
 from netconsd.store.records import unpack as records_of
 from netconsd.streams.lines import partition_of
 
-__all__ = ["HEAD_BYTES", "RECEIVER_BYTES", "Damaged", "Foreign", "Head", "Part", "Splitter", "pack", "unpack"]
+__all__ = [
+    "HEAD_BYTES",
+    "RECEIVER_BYTES",
+    "Damaged",
+    "Foreign",
+    "Head",
+    "Part",
+    "Senders",
+    "Splitter",
+    "pack",
+    "unpack",
+]
 
 RECEIVER_BYTES = 16
 _MAGIC = b"ncblock1"
@@ -87,11 +98,11 @@ def sealed(head: Head, data: bytearray, size: int) -> bytes:
         return bytes(view[:size])
 
 
-def unpack(data: bytes, known: dict[bytes, Source] | None = None) -> tuple[Head, list[Message]]:
+def unpack(data: bytes, senders: Senders | None = None) -> tuple[Head, list[Message]]:
     """Return the head of a block, and its messages, in order. All messages of a sender share one object; the interface
     of a link-local sender is the receiver's number of it.
 
-    :param known: senders by key, of earlier blocks; others are new objects, and added. The caller bounds it.
+    :param senders: has the senders of earlier blocks; without it, they are new objects.
     :raises Damaged: for any other bytes; Foreign for a block of a machine with another byte order.
     """
     if len(data) < HEAD_BYTES or not data.startswith(_MAGIC):
@@ -101,24 +112,10 @@ def unpack(data: bytes, known: dict[bytes, Source] | None = None) -> tuple[Head,
         raise Foreign("it was written by a machine with another byte order")
     if one != 1 or zero or crc32(memoryview(data)[_SUMMED_AT:]) != checksum:
         raise Damaged("its checksum is wrong")
-    messages = records_of(data, HEAD_BYTES, known)
+    messages = records_of(data, HEAD_BYTES, senders, _RAW_LIMIT)
     if len(messages) != count or not count:
         raise Damaged(f"it has {len(messages)} messages instead of {count}")
-    _check(messages)
     return Head(receiver, run, number, count), messages
-
-
-def _check(messages: list[Message]) -> None:
-    """Refuse values that no receiver writes, and that modules cannot use: a stranger can write to some brokers.
-
-    :raises Damaged: for one.
-    """
-    for message in messages:
-        # Also false for NaN.
-        if not 0 <= message._received_at <= packing.LATEST_SECONDS:
-            raise Damaged("a message has a time beyond the year 9999")
-        if len(message._raw) > _RAW_LIMIT:
-            raise Damaged(f"a message has {len(message._raw)} bytes")
 
 
 class Part:

@@ -317,8 +317,8 @@ class Delivery:
                 continue
             for place, reason in answer.refused.items():
                 # One after the other, for the order.
-                for half in self._halves(left[place], reason):
-                    accepted += self._send([half])
+                for each in self._halves(left[place], reason):
+                    accepted += self._send([each])
             accepted += [
                 each for place, each in enumerate(left) if place not in answer.refused and place not in answer.later
             ]
