@@ -33,6 +33,7 @@ HOT = (
     "store.senders",
     "store.tallies",
     "store.trigrams",
+    "streams.blocks",
     "outputs.places",
 )
 # System calls for many datagrams at a time, and calls of modules in C.

@@ -113,6 +113,8 @@ class Stream(Sink):
     only_if_named = True
     #: The Python package that the sink imports when it connects; the extra of netconsd has the module's name.
     library = ""
+    #: Whether the process sends the journal's messages as blocks (:mod:`netconsd.streams.broker`).
+    sends_blocks = False
     #: The calls of the operating system that write.
     system: layout.System = os
     thread: Callable[..., Any] = threading.Thread
@@ -298,6 +300,7 @@ class Stream(Sink):
             kinds=self._kinds,
             dead_bytes=self._dead_size,
             limits=self._limits,
+            blocks=self.sends_blocks,
             level=self._level,
             hosts=self._hosts,
             keep=self._keep,

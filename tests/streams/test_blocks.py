@@ -10,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message
-from netconsd.streams.blocks import HEAD_BYTES, RECEIVER_BYTES, Damaged, Foreign, Head, pack, unpack
+from netconsd.store.records import BLOCK_HEAD_BYTES, Block
+from netconsd.streams.blocks import (
+    HEAD_BYTES,
+    RECEIVER_BYTES,
+    Damaged,
+    Foreign,
+    Head,
+    Senders,
+    Splitter,
+    pack,
+    sealed,
+    unpack,
+)
+from netconsd.streams.lines import partition_of
 from netconsd.testing import extended_message, source
 from tests.support.messages import extended_messages
 
@@ -102,6 +115,75 @@ def test_another_byte_order() -> None:
     """A block of a machine with the other byte order is foreign, which is said."""
     with pytest.raises(Foreign, match="byte order"):
         unpack(BLOCK[:8] + BLOCK[8:12][::-1] + BLOCK[12:])
+
+
+@given(st.lists(extended_messages(), min_size=1, max_size=20), st.integers(1, 9), st.integers(100, 2000))
+def test_records_are_split(messages: list[Message], partitions: int, most_bytes: int) -> None:
+    """A sender's messages are in the parts of its partition, in order; no part is larger than its bound but one with
+    one record."""
+    block = Block()
+    assert block.fill(messages, 0) == len(messages)
+    splitter = Splitter(partitions, most_bytes)
+    assert splitter.add(bytes(block.data[BLOCK_HEAD_BYTES : block.used])) == len(messages)
+    found: dict[int, list[Message]] = {}
+    for part in splitter.take():
+        assert part.size <= most_bytes or part.count == 1
+        head = Head(RECEIVER, 1, 2, part.count)
+        read, some = unpack(sealed(head, part.data, part.size))
+        assert read == head
+        found.setdefault(part.partition, []).extend(some)
+    wanted: dict[int, list[Message]] = {}
+    for message in messages:
+        wanted.setdefault(partition_of(message.source.address, partitions), []).append(message)
+    assert found == wanted
+    assert splitter.take() == []
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0", "9.10.99.100", "192.0.2.7", "255.255.255.255", "2001:db8::7", "::1", "fe80::1"]
+)
+def test_partitions(address: str) -> None:
+    """The partition is that of the address's text, as Kafka's clients in C have it."""
+    splitter = Splitter(1000, 10_000)
+    block = Block()
+    block.fill([extended_message("x", address=address)], 0)
+    for _ in range(2):
+        splitter.add(bytes(block.data[BLOCK_HEAD_BYTES : block.used]))
+    (part,) = splitter.take()
+    assert (part.partition, part.count) == (partition_of(address, 1000), 2)
+
+
+def test_a_damaged_block_is_not_split() -> None:
+    """Of records that contradict themselves, none is added."""
+    block = Block()
+    block.fill([extended_message("x"), extended_message("y")], 0)
+    records = bytes(block.data[BLOCK_HEAD_BYTES : block.used])
+    splitter = Splitter(1, 10_000)
+    for damaged in (records[:-1], records[:70], records + bytes(80), records + bytes((255,)) * 80):
+        with pytest.raises(Damaged):
+            splitter.add(damaged)
+    assert splitter.take() == []
+
+
+def test_the_first_records_are_left_out() -> None:
+    """So many as were sent before; more than there are is all."""
+    block = Block()
+    messages: list[Message] = [extended_message("x", seq=seq) for seq in range(5)]
+    block.fill(messages, 0)
+    records = bytes(block.data[BLOCK_HEAD_BYTES : block.used])
+    splitter = Splitter(1, 10_000)
+    assert (splitter.add(records, 3), splitter.add(records, 5), splitter.add(records, 9)) == (2, 0, 0)
+    (part,) = splitter.take()
+    assert unpack(sealed(Head(RECEIVER, 1, 1, 2), part.data, part.size))[1] == messages[3:]
+
+
+def test_senders_of_several_blocks_are_one_object() -> None:
+    """With ``senders``, the messages of a sender share its object over blocks."""
+    senders = Senders()
+    blocks = [pack(RECEIVER, 1, number, [extended_message("x", address="2001:db8::7")]) for number in range(2)]
+    (first,), (second,) = (unpack(block, senders)[1] for block in blocks)
+    assert first.source is second.source
+    assert first.source.address == "2001:db8::7"
 
 
 def test_the_head_has_its_size() -> None:
