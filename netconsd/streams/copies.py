@@ -35,7 +35,8 @@ first copy was handed on before it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -72,6 +73,8 @@ HELD_BYTES_LIMIT: Final = 64 * 1024 * 1024
 MISSED_LIMIT: Final = 1024
 
 _NEVER = float("inf")
+# No kernel counts that far. A forged record above is handed on, and never dropped as a copy.
+_SEQ_LIMIT = 1 << 63
 _INCOMPLETE = 0x80
 # Bytes: objects, list and dict entries, measured on CPython 3.11.
 _HOST_BYTES = 1200
@@ -104,6 +107,8 @@ class Heard:
     completed: int = 0
     #: The ``now`` of the last call with its messages.
     heard_at: float = 0.0
+    #: Unix time in seconds at which it received the last of these messages, by its clock; 0 before.
+    received_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,31 @@ class Summary:
     cost: int
     #: The hosts with the most missed messages first.
     most_missed: list[MissedOfHost]
+
+
+def together(summaries: Iterable[Summary], most: int = 20) -> Summary:
+    """Return the sum of several summaries: each partition of a broker has a :class:`Copies` of its own."""
+    parts = list(summaries)
+    receivers: dict[bytes, Heard] = {}
+    for each in (heard for part in parts for heard in part.receivers):
+        heard = receivers.setdefault(each.receiver, Heard(each.receiver))
+        heard.messages += each.messages
+        heard.copies += each.copies
+        heard.missed += each.missed
+        heard.late += each.late
+        heard.completed += each.completed
+        heard.heard_at = max(heard.heard_at, each.heard_at)
+        heard.received_at = max(heard.received_at, each.received_at)
+    hosts = sorted((host for part in parts for host in part.most_missed), key=lambda host: -host.missed)
+    return Summary(
+        sorted(receivers.values(), key=lambda heard: heard.receiver),
+        sum(part.handed_on for part in parts),
+        sum(part.held for part in parts),
+        sum(part.hosts for part in parts),
+        sum(part.forgotten for part in parts),
+        sum(part.cost for part in parts),
+        hosts[:most],
+    )
 
 
 class Hearing:
@@ -212,6 +242,10 @@ class Host:
         self.pending = False
 
 
+def _silent_longest(hearings: dict[bytes, Hearing]) -> bytes:
+    return min(hearings, key=lambda name: hearings[name].heard_at)
+
+
 class Copies:
     """Merges the messages of several receivers. For one thread; no message raises."""
 
@@ -235,7 +269,6 @@ class Copies:
         # (when, host) of hosts with records that are not decided, in order.
         self._undecided: deque[tuple[float, Host]] = deque()
         self._missed: dict[tuple[bytes, bytes], int] = {}
-        self._out: list[Message] = []
 
     def take(self, receiver: bytes, messages: list[Message], now: float) -> list[Message]:
         """Return the messages to hand on, in order; also earlier ones whose time is over.
@@ -251,6 +284,8 @@ class Copies:
         heard = self._receiver(receiver)
         heard.messages += len(messages)
         heard.heard_at = now
+        if messages:
+            heard.received_at = messages[-1].received_at
         source: Source | None = None
         host: Host | None = None
         hearing: Hearing | None = None
@@ -292,10 +327,7 @@ class Copies:
         """
         hosts = sorted(self._missed.items(), key=lambda item: -item[1])[:most]
         return Summary(
-            [
-                Heard(each.receiver, each.messages, each.copies, each.missed, each.late, each.completed, each.heard_at)
-                for each in list(self._heard.values())
-            ],
+            [replace(each) for each in list(self._heard.values())],
             self._handed_on,
             self._held,
             len(self._hosts),
@@ -336,8 +368,7 @@ class Copies:
                 bit = host.bits[heard.receiver] = 1 << len(host.bits)
             if len(host.hearings) >= HEARINGS_LIMIT:
                 # A host that sends from a port of its own for each message.
-                silent = min(host.hearings, key=lambda each: host.hearings[each].heard_at)
-                self._forget_hearing(host, silent)
+                self._forget_hearing(host, _silent_longest(host.hearings))
             hearing = host.hearings[name] = Hearing(heard, bit)
         host.heard_at = hearing.heard_at = now
         return host, hearing
@@ -370,13 +401,16 @@ class Copies:
     def _take_record(
         self, host: Host, hearing: Hearing, message: ExtendedMessage, now: float, out: list[Message]
     ) -> None:
+        seq = message._seq
+        if seq >= _SEQ_LIMIT:
+            out.append(message)
+            return
         stamp = stamp_of(message)
         run = self._found(host, hearing, message, stamp)
         if run is not None:
             self._second(hearing, run, message, now, out)
             return
         run = self._run_of(host, hearing, message, now, out)
-        seq = message._seq
         self._join(hearing, run, seq, now, out)
         self._put(run, hearing, message, stamp)
         self._pass(hearing, run, seq, now)
@@ -589,8 +623,8 @@ class Copies:
         if first:
             return
         if message._lost > 0:
-            lost = message._lost - self._filled(run, message)
-            message._lost = max(0, min(lost, gap))
+            most = gap
+            message._lost = min(max(message._lost - self._filled(run, message), 0), most)
         message._missing = gap
         if message._likely_lost > gap:
             message._likely_lost = gap
@@ -599,7 +633,13 @@ class Copies:
         """Return the number of records that others had where the receiver of this one had a gap."""
         seq = message._seq
         first = max(run.seen.lowest(), seq - min(seq, message._missing))
-        return sum([run.seen.stamp(number) != ABSENT for number in range(first, seq)])
+        found = 0
+        number = first
+        while number < seq:
+            if run.seen.stamp(number) != ABSENT:
+                found += 1
+            number += 1
+        return found
 
     def _keep(self, run: Run, message: ExtendedMessage, now: float, out: list[Message]) -> None:
         """Hold a record."""
