@@ -29,6 +29,7 @@ from netconsd.protocol.counters import (
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.receive.reader import BatchReader
+from netconsd.streams.copies import Summary
 
 #: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, of its acknowledgements, and of its
 #: crash reports and events.
@@ -197,6 +198,8 @@ class Snapshot:
     crashes: CrashSnapshot = field(default_factory=CrashSnapshot)
     #: Of the modules that have numbers of their own.
     own: tuple[OwnSnapshot, ...] = ()
+    #: Of the receivers whose messages a processor merges; None in a receiver.
+    copies: Summary | None = None
 
     @property
     def received(self) -> int:

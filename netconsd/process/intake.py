@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
@@ -30,23 +31,25 @@ from typing import Any, Final, NamedTuple, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netconsd.crash.recogniser import SILENCE
 from netconsd.interfaces import IKeeps, ModuleMetric
 from netconsd.jsonl import from_json
 from netconsd.process.handover import Handovers
-from netconsd.protocol.message import Message, Source
+from netconsd.protocol.message import Message
 from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane
+from netconsd.store.records import Senders
 from netconsd.streams.blocks import Damaged, unpack
+from netconsd.streams.copies import Heard, Summary
 
 #: Blocks of a partition whose identities are remembered: those of some minutes at 20 blocks a second.
 WINDOW: Final = 4096
-#: Senders of a partition that are remembered as one object, so that messages before a crash are found by it.
-SENDERS_LIMIT: Final = 65_536
 #: Seconds between two syncs at least: each costs milliseconds of a disk, and is for all deliveries since the last one.
 SYNC_SECONDS: Final = 0.05
 #: Damaged deliveries are logged once in this time.
 COMPLAINT_SECONDS: Final = 60.0
+#: Seconds between two summaries of the copies.
+SUMMARY_SECONDS: Final = 1.0
+_SUMS: Final = ("handed_on", "held", "hosts", "forgotten", "cost")
 
 
 class NotKeptError(Exception):
@@ -68,6 +71,7 @@ class Copying(Protocol):
     def take(self, receiver: bytes, messages: list[Message], now: float) -> list[Message]: ...
     def flush(self, now: float = ...) -> list[Message]: ...
     def oldest(self) -> float: ...
+    def summary(self) -> Summary: ...
 
 
 class _Delivery:
@@ -96,7 +100,6 @@ class _Partition:
         self.open: set[_Delivery] = set()
         self.by_identity: dict[Hashable, _Delivery] = {}
         self.done: OrderedDict[Hashable, None] = OrderedDict()
-        self.senders: dict[bytes, Source] = {}
         self.is_leaving = False
 
 
@@ -127,7 +130,8 @@ class Intake:
         self._handovers = handovers
         self._clock = clock
         self._keepers = [output.module for output in outputs.started if IKeeps.providedBy(output.module)]
-        self._same = outputs.wants_reports
+        # One object for a sender, so that messages before a crash are found by it.
+        self._senders = Senders()
         self._partitions: dict[int, _Partition] = {}
         self._places = dict.fromkeys((lane.number for lane in lanes), 0)
         #: Called in any thread when :meth:`turn` has work.
@@ -142,9 +146,14 @@ class Intake:
         self._ending = threading.Event()
         self._sync_fault = ""
         self._thread: Any = None
+        #: What the messages of several receivers became, up to a second ago; for any thread.
+        self.summary = merged(())
+        # Of the partitions that were given away.
+        self._ended = merged(())
+        self._summed_at = -SUMMARY_SECONDS
         self._complained = -COMPLAINT_SECONDS
         self._log = Logger("netconsd")
-        # Once everything is processed: deliveries + redelivered... see Intake.inconsistencies.
+        # Each delivery is acknowledged, damaged or given back; or it is in ``unfinished`` or ``queued``.
         self.deliveries = 0
         self.bytes = 0
         self.redelivered = 0
@@ -203,6 +212,9 @@ class Intake:
         partition = self._partitions.pop(number, None)
         if partition is None:
             return
+        if partition.copies is not None:
+            ended = replace(partition.copies.summary(), held=0, hosts=0, cost=0)
+            self._ended = merged([self._ended, ended])
         self.given_back += len(partition.waiting) + len(partition.open)
         self.deliveries -= len(partition.waiting)
         if self._handovers is not None:
@@ -250,6 +262,9 @@ class Intake:
         while self._synced:
             self._acknowledge(self._synced.popleft(), done)
         now = self._clock()
+        if self._copies is not None and now - self._summed_at >= SUMMARY_SECONDS:
+            self._summed_at = now
+            self._sum()
         for partition in list(self._partitions.values()):
             if partition.copies is not None:
                 self._put(partition, partition.copies.flush(now))
@@ -272,7 +287,7 @@ class Intake:
             if data[:1] == b"{":
                 messages = self._from_lines(data)
             else:
-                head, messages = unpack(data)
+                head, messages = unpack(data, self._senders)
                 receiver = head.receiver
                 identity = (receiver, head.run, head.number)
         except (Damaged, ValueError) as error:
@@ -298,14 +313,16 @@ class Intake:
             partition.by_identity[identity] = delivery
         self._places[partition.lane.number] += delivery.places
         self.messages += len(messages)
-        if self._same:
-            _share_senders(messages, partition.senders)
         if messages and self._handovers is not None:
             self._handovers.heard(partition.number, messages[0].received_at)
         if partition.copies is not None and receiver:
             messages = partition.copies.take(receiver, messages, now)
         self._put(partition, messages)
         self._mark(partition)
+
+    def _sum(self) -> None:
+        found = [partition.copies.summary() for partition in self._partitions.values() if partition.copies is not None]
+        self.summary = merged([self._ended, *found])
 
     def _put(self, partition: _Partition, messages: list[Message]) -> None:
         if messages:
@@ -470,13 +487,26 @@ class Intake:
         return [f"a module cannot sync: {self._sync_fault}"] if self._sync_fault else []
 
 
-def _share_senders(messages: list[Message], senders: dict[bytes, Source]) -> None:
-    """Give messages of one sender one object for it."""
-    if len(senders) > SENDERS_LIMIT:
-        senders.clear()
-    for message in messages:
-        source = message._source
-        message._source = senders.setdefault(source._key, source)
+def merged(summaries: Iterable[Summary], most: int = 20) -> Summary:
+    """Return the sum of the summaries of several partitions.
 
-
-__all__ = ["SILENCE", "Done", "Intake", "NotKeptError"]
+    :param most: the hosts in ``most_missed``.
+    """
+    found = list(summaries)
+    receivers: dict[bytes, Heard] = {}
+    for summary in found:
+        for heard in summary.receivers:
+            known = receivers.get(heard.receiver)
+            if known is None:
+                receivers[heard.receiver] = replace(heard)
+                continue
+            for name in ("messages", "copies", "missed", "late", "completed"):
+                setattr(known, name, getattr(known, name) + getattr(heard, name))
+            for name in ("heard_at", "received_at"):
+                setattr(known, name, max(getattr(known, name), getattr(heard, name)))
+    hosts = sorted((host for summary in found for host in summary.most_missed), key=lambda host: -host.missed)
+    return Summary(
+        list(receivers.values()),
+        *(sum(getattr(summary, name) for summary in found) for name in _SUMS),
+        most_missed=hosts[:most],
+    )

@@ -23,6 +23,7 @@ from netconsd.process.intake import Intake
 from netconsd.protocol.plural import plural
 from netconsd.service import NetconsdService, Running
 from netconsd.settings import Settings
+from netconsd.streams.copies import MEMORY_LIMIT, Copies, Summary
 
 __all__ = ["ProcessingService"]
 
@@ -43,7 +44,6 @@ class ProcessingService(NetconsdService):
         *,
         client: Callable[[Intake], Client],
         where: str,
-        copies: Callable[[], Any] | None = None,
         reactor: Any = None,
     ) -> None:
         """
@@ -51,16 +51,15 @@ class ProcessingService(NetconsdService):
         :param settings: likewise; those of the reception have no effect.
         :param client: makes the client of the broker.
         :param where: the broker, for the log.
-        :param copies: makes the memory of copies of a partition.
         :raises ModuleError: if a module provides none of the interfaces of modules.
         """
         super().__init__(modules, settings, reactor=reactor, sockets=lambda _: [])
         self._make_client = client
         self._where = where
-        self._make_copies = copies
         self._client: Client | None = None
         self._ended: Deferred[None] = Deferred()
         self._last_own = OwnSnapshot(NAME)
+        self._last_copies: Summary | None = None
 
     @property
     def client(self) -> Client | None:
@@ -75,10 +74,16 @@ class ProcessingService(NetconsdService):
             faults = [*([f"the broker: {client.fault}"] if client.fault else []), *client.faults()]
             faults += client.intake.faults()
             self._last_own = OwnSnapshot(NAME, tuple(client.intake.metrics()), tuple(faults))
-        return replace(found, own=(*(each for each in found.own if each.name != NAME), self._last_own))
+            self._last_copies = client.intake.summary
+        own = (*(each for each in found.own if each.name != NAME), self._last_own)
+        return replace(found, own=own, copies=self._last_copies)
 
     def _start_receiving(self, bound: Any) -> Sequence[tuple[str, int]]:
         handovers = Handovers()
+
+        def copies() -> Copies:
+            return Copies(memory=MEMORY_LIMIT // client.partitions)
+
         self._run = run = Running(
             self.settings, self._outputs, [], self._receiver, self._reactor, self._names, handovers.marked
         )
@@ -87,7 +92,7 @@ class ProcessingService(NetconsdService):
             run.workers.lanes,
             self._outputs,
             self.settings.queue,
-            copies=self._make_copies,
+            copies=copies,
             handovers=handovers,
         )
         self._client = client = self._make_client(intake)

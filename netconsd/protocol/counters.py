@@ -269,6 +269,24 @@ CRASH_COUNTERS = (
     ),
 )
 
+#: The counters of one receiver whose messages a processor takes out of a broker
+#: (:class:`netconsd.streams.copies.Heard`).
+RECEIVER_COUNTERS = (
+    Counter("messages", "Messages of the receiver, second copies included.", "receiver_messages"),
+    Counter("copies", "Messages dropped because another receiver had the same.", "receiver_copies"),
+    Counter(
+        "missed",
+        "Messages that another receiver had, and this one not within one to two minutes.",
+        "receiver_missed_messages",
+    ),
+    Counter("late", "Missed messages that came after that.", "receiver_late_messages"),
+    Counter(
+        "completed",
+        "Whole messages that came after an incomplete one of another receiver was handed on, so that there are two.",
+        "receiver_completed_messages",
+    ),
+)
+
 #: The names of the counters of a :class:`WorkerCounters`.
 COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS)
 #: The names of the counters of a single sender, by which senders can be ranked.
