@@ -49,7 +49,6 @@ SYNC_SECONDS: Final = 0.05
 COMPLAINT_SECONDS: Final = 60.0
 #: Seconds between two summaries of the copies.
 SUMMARY_SECONDS: Final = 1.0
-_SUMS: Final = ("handed_on", "held", "hosts", "forgotten", "cost")
 
 
 class NotKeptError(Exception):
@@ -507,6 +506,10 @@ def merged(summaries: Iterable[Summary], most: int = 20) -> Summary:
     hosts = sorted((host for summary in found for host in summary.most_missed), key=lambda host: -host.missed)
     return Summary(
         list(receivers.values()),
-        *(sum(getattr(summary, name) for summary in found) for name in _SUMS),
+        handed_on=sum(summary.handed_on for summary in found),
+        held=sum(summary.held for summary in found),
+        hosts=sum(summary.hosts for summary in found),
+        forgotten=sum(summary.forgotten for summary in found),
+        cost=sum(summary.cost for summary in found),
         most_missed=hosts[:most],
     )
