@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from netconsd.streams.lines import groups, line
-from netconsd.streams.module import Stream
+from netconsd.streams.blockspool import Packed
+from netconsd.streams.broker import Broker
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Answer, Encoded, Refused, TryLater
 from netconsd.units import Duration, Size
@@ -33,7 +33,8 @@ _QUEUE_KBYTES: Final = 1 << 20
 _REPORT_SECONDS: Final = 5.0
 #: Errors about a message, or about others that were sent with it: too large, a time that the topic does not take, or
 #: refused by its validation (Kafka's protocol, error codes).
-REFUSED: Final = frozenset((10, 32, 87))
+_TOO_LARGE: Final = 10
+REFUSED: Final = frozenset((_TOO_LARGE, 32, 87))
 #: Properties of librdkafka on which the promises of the stream rest.
 OWN: Final = frozenset(
     (
@@ -55,8 +56,8 @@ class _Message(NamedTuple):
     places: list[int]
 
 
-class Kafka(Stream):
-    """Produces each record with its machine as the key, or the lines of each partition."""
+class Kafka(Broker):
+    """Produces each record with its machine as the key, or the lines or the block of each partition."""
 
     library = "confluent_kafka"
 
@@ -65,7 +66,6 @@ class Kafka(Stream):
         *,
         servers: list[str],
         topic: str = "netconsd",
-        lines: bool = False,
         largest: Size = LARGEST,
         options: dict[str, str] | None = None,
         timeout: Duration = TIMEOUT,
@@ -74,7 +74,6 @@ class Kafka(Stream):
         """
         :param servers: brokers, as kafka1.example.net:9092; the others are found by them.
         :param topic: the topic.
-        :param lines: send the records of a batch and a partition as the lines of one message.
         :param largest: the most bytes of a message: that of the topic (max.message.bytes).
         :param options: further properties of librdkafka, as security.protocol, sasl.username or compression.type.
         :param timeout: how long the brokers may take to acknowledge a batch.
@@ -94,7 +93,6 @@ class Kafka(Stream):
             raise ValueError(f"options: {name} is not to be changed: the delivery rests on it")
         self._servers = servers
         self._topic = topic
-        self._lines = lines
         self._largest = int(largest)
         self._options = dict(options or {})
         self._timeout = float(timeout)
@@ -105,21 +103,33 @@ class Kafka(Stream):
         self.monotonic: Callable[[], float] = time.monotonic
 
     def encode(self, record: Record) -> bytes:
-        """Return a line of JSON without its newline.
+        """Return a line of JSON without its newline, or a block.
 
         :raises ValueError: if it is too long for a message.
         """
-        data = line(record)
-        if len(data) + _OVERHEAD_BYTES > self._largest:
+        data = super().encode(record)
+        # A block that is too large has one message, or is sent in halves.
+        if len(data) + _OVERHEAD_BYTES > self._largest and not isinstance(record, Packed):
             raise ValueError(f"{len(data)} bytes are more than the setting largest has room for")
         return data
+
+    def shape(self) -> tuple[int, int]:
+        """Return the number of partitions of the topic, and the most bytes of a message's value.
+
+        :raises TryLater: if no broker says.
+        """
+        if self._producer is None:
+            self._producer = self._opened()
+        if not self._partitions:
+            self._partitions = self._count_partitions(self._producer)
+        return self._partitions, self.bounded(self._largest - _OVERHEAD_BYTES)
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
         """Produce a batch, and wait until the brokers have acknowledged everything."""
         end = self.monotonic() + self._timeout
         if self._producer is None:
             self._producer = self._opened()
-        messages = self._messages(batch, self._producer)
+        messages = self._messages(batch)
         failed, text = self._produced(self._producer, messages, end)
         refused: dict[int, str] = {}
         later: list[int] = []
@@ -131,6 +141,8 @@ class Kafka(Stream):
                     continue
                 error = alone[0]
             places = messages[number].places
+            if error.code() == _TOO_LARGE:
+                self.was_too_large(len(messages[number].value))
             if error.code() not in REFUSED:
                 later += places
                 text = self._reason(error)
@@ -179,13 +191,12 @@ class Kafka(Stream):
     def _reason(self, error: KafkaError) -> str:
         return f"{error.str()}{self._connection_error}"
 
-    def _messages(self, batch: Sequence[Encoded], producer: Producer) -> list[_Message]:
-        if self._lines:
-            if not self._partitions:
-                self._partitions = self._count_partitions(producer)
+    def _messages(self, batch: Sequence[Encoded]) -> list[_Message]:
+        if self.format != "records":
+            partitions, most_bytes = self.shape()
             return [
-                _Message(group.data, {"partition": group.partition}, group.places)
-                for group in groups(batch, self._partitions, self._largest - _OVERHEAD_BYTES)
+                _Message(each.data, {"partition": each.partition}, each.places)
+                for each in self.grouped(batch, partitions, most_bytes)
             ]
         return [
             _Message(

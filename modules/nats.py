@@ -11,22 +11,23 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from netconsd.streams.lines import groups, line
-from netconsd.streams.module import Stream
-from netconsd.streams.record import Record
+from netconsd.streams.broker import Broker
 from netconsd.streams.sink import Answer, Encoded, Refused, TryLater
 from netconsd.units import Duration
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+
+T = TypeVar("T")
 
 TIMEOUT: Final = Duration("30s")
 #: Seconds for the connection to one server, so that the others have a turn.
@@ -40,6 +41,8 @@ IDLE_SECONDS: Final = 60.0
 REFUSED: Final = frozenset((10054, 10097))
 #: Bytes of a header with nothing but an empty Nats-Msg-Id; the server's max_payload includes the header.
 _HEADER_BYTES: Final = len(b"NATS/1.0\r\nNats-Msg-Id: \r\n\r\n")
+#: The most characters of an id of lines, or of a block: 32 hexadecimal digits, and two numbers of 64 bits.
+_ID_BYTES: Final = 32 + 2 * 21
 #: The most partitions: a batch has some records for each.
 _PARTITIONS_LIMIT: Final = 1024
 
@@ -54,8 +57,8 @@ class _Publish(NamedTuple):
     places: list[int]
 
 
-class Nats(Stream):
-    """Publishes each record, or the lines of each partition, and waits for the acknowledgements."""
+class Nats(Broker):
+    """Publishes each record, or the lines or the block of each partition, and waits for the acknowledgements."""
 
     library = "nats"
 
@@ -64,7 +67,6 @@ class Nats(Stream):
         *,
         servers: list[str],
         subject: str = "netconsd",
-        lines: bool = False,
         partitions: int = 16,
         credentials: Path | None = None,
         ca_file: Path | None = None,
@@ -75,8 +77,7 @@ class Nats(Stream):
         """
         :param servers: the servers of one cluster, as nats://127.0.0.1:4222, nats://USER:PASSWORD@host or tls://host.
         :param subject: the first part of the subjects.
-        :param lines: send the records of a batch and a partition as the lines of one message.
-        :param partitions: with lines, the number of partitions; a machine's records are in one.
+        :param partitions: of lines and blocks; a machine's records are in one.
         :param credentials: the file with the user's JWT and seed.
         :param ca_file: the certificates that are trusted for tls, instead of the system's.
         :param certificate: the key and the certificate that the server asks for, in one file.
@@ -99,7 +100,7 @@ class Nats(Stream):
                 raise ValueError(f"{name}: needs servers that begin with tls://")
         self._servers = servers
         self._subject = subject
-        self._partitions = partitions if lines else 0
+        self._partitions = partitions
         self._credentials = credentials
         self._ca_file = ca_file
         self._certificate = certificate
@@ -123,12 +124,28 @@ class Nats(Stream):
         if self._credentials is not None and find_spec("nkeys") is None:
             raise ModuleNotFoundError("the setting credentials needs nkeys: pip install nkeys", name="nkeys")
 
-    def encode(self, record: Record) -> bytes:
-        """Return a line of JSON without its newline."""
-        return line(record)
+    def shape(self) -> tuple[int, int]:
+        """Return the number of partitions, and the most bytes of a message without its header.
+
+        :raises TryLater: if no server accepts a connection.
+        """
+        return self._partitions, self.bounded(self._run(self._payload_bytes) - _HEADER_BYTES - _ID_BYTES)
+
+    async def _payload_bytes(self) -> int:
+        async with asyncio.timeout(self._timeout):
+            if self._client is None:
+                self._client = await self._connected()
+            return self._client.max_payload
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
         """Publish a batch, and wait until everything is stored."""
+        return self._run(partial(self._sent, batch))
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of a call that speaks with the server.
+
+        :raises TryLater: if the server does not answer.
+        """
         import nats.errors
 
         if self._client is not None and self.monotonic() - self._used_at > IDLE_SECONDS:
@@ -136,13 +153,13 @@ class Nats(Stream):
         if self._runner is None:
             self._runner = asyncio.Runner()
         try:
-            answer = self._runner.run(self._sent(batch))
+            result = self._runner.run(call())
         except TimeoutError as error:
             raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s") from error
         except nats.errors.Error as error:
             raise TryLater(str(error)) from error
         self._used_at = self.monotonic()
-        return answer
+        return result
 
     async def _sent(self, batch: Sequence[Encoded]) -> Answer:
         async with asyncio.timeout(self._timeout):
@@ -186,6 +203,7 @@ class Nats(Stream):
             elif error is None:
                 raise TryLater(f"no stream of the server takes the subject {each.subject}, or JetStream is off")
             elif error["err_code"] in REFUSED:
+                self.was_too_large(len(each.data))
                 if len(each.places) > 1:
                     raise Refused(error["description"])
                 refused[each.places[0]] = error["description"]
@@ -200,11 +218,10 @@ class Nats(Stream):
         self._answered.set()
 
     def _messages(self, batch: Sequence[Encoded], most: int) -> list[_Publish]:
-        if self._partitions:
-            # 32 hexadecimal digits are the identity of a group.
+        if self.format != "records":
             return [
-                _Publish(f"{self._subject}.lines.{group.partition}", group.key(batch), group.data, group.places)
-                for group in groups(batch, self._partitions, most - _HEADER_BYTES - 32)
+                _Publish(f"{self._subject}.{self.format}.{each.partition}", each.id, each.data, each.places)
+                for each in self.grouped(batch, self._partitions, most - _HEADER_BYTES - _ID_BYTES)
             ]
         return [
             _Publish(f"{self._subject}.{each.record.kind}", each.record.id, each.data, [place])

@@ -6,9 +6,17 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.math cimport llrint
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+cdef extern from *:
+    """
+    #define NETCONSD_LATEST_SECONDS 253402300799.0
+    """
+    const double LATEST_SECONDS "NETCONSD_LATEST_SECONDS"
+
 cdef enum:
     HEAD_BYTES = 64
     RARE_BYTES = 32
+    KEY_AT = 16
+    KEY_BYTES = 18
 
 cdef inline Py_ssize_t put_head(
     bytearray data, Py_ssize_t at, uint32_t size, uint16_t flags, uint16_t prefix, double received_at, bytes key,
@@ -62,6 +70,16 @@ cdef inline int64_t i64_at(bytes data, Py_ssize_t at) noexcept:
     cdef int64_t value
     memcpy(&value, <const char *>data + at, 8)
     return value
+
+cdef inline (uint32_t, int, int, double, unsigned int, unsigned int, uint64_t, uint64_t, int64_t) head_at(
+    bytes data, Py_ssize_t at
+) noexcept:
+    cdef double received_at
+    memcpy(&received_at, <const char *>data + at + 8, 8)
+    return (
+        u32_at(data, at), u16_at(data, at + 4), u16_at(data, at + 6), received_at, u16_at(data, at + 34),
+        u16_at(data, at + 36), u64_at(data, at + 40), u64_at(data, at + 48), i64_at(data, at + 56)
+    )
 
 cdef inline int64_t micros_at(bytes data, Py_ssize_t at) noexcept:
     cdef double value
@@ -142,6 +160,40 @@ cdef inline void prefetch(list blocks, uint64_t place) noexcept:
     netconsd_prefetch(at)
     netconsd_prefetch(at + 64)
     netconsd_prefetch(at + 128)
+
+cdef extern from *:
+    """
+    static inline uint32_t netconsd_crc_of_ipv4(const unsigned char *address)
+    {
+        /* By half a byte: a table of 64 bytes stays in the cache. */
+        static const uint32_t table[16] = {
+            0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+            0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+        };
+        unsigned char text[16];
+        int length = 0, index;
+        uint32_t crc = 0xffffffff;
+        for (index = 0; index < 4; index++) {
+            unsigned int octet = address[index];
+            if (octet >= 100)
+                text[length++] = '0' + octet / 100;
+            if (octet >= 10)
+                text[length++] = '0' + octet / 10 % 10;
+            text[length++] = '0' + octet % 10;
+            text[length++] = '.';
+        }
+        for (index = 0; index < length - 1; index++) {
+            crc ^= text[index];
+            crc = crc >> 4 ^ table[crc & 15];
+            crc = crc >> 4 ^ table[crc & 15];
+        }
+        return ~crc;
+    }
+    """
+    uint32_t netconsd_crc_of_ipv4(const unsigned char *address) noexcept nogil
+
+cdef inline uint32_t crc_of_ipv4(bytes data, Py_ssize_t at) noexcept:
+    return netconsd_crc_of_ipv4(<const unsigned char *><const char *>data + at)
 
 cdef inline int i32_of(array.array numbers, Py_ssize_t index) noexcept:
     return numbers.data.as_ints[index]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from zlib import crc32
 
 # In the machine's own byte order, as the compiled build writes them.
 _HEAD = struct.Struct("=IHHd18sHHHQQq")
 _RARE = struct.Struct("=QqQq")
 HEAD_BYTES = _HEAD.size
 RARE_BYTES = _RARE.size
+# The place and the size of the sender's key in a head.
+KEY_AT = 16
+KEY_BYTES = 18
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
 _U64_MASK = (1 << 64) - 1
 #: The last second of the year 9999.
@@ -48,6 +52,13 @@ def put_bytes(data: bytearray, at: int, octets: bytes) -> int:
     end = at + len(octets)
     data[at:end] = octets
     return end
+
+
+def head_at(data: bytes, at: int) -> tuple[int, int, int, float, int, int, int, int, int]:
+    """Return (size, flags, prefix, received_at, size of the caller, size of the release, seq, ts_usec, msgid) of the
+    head at a position; it is within bounds."""
+    size, flags, prefix, received_at, _, caller, release, _, seq, ts_usec, msgid = _HEAD.unpack_from(data, at)
+    return size, flags, prefix, received_at, caller, release, seq, ts_usec, msgid
 
 
 def u16_at(data: bytes, at: int) -> int:
@@ -124,6 +135,11 @@ def i64_of(numbers: array[int], index: int) -> int:
 def put_i64(numbers: array[int], index: int, number: int) -> None:
     """Set one element of an ``array("Q")`` to a signed number; the index is within bounds."""
     numbers[index] = number & _U64_MASK
+
+
+def crc_of_ipv4(data: bytes, at: int) -> int:
+    """Return the CRC-32 of the text of an IPv4 address, whose four bytes are at a position."""
+    return crc32(b"%d.%d.%d.%d" % tuple(data[at : at + 4]))
 
 
 def sum_of(one: int, other: int) -> int:

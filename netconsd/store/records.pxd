@@ -1,6 +1,6 @@
 cimport cython
 
-from netconsd.protocol.message cimport ExtendedMessage, LegacyDatagram, Message, Source
+from netconsd.protocol.message cimport ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source, source_of
 from netconsd.store cimport packing
 
 cdef class Block:
@@ -20,3 +20,21 @@ cdef class Block:
         size=Py_ssize_t, caller_size=Py_ssize_t, release_size=Py_ssize_t, at=Py_ssize_t
     )
     cpdef bint add(self, Message message) except -1
+
+cdef bytes _NO_KEY
+cdef Py_ssize_t NO_LIMIT
+
+cdef class Senders:
+    cdef list _slots
+
+    @cython.locals(slot=Py_ssize_t, source=Source)
+    cpdef Source at(self, bytes data, Py_ssize_t place)
+
+@cython.locals(
+    messages=list, sources=dict, octets="const char *", source=Source, key=bytes, at=Py_ssize_t, end=Py_ssize_t,
+    size=Py_ssize_t, flags=int, prefix=int, received_at=double, caller_size=Py_ssize_t, release_size=Py_ssize_t,
+    seq="unsigned long long", ts_usec="unsigned long long", msgid="long long", rare_at=Py_ssize_t,
+    caller_at=Py_ssize_t, release_at=Py_ssize_t, raw_at=Py_ssize_t, record_end=Py_ssize_t, extended=ExtendedMessage,
+    message=Message
+)
+cpdef list unpack(bytes data, Py_ssize_t start=*, Senders senders=*, Py_ssize_t raw_limit=*)

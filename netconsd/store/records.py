@@ -23,9 +23,15 @@ Rules:
 
 from __future__ import annotations
 
-import struct
-
-from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source, source_of
+from netconsd.protocol.message import (
+    PREFIX_LIMIT,
+    ExtendedMessage,
+    LegacyDatagram,
+    LegacyMessage,
+    Message,
+    Source,
+    source_of,
+)
 from netconsd.store import packing
 
 EXTENDED = 1 << 0
@@ -49,6 +55,10 @@ NONE_LOST = 1 << 13
 BLOCK_BYTES = 1 << 20
 # The head of a block: the length of the records and their CRC-32, their number, and 0.
 BLOCK_HEAD_BYTES = 16
+# Of messages of a journal.
+NO_LIMIT = 1 << 62
+# As many as packing.slot_of returns. 512 KB, and 100 bytes for each sender.
+SENDER_SLOTS = 1 << 16
 
 
 class Damaged(Exception):
@@ -179,69 +189,106 @@ class Block:
         return True
 
 
-_HEAD = struct.Struct("=IHHd18sHHHQQq")
-_RARE = struct.Struct("=QqQq")
+class Senders:
+    """The sender objects of messages that are unpacked, for many blocks: a bounded cache. For one thread.
+
+    A sender that has left the cache has another object later, equal to the one before.
+    """
+
+    __slots__ = ("_slots",)
+
+    _slots: list[Source | None]
+
+    def __init__(self) -> None:
+        self._slots = [None] * SENDER_SLOTS
+
+    def at(self, data: bytes, place: int) -> Source:
+        """Return the sender whose key is at a place of the data, which is within bounds."""
+        slot = packing.slot_of(data, place, packing.KEY_BYTES)
+        source = self._slots[slot]
+        if source is None or not packing.is_part(source._key, data, place, packing.KEY_BYTES):
+            source = self._slots[slot] = source_of(data[place : place + packing.KEY_BYTES])
+        return source
 
 
-def unpack(data: bytes) -> list[Message]:
-    """Return the messages of a block's records, equal to those that were packed. Their senders are new objects, one for
-    all messages of a sender.
+def unpack(data: bytes, start: int = 0, senders: Senders | None = None, raw_limit: int = NO_LIMIT) -> list[Message]:
+    """Return the messages of a block's records, equal to those that were packed. All messages of a sender share one
+    object.
 
-    :raises Damaged: if a record contradicts itself.
+    :param start: the place of the first record.
+    :param senders: has the senders of other blocks; without it, they are new objects.
+    :param raw_limit: the most bytes of a message. With it, times are checked as well: both are right in a journal,
+        but a stranger can write to some brokers.
+    :raises Damaged: if a record contradicts itself, or is beyond the limit.
     """
     messages: list[Message] = []
     sources: dict[bytes, Source] = {}
-    at, end = 0, len(data)
+    # In C, a slice of a pointer costs half as much as a slice of a bytes object.
+    octets = data
+    source = None
+    key = _NO_KEY
+    at, end = start, len(data)
     while at < end:
-        if end - at < _HEAD.size:
+        if end - at < packing.HEAD_BYTES:
             raise Damaged(f"a record of {end - at} bytes is shorter than its head")
-        size, flags, prefix, received_at, key, caller_size, release_size, _, seq, ts_usec, msgid = _HEAD.unpack_from(
-            data, at
-        )
-        raw_at = at + _HEAD.size + caller_size + release_size
-        if flags & RARE:
-            raw_at += _RARE.size
-        if not raw_at <= at + size <= end:
+        size, flags, prefix, received_at, caller_size, release_size, seq, ts_usec, msgid = packing.head_at(data, at)
+        if prefix > PREFIX_LIMIT:
+            raise Damaged(f"a record has the prefix {prefix}")
+        rare_at = at + packing.HEAD_BYTES
+        caller_at = rare_at + packing.RARE_BYTES if flags & RARE else rare_at
+        release_at = caller_at + caller_size
+        raw_at = release_at + release_size
+        record_end = at + size
+        if raw_at > record_end or record_end > end:
             raise Damaged(f"a record says that it has {size} bytes")
-        source = sources.get(key)
-        if source is None:
-            source = sources[key] = source_of(key)
-        raw = data[raw_at : at + size]
-        missing, lost, likely_lost, limited = 0, -1, 0, 0
-        if flags & RARE:
-            missing, lost, likely_lost, limited = _RARE.unpack_from(data, at + _HEAD.size)
-        message: Message
+        if record_end - raw_at > raw_limit:
+            raise Damaged(f"a message has {record_end - raw_at} bytes")
+        # Also true for NaN.
+        if not 0 <= received_at <= packing.LATEST_SECONDS and raw_limit < NO_LIMIT:
+            raise Damaged("a message has a time that no clock has")
+        if senders is not None:
+            source = senders.at(data, at + packing.KEY_AT)
+        elif source is None or not packing.is_part(key, data, at + packing.KEY_AT, packing.KEY_BYTES):
+            key = octets[at + packing.KEY_AT : at + packing.KEY_AT + packing.KEY_BYTES]
+            source = sources.get(key)
+            if source is None:
+                source = sources[key] = source_of(key)
         if flags & EXTENDED:
-            release_at = raw_at - release_size
-            caller_at = release_at - caller_size
-            message = ExtendedMessage(
-                source,
-                received_at,
-                raw,
-                prefix,
-                seq,
-                ts_usec,
-                bool(flags & CONTINUATION),
-                data[caller_at:release_at] if flags & CALLER else None,
-                data[release_at:raw_at] if flags & RELEASE else None,
-                msgid,
-                bool(flags & REPLAYED),
-                bool(flags & EMERGENCY),
-                bool(flags & INCOMPLETE),
-                bool(flags & SEQ_RESET),
-                bool(flags & OUT_OF_ORDER),
-                missing,
-                0 if flags & NONE_LOST else lost,
-                bool(flags & NEW),
-                bool(flags & BOOT),
-                limited,
-                likely_lost,
-            )
+            extended = ExtendedMessage.__new__(ExtendedMessage)
+            extended._set_defaults()
+            extended._prefix = prefix
+            extended._seq = seq
+            extended._ts_usec = ts_usec
+            extended._continuation = flags & CONTINUATION != 0
+            extended._caller = octets[caller_at:release_at] if flags & CALLER else None
+            extended._release = octets[release_at:raw_at] if flags & RELEASE else None
+            extended._msgid = msgid
+            extended._replayed = flags & REPLAYED != 0
+            extended._emergency = flags & EMERGENCY != 0
+            extended._incomplete = flags & INCOMPLETE != 0
+            extended._seq_reset = flags & SEQ_RESET != 0
+            extended._out_of_order = flags & OUT_OF_ORDER != 0
+            if flags & RARE:
+                extended._missing = packing.u64_at(data, rare_at)
+                extended._lost = packing.i64_at(data, rare_at + 8)
+                extended._likely_lost = packing.u64_at(data, rare_at + 16)
+            if flags & NONE_LOST:
+                extended._lost = 0
+            message: Message = extended
+            message._source = source
+            message._received_at = received_at
+            message._raw = octets[raw_at:record_end]
         else:
-            message = (LegacyDatagram if flags & DATAGRAM else LegacyMessage)(source, received_at, raw)
-            message._new = bool(flags & NEW)
-            message._boot = bool(flags & BOOT)
-            message._limited = limited
+            message = (LegacyDatagram if flags & DATAGRAM else LegacyMessage)(
+                source, received_at, octets[raw_at:record_end]
+            )
+        message._new = flags & NEW != 0
+        message._boot = flags & BOOT != 0
+        if flags & RARE:
+            message._limited = packing.i64_at(data, rare_at + 24)
         messages.append(message)
-        at += size
+        at = record_end
     return messages
+
+
+_NO_KEY = b""

@@ -8,8 +8,8 @@ Rules:
 3. A batch that was not accepted is sent again after a pause: it doubles from :data:`PAUSE_SECONDS` to
    :data:`PAUSE_LIMIT`, and a random part of it, up to half, is taken off, so that streams of many machines do not come
    at once. It is at least the server's Retry-After, of which :data:`RETRY_AFTER_LIMIT` is the most.
-4. A batch that the server refuses is sent in halves. A record that is refused alone becomes a dead letter, and so does
-   one that cannot be encoded.
+4. A batch that the server refuses is sent in halves, and so is a block of messages. A record that is refused alone
+   becomes a dead letter, and so does one that cannot be encoded.
 5. The cursor moves after the batch was accepted; for a sink with ``settle``, that many seconds later if the server
    survived. Otherwise, the batches of that time are sent again.
 6. Batches that may have been sent before are compared with the records of the server (``Sink.stored``), until it has
@@ -29,7 +29,7 @@ from typing import Any, Final
 from netconsd.streams.deadletters import DeadLetters
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded, Refused, Sink, TryLater, reason_of
-from netconsd.streams.spool import Spool
+from netconsd.streams.spool import Spooled
 
 #: Seconds before a batch is sent again: the first time, and at most.
 PAUSE_SECONDS: Final = 0.5
@@ -113,7 +113,7 @@ class Delivery:
     def __init__(
         self,
         sink: Sink,
-        spool: Spool,
+        spool: Spooled,
         dead: DeadLetters,
         limits: Limits,
         *,
@@ -227,6 +227,10 @@ class Delivery:
         except OSError as error:
             self._fail(f"cannot read the spool: {error}")
             return None
+        except TryLater as error:
+            # The broker did not say how blocks are made.
+            self._later(str(error), error.retry_after)
+            return None
         self.counts.dropped += self._spool_dropped()
         if not records:
             if position and position != self._committed and not self._unsettled:
@@ -234,7 +238,7 @@ class Delivery:
             if self._failing_since is not None and not self._attempts:
                 self._succeeded()
             return None
-        self.counts.queued += len(records)
+        self.counts.queued += sum(record.count for record in records)
         batch = _Batch(position, records, min(record.received_at for record in records), [])
         for record in records:
             try:
@@ -296,8 +300,9 @@ class Delivery:
             except Refused as error:
                 self._succeeded()
                 if len(left) == 1:
-                    self._refuse(left[0].record, str(error))
-                    break
+                    left = self._halves(left[0], str(error))
+                    if not left:
+                        break
                 half = len(left) // 2
                 # Not in one expression: the first half is to be delivered before the second one.
                 accepted += self._send(left[:half])
@@ -311,7 +316,9 @@ class Delivery:
                 self._later(f"{type(error).__name__}: {error}", None)
                 continue
             for place, reason in answer.refused.items():
-                self._refuse(left[place].record, reason)
+                # One after the other, for the order.
+                for each in self._halves(left[place], reason):
+                    accepted += self._send([each])
             accepted += [
                 each for place, each in enumerate(left) if place not in answer.refused and place not in answer.later
             ]
@@ -321,6 +328,13 @@ class Delivery:
             else:
                 self._succeeded()
         return accepted
+
+    def _halves(self, refused: Encoded, reason: str) -> list[Encoded]:
+        """Return the halves of a refused block; a record that is one thing becomes a dead letter."""
+        halves = self._spool.halves(refused.record)
+        if not halves:
+            self._refuse(refused.record, reason)
+        return [Encoded(half, self._sink.encode(half)) for half in halves]
 
     def _later(self, text: str, retry_after: float | None) -> None:
         """Wait before the next attempt (rule 3)."""
@@ -395,7 +409,7 @@ class Delivery:
             self._refused_ids.clear()
 
     def _finish(self, batch: _Batch) -> None:
-        self.counts.sent += len(batch.encoded)
+        self.counts.sent += sum(each.record.count for each in batch.encoded)
         self._commit(batch.position, batch.records)
 
     def _commit(self, position: Mapping[str, Any], records: list[Record]) -> None:

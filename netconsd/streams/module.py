@@ -41,6 +41,7 @@ from netconsd.interfaces import (
     ICountsLosses,
     IEventModule,
     IExportsMetrics,
+    IKeeps,
     IReloadable,
     IReportModule,
     ISends,
@@ -103,6 +104,7 @@ log = Log("netconsd.streams")
     ICheckable,
     IUsesNames,
     ISends,
+    IKeeps,
 )
 class Stream(Sink):
     """Appends records to the stream's journal, or nothing if its process reads a store."""
@@ -111,6 +113,8 @@ class Stream(Sink):
     only_if_named = True
     #: The Python package that the sink imports when it connects; the extra of netconsd has the module's name.
     library = ""
+    #: Whether the process sends the journal's messages as blocks (:mod:`netconsd.streams.broker`).
+    sends_blocks = False
     #: The calls of the operating system that write.
     system: layout.System = os
     thread: Callable[..., Any] = threading.Thread
@@ -198,6 +202,9 @@ class Stream(Sink):
         self._journal: Journal | None = None
         self._findings: Findings | None = None
         self._findings_full = False
+        # For one sync at a time, and the error of one that the next call of sync() raises: the system reports it once.
+        self._syncing = threading.Lock()
+        self._sync_error: OSError | None = None
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[str] | None = None
@@ -293,6 +300,7 @@ class Stream(Sink):
             kinds=self._kinds,
             dead_bytes=self._dead_size,
             limits=self._limits,
+            blocks=self.sends_blocks,
             level=self._level,
             hosts=self._hosts,
             keep=self._keep,
@@ -362,6 +370,22 @@ class Stream(Sink):
             self._sync_once()
 
     def _sync_once(self) -> None:
+        with self._syncing:
+            self._sync_files()
+
+    def sync(self) -> None:
+        """Sync the journal of the stream (:class:`netconsd.interfaces.IKeeps`); of a stream that reads the store, the
+        store does.
+
+        :raises OSError: if the disk fails.
+        """
+        with self._syncing:
+            self._sync_files()
+            error, self._sync_error = self._sync_error, None
+        if error is not None:
+            raise error
+
+    def _sync_files(self) -> None:
         if self._journal is None or self._findings is None:
             return
         try:
@@ -369,6 +393,7 @@ class Stream(Sink):
             self._findings.sync()
             self._findings_full = size(self._directory) > self._spool_size // FINDINGS_SHARE
         except OSError as error:
+            self._sync_error = error
             self._complain("sync", error)
         else:
             self._errors.pop("sync", None)

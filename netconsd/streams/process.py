@@ -32,6 +32,7 @@ from netconsd.outputs.setting_types import ModuleSetting, convert
 from netconsd.protocol.message import LegacyMessage, Message
 from netconsd.store.findings import EVENTS, REPORTS
 from netconsd.store.lock import Lock, Locked
+from netconsd.streams.blockspool import BlockSpool
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.deadletters import FILE, DeadLetters
 from netconsd.streams.delivery import Counts, Delivery, Limits
@@ -39,7 +40,7 @@ from netconsd.streams.findingfiles import FindingSource
 from netconsd.streams.journalspool import JournalSource
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Sink
-from netconsd.streams.spool import CURSOR, Source, Spool
+from netconsd.streams.spool import CURSOR, Source, Spool, Spooled
 
 #: The file of the lock by which a stream has one process at a time.
 LOCK: Final = "process"
@@ -76,6 +77,8 @@ class Task:
     drop: str | None = None
     host_key: str = "host"
     hosts_file: str | None = None
+    #: Whether the messages of the stream's journal are sent as blocks.
+    blocks: bool = False
 
     def line(self) -> str:
         """Return the line, with its newline."""
@@ -168,6 +171,15 @@ def spool_of(
     return spool, None
 
 
+def blocks_of(task: Task, sink: Sink, warn: Callable[[str], object]) -> BlockSpool:
+    """Return the spool of a task that sends blocks.
+
+    :raises OSError: if it cannot be read.
+    """
+    directory = Path(task.directory)
+    return BlockSpool(directory, _position(directory / CURSOR, task, warn), sink.shape, task.limits.size, warn)
+
+
 def _position(path: Path, task: Task, warn: Callable[[str], object]) -> dict[str, Any] | None:
     """Return the place of the cursor; None if there is none."""
     position = Cursor(path).load()
@@ -214,7 +226,7 @@ class _Output:
     def __init__(self, file: Any) -> None:
         self._file = file
         #: Whose ``spared`` is reported.
-        self.journal: JournalSource | None = None
+        self.journal: JournalSource | BlockSpool | None = None
 
     def counts(self, counts: Counts) -> None:
         """Write the counts; a stream that does not call this for :data:`HANG_SECONDS` ends."""
@@ -250,12 +262,17 @@ def main() -> int:
             output.counts(delivery.counts)
         return stop.is_set()
 
+    sink = made(Path(task.file), task.cls, task.settings)
     lock: Lock | None = None
     while True:
         try:
             # The process of a daemon that was killed may still send.
             lock = lock or Lock(Path(task.directory), LOCK)
-            spool, output.journal = spool_of(task, warn)
+            spool: Spooled
+            if task.blocks:
+                spool = output.journal = blocks_of(task, sink, warn)
+            else:
+                spool, output.journal = spool_of(task, warn)
             break
         except (OSError, Locked) as error:
             text = f"cannot read the spool: {error}"
@@ -263,7 +280,6 @@ def main() -> int:
             if stop.wait(REPORT_SECONDS):
                 return 0
     dead = DeadLetters(Path(task.directory) / FILE, task.dead_bytes)
-    sink = made(Path(task.file), task.cls, task.settings)
     sink.begin(Path(task.directory), warn)
     delivery = Delivery(
         sink,

@@ -44,6 +44,11 @@ class Record:
     name: str = ""
 
     @property
+    def count(self) -> int:
+        """1; of a block its messages."""
+        return 1
+
+    @property
     def kind(self) -> Kind:
         """``message``, ``report`` or ``event``."""
         if isinstance(self.body, Message):

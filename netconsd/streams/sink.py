@@ -82,6 +82,13 @@ class Sink:
     def tick(self) -> None:
         """Called at each turn, about each ``batch_seconds``, also if there are no records."""
 
+    def shape(self) -> tuple[int, int]:
+        """Return the number of partitions, and the most bytes of a message; for sinks that send blocks only.
+
+        :raises TryLater: if the server does not say.
+        """
+        raise NotImplementedError
+
     def encode(self, record: Record) -> bytes:
         """Return a record as the server takes it.
 

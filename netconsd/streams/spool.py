@@ -41,6 +41,19 @@ class Source(Protocol):
         """Close the files."""
 
 
+class Spooled(Protocol):
+    """What a stream has to send: :class:`Spool`, or the blocks of a journal (:mod:`netconsd.streams.blockspool`)."""
+
+    full: bool
+
+    @property
+    def dropped(self) -> int: ...
+    def read(self, most: int) -> tuple[list[Record], dict[str, Any]]: ...
+    def halves(self, record: Record) -> list[Record]: ...
+    def commit(self, position: Mapping[str, Any], records: Sequence[Record]) -> None: ...
+    def close(self) -> None: ...
+
+
 class Spool:
     """The sources of a stream, and its cursor. For one thread."""
 
@@ -86,6 +99,10 @@ class Spool:
         self.full = len(found) >= most
         position = {name: source.position() for name, source in self._sources.items()}
         return self._wanted(found) if found else found, position
+
+    def halves(self, record: Record) -> list[Record]:
+        """Return the halves of a refused record; none if it is one thing."""
+        return []
 
     def commit(self, position: Mapping[str, Any], records: Sequence[Record]) -> None:
         """Move the cursor to a place that :meth:`read` returned: everything before was delivered.

@@ -16,8 +16,12 @@ import pytest
 from netconsd.jsonl import from_json
 from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.store.findings import report_of
+from netconsd.streams.blocks import Head, pack, unpack
+from netconsd.streams.blockspool import Packed
 from netconsd.streams.deadletters import FILE
+from netconsd.streams.lines import partition_of
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded
 from netconsd.testing import crash_report, event, extended_message
@@ -244,7 +248,7 @@ def test_records_that_it_refuses(server: NatsServer, stream: Callable[..., Any],
 
 def test_lines(server: NatsServer, stream: Callable[..., Any]) -> None:
     """With ``lines``, a machine's records are in the messages of one partition, in order."""
-    module = stream(server, lines=True, partitions=4, batch_seconds="0.5s")
+    module = stream(server, format="lines", partitions=4, batch_seconds="0.5s")
     now = time.time()
     for seq in range(0, 2000, 10):
         module.handle_batch(
@@ -271,11 +275,101 @@ def test_a_stream_for_short_messages(server: NatsServer, stream: Callable[..., A
     """With ``lines``, messages that are larger than the stream allows are made smaller."""
     server.ask(lambda js: js.delete_stream("logs"))
     server.make_stream(max_msg_size=5000)
-    module = stream(server, lines=True, partitions=1)
+    module = stream(server, format="lines", partitions=1)
     give(module, 0, 100)
     until(lambda: number(module, "sent_records") == 100, "all records")
     seqs = {json.loads(each)["seq"] for _, data in server.messages() for each in data.splitlines()}
     assert (seqs, number(module, "dead_records")) == (set(range(100)), 0)
+
+
+def seqs_of(server: NatsServer) -> list[int]:
+    """Return the seqs of the messages in the server's blocks."""
+    found = [message for _, data in server.messages() for message in unpack(data)[1]]
+    return [message.seq for message in found if isinstance(message, ExtendedMessage)]
+
+
+def test_blocks(server: NatsServer, stream: Callable[..., Any]) -> None:
+    """With blocks, each message arrives as it is, and a machine's messages in one partition, in order."""
+    module = stream(server, format="blocks", partitions=4)
+    now = time.time()
+    given = [
+        extended_message(f"line {n}", seq=n, address=f"192.0.2.{n % 7}", port=6000 + n % 3, received_at=now)
+        for n in range(2000)
+    ]
+    for at in range(0, 2000, 10):
+        module.handle_batch(0, given[at : at + 10])
+    until(lambda: number(module, "sent_records") == 2000, "all messages")
+    found: dict[str, dict[str, list[Message]]] = {}
+    heads = []
+    for subject, data in server.messages():
+        head, messages = unpack(data)
+        heads.append((head.receiver, head.run, head.number))
+        for message in messages:
+            found.setdefault(message.source.address, {}).setdefault(subject, []).append(message)
+    for host in range(7):
+        address = f"192.0.2.{host}"
+        assert found[address] == {f"netconsd.blocks.{partition_of(address, 4)}": given[host::7]}
+    assert [head[2] for head in sorted(heads)] == list(range(len(heads)))
+    assert len({head[:2] for head in heads}) == 1
+
+
+def test_blocks_while_it_is_killed(server: NatsServer, stream: Callable[..., Any]) -> None:
+    """Hanging, then killed by SIGKILL, down for a while, and started again, and the stream's process killed between:
+    every message is there once, in order."""
+    module = stream(server, format="blocks", partitions=3)
+    give(module, 0, 5000)
+    until(lambda: server.count() > 0, "some messages")
+    server.pause()
+    give(module, 5000, 8000)
+    until(lambda: number(module, "retried_batches") > 0, "a retry")
+    # The process has sent a batch of which it does not know whether it was stored.
+    module._process.kill()
+    server.kill()
+    give(module, 8000, 10_000)
+    server.start()
+    until(lambda: number(module, "sent_records") >= 10_000 and module.lag == 0, "all messages")
+    module.finish()
+    assert seqs_of(server) == list(range(10_000))
+    assert number(module, "queued_records") == 10_000
+
+
+def test_a_second_copy_of_a_block(server: NatsServer, tmp_path: Path) -> None:
+    """A block that is sent a second time, by another process, is recognised by its receiver, run and number."""
+    head = Head(bytes(16), 1, 2, 1)
+    message = extended_message("x")
+    data = pack(head.receiver, head.run, head.number, [message])
+    block = Packed(message, "00/1/2", data=data, partition=1, messages=1)
+    for _ in range(2):
+        module = made(tmp_path, server, format="blocks")
+        module.send([Encoded(block, module.encode(block))])
+        module.close()
+    assert [(subject, unpack(found)) for subject, found in server.messages()] == [
+        ("netconsd.blocks.1", (head, [message]))
+    ]
+
+
+def test_blocks_that_the_stream_refuses(server: NatsServer, stream: Callable[..., Any], tmp_path: Path) -> None:
+    """Blocks that are larger than the stream allows are made smaller; a message that is, is a dead letter."""
+    server.ask(lambda js: js.delete_stream("logs"))
+    server.make_stream(max_msg_size=5000)
+    module = stream(server, format="blocks", partitions=1)
+    now = time.time()
+    texts = ["x" * 100] * 200
+    texts[50] = "y" * 6000
+    module.handle_batch(0, [extended_message(text, seq=seq, received_at=now) for seq, text in enumerate(texts)])
+    until(lambda: number(module, "sent_records") == 199, "all messages but one")
+    module.finish()
+    (letter,) = [json.loads(each) for each in (tmp_path / "stream" / FILE).read_bytes().splitlines()]
+    assert (letter["record"]["seq"], letter["answer"]) == (50, "message size exceeds maximum allowed")
+    assert seqs_of(server) == [seq for seq in range(200) if seq != 50]
+    assert (number(module, "dead_records"), number(module, "dropped_records")) == (1, 0)
+
+
+def test_a_test_record_as_a_block(server: NatsServer, tmp_path: Path) -> None:
+    """``netconsd check --send`` sends its record as a block of one message."""
+    assert made(tmp_path, server, format="blocks").send_test() == "stored in the stream logs as number 1"
+    ((_, data),) = server.messages()
+    assert "test record" in unpack(data)[1][0].text
 
 
 def test_several_servers(server: NatsServer, stream: Callable[..., Any]) -> None:

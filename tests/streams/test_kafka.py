@@ -12,6 +12,8 @@ import pytest
 from netconsd.jsonl import from_json
 from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.streams.blocks import pack, unpack
+from netconsd.streams.blockspool import Packed
 from netconsd.streams.lines import partition_of
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Answer, Encoded, Refused, TryLater
@@ -95,7 +97,7 @@ def test_a_batch(cluster: str, make: Callable[..., Any]) -> None:
 
 def test_lines(cluster: str, make: Callable[..., Any]) -> None:
     """With ``lines``, a message has the records of a partition, in order."""
-    module = make(servers=[cluster], topic="lines", lines=True)
+    module = make(servers=[cluster], topic="lines", format="lines")
     batch = batch_of(module, *[f"line {seq}" for seq in range(300)])
     count = len({partition_of(f"192.0.2.{host}", PARTITIONS) for host in range(3)})
     assert module.send(batch).refused == {}
@@ -106,6 +108,40 @@ def test_lines(cluster: str, make: Callable[..., Any]) -> None:
         for host in {message.source.address for message in messages}:
             seqs = [int(message.text.split()[1]) for message in messages if message.source.address == host]
             assert seqs == list(range(int(host[-1]), 300, 3))
+
+
+def test_blocks(cluster: str, make: Callable[..., Any]) -> None:
+    """With blocks, each is one message of its partition; the topic says how many there are."""
+    module = make(servers=[cluster], topic="blocks", format="blocks", largest="5000")
+    assert module.shape() == (PARTITIONS, 5000 - 512)
+    blocks = []
+    for number in range(6):
+        message = extended_message("x", seq=number)
+        data = pack(bytes(16), 1, number, [message])
+        blocks.append(Packed(message, f"00/1/{number}", data=data, partition=number % PARTITIONS, messages=1))
+    answer = module.send([Encoded(block, module.encode(block)) for block in blocks])
+    assert (answer.refused, answer.later) == ({}, frozenset())
+    found = read(cluster, "blocks", 6)
+    assert {unpack(each.value())[0].number: each.partition() for each in found} == {n: n % PARTITIONS for n in range(6)}
+
+
+def test_a_test_record_as_a_block(cluster: str, make: Callable[..., Any]) -> None:
+    """``netconsd check --send`` sends its record as a block of one message, in the partition of 127.0.0.1."""
+    assert make(servers=[cluster], topic="test", format="blocks").send_test().startswith("stored in partition")
+    (each,) = read(cluster, "test", 1)
+    assert each.partition() == partition_of("127.0.0.1", PARTITIONS)
+    assert "test record" in unpack(each.value())[1][0].text
+
+
+def test_blocks_that_are_too_large(make: Callable[..., Any]) -> None:
+    """After a block that the topic does not take, the next ones are smaller."""
+    module = make(format="blocks")
+    module._partitions = 1
+    module._producer = Producer(TOO_LARGE, TOO_LARGE)
+    message = extended_message("x" * 20_000)
+    block = Packed(message, "00/1/1", data=pack(bytes(16), 1, 1, [message] * 9), partition=0, messages=9)
+    assert "too large" in module.send([Encoded(block, module.encode(block))]).refused[0]
+    assert module.shape() == (1, len(block.data) // 2)
 
 
 def test_brokers_that_are_away(make: Callable[..., Any]) -> None:
@@ -119,7 +155,7 @@ def test_brokers_that_are_away(make: Callable[..., Any]) -> None:
 
 def test_brokers_that_are_away_with_lines(make: Callable[..., Any]) -> None:
     """The number of partitions is not known without a broker."""
-    module = make(servers=[f"127.0.0.1:{free_port()}"], timeout="0.3s", lines=True)
+    module = make(servers=[f"127.0.0.1:{free_port()}"], timeout="0.3s", format="lines")
     with pytest.raises(TryLater, match=r"refused|metadata"):
         module.send(batch_of(module, "a"))
 
@@ -206,7 +242,7 @@ def test_an_error_for_a_neighbour(make: Callable[..., Any]) -> None:
 
 def test_a_message_of_lines_that_is_refused(make: Callable[..., Any]) -> None:
     """If a message of several records is refused, the batch is, and is sent in halves then."""
-    module = make(lines=True)
+    module = make(format="lines")
     module._partitions = 1
     module._producer = Producer(TOO_LARGE, TOO_LARGE)
     with pytest.raises(Refused, match="too large"):

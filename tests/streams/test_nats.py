@@ -210,7 +210,7 @@ def test_a_server_that_is_away(server: Server, make: Callable[..., Any]) -> None
 
 def test_lines(server: Server, make: Callable[..., Any]) -> None:
     """With ``lines``, a message has as many records as the server allows, and an identity of its own."""
-    module = make(lines=True, partitions=1)
+    module = make(format="lines", partitions=1)
     batch = batch_of(module, "a", "b", "c")
     most = max(len(each.data) for each in batch)
     assert most * 2 + 62 > 1000 > most + 62
@@ -223,7 +223,7 @@ def test_lines(server: Server, make: Callable[..., Any]) -> None:
 
 def test_lines_that_are_refused(server: Server, make: Callable[..., Any]) -> None:
     """A message of several records that the stream refuses refuses the batch, which is sent in halves then."""
-    module = make(lines=True, partitions=1)
+    module = make(format="lines", partitions=1)
     server.answer = lambda number: error(10054, "message size exceeds maximum allowed")
     batch = [Encoded(each.record, b"{}") for each in batch_of(module, "a", "b")]
     with pytest.raises(Refused, match="message size"):
@@ -251,13 +251,14 @@ def test_wrong_settings(make: Callable[..., Any], settings: dict[str, object], t
         make(**settings)
 
 
-def test_missing_libraries(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_libraries(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A missing library is named, with the command that installs it."""
     monkeypatch.setattr("netconsd.streams.module.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'netconsd\[nats\]'"):
         make().check()
     monkeypatch.undo()
-    module = make(credentials="x")
+    (tmp_path / "user").touch()
+    module = make(credentials=str(tmp_path / "user"))
     monkeypatch.setitem(type(module).check.__globals__, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install nkeys"):
         module.check()
