@@ -34,7 +34,7 @@ class Alert:
     since: float
     last: float
     count: int = 1
-    #: Machines that had the same title, and this one.
+    #: Machines that had the same title at about the same time (``spread_within``), and this one.
     machines: int = 1
     #: Names or addresses of some of them.
     others: list[str] = field(default_factory=list)
@@ -44,6 +44,8 @@ class Alert:
     why: str = ""
     #: The recipients that were notified, each ``begin`` or ``end``.
     told: dict[str, str] = field(default_factory=dict)
+    #: When they were, in Unix time.
+    told_at: dict[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
