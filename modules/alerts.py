@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import Any, Final, Literal
 
 from netconsd.alerts.alert import RULES, Alert
@@ -310,7 +311,8 @@ class Alerts(Stream):
         """
         self._check_recipients()
         now = self.now()
-        test = Alert("test", "192.0.2.1", "a test; nothing happened", "192.0.2.1", "netconsd-test", "notice", now, now)
+        text = "a test of netconsd; nothing happened"
+        test = Alert("test", "127.0.0.1", text, "127.0.0.1", gethostname(), "notice", now, now)
         answers, failures = [], []
         for recipient in self._recipients:
             try:

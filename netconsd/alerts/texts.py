@@ -39,7 +39,9 @@ def headline(alert: Alert) -> str:
         return f"new on {name}: {alert.text}"
     if alert.rule == "spread":
         return f"on {_machines(alert.machines)}: {alert.text}"
-    words = _WORDS.get(alert.rule, (alert.rule, ""))[0]
+    if alert.rule not in _WORDS:
+        return alert.text
+    words = _WORDS[alert.rule][0]
     said, text = _SAID.get(alert.rule, ""), alert.text
     if said and text.startswith(said):
         return f"{name} {words}{': ' if said.endswith('; ') else ' '}{text.removeprefix(said)}"
@@ -135,6 +137,8 @@ def link(alert: Alert, console_url: str, machines: int = 1) -> str:
     base = console_url.rstrip("/")
     if alert.rule in ("new", "spread") or (alert.rule == "died" and machines > 1):
         return f"{base}/crashes?q={quote(alert.text, safe='')}"
+    if alert.rule not in _WORDS:
+        return f"{base}/"
     if machines > 1:
         return f"{base}/machines"
     return f"{base}/machines/{quote(alert.address, safe=':')}"

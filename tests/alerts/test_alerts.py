@@ -469,6 +469,7 @@ def test_its_test(tmp_path: Path, person: Scripted) -> None:
     other = Scripted("other")
     rig = Rig(tmp_path, person, other)
     assert rig.module.send_test() == "person: fine; other: fine"
+    assert person.told == [(["test/127.0.0.1"], [])]
     person.error = OSError("down")
     with pytest.raises(RuntimeError, match="person was not notified: down; other: fine"):
         rig.module.send_test()

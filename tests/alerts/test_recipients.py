@@ -144,6 +144,7 @@ def test_a_bounded_text() -> None:
         ("rebooted", "web01 rebooted unannounced: BUG: x", "machines/fe80::1%25eth0"),
         ("losses", "web01 loses messages: BUG: x", "machines/fe80::1%25eth0"),
         ("pattern", "web01 says: BUG: x", "machines/fe80::1%25eth0"),
+        ("test", "BUG: x", ""),
     ],
 )
 def test_lines_and_links(rule: str, line: str, path: str) -> None:
