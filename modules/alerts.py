@@ -6,6 +6,7 @@ that hangs costs nothing else. The alerts that last, and who knows of them, are 
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -30,6 +31,7 @@ from netconsd.alerts.recipients import (
 )
 from netconsd.alerts.schedule import Limits, Schedule, in_thread
 from netconsd.interfaces import ModuleMetric
+from netconsd.message import Message
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.http import header_lines
 from netconsd.streams.module import Stream
@@ -40,6 +42,8 @@ from netconsd.units import Duration
 Rule = Literal["new", "spread", "died", "silent", "rebooted", "losses"]
 
 STATE: Final = "alerts.json"
+#: Machines that the daemon heard again after its start, a line for each.
+HEARD: Final = "heard"
 #: How long a recipient may take, for each read and write.
 TIMEOUT: Final = Duration("10s")
 _COUNTERS: Final = ("begun", "notifications", "failures", "refused", "beyond")
@@ -171,6 +175,10 @@ class Alerts(Stream):
         self._file: Cursor | None = None
         self._changed = False
         self._taken: set[str] = set()
+        # Of the daemon: addresses that died or were silent when it started. Of the process: what it read of them.
+        self._awaited: set[str] = set()
+        self._heard_file = Path(HEARD)
+        self._heard_bytes = 0
         # The sums of the processes before this one.
         self._numbers_before: dict[str, int] = {}
         #: Runs the call of a recipient.
@@ -199,10 +207,33 @@ class Alerts(Stream):
         """
         self._check_recipients()
         super().start(worker_count)
+        # No event will say that these are back: the daemon before this one knew that they were away.
+        with suppress(OSError, KeyError, TypeError):
+            self._awaited = Book.awaited(Cursor(self._directory / STATE).load())
+            (self._directory / HEARD).write_bytes(b"")
+
+    def handle_batch(self, worker: int, messages: list[Message]) -> None:
+        """As :meth:`netconsd.streams.module.Stream.handle_batch`; the first message of a machine that was away before
+        the start is noted for the process."""
+        if self._awaited:
+            for message in messages:
+                if message.new and message.source.address in self._awaited:
+                    self._note(message.source.address, message.received_at)
+        super().handle_batch(worker, messages)
+
+    def _note(self, address: str, at: float) -> None:
+        try:
+            with (self._directory / HEARD).open("a") as file:
+                file.write(f"{address} {at}\n")
+        except OSError as error:
+            self._complain("write", error)
+        else:
+            self._awaited.discard(address)
 
     def begin(self, directory: Path, warn: Callable[[str], object]) -> None:
         """Read the alerts of the run before."""
         self._file = Cursor(directory / STATE)
+        self._heard_file = directory / HEARD
         names = [recipient.name for recipient in self._recipients]
         fields = self._file.load()
         try:
@@ -235,6 +266,23 @@ class Alerts(Stream):
         self._taken = set()
         return Answer(f"{len(batch)} seen")
 
+    def _hear(self, book: Book) -> None:
+        """Take the machines that are back."""
+        with suppress(OSError), self._heard_file.open() as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < self._heard_bytes:
+                self._heard_bytes = 0  # of a daemon that was started meanwhile
+            if size == self._heard_bytes:
+                return
+            file.seek(self._heard_bytes)
+            for line in file:
+                if not line.endswith("\n"):
+                    break
+                self._heard_bytes += len(line)
+                address, _, at = line.partition(" ")
+                book.heard(address, float(at))
+            self._changed = True
+
     def _save(self) -> None:
         if self._file is not None and self._book is not None:
             self._changed = True
@@ -248,6 +296,7 @@ class Alerts(Stream):
             return
         now = self.now()
         before = len(book.alerts)
+        self._hear(book)
         book.expire(now)
         for schedule in self._schedules:
             self._changed = schedule.turn(book, now) or self._changed

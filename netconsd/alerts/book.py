@@ -34,9 +34,10 @@ TITLES_LIMIT: Final = 10_000
 MACHINES_LIMIT: Final = 1000
 #: Titles with machines: at most 5 MB in the file.
 SPREAD_LIMIT: Final = 100
-#: Seconds after which a machine that died or is silent is given up: it was taken away, or it came back while netconsd
-#: did not run.
+#: Seconds after which a machine that died or is silent is given up: it was taken away.
 GIVEN_UP_SECONDS: Final = 7 * 86_400.0
+#: Seconds after its last report in which a message of a machine that died does not show that it runs: its last words.
+LAST_WORDS_SECONDS: Final = 300.0
 _GIVEN_UP: Final = "nothing was heard of it for 7 days; it is given up"
 #: Characters of an alert's text.
 TEXT_LIMIT: Final = 300
@@ -159,6 +160,23 @@ class Book:
             lost = sum(int(details.get(name, 0)) for name in ("by_msgid", "by_seq", "by_kernel", "unsent"))
             if lost >= self._conditions.losses:
                 self._begin("losses", record.address, record, event.text, "degraded")
+
+    def heard(self, address: str, at: float) -> None:
+        """End the alerts of a machine that sent a message, of which no event says that it is back: netconsd was started
+        again meanwhile.
+
+        :param at: Unix time in seconds.
+        """
+        for rule, seconds in (("died", LAST_WORDS_SECONDS), ("silent", 0.0)):
+            alert = self.alerts.get(f"{rule}/{address}")
+            if alert is not None and alert.ended is None and at > alert.last + seconds:
+                self._end(alert, at, "it sends again")
+
+    @staticmethod
+    def awaited(fields: Mapping[str, Any] | None) -> set[str]:
+        """Return the machines that died or are silent according to :meth:`fields`."""
+        alerts = (fields or {}).get("alerts", ())
+        return {alert["address"] for alert in alerts if alert["rule"] in _MACHINES and alert["ended"] is None}
 
     def _take_message(self, record: Record, message: Message) -> None:
         pattern = self._conditions.pattern

@@ -5,7 +5,7 @@ Alerts of one kind are one paragraph: of a fleet that lost its power, the machin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -60,7 +60,7 @@ def subject(begun: Sequence[Alert], ended: Sequence[Alert], lasting: Sequence[Al
             if others := sum(map(len, groups[1:])):
                 parts.append(plural(others, "further alert"))
         else:
-            parts.append(f"{len(alerts)} {word.removesuffix(': ')}")
+            parts.append(f"{sum(map(len, groups))} {word.removesuffix(': ')}")
     return "; ".join(parts)
 
 
@@ -75,16 +75,21 @@ def body(
     paragraphs = []
     for alerts, word in ((begun, ""), (lasting, "still: "), (ended, "over: ")):
         groups = _groups(alerts)
-        paragraphs += [_paragraph(group, word, console_url, now) for group in groups[:SHOWN_LIMIT]]
+        new = {alert.text for alert in alerts if alert.rule == "new"}
+        paragraphs += [_paragraph(group, word, console_url, now, new) for group in groups[:SHOWN_LIMIT]]
         if left := sum(map(len, groups[SHOWN_LIMIT:])):
             paragraphs.append(f"{word}{plural(left, 'further alert')}")
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _groups(alerts: Iterable[Alert]) -> list[list[Alert]]:
-    """Return the alerts in groups of one kind, the gravest first, each in the order of its begin."""
+def _groups(alerts: Sequence[Alert]) -> list[list[Alert]]:
+    """Return the alerts in groups of one kind, the gravest first, each in the order of its begin. A title that is new,
+    and with which a machine died, has one paragraph."""
     groups: dict[tuple[str, str], list[Alert]] = {}
+    died = {alert.text for alert in alerts if alert.rule == "died"}
     for alert in alerts:
+        if alert.rule == "new" and alert.text in died:
+            continue  # its paragraph says so
         text = alert.text if alert.rule not in _OWN_TEXT else ""
         groups.setdefault((alert.rule, text), []).append(alert)
     order = {rule: place for place, rule in enumerate(_ORDER)}
@@ -103,7 +108,7 @@ def _head(group: Sequence[Alert]) -> str:
     return f"{head}: {first.text}" if first.rule == "died" else head
 
 
-def _paragraph(group: Sequence[Alert], word: str, console_url: str | None, now: float) -> str:
+def _paragraph(group: Sequence[Alert], word: str, console_url: str | None, now: float, new: Collection[str]) -> str:
     first = min(group, key=lambda alert: alert.since)
     lines = [f"{word}{_head(group)}"]
     if len(group) > 1:
@@ -122,6 +127,8 @@ def _paragraph(group: Sequence[Alert], word: str, console_url: str | None, now: 
     if len(group) == 1 and others > 0:
         more = ", ..." if others > len(first.others) else ""
         lines.append(f"  also on {_machines(others, 'other machine')}: {', '.join(first.others)}{more}")
+    if first.rule == "died" and first.text in new:
+        lines.append("  the title is new")
     if console_url is not None:
         lines.append(f"  {link(first, console_url, len(group))}")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from netconsd.streams.cursor import Cursor
 from netconsd.streams.module import Stream
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded, Refused, TryLater
-from netconsd.testing import crash_report, event
+from netconsd.testing import crash_report, event, extended_message
 
 T0 = 1_795_000_000.0
 
@@ -48,6 +48,19 @@ class Scripted:
         return "fine"
 
 
+class Unstarted:
+    """A thread that does nothing."""
+
+    def __init__(self, **options: object) -> None:
+        pass
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def join(self, timeout: float) -> None:
+        """Do nothing."""
+
+
 class Rig:
     """A module with scripted recipients and time."""
 
@@ -72,9 +85,14 @@ class Rig:
         self.module.tick()
 
 
-def made(directory: Path, **settings: object) -> Any:
+def hello(host: int, *, new: bool = False) -> Any:
+    """Return a message, which can be the sender's first one."""
+    return extended_message("x", address=f"192.0.2.{host}", received_at=T0 + 60, new=new)
+
+
+def made(place: Path, /, **settings: object) -> Any:
     """Return a module."""
-    typed = {name: ModuleSetting(value, name, directory) for name, value in settings.items()}
+    typed = {name: ModuleSetting(value, name, place) for name, value in settings.items()}
     return load(["alerts"], {"alerts": typed}).loaded[0].module
 
 
@@ -421,6 +439,33 @@ def test_no_reminders(tmp_path: Path, person: Scripted) -> None:
     for _ in range(3):
         rig.turn(86_400)
     assert len(person.told) == 1
+
+
+def test_a_machine_that_is_back_after_a_restart(tmp_path: Path, person: Scripted) -> None:
+    """A machine that was silent when the daemon was started, and sends again, is over: its first message is enough."""
+    rig = Rig(tmp_path, person, wait="0s")
+    rig.take(silent(1), silent(2), silent(3))
+    rig.turn()
+    daemon = made(tmp_path, command=["x"], directory=".")
+    daemon.thread = Unstarted
+    daemon.start(1)
+    try:
+        daemon.handle_batch(0, [hello(1, new=True), hello(2), hello(9, new=True)])
+        rig.turn(60)
+        assert person.told[1:] == [([], ["silent/192.0.2.1"])]
+        daemon.handle_batch(0, [hello(1, new=True), hello(2, new=True)])
+        rig.turn(1)
+        assert person.told[2:] == [([], ["silent/192.0.2.2"])]
+        assert (tmp_path / "heard").read_text().count("\n") == 2
+    finally:
+        daemon.finish()
+    daemon = made(tmp_path, command=["x"], directory=".")
+    daemon.thread = Unstarted
+    daemon.start(1)
+    daemon.handle_batch(0, [hello(3, new=True)])
+    daemon.finish()
+    rig.turn(10)
+    assert person.told[3:] == [([], ["silent/192.0.2.3"])]
 
 
 def test_a_full_disk(tmp_path: Path, person: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

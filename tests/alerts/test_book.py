@@ -132,6 +132,24 @@ def test_silent_since() -> None:
     assert (alert.since, alert.last) == (T0 - 1200, T0)
 
 
+def test_heard_again_after_a_restart() -> None:
+    """A message ends silence and, some minutes after the last report, death: no event says so if netconsd was started
+    meanwhile. The last words of a machine that died do not."""
+    book = made("died", "silent")
+    book.take(crashed(fatal=True))
+    book.take(happened("silent", host=2))
+    book.take(happened("silent", host=3))
+    assert Book.awaited(book.fields()) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+    book.heard("192.0.2.1", T0 + 300)
+    book.heard("192.0.2.2", T0 + 1)
+    book.heard("192.0.2.3", T0 - 1)
+    book.heard("192.0.2.4", T0 + 1)
+    assert lasting(book) == ["died/192.0.2.1", "silent/192.0.2.3"]
+    book.heard("192.0.2.1", T0 + 301)
+    assert Book.awaited(book.fields()) == {"192.0.2.3"}
+    assert Book.awaited(None) == set()
+
+
 def test_kdump() -> None:
     """The kernel for kdump writes the dump: the machine is dead until the boot after it, which is no alert itself."""
     book = made("died", "rebooted")

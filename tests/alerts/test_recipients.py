@@ -117,6 +117,16 @@ def test_the_worst_is_first() -> None:
     ]  # fmt: skip
 
 
+def test_a_new_title_with_which_a_machine_died() -> None:
+    """Both alerts are one paragraph."""
+    new = Alert("new", "BUG: x", "BUG: x", "192.0.2.1", "web01", "dead", T0, T0)
+    alerts = [new, died(text="BUG: x")]
+    assert body(alerts, [], None, T0) == (
+        "web01 died: BUG: x\n  since 2026-11-18 11:06:40 UTC (0 seconds ago), web01 (192.0.2.1)\n  the title is new\n"
+    )
+    assert subject(alerts, []) == "web01 died: BUG: x"
+
+
 def test_a_reminder() -> None:
     """It says that an alert still lasts, and since when."""
     assert subject([], [], [died()]) == "still: web01 died: BUG: a < b & é"
