@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from socket import gethostname
@@ -30,6 +31,7 @@ from netconsd.alerts.recipients import (
     Webhook,
 )
 from netconsd.alerts.schedule import Limits, Schedule, in_thread
+from netconsd.crash.report import Report
 from netconsd.interfaces import ModuleMetric
 from netconsd.message import Message
 from netconsd.streams.cursor import Cursor
@@ -220,6 +222,11 @@ class Alerts(Stream):
                 if message.new and message.source.address in self._awaited:
                     self._note(message.source.address, message.received_at)
         super().handle_batch(worker, messages)
+
+    def handle_report(self, worker: int, report: Report) -> None:
+        """As :meth:`netconsd.streams.module.Stream.handle_report`, without the messages but the first one, which has the
+        name: 1 kB instead of 40, so that the crashes of a fleet have room in the spool, and are read at once."""
+        super().handle_report(worker, replace(report, messages=report.messages[:1], before=(), frames=()))
 
     def _note(self, address: str, at: float) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 #: The rules, each with what begins its alerts.
@@ -63,8 +63,8 @@ class Alert:
         return "begin" if self.ended is None else "end"
 
     def fields(self) -> dict[str, Any]:
-        """Return everything as JSON can hold it."""
-        return asdict(self)
+        """Return everything as JSON can hold it; the values are those of the alert, and not copies."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Self:

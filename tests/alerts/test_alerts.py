@@ -11,9 +11,11 @@ import pytest
 
 from netconsd.alerts.alert import Alert
 from netconsd.alerts.recipients import Partly
+from netconsd.crash.report import Report
 from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.streams.cursor import Cursor
+from netconsd.streams.findingfiles import FindingSource
 from netconsd.streams.module import Stream
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded, Refused, TryLater
@@ -526,6 +528,23 @@ def test_without_a_recipient(tmp_path: Path) -> None:
     for call in (module.check, module.send_test, lambda: module.start(1)):
         with pytest.raises(RuntimeError, match="alertmanager, webhook, email_to or command"):
             call()
+
+
+def test_the_size_of_a_report(tmp_path: Path) -> None:
+    """A report waits without its messages, except of the first one, which has the machine's name: the crashes of a
+    whole fleet have room in the spool."""
+    daemon = made(tmp_path, command=["x"], directory=".")
+    daemon.thread = Unstarted
+    daemon.start(1)
+    lines = [extended_message("x" * 1000, received_at=T0) for _ in range(100)]
+    report = crash_report("BUG: x", received_at=T0, messages=tuple(lines), before=tuple(lines), fatal=True)
+    daemon.handle_report(0, report)
+    daemon.finish()
+    (path,) = (tmp_path / "reports").iterdir()
+    assert path.stat().st_size < 4000
+    (record,) = FindingSource(tmp_path, None, name_of=lambda message: message.text[:1]).read(9)
+    assert isinstance(record.body, Report)
+    assert (record.name, record.body.title, record.body.fatal) == ("x", "BUG: x", True)
 
 
 def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
