@@ -224,7 +224,7 @@ class Alerts(Stream):
         super().handle_batch(worker, messages)
 
     def handle_report(self, worker: int, report: Report) -> None:
-        """As :meth:`netconsd.streams.module.Stream.handle_report`, without the messages but the first one, which has the
+        """As :meth:`netconsd.streams.module.Stream.handle_report`, but of the messages only the first, which has the
         name: 1 kB instead of 40, so that the crashes of a fleet have room in the spool, and are read at once."""
         super().handle_report(worker, replace(report, messages=report.messages[:1], before=(), frames=()))
 

@@ -45,6 +45,9 @@ TEXT_LIMIT: Final = 300
 OTHERS_LIMIT: Final = 5
 #: Events that show that a machine runs.
 _ALIVE: Final = frozenset(("booted", "rebooted", "heard-again", "logging-started", "logging-resumed"))
+#: Those that a machine can have in the same instant as its death, which is the time of receipt of a whole batch, only
+#: before it: a machine that crashes while it boots.
+_FIRST: Final = frozenset(("booted", "logging-started"))
 _MACHINES: Final = ("died", "silent")
 #: Those with a title.
 _TITLES: Final = ("new", "spread", "died")
@@ -145,7 +148,9 @@ class Book:
                 _cut(self._alive, ALERTS_LIMIT)
             for rule in _MACHINES if not kdump else ("silent",):
                 alert = self.alerts.get(f"{rule}/{record.address}")
-                if alert is not None and alert.ended is None and event.received_at >= alert.last:
+                if alert is None or alert.ended is not None or event.received_at < alert.last:
+                    continue
+                if event.received_at > alert.last or event.kind not in _FIRST:
                     self._end(alert, event.received_at, event.text)
                     explained = rule == "died" or explained
         details = event.details

@@ -103,6 +103,21 @@ def test_an_event_before_the_death() -> None:
     assert lasting(book) == ["died/192.0.2.1"]
 
 
+@pytest.mark.parametrize("kind", ["booted", "logging-started", "rebooted"])
+def test_a_death_in_the_instant_of_the_boot(kind: str) -> None:
+    """The messages of a batch have one time of receipt: a machine that crashes as soon as it is heard is dead,
+    whichever record is here first. A reboot of that instant is after the crash: the machine was known before."""
+    book = made("died")
+    book.take(crashed(fatal=True))
+    book.take(happened(kind, how="crash"))
+    assert bool(lasting(book)) == (kind != "rebooted")
+    if kind != "rebooted":
+        book = made("died")
+        book.take(happened(kind))
+        book.take(crashed(fatal=True))
+        assert lasting(book) == ["died/192.0.2.1"]
+
+
 def test_a_boot_before_the_report() -> None:
     """A report that is here later than the boot after it begins an alert that is over: it is not lost, and ends."""
     book = made("died")
