@@ -30,7 +30,7 @@ from netconsd.alerts.recipients import (
     Security,
     Webhook,
 )
-from netconsd.alerts.schedule import Limits, Schedule, in_thread
+from netconsd.alerts.schedule import STOP_SECONDS, Limits, Schedule, in_thread
 from netconsd.crash.report import Report
 from netconsd.interfaces import ModuleMetric
 from netconsd.message import Message
@@ -332,7 +332,7 @@ class Alerts(Stream):
         if self._book is not None:
             now = self.now()
             for schedule in self._schedules:
-                self._changed = schedule.wait(now) or self._changed
+                self._changed = schedule.wait(STOP_SECONDS / len(self._schedules), now) or self._changed
             if self._changed:
                 with suppress(OSError):
                     self._save()

@@ -41,7 +41,7 @@ SLOW_SECONDS: Final = 120.0
 HANG_SECONDS: Final = 600.0
 #: Seconds between two looks for alerts to be reminded of.
 LOOK_SECONDS: Final = 60.0
-#: Seconds for which the stop waits for a call.
+#: Seconds for which the stop waits for calls: the daemon ends the process after five, of which the drain has three.
 STOP_SECONDS: Final = 1.0
 
 BEGIN: Final = "begin"
@@ -151,10 +151,10 @@ class Schedule:
         """Return whether a call goes on for so long that only the end of the process ends it."""
         return self._call is not None and now - self._call.begun_at >= HANG_SECONDS
 
-    def wait(self, now: float) -> bool:
-        """Wait a little for the call, at the stop; return as :meth:`turn`."""
+    def wait(self, seconds: float, now: float) -> bool:
+        """Wait for the call, at the stop; return as :meth:`turn`."""
         if self._call is not None:
-            self._call.done.wait(STOP_SECONDS)
+            self._call.done.wait(seconds)
         return self._finish(now)
 
     def _due(self, book: Book, now: float) -> tuple[list[Change], bool]:
