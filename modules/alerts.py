@@ -6,18 +6,21 @@ that hangs costs nothing else. The alerts that last, and who knows of them, are 
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 from typing import Any, Final, Literal
 
 from netconsd.alerts.alert import RULES, Alert
 from netconsd.alerts.book import Book, Conditions
 from netconsd.alerts.recipients import (
-    REPOST_SECONDS,
     Alertmanager,
     Command,
     Form,
@@ -27,7 +30,10 @@ from netconsd.alerts.recipients import (
     Security,
     Webhook,
 )
+from netconsd.alerts.schedule import STOP_SECONDS, Limits, Schedule, in_thread
+from netconsd.crash.report import Report
 from netconsd.interfaces import ModuleMetric
+from netconsd.message import Message
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.http import header_lines
 from netconsd.streams.module import Stream
@@ -38,30 +44,11 @@ from netconsd.units import Duration
 Rule = Literal["new", "spread", "died", "silent", "rebooted", "losses"]
 
 STATE: Final = "alerts.json"
-#: Seconds before a recipient that failed is notified again: the first time, and at most.
-PAUSE_SECONDS: Final = 5.0
-PAUSE_LIMIT: Final = 300.0
-#: Seconds for which a recipient may ask to wait.
-RETRY_AFTER_LIMIT: Final = 3600.0
-#: Each call of a recipient; all of them are called one after the other.
+#: Machines that the daemon heard again after its start, a line for each.
+HEARD: Final = "heard"
+#: How long a recipient may take, for each read and write.
 TIMEOUT: Final = Duration("10s")
-
-
-class _Told:
-    """A recipient, and when it is notified next."""
-
-    def __init__(self, recipient: Recipient) -> None:
-        self.recipient = recipient
-        self.not_before = float("-inf")
-        self.pause = PAUSE_SECONDS
-        self.fault = ""
-        #: When the oldest change that it was not notified of was seen.
-        self.waiting_since: float | None = None
-        #: The times of its notifications in the last hour.
-        self.times: list[float] = []
-        self.posted_at = float("-inf")
-        #: When it was notified of the begin of an alert, by identity, in the last minutes.
-        self.begun_at: dict[str, float] = {}
+_COUNTERS: Final = ("begun", "notifications", "failures", "refused", "beyond")
 
 
 class Alerts(Stream):
@@ -78,6 +65,7 @@ class Alerts(Stream):
         quiet: Duration = Duration("1h"),  # noqa: B008
         wait: Duration = Duration("10s"),  # noqa: B008
         per_hour: int = 20,
+        remind: Duration = Duration("1d"),  # noqa: B008
         console_url: str | None = None,
         alertmanager: list[str] | None = None,
         alertmanager_headers: list[str] | None = None,
@@ -105,6 +93,7 @@ class Alerts(Stream):
         :param quiet: how long nothing may come before an alert ends.
         :param wait: how long a change waits for others, to be notified together.
         :param per_hour: the most notifications of one recipient in an hour; later changes are notified together.
+        :param remind: after this time, people are notified again of alerts that last; 0s for never.
         :param console_url: the console's address, for links, as https://logs.example.com:8514.
         :param alertmanager: the URLs of Alertmanager, as http://127.0.0.1:9093; all members of a cluster.
         :param alertmanager_headers: of each request, each as NAME: VALUE, as for a password.
@@ -136,7 +125,7 @@ class Alerts(Stream):
             *(("spread_machines", spread_machines, 2, 1000), ("losses", losses, 1, 1 << 31)),
             *(("per_hour", per_hour, 1, 3600), ("quiet", quiet, 60, 604_800), ("wait", wait, 0, 3600)),
             *(("spread_within", spread_within, 60, 604_800), ("timeout", timeout, 0.1, 60)),
-            ("shortest", shortest, 0, 3600),
+            *(("shortest", shortest, 0, 3600), ("remind", remind, 0, 2_592_000)),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name}: {value} is not from {least} to {most}")
@@ -148,9 +137,11 @@ class Alerts(Stream):
         self._conditions = Conditions(
             frozenset([*wanted, "pattern"]), spread_machines, float(spread_within), losses, compiled, float(quiet)
         )
-        self._group_seconds = float(wait)
-        self._shortest = float(shortest)
-        self._per_hour = per_hour
+        if 0 < remind < 60:
+            raise ValueError(f"remind: {remind} is less than 1m")
+        self._notify = Limits(float(wait), per_hour, float(remind), float(shortest))
+        if console_url is not None and not re.fullmatch(r"https?://[^\s@?#]+", console_url):
+            raise ValueError(f'console_url: "{console_url}" is not a URL such as https://logs.example.com:8514')
         recipients: list[Recipient] = []
         limit = float(timeout)
         headers = _of("alertmanager_headers", lambda: header_lines(alertmanager_headers or []))
@@ -180,11 +171,22 @@ class Alerts(Stream):
             )  # fmt: skip
         if command:
             recipients.append(Command(command, limit, console_url))
-        self._told = [_Told(recipient) for recipient in recipients]
+        self._recipients = recipients
+        self._schedules: list[Schedule] = []
         self._book: Book | None = None
         self._file: Cursor | None = None
         self._changed = False
-        self._warn_once: Callable[[str], object] = lambda text: None
+        self._taken: set[str] = set()
+        # Of the daemon: addresses that died or were silent when it started. Of the process: what it read of them.
+        self._awaited: set[str] = set()
+        self._heard_file = Path(HEARD)
+        self._heard_bytes = 0
+        # The sums of the processes before this one.
+        self._numbers_before: dict[str, int] = {}
+        #: Runs the call of a recipient.
+        self.call: Callable[[Callable[[], None]], object] = in_thread
+        #: Ends the process.
+        self.hang: Callable[[], object] = partial(signal.raise_signal, signal.SIGALRM)
         self.now: Callable[[], float] = time.time
         self.numbers: dict[str, int] = {}
 
@@ -197,132 +199,143 @@ class Alerts(Stream):
         super().check()
 
     def _check_recipients(self) -> None:
-        if not self._told:
+        if not self._recipients:
             raise RuntimeError("name a recipient: set alertmanager, webhook, email_to or command")
+
+    def start(self, worker_count: int) -> None:
+        """As :meth:`netconsd.streams.module.Stream.start`.
+
+        :raises RuntimeError: also if there is no recipient.
+        """
+        self._check_recipients()
+        super().start(worker_count)
+        # No event will say that these are back: the daemon before this one knew that they were away.
+        with suppress(OSError, KeyError, TypeError):
+            self._awaited = Book.awaited(Cursor(self._directory / STATE).load())
+            (self._directory / HEARD).write_bytes(b"")
+
+    def handle_batch(self, worker: int, messages: list[Message]) -> None:
+        """As :meth:`netconsd.streams.module.Stream.handle_batch`; the first message of a machine that was away before
+        the start is noted for the process."""
+        if self._awaited:
+            for message in messages:
+                if message.new and message.source.address in self._awaited:
+                    self._note(message.source.address, message.received_at)
+        super().handle_batch(worker, messages)
+
+    def handle_report(self, worker: int, report: Report) -> None:
+        """As :meth:`netconsd.streams.module.Stream.handle_report`, but of the messages only the first, which has the
+        name: 1 kB instead of 40, so that the crashes of a fleet have room in the spool, and are read at once."""
+        super().handle_report(worker, replace(report, messages=report.messages[:1], before=(), frames=()))
+
+    def _note(self, address: str, at: float) -> None:
+        try:
+            with (self._directory / HEARD).open("a") as file:
+                file.write(f"{address} {at}\n")
+        except OSError as error:
+            self._complain("write", error)
+        else:
+            self._awaited.discard(address)
 
     def begin(self, directory: Path, warn: Callable[[str], object]) -> None:
         """Read the alerts of the run before."""
-        self._warn_once = warn
         self._file = Cursor(directory / STATE)
-        names = [told.recipient.name for told in self._told]
+        self._heard_file = directory / HEARD
+        names = [recipient.name for recipient in self._recipients]
         fields = self._file.load()
         try:
             self._book = Book(self._conditions, names, fields)
         except (TypeError, ValueError, AttributeError):
             warn(f"{directory / STATE} is damaged: all titles are new again")
             self._book = Book(self._conditions, names, None)
+        self._schedules = [Schedule(each, self._notify, self.call, warn) for each in self._recipients]
 
     def encode(self, record: Record) -> bytes:
         """Return nothing: the rules take the record."""
         return b""
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
-        """Apply the rules to a batch, and keep the alerts on disk."""
+        """Apply the rules to a batch, and keep the alerts on disk.
+
+        :raises OSError: if the disk is full; the recipients are notified nevertheless.
+        """
         assert self._book is not None, "begin() is called before"
         for each in batch:
-            self._book.take(each.record)
-        self._save()
+            # A batch that could not be kept comes again.
+            if each.record.id not in self._taken:
+                self._book.take(each.record)
+        self._taken = {each.record.id for each in batch}
+        try:
+            self._save()
+        except OSError:
+            self.tick()
+            raise
+        self._taken = set()
         return Answer(f"{len(batch)} seen")
+
+    def _hear(self, book: Book) -> None:
+        """Take the machines that are back."""
+        with suppress(OSError), self._heard_file.open() as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < self._heard_bytes:
+                self._heard_bytes = 0  # of a daemon that was started meanwhile
+            if size == self._heard_bytes:
+                return
+            file.seek(self._heard_bytes)
+            for line in file:
+                if not line.endswith("\n"):
+                    break
+                self._heard_bytes += len(line)
+                address, _, at = line.partition(" ")
+                book.heard(address, float(at))
+            self._changed = True
 
     def _save(self) -> None:
         if self._file is not None and self._book is not None:
+            self._changed = True
             self._file.save(self._book.fields(), sync=True)
             self._changed = False
 
     def tick(self) -> None:
-        """Tell each recipient of what it was not notified, if its time has come."""
+        """Notify each recipient, if its time has come."""
         book = self._book
         if book is None:
             return
         now = self.now()
         before = len(book.alerts)
+        self._hear(book)
         book.expire(now)
-        for told in self._told:
-            self._tell(told, book, now)
+        for schedule in self._schedules:
+            self._changed = schedule.turn(book, now) or self._changed
         book.expire(now)
         if self._changed or len(book.alerts) != before:
             # If the disk is full, the next turn tries again.
             with suppress(OSError):
                 self._save()
-        self.fault = "; ".join(f"{told.recipient.name}: {told.fault}" for told in self._told if told.fault)
+        self._report(book)
+        if any(schedule.hangs(now) for schedule in self._schedules):
+            self.hang()
+
+    def _report(self, book: Book) -> None:
+        self.fault = "; ".join(f"{each.recipient.name}: {each.fault}" for each in self._schedules if each.fault)
         self.numbers = {
-            **self.numbers,
             "firing": sum(alert.ended is None for alert in book.alerts.values()),
             "begun": book.begun,
             "beyond": book.dropped,
+            "notifications": sum(each.notifications for each in self._schedules),
+            "failures": sum(each.failures for each in self._schedules),
+            "refused": sum(each.refused for each in self._schedules),
         }
 
-    def _tell(self, told: _Told, book: Book, now: float) -> None:
-        recipient = told.recipient
-        untold = book.untold(recipient.name)
-        if untold and told.waiting_since is None:
-            told.waiting_since = now
-        if not untold:
-            told.waiting_since = None
-        due = recipient.each and now - told.posted_at >= REPOST_SECONDS
-        if recipient.each:
-            begun, ended = self._to_post(told, untold, now)
-            if due:
-                over = {alert.id for alert in ended}
-                begun = [
-                    alert
-                    for alert in book.alerts.values()
-                    if alert.id not in over and alert.told.get(recipient.name) != "end"
-                ]
-        else:
-            if told.waiting_since is None or now - told.waiting_since < self._group_seconds or self._is_over(told, now):
-                return
-            begun = [alert for alert in untold if alert.ended is None]
-            ended = [alert for alert in untold if alert.ended is not None]
-        if not (begun or ended) or now < told.not_before:
-            return
-        told.fault = ""
-        try:
-            recipient.tell(begun, ended, now)
-        except Partly as error:
-            told.fault = str(error)
-            self._warn_once(f"{recipient.name}: {error}")
-        except (OSError, TryLater, Refused) as error:
-            self._failed(told, error, now)
-            return
-        told.pause, told.waiting_since = PAUSE_SECONDS, None
-        if due:
-            told.posted_at = now
-        told.times.append(now)
-        self.numbers["notifications"] = self.numbers.get("notifications", 0) + 1
-        for state, alerts in (("begin", begun), ("end", ended)):
-            for alert in alerts:
-                if alert.told.get(recipient.name) != state:
-                    self._changed = True
-                    alert.told[recipient.name] = state
-                    told.begun_at[alert.id] = now
-
-    def _to_post(self, told: _Told, untold: Sequence[Alert], now: float) -> tuple[list[Alert], list[Alert]]:
-        """Return the alerts that began, and those that ended, of which Alertmanager does not know yet.
-
-        It says nothing of an alert that ends before it would have said that it fires: such an alert ends later there.
-        """
-        told.begun_at = {name: at for name, at in told.begun_at.items() if now - at < self._shortest}
-        known = [alert for alert in untold if alert.told.get(told.recipient.name) == "begin"]
-        return (
-            [alert for alert in untold if told.recipient.name not in alert.told],
-            [alert for alert in known if alert.id not in told.begun_at],
-        )
-
-    def _is_over(self, told: _Told, now: float) -> bool:
-        """Return whether a recipient had all its notifications of this hour."""
-        told.times = [at for at in told.times if now - at < 3600.0]
-        return len(told.times) >= self._per_hour
-
-    def _failed(self, told: _Told, error: Exception, now: float) -> None:
-        text = reason_of(error)
-        if told.pause == PAUSE_SECONDS:
-            self._warn_once(f"{told.recipient.name} was not notified: {text}; alerts wait")
-        told.fault = f"not notified: {text}"
-        self.numbers["failures"] = self.numbers.get("failures", 0) + 1
-        asked = error.retry_after if isinstance(error, TryLater) else None
-        told.not_before = now + max(told.pause, min(asked or 0.0, RETRY_AFTER_LIMIT))
-        told.pause = min(2 * told.pause, PAUSE_LIMIT)
+    def close(self) -> None:
+        """Wait a little for the calls under way: nobody is to be notified twice."""
+        if self._book is not None:
+            now = self.now()
+            for schedule in self._schedules:
+                self._changed = schedule.wait(STOP_SECONDS / len(self._schedules), now) or self._changed
+            if self._changed:
+                with suppress(OSError):
+                    self._save()
 
     def metrics(self) -> list[ModuleMetric]:
         """Return the numbers of the stream, and of the alerts."""
@@ -333,11 +346,19 @@ class Alerts(Stream):
             ModuleMetric("alerts_begun", "Alerts that began.", self._sum_of("begun"), counter=True),
             ModuleMetric("alerts_notifications", "Notifications sent.", self._sum_of("notifications"), counter=True),
             ModuleMetric("alerts_failures", "Notifications not sent.", self._sum_of("failures"), counter=True),
+            ModuleMetric("alerts_refused", "Alerts that a recipient refused.", self._sum_of("refused"), counter=True),
             ModuleMetric("alerts_dropped", "Alerts beyond the limit.", self._sum_of("beyond"), counter=True),
         ]
 
     def _sum_of(self, name: str) -> int:
-        return int(self._reported.get("numbers", {}).get(name, 0))
+        return self._numbers_before.get(name, 0) + int(self._reported.get("numbers", {}).get(name, 0))
+
+    def _run_process(self) -> int | str:
+        # The counters are those of the daemon's run, and not of the process, which a SIGHUP starts again.
+        status = super()._run_process()
+        self._numbers_before = {name: self._sum_of(name) for name in _COUNTERS}
+        self._reported.pop("numbers", None)
+        return status
 
     def send_test(self) -> str:
         """Tell each recipient of a test, in the calling thread, and return their answers.
@@ -346,13 +367,14 @@ class Alerts(Stream):
         """
         self._check_recipients()
         now = self.now()
-        test = Alert("test", "192.0.2.1", "a test; nothing happened", "192.0.2.1", "netconsd-test", "notice", now, now)
+        text = "a test of netconsd; nothing happened"
+        test = Alert("test", "127.0.0.1", text, "127.0.0.1", gethostname(), "notice", now, now)
         answers, failures = [], []
-        for told in self._told:
+        for recipient in self._recipients:
             try:
-                answers.append(f"{told.recipient.name}: {told.recipient.tell([test], [], now)}")
+                answers.append(f"{recipient.name}: {recipient.tell([test], [], now)}")
             except (OSError, TryLater, Refused, Partly) as error:
-                failures.append(f"{told.recipient.name} was not notified: {reason_of(error)}")
+                failures.append(f"{recipient.name} was not notified: {reason_of(error)}")
         if failures:
             raise RuntimeError("; ".join([*failures, *answers]))
         return "; ".join(answers)

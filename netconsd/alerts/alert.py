@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 #: The rules, each with what begins its alerts.
@@ -34,7 +34,7 @@ class Alert:
     since: float
     last: float
     count: int = 1
-    #: Machines that had the same title, and this one.
+    #: Machines that had the same title at about the same time (``spread_within``), and this one.
     machines: int = 1
     #: Names or addresses of some of them.
     others: list[str] = field(default_factory=list)
@@ -44,6 +44,8 @@ class Alert:
     why: str = ""
     #: The recipients that were notified, each ``begin`` or ``end``.
     told: dict[str, str] = field(default_factory=dict)
+    #: When they were, in Unix time.
+    told_at: dict[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -61,8 +63,8 @@ class Alert:
         return "begin" if self.ended is None else "end"
 
     def fields(self) -> dict[str, Any]:
-        """Return everything as JSON can hold it."""
-        return asdict(self)
+        """Return everything as JSON can hold it; the values are those of the alert, and not copies."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Self:

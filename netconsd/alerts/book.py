@@ -2,7 +2,8 @@
 
 1. **Begin.** A record begins the alert of a rule and a subject, or is added to the one that lasts.
 2. **End.** The alerts ``died`` and ``silent`` of a machine end when it booted or is heard again, or after
-   :data:`GIVEN_UP_SECONDS`. The others end when no record was added for ``quiet`` seconds.
+   :data:`GIVEN_UP_SECONDS`; a boot into the kernel for kdump is none. The others end when no record was added for
+   ``quiet`` seconds.
 3. **Told.** An alert that ended is forgotten when every recipient was notified of its end.
 4. **Titles.** A report is new if neither its title nor an alternative was seen before. One that followed from another
    report begins neither ``new`` nor ``spread``.
@@ -13,8 +14,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from netconsd.alerts.alert import Alert
@@ -32,16 +34,23 @@ TITLES_LIMIT: Final = 10_000
 MACHINES_LIMIT: Final = 1000
 #: Titles with machines: at most 5 MB in the file.
 SPREAD_LIMIT: Final = 100
-#: Seconds after which a machine that died or is silent is given up: it was taken away, or it came back while netconsd
-#: did not run.
+#: Seconds after which a machine that died or is silent is given up: it was taken away.
 GIVEN_UP_SECONDS: Final = 7 * 86_400.0
+#: Seconds after its last report in which a message of a machine that died does not show that it runs: its last words.
+LAST_WORDS_SECONDS: Final = 300.0
+_GIVEN_UP: Final = "nothing was heard of it for 7 days; it is given up"
 #: Characters of an alert's text.
 TEXT_LIMIT: Final = 300
 #: Other machines that are named.
 OTHERS_LIMIT: Final = 5
 #: Events that show that a machine runs.
 _ALIVE: Final = frozenset(("booted", "rebooted", "heard-again", "logging-started", "logging-resumed"))
+#: Those that a machine can have in the same instant as its death, which is the time of receipt of a whole batch, only
+#: before it: a machine that crashes while it boots.
+_FIRST: Final = frozenset(("booted", "logging-started"))
 _MACHINES: Final = ("died", "silent")
+#: Those with a title.
+_TITLES: Final = ("new", "spread", "died")
 
 
 @dataclass(frozen=True)
@@ -118,29 +127,38 @@ class Book:
         _cut(self._spread, SPREAD_LIMIT)
         severity = report.severity
         if report.fatal or severity == "dead":
-            self._begin("died", record.address, record, report.title, "dead", title=report.title)
+            self._begin("died", record.address, record, report.title, "dead")
         if report.consequence_of is not None:
             return
         lasting = self.alerts.get(f"new/{report.title}")
         if new or (lasting is not None and lasting.ended is None):
-            self._begin("new", report.title, record, report.title, severity, title=report.title)
+            self._begin("new", report.title, record, report.title, severity)
         since = report.received_at - self._conditions.spread_seconds
         if sum(at >= since for at, _ in machines.values()) >= self._conditions.spread_machines:
-            self._begin("spread", report.title, record, report.title, severity, title=report.title)
+            self._begin("spread", report.title, record, report.title, severity)
 
     def _take_event(self, record: Record, event: Event) -> None:
+        explained = False
         if event.kind in _ALIVE:
-            self._alive.pop(record.address, None)
-            self._alive[record.address] = event.received_at, event.text
-            _cut(self._alive, ALERTS_LIMIT)
-            for rule in _MACHINES:
+            # The kernel for kdump writes the dump; the machine is back with the next boot.
+            kdump = event.details.get("how") == "kdump"
+            if not kdump:
+                self._alive.pop(record.address, None)
+                self._alive[record.address] = event.received_at, event.text
+                _cut(self._alive, ALERTS_LIMIT)
+            for rule in _MACHINES if not kdump else ("silent",):
                 alert = self.alerts.get(f"{rule}/{record.address}")
-                if alert is not None and alert.ended is None and event.received_at >= alert.last:
+                if alert is None or alert.ended is not None or event.received_at < alert.last:
+                    continue
+                if event.received_at > alert.last or event.kind not in _FIRST:
                     self._end(alert, event.received_at, event.text)
+                    explained = rule == "died" or explained
         details = event.details
         if event.kind == "silent":
-            self._begin("silent", record.address, record, event.text, "hung")
-        elif event.kind == "rebooted" and details.get("how") == "unannounced":
+            # Since it was heard last, which is when the trouble began, and not since that was noticed.
+            seconds = float(details.get("seconds", 0))
+            self._begin("silent", record.address, record, event.text, "hung", before=seconds)
+        elif event.kind == "rebooted" and details.get("how") == "unannounced" and not explained:
             self._begin("rebooted", record.address, record, event.text, "degraded")
         elif event.kind == "lost":
             # "limited" is among the others.
@@ -148,12 +166,29 @@ class Book:
             if lost >= self._conditions.losses:
                 self._begin("losses", record.address, record, event.text, "degraded")
 
+    def heard(self, address: str, at: float) -> None:
+        """End the alerts of a machine that sent a message, of which no event says that it is back: netconsd was started
+        again meanwhile.
+
+        :param at: Unix time in seconds.
+        """
+        for rule, seconds in (("died", LAST_WORDS_SECONDS), ("silent", 0.0)):
+            alert = self.alerts.get(f"{rule}/{address}")
+            if alert is not None and alert.ended is None and at > alert.last + seconds:
+                self._end(alert, at, "it sends again")
+
+    @staticmethod
+    def awaited(fields: Mapping[str, Any] | None) -> set[str]:
+        """Return the machines that died or are silent according to :meth:`fields`."""
+        alerts = (fields or {}).get("alerts", ())
+        return {alert["address"] for alert in alerts if alert["rule"] in _MACHINES and alert["ended"] is None}
+
     def _take_message(self, record: Record, message: Message) -> None:
         pattern = self._conditions.pattern
         if pattern is not None and pattern.search(message.text):
             self._begin("pattern", record.address, record, message.text, "notice")
 
-    def _begin(self, rule: str, subject: str, record: Record, text: str, severity: str, *, title: str = "") -> None:
+    def _begin(self, rule: str, subject: str, record: Record, text: str, severity: str, *, before: float = 0.0) -> None:
         if rule not in self._conditions.rules:
             return
         at = record.received_at
@@ -166,7 +201,7 @@ class Book:
             shown = printable(text)
             shown = shown if len(shown) <= TEXT_LIMIT else f"{shown[: TEXT_LIMIT - 3]}..."
             # One that ended and was not notified is replaced: it begins again, for all.
-            alert = Alert(rule, subject, shown, record.address, record.name, severity, at, at)
+            alert = Alert(rule, subject, shown, record.address, record.name, severity, at - before, at)
             self.alerts[alert.id] = alert
             seen_at, why = self._alive.get(record.address, (0.0, ""))
             if rule in _MACHINES and seen_at > at:
@@ -175,11 +210,25 @@ class Book:
         else:
             alert.last = max(alert.last, at)
             alert.count += 1
-        if title:
-            machines = self._spread.get(title, {})
-            alert.machines = len(machines)
-            others = [name or address for address, (_, name) in machines.items() if address != alert.address]
-            alert.others = others[-OTHERS_LIMIT:]
+
+    def count_machines(self, alerts: Iterable[Alert]) -> None:
+        """Bring the number of machines of alerts with a title up to date: those that had it within the seconds of
+        ``spread`` before the last one."""
+        found: dict[str, dict[str, str]] = {}
+        for alert in alerts:
+            if alert.rule not in _TITLES or alert.text not in self._spread:
+                continue
+            if alert.text not in found:
+                machines = self._spread[alert.text]
+                since = max(at for at, _ in machines.values()) - self._conditions.spread_seconds
+                found[alert.text] = {
+                    address: name or address for address, (at, name) in machines.items() if at >= since
+                }
+            recent = found[alert.text]
+            alert.machines = len(recent) + (alert.address not in recent)
+            last = islice(reversed(recent), OTHERS_LIMIT + 1)
+            others = [recent[address] for address in last if address != alert.address][:OTHERS_LIMIT]
+            alert.others = others[::-1]
 
     def expire(self, now: float) -> None:
         """End the alerts whose time is over, and forget those of whose end everybody was notified.
@@ -189,7 +238,7 @@ class Book:
         for alert in [*self.alerts.values()]:
             seconds = GIVEN_UP_SECONDS if alert.rule in _MACHINES else self._conditions.quiet
             if alert.ended is None and now - alert.last >= seconds:
-                self._end(alert, now, "given up" if alert.rule in _MACHINES else "it did not come again")
+                self._end(alert, now, _GIVEN_UP if alert.rule in _MACHINES else "it did not come again")
             if alert.ended is not None and all(alert.told.get(name) == "end" for name in self._recipients):
                 del self.alerts[alert.id]
 

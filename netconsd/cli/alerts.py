@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd alerts") 
     errors = list(options.errors)
     # Others need not be loaded; the module is that of the configuration, or else the shipped one.
     names = [name for name in configuration.modules if name.rpartition("/")[2].partition(".")[0] == "alerts"]
-    selection = load(names or ["alerts"], configuration.module_settings, configuration.spare, errors=errors)
+    settings = {name: each for name, each in configuration.module_settings.items() if name == "alerts"}
+    selection = load(names or ["alerts"], settings, configuration.spare, errors=errors)
     answers: list[str] = []
     if not errors:
         answers, errors = send_tests(selection.loaded)

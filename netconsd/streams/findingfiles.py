@@ -49,6 +49,7 @@ class FindingSource:
         self._warn = warn
         self._clock = clock
         self.dropped = 0
+        self.more = False
         self._at: dict[str, int] = {}
         if position is not None:
             self._at, since = dict(position["at"]), position["since"]
@@ -57,6 +58,7 @@ class FindingSource:
     def read(self, most: int) -> list[Record]:
         """As :meth:`netconsd.streams.spool.Source.read`."""
         found: list[Record] = []
+        self.more = False
         for kind in self._kinds:
             for path in day_files(self._directory, kind):
                 if path.stem < day_of(self._since):
@@ -85,7 +87,10 @@ class FindingSource:
                         self._warn(f"{path}: a line before {at} is damaged; it is not sent")
                 elif record.received_at >= self._since:
                     found.append(record)
-                if len(found) >= most or at - begin >= READ_BYTES:
+                if len(found) >= most:
+                    break
+                if at - begin >= READ_BYTES:
+                    self.more = True
                     break
         self._at[_name(path)] = at
 

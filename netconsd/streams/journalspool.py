@@ -54,6 +54,7 @@ class JournalSource:
         self._name_of = name_of
         self._warn = warn
         self.dropped = 0
+        self.more = False
         #: Messages of parts that the writer removed, which had been delivered.
         self.spared = 0
         # By part: the offset of the next block, the records of it that were read, and those of all blocks before.

@@ -243,7 +243,10 @@ class _Output:
 def main() -> int:
     """Send until the end of the input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (PROCESS_BYTES, PROCESS_BYTES))
+    # The hard limit stays: a program that the sink runs may need more; and a lower one cannot be raised.
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    soft = PROCESS_BYTES if hard == resource.RLIM_INFINITY else min(PROCESS_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     task = Task.of(sys.stdin.readline())
     # Output of a library must not be among the lines.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -20,6 +20,8 @@ class Source(Protocol):
 
     #: Records that cannot be read: damaged, or removed before they were.
     dropped: int
+    #: Whether the last :meth:`read` returned less than it should, and there may be more nevertheless.
+    more: bool
 
     def read(self, most: int) -> list[Record]:
         """Return the next records, at most so many; empty if there are none now.
@@ -77,7 +79,7 @@ class Spool:
         self._cursor = Cursor(directory / CURSOR)
         self._clock = clock
         self._synced_at = float("-inf")
-        #: Whether the last :meth:`read` read as many records as it should, wanted or not: there may be more.
+        #: Whether there may be more than the last :meth:`read` read, wanted or not.
         self.full = False
 
     @property
@@ -96,7 +98,7 @@ class Spool:
             found += source.read(most - len(found))
             if len(found) >= most:
                 break
-        self.full = len(found) >= most
+        self.full = len(found) >= most or any(source.more for source in self._sources.values())
         position = {name: source.position() for name, source in self._sources.items()}
         return self._wanted(found) if found else found, position
 

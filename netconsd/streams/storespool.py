@@ -62,6 +62,7 @@ class StoreSource:
         self._warn = warn
         self._clock = clock
         self.dropped = 0
+        self.more = False
         self._recent = Recent(directory / RECENT)
         self._files = Files(store, self._damaged)
         self._time: float = position["time"]

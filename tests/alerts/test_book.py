@@ -43,6 +43,7 @@ def test_a_new_title() -> None:
     book.take(crashed(name="web01"))
     book.take(crashed(host=2, at=T0 + 5, name="web02"))
     (alert,) = book.alerts.values()
+    book.count_machines([alert])
     assert (alert.id, alert.machine, alert.since, alert.last) == ("new/BUG: x", "web01 (192.0.2.1)", T0, T0 + 5)
     assert (alert.count, alert.machines, alert.others) == (2, 2, ["web02"])
 
@@ -102,6 +103,21 @@ def test_an_event_before_the_death() -> None:
     assert lasting(book) == ["died/192.0.2.1"]
 
 
+@pytest.mark.parametrize("kind", ["booted", "logging-started", "rebooted"])
+def test_a_death_in_the_instant_of_the_boot(kind: str) -> None:
+    """The messages of a batch have one time of receipt: a machine that crashes as soon as it is heard is dead,
+    whichever record is here first. A reboot of that instant is after the crash: the machine was known before."""
+    book = made("died")
+    book.take(crashed(fatal=True))
+    book.take(happened(kind, how="crash"))
+    assert bool(lasting(book)) == (kind != "rebooted")
+    if kind != "rebooted":
+        book = made("died")
+        book.take(happened(kind))
+        book.take(crashed(fatal=True))
+        assert lasting(book) == ["died/192.0.2.1"]
+
+
 def test_a_boot_before_the_report() -> None:
     """A report that is here later than the boot after it begins an alert that is over: it is not lost, and ends."""
     book = made("died")
@@ -123,13 +139,64 @@ def test_a_silent_machine() -> None:
     assert lasting(book) == []
 
 
+def test_silent_since() -> None:
+    """An alert of silence begins when the machine was heard last, and not when that was noticed."""
+    book = made("silent")
+    book.take(happened("silent", seconds=1200, usual=60))
+    (alert,) = book.alerts.values()
+    assert (alert.since, alert.last) == (T0 - 1200, T0)
+
+
+def test_heard_again_after_a_restart() -> None:
+    """A message ends silence and, some minutes after the last report, death: no event says so if netconsd was started
+    meanwhile. The last words of a machine that died do not."""
+    book = made("died", "silent")
+    book.take(crashed(fatal=True))
+    book.take(happened("silent", host=2))
+    book.take(happened("silent", host=3))
+    assert Book.awaited(book.fields()) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+    book.heard("192.0.2.1", T0 + 300)
+    book.heard("192.0.2.2", T0 + 1)
+    book.heard("192.0.2.3", T0 - 1)
+    book.heard("192.0.2.4", T0 + 1)
+    assert lasting(book) == ["died/192.0.2.1", "silent/192.0.2.3"]
+    book.heard("192.0.2.1", T0 + 301)
+    assert Book.awaited(book.fields()) == {"192.0.2.3"}
+    assert Book.awaited(None) == set()
+
+
+def test_kdump() -> None:
+    """The kernel for kdump writes the dump: the machine is dead until the boot after it, which is no alert itself."""
+    book = made("died", "rebooted")
+    book.take(crashed(fatal=True))
+    book.take(happened("rebooted", at=T0 + 20, how="kdump"))
+    assert lasting(book) == ["died/192.0.2.1"]
+    book.take(happened("rebooted", at=T0 + 300, how="unannounced"))
+    assert lasting(book) == []
+    book.take(happened("rebooted", at=T0 + 900, how="unannounced"))
+    assert lasting(book) == ["rebooted/192.0.2.1"]
+
+
+def test_the_number_of_machines() -> None:
+    """Each alert of a title has the machines of about its time: also those after its first report, not those of last
+    year."""
+    book = made("died", "spread", spread_machines=3, spread_seconds=3600.0)
+    for host, at in ((9, -86_400.0), (8, -7200.0), *((host, float(host)) for host in range(1, 8))):
+        book.take(crashed(host=host, at=T0 + at, name=f"web{host}", fatal=True))
+    book.count_machines(book.alerts.values())
+    died, spread = book.alerts["died/192.0.2.2"], book.alerts["spread/BUG: x"]
+    assert (died.machines, died.others) == (7, ["web3", "web4", "web5", "web6", "web7"])
+    assert spread.machines == 7
+    assert book.alerts["died/192.0.2.9"].machines == 8
+
+
 def test_a_machine_that_never_comes_back() -> None:
     """It is given up after a week: netconsd may have been away when it came."""
     book = made("silent")
     book.take(happened("silent"))
     book.expire(T0 + GIVEN_UP_SECONDS)
     assert lasting(book) == []
-    assert book.alerts["silent/192.0.2.1"].why == "given up"
+    assert book.alerts["silent/192.0.2.1"].why.startswith("nothing was heard of it for 7 days")
 
 
 @pytest.mark.parametrize(("how", "begins"), [("unannounced", True), ("restart", False), ("crash", False)])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import ssl
 import sys
+from ast import literal_eval
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import default
@@ -13,10 +16,15 @@ from typing import Any
 
 import pytest
 
+import netconsd
 from netconsd.alerts.alert import Alert
+from netconsd.alerts.book import Book, Conditions
 from netconsd.alerts.recipients import Alertmanager, Command, Mail, Partly, Webhook
 from netconsd.alerts.texts import body, headline, link, subject
+from netconsd.streams.module import environment
+from netconsd.streams.record import Record
 from netconsd.streams.sink import Refused, TryLater
+from netconsd.testing import extended_message
 from tests.support.http_server import Answers, Request, serving
 from tests.support.servers import certificate, free_port
 
@@ -44,22 +52,97 @@ def test_words() -> None:
         "web01 died: BUG: a < b & é\n"
         "  since 2026-11-18 11:06:40 UTC (5 minutes ago), web01 (192.0.2.1)\n"
         "  2 times, last 2026-11-18 11:06:40 UTC\n"
-        "  3 other machines had it: web02, web03, web04\n"
+        "  also on 3 other machines: web02, web03, web04\n"
         "  https://logs.example.com/machines/192.0.2.1\n"
         "\n"
         "over: web02 died: BUG: a < b & é\n"
         "  from 2026-11-18 11:06:40 UTC to 2026-11-18 11:07:40 UTC: booted\n"
     )
     assert subject([], [over()]) == "over: web02 died: BUG: a < b & é"
-    assert subject([died(), died(2)], [over(3)]) == "2 alerts: web01 died: BUG: a < b & é; 1 over"
+    assert subject([died(), died(2, text="b")], [over(3)]) == ("web01 died: BUG: a < b & é; 1 further alert; 1 over")
 
 
-def test_a_whole_fleet() -> None:
+def test_machines_together() -> None:
+    """Alerts of one kind are one paragraph, with the number of machines and some of their names."""
+    fleet = [died(host) for host in range(1, 5001)]
+    text = body(fleet, [over(host) for host in range(1, 31)], CONSOLE, T0 + 300)
+    assert text == (
+        "5000 machines died: BUG: a < b & é\n"
+        "  web01, web02, web03, web04, web05, ...\n"
+        "  since 2026-11-18 11:06:40 UTC (5 minutes ago), first web01 (192.0.2.1)\n"
+        "  https://logs.example.com/crashes?q=BUG%3A%20a%20%3C%20b%20%26%20%C3%A9\n"
+        "\n"
+        "over: 30 machines died: BUG: a < b & é\n"
+        "  web01, web02, web03, web04, web05, ...\n"
+        "  from 2026-11-18 11:06:40 UTC to 2026-11-18 11:07:40 UTC\n"
+    )
+    assert subject(fleet, []) == "5000 machines died: BUG: a < b & é"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "one", "two"),
+    [
+        (
+            "silent", "silent for 20 minutes; usually for at most 61 s",
+            "web01 is silent for 20 minutes; usually for at most 61 s", "2 machines are silent",
+        ),
+        (
+            "rebooted", "rebooted; nothing announced it", "web01 rebooted unannounced: nothing announced it",
+            "2 machines rebooted unannounced",
+        ),
+        (
+            "losses", "200 messages lost on the way", "web01 loses messages: 200 messages lost on the way",
+            "2 machines lose messages",
+        ),
+        ("pattern", "MCE: 1", "web01 says: MCE: 1", "2 machines say, as web01: MCE: 1"),
+    ],
+)  # fmt: skip
+def test_the_words_of_each_rule(rule: str, text: str, one: str, two: str) -> None:
+    """One machine with its own numbers; several ones by their number, and all of them in a list of machines."""
+    first, second = (Alert(rule, f"192.0.2.{n}", text, f"192.0.2.{n}", f"web0{n}", "hung", T0, T0) for n in (1, 2))
+    second.text = f"{text}2"
+    assert subject([first], []) == one
+    assert subject([first, second], []) == two
+    assert "https://logs.example.com/machines\n" in body([first, second], [], CONSOLE, T0)
+
+
+def test_the_worst_is_first() -> None:
+    """The order is that of gravity, and of machines of one kind there are more first."""
+    said = Alert("pattern", "192.0.2.9", "x", "192.0.2.9", "", "notice", T0, T0)
+    spread = Alert("spread", "BUG: x", "BUG: x", "192.0.2.1", "", "dead", T0, T0, machines=1000)
+    text = body([said, died(1, text="BUG: y"), died(2), died(3), spread], [], None, T0)
+    heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert heads == [
+        "on 1000 or more machines: BUG: x", "2 machines died: BUG: a < b & é", "web01 died: BUG: y", "192.0.2.9 says: x"
+    ]  # fmt: skip
+
+
+def test_a_new_title_with_which_a_machine_died() -> None:
+    """Both alerts are one paragraph."""
+    new = Alert("new", "BUG: x", "BUG: x", "192.0.2.1", "web01", "dead", T0, T0)
+    alerts = [new, died(text="BUG: x")]
+    assert body(alerts, [], None, T0) == (
+        "web01 died: BUG: x\n  since 2026-11-18 11:06:40 UTC (0 seconds ago), web01 (192.0.2.1)\n  the title is new\n"
+    )
+    assert subject(alerts, []) == "web01 died: BUG: x"
+
+
+def test_a_reminder() -> None:
+    """It says that an alert still lasts, and since when."""
+    assert subject([], [], [died()]) == "still: web01 died: BUG: a < b & é"
+    assert body([], [], None, T0 + 90_000, [died()]) == (
+        "still: web01 died: BUG: a < b & é\n  since 2026-11-18 11:06:40 UTC (1 day ago), web01 (192.0.2.1)\n"
+    )
+
+
+def test_a_bounded_text() -> None:
     """A text has a bounded number of alerts, and the number of the others."""
-    text = body([died(host) for host in range(200)], [over(host) for host in range(30)], None, T0)
+    text = body([died(host, text=f"BUG: {host}") for host in range(200)], [], None, T0)
     assert text.count("since") == 20
-    assert "and 180 further alerts\n" in text
-    assert text.endswith("and 10 further alerts over\n")
+    assert text.endswith("\n\n180 further alerts\n")
+    assert body([], [died(host, text=f"{host}", ended=T0) for host in range(21)], None, T0).endswith(
+        "over: 1 further alert\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,6 +154,7 @@ def test_a_whole_fleet() -> None:
         ("rebooted", "web01 rebooted unannounced: BUG: x", "machines/fe80::1%25eth0"),
         ("losses", "web01 loses messages: BUG: x", "machines/fe80::1%25eth0"),
         ("pattern", "web01 says: BUG: x", "machines/fe80::1%25eth0"),
+        ("test", "BUG: x", ""),
     ],
 )
 def test_lines_and_links(rule: str, line: str, path: str) -> None:
@@ -136,7 +220,7 @@ def test_a_generic_webhook(server: Answers) -> None:
     (request,) = server.requests
     assert (request.method, request.path, request.headers["X-Key"]) == ("POST", "/hook?key=1", "2")
     found = json.loads(request.body)
-    assert set(found) == {"version", "title", "text", "begun", "ended"}
+    assert set(found) == {"version", "title", "text", "begun", "lasting", "ended"}
     (alert,) = found["begun"]
     assert (alert["id"], alert["since"], alert["ended"]) == ("died/192.0.2.1", T0, None)
     assert alert["link"] == "https://logs.example.com/machines/192.0.2.1"
@@ -183,6 +267,28 @@ def test_a_command(tmp_path: Path) -> None:
         Command(["/does/not/exist"], 30.0, None).tell([died()], [], T0)
 
 
+#: Ends when its limit of memory is lifted, which happens after its start.
+_UNTIL_FREE = "import resource as r\nwhile r.getrlimit(r.RLIMIT_AS)[0] != r.getrlimit(r.RLIMIT_AS)[1]: pass\n"
+
+
+def test_the_surroundings_of_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program has the daemon's environment and memory, and not those of the stream's process: it can be another
+    Python, or reserve more address space, as node and java do."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    out = tmp_path / "out"
+    script = f"{_UNTIL_FREE}import os; open({str(out)!r}, 'w').write(repr(dict(os.environ)))"
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 40, hard))
+    try:
+        assert Command([sys.executable, "-c", script], 30.0, None).tell([died()], [], T0) == "status 0"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    found = literal_eval(out.read_text())
+    assert str(Path(netconsd.__file__).parents[1]) not in found.get("PYTHONPATH", "").split(":")[:1]
+    assert "OMP_NUM_THREADS" not in found
+
+
 def test_a_command_that_hangs() -> None:
     """It is killed with its children, also if they hold its output."""
     with pytest.raises(TryLater, match=r"did not end in 0\.2 s"):
@@ -195,6 +301,8 @@ class Mailbox:
     def __init__(self) -> None:
         self.mails: list[Any] = []
         self.refused = "552 full"
+        self.answer = "250 kept"
+        self.answers_quit = True
 
     async def handle_RCPT(  # noqa: N802
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
@@ -208,7 +316,13 @@ class Mailbox:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         """Keep a mail."""
         self.mails.append(envelope)
-        return "250 kept"
+        return self.answer
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        """End without an answer, if a test asks for it."""
+        if not self.answers_quit:
+            server.transport.abort()
+        return "221 bye"
 
 
 @pytest.fixture
@@ -258,6 +372,37 @@ def test_an_address_that_is_refused(mailbox: tuple[Mailbox, int]) -> None:
     assert len(box.mails) == 1
     with pytest.raises(OSError, match="552"):
         mail(port, "full@example.com").tell([died()], [], T0)
+
+
+def test_a_farewell_that_fails(mailbox: tuple[Mailbox, int]) -> None:
+    """A server that ends without answering QUIT has the mail: it is not sent again."""
+    box, port = mailbox
+    box.answers_quit = False
+    assert mail(port).tell([died()], [], T0) == "accepted for 1"
+    assert len(box.mails) == 1
+
+
+def test_a_mail_that_is_refused(mailbox: tuple[Mailbox, int]) -> None:
+    """5xx after the mail is about its words or its size; 4xx passes."""
+    box, port = mailbox
+    box.answer = "554 5.7.1 spam"
+    with pytest.raises(Refused, match=r"^554 5\.7\.1 spam$"):
+        mail(port).tell([died()], [], T0)
+    box.answer = "451 later"
+    with pytest.raises(OSError, match="451"):
+        mail(port).tell([died()], [], T0)
+
+
+def test_a_strange_name(mailbox: tuple[Mailbox, int]) -> None:
+    """No text of a stranger ends the subject, or becomes a header."""
+    box, port = mailbox
+    book = Book(Conditions(["pattern"], pattern=re.compile("x")), ["a"], None)
+    text = b"x\r\nBcc: all@example.com\r\n\r\n\xff\xe2\x80\xae"
+    book.take(Record(extended_message(text, received_at=T0), "i", 1))
+    mail(port).tell([*book.alerts.values()], [], T0)
+    parsed = message_from_bytes(box.mails[0].original_content, policy=default)
+    assert parsed["Bcc"] is None
+    assert "x\\x0d\\x0aBcc: all@example.com" in parsed["Subject"]
 
 
 def test_no_mail_in_clear_text(mailbox: tuple[Mailbox, int]) -> None:

@@ -16,7 +16,10 @@ def test_a_test(tmp_path: Path, capsys: Capture) -> None:
     """The recipients of the file are notified, also if other modules are named; the answers are printed."""
     with serving() as server:
         file = tmp_path / "netconsd.toml"
-        file.write_text(f'modules = ["printer", "alerts"]\n[module.alerts]\nwebhook = "{server.url}/x"\n')
+        file.write_text(
+            'modules = ["printer", "alerts", "jsonl"]\n[module.printer]\nlevel = "err"\n'
+            f'[module.jsonl]\ndirectory = "/d"\n[module.alerts]\nwebhook = "{server.url}/x"\n'
+        )
         assert main(["test", "--config", str(file)]) == 0
         assert capsys.readouterr().out.endswith(f"webhook {server.url}: 200 OK\n")
         server.answer = lambda request: (403, {}, b"who?")

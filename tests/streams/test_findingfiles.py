@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of
+from netconsd.streams import findingfiles
 from netconsd.streams.findingfiles import FindingSource
+from netconsd.streams.spool import Spool
 from netconsd.testing import crash_report, event
 
 DAY = 86_400.0
@@ -44,6 +46,24 @@ def test_each_is_read_once(tmp_path: Path, findings: Findings) -> None:
         *(event(received_at=at) for at in (NOW - DAY, NOW, NOW + 1)),
     ]
     assert len({record.id for record in found}) == 4
+
+
+def test_large_reports_are_read_in_pieces(tmp_path: Path, findings: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read has a bounded number of bytes, and says that there is more: the stream does not wait before the next."""
+    monkeypatch.setattr(findingfiles, "READ_BYTES", 1000)
+    for second in range(20):
+        findings.append(0, REPORTS, NOW, line_of(crash_report(received_at=NOW + second)))
+    source = FindingSource(tmp_path, None)
+    spool = Spool(tmp_path, {"findings": source})
+    sizes = []
+    while True:
+        records, _ = spool.read(100)
+        if not records:
+            break
+        sizes.append(len(records))
+        assert spool.full or sum(sizes) == 20
+    assert sizes == [1] * 20
+    assert not spool.full
 
 
 def test_of_a_store_only_new_ones_are_read(tmp_path: Path, findings: Findings) -> None:
