@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from netconsd.streams.httpstream import HttpStream
 from netconsd.streams.record import Record
@@ -25,8 +25,10 @@ FLAGS: Final = {"retentionPeriod": "7d", "futureRetention": "2d", "insert.maxLin
 _SECONDS: Final = {"s": 1, "h": 3600, "d": 86_400, "w": 604_800, "M": 2_678_400, "y": 31_536_000, "": 2_678_400}
 #: Bytes of its page of metrics: about 200 KB.
 _METRICS_BYTES: Final = 8 << 20
-#: Bytes of the identities of one batch, and others of the same time.
-_IDS_BYTES: Final = 64 << 20
+#: Bytes of the identities in one query: -search.maxQueryLen is 16 KiB, and a query has a time as well.
+_QUERY_BYTES: Final = 12 << 10
+#: Bytes of an answer, which has no other identities than the query.
+_IDS_BYTES: Final = 1 << 20
 #: VictoriaLogs writes what it accepted to disk within 5 s (-inmemoryDataFlushInterval).
 SETTLE_SECONDS: Final = 10.0
 #: Seconds that clocks differ.
@@ -98,12 +100,16 @@ class VictoriaLogs(HttpStream):
         return self.survived()
 
     def stored(self, batch: Sequence[Encoded]) -> frozenset[int]:
-        """Ask for the identities that the server has in the time of a batch."""
+        """Ask which identities of a batch the server has in its time."""
         times = [each.record.received_at for each in batch]
         self.http.request("GET", "/internal/force_flush")
-        query = f"_time:[{min(times) - 1:.6f}, {max(times) + 1:.6f}] | fields id"
-        answered = self.http.request("GET", f"/select/logsql/query?query={quote(query)}", most=_IDS_BYTES)
-        known = {json.loads(line).get("id") for line in answered.body.splitlines()}
+        known: set[str] = set()
+        for part in _parts([_quoted(each.record.id) for each in batch], _QUERY_BYTES):
+            query = f"_time:[{min(times) - 1:.6f}, {max(times) + 1:.6f}] id:in({','.join(part)}) | uniq by (id)"
+            body = urlencode({"query": query}, errors="replace").encode("ascii")
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            answered = self.http.request("POST", "/select/logsql/query", body, form, most=_IDS_BYTES)
+            known.update([json.loads(line).get("id") for line in answered.body.splitlines()])
         return frozenset([place for place, each in enumerate(batch) if each.record.id in known])
 
     def _read_metrics(self) -> str:
@@ -122,6 +128,26 @@ class VictoriaLogs(HttpStream):
         }
         self._limits_of_server = FLAGS | found
         return started_at[1]
+
+
+def _quoted(text: str) -> str:
+    """Return a text in the quotes of LogsQL, which are those of Go: JSON's, but for characters beyond 16 bits."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _parts(texts: Iterable[str], most_bytes: int) -> Iterator[list[str]]:
+    """Yield texts, in lists of at most so many bytes; a longer text is alone."""
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        length = len(text.encode(errors="replace")) + 1
+        if part and size + length > most_bytes:
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += length
+    if part:
+        yield part
 
 
 def _time(received_at: float) -> str:

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from random import random
 from typing import Any, Final
 
+from netconsd.rendering import printable
 from netconsd.streams.deadletters import DeadLetters
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded, Refused, Sink, TryLater, reason_of
@@ -359,6 +360,8 @@ class Delivery:
             return False
 
     def _fail(self, text: str) -> None:
+        # A server's answer can have any character, and is for the log.
+        text = printable(text)
         now = self._clock()
         if self._failing_since is None:
             self._failing_since = now

@@ -53,7 +53,7 @@ class Http:
         :param headers: of each request.
         :param ca_file: certificates of authorities, instead of the system's.
         :param certificate: the key and the certificate of this side, in one file.
-        :raises ValueError: if the URL is none.
+        :raises ValueError: if the URL is none, or has a password.
         """
         parts = urlsplit(url)
         try:
@@ -61,7 +61,13 @@ class Http:
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.fragment:
-            raise ValueError(f'"{url}" is not a URL such as http://127.0.0.1:9428')
+            # Without a password that is in it.
+            raise ValueError(f'"{url.rpartition("@")[2]}" is not a URL such as http://127.0.0.1:9428')
+        if "@" in parts.netloc:
+            # It would be in the texts of errors, and http.client does not send it.
+            raise ValueError(
+                "a user and a password in it are not sent: write them in headers, as Authorization: Basic ..."
+            )
         self.url = url
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, port

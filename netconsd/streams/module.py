@@ -55,6 +55,7 @@ from netconsd.protocol.decode import decode
 from netconsd.protocol.encode import extended
 from netconsd.protocol.message import MAPPED_IPV4, ExtendedMessage, Message, Source
 from netconsd.protocol.plural import plural
+from netconsd.rendering import printable
 from netconsd.store import layout
 from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of, size
 from netconsd.store.journal import Journal, adopt, parts
@@ -120,17 +121,32 @@ class Stream(Sink):
     thread: Callable[..., Any] = threading.Thread
 
     _arguments: dict[str, Any]
+    #: The private attributes of this class, until the object is made.
+    _own: dict[str, Any]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Have the constructor of the class keep its settings, for the process."""
+        """Have the constructor of the class keep its settings, for the process.
+
+        :raises TypeError: if a private name of the class is one of this class; of an attribute, the constructor raises
+            it.
+        """
         super().__init_subclass__(**options)
         construct = cls.__init__
+        for name in sorted(vars(cls)):
+            if _is_private(name) and any(name in vars(base) for base in Stream.__mro__):
+                raise TypeError(f"{cls.__name__}.{name}: Stream has this name: choose another one")
 
         @wraps(construct)
         def keep_settings(self: Stream, **settings: Any) -> None:
-            if not hasattr(self, "_arguments"):
-                self._arguments = settings
+            if hasattr(self, "_arguments"):
+                construct(self, **settings)
+                return
+            self._arguments = settings
             construct(self, **settings)
+            for name, value in self._own.items():
+                if vars(self).get(name) is not value:
+                    raise TypeError(f"{type(self).__name__}.{name}: Stream has this name: choose another one")
+            del self._own
 
         cls.__init__ = keep_settings  # type: ignore[method-assign]
 
@@ -221,6 +237,8 @@ class Stream(Sink):
         self._restarts = 0
         self._reloading = False
         self._ends_since: float | None = None
+        self._task: Task | None = None
+        self._own = {name: value for name, value in vars(self).items() if _is_private(name)}
 
     def use_names(self, names: Names) -> None:
         """Use the key of the userdata and the file of names that the daemon has."""
@@ -459,6 +477,7 @@ class Stream(Sink):
         assert process.stdout is not None and process.stdin is not None
         self._process = process
         with process:
+            assert self._task is not None, "it is started"
             try:
                 process.stdin.write(self._task.line())
                 process.stdin.flush()
@@ -478,7 +497,9 @@ class Stream(Sink):
         except ValueError:
             fields = {"warn": line.rstrip()}
         if "warn" in fields:
-            log.warn("{name}: {text}", name=self.stream_name, text=fields["warn"])
+            # A trace has several lines, and may have a server's answer in it.
+            text = "\n".join([printable(line) for line in str(fields["warn"]).split("\n")])
+            log.warn("{name}: {text}", name=self.stream_name, text=text)
             return
         self._reported = fields
 
@@ -598,6 +619,10 @@ def test_record(now: float) -> Record:
     message = decode(extended("netconsd check --send: a test record", seq=0, level=6), sender, now)
     assert isinstance(message, ExtendedMessage), "it is whole"
     return Record(message, message_id(message, int(now), 0), int(now), "netconsd-check")
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
 
 
 def _end_input(process: subprocess.Popen[str]) -> None:

@@ -45,6 +45,21 @@ def test_records_arrive_in_order(rig: Rig, server: Server) -> None:
     assert seqs(server.ids) == list(range(1, 2502))
 
 
+def test_the_log_has_no_control_characters(rig: Rig, server: Server) -> None:
+    """A server's answer is shown in one line, whatever it is."""
+    texts = ["503 \x1b[2J\nforged line"]
+
+    def answer(records: list[Record]) -> Answer | None:
+        if texts:
+            raise TryLater(texts.pop())
+        return None
+
+    server.answer = answer
+    rig.append(0, messages(1))
+    rig.run()
+    assert rig.warnings == [r"not delivered: 503 \x1b[2J\x0aforged line; records wait in the spool"]
+
+
 def test_a_batch_has_at_most_so_many_bytes(tmp_path: Path, server: Server) -> None:
     """A batch ends before the record that would exceed its bytes; a larger record is sent alone."""
     rig = Rig(tmp_path, ScriptedSink(server), Limits(size=20))

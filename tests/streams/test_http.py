@@ -40,6 +40,14 @@ def test_a_request(server: Answers, http: Http) -> None:
     assert (first.headers["X-Key"], first.headers["Content-Type"]) == ("1", "x/y")
 
 
+@pytest.mark.parametrize("url", ["http://u:secret@host", "http://u@host:80/x", "https://u:secret@host?x=1"])
+def test_a_password_in_the_url(url: str) -> None:
+    """It would not be sent, and would be in the texts of errors: it is refused, and not shown."""
+    with pytest.raises(ValueError, match=r"headers|is not a URL") as raised:
+        Http(url, timeout=1.0)
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_an_answer_about_the_records(server: Answers, http: Http, status: int) -> None:
     """These have the batch split; the text is the server's, in one line."""

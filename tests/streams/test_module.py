@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.logger import capturedLogs
 
 from netconsd.crashes import Event
 from netconsd.names import Names
@@ -21,6 +22,7 @@ from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.store.journal import parts
 from netconsd.streams.deadletters import FILE
 from netconsd.streams.journalspool import JOURNAL
+from netconsd.streams.module import Stream
 from netconsd.testing import crash_report, event, extended_message
 from tests.support.failing_disk import FailingDisk
 from tests.support.http_server import Answers, Request, serving
@@ -316,6 +318,27 @@ def test_wrong_settings_are_named(made: Callable[..., Any], settings: dict[str, 
     """A setting out of range stops the start, with its name."""
     with pytest.raises(ModuleError, match=f"collector.{next(iter(settings))}: "):
         made(**settings)
+
+
+def test_a_private_name_of_the_stream() -> None:
+    """A sink that has a method or an attribute by a name of the stream's own does not start."""
+    with pytest.raises(TypeError, match=r"Method\._sync: Stream has this name"):
+        type("Method", (Stream,), {"_sync": lambda self: None})
+
+    class Attribute(Stream):
+        def __init__(self) -> None:
+            super().__init__()
+            self._lost = [7]
+
+    with pytest.raises(TypeError, match=r"Attribute\._lost: Stream has this name"):
+        Attribute()
+
+
+def test_a_warning_of_the_process(made: Callable[..., Any]) -> None:
+    """Lines of the process are logged without control characters; a trace keeps its lines."""
+    with capturedLogs() as logged:
+        made()._heard(json.dumps({"warn": "Traceback:\n  \x1b[2J"}))
+    assert [each["text"] for each in logged] == ["Traceback:\n  \\x1b[2J"]
 
 
 def test_the_check(tmp_path: Path) -> None:

@@ -157,8 +157,21 @@ def test_records_that_it_has(server: Server, module: Any) -> None:
     batch = [encoded(module, record(seq, NOW + seq)) for seq in (1, 2, 3)]
     server.ids = ["192.0.2.1/7/2", "192.0.2.9/7/1"]
     assert module.stored(batch) == {1}
-    query = parse_qs(urlsplit(server.http.requests[-1].path).query)["query"][0]
-    assert query == f"_time:[{NOW:.6f}, {NOW + 4:.6f}] | fields id"
+    query = parse_qs(server.http.requests[-1].body.decode())["query"][0]
+    ids = ",".join([f'"192.0.2.1/7/{seq}"' for seq in (1, 2, 3)])
+    assert query == f"_time:[{NOW:.6f}, {NOW + 4:.6f}] id:in({ids}) | uniq by (id)"
+
+
+def test_the_size_of_a_query(server: Server, module: Any) -> None:
+    """A large batch is asked for in several queries, each of less than the server's -search.maxQueryLen of 16 KiB."""
+    batch = [encoded(module, record(seq, NOW)) for seq in range(2000)]
+    server.ids = [f"192.0.2.1/7/{seq}" for seq in range(0, 2000, 3)]
+    assert module.stored(batch) == set(range(0, 2000, 3))
+    asked = [
+        parse_qs(each.body.decode())["query"][0] for each in server.http.requests if each.body.startswith(b"query")
+    ]
+    assert len(asked) > 1
+    assert max(len(query.encode()) for query in asked) < 16_384
 
 
 def test_another_server(server: Server, module: Any) -> None:

@@ -89,15 +89,18 @@ class ServerProcess:
             self._process.wait(PATIENCE)
             self._process = None
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def pause(self) -> None:
         """Let it hang."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it continue."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
 
 @contextmanager
