@@ -34,13 +34,15 @@ HOT = (
     "store.tallies",
     "store.trigrams",
     "streams.blocks",
+    "streams.copies",
+    "streams.seen",
     "outputs.places",
 )
 # System calls for many datagrams at a time, and calls of modules in C.
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
 # Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and
 # the sanitizers, which see reads outside of an object, check the code.
-UNCHECKED = ("crash.watch", "protocol.decode", "protocol.urgent", "protocol.window", "store.normalise")
+UNCHECKED = ("crash.watch", "protocol.decode", "protocol.urgent", "protocol.window", "store.normalise", "streams.seen")
 
 OPTIONS = {
     "release": {"compile": ["-O2"], "link": []},

@@ -28,6 +28,7 @@ from netconsd.interfaces import (
     ICountsLosses,
     IEventModule,
     IExportsMetrics,
+    IKeeps,
     IReportModule,
     ModuleMetric,
 )
@@ -64,7 +65,7 @@ PART_BYTES: Final = 8 << 20
 log = Log("netconsd.store")
 
 
-@implementer(IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, IExportsMetrics, ICheckable)
+@implementer(IBatchOutputModule, IReportModule, IEventModule, ICountsLosses, IExportsMetrics, ICheckable, IKeeps)
 class Store:
     """Appends each batch to the journal of its worker; nothing here waits for a sync in a worker's thread."""
 
@@ -134,6 +135,9 @@ class Store:
         self.deleted = 0
         #: How often the compactor was started again.
         self.restarts = 0
+        # For one sync at a time, and the error of one that the next call of sync() raises: the system reports it once.
+        self._syncing = threading.Lock()
+        self._sync_error: OSError | None = None
         # The messages of the compactors before this one; what this one has reported.
         self._before = (0, 0, 0)
         self._reported: dict[str, Any] = {}
@@ -281,8 +285,9 @@ class Store:
 
     def _sync_once(self) -> None:
         assert self._journal is not None and self._findings is not None
-        self._try_sync("sync", self._journal.sync)
-        self._try_sync("sync reports and events in", self._findings.sync)
+        with self._syncing:
+            self._try_sync("sync", self._journal.sync)
+            self._try_sync("sync reports and events in", self._findings.sync)
         self._look_at_journal()
         removed = self._journal.removed_parts
         if removed != self._removed:
@@ -299,9 +304,23 @@ class Store:
         try:
             sync()
         except OSError as error:
+            self._sync_error = error
             self._complain(verb, error)
         else:
             self._errors.pop(verb, None)
+
+    def sync(self) -> None:
+        """Sync the journal, the reports and the events (:class:`netconsd.interfaces.IKeeps`).
+
+        :raises OSError: if the disk fails.
+        """
+        assert self._journal is not None and self._findings is not None, "it has started"
+        with self._syncing:
+            self._try_sync("sync", self._journal.sync)
+            self._try_sync("sync reports and events in", self._findings.sync)
+            error, self._sync_error = self._sync_error, None
+        if error is not None:
+            raise error
 
     def _look_at_journal(self) -> None:
         """Measure the journal: its bytes, and since when its oldest part has not become a segment."""

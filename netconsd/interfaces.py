@@ -36,6 +36,7 @@ __all__ = [
     "ICountsUnknownLosses",
     "IEventModule",
     "IExportsMetrics",
+    "IKeeps",
     "IListening",
     "IOutputModule",
     "IReloadable",
@@ -234,6 +235,23 @@ class IExportsMetrics(Interface):
 
         They are in the log, in ``/healthz`` and in the metric ``netconsd_module_faults``. The texts of a fault are the
         same while it lasts: no numbers that grow.
+        """
+
+
+class IKeeps(Interface):
+    """An additional interface for modules that keep messages on a disk.
+
+    ``netconsd process`` acknowledges messages to the broker after this; of a module without it, when the module has
+    returned from them.
+    """
+
+    def sync() -> object:
+        """Return when everything that the module had returned from before the call survives a crash of the machine.
+
+        Called in a thread of its own, which may wait for the disk, while the workers continue to call; one call at a
+        time. Messages that the module has lost, and counted, are no error.
+
+        :raises Exception: if it may not be on the disk: the broker will deliver the messages again.
         """
 
 

@@ -85,8 +85,12 @@ class Running:
         receiver: Callable[[socket.socket, int, int, int, AllowList], Any],
         reactor: Any,
         names: Names,
+        marked: Callable[[list[Any]], list[Any]] = lambda found: found,
     ) -> None:
-        """:param sockets: acknowledgements are sent from the first one, whose port the senders know."""
+        """
+        :param sockets: acknowledgements are sent from the first one, whose port the senders know.
+        :param marked: returns reports and events as the modules get them.
+        """
         self.readers: list[BatchReader] = []
         self.totals_logged = False
         self._settings = settings
@@ -96,7 +100,7 @@ class Running:
         self._log = Logger("netconsd")
         self._module_log = ModuleLog(self._log)
         # A copy, so that datagrams that the workers still have after the reader closed its socket are acknowledged.
-        self._reply_socket = sockets[0].dup() if settings.acks else None
+        self._reply_socket = sockets[0].dup() if settings.acks and sockets else None
 
         #: What the workers found; without reports and events if no module takes them.
         self.crashes = Crashes(names.known)
@@ -106,6 +110,7 @@ class Running:
             outputs.deliver(worker, messages)
 
         def publish(worker: int, found: list[Any]) -> None:
+            found = marked(found)
             self.crashes.note(found)
             outputs.publish(worker, found)
 
@@ -359,7 +364,7 @@ class NetconsdService(Service):
             if monitoring is not None:
                 monitoring.close()
             raise
-        self._bound = _Bound(sockets, monitoring, sockets[0].getsockname()[1])
+        self._bound = _Bound(sockets, monitoring, sockets[0].getsockname()[1] if sockets else 0)
         self._phase = _Phase.BOUND
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
@@ -469,6 +474,10 @@ class NetconsdService(Service):
         log_start(self._log, self.settings, place, len(self._run.readers), tuple(self._modules), granted, url)
         return addresses
 
+    async def _stop_receiving(self, run: Running, draining: Draining) -> None:
+        """Hand to the workers what was received, and receive nothing more."""
+        await run.stop_readers()
+
     def _fire_started(self, error: Exception | None) -> None:
         if error is None:
             self.started.callback(None)
@@ -495,12 +504,12 @@ class NetconsdService(Service):
         run = self._run
         draining = None
         if run is not None:
-            await run.stop_readers()
-        bound.close_sockets()
-        if run is not None:
             draining = Draining(
                 self.settings.stop_timeout, self.settings.stop_limit, self._reactor, self._report_stop_progress
             )
+            await self._stop_receiving(run, draining)
+        bound.close_sockets()
+        if run is not None and draining is not None:
             await run.stop_workers(draining)
             log_failures(self._log, self._outputs.started)
             self._last_snapshot = self.snapshot()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from getopt import GetoptError, gnu_getopt
@@ -29,7 +29,7 @@ from netconsd.daemon.systemd import Notifier, listening_sockets
 from netconsd.outputs.errors import joined
 from netconsd.outputs.loader import ModuleError, Selection, available, changed_errors, load
 from netconsd.service import NetconsdService
-from netconsd.settings import OPTIONS, ConfigError, Option
+from netconsd.settings import OPTIONS, ConfigError, Option, Settings
 
 __all__ = ["Options", "makeService"]
 
@@ -204,11 +204,17 @@ class Options(usage.Options):
         self.configuration = configure(**self.command_line())
 
 
-def makeService(options: Options, stop_signals: StopSignals | None = None) -> IService:
+def makeService(
+    options: Options,
+    stop_signals: StopSignals | None = None,
+    *,
+    make: Callable[[Mapping[str, Any], Settings], NetconsdService] | None = None,
+) -> IService:
     """Load the modules and return the daemon's service.
 
     :param options: parsed ones.
     :param stop_signals: the handlers of SIGINT and SIGTERM, if they are installed already.
+    :param make: makes the service; by default one that receives from sockets.
     :raises SystemExit: with the text for the user, if a module cannot be loaded.
     """
     configuration = options.configuration
@@ -222,7 +228,8 @@ def makeService(options: Options, stop_signals: StopSignals | None = None) -> IS
     if not selection.loaded:
         log.warn("There is no output module, so messages are dropped; try --modules printer")
     modules = {loaded.name: loaded.module for loaded in selection.loaded}
-    service = NetconsdService(modules, configuration.settings, sockets=listening_sockets)
+    make = make or partial(NetconsdService, sockets=listening_sockets)
+    service = make(modules, configuration.settings)
     return Daemon(
         service,
         options.parent or {},

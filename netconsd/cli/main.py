@@ -27,6 +27,7 @@ COMMANDS = {
     "log": "show stored messages: by machine, time, level, boot and text; --follow shows new ones",
     "hosts": "list the machines of a store: last heard, boots, messages, losses, release",
     "patterns": "group the messages of a store by the form of their texts: what is frequent, new, or rising",
+    "process": "take messages out of a broker (NATS JetStream, Kafka), and run the modules on them",
     "replay": "send captures, recordings and logs in files through the workers into output modules",
     "lnav-format": "print or install the formats by which lnav reads the files of logger and jsonl",
     "client": "print the shell script that lets a machine send its kernel log",

@@ -359,11 +359,13 @@ class Replay:
             counters["dropped_queue_full"] = (
                 counters.get("dropped_queue_full", 0) + lane.queue_counters.dropped_queue_full
             )
+        # Those of datagrams and lines; others came whole.
+        messages = counters["messages"] - sum(lane.counters.taken for lane in lanes)
         outcomes = {name: counters[name] for name in (*DATAGRAM_OUTCOMES, "dropped_error", "dropped_queue_full")}
         parts = " + ".join(f"{count} {name}" for name, count in outcomes.items() if count)
         if parts:
             count = plural(feed.datagrams + feed.lines, "datagram or line", "datagrams and lines")
-            lines.append(f"{count} = {parts}; {plural(counters['messages'], 'message')}")
+            lines.append(f"{count} = {parts}; {plural(messages, 'message')}")
         dropped += outcomes["dropped_error"] + outcomes["dropped_queue_full"]
         for output in self._outputs.started:
             own = {

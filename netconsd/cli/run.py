@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from twisted.application.service import IService
 
 from netconsd.daemon.signals import StopSignals
 from netconsd.tap import Options, makeService
@@ -27,15 +29,20 @@ def main(arguments: Sequence[str] | None = None, prog: str = "netconsd run") -> 
     """
     options = _Options()
     options.parseOptions(list(sys.argv[1:] if arguments is None else arguments))
-    number = _run(options, prog)
+    number = foreground(options, prog)
     if number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
     return 0
 
 
-def _run(options: Options, prog: str) -> int | None:
-    """Run the daemon as twistd does in the foreground, and return the signal that stopped it."""
+def foreground(
+    options: Options, prog: str, make: Callable[[Options, StopSignals], IService] = makeService
+) -> int | None:
+    """Run the daemon as twistd does in the foreground, and return the signal that stopped it.
+
+    :param make: makes the daemon's service of the options.
+    """
     from twisted.application.service import Application
 
     # twistd's own run() would search everything installed for plugins, name its own options in texts, and end the
@@ -45,7 +52,7 @@ def _run(options: Options, prog: str) -> int | None:
     class Runner(UnixApplicationRunner):
         def createOrGetApplication(self) -> Any:  # noqa: N802 - Twisted's name
             application = Application("netconsd")
-            makeService(options, stop_signals).setServiceParent(application)
+            make(options, stop_signals).setServiceParent(application)
             return application
 
     process = ServerOptions()

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS
-from netconsd.protocol.counters import LISTENER_COUNTERS
+from netconsd.protocol.counters import LISTENER_COUNTERS, RECEIVER_COUNTERS
 
 if TYPE_CHECKING:
     from netconsd.monitor.snapshot import Snapshot
     from netconsd.receive.histogram import Histogram
+    from netconsd.streams.copies import Summary
 
 _QUANTILES: Final = (0.5, 0.9, 0.99)
 
@@ -72,6 +73,37 @@ def snapshot_fields(snapshot: Snapshot, silent: Mapping[str, float], now: float)
         "module_help": {row.name: row.help for row in MODULE_COUNTERS},
         "silent": [
             {"address": address, "since": since, "silent_for": now - since} for address, since in silent.items()
+        ],
+        "copies": None if snapshot.copies is None else copies_fields(snapshot.copies),
+        "copies_help": {row.name: row.help for row in RECEIVER_COUNTERS},
+    }
+
+
+def copies_fields(copies: Summary) -> dict[str, Any]:
+    """Return what the messages of several receivers became, as an object.
+
+    The id of a receiver is in hexadecimal digits. ``missed`` is without those that came late.
+    """
+    return {
+        "receivers": [
+            {
+                "receiver": heard.receiver.hex(),
+                "messages": heard.messages,
+                "copies": heard.copies,
+                "missed": max(0, heard.missed - heard.late),
+                "late": heard.late,
+                "completed": heard.completed,
+                "last": heard.received_at or None,
+            }
+            for heard in copies.receivers
+        ],
+        "handed_on": copies.handed_on,
+        "held": copies.held,
+        "hosts": copies.hosts,
+        "forgotten": copies.forgotten,
+        "most_missed": [
+            {"address": host.address, "receiver": host.receiver.hex(), "missed": host.missed}
+            for host in copies.most_missed
         ],
     }
 

@@ -265,6 +265,23 @@ class Watch:
             self._count_life()
         return found
 
+    def abandon(self, whose: Callable[[Source], bool], why: str) -> list[Any]:
+        """Close the open reports of some senders, as incomplete: another process continues with them.
+
+        :param whose: whether a sender is one of them.
+        :param why: the reason in words, for :attr:`netconsd.crash.report.Report.incomplete`.
+        """
+        found: list[Any] = []
+        try:
+            for sender in [sender for sender in self._senders.values() if whose(sender.source)]:
+                if sender.key in self._open:
+                    self._abandon(sender, why, self._now, found)
+                # It knows what the machine has said so far, which another process continues.
+                self._forget(sender)
+        except Exception:
+            self._fail()
+        return found
+
     def _look(self, messages: list[Message], now: float, found: list[Any]) -> None:
         prefilter = self._prefilter
         if self._life is not None and self._next_sweep == NEVER:

@@ -26,9 +26,10 @@ import netconsd
 from netconsd.build import KIND
 from netconsd.monitor.crashes import CrashSnapshot
 from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS, OwnSnapshot, Snapshot
-from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
+from netconsd.protocol.counters import LISTENER_COUNTERS, RECEIVER_COUNTERS, Counter
 from netconsd.receive.histogram import Histogram
 from netconsd.settings import Settings
+from netconsd.streams.copies import Summary
 
 
 class _Shown(NamedTuple):
@@ -122,6 +123,8 @@ class SnapshotCollector(Collector):
         yield from _counters(MODULE_COUNTERS, ["module", "worker"], modules, getattr)
         yield from _others("module", ["module", "worker"], modules)
         yield from _crashes(snapshot.crashes)
+        if snapshot.copies is not None:
+            yield from _copies(snapshot.copies)
         yield GaugeMetricFamily(
             "netconsd_queue_places_limit",
             "Places in the queue of each worker, and of each of several modules (--queue).",
@@ -172,6 +175,30 @@ def _crashes(crashes: CrashSnapshot) -> Iterator[Metric]:
     for event, count in sorted(crashes.events.items()):
         events.add_metric([event], count)
     yield events
+
+
+def _copies(copies: Summary) -> Iterator[Metric]:
+    """The metrics of the receivers whose messages are merged; their ids are those of the broker's blocks."""
+    receivers = [([heard.receiver.hex()], heard) for heard in copies.receivers]
+    yield from _counters(RECEIVER_COUNTERS, ["receiver"], receivers, getattr)
+    received = GaugeMetricFamily(
+        "netconsd_receiver_last_message_timestamp_seconds",
+        "Receipt of the last message by the receiver's clock, in Unix seconds.",
+        labels=["receiver"],
+    )
+    for labels, heard in receivers:
+        received.add_metric(labels, heard.received_at)
+    yield received
+    yield GaugeMetricFamily(
+        "netconsd_merge_held_messages", "Messages that wait for another receiver to fill a gap.", copies.held
+    )
+    yield GaugeMetricFamily("netconsd_merge_hosts", "Hosts whose last messages are remembered.", copies.hosts)
+    yield GaugeMetricFamily("netconsd_merge_bytes", "Bytes of memory for these hosts.", copies.cost)
+    yield CounterMetricFamily(
+        "netconsd_merge_forgotten_hosts",
+        "Hosts forgotten because the memory for them was full: their second copies are not recognised.",
+        copies.forgotten,
+    )
 
 
 def _own(modules: Sequence[OwnSnapshot], taken: set[str]) -> Iterator[Metric]:

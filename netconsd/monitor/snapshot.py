@@ -29,6 +29,7 @@ from netconsd.protocol.counters import (
 from netconsd.receive.histogram import Histogram
 from netconsd.receive.lanes import Lane
 from netconsd.receive.reader import BatchReader
+from netconsd.streams.copies import Summary
 
 #: The counters of a :class:`WorkerSnapshot`: those of the worker, of its queue, of its acknowledgements, and of its
 #: crash reports and events.
@@ -197,6 +198,8 @@ class Snapshot:
     crashes: CrashSnapshot = field(default_factory=CrashSnapshot)
     #: Of the modules that have numbers of their own.
     own: tuple[OwnSnapshot, ...] = ()
+    #: Of the receivers whose messages a processor merges; None in a receiver.
+    copies: Summary | None = None
 
     @property
     def received(self) -> int:
@@ -228,7 +231,7 @@ class Snapshot:
                 if not module.takes_messages:
                     expected = 0
                 elif module.takes_datagrams:
-                    expected = sum(worker.counters[kind] for kind in ("records", "reassembled", "legacy"))
+                    expected = sum(worker.counters[kind] for kind in ("records", "reassembled", "legacy", "taken"))
                 # Whether a module has processed the messages of a call that did not return is not known.
                 accounted = module.messages + module.dropped_queue_full
                 if not module.dropped_at_stop and accounted != expected:

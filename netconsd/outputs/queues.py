@@ -48,6 +48,12 @@ class _Found(NamedTuple):
     taken: int
 
 
+class _Mark(NamedTuple):
+    """The end of what was put before."""
+
+    reached: Callable[[], object]
+
+
 class ModuleQueue:
     """The messages of one worker that wait for one module, and the thread that hands them over, in order."""
 
@@ -68,9 +74,11 @@ class ModuleQueue:
         self._limit = limit
         self._make_thread = thread
         self._sleep = sleep
-        self._queue: SimpleQueue[tuple[list[Message], int] | _Found | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[list[Message], int] | _Found | _Mark | None] = SimpleQueue()
         # Taken from the queue, and not yet part of a batch.
         self._next: tuple[list[Message], int] | _Found | None = None
+        # Those that were reached within the batch in hand.
+        self._marks: list[_Mark] = []
         self._counters = output.counters[worker]
         # Places taken and released since the start: the worker's thread writes the first, this queue's the second.
         self._places_put = 0
@@ -123,6 +131,11 @@ class ModuleQueue:
             counters.queued_findings += 1
             self._places_put += taken
 
+    def put_mark(self, reached: Callable[[], object]) -> None:
+        """Have a function called, in the queue's thread, when the module has returned from everything that was put
+        before; never if the module hangs. It takes no place, and may not raise."""
+        self._queue.put(_Mark(reached))
+
     def start(self, finished: Callable[[], object]) -> None:
         """Start the thread.
 
@@ -161,6 +174,9 @@ class ModuleQueue:
             self._next = None
             if entry is None:
                 return False
+            if isinstance(entry, _Mark):
+                self._marks.append(entry)
+                return True
             if isinstance(entry, _Found):
                 taken = entry.taken
                 self.output.publish(self.worker, entry.items)
@@ -172,6 +188,9 @@ class ModuleQueue:
                 if entry is None:
                     stopping = True
                     break
+                if isinstance(entry, _Mark):
+                    self._marks.append(entry)
+                    continue
                 if isinstance(entry, _Found):
                     self._next = entry
                     break
@@ -193,6 +212,10 @@ class ModuleQueue:
             )
         finally:
             self._places_done += taken
+            if self._marks:
+                marks, self._marks = self._marks, []
+                for mark in marks:
+                    mark.reached()
         if not stopping and handed >= BUSY_MESSAGES and self._next is None and self._queue.empty():
             self._sleep(PAUSE_SECONDS)
         return not stopping

@@ -448,6 +448,20 @@ class Outputs:
             if wanted:
                 queue.put(wanted, taken)
 
+    def after(self, worker: int, reached: Callable[[], object]) -> None:
+        """Have a function called once, when every module has returned from what was delivered and published before, in
+        the worker's thread or that of a queue; never if a module hangs. For the worker's thread.
+
+        :param reached: may not raise.
+        """
+        queues = [output.queues[worker] for output in self.started if output.queues]
+        if not queues:
+            reached()
+            return
+        left = _CountDown(len(queues), reached)
+        for queue in queues:
+            queue.put_mark(left)
+
     def publish(self, worker: int, found: list[Any]) -> None:
         """Hand crash reports and events to the modules that take them, behind the messages, in the worker's thread."""
         for output in self.started:
@@ -543,6 +557,22 @@ class Outputs:
             )
         else:
             self._log.failure("Module {name} failed", failure, name=name)
+
+
+class _CountDown:
+    """Calls a function when it has been called for the last time; in any threads."""
+
+    def __init__(self, count: int, last: Callable[[], object]) -> None:
+        self._left = count
+        self._last = last
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return
+        self._last()
 
 
 def _wanted(messages: list[Message], datagrams: bool) -> list[Message]:

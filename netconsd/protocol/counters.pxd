@@ -2,7 +2,7 @@
 cdef class WorkerCounters:
     cdef public long long datagrams, bytes
     cdef public long long whole, continued, fragments, legacy, dropped_duplicate, dropped_empty, dropped_over_rate, dropped_error, dropped_error_bytes
-    cdef public long long messages, records, lines, reassembled
+    cdef public long long messages, records, lines, reassembled, taken
     cdef public long long incomplete, dropped_superseded, dropped_records, stray_lines, malformed, late, resets, boots, replays, replayed, lost, released_early
     cdef public long long accepted_over_rate, senders_limited
     # A forged sequence number adds up to 2**64 to them at a time.

@@ -126,11 +126,12 @@ WORKER_COUNTERS = (
         notable=True,
     ),
     Counter("dropped_error_bytes", "Bytes in the datagrams dropped because of an exception.", "dropped_error_bytes"),
-    # The kind of a message: exactly one of `records`, `reassembled` and `lines` (MESSAGE_KINDS).
+    # The kind of a message: exactly one of `records`, `reassembled`, `lines` and `taken` (MESSAGE_KINDS).
     Counter("messages", "Messages delivered to the modules.", "messages", per_sender=True),
     Counter("records", "Messages that were an extended record without fragments.", "records"),
     Counter("lines", "Messages that were a line of legacy text.", "legacy_lines"),
     Counter("reassembled", "Messages put together from fragments.", "reassembled_messages"),
+    Counter("taken", "Messages that another netconsd had decoded: taken out of a broker.", "taken_messages"),
     Counter(
         "incomplete",
         "Messages delivered with holes, because fragments did not arrive in time.",
@@ -268,6 +269,24 @@ CRASH_COUNTERS = (
     ),
 )
 
+#: The counters of one receiver whose messages a processor takes out of a broker
+#: (:class:`netconsd.streams.copies.Heard`).
+RECEIVER_COUNTERS = (
+    Counter("messages", "Messages of the receiver, second copies included.", "receiver_messages"),
+    Counter("copies", "Messages dropped because another receiver had the same.", "receiver_copies"),
+    Counter(
+        "missed",
+        "Messages that another receiver had, and this one not within one to two minutes.",
+        "receiver_missed_messages",
+    ),
+    Counter("late", "Missed messages that came after that.", "receiver_late_messages"),
+    Counter(
+        "completed",
+        "Whole messages that came after an incomplete one of another receiver was handed on, so that there are two.",
+        "receiver_completed_messages",
+    ),
+)
+
 #: The names of the counters of a :class:`WorkerCounters`.
 COUNTERS = tuple(counter.name for counter in WORKER_COUNTERS)
 #: The names of the counters of a single sender, by which senders can be ranked.
@@ -278,7 +297,7 @@ DATAGRAM_OUTCOMES = (
     *("dropped_duplicate", "dropped_empty", "dropped_over_rate"),
 )
 #: The kinds of messages; each message is counted in one.
-MESSAGE_KINDS = ("records", "reassembled", "lines")
+MESSAGE_KINDS = ("records", "reassembled", "lines", "taken")
 
 
 class WorkerCounters:
@@ -303,6 +322,7 @@ class WorkerCounters:
         self.records = 0
         self.lines = 0
         self.reassembled = 0
+        self.taken = 0
         self.incomplete = 0
         self.dropped_superseded = 0
         self.dropped_records = 0

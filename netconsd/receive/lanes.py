@@ -30,7 +30,7 @@ from twisted.logger import Logger
 
 from netconsd.protocol.acks import Acks
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES, CrashCounters, QueueCounters, WorkerCounters
-from netconsd.protocol.message import Message, Source, without_scope
+from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message, Source, without_scope
 from netconsd.protocol.placesize import places_of
 from netconsd.protocol.stream import NEVER
 from netconsd.protocol.table import LIMITED_SENDERS, SourceTable
@@ -115,6 +115,10 @@ class Watcher(Protocol):
         """Return what is found because no message follows."""
         ...
 
+    def abandon(self, whose: Callable[[Source], bool], why: str) -> list[Any]:
+        """Return what is found because another process continues with some senders."""
+        ...
+
 
 #: Called in a lane's thread with the lane's number and what its watcher found, behind the messages.
 Publish = Callable[[int, list[Any]], object]
@@ -128,7 +132,8 @@ class Lane:
     """One worker: a thread that turns datagrams into messages and passes them to ``deliver``.
 
     Every queued datagram is delivered, held, or counted as dropped. An exception in ``deliver`` does not end the
-    thread. Only the producer's thread may call ``put``, ``ask``, ``mark`` and ``stop``.
+    thread. Only one thread, the producer's, may call ``put`` and ``put_messages``; any may call ``ask``, ``mark`` and
+    ``stop``.
     """
 
     def __init__(
@@ -168,6 +173,7 @@ class Lane:
         self._make_thread = thread
         self._limit = settings.queue
         # Each lane gets an equal share, because addresses are spread evenly.
+        self._legacy_datagrams = legacy_datagrams
         self._table = SourceTable(
             self.counters,
             limit=settings.sources_share,
@@ -261,16 +267,20 @@ class Lane:
     def put_messages(self, messages: list[Message], now: float) -> None:
         """Queue messages that are delivered as they are, behind all earlier batches; also if the queue is full.
 
-        They are in no counter, but take places until they are delivered.
+        They are counted as ``taken``, and take places until they are delivered. If a module takes legacy text by the
+        datagram, each line is also delivered as a datagram of its own.
 
+        :param messages: at least one; the caller may not use the list afterwards.
         :param now: monotonic time in seconds; deadlines up to it expire after the delivery.
         """
-        received_at = messages[0].received_at
+        received_at = messages[-1].received_at
 
         def pass_on(_: SourceTable) -> None:
             self._epoch = received_at - now
+            self.counters.messages += count
+            self.counters.taken += count
             try:
-                self._deliver_all(messages, now)
+                self._deliver_all(_with_datagrams(messages) if self._legacy_datagrams else messages, now)
                 self._advance(now)
             finally:
                 self._places_done += count
@@ -282,6 +292,16 @@ class Lane:
     def ask(self, question: Question) -> None:
         """Call a function in the lane's thread, after all earlier batches; never if the thread has ended."""
         self._queue.put(question)
+
+    def abandon(self, whose: Callable[[Source], bool], why: str) -> None:
+        """Have the watcher end what it knows of some senders, after all earlier batches; any thread.
+
+        :param whose: whether a sender is one of them; called in the lane's thread.
+        :param why: the reason in words.
+        """
+        watch = self.watch
+        if watch is not None:
+            self.ask(lambda _: self._publish_all(watch.abandon(whose, why)))
 
     def set_rate(self, rate: float) -> None:
         """Change the rate of each sender; applied in the lane's thread, after all earlier batches."""
@@ -452,6 +472,16 @@ class Lane:
     def _publish_all(self, found: list[Any]) -> None:
         if found and self._publish is not None:
             self._publish(self.number, found)
+
+
+def _with_datagrams(messages: list[Message]) -> list[Message]:
+    """Return messages with a datagram before each line of legacy text."""
+    result: list[Message] = []
+    for message in messages:
+        if isinstance(message, LegacyMessage):
+            result.append(LegacyDatagram(message.source, message.received_at, message.raw))
+        result.append(message)
+    return result
 
 
 class Workers:

@@ -41,6 +41,7 @@ from netconsd.interfaces import (
     ICountsLosses,
     IEventModule,
     IExportsMetrics,
+    IKeeps,
     IReloadable,
     IReportModule,
     ISends,
@@ -103,6 +104,7 @@ log = Log("netconsd.streams")
     ICheckable,
     IUsesNames,
     ISends,
+    IKeeps,
 )
 class Stream(Sink):
     """Appends records to the stream's journal, or nothing if its process reads a store."""
@@ -200,6 +202,9 @@ class Stream(Sink):
         self._journal: Journal | None = None
         self._findings: Findings | None = None
         self._findings_full = False
+        # For one sync at a time, and the error of one that the next call of sync() raises: the system reports it once.
+        self._syncing = threading.Lock()
+        self._sync_error: OSError | None = None
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[str] | None = None
@@ -365,6 +370,22 @@ class Stream(Sink):
             self._sync_once()
 
     def _sync_once(self) -> None:
+        with self._syncing:
+            self._sync_files()
+
+    def sync(self) -> None:
+        """Sync the journal of the stream (:class:`netconsd.interfaces.IKeeps`); of a stream that reads the store, the
+        store does.
+
+        :raises OSError: if the disk fails.
+        """
+        with self._syncing:
+            self._sync_files()
+            error, self._sync_error = self._sync_error, None
+        if error is not None:
+            raise error
+
+    def _sync_files(self) -> None:
         if self._journal is None or self._findings is None:
             return
         try:
@@ -372,6 +393,7 @@ class Stream(Sink):
             self._findings.sync()
             self._findings_full = size(self._directory) > self._spool_size // FINDINGS_SHARE
         except OSError as error:
+            self._sync_error = error
             self._complain("sync", error)
         else:
             self._errors.pop("sync", None)

@@ -190,6 +190,11 @@ def hostile_console() -> ScriptedConsole:
                 {"number": 0, "counters": {"datagrams": 10}, "buffer_used": 1, "buffer_size": 2, "problem": evil}
             ],
             "silent": [{"address": HOST, "since": BEGIN, "silent_for": 3.0}],
+            "copies": {
+                "receivers": [{"receiver": "a1b2c3d4e5f6", "messages": 7, "copies": 3, "missed": 1, "last": BEGIN}],
+                "most_missed": [{"address": evil, "receiver": "a1b2c3d4e5f6", "missed": 1}],
+            },
+            "copies_help": {"missed": evil},
         },
     }
     return console

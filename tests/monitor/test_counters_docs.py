@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -19,13 +20,17 @@ from netconsd.protocol.counters import (
     CRASH_COUNTERS,
     LISTENER_COUNTERS,
     QUEUE_COUNTERS,
+    RECEIVER_COUNTERS,
     SENDER_COUNTERS,
     WORKER_COUNTERS,
     Counter,
 )
 from netconsd.settings import Settings
+from netconsd.streams.copies import Heard, Summary
 from tests.support.snapshots import full_snapshot
 
+#: The counters are in docs/counters.
+RECEIVERS = tuple(f"netconsd_{row.metric}" for row in RECEIVER_COUNTERS)
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -51,8 +56,16 @@ def check(page: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "counters",
-    [LISTENER_COUNTERS, QUEUE_COUNTERS, WORKER_COUNTERS, ACK_COUNTERS, CRASH_COUNTERS, MODULE_COUNTERS],
-    ids=["listener", "queue", "worker", "acks", "crash", "module"],
+    [
+        LISTENER_COUNTERS,
+        QUEUE_COUNTERS,
+        WORKER_COUNTERS,
+        ACK_COUNTERS,
+        CRASH_COUNTERS,
+        MODULE_COUNTERS,
+        RECEIVER_COUNTERS,
+    ],
+    ids=["listener", "queue", "worker", "acks", "crash", "module", "receiver"],
 )
 def test_every_counter_is_documented(counters: Sequence[Counter]) -> None:
     """docs/counters has each counter with its metric and its help."""
@@ -79,3 +92,17 @@ def test_every_other_metric_is_documented() -> None:
         for family in families
     ]
     check("metrics.rst", table((38, 80), rows))
+
+
+def test_the_metrics_of_receivers_are_documented() -> None:
+    """docs/metrics has the metrics of a processor that merges receivers, with their help."""
+    summary = Summary([Heard(b"A" * 16)], 1, 2, 3, 4, 5, [])
+    without = {family.name for family in SnapshotCollector(full_snapshot, Settings()).collect()}
+    merging = replace(full_snapshot(), copies=summary)
+    families = list(SnapshotCollector(lambda: merging, Settings()).collect())
+    rows = [
+        (f"`{family.name}{'_total' * (family.type == 'counter')}`", family.documentation.rstrip("."))
+        for family in families
+        if family.name not in without and not family.name.startswith(RECEIVERS)
+    ]
+    check("metrics.rst", table((50, 68), rows))

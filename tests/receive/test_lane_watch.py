@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from netconsd.message import Message
+from netconsd.message import Message, Source
 from netconsd.protocol.counters import CrashCounters
 from netconsd.receive.lanes import Lane
 from netconsd.settings import Settings
@@ -39,6 +40,10 @@ class ScriptedWatch:
     def finish(self, now: float) -> list[Any]:
         self.events.append(("finish",))
         return ["last"]
+
+    def abandon(self, whose: Callable[[Source], bool], why: str) -> list[Any]:
+        self.events.append(("abandon", why))
+        return ["abandoned"]
 
 
 def lane_of(events: list[Any], script: Scripted | None = None, deadline: float = NEVER, **arguments: Any) -> Lane:

@@ -81,6 +81,7 @@ export function ReceiverPage() {
                 <td class="number">${count(one.counters?.datagrams ?? one.counters?.received)}</td><td class="number">${bad(one.counters?.dropped_by_kernel)}</td>
                 <td class="number">${bytes(one.buffer_used)} of ${bytes(one.buffer_size)}</td>
                 <td>${one.failing || one.problem ? html`<span class="bad">${printable(one.problem || "the last read failed")}</span>` : "receives"}</td></tr>`)}</tbody></table></div></section>
+        ${data.copies ? html`<${Receivers} copies=${data.copies} help=${data.copies_help ?? {}} />` : null}
         <section><h2>Silent machines</h2>${silent.length
             ? html`<ul class="plainlist">${silent.map((one) => html`<li key=${one.address}><a href=${machinePath(one.address)}>${printable(one.address)}</a> <span class="dim">silent for ${duration(one.silent_for)}</span></li>`)}</ul>`
             : html`<p class="dim">No machine is silent for longer than usual.</p>`}</section>
@@ -90,6 +91,21 @@ export function ReceiverPage() {
             <tbody>${Object.entries(data.counters ?? {}).map(([name, value]) => html`<tr key=${name}><th scope="row"><code>${name}</code></th>
                 <td class="number">${count(/** @type {number | null} */ (value))}</td><td>${data.help?.[name] ?? ""}</td></tr>`)}</tbody></table></div></details>
     </div>`;
+}
+
+/** @param {string} id */
+const shortId = (id) => id.slice(0, 8);
+
+/** The receivers that a processor merges, and the machines of which one missed most. @param {any} props */
+function Receivers({ copies, help }) {
+    return html`<section><h2>Receivers</h2><div class="scroll" tabindex="0" role="region" aria-label="Receivers"><table class="grid">
+            <thead><tr><th scope="col">Receiver</th><th scope="col" class="number" title=${help.messages}>Messages</th><th scope="col" class="number" title=${help.copies}>Second copies</th><th scope="col" class="number" title=${help.missed}>Missed</th><th scope="col">Last message</th></tr></thead>
+            <tbody>${copies.receivers.map((/** @type {any} */ one) => html`<tr key=${one.receiver}><th scope="row" title=${one.receiver}>${shortId(one.receiver)}</th>
+                <td class="number">${count(one.messages)}</td><td class="number">${count(one.copies)}</td><td class="number">${bad(one.missed)}</td>
+                <td>${one.last == null ? "–" : html`<${Ago} unix=${one.last} />`}</td></tr>`)}</tbody></table></div>
+        ${copies.most_missed.length ? html`<h3>Missed by one, had by another</h3><ul class="plainlist">${copies.most_missed.map((/** @type {any} */ one) => html`<li key=${one.address + one.receiver}>
+            <a href=${machinePath(one.address)}>${printable(one.address)}</a> <span class="dim">${count(one.missed)} missed by ${shortId(one.receiver)}</span></li>`)}</ul>`
+        : html`<p class="dim">No receiver missed a message that another one had.</p>`}</section>`;
 }
 
 /** @param {number | null | undefined} value */

@@ -1,0 +1,308 @@
+"""Takes messages out of a topic of Kafka, as a member of a consumer group.
+
+1. **Which partitions** a processor takes is decided by the group, cooperatively: those that stay with their processor
+   are not interrupted when a member comes or goes.
+2. **Commits.** The offset of a partition is committed up to the first message that is not done. Nothing is committed
+   by the library on its own.
+3. **A partition is given away** after what was taken is processed and committed, for at most :data:`REVOKE_SECONDS`.
+4. **Back-pressure.** While the lanes are full, nothing is taken. After some seconds the partitions are paused, and the
+   library is called again: a processor with a slow module stays in the group, and others can come and go.
+5. A processor that dies is replaced after :data:`SESSION_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from netconsd.process.address import Address
+from netconsd.process.client import Client, LostError
+from netconsd.process.intake import Done, Intake, NotKeptError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+#: Seconds without a sign of life after which the group replaces a member: the least that brokers allow by default
+#: (group.min.session.timeout.ms).
+SESSION_SECONDS: Final = 6.0
+#: Seconds for which a partition that is given away is processed to its end. All members wait for it, and the broker for
+#: max.poll.interval.ms, 300 s.
+REVOKE_SECONDS: Final = 30.0
+#: Seconds between two commits.
+COMMIT_SECONDS: Final = 0.2
+#: Seconds of a call for messages: a turn when nothing happens.
+POLL_SECONDS: Final = 0.1
+#: The same while deliveries are in the lanes and modules, so that they are acknowledged soon.
+BUSY_SECONDS: Final = 0.01
+#: Seconds for which deliveries wait for room before the partitions are paused. Until then the library is not called,
+#: and keeps what it has fetched ahead, which a pause throws away.
+PAUSE_SECONDS: Final = 5.0
+#: Messages of a call.
+POLL_MESSAGES: Final = 64
+#: KiB that the library fetches ahead; its default of 64 MiB is for each consumer as well.
+AHEAD_KBYTES: Final = 16 << 10
+#: Seconds for which no broker answers before that is a fault.
+FAULT_SECONDS: Final = 10.0
+#: Properties of librdkafka on which the promises of this file rest.
+OWN: Final = frozenset(
+    (
+        *("bootstrap.servers", "metadata.broker.list", "group.id", "enable.auto.commit", "enable.auto.offset.store"),
+        *("partition.assignment.strategy", "group.protocol", "auto.offset.reset", "max.poll.interval.ms"),
+    )
+)
+
+
+class Offset(NamedTuple):
+    """A delivery: its partition and offset."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"offset {self.offset}"
+
+
+class Offsets:
+    """The offsets of a partition that were taken, and those that are done, in any order."""
+
+    def __init__(self) -> None:
+        self._done: set[int] = set()
+        self._taken: deque[int] = deque()
+
+    def take(self, offset: int) -> None:
+        """Note a delivery; offsets only grow."""
+        self._taken.append(offset)
+
+    def done(self, offset: int) -> None:
+        """Note that a delivery can be acknowledged."""
+        self._done.add(offset)
+
+    def commit(self) -> int | None:
+        """Return the offset to commit, from which another processor would begin; None if it is the same as before."""
+        found: int | None = None
+        while self._taken and self._taken[0] in self._done:
+            offset = self._taken.popleft()
+            self._done.remove(offset)
+            found = offset + 1
+        return found
+
+
+class KafkaClient(Client):
+    """Takes the partitions of a topic that the group gives to it."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        address: Address,
+        group: str,
+        *,
+        properties: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+        **options: Any,
+    ) -> None:
+        """:param properties: of librdkafka, as security.protocol or sasl.username."""
+        super().__init__(intake, **options)
+        self._address = address
+        self._group = group
+        self._properties = dict(properties)
+        self._clock = clock
+        self._awake = threading.Event()
+        self._offsets: dict[int, Offsets] = {}
+        self._committed_at = 0.0
+        self._is_paused = False
+        # Since when deliveries wait for room; now, if none does.
+        self._full_since = 0.0
+        self._error = ""
+        self._error_at = 0.0
+
+    def interrupt(self) -> None:
+        self._awake.set()
+
+    def faults(self) -> list[str]:
+        # While nothing is to be taken, only an error tells that no broker answers.
+        return [self._error] if self._error and self._clock() - self._error_at < FAULT_SECONDS else []
+
+    def session(self) -> None:
+        from confluent_kafka import KafkaException
+
+        consumer = self._opened()
+        try:
+            self._find_topic(consumer)
+            consumer.subscribe(
+                [self._address.name], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._gone
+            )
+            self._connected(f"{self._address} as {self._group}")
+            self._take(consumer)
+        except NotKeptError as error:
+            raise LostError(f"is asked to deliver again, because a module cannot sync: {error}") from error
+        except KafkaException as error:
+            raise LostError(error.args[0].str()) from error
+        finally:
+            # Gives the partitions away, by _revoked.
+            consumer.close()
+            self._forget(list(self._offsets))
+
+    def _opened(self) -> Consumer:
+        from confluent_kafka import Consumer, KafkaException
+
+        def failed(error: KafkaError) -> None:
+            self._error = f"the broker: {error.str()}"
+            self._error_at = self._clock()
+
+        self._error = ""
+        self._is_paused = False
+        try:
+            return Consumer(
+                {
+                    "session.timeout.ms": round(SESSION_SECONDS * 1000),
+                    "heartbeat.interval.ms": round(SESSION_SECONDS * 1000 / 4),
+                    "queued.max.messages.kbytes": AHEAD_KBYTES,
+                    "client.id": "netconsd",
+                    **self._properties,
+                    "bootstrap.servers": ",".join(self._address.servers),
+                    "group.id": self._group,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "auto.offset.reset": "earliest",
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "error_cb": failed,
+                    # Its lines on stderr repeat the errors above.
+                    "log_level": 0,
+                }
+            )
+        except KafkaException as error:
+            raise LostError(f"--broker-config: {error.args[0].str()}") from error
+
+    def _find_topic(self, consumer: Consumer) -> None:
+        """Learn the number of partitions.
+
+        :raises LostError: if the topic is not there.
+        """
+        topic = consumer.list_topics(self._address.name, timeout=POLL_SECONDS * 100).topics[self._address.name]
+        if topic.error is not None:
+            raise LostError(f"{self._address}: {topic.error.str()}")
+        self.partitions = len(topic.partitions)
+
+    def _take(self, consumer: Consumer) -> None:
+        while not self._stopping.is_set():
+            now = self._clock()
+            if not self.intake.queued:
+                self._full_since = now
+            self._pause(consumer, now - self._full_since >= PAUSE_SECONDS)
+            if self.intake.queued and not self._is_paused:
+                self._awake.wait(POLL_SECONDS)
+                self._awake.clear()
+            else:
+                for message in consumer.consume(
+                    POLL_MESSAGES, BUSY_SECONDS if self.intake.unfinished else POLL_SECONDS
+                ):
+                    self._received(message)
+            self._turn(consumer)
+
+    def _received(self, message: Message) -> None:
+        from confluent_kafka import KafkaError
+
+        error = message.error()
+        if error is not None:
+            if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                raise LostError(f"{self._address}: {error.str()}")
+            self._error, self._error_at = f"the broker: {error.str()}", self._clock()
+            return
+        self._error = ""
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None and offset is not None, "it has been stored"
+        offsets = self._offsets.get(partition)
+        if offsets is None:
+            return  # It was given away in the same call.
+        offsets.take(offset)
+        self.intake.take(partition, Offset(partition, offset), message.value() or b"")
+
+    def _turn(self, consumer: Consumer) -> None:
+        """Process, and commit now and then."""
+        self._note(self.intake.turn())
+        now = self._clock()
+        if now - self._committed_at >= COMMIT_SECONDS:
+            self._committed_at = now
+            self._commit(consumer, list(self._offsets), wait=False)
+
+    def _note(self, found: list[Done]) -> None:
+        for each in found:
+            offsets = self._offsets.get(each.partition)
+            if offsets is not None:
+                offsets.done(each.token.offset)
+
+    def _pause(self, consumer: Consumer, is_full: bool) -> None:
+        """Pause all partitions, or resume them."""
+        if is_full != self._is_paused:
+            (consumer.pause if is_full else consumer.resume)(consumer.assignment())
+            self._is_paused = is_full
+
+    def _commit(self, consumer: Consumer, partitions: list[int], *, wait: bool) -> None:
+        from confluent_kafka import KafkaException, TopicPartition
+
+        offsets: list[TopicPartition] = []
+        for number in partitions:
+            offset = self._offsets[number].commit() if number in self._offsets else None
+            if offset is not None:
+                offsets.append(TopicPartition(self._address.name, number, offset))
+        if not offsets:
+            return
+        try:
+            if wait:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            # They are delivered again, to this processor or another one; a later commit covers them.
+            self._error, self._error_at = f"the broker: {error.args[0].str()}", self._clock()
+
+    # Called within consume() and close(), in the same thread.
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            self._offsets[each.partition] = Offsets()
+            self.intake.begin(each.partition)
+        # What is assigned is not paused.
+        self._is_paused = False
+        self._tell()
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [each.partition for each in partitions]
+        for number in numbers:
+            self.intake.leave(number)
+        end = self._clock() + REVOKE_SECONDS
+        try:
+            while not all(map(self.intake.is_idle, numbers)):
+                if self._given_up.is_set() or self._clock() >= end:
+                    break
+                self._awake.wait(POLL_SECONDS)
+                self._awake.clear()
+                self._note(self.intake.turn())
+        except NotKeptError as error:
+            self._log.warn("The broker delivers again what a module cannot sync: {error}", error=error)
+        self._commit(consumer, numbers, wait=True)
+        self._forget(numbers)
+        if not self._stopping.is_set():
+            self._tell()
+
+    def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group has replaced this processor already: nothing can be committed."""
+        self._forget([each.partition for each in partitions])
+        self._log.warn("The broker has given the partitions of this processor to others: it did not answer in time")
+
+    def _forget(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._offsets.pop(number, None)
+            self.intake.end(number)
+
+    def _tell(self) -> None:
+        mine = self.intake.partitions
+        self._log.info(
+            "This processor takes {count} of {all} partitions: {numbers}",
+            count=len(mine),
+            all=self.partitions,
+            numbers=", ".join(map(str, mine)) or "none",
+        )

@@ -1,0 +1,480 @@
+"""Takes messages out of a stream of NATS JetStream, by one durable consumer for each partition.
+
+1. **Which partitions** a processor takes follows from the members of its group (:mod:`netconsd.process.sharing`), which
+   tell each other with a message a second that they live. Nothing is stored for that.
+2. **One processor at a time.** The consumers are pinned (``priority_policy``, nats-server 2.11): the server gives a
+   partition to one client only, until that leaves it or has not asked for :data:`PIN_SECONDS`.
+3. **Order.** The server delivers again, in any order, what a processor that died had not acknowledged, after
+   :data:`ACK_SECONDS` (nats-server 2.15.1). A processor that takes over therefore holds what it gets until everything
+   that is not acknowledged is in its hands, and processes it in the order of the stream.
+4. **Work that takes long** is reported to the server as in progress, so that it is not delivered again.
+5. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
+   is asked to unpin. A processor that stops gives all away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from netconsd.process.address import Address
+from netconsd.process.client import LEAVE_SECONDS, Client, LostError
+from netconsd.process.intake import Done, Intake, NotKeptError
+from netconsd.process.sharing import BEAT_SECONDS, Members, shares
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client as Connection
+    from nats.aio.msg import Msg
+
+#: Seconds after which the server delivers again what was neither acknowledged nor reported as in progress.
+ACK_SECONDS: Final = 5.0
+#: Seconds after which a partition of a processor that does not ask is given to another one that does. Longer than
+#: ACK_SECONDS: what the other had not acknowledged can be delivered again at once.
+PIN_SECONDS: Final = 6.0
+#: Seconds between two reports that work is in progress.
+PROGRESS_SECONDS: Final = 1.5
+#: Seconds for which the server keeps a request for messages.
+PULL_SECONDS: Final = 2.0
+#: Messages of a request; its bytes are twice the server's max_payload.
+PULL_MESSAGES: Final = 128
+#: Messages of a partition that may be unacknowledged: seconds of them, as the memory of copies holds some for seconds.
+PENDING_LIMIT: Final = 512
+#: Seconds between two looks whether everything that is not acknowledged is here.
+LOOK_SECONDS: Final = 0.2
+#: Seconds between two turns if nothing happens.
+TURN_SECONDS: Final = 0.1
+#: Seconds for an answer of the server, and for a connection.
+ANSWER_SECONDS: Final = 5
+#: Seconds between two looks for partitions that nobody takes.
+SUBJECTS_SECONDS: Final = 60.0
+#: Errors of JetStream: no such stream; no such consumer.
+_NO_STREAM: Final = 10059
+_NO_CONSUMER: Final = 10014
+_GROUP: Final = "netconsd"
+
+
+class _Token(NamedTuple):
+    """A delivery: where to acknowledge it, and its number in the stream."""
+
+    reply: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"message {self.seq} of the stream"
+
+
+class _Taken:
+    """A partition that this processor takes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.pin = ""
+        #: When messages were asked for, and how many of them are to come; 0 without a request.
+        self.asked_at = 0.0
+        self.left = 0
+        #: By number in the stream, messages that wait until all unacknowledged ones are here; None if they are.
+        self.held: dict[int, tuple[str, bytes]] | None = {}
+        self.looked_at = 0.0
+        #: Since when it is given away; 0 if it is not.
+        self.leaving_since = 0.0
+
+
+class NatsClient(Client):
+    """Takes the partitions of ``SUBJECT.blocks.N`` and ``SUBJECT.lines.N``."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        address: Address,
+        group: str,
+        *,
+        subject: str,
+        partitions: int,
+        properties: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+        **options: Any,
+    ) -> None:
+        """
+        :param subject: as the setting of the module nats, and ``partitions`` likewise.
+        :param properties: user, password, token, credentials, ca_file, certificate.
+        """
+        super().__init__(intake, **options)
+        self._address = address
+        self._group = group
+        self._subject = subject
+        self.partitions = partitions
+        self._properties = dict(properties)
+        self._clock = clock
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._members = Members(self._name)
+        self._taken: dict[int, _Taken] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work = asyncio.Event()
+        # Why the session has ended; empty while it lasts.
+        self._lost = ""
+        self._inbox = ""
+        self._shown: list[int] | None = None
+        # That the stream has partitions beyond ``partitions``.
+        self._foreign = ""
+
+    def faults(self) -> list[str]:
+        return [self._foreign] if self._foreign else []
+
+    def interrupt(self) -> None:
+        loop = self._loop
+        if loop is not None:
+            # The loop of a session that has just ended is closed.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._work.set)
+
+    def session(self) -> None:
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            try:
+                runner.run(self._session())
+            finally:
+                self._loop = None
+
+    async def _session(self) -> None:
+        import nats.errors
+
+        self._work = asyncio.Event()
+        self._lost = ""
+        connection = await self._connection()
+        try:
+            await self._prepare(connection)
+            self._connected(f"{self._address} as {self._group}")
+            # Others that live tell that within this time: without it, a new member would first ask for everything.
+            await asyncio.sleep(0 if self._stopping.is_set() else 1.2 * BEAT_SECONDS)
+            await self._take(connection)
+        except NotKeptError as error:
+            raise LostError(f"is asked to deliver again, because a module cannot sync: {error}") from error
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            raise LostError(self._lost or _text(error)) from error
+        finally:
+            self._disconnected()
+            with suppress(Exception):
+                async with asyncio.timeout(1.0):
+                    await connection.close()
+
+    def _disconnected(self) -> None:
+        """Let what was decoded be finished; the rest is delivered again, here or elsewhere."""
+        for number in list(self._taken):
+            self.intake.leave(number)
+        self._taken.clear()
+
+    async def _connection(self) -> Connection:
+        import nats.errors
+        from nats.aio.client import Client as Connection
+
+        errors: dict[str, None] = {}
+
+        async def failed(error: Exception) -> None:
+            errors[_text(error)] = None
+
+        async def closed() -> None:
+            self._lost = "; ".join(errors) or "the server closed the connection"
+            self._work.set()
+
+        properties = self._properties
+        connection = Connection()
+        try:
+            async with asyncio.timeout(2 * ANSWER_SECONDS):
+                await connection.connect(
+                    [f"{'tls' if self._address.is_tls else 'nats'}://{server}" for server in self._address.servers],
+                    name=f"netconsd process {self._group}",
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=ANSWER_SECONDS,
+                    tls=self._tls() if self._address.is_tls else None,
+                    user=properties.get("user"),
+                    password=properties.get("password"),
+                    token=properties.get("token"),
+                    user_credentials=properties.get("credentials"),
+                    closed_cb=closed,
+                    error_cb=failed,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            with suppress(Exception):
+                await connection.close()
+            raise LostError(f"{self._address}: {'; '.join(errors) or _text(error)}") from error
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self._properties.get("ca_file"))
+        if "certificate" in self._properties:
+            context.load_cert_chain(self._properties["certificate"])
+        return context
+
+    async def _prepare(self, connection: Connection) -> None:
+        """Make the consumers, and listen."""
+        self._inbox = connection.new_inbox()
+        beats = f"_netconsd.process.{self._address.name}.{self._group}"
+        await connection.subscribe(f"{self._inbox}.*", cb=self._received)
+        await connection.subscribe(beats, cb=self._beaten)
+        await asyncio.gather(*(self._make_consumer(connection, number) for number in range(self.partitions)))
+
+    async def _make_consumer(self, connection: Connection, number: int) -> None:
+        name = self._consumer(number)
+        config = {
+            "durable_name": name,
+            "description": "netconsd process",
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": _nanoseconds(ACK_SECONDS),
+            "max_ack_pending": PENDING_LIMIT,
+            "filter_subjects": [f"{self._subject}.{kind}.{number}" for kind in ("blocks", "lines")],
+            "priority_groups": [_GROUP],
+            "priority_policy": "pinned_client",
+            "priority_timeout": _nanoseconds(PIN_SECONDS),
+        }
+        answer = await self._ask(connection, f"CONSUMER.CREATE.{self._address.name}.{name}", {
+            "stream_name": self._address.name, "config": config, "action": "",
+        })  # fmt: skip
+        if answer["config"].get("priority_policy") != "pinned_client":
+            raise LostError("the server is older than nats-server 2.11, which this needs")
+
+    def _consumer(self, number: int) -> str:
+        return f"{self._group}-{number}"
+
+    async def _ask(self, connection: Connection, subject: str, question: object) -> dict[str, Any]:
+        """Ask JetStream.
+
+        :raises LostError: if it answers with an error, or not at all.
+        """
+        import nats.errors
+
+        try:
+            message = await connection.request(
+                f"$JS.API.{subject}", json.dumps(question).encode(), timeout=ANSWER_SECONDS
+            )
+        except nats.errors.NoRespondersError as error:
+            raise LostError("JetStream is off, or the user may not use it") from error
+        except TimeoutError as error:
+            raise LostError("JetStream does not answer") from error
+        answer: dict[str, Any] = json.loads(message.data)
+        if "error" in answer:
+            code, text = answer["error"].get("err_code"), answer["error"].get("description")
+            if code == _NO_STREAM:
+                text = f"has no stream {self._address.name}"
+            raise LostError(str(text))
+        return answer
+
+    async def _take(self, connection: Connection) -> None:
+        """Take and acknowledge until the stop."""
+        beaten_at = progress_at = subjects_at = float("-inf")
+        while True:
+            now = self._clock()
+            if self._lost:
+                raise LostError(self._lost)
+            stopping = self._stopping.is_set()
+            if now - beaten_at >= BEAT_SECONDS and not stopping:
+                beaten_at = now
+                await self._beat(connection, "here")
+            if now - subjects_at >= SUBJECTS_SECONDS and not stopping:
+                subjects_at = now
+                await self._look_at_subjects(connection)
+            await self._divide(connection, now)
+            for each in self.intake.turn():
+                await self._acknowledge(connection, each)
+            if now - progress_at >= PROGRESS_SECONDS:
+                progress_at = now
+                await self._report_progress(connection)
+            for taken in list(self._taken.values()):
+                if taken.leaving_since:
+                    await self._leave(connection, taken, now)
+                else:
+                    await self._look_at_held(connection, taken, now)
+                    await self._pull(connection, taken, now)
+            if stopping and not self._taken and not self.intake.partitions:
+                await self._beat(connection, "gone")
+                await connection.flush(timeout=1)
+                return
+            self._work.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._work.wait()
+
+    # The group.
+
+    async def _beat(self, connection: Connection, word: str) -> None:
+        await connection.publish(
+            f"_netconsd.process.{self._address.name}.{self._group}",
+            json.dumps({"name": self._name, "is": word, "partitions": self.partitions}).encode(),
+        )
+
+    async def _beaten(self, message: Msg) -> None:
+        """Take the sign of life of a processor; anyone who may publish can write it."""
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            beat = json.loads(message.data)
+            name = str(beat["name"])[:200]
+            if name == self._name:
+                return
+            if beat["is"] == "gone":
+                self._members.left(name)
+                self._work.set()
+            elif beat["partitions"] == self.partitions:
+                self._members.heard(name, self._clock())
+            else:
+                self._log.warn(
+                    "Processor {name} has --partitions {other}, this one {own}: they do not share the work",
+                    name=name, other=beat["partitions"], own=self.partitions,
+                )  # fmt: skip
+
+    async def _divide(self, connection: Connection, now: float) -> None:
+        """Take the partitions of this processor, and begin to give away the others."""
+        mine: list[int] = []
+        if not self._stopping.is_set():
+            mine = shares(self._members.present(now), self.partitions)[self._name]
+        for number in mine:
+            taken = self._taken.get(number)
+            if taken is None:
+                self._taken[number] = _Taken(number)
+                self.intake.begin(number)
+        # Also those of a session before this one.
+        for number in {*self._taken, *self.intake.partitions} - set(mine):
+            taken = self._taken.setdefault(number, _Taken(number))
+            if not taken.leaving_since:
+                taken.leaving_since = now
+                for reply, _ in (taken.held or {}).values():
+                    await connection.publish(reply, b"-NAK")
+                taken.held = {}
+                for token in self.intake.leave(number):
+                    await connection.publish(token.reply, b"-NAK")
+        if mine != self._shown and not self._stopping.is_set():
+            self._shown = mine
+            self._log.info(
+                "This processor takes {count} of {all} partitions: {numbers}",
+                count=len(mine), all=self.partitions, numbers=", ".join(map(str, mine)) or "none",
+            )  # fmt: skip
+
+    async def _leave(self, connection: Connection, taken: _Taken, now: float) -> None:
+        number = taken.number
+        late = self._given_up.is_set() or now - taken.leaving_since >= LEAVE_SECONDS
+        if not late and not self.intake.is_idle(number):
+            return
+        self.intake.end(number)
+        del self._taken[number]
+        if taken.pin:
+            # Acknowledgements that were published before are processed before. One that fails costs PIN_SECONDS.
+            await connection.publish(
+                f"$JS.API.CONSUMER.UNPIN.{self._address.name}.{self._consumer(number)}",
+                json.dumps({"group": _GROUP}).encode(),
+            )
+
+    async def _look_at_subjects(self, connection: Connection) -> None:
+        """Look for partitions that nobody takes because ``--partitions`` is too small."""
+        answer = await self._ask(
+            connection, f"STREAM.INFO.{self._address.name}", {"subjects_filter": f"{self._subject}.*.*"}
+        )
+        numbers = {
+            parts[-1]
+            for name in (answer["state"].get("subjects") or {})
+            if (parts := name.removeprefix(f"{self._subject}.").split("."))[0] in ("blocks", "lines")
+        }
+        beyond = sorted(number for number in numbers if not number.isdecimal() or int(number) >= self.partitions)
+        self._foreign = (
+            f"the stream has messages in partition {beyond[-1]}, which nobody takes: --partitions {self.partitions} "
+            "is not the setting partitions of the module nats"
+            if beyond
+            else ""
+        )
+
+    # Messages.
+
+    async def _pull(self, connection: Connection, taken: _Taken, now: float) -> None:
+        """Ask for messages, unless they were asked for, or wait here."""
+        if taken.left and now - taken.asked_at < PULL_SECONDS + 1.0:
+            return
+        if self.intake.is_full(taken.number):
+            return
+        request: dict[str, object] = {
+            "batch": PULL_MESSAGES,
+            "max_bytes": 2 * connection.max_payload,
+            "expires": _nanoseconds(PULL_SECONDS),
+            "group": _GROUP,
+        }
+        if taken.pin:
+            request["id"] = taken.pin
+        taken.asked_at = now
+        taken.left = PULL_MESSAGES
+        await connection.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._address.name}.{self._consumer(taken.number)}",
+            json.dumps(request).encode(),
+            f"{self._inbox}.{taken.number}",
+        )
+
+    async def _received(self, message: Msg) -> None:
+        """Take a message of a partition, or the end of a request."""
+        number = int(message.subject.rpartition(".")[2])
+        taken = self._taken.get(number)
+        headers = message.headers or {}
+        status = headers.get("Status")
+        if status is not None:
+            if taken is not None and status != "100":
+                taken.left = 0
+                if status == "423":
+                    # Another one has it, or had it meanwhile.
+                    taken.pin = ""
+                    taken.held = taken.held or {}
+                elif status == "409" and "onsumer" in str(headers.get("Description", "")):
+                    self._lost = f"consumer {self._consumer(number)}: {headers.get('Description')}"
+                self._work.set()
+            return
+        if taken is None or taken.leaving_since:
+            with suppress(Exception):
+                await message.nak()
+            return
+        taken.left = max(0, taken.left - 1)
+        pin = headers.get("Nats-Pin-Id", "")
+        if pin and pin != taken.pin:
+            taken.held = taken.held or {}
+            taken.pin = pin
+        seq = message.metadata.sequence.stream
+        if taken.held is None:
+            self.intake.take(number, _Token(message.reply, seq), message.data)
+        else:
+            taken.held[seq] = message.reply, message.data
+        self._work.set()
+
+    async def _look_at_held(self, connection: Connection, taken: _Taken, now: float) -> None:
+        """Process what was held if nothing that is not acknowledged is anywhere else (rule 3)."""
+        if not taken.held or now - taken.looked_at < LOOK_SECONDS:
+            return
+        taken.looked_at = now
+        here = {*taken.held, *(token.seq for token in self.intake.tokens(taken.number))}
+        info = await self._ask(connection, f"CONSUMER.INFO.{self._address.name}.{self._consumer(taken.number)}", {})
+        if info["num_ack_pending"] > len(here):
+            return
+        held, taken.held = taken.held, None
+        for seq in sorted(held):
+            reply, data = held[seq]
+            self.intake.take(taken.number, _Token(reply, seq), data)
+        self._work.set()
+
+    async def _report_progress(self, connection: Connection) -> None:
+        for number, taken in self._taken.items():
+            replies = [reply for reply, _ in (taken.held or {}).values()]
+            replies += [token.reply for token in self.intake.tokens(number)]
+            for reply in replies:
+                await connection.publish(reply, b"+WPI")
+
+    async def _acknowledge(self, connection: Connection, done: Done) -> None:
+        await connection.publish(done.token.reply, b"+TERM netconsd cannot read it" if done.is_damaged else b"+ACK")
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _text(error: BaseException) -> str:
+    return getattr(error, "description", None) or getattr(error, "strerror", None) or str(error) or type(error).__name__
