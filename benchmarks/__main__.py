@@ -12,7 +12,19 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import builds, chart, findings, flood, overload, report, soak, store, store_reception, store_start
+from benchmarks import (
+    brokers,
+    builds,
+    chart,
+    findings,
+    flood,
+    overload,
+    report,
+    soak,
+    store,
+    store_reception,
+    store_start,
+)
 from benchmarks.daemon_log import LogError
 from benchmarks.measure import Place, measure, processors
 from benchmarks.proc import NeverQuietError
@@ -29,6 +41,7 @@ COMMANDS = {
     "soak": soak.main,
     "overload": overload.main,
     "findings": findings.main,
+    "brokers": brokers.main,
     "store": store.main,
     "store-reception": store_reception.main,
     "store-start": store_start.main,

@@ -84,6 +84,21 @@ def daemon(
         yield Receiver(process.pid, int(listening[1]), None, stop)
 
 
+def child(pid: int) -> int:
+    """Return the first process that a daemon started: the compactor, or a stream's.
+
+    :raises ReceiverError: if there is none in time.
+    """
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children = (task / "children").read_text().split()
+            if children:
+                return int(children[0])
+        time.sleep(0.05)
+    raise ReceiverError("the daemon started no process")
+
+
 @contextmanager
 def _running(
     command: list[str],

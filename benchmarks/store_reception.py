@@ -135,7 +135,7 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place) -
         proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
         proc.reset_peak(receiver.pid)
         before = proc.cpu_ns(receiver.pid)
-        compactor = _compactor(receiver.pid) if module == "store" else None
+        compactor = receivers.child(receiver.pid) if module == "store" else None
         compactor_before = _cpu(compactor) if compactor else 0.0
         seconds = send(scenario, rate, receiver.port, place)
         sent_at = time.monotonic()
@@ -166,18 +166,6 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place) -
         compactor_peak=compactor_peak,
         found=found,
     )
-
-
-def _compactor(daemon: int) -> int:
-    """The process that the daemon started."""
-    end = time.monotonic() + receivers.START_SECONDS
-    while time.monotonic() < end:
-        for task in Path(f"/proc/{daemon}/task").iterdir():
-            children = (task / "children").read_text().split()
-            if children:
-                return int(children[0])
-        time.sleep(0.05)
-    raise receivers.ReceiverError("the module store started no compactor")
 
 
 def _cpu(pid: int) -> float:

@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 class Spooled(Protocol):
-    """What a stream has to send: :class:`Spool`, or the blocks of a journal (:mod:`netconsd.streams.blockspool`)."""
+    """The interface of :class:`Spool`, and of the blocks of a journal (:mod:`netconsd.streams.blockspool`)."""
 
     full: bool
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from netconsd.jsonl import finding_to_json, to_json
+from netconsd.outputs.loader import load
+from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.testing import crash_report, extended_message
 from tests.support.nats_server import StreamServer
 from tests.support.processors import Processor, blocks, out_of_order, processed
@@ -165,6 +168,37 @@ def test_a_slow_module(server: StreamServer, start: Callable[..., Processor]) ->
     until(lambda: len(one.messages()) >= len(published), "all messages")
     assert processed([one]) == dict.fromkeys(published, 1)
     assert out_of_order(one) == []
+
+
+def test_a_full_stream(tmp_path: Path) -> None:
+    """The module nats of a receiver, a stream that is full, and a processor: published is processed, and all of it."""
+    server = StreamServer(tmp_path / "server")
+    with running(server):
+        server.make_stream(max_bytes=100_000, discard="new", retention="workqueue")
+        settings = {
+            "servers": [f"nats://127.0.0.1:{server.port}"], "directory": str(tmp_path / "stream"), "format": "blocks",
+            "batch_seconds": "0.05s", "batch_bytes": "20K",
+        }  # fmt: skip
+        typed = {name: ModuleSetting(value, name, tmp_path) for name, value in settings.items()}
+        module = load(["nats"], {"nats": typed}).loaded[0].module
+        module.start(1)
+        one = Processor(tmp_path, "one", server.source, more=("--set", "record.hold=0.005"))
+        try:
+            made = [
+                extended_message("x" * 900, seq=seq, ts_usec=seq, address=f"192.0.2.{seq % 8}", received_at=time.time())
+                for seq in range(2000)
+            ]
+            for first in range(0, 2000, 50):
+                module.handle_batch(0, made[first : first + 50])
+            until(lambda: len(one.messages()) >= 2000, "all messages")
+            assert processed([one]) == {(f"192.0.2.{seq % 8}", seq): 1 for seq in range(2000)}
+            assert out_of_order(one) == []
+            metrics = {metric.name: metric.value for metric in module.metrics()}
+            assert (metrics["stream_queued_records"], metrics["stream_dropped_records"]) == (2000, 0)
+            assert metrics["stream_retried_batches"] > 0
+        finally:
+            one.end()
+            module.finish()
 
 
 def test_partitions_that_nobody_takes(server: StreamServer, start: Callable[..., Processor]) -> None:
