@@ -1,5 +1,5 @@
 """The proof ``brokers``: the daemon with the modules ``nats`` and ``kafka``, which send blocks, beside one whose module
-does nothing.
+does nothing; and ``netconsd process``, which takes the blocks out of NATS, with the same module that does nothing.
 
 The processor time of a message is that of the daemon and of the stream's process. The broker's is not counted: it is
 nats-server, and for Kafka a running broker (``--kafka``), or librdkafka's mock cluster in a process of its own.
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -39,8 +39,13 @@ ENOUGH: Final = 0.98
 #: Longest wait for the acknowledgement of everything.
 SENT_SECONDS: Final = 120.0
 MORE_US: Final = 1.0
+#: A processor's time, as a multiple of the reception's from the socket.
+PROCESS_RATIO: Final = 1.5
 
-_SENT: Final = re.compile(r"^netconsd_stream_sent_records_total\S* (\d+)", re.MULTILINE)
+_SENT: Final = "stream_sent_records"
+_TAKEN: Final = "broker_kernel_messages"
+#: A processor is measured from this share of the messages on: the start of its process is not that of a message.
+WARM: Final = 0.05
 #: Prints the address of a cluster that lives until the end of the input.
 _MOCK: Final = """
 import sys, confluent_kafka
@@ -69,6 +74,8 @@ class Run:
     """Seconds from the last message until the broker had acknowledged all."""
     peak: int = 0
     """Peak of the resident memory of the stream's process in bytes."""
+    processor: float = 0.0
+    """Seconds of a processor per message; 0 if none took them out."""
 
     @property
     def cpu(self) -> float:
@@ -115,6 +122,8 @@ def _line(run: Run) -> str:
     if run.stream:
         text += f" and {run.stream * 1e6:.2f} us in the stream's process, peak {run.peak / 1e6:.0f} MB, "
         text += f"{run.behind:.1f} s behind"
+    if run.processor:
+        text += f"; a processor {run.processor * 1e6:.2f} us"
     return text
 
 
@@ -135,6 +144,9 @@ def checks(runs: dict[str, list[Run]], rate: int) -> list[Check]:
             Check(f"{name}: messages lost in all runs", sum(run.lost for run in done), 0),
             Check(f"{name}: us more than a module that does nothing", round(max(0.0, more * 1e6), 3), MORE_US),
         ]
+        if done[0].processor:
+            ratio = median(run.processor / without.cpu for without, run in zip(runs["noop"], done, strict=True))
+            found.append(Check("a processor's time, as a multiple of the reception's", round(ratio, 2), PROCESS_RATIO))
     return found
 
 
@@ -144,9 +156,11 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place, k
     scratch.mkdir()
     with ExitStack() as stack:
         options: list[str] = []
+        url = ""
         metrics = _free_port()
         if module == "nats":
-            options = ["--set", f'nats.servers=["{stack.enter_context(_nats(scratch))}"]']
+            url = stack.enter_context(_nats(scratch))
+            options = ["--set", f'nats.servers=["{url}"]']
         elif module == "kafka":
             options = ["--set", f'kafka.servers=["{kafka or stack.enter_context(_mock())}"]']
         if options:
@@ -158,7 +172,7 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place, k
             # The first message has the process import the client, and connect.
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
                 out.sendto(extended("the first message"), ("127.0.0.1", receiver.port))
-            _until_sent(metrics, 1)
+            _until(metrics, _SENT, 1)
             stream = receivers.child(receiver.pid)
             proc.reset_peak(stream)
         proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
@@ -167,12 +181,13 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place, k
         sent_at = time.monotonic()
         acknowledged = scenario.messages
         if stream:
-            acknowledged = _until_sent(metrics, scenario.messages + 1) - 1
+            acknowledged = _until(metrics, _SENT, scenario.messages + 1) - 1
         behind = time.monotonic() - sent_at
         proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
         used, stream_used = _cpu(receiver.pid) - before, _cpu(stream) - stream_before
         peak = proc.memory(stream)[1] if stream else 0
         totals = receiver.stop()
+        processor = _process(tree, url, scenario.messages + 1, place) if module == "nats" else 0.0
     return Run(
         rate=scenario.messages / seconds,
         lost=scenario.messages - min(acknowledged, totals.messages),
@@ -180,23 +195,42 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place, k
         stream=stream_used / scenario.messages,
         behind=behind,
         peak=peak,
+        processor=processor,
     )
+
+
+def _process(tree: Path, url: str, messages: int, place: Place) -> float:
+    """Take all messages out of NATS; return the seconds of processor time per message."""
+    metrics = _free_port()
+    command = [sys.executable, "-m", "netconsd", "process", "--from", f"{url}/logs", "--group", "benchmark"]
+    command += ["--metrics", str(metrics), str(receivers.MODULES / "noop.py")]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    with _running(command, env=environment) as process:
+        os.sched_setaffinity(process.pid, place.receiver_cpus)
+        first = (_until(metrics, _TAKEN, int(messages * WARM)), _cpu(process.pid))
+        last = (_until(metrics, _TAKEN, messages), _cpu(process.pid))
+    if last[0] != messages:
+        raise receivers.ReceiverError(f"the processor took {last[0]} of {messages} messages")
+    return (last[1] - first[1]) / (last[0] - first[0])
 
 
 def _cpu(pid: int) -> float:
     return sum(proc.cpu_ns(pid).values()) / 1e9 if pid else 0.0
 
 
-def _until_sent(metrics: int, messages: int) -> int:
-    """Wait until the broker has acknowledged so many messages; return their number."""
+def _until(metrics: int, name: str, number: int) -> int:
+    """Wait until a counter has a number, at most :data:`SENT_SECONDS`; return the counter."""
     end = time.monotonic() + SENT_SECONDS
+    pattern = re.compile(rf"^netconsd_{name}_total\S* (\d+)", re.MULTILINE)
     while True:
-        with urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
-            found = _SENT.search(answer.read().decode())
-        sent = int(found[1]) if found else 0
-        if sent >= messages or time.monotonic() > end:
-            return sent
-        time.sleep(0.2)
+        count = 0
+        # It may not listen yet.
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
+            found = pattern.search(answer.read().decode())
+            count = int(found[1]) if found else 0
+        if count >= number or time.monotonic() > end:
+            return count
+        time.sleep(0.1)
 
 
 def _free_port() -> int:
@@ -238,9 +272,9 @@ def _mock() -> Iterator[str]:
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def _running(command: list[str], env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
     )
     with process:
         try:

@@ -45,6 +45,8 @@ _MAGIC: Final = b"netconsd journal 1\n"
 # The magic, padded; 1 in the byte order of the machine; the worker; the part's number; the time at which it was begun.
 _HEAD: Final = struct.Struct("=24sIIQd")
 _BLOCK: Final = struct.Struct("=IIII")
+#: Bytes that are read at once: at a low rate, a block has some messages, and each call costs as much as they do.
+AHEAD_BYTES: Final = 1 << 18
 # A block is at most one message larger than its buffer: a body of 128 KiB.
 _BLOCK_LIMIT: Final = (1 << 20) + (1 << 18)
 
@@ -111,16 +113,25 @@ def read(
                 return
             check_head(head)
             start = _HEAD.size
-        file.seek(start)
-        size = os.fstat(file.fileno()).st_size
+        fd = file.fileno()
+        size = os.fstat(fd).st_size
+        ahead, ahead_at = b"", start
         while start + BLOCK_HEAD_BYTES <= size:
-            length, checksum, count, zero = _BLOCK.unpack(_exactly(file.fileno(), BLOCK_HEAD_BYTES, start))
+            if ahead_at + len(ahead) < start + BLOCK_HEAD_BYTES:
+                # Not before the first block, which can be the only one that is wanted.
+                ahead = _exactly(fd, min(size - start, AHEAD_BYTES if ahead else BLOCK_HEAD_BYTES), start)
+                ahead_at = start
+            length, checksum, count, zero = _BLOCK.unpack_from(ahead, start - ahead_at)
             end = start + BLOCK_HEAD_BYTES + length
             if zero or not length or length > _BLOCK_LIMIT:
                 raise Damaged(f"the head of the block at {start} is damaged")
             if end > size:
                 return
-            records = _exactly(file.fileno(), length, start + BLOCK_HEAD_BYTES)
+            at = start + BLOCK_HEAD_BYTES - ahead_at
+            if at + length <= len(ahead):
+                records = ahead[at : at + length]
+            else:
+                records = _exactly(fd, length, start + BLOCK_HEAD_BYTES)
             if zlib.crc32(records) != checksum:
                 if end == size:
                     return

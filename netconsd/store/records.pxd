@@ -25,9 +25,10 @@ cdef bytes _NO_KEY
 cdef Py_ssize_t NO_LIMIT
 
 cdef class Senders:
+    cdef dict _known
     cdef list _slots
 
-    @cython.locals(slot=Py_ssize_t, source=Source)
+    @cython.locals(slot=Py_ssize_t, source=Source, key=bytes)
     cpdef Source at(self, bytes data, Py_ssize_t place)
 
 @cython.locals(

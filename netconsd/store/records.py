@@ -57,8 +57,10 @@ BLOCK_BYTES = 1 << 20
 BLOCK_HEAD_BYTES = 16
 # Of messages of a journal.
 NO_LIMIT = 1 << 62
-# As many as packing.slot_of returns. 512 KB, and 100 bytes for each sender.
+# As many as packing.slot_of returns.
 SENDER_SLOTS = 1 << 16
+# More than --max-sources is by default; about 250 bytes each.
+SENDER_LIMIT = 1 << 18
 
 
 class Damaged(Exception):
@@ -190,16 +192,19 @@ class Block:
 
 
 class Senders:
-    """The sender objects of messages that are unpacked, for many blocks: a bounded cache. For one thread.
+    """The sender objects of messages that are unpacked, for many blocks: one object for a sender. For one thread.
 
-    A sender that has left the cache has another object later, equal to the one before.
+    Bounded: at :data:`SENDER_LIMIT` senders all are forgotten, and have new objects, equal to those before.
     """
 
-    __slots__ = ("_slots",)
+    __slots__ = ("_known", "_slots")
 
+    _known: dict[bytes, Source]
     _slots: list[Source | None]
 
     def __init__(self) -> None:
+        self._known = {}
+        # Those that were asked for last, found without a key object.
         self._slots = [None] * SENDER_SLOTS
 
     def at(self, data: bytes, place: int) -> Source:
@@ -207,7 +212,14 @@ class Senders:
         slot = packing.slot_of(data, place, packing.KEY_BYTES)
         source = self._slots[slot]
         if source is None or not packing.is_part(source._key, data, place, packing.KEY_BYTES):
-            source = self._slots[slot] = source_of(data[place : place + packing.KEY_BYTES])
+            key = data[place : place + packing.KEY_BYTES]
+            source = self._known.get(key)
+            if source is None:
+                if len(self._known) >= SENDER_LIMIT:
+                    self._known.clear()
+                    self._slots = [None] * SENDER_SLOTS
+                source = self._known[key] = source_of(key)
+            self._slots[slot] = source
         return source
 
 

@@ -14,7 +14,7 @@ cdef class Part:
 
 cdef class Splitter:
     cdef Py_ssize_t _partitions, _most_bytes
-    cdef list _parts, _done
+    cdef list _parts, _done, _spare
     cdef dict _known
 
     @cython.locals(end=Py_ssize_t, at=Py_ssize_t, count=Py_ssize_t, number=Py_ssize_t, size=Py_ssize_t)
@@ -26,4 +26,4 @@ cdef class Splitter:
     cdef Py_ssize_t _partition(self, bytes key) except -1
 
 @cython.locals(part=Part)
-cdef Part _begun(Py_ssize_t partition)
+cdef Part _begun(Py_ssize_t partition, bytearray data)

@@ -135,13 +135,14 @@ class Part:
 class Splitter:
     """Splits records by partition, in order. For one thread."""
 
-    __slots__ = ("_done", "_known", "_most_bytes", "_partitions", "_parts")
+    __slots__ = ("_done", "_known", "_most_bytes", "_partitions", "_parts", "_spare")
 
     _partitions: int
     _most_bytes: int
     _parts: list[Part | None]
     _done: list[Part]
     _known: dict[bytes, int]
+    _spare: list[bytearray]
 
     def __init__(self, partitions: int, most_bytes: int) -> None:
         """
@@ -154,6 +155,8 @@ class Splitter:
         self._done = []
         # The partitions of addresses that are not IPv4.
         self._known = {}
+        # Buffers of parts before: memory that is new to the process costs as much as the splitting.
+        self._spare = []
 
     def add(self, records: bytes, skip: int = 0) -> int:
         """Add the records of a block of the journal but the first ``skip``, and return their number.
@@ -193,7 +196,9 @@ class Splitter:
             self._done.append(part)
             part = None
         if part is None:
-            part = self._parts[partition] = _begun(partition)
+            part = self._parts[partition] = _begun(
+                partition, self._spare.pop() if self._spare else bytearray(_ROOM_BYTES)
+            )
         if part.size + size > len(part.data):
             part.data.extend(bytes(max(size, len(part.data))))
         part.size = packing.put_part(part.data, part.size, records, at, size)
@@ -216,11 +221,15 @@ class Splitter:
         self._done = []
         return found
 
+    def reuse(self, parts: Sequence[Part]) -> None:
+        """Use the buffers of parts, of which nobody uses the bytes any more, for the next ones."""
+        self._spare = [part.data for part in parts]
 
-def _begun(partition: int) -> Part:
+
+def _begun(partition: int, data: bytearray) -> Part:
     part = Part()
     part.partition = partition
-    part.data = bytearray(_ROOM_BYTES)
+    part.data = data
     part.size = HEAD_BYTES
     part.count = 0
     return part

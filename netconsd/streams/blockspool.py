@@ -103,6 +103,7 @@ class BlockSpool:
             int(number): (place[0], place[1], place[2]) for number, place in at.items() if int(number) in present
         }
         self._finished: list[int] = []
+        self._splitter: tuple[tuple[int, int], Splitter] | None = None
         # Parts of which was said that they are damaged.
         self._broken: set[int] = set()
 
@@ -129,18 +130,27 @@ class BlockSpool:
         number, self._number = self._number, self._number + len(parts)
         return self._blocks(parts, self._run, number), self._position()
 
+    def _splitter_of(self, shape: tuple[int, int]) -> Splitter:
+        if self._splitter is None or self._splitter[0] != shape:
+            self._splitter = shape, Splitter(*shape)
+        # Of a batch that could not be read to its end.
+        self._splitter[1].take()
+        return self._splitter[1]
+
     def _blocks(self, parts: Sequence[Part], run: int, number: int) -> list[Record]:
         blocks: list[Record] = []
         for index, part in enumerate(parts):
             head = Head(self.receiver, run, number + index, part.count)
             blocks.append(_packed(head, sealed(head, part.data, part.size), part.partition))
+        if self._splitter is not None:
+            self._splitter[1].reuse(parts)
         return blocks
 
     def _read(self, shape: tuple[int, int]) -> tuple[list[Part], list[list[int]]]:
         """Return the parts of a batch, and where its records are (rule 2): for each part of the journal its number, the
         begin, the records to leave out there, and the end."""
         self.full = False
-        splitter = Splitter(*shape)
+        splitter = self._splitter_of(shape)
         extent: list[list[int]] = []
         left = self.most_bytes
         parts = journal.parts(self._directory)
@@ -184,7 +194,8 @@ class BlockSpool:
     def _read_again(self, pending: Mapping[str, Any]) -> list[Part]:
         """Return the parts of the batch that an earlier process may have sent; none if it cannot be read as it was, and
         is read as a new one then."""
-        splitter = Splitter(*pending["shape"])
+        partitions, most_bytes = pending["shape"]
+        splitter = self._splitter_of((partitions, most_bytes))
         paths = {part.number: part.path for part in journal.parts(self._directory)}
         at = dict(self._at)
         for number, start, skip, last in pending["extent"]:

@@ -178,12 +178,26 @@ def test_the_first_records_are_left_out() -> None:
 
 
 def test_senders_of_several_blocks_are_one_object() -> None:
-    """With ``senders``, the messages of a sender share its object over blocks."""
+    """With ``senders``, the messages of a sender share its object over blocks, however many others there are."""
     senders = Senders()
-    blocks = [pack(RECEIVER, 1, number, [extended_message("x", address="2001:db8::7")]) for number in range(2)]
-    (first,), (second,) = (unpack(block, senders)[1] for block in blocks)
-    assert first.source is second.source
-    assert first.source.address == "2001:db8::7"
+    given: list[Message] = [
+        extended_message("x", address=f"10.{n >> 14}.{n >> 7 & 127}.{n & 127}", port=n & 7) for n in range(70_000)
+    ]
+    given += [extended_message("x", address="2001:db8::7")]
+    block = pack(RECEIVER, 1, 1, given)
+    first, second = unpack(block, senders)[1], unpack(block, senders)[1]
+    assert first[-1].source.address == "2001:db8::7"
+    assert all(one.source is other.source for one, other in zip(first, second, strict=True))
+
+
+def test_senders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit, senders have new objects, which are equal to those before."""
+    monkeypatch.setattr("netconsd.store.records.SENDER_LIMIT", 3)
+    senders = Senders()
+    blocks = [pack(RECEIVER, 1, 1, [extended_message("x", address=f"192.0.2.{n}")]) for n in (1, 2, 3, 4, 1)]
+    found = [unpack(block, senders)[1][0].source for block in blocks]
+    assert found[0] == found[4]
+    assert found[0] is not found[4]
 
 
 def test_the_head_has_its_size() -> None:
