@@ -48,6 +48,9 @@ TEMPLATE_LIMIT: Final = 200
 FILLER: Final = "_"
 #: Bytes of a message beside its topic, payload and identity.
 _OVERHEAD_BYTES: Final = 120
+#: Seconds for a batch that the server acknowledges slowly, after which the rest is the next one: a call of HANG_SECONDS
+#: ends the process.
+BATCH_SECONDS_LIMIT: Final = 240.0
 #: Seconds of one wait for the server, so that its end is noticed.
 _LOOK_SECONDS: Final = 0.1
 _NOT_UNDERSTOOD: Final = "an answer that is not understood, as for a message that is too large"
@@ -134,7 +137,7 @@ class Mqtt(Stream):
         :param expiry: how long the server keeps a message for subscribers that are away; by default without a limit.
         :param ca_file: the certificates that are trusted for mqtts, instead of the system's.
         :param certificate: the key and the certificate that the server asks for, in one file.
-        :param timeout: how long the server may take to acknowledge a batch.
+        :param timeout: how long the server may acknowledge nothing.
         :raises ValueError: if a setting is wrong, with a text that names the setting.
         """
         super().__init__(**settings)
@@ -204,11 +207,22 @@ class Mqtt(Stream):
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
         """Publish a batch, and wait for the acknowledgements."""
-        end = self.monotonic() + self._timeout
+        now = self.monotonic()
+        stop = now + BATCH_SECONDS_LIMIT
+        end = now + self._timeout
+        left = -1
         sending = self._sending = _Sending(deque(range(len(batch))))
         # Messages that are sent alone, as one of them ended the connection.
         alone = 0
         while sending.waiting or sending.flying:
+            now = self.monotonic()
+            if now >= stop and sending.waiting:
+                sending.failed = f"a batch takes more than {BATCH_SECONDS_LIMIT:g} s"
+                sending.later.update(sending.waiting)
+                sending.waiting.clear()
+            if left != (left := len(sending.waiting) + len(sending.flying)):
+                # A line of a second with a window of 20 is slow, and does not hang.
+                end = now + self._timeout
             try:
                 client = self._client or self._opened(end)
                 while sending.waiting and len(sending.flying) < (1 if alone else self._window):
@@ -232,9 +246,6 @@ class Mqtt(Stream):
                     # One of them is the cause: each is sent alone.
                     alone = len(flying)
                     sending.waiting.extendleft(reversed(flying))
-                if self.monotonic() >= end:
-                    sending.failed = str(error)
-                    break
         self._stays = bool(sending.later)
         self.numbers = {"unmatched": self.numbers["unmatched"] + sending.unmatched}
         return sending.answer()
@@ -270,7 +281,7 @@ class Mqtt(Stream):
         from paho.mqtt.enums import MQTTErrorCode
 
         if self.monotonic() >= end:
-            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s")
+            raise TryLater(f"no acknowledgement in {self._timeout:g} s")
         try:
             code = client.loop(_LOOK_SECONDS)
         except Exception as error:

@@ -138,7 +138,11 @@ class Nats(Stream):
         try:
             answer = self._runner.run(self._sent(batch))
         except TimeoutError as error:
-            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s") from error
+            # nats-server 2.15 repeats the error of the first write that failed, and answers nothing.
+            raise TryLater(
+                f"no acknowledgement of the batch in {self._timeout:g} s; a nats-server whose disk was full stores "
+                "nothing until it is restarted"
+            ) from error
         except nats.errors.Error as error:
             raise TryLater(str(error)) from error
         self._used_at = self.monotonic()

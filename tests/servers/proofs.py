@@ -31,6 +31,7 @@ from tests.support.disks import Disk, missing
 from tests.support.servers import KAFKA, SERVERS, VICTORIALOGS, ServerProcess, free_port, libraries, listens, program
 
 BAD = "bad "
+CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 #: Characters of a refused record, for servers that refuse long ones.
 LONG = 4000
 LIMIT = 2500
@@ -373,11 +374,9 @@ class KafkaSubject(Subject):
             f"group.initial.rebalance.delay.ms=0\nmessage.max.bytes={LIMIT}\n"
         )
         classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
-        subprocess.run(
-            [*classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
-             str(configuration)], check=True, capture_output=True,
-        )  # fmt: skip
-        self.process([*classes, "kafka.Kafka", str(configuration)], listens(port), dict(os.environ))
+        format = f"kafka.tools.StorageTool format --standalone --ignore-formatted -t {CLUSTER} -c {configuration}"
+        script = f'"$@" {format} && exec "$@" kafka.Kafka {configuration}'
+        self.process(["sh", "-c", script, "sh", *classes], listens(port), dict(os.environ))
 
     def ids(self) -> list[str]:
         import confluent_kafka as kafka
@@ -415,7 +414,9 @@ class SyslogSubject(Subject):
             configuration.write_text(
                 f'global(workDirectory="{directory}")\nmodule(load="imtcp")\n'
                 'template(name="t" type="string" string="%structured-data%\\n")\n'
-                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t") }}\n'
+                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t" '
+                # Without this, it drops what it cannot write.
+                'action.resumeRetryCount="-1" action.resumeInterval="1") }\n'
                 f'input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="r")\n'
             )
             modules = next(SERVERS.rglob("imtcp.so")).parent
@@ -451,6 +452,8 @@ class JournalSubject(Subject):
 
     module = "journal"
     disk = 5000
+    # It ends at a full disk; the socket of its unit starts it again.
+    restarts = True
 
     def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
