@@ -231,10 +231,12 @@ class Kafka(Broker):
 
         :raises TryLater: if ``options`` are wrong.
         """
-        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka import KafkaError, KafkaException, Producer
 
         def failed(error: KafkaError) -> None:
-            self._connection_error = f": {error.str()}"
+            # That all brokers are down follows each other error, such as a wrong password, and says less.
+            if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._connection_error:
+                self._connection_error = f": {error.str()}"
 
         self._connection_error = ""
         try:

@@ -48,8 +48,12 @@ TEMPLATE_LIMIT: Final = 200
 FILLER: Final = "_"
 #: Bytes of a message beside its topic, payload and identity.
 _OVERHEAD_BYTES: Final = 120
+#: Seconds for a batch that the server acknowledges slowly, after which the rest is the next one: a call of HANG_SECONDS
+#: ends the process.
+BATCH_SECONDS_LIMIT: Final = 240.0
 #: Seconds of one wait for the server, so that its end is noticed.
 _LOOK_SECONDS: Final = 0.1
+_NOT_UNDERSTOOD: Final = "an answer that is not understood, as for a message that is too large"
 _FIELDS: Final = re.compile(r"\{(host|name|kind|level)\}")
 #: Characters over which a server ends the connection (MQTT 5.0, section 1.5.4): control characters, surrogates and
 #: noncharacters.
@@ -133,7 +137,7 @@ class Mqtt(Stream):
         :param expiry: how long the server keeps a message for subscribers that are away; by default without a limit.
         :param ca_file: the certificates that are trusted for mqtts, instead of the system's.
         :param certificate: the key and the certificate that the server asks for, in one file.
-        :param timeout: how long the server may take to acknowledge a batch.
+        :param timeout: how long the server may acknowledge nothing.
         :raises ValueError: if a setting is wrong, with a text that names the setting.
         """
         super().__init__(**settings)
@@ -203,14 +207,29 @@ class Mqtt(Stream):
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
         """Publish a batch, and wait for the acknowledgements."""
-        end = self.monotonic() + self._timeout
+        now = self.monotonic()
+        stop = now + BATCH_SECONDS_LIMIT
+        end = now + self._timeout
+        left = -1
         sending = self._sending = _Sending(deque(range(len(batch))))
-        alone = False
+        # Messages that are sent alone, as one of them ended the connection.
+        alone = 0
         while sending.waiting or sending.flying:
+            now = self.monotonic()
+            if now >= stop and sending.waiting:
+                sending.failed = f"a batch takes more than {BATCH_SECONDS_LIMIT:g} s"
+                sending.later.update(sending.waiting)
+                sending.waiting.clear()
+            if left != (left := len(sending.waiting) + len(sending.flying)):
+                # A line of a second with a window of 20 is slow, and does not hang.
+                end = now + self._timeout
             try:
                 client = self._client or self._opened(end)
                 while sending.waiting and len(sending.flying) < (1 if alone else self._window):
                     self._publish(client, batch, sending)
+                    if alone:
+                        alone -= 1
+                        break
                 if sending.flying:
                     self._turn(client, end)
             except _Ended as error:
@@ -225,11 +244,8 @@ class Mqtt(Stream):
                     sending.refused[flying[0]] = str(error)
                 else:
                     # One of them is the cause: each is sent alone.
-                    alone = True
+                    alone = len(flying)
                     sending.waiting.extendleft(reversed(flying))
-                if self.monotonic() >= end:
-                    sending.failed = str(error)
-                    break
         self._stays = bool(sending.later)
         self.numbers = {"unmatched": self.numbers["unmatched"] + sending.unmatched}
         return sending.answer()
@@ -265,16 +281,14 @@ class Mqtt(Stream):
         from paho.mqtt.enums import MQTTErrorCode
 
         if self.monotonic() >= end:
-            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s")
+            raise TryLater(f"no acknowledgement in {self._timeout:g} s")
         try:
             code = client.loop(_LOOK_SECONDS)
         except Exception as error:
-            # The library fails at some answers that it does not know.
-            text = f"an answer that is not understood: {type(error).__name__}: {error}"
-            raise _Ended(text, about_message=True) from error
+            # Older versions of the library fail at a code that they do not know for the packet.
+            raise _Ended(f"{_NOT_UNDERSTOOD} ({type(error).__name__}: {error})", about_message=True) from error
         if code == MQTTErrorCode.MQTT_ERR_PROTOCOL:
-            # Mosquitto's 0x95 is one: the library has it for other packets only.
-            raise _Ended("an answer that is not understood, as for a message that is too large", about_message=True)
+            raise _Ended(_NOT_UNDERSTOOD, about_message=True)
         if self._ended is not None:
             raise self._ended
         if code:
@@ -309,6 +323,7 @@ class Mqtt(Stream):
         from paho.mqtt.client import Client, MQTTv5
         from paho.mqtt.enums import CallbackAPIVersion
 
+        _know_too_large()
         host, port = self._address
         client = Client(CallbackAPIVersion.VERSION2, self._client_id, protocol=MQTTv5, reconnect_on_failure=False)
         client.on_connect = self._on_connect
@@ -386,6 +401,17 @@ class Mqtt(Stream):
         else:
             self._client = None
             client.disconnect()
+
+
+def _know_too_large() -> None:
+    """Have the library understand that a PUBACK has the code 0x95, as Mosquitto's for a message over
+    message_size_limit. MQTT has it for other packets only, and the library would end the connection."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    for packets in ReasonCode.names.get(0x95, {}).values():
+        if PacketTypes.PUBACK not in packets:
+            packets.append(PacketTypes.PUBACK)
 
 
 def _text(reason: ReasonCode, properties: Properties | None) -> str:

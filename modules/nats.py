@@ -155,7 +155,11 @@ class Nats(Broker):
         try:
             result = self._runner.run(call())
         except TimeoutError as error:
-            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s") from error
+            # nats-server 2.15 repeats the error of the first write that failed, and answers nothing.
+            raise TryLater(
+                f"no acknowledgement of the batch in {self._timeout:g} s; a nats-server whose disk was full stores "
+                "nothing until it is restarted"
+            ) from error
         except nats.errors.Error as error:
             raise TryLater(str(error)) from error
         self._used_at = self.monotonic()

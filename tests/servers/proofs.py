@@ -31,9 +31,12 @@ from tests.support.disks import Disk, missing
 from tests.support.servers import KAFKA, SERVERS, VICTORIALOGS, ServerProcess, free_port, libraries, listens, program
 
 BAD = "bad "
+CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 #: Characters of a refused record, for servers that refuse long ones.
 LONG = 4000
 LIMIT = 2500
+#: Bytes that a server takes without records.
+DISK = 16 << 20
 
 
 class Http:
@@ -57,13 +60,13 @@ class Http:
             wbufsize = -1
 
             def do_POST(self) -> None:
-                server = owner._server
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                owner._goes_on.wait()
-                with owner._lock:
-                    status, headers, data = owner._answer(self.command, self.path, dict(self.headers), body)
-                if server is not owner._server:
-                    # It was killed, after it had the records.
+                if self.server is owner._server:
+                    owner._goes_on.wait()
+                    with owner._lock:
+                        status, headers, data = owner._answer(self.command, self.path, dict(self.headers), body)
+                if self.server is not owner._server:
+                    # It was killed, before or after it had the records.
                     self.close_connection = True
                     return
                 self.send_response(status)
@@ -114,33 +117,43 @@ class Subject:
     exact = False
     #: Whether it has answers to records.
     answers = True
-    #: The bytes of a small disk for the proof of a full one; 0 for a scripted answer, None for no proof.
+    #: The bytes that a record takes on disk at most, for the proof of a full one; 0 for a scripted answer, None for no
+    #: proof.
     disk: int | None = None
+    #: Whether the server is to be started again when its disk has room again.
+    restarts = False
     server: Any
 
-    def __init__(self, directory: Path, *, small_disk: bool = False) -> None:
+    def __init__(self, directory: Path, *, small_disk: int = 0) -> None:
+        """
+        :param small_disk: the records for which a small disk has room; 0 for none.
+        """
         self.directory = directory
         self.data = directory / "data"
         self.data.mkdir()
         self.settings: dict[str, object] = {}
-        self._small = small_disk and bool(self.disk)
+        self._holder: subprocess.Popen[bytes] | None = None
+        self._small = small_disk * (self.disk or 0)
         if self._small and (reason := missing()) is not None:
             pytest.skip(reason)
 
     def process(self, command: list[str], ready: Callable[[], bool], environment: dict[str, str]) -> None:
         """Have a server of a command."""
         if self._small:
-            script = f'mount -t tmpfs -o size={self.disk} none "$0" && exec "$@"'
-            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(self.data), *command]
+            # The disk stays when the server ends.
+            script = f'mount -t tmpfs -o size={self._small + DISK} none "$0" && echo && exec cat'
+            self._holder = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(self.data)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            assert self._holder.stdout is not None and self._holder.stdout.readline() == b"\n"
+            command = ["nsenter", f"--target={self._holder.pid}", "--mount", *command]
         self.server = ServerProcess(command, self.directory / "log", ready, environment)
 
     @property
     def place(self) -> Path:
         """The server's data, as it sees them."""
-        if not self._small:
-            return self.data
-        assert self.server._process is not None
-        return Path(f"/proc/{self.server._process.pid}/root{self.data}")
+        return self.data if self._holder is None else Path(f"/proc/{self._holder.pid}/root{self.data}")
 
     def start(self) -> None:
         """Start the server."""
@@ -149,11 +162,13 @@ class Subject:
     def stop(self) -> None:
         """End everything."""
         self.server.kill()
+        if self._holder is not None:
+            self._holder.communicate()
 
     def fill(self) -> None:
         """Have a full disk."""
-        assert self.server._process is not None
-        self._disk = Disk(self.server._process.pid, self.data)
+        assert self._holder is not None
+        self._disk = Disk(self._holder.pid, self.data)
         self._disk.fill()
 
     def empty(self) -> None:
@@ -194,9 +209,9 @@ class RedisSubject(Subject):
     module = "redis"
     exact = True
     answers = False
-    disk = 4 << 20
+    disk = 1000
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         pytest.importorskip("redis")
         found = SERVERS / "usr/bin/redis-server"
@@ -230,9 +245,11 @@ class NatsSubject(Subject):
 
     module = "nats"
     exact = True
-    disk = 6 << 20
+    disk = 1500
+    # It repeats the error of the first write for ever.
+    restarts = True
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         pytest.importorskip("nats")
         found = shutil.which("nats-server", path=f"{Path(sys.executable).parent}:/usr/bin:/usr/sbin")
@@ -287,8 +304,9 @@ class MqttSubject(Subject):
     """mosquitto with a subscriber, whose session the server keeps."""
 
     module = "mqtt"
+    disk = 1500
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         client = pytest.importorskip("paho.mqtt.client")
         found = program("mosquitto")
@@ -334,8 +352,11 @@ class KafkaSubject(Subject):
     """A broker of Kafka."""
 
     module = "kafka"
+    disk = 1500
+    # A broker ends if it cannot write.
+    restarts = True
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         pytest.importorskip("confluent_kafka")
         java = shutil.which("java")
@@ -353,11 +374,9 @@ class KafkaSubject(Subject):
             f"group.initial.rebalance.delay.ms=0\nmessage.max.bytes={LIMIT}\n"
         )
         classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
-        subprocess.run(
-            [*classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
-             str(configuration)], check=True, capture_output=True,
-        )  # fmt: skip
-        self.process([*classes, "kafka.Kafka", str(configuration)], listens(port), dict(os.environ))
+        format = f"kafka.tools.StorageTool format --standalone --ignore-formatted -t {CLUSTER} -c {configuration}"
+        script = f'"$@" {format} && exec "$@" kafka.Kafka {configuration}'
+        self.process(["sh", "-c", script, "sh", *classes], listens(port), dict(os.environ))
 
     def ids(self) -> list[str]:
         import confluent_kafka as kafka
@@ -382,9 +401,10 @@ class SyslogSubject(Subject):
 
     module = "syslog"
     answers = False
+    disk = 500
     name = "rsyslog"
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         port = free_port()
         self.settings = {"host": "127.0.0.1", "port": port}
@@ -394,7 +414,9 @@ class SyslogSubject(Subject):
             configuration.write_text(
                 f'global(workDirectory="{directory}")\nmodule(load="imtcp")\n'
                 'template(name="t" type="string" string="%structured-data%\\n")\n'
-                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t") }}\n'
+                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t" '
+                # Without this, it drops what it cannot write.
+                'action.resumeRetryCount="-1" action.resumeInterval="1") }\n'
                 f'input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="r")\n'
             )
             modules = next(SERVERS.rglob("imtcp.so")).parent
@@ -429,9 +451,11 @@ class JournalSubject(Subject):
     """systemd-journal-remote, behind a proxy."""
 
     module = "journal"
-    disk = 24 << 20
+    disk = 5000
+    # It ends at a full disk; the socket of its unit starts it again.
+    restarts = True
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         found = SERVERS / "lib/systemd/systemd-journal-remote"
         if not found.exists():
@@ -464,8 +488,9 @@ class VictoriaLogsSubject(Subject):
 
     module = "victorialogs"
     exact = True
+    disk = 1000
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         if not VICTORIALOGS.exists():
             pytest.skip("needs VictoriaLogs: bash .ci/install-victorialogs")
@@ -492,7 +517,7 @@ class OtlpSubject(Subject):
 
     module = "otlp"
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         self._service = pytest.importorskip("opentelemetry.proto.collector.logs.v1.logs_service_pb2")
         spec = find_spec("rotel")
@@ -539,7 +564,7 @@ class ScriptedSubject(Subject):
 
     disk = 0
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
         self.rows: list[str] = []
         self.full = False

@@ -37,17 +37,31 @@ message.max.bytes=20000
 """
 
 
+#: The user netconsd with the password ``secret``.
+SASL = """
+listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  username="admin" password="admin" user_admin="admin" user_netconsd="secret";
+"""
+
+
 class KafkaServer(ServerProcess):
     """A broker in KRaft mode, with its data in a directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, sasl: bool = False) -> None:
         java = shutil.which("java")
         if java is None or not (KAFKA / "lib").exists():
             pytest.skip("needs Java and Kafka: bash .ci/install-kafka")
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         configuration = directory / "properties"
-        configuration.write_text(CONFIGURATION.format(port=port, controller=free_port(), directory=directory))
+        text = CONFIGURATION.format(port=port, controller=free_port(), directory=directory)
+        if sasl:
+            text = text.replace("=PLAINTEXT://", "=SASL_PLAINTEXT://") + SASL
+        configuration.write_text(text)
         classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
         subprocess.run(
             [*classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
@@ -168,3 +182,26 @@ def test_the_test_record(tmp_path: Path, server: KafkaServer) -> None:
     answer = load(["kafka"], {"kafka": typed}).loaded[0].module.send_test()
     assert answer.startswith("stored in partition ")
     assert server.seqs() == [0]
+
+
+def test_a_password(tmp_path: Path) -> None:
+    """A user and a password of SASL; a wrong one is named, and not shown."""
+    directory = tmp_path / "server"
+    directory.mkdir()
+    server = KafkaServer(directory, sasl=True)
+    with running(server):
+
+        def answer(password: str) -> str:
+            options = {
+                "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "netconsd",
+                "sasl.password": password,
+            }  # fmt: skip
+            values = {"servers": [server.address], "options": options, "timeout": "10s"}
+            typed = {name: ModuleSetting(value, name, tmp_path) for name, value in values.items()}
+            found: str = load(["kafka"], {"kafka": typed}).loaded[0].module.send_test()
+            return found
+
+        assert answer("secret").startswith("stored in partition ")
+        with pytest.raises(RuntimeError, match="Authentication failed") as caught:
+            answer("wrong-secret")
+        assert "wrong-secret" not in str(caught.value)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -398,3 +400,59 @@ def test_tls_and_password(tmp_path: Path) -> None:
         values = {"servers": [f"tls://u:secret@localhost:{port}"]}
         with pytest.raises(RuntimeError, match="certificate"):
             made(tmp_path, server, **values).send_test()
+
+
+def test_credentials(tmp_path: Path) -> None:
+    """A file with a user's JWT and seed; a user whom the account does not know is refused."""
+    nkeys = pytest.importorskip("nkeys", reason="needs nkeys")
+
+    def pair(prefix: int) -> tuple[Any, str]:
+        seed = nkeys.encode_seed(os.urandom(32), prefix)
+        return nkeys.from_seed(seed), seed.decode()
+
+    def text_of(data: bytes) -> str:
+        return urlsafe_b64encode(data).decode().rstrip("=")
+
+    def token(issuer: Any, subject: Any, **claims: Any) -> str:
+        fields = {
+            "iss": issuer.public_key.decode(), "sub": subject.public_key.decode(), "name": "x", "iat": int(time.time()),
+            "jti": "x", "nats": {"version": 2, **claims},
+        }  # fmt: skip
+        head = {"typ": "JWT", "alg": "ed25519-nkey"}
+        signed = ".".join([text_of(json.dumps(each).encode()) for each in (head, fields)])
+        return f"{signed}.{text_of(issuer.sign(signed.encode()))}"
+
+    def credentials(name: str, issuer: Any) -> Path:
+        user, seed = pair(nkeys.PREFIX_BYTE_USER)
+        path = tmp_path / name
+        jwt = token(issuer, user, type="user", subs=-1, data=-1, payload=-1, pub={}, sub={})
+        path.write_text(
+            f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        )
+        return path
+
+    operator = pair(nkeys.PREFIX_BYTE_OPERATOR)[0]
+    account, other, system = [pair(nkeys.PREFIX_BYTE_ACCOUNT)[0] for _ in range(3)]
+    unlimited = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
+    stored = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), -1)
+    of_account = token(operator, account, type="account", limits={**unlimited, **stored, "wildcards": True})
+    of_system = token(operator, system, type="account", limits={**unlimited, "wildcards": True})
+    accounts = {account.public_key.decode(): of_account, system.public_key.decode(): of_system}
+    directory = tmp_path / "server"
+    directory.mkdir()
+    server = NatsServer(
+        directory,
+        f"operator: {token(operator, operator, type='operator')}\nresolver: MEMORY\n"
+        f"system_account: {system.public_key.decode()}\nresolver_preload: {json.dumps(accounts)}",
+    )
+    with running(server):
+        right = credentials("right", account)
+        server.options = {"user_credentials": str(right)}
+        server.make_stream()
+        answer = made(tmp_path, server, credentials=str(right)).send_test()
+        assert answer == "stored in the stream logs as number 1"
+        with pytest.raises(RuntimeError, match="Authorization Violation"):
+            made(tmp_path, server, credentials=str(credentials("wrong", other))).send_test()
+        with pytest.raises(RuntimeError, match="Authorization Violation"):
+            made(tmp_path, server).send_test()

@@ -123,7 +123,7 @@ def proof_of(tmp_path: Path) -> Iterator[Callable[..., Proof]]:
     """Return a function that starts a server and a stream to it."""
     proofs: list[Proof] = []
 
-    def started(name: str, *, small_disk: bool = False, refuses: bool = False) -> Proof:
+    def started(name: str, *, small_disk: int = 0, refuses: bool = False) -> Proof:
         directory = tmp_path / "server"
         directory.mkdir()
         subject = SUBJECTS[name](directory, small_disk=small_disk)
@@ -176,11 +176,14 @@ def test_killed(name: str, proof_of: Callable[..., Proof], report: Callable[[str
 @pytest.mark.parametrize("name", names(lambda subject: subject.disk is not None))
 def test_full_disk(name: str, proof_of: Callable[..., Proof], report: Callable[[str], None]) -> None:
     """The server's disk is full, and has room again."""
-    proof = proof_of(name, small_disk=True)
+    proof = proof_of(name, small_disk=round((SECONDS + 4 * AROUND) * RATE))
     proof.give(AROUND)
     proof.subject.fill()
     proof.give(SECONDS)
     proof.subject.empty()
+    if proof.subject.restarts:
+        proof.subject.server.kill()
+        proof.subject.server.start()
     proof.give(AROUND)
     proof.finish(report)
 

@@ -16,7 +16,7 @@ from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded
 from netconsd.testing import crash_report, event, extended_message
-from tests.support.servers import SERVERS, ServerProcess, free_port, libraries, listens, running, until
+from tests.support.servers import SERVERS, ServerProcess, certificate, free_port, libraries, listens, running, until
 
 redis = pytest.importorskip("redis", reason="needs redis: pip install 'netconsd[redis]'")
 
@@ -26,7 +26,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 class RedisServer(ServerProcess):
     """redis-server that appends each write to a file in a directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls: tuple[Path, Path] | None = None) -> None:
+        """
+        :param tls: the certificate and the key, for TLS and the password ``secret``.
+        """
         found = SERVERS / "usr/bin/redis-server"
         if not found.exists():
             pytest.skip("needs redis-server: bash .ci/install-servers")
@@ -36,6 +39,10 @@ class RedisServer(ServerProcess):
             *(str(found), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)),
             *("--appendonly", "yes", "--save", ""),
         ]
+        if tls is not None:
+            self.url = f"rediss://:secret@localhost:{port}/0"
+            command += ["--port", "0", "--tls-port", str(port), "--requirepass", "secret", "--tls-auth-clients", "no"]
+            command += ["--tls-cert-file", str(tls[0]), "--tls-key-file", str(tls[1])]
         super().__init__(command, directory / "log", listens(port), libraries())
 
     def entries(self) -> list[dict[bytes, bytes]]:
@@ -152,6 +159,32 @@ def test_a_second_copy(server: RedisServer, tmp_path: Path) -> None:
     assert module.stored(batch[:10]) == set(range(10))
     assert module.stored(batch[2400:2600]) == set(range(100))
     module.close()
+
+
+# Handshakes that fail leave their sockets to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_and_password(tmp_path: Path) -> None:
+    """TLS with a certificate of one's own, and a password; a wrong one is named, and not shown."""
+    directory = tmp_path / "server"
+    directory.mkdir()
+    pair = certificate(directory)
+    server = RedisServer(directory, pair)
+    with running(server):
+
+        def answer(**settings: object) -> str:
+            typed = {name: ModuleSetting(value, name, tmp_path) for name, value in settings.items()}
+            found: str = load(["redis"], {"redis": typed}).loaded[0].module.send_test()
+            return found
+
+        assert answer(url=server.url, ca_file=str(pair[0])).endswith(" in netconsd")
+        with pytest.raises(RuntimeError, match="password") as caught:
+            answer(url=server.url.replace("secret", "wrong-secret"), ca_file=str(pair[0]))
+        assert "secret" not in str(caught.value)
+        with pytest.raises(RuntimeError, match="certificate verify failed"):
+            answer(url=server.url)
+        # Another name than that of the certificate.
+        with pytest.raises(RuntimeError, match=r"certificate is not valid for '127\.0\.0\.1'"):
+            answer(url=server.url.replace("localhost", "127.0.0.1"), ca_file=str(pair[0]))
 
 
 def test_without_memory(server: RedisServer, stream: Callable[..., Any]) -> None:
