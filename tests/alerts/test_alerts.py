@@ -551,8 +551,12 @@ def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
     """Without a pattern no message is kept; with it, those that match."""
     module = made(tmp_path, command=["x"])
     assert (module._takes_messages, module.wants_reports, module.wants_events) == (False, True, True)
-    module = made(tmp_path, command=["x"], pattern="MCE")
-    assert (module._takes_messages, module._keep) == (True, "MCE")
+    daemon = made(tmp_path, command=["x"], pattern="MCE", directory=".")
+    daemon.thread = Unstarted
+    daemon.start(1)
+    daemon.handle_batch(0, [extended_message(text, received_at=T0) for text in ("link up", "MCE", "an MCE")])
+    daemon.finish()
+    assert daemon._appended == [2]
 
 
 @pytest.mark.parametrize(
