@@ -117,10 +117,10 @@ class Alerts(Stream):
                 raise ValueError(f"{name}: the rules choose the records; set rules or pattern")
         kinds: list[Any] = ["reports", "events", *(["messages"] if pattern is not None else [])]
         try:
-            compiled = None if pattern is None else re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"pattern: {error}") from None
-        super().__init__(kinds=kinds, keep=pattern, **settings)
+            # The messages that arrive in the process match: it searches none again.
+            super().__init__(kinds=kinds, keep=pattern, **settings)
+        except ValueError as error:
+            raise ValueError(re.sub("^keep: ", "pattern: ", str(error))) from None
         for name, value, least, most in (
             *(("spread_machines", spread_machines, 2, 1000), ("losses", losses, 1, 1 << 31)),
             *(("per_hour", per_hour, 1, 3600), ("quiet", quiet, 60, 604_800), ("wait", wait, 0, 3600)),
@@ -135,7 +135,7 @@ class Alerts(Stream):
                 f"rules: name some of {', '.join(rule for rule in RULES if rule != 'pattern')}, or a pattern"
             )
         self._conditions = Conditions(
-            frozenset([*wanted, "pattern"]), spread_machines, float(spread_within), losses, compiled, float(quiet)
+            frozenset([*wanted, "pattern"]), spread_machines, float(spread_within), losses, float(quiet)
         )
         if 0 < remind < 60:
             raise ValueError(f"remind: {remind} is less than 1m")

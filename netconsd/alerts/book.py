@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -63,7 +62,6 @@ class Conditions:
     spread_seconds: float = 3600.0
     #: Messages of ``losses``.
     losses: int = 100
-    pattern: re.Pattern[str] | None = None
     #: Seconds without a record after which an alert ends.
     quiet: float = 3600.0
 
@@ -184,9 +182,8 @@ class Book:
         return {alert["address"] for alert in alerts if alert["rule"] in _MACHINES and alert["ended"] is None}
 
     def _take_message(self, record: Record, message: Message) -> None:
-        pattern = self._conditions.pattern
-        if pattern is not None and pattern.search(message.text):
-            self._begin("pattern", record.address, record, message.text, "notice")
+        # Only messages that match the pattern are handed over.
+        self._begin("pattern", record.address, record, message.text, "notice")
 
     def _begin(self, rule: str, subject: str, record: Record, text: str, severity: str, *, before: float = 0.0) -> None:
         if rule not in self._conditions.rules:

@@ -41,6 +41,8 @@ SLOW_SECONDS: Final = 120.0
 HANG_SECONDS: Final = 600.0
 #: Seconds between two looks for alerts to be reminded of.
 LOOK_SECONDS: Final = 60.0
+#: Seconds by which the clock is set back at least; less is a correction.
+STEP_SECONDS: Final = 60.0
 #: Seconds for which the stop waits for calls: the daemon ends the process after five, of which the drain has three.
 STOP_SECONDS: Final = 1.0
 
@@ -111,6 +113,7 @@ class Schedule:
         #: Alerts that it refused, and that are given up.
         self.refused = 0
         self._call: _Call | None = None
+        self._now = float("-inf")
         self._not_before = float("-inf")
         self._pause = PAUSE_SECONDS
         # When the oldest change that it was not notified of was seen.
@@ -127,6 +130,9 @@ class Schedule:
 
         :returns: whether the alerts of the book were changed: somebody was notified of them.
         """
+        if now < self._now - STEP_SECONDS:
+            self._forget()
+        self._now = now
         changed = self._finish(now)
         if self._call is not None:
             if now - self._call.begun_at >= SLOW_SECONDS:
@@ -146,6 +152,13 @@ class Schedule:
             call.error = error
             call.done.set()
         return self._finish(now) or changed
+
+    def _forget(self) -> None:
+        """Forget all times: the clock was set back, and a day's wait for the time before would be a silence."""
+        self._not_before = self._posted_at = self._looked_at = float("-inf")
+        self._waiting_since = None
+        self._times.clear()
+        self._begun_at.clear()
 
     def hangs(self, now: float) -> bool:
         """Return whether a call goes on for so long that only the end of the process ends it."""

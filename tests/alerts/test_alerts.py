@@ -354,6 +354,28 @@ def test_the_stop_waits_for_a_call(rig: Rig, person: Scripted) -> None:
     assert told == {"person": "begin"}
 
 
+def test_a_clock_that_is_set_back(tmp_path: Path, person: Scripted) -> None:
+    """Nobody waits for the time before: not for the wait, the limit, a pause or the next post to Alertmanager."""
+    manager = Scripted("manager", each=True)
+    rig = Rig(tmp_path, person, manager, wait="10s", per_hour=1)
+    rig.take(silent(1))
+    rig.turn()
+    rig.turn(10)
+    rig.take(silent(2))
+    person.error = OSError("down")
+    rig.turn(3600)
+    rig.turn(10)
+    person.error = None
+    rig.turn(-86_400)
+    rig.turn(10)
+    one, two = "silent/192.0.2.1", "silent/192.0.2.2"
+    assert [begun for begun, _ in person.told] == [[one], [two]]
+    assert manager.told[-1] == ([one, two], [])
+    count = len(manager.told)
+    rig.turn(60)
+    assert len(manager.told) == count + 1
+
+
 def test_no_thread(rig: Rig, person: Scripted) -> None:
     """If no thread can be started, the recipient is notified later."""
 
@@ -551,8 +573,12 @@ def test_messages_only_for_a_pattern(tmp_path: Path) -> None:
     """Without a pattern no message is kept; with it, those that match."""
     module = made(tmp_path, command=["x"])
     assert (module._takes_messages, module.wants_reports, module.wants_events) == (False, True, True)
-    module = made(tmp_path, command=["x"], pattern="MCE")
-    assert (module._takes_messages, module._keep) == (True, "MCE")
+    daemon = made(tmp_path, command=["x"], pattern="MCE", directory=".")
+    daemon.thread = Unstarted
+    daemon.start(1)
+    daemon.handle_batch(0, [extended_message(text, received_at=T0) for text in ("link up", "MCE", "an MCE")])
+    daemon.finish()
+    assert daemon._appended == [2]
 
 
 @pytest.mark.parametrize(
