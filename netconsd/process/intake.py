@@ -120,7 +120,7 @@ class Intake:
         :param outputs: the modules, started (:class:`netconsd.outputs.runner.Outputs`).
         :param queue: the setting ``--queue``.
         :param copies: makes the memory of copies of a partition; None if there is only one receiver.
-        :param handovers: is told of partitions that were taken over.
+        :param handovers: receives the partitions that are taken over and given away.
         """
         self._lanes = lanes
         self._outputs = outputs

@@ -317,7 +317,7 @@ class KafkaClient(Client):
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """The group has replaced this processor already: nothing can be committed."""
         self._forget([each.partition for each in partitions])
-        self._log.warn("The group has taken the partitions from this processor: it and the broker did not hear each other in time")
+        self._log.warn("The group has taken the partitions from this processor, which the broker did not hear in time")
 
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:

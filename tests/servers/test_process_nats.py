@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from netconsd.jsonl import finding_to_json, to_json
+from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.process.handover import TAKEN_OVER
+from netconsd.store import layout
+from netconsd.store.journal import parts, read
+from netconsd.store.records import unpack
+from netconsd.streams.blocks import pack
+from netconsd.streams.lines import partition_of
 from netconsd.testing import crash_report, extended_message
 from tests.support.nats_server import StreamServer
 from tests.support.processors import Processor, blocks, out_of_order, processed
@@ -168,6 +175,73 @@ def test_a_slow_module(server: StreamServer, start: Callable[..., Processor]) ->
     until(lambda: len(one.messages()) >= len(published), "all messages")
     assert processed([one]) == dict.fromkeys(published, 1)
     assert out_of_order(one) == []
+
+
+CRASH = (
+    "------------[ cut here ]------------",
+    "WARNING: CPU: 0 PID: 1 at fs/ext4/inode.c:1234 ext4_writepages+0x1/0x2",
+    "CPU: 0 PID: 1 Comm: init Not tainted 6.12.0 #1",
+    "RIP: 0010:ext4_writepages+0x1/0x2",
+    "Call Trace:",
+    " <TASK>",
+    " do_writepages+0x1/0x2",
+    " </TASK>",
+    "---[ end trace 0000000000000000 ]---",
+)
+
+
+def crash(server: StreamServer, number: int, address: str, at: float) -> None:
+    """Publish the lines of a crash, and a message 5 s later that ends the report."""
+    texts = (*CRASH, "the machine goes on")
+    messages: list[Message] = [
+        extended_message(
+            text, seq=100 * number + place, ts_usec=10**8 * number + place, address=address, level=4,
+            received_at=at + 6 * (place == len(CRASH)),
+        )
+        for place, text in enumerate(texts)
+    ]  # fmt: skip
+    server.publish([(partition_of(address, 16), pack(b"r" * 16, 1, 10**6 + number, messages))])
+
+
+def test_crash_reports(server: StreamServer, start: Callable[..., Processor]) -> None:
+    """A processor finds crashes; one of a machine that it has just taken over is marked as perhaps not whole."""
+    one = start("one").takes(16)
+    at = time.time() - 100
+    crash(server, 1, "192.0.2.1", at)
+    until(lambda: len(one.reports()) == 1, "the first report")
+    crash(server, 2, "192.0.2.1", at + 60)
+    # Another crash, or it is a repeat of the first one.
+    until(lambda: len(one.messages()) == 2 * (len(CRASH) + 1), "the messages")
+    one.stop()
+    assert one.reports() == [f"WARNING in ext4_writepages|{TAKEN_OVER}"]
+    two = start("two").takes(16)
+    publish(server, 0, 10)
+    until(lambda: len(two.messages()) == 80, "messages of all partitions")
+    crash(server, 3, "192.0.2.1", time.time() + 10)
+    until(lambda: len(two.reports()) == 1, "the report")
+    assert two.reports() == ["WARNING in ext4_writepages|None"]
+
+
+def test_the_store(tmp_path: Path, server: StreamServer) -> None:
+    """With the store, everything that was acknowledged is in its journal, also if the processor is killed at once."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+    published = publish(server, 0, 200)
+    store = tmp_path / "store"
+    one = Processor(tmp_path, "one", server.source, more=("store", "--set", f"store.directory={store}"))
+    try:
+        one.takes(16)
+        until(lambda: server.unacknowledged() == 0, "the acknowledgements")
+        one.kill()
+    finally:
+        one.end()
+    found = [
+        (message.source.address, message.seq)
+        for part in parts(store / layout.JOURNAL)
+        for _, records, _ in read(part.path)
+        for message in unpack(records)
+        if isinstance(message, ExtendedMessage)
+    ]
+    assert sorted(found) == sorted(published)
 
 
 def test_a_full_stream(tmp_path: Path) -> None:
