@@ -221,13 +221,14 @@ def _cpu(pid: int) -> float:
 def _until(metrics: int, name: str, number: int) -> int:
     """Wait until a counter has a number, at most :data:`SENT_SECONDS`; return the counter."""
     end = time.monotonic() + SENT_SECONDS
-    pattern = re.compile(rf"^netconsd_{name}_total\S* (\d+)", re.MULTILINE)
+    pattern = re.compile(rf"^netconsd_{name}_total\S* (\S+)$", re.MULTILINE)
     while True:
         count = 0
         # It may not listen yet.
         with suppress(OSError), urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
             found = pattern.search(answer.read().decode())
-            count = int(found[1]) if found else 0
+            # Also as 1.2e+06.
+            count = int(float(found[1])) if found else 0
         if count >= number or time.monotonic() > end:
             return count
         time.sleep(0.1)

@@ -118,12 +118,11 @@ class BlockSpool:
             again = self._read_again(pending)
             if again:
                 return self._blocks(again, pending["run"], pending["number"]), self._position()
-        shape = self._shape()
         before = self._position()
-        parts, extent = self._read(shape)
-        if not parts:
+        parts, extent = self._read()
+        if not parts or self._splitter is None:
             return [], self._position()
-        pending = {"run": self._run, "number": self._number, "shape": list(shape), "extent": extent}
+        pending = {"run": self._run, "number": self._number, "shape": list(self._splitter[0]), "extent": extent}
         # A full disk must not stop the stream: without this, a second copy is not recognised, and the commit warns.
         with suppress(OSError):
             self._save(before, pending)
@@ -146,11 +145,11 @@ class BlockSpool:
             self._splitter[1].reuse(parts)
         return blocks
 
-    def _read(self, shape: tuple[int, int]) -> tuple[list[Part], list[list[int]]]:
+    def _read(self) -> tuple[list[Part], list[list[int]]]:
         """Return the parts of a batch, and where its records are (rule 2): for each part of the journal its number, the
         begin, the records to leave out there, and the end."""
         self.full = False
-        splitter = self._splitter_of(shape)
+        splitter: Splitter | None = None
         extent: list[list[int]] = []
         left = self.most_bytes
         parts = journal.parts(self._directory)
@@ -162,6 +161,9 @@ class BlockSpool:
             end = start
             try:
                 for position, records, count in journal.read(part.path, start, damaged=self._damaged):
+                    if splitter is None:
+                        # Not without records: a broker that is away is no fault then.
+                        splitter = self._splitter_of(self._shape())
                     end = position
                     try:
                         splitter.add(records, done)
@@ -189,7 +191,7 @@ class BlockSpool:
                 break
             if not part.is_open:
                 self._finished.append(part.number)
-        return splitter.take(), extent
+        return [] if splitter is None else splitter.take(), extent
 
     def _read_again(self, pending: Mapping[str, Any]) -> list[Part]:
         """Return the parts of the batch that an earlier process may have sent; none if it cannot be read as it was, and

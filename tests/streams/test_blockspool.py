@@ -254,10 +254,21 @@ def test_the_broker_does_not_answer(stream: Stream) -> None:
         raise TryLater("away")
 
     stream.spool = BlockSpool(stream.directory, None, away, 1 << 20)
-    with pytest.raises(TryLater):
-        stream.read()
+    for _ in range(2):
+        with pytest.raises(TryLater):
+            stream.read()
     stream.begin()
     assert by_host(bodies(stream.read())) == by_host(fleet(10))
+
+
+def test_the_broker_is_not_asked_without_messages(tmp_path: Path) -> None:
+    """If nothing is to be sent, a broker that is away is not asked, and no fault."""
+    (tmp_path / JOURNAL).mkdir()
+
+    def away() -> tuple[int, int]:
+        raise TryLater("away")
+
+    assert BlockSpool(tmp_path, None, away, 1 << 20).read(1)[0] == []
 
 
 def test_a_full_disk(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
