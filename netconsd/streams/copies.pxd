@@ -9,6 +9,8 @@ from netconsd.protocol.seen cimport ABSENT, WINDOW, Seen
 cdef double _NEVER
 cdef unsigned long long _SEQ_LIMIT, _ZERO_STAMP
 cdef int _INCOMPLETE
+cdef Py_ssize_t BEHIND_MESSAGES
+cdef double BEHIND_SECONDS, NEAR_SECONDS
 cdef Py_ssize_t _HOST_BYTES, _RUN_BYTES, _SLOT_BYTES, _LINE_BYTES
 
 @cython.locals(raw=bytes, end=Py_ssize_t)
@@ -19,6 +21,7 @@ cdef class Hearing:
     cdef public int bit
     cdef public Run run, first_run
     cdef public unsigned long long passed, first_seq
+    cdef public Py_ssize_t behind
     cdef public double behind_since, heard_at, lines_since
 
 cdef class Run:
