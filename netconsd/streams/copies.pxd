@@ -22,7 +22,7 @@ cdef class Hearing:
     cdef public Run run, first_run
     cdef public unsigned long long passed, first_seq
     cdef public Py_ssize_t behind
-    cdef public double behind_since, heard_at, lines_since
+    cdef public double away_since, behind_since, heard_at, lines_since
 
 cdef class Run:
     cdef public Host host
