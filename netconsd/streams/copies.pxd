@@ -1,4 +1,4 @@
-# CPU per message: see the end of the docstring of Copies.take.
+# CPU per message in take: 0.1 us for one host, 0.4 us for 1,000 that alternate; in plain Python 1 to 4 us.
 cimport cython
 
 from netconsd.protocol cimport octets

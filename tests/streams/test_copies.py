@@ -559,6 +559,10 @@ def test_each_message_once(seed: int, loss: float, delay: float) -> None:
     assert {(ts, seq) for ts, seq, incomplete in found if not incomplete} == whole
     assert {(ts, seq) for ts, seq, _ in found} == {(ts, seq) for ts, seq, _ in had[0] | had[1]}
     balanced(merge, out)
+    if loss <= 0.01:
+        only = [len({each[:2] for each in one} - {each[:2] for each in other}) for one, other in (had, had[::-1])]
+        missed = {each.receiver: each.missed - each.late for each in merge.summary().receivers}
+        assert missed == {A: only[1], B: only[0]}
     if delay <= 1.0:
         in_order = [(ts, seq) for ts, seq, _ in found]
         late = [m for m in out if isinstance(m, ExtendedMessage) and m.out_of_order]
