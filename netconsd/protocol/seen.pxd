@@ -1,4 +1,4 @@
-# CPU per first copy (place, put): compiled 0.02 us, in plain Python 0.9 us.
+# Called for each message by streams/copies and store/repeats, whose .pxd have the costs.
 cimport cython
 from cpython cimport array
 

@@ -1,4 +1,4 @@
-# CPU per message: compiled 0.05 us, in plain Python 1.5 us.
+# CPU per message, of 100 hosts: compiled 0.15 us, in plain Python 1.6 us.
 cimport cython
 
 from netconsd.protocol.message cimport ExtendedMessage, Message, Source, without_scope

@@ -1,4 +1,4 @@
-# CPU per message: see the end of the docstring of Copies.take.
+# CPU per message in take: 0.1 us for one host, 0.4 us for 1,000 that alternate; in plain Python 1 to 4 us.
 cimport cython
 
 from netconsd.protocol cimport octets
@@ -9,6 +9,8 @@ from netconsd.protocol.seen cimport ABSENT, WINDOW, Seen
 cdef double _NEVER
 cdef unsigned long long _SEQ_LIMIT, _ZERO_STAMP
 cdef int _INCOMPLETE
+cdef Py_ssize_t BEHIND_MESSAGES
+cdef double BEHIND_SECONDS, NEAR_SECONDS
 cdef Py_ssize_t _HOST_BYTES, _RUN_BYTES, _SLOT_BYTES, _LINE_BYTES
 
 @cython.locals(raw=bytes, end=Py_ssize_t)
@@ -19,7 +21,8 @@ cdef class Hearing:
     cdef public int bit
     cdef public Run run, first_run
     cdef public unsigned long long passed, first_seq
-    cdef public double behind_since, heard_at, lines_since
+    cdef public Py_ssize_t behind
+    cdef public double away_since, behind_since, heard_at, lines_since
 
 cdef class Run:
     cdef public Host host

@@ -14,8 +14,8 @@ different receivers made of one record. *The others* are the receivers that hear
    put in order. A record and a line are never copies.
 4. **Order.** A record that follows the last one is handed on at once. One behind a gap waits until the others have
    passed it, at most ``hold`` seconds. So does an incomplete record, until the whole one of another receiver replaces
-   it. Nothing waits for a receiver that has been behind for :data:`BEHIND_SECONDS`, and nothing waits if msgid shows
-   that nothing was lost.
+   it. Nothing waits for a receiver that is away: it has been behind by :data:`BEHIND_MESSAGES` for
+   :data:`BEHIND_SECONDS`. Nothing waits if msgid shows that nothing was lost.
 5. **Marks.** ``missing``, ``lost``, ``likely_lost`` and ``out_of_order`` are those of the merged stream: a gap that
    another receiver fills is none. A record that comes after its place was passed is handed on, marked ``out_of_order``;
    so is a whole record after the incomplete one.
@@ -23,7 +23,8 @@ different receivers made of one record. *The others* are the receivers that hear
    receiver joins the run if the time of receipt minus the timestamp is a time of boot that is possible for it, and the
    seq is near. The first record of a run has the marks of all that joined; other records have none of ``boot``,
    ``new`` and ``seq_reset``: the restart of one receiver is no news of the host.
-7. **One receiver.** Messages of a host that only one receiver hears are handed on unchanged, at once.
+7. **One receiver.** Messages of a host that only one receiver hears are handed on unchanged, at once; so are those
+   before the first one of a second receiver.
 8. **Missed.** A record that a receiver did not have :data:`MISSED_SECONDS` after another one had it, or that leaves the
    window before, is missed by it, if it hears the host: it had a message before in this run or in the run before, and
    at most :data:`HEARS_SECONDS` ago. A copy that comes after that is ``late``.
@@ -49,7 +50,9 @@ from netconsd.protocol.seen import ABSENT, WINDOW, Seen
 #: Seconds that a record behind a gap waits for the other receivers: their batch (``batch_seconds``, 1 s), a retry, and
 #: the way through the broker.
 HOLD_SECONDS: Final = 3.0
-#: Seconds after which nothing waits for a receiver that was not heard from.
+#: A receiver is away if it did not have this many messages of the host in a row, for this many seconds. One message is
+#: not enough: it can lose the last one before a silence.
+BEHIND_MESSAGES: Final = 16
 BEHIND_SECONDS: Final = 10.0
 #: Seconds between the receipts of two copies: the difference of the receivers' clocks, and of the ways.
 NEAR_SECONDS: Final = 2.0
@@ -85,6 +88,9 @@ _HOST_BYTES = 1200
 _RUN_BYTES = 800
 _SLOT_BYTES = 10
 _LINE_BYTES = 320
+
+# Compiled, these are C variables, which are attributes of the module only if put there.
+globals().update(BEHIND_MESSAGES=BEHIND_MESSAGES, BEHIND_SECONDS=BEHIND_SECONDS, NEAR_SECONDS=NEAR_SECONDS)
 
 
 def stamp_of(message: ExtendedMessage) -> int:
@@ -173,7 +179,19 @@ class Hearing:
     """One receiver's place in the runs of one sender."""
 
     __slots__ = (
-        *("behind_since", "bit", "first_run", "first_seq", "heard", "heard_at", "lines_since", "passed", "run"),
+        *(
+            "away_since",
+            "behind",
+            "behind_since",
+            "bit",
+            "first_run",
+            "first_seq",
+            "heard",
+            "heard_at",
+            "lines_since",
+            "passed",
+            "run",
+        ),
     )
 
     def __init__(self, heard: Heard, bit: int) -> None:
@@ -182,8 +200,11 @@ class Hearing:
         self.run: Run | None = None
         #: The highest seq of ``run`` that it had.
         self.passed = 0
-        #: Since when another receiver had more; _NEVER if none has.
+        #: Since when another receiver had more, _NEVER if none has; and how many messages, since it had one.
         self.behind_since = _NEVER
+        self.behind = 0
+        #: Since when these are BEHIND_MESSAGES.
+        self.away_since = _NEVER
         #: Before this record it did not hear the host.
         self.first_run: Run | None = None
         self.first_seq = 0
@@ -438,8 +459,12 @@ class Copies:
             return
         self._await_decision(host, now)
         for other in run.hearings:
-            if other.behind_since == _NEVER and not self._has_passed(other, run, seq):
-                other.behind_since = now
+            if not self._has_passed(other, run, seq):
+                other.behind += 1
+                if other.behind == BEHIND_MESSAGES:
+                    other.away_since = now
+                if other.behind_since == _NEVER:
+                    other.behind_since = now
         late = run.begun and seq <= run.top
         if late or (run.held is None and (self._follows(run, message) or not self._waits(run, message, now))):
             self._hand_on(run, message, out)
@@ -589,13 +614,19 @@ class Copies:
                 break
         else:
             run.hearings.append(hearing)
+            if len(run.hearings) > 1:
+                self._await_decision(run.host, now)
         if before is not None and before.held is not None:
             self._release(before, now, out)
 
     def _pass(self, hearing: Hearing, run: Run, seq: int, now: float) -> None:
         if seq > hearing.passed:
             hearing.passed = seq
+        if seq < hearing.first_seq and hearing.first_run is run:
+            hearing.first_seq = seq
         hearing.behind_since = _NEVER if hearing.passed >= run.seen.top else now
+        hearing.away_since = _NEVER
+        hearing.behind = 0
 
     def _has_passed(self, hearing: Hearing, run: Run, seq: int) -> bool:
         """Return true if a receiver had the record, or a later one."""
@@ -617,7 +648,7 @@ class Copies:
         if self._hold <= 0:
             return False
         for other in run.hearings:
-            if now - other.behind_since < BEHIND_SECONDS and not self._has_passed(other, run, message._seq):
+            if now - other.away_since < BEHIND_SECONDS and not self._has_passed(other, run, message._seq):
                 return True
         return False
 

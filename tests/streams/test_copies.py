@@ -20,7 +20,15 @@ from netconsd.protocol.encode import extended, fragments
 from netconsd.protocol.seen import WINDOW
 from netconsd.protocol.table import SourceTable
 from netconsd.streams import copies
-from netconsd.streams.copies import BEHIND_SECONDS, HEARS_SECONDS, HOLD_SECONDS, LINES_LIMIT, MISSED_SECONDS, Copies
+from netconsd.streams.copies import (
+    BEHIND_MESSAGES,
+    BEHIND_SECONDS,
+    HEARS_SECONDS,
+    HOLD_SECONDS,
+    LINES_LIMIT,
+    MISSED_SECONDS,
+    Copies,
+)
 from netconsd.testing import extended_message, legacy_message, source
 from tests.support.captures import DIRECTORY
 
@@ -192,12 +200,26 @@ def test_the_wait_ends() -> None:
 
 
 def test_nothing_waits_for_a_receiver_that_is_away() -> None:
-    """After BEHIND_SECONDS without the other receiver, a gap does not wait."""
+    """After BEHIND_SECONDS and BEHIND_MESSAGES without the other receiver, a gap does not wait."""
     merge = Copies()
-    out = merge.take(A, records(1), 0.0) + merge.take(B, records(1), 0.0)
-    out += merge.take(A, follow(2, after=1), 1.0)
-    out += merge.take(A, follow(5, after=2), 1.0 + BEHIND_SECONDS)
-    assert numbered(out) == [1, 2, 5]
+    merge.take(A, records(1), 0.0)
+    merge.take(B, records(1), 0.0)
+    end = 2 + BEHIND_MESSAGES
+    merge.take(A, follow(*range(2, end), after=1), 1.0)
+    assert merge.take(A, follow(end + 1, after=end - 1), 1.0) == []
+    assert numbered(merge.flush(4.0)) == [end + 1]
+    assert numbered(merge.take(A, follow(end + 3, after=end + 1), 1.0 + BEHIND_SECONDS)) == [end + 3]
+
+
+def test_a_loss_before_a_silence() -> None:
+    """A receiver that lost the last record before a silence is not away: its records are waited for."""
+    merge = Copies()
+    merge.take(A, records(1), 0.0)
+    merge.take(B, records(1), 0.0)
+    merge.take(A, follow(2, after=1), 1.0)
+    burst = range(5, 5 + 2 * BEHIND_MESSAGES)
+    assert merge.take(A, follow(*burst, after=2), 5.0 + BEHIND_SECONDS) == []
+    assert numbered(merge.take(B, follow(3, 4, 5, after=1), 5.5 + BEHIND_SECONDS)) == [3, 4, *burst]
 
 
 def test_one_receiver_is_unchanged() -> None:
@@ -537,6 +559,10 @@ def test_each_message_once(seed: int, loss: float, delay: float) -> None:
     assert {(ts, seq) for ts, seq, incomplete in found if not incomplete} == whole
     assert {(ts, seq) for ts, seq, _ in found} == {(ts, seq) for ts, seq, _ in had[0] | had[1]}
     balanced(merge, out)
+    if loss <= 0.01:
+        only = [len({each[:2] for each in one} - {each[:2] for each in other}) for one, other in (had, had[::-1])]
+        missed = {each.receiver: each.missed - each.late for each in merge.summary().receivers}
+        assert missed == {A: only[1], B: only[0]}
     if delay <= 1.0:
         in_order = [(ts, seq) for ts, seq, _ in found]
         late = [m for m in out if isinstance(m, ExtendedMessage) and m.out_of_order]
