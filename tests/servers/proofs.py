@@ -401,7 +401,6 @@ class SyslogSubject(Subject):
 
     module = "syslog"
     answers = False
-    disk = 500
     name = "rsyslog"
 
     def __init__(self, directory: Path, **options: int) -> None:
@@ -414,9 +413,7 @@ class SyslogSubject(Subject):
             configuration.write_text(
                 f'global(workDirectory="{directory}")\nmodule(load="imtcp")\n'
                 'template(name="t" type="string" string="%structured-data%\\n")\n'
-                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t" '
-                # Without this, it drops what it cannot write.
-                'action.resumeRetryCount="-1" action.resumeInterval="1") }\n'
+                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t") }}\n'
                 f'input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="r")\n'
             )
             modules = next(SERVERS.rglob("imtcp.so")).parent
@@ -442,16 +439,18 @@ class SyslogSubject(Subject):
 
 
 class SyslogNgSubject(SyslogSubject):
-    """syslog-ng."""
+    """syslog-ng. On a full disk it stops to read; rsyslog drops."""
 
     name = "syslog-ng"
+    disk = 500
 
 
 class JournalSubject(Subject):
     """systemd-journal-remote, behind a proxy."""
 
     module = "journal"
-    disk = 5000
+    # Its journals have a tenth of a file system at most.
+    disk = 40_000
     # It ends at a full disk; the socket of its unit starts it again.
     restarts = True
 

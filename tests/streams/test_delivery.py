@@ -66,7 +66,7 @@ def test_killed_with_a_part_of_a_batch(tmp_path: Path, server: Server, *, tells_
     rig = Rig(tmp_path, ScriptedSink(server, settle=10.0, tells_stored=tells_stored))
     answers: list[Answer | None] = [Answer("quota", later=frozenset((1, 2)))]
     server.answer = lambda records: answers.pop() if answers else None
-    killed = []
+    killed: list[bool] = []
 
     def on_wait(number: int) -> bool:
         if not answers and not killed:
