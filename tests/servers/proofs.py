@@ -315,7 +315,7 @@ class MqttSubject(Subject):
         configuration = directory / "conf"
         configuration.write_text(
             f"user root\nlistener {self._port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {self.data}/\nautosave_interval 1\nmax_queued_messages 0\n"
+            f"persistence_location {self.data}/\nautosave_interval 1\nmax_queued_messages 1000000\n"
             f"message_size_limit {LIMIT}\n"
         )
         self.process([str(found), "-c", str(configuration)], listens(self._port), libraries())
