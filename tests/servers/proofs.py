@@ -28,6 +28,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.support.disks import Disk, missing
+from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import KAFKA, SERVERS, VICTORIALOGS, ServerProcess, free_port, libraries, listens, program
 
 BAD = "bad "
@@ -375,8 +376,11 @@ class KafkaSubject(Subject):
         )
         classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
         format = f"kafka.tools.StorageTool format --standalone --ignore-formatted -t {CLUSTER} -c {configuration}"
-        script = f'"$@" {format} && exec "$@" kafka.Kafka {configuration}'
+        done = f"test -e {self.data}/logs/meta.properties"
+        script = f'{done} || "$@" {format} && exec "$@" kafka.Kafka {configuration}'
         self.process(["sh", "-c", script, "sh", *classes], listens(port), dict(os.environ))
+        # Java on a busy machine.
+        self.server.patience = 5 * PATIENCE
 
     def ids(self) -> list[str]:
         import confluent_kafka as kafka
