@@ -154,6 +154,12 @@ class Journal(Stream):
             raise TryLater(f"{self._http.url}: {answered.text}, and not 202: is it systemd-journal-remote?")
         return Answer(answered.text)
 
+    def stored(self, batch: Sequence[Encoded]) -> frozenset[int]:
+        """Wait until systemd-journal-remote answers: it cannot say which records it has."""
+        if self._http is not None:
+            self._http.wait_for_answer("/upload")
+        return frozenset()
+
     def _send_locally(self, batch: Sequence[Encoded]) -> Answer:
         for place, each in enumerate(batch):
             try:

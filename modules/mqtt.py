@@ -39,6 +39,9 @@ WINDOW: Final = 1000
 #: Reason codes about one message: topic name invalid, packet too large, payload format invalid (MQTT 5.0, sections
 #: 3.4.2.1 and 3.14.2.1). All other errors are about the server or its settings, and have the record wait.
 REFUSED: Final = frozenset((0x90, 0x95, 0x99))
+#: Batches in a row during which the server ended the connection without a reason, after which one of the messages is
+#: the cause: a server that is started again refuses connections, or goes on.
+ENDS: Final = 3
 #: The reason code of an accepted message that no subscription matched: the server has not kept it.
 UNMATCHED: Final = 0x10
 #: Characters of a part of a topic that comes from a record: four bytes each, and a topic has at most 65,535 bytes.
@@ -170,6 +173,8 @@ class Mqtt(Stream):
         self._welcome: list[tuple[int, str]] = []
         # The server's reason for the end of the connection.
         self._ended: _Ended | None = None
+        # Batches in a row during which the server ended the connection without a reason.
+        self._ends = 0
         # Limits of the server.
         self._window = WINDOW
         self._packet_bytes = 0
@@ -235,17 +240,22 @@ class Mqtt(Stream):
             except _Ended as error:
                 flying = sorted(sending.flying.values())
                 sending.flying.clear()
-                if not error.about_message or not flying:
+                if not flying or not (error.about_message or self._ends >= ENDS):
+                    self._ends += bool(flying)
                     self._lose()
                     raise TryLater(str(error)) from error
-                # The server is there, and has what it acknowledged.
-                self._forget()
+                if error.about_message:
+                    # The server is there, and has what it acknowledged.
+                    self._forget()
+                else:
+                    self._lose()
                 if len(flying) == 1:
                     sending.refused[flying[0]] = str(error)
                 else:
                     # One of them is the cause: each is sent alone.
                     alone = len(flying)
                     sending.waiting.extendleft(reversed(flying))
+        self._ends = 0
         self._stays = bool(sending.later)
         self.numbers = {"unmatched": self.numbers["unmatched"] + sending.unmatched}
         return sending.answer()

@@ -131,7 +131,7 @@ class VictoriaLogs(HttpStream):
 
 
 def _quoted(text: str) -> str:
-    """Return a text in the quotes of LogsQL, which are those of Go: JSON's, but for characters beyond 16 bits."""
+    """Return a text in the quotes of LogsQL, which are those of Go: JSON's, without its pairs of surrogates."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -147,6 +147,8 @@ class Delivery:
         self._unsettled_bytes = unsettled_bytes
         self._again: deque[_Batch] = deque()
         self._unsettled: deque[_Batch] = deque()
+        # Whether the server has accepted records of the current batch, which it can lose while the others wait.
+        self._some_accepted = False
         # Whether the next batch may have been sent before (rule 6).
         self._doubtful = True
         self._attempts = 0
@@ -264,6 +266,7 @@ class Delivery:
         :raises _Stopped: if the stream shall stop meanwhile.
         """
         accepted: list[Encoded] = []
+        self._some_accepted = False
         for piece in self._pieces(batch.encoded):
             accepted += self._send(piece)
         batch.encoded = accepted
@@ -287,12 +290,13 @@ class Delivery:
         while left:
             try:
                 if self._doubtful:
-                    if self._sink.settle and not self._unsettled:
+                    if self._sink.settle and not self._unsettled and not self._some_accepted:
                         # A server that was started again since the last batch has lost none of this one.
                         self._sink.survived()
                     known = self._sink.stored(left)
                     self._doubtful = bool(known)
                     accepted += [each for place, each in enumerate(left) if place in known]
+                    self._some_accepted = self._some_accepted or bool(accepted)
                     left = [each for place, each in enumerate(left) if place not in known]
                     if not left:
                         self._succeeded()
@@ -323,6 +327,7 @@ class Delivery:
             accepted += [
                 each for place, each in enumerate(left) if place not in answer.refused and place not in answer.later
             ]
+            self._some_accepted = self._some_accepted or bool(accepted)
             left = [each for place, each in enumerate(left) if place in answer.later]
             if left:
                 self._later(answer.text, answer.retry_after)
@@ -349,7 +354,7 @@ class Delivery:
         self._attempts += 1
         if self._paused(pause):
             raise _Stopped
-        if self._unsettled and self._lost():
+        if (self._unsettled or self._some_accepted) and self._lost():
             raise _TakenBack
 
     def _lost(self) -> bool:

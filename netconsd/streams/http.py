@@ -119,6 +119,25 @@ class Http:
             raise Refused(text)
         raise TryLater(f"{self.url}: {text}", self._retry_after(response.headers.get("Retry-After")))
 
+    def wait_for_answer(self, path: str = "/") -> None:
+        """Return when the server has answered a GET, whatever its status is.
+
+        For a server that recognises no second copies, before a batch is sent again: while it hangs, each attempt would
+        be in its socket, and be read when it continues.
+
+        :raises TryLater: if there is no answer.
+        """
+        try:
+            connection = self._connected()
+            connection.request("GET", self._path + path, headers=self._headers)
+            with connection.getresponse() as response:
+                response.read(ANSWER_BYTES)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise TryLater(f"{self.url}: {reason_of(error)}") from error
+        finally:
+            # The rest of a long answer would be taken for the next one.
+            self.close()
+
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
             if self._secure:

@@ -28,6 +28,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.support.disks import Disk, missing
+from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import KAFKA, SERVERS, VICTORIALOGS, ServerProcess, free_port, libraries, listens, program
 
 BAD = "bad "
@@ -315,7 +316,7 @@ class MqttSubject(Subject):
         configuration = directory / "conf"
         configuration.write_text(
             f"user root\nlistener {self._port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {self.data}/\nautosave_interval 1\nmax_queued_messages 0\n"
+            f"persistence_location {self.data}/\nautosave_interval 1\nmax_queued_messages 1000000\n"
             f"message_size_limit {LIMIT}\n"
         )
         self.process([str(found), "-c", str(configuration)], listens(self._port), libraries())
@@ -375,8 +376,11 @@ class KafkaSubject(Subject):
         )
         classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
         format = f"kafka.tools.StorageTool format --standalone --ignore-formatted -t {CLUSTER} -c {configuration}"
-        script = f'"$@" {format} && exec "$@" kafka.Kafka {configuration}'
+        done = f"test -e {self.data}/logs/meta.properties"
+        script = f'{done} || "$@" {format} && exec "$@" kafka.Kafka {configuration}'
         self.process(["sh", "-c", script, "sh", *classes], listens(port), dict(os.environ))
+        # Java on a busy machine.
+        self.server.patience = 5 * PATIENCE
 
     def ids(self) -> list[str]:
         import confluent_kafka as kafka
@@ -401,7 +405,6 @@ class SyslogSubject(Subject):
 
     module = "syslog"
     answers = False
-    disk = 500
     name = "rsyslog"
 
     def __init__(self, directory: Path, **options: int) -> None:
@@ -414,9 +417,7 @@ class SyslogSubject(Subject):
             configuration.write_text(
                 f'global(workDirectory="{directory}")\nmodule(load="imtcp")\n'
                 'template(name="t" type="string" string="%structured-data%\\n")\n'
-                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t" '
-                # Without this, it drops what it cannot write.
-                'action.resumeRetryCount="-1" action.resumeInterval="1") }\n'
+                f'ruleset(name="r") {{ action(type="omfile" file="{self.data}/out" template="t") }}\n'
                 f'input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="r")\n'
             )
             modules = next(SERVERS.rglob("imtcp.so")).parent
@@ -442,16 +443,18 @@ class SyslogSubject(Subject):
 
 
 class SyslogNgSubject(SyslogSubject):
-    """syslog-ng."""
+    """syslog-ng. On a full disk it stops to read; rsyslog drops."""
 
     name = "syslog-ng"
+    disk = 500
 
 
 class JournalSubject(Subject):
     """systemd-journal-remote, behind a proxy."""
 
     module = "journal"
-    disk = 5000
+    # Its journals have a tenth of a file system at most.
+    disk = 40_000
     # It ends at a full disk; the socket of its unit starts it again.
     restarts = True
 

@@ -201,7 +201,7 @@ def test_hanging_and_killed(
 ) -> None:
     """Hanging while it has a batch, then killed by SIGKILL, down for a while, and started again: a subscriber gets
     every message, and second copies with the same id."""
-    server = start("autosave_interval 1", "max_queued_messages 0")
+    server = start("autosave_interval 1", "max_queued_messages 100000")
     reader = subscribe(server)
     until(server.data.exists, "the file with the subscription")
     module = stream(server)

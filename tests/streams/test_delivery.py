@@ -60,6 +60,27 @@ def test_the_log_has_no_control_characters(rig: Rig, server: Server) -> None:
     assert rig.warnings == [r"not delivered: 503 \x1b[2J\x0aforged line; records wait in the spool"]
 
 
+@pytest.mark.parametrize("tells_stored", [False, True])
+def test_killed_with_a_part_of_a_batch(tmp_path: Path, server: Server, *, tells_stored: bool) -> None:
+    """A server that is killed after it accepted a part of a batch, and lost it, gets that part again."""
+    rig = Rig(tmp_path, ScriptedSink(server, settle=10.0, tells_stored=tells_stored))
+    answers: list[Answer | None] = [Answer("quota", later=frozenset((1, 2)))]
+    server.answer = lambda records: answers.pop() if answers else None
+    killed: list[bool] = []
+
+    def on_wait(number: int) -> bool:
+        if not answers and not killed:
+            killed.append(True)
+            server.kill()
+        return rig.is_idle()
+
+    rig.on_wait = on_wait
+    rig.append(0, messages(3))
+    counts = rig.run()
+    assert sorted(set(seqs(server.ids))) == [1, 2, 3]
+    assert counts.sent == 3
+
+
 def test_a_batch_has_at_most_so_many_bytes(tmp_path: Path, server: Server) -> None:
     """A batch ends before the record that would exceed its bytes; a larger record is sent alone."""
     rig = Rig(tmp_path, ScriptedSink(server), Limits(size=20))

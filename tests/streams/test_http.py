@@ -118,6 +118,26 @@ def test_a_server_that_is_none(sent: bytes | None) -> None:
         thread.join()
 
 
+def test_waiting_for_an_answer(server: Answers) -> None:
+    """Any answer shows that the server is there; the next request has a connection of its own."""
+    http = Http(server.url, timeout=30.0, headers={"X-Key": "1"})
+    server.answer = lambda request: (406, {}, b"Unsupported method" * 10_000)
+    http.wait_for_answer("/upload")
+    assert (server.requests[0].method, server.requests[0].path) == ("GET", "/upload")
+    assert server.requests[0].headers["X-Key"] == "1"
+    server.answer = lambda request: (200, {}, b"")
+    assert http.request("POST", "/").body == b""
+    http.close()
+
+
+def test_waiting_for_a_server_that_hangs() -> None:
+    """Without an answer, the batch is not sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        http = Http(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.1)
+        with pytest.raises(TryLater, match=r"^http://127\.0\.0\.1:\d+: timed out"):
+            http.wait_for_answer()
+
+
 def test_nothing_listens() -> None:
     """The text names the URL and the reason."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -314,6 +314,15 @@ def test_answers(
     assert getattr(caught.value, "retry_after", None) == retry_after
 
 
+def test_before_a_second_copy(made: Callable[..., Any], remote: Answers) -> None:
+    """Before a batch that may have been sent, the server has to answer: while it hangs, each attempt is a copy."""
+    module = made(url=remote.url)
+    remote.answer = lambda request: (406, {}, b"Unsupported method.\n")
+    assert module.stored([encoded(module, "x")]) == frozenset()
+    assert [request.method for request in remote.requests] == ["GET"]
+    module.close()
+
+
 def test_certificates(made: Callable[..., Any], tmp_path: Path) -> None:
     """A server that asks for a certificate gets the one of the setting; without it, nothing is sent."""
     cert, key = certificate(tmp_path)

@@ -22,6 +22,8 @@ from tests.support.scripted_stream import encoded, made
 
 pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'netconsd[mqtt]'")
 
+#: Of the module.
+ENDS = 3
 CONNECT, PUBLISH, PING, DISCONNECT = 1, 3, 12, 14
 #: An answer that ends the connection without a word.
 END = b""
@@ -243,6 +245,23 @@ def test_answers_that_end_the_connection(
     assert (sorted(found.refused), found.later) == ([2, 8], frozenset())
     assert {topic for topic, _ in server.published} == {of(seq) for seq in range(10)}
     assert module.survived()
+
+
+def test_a_record_that_ends_the_connection(server: Server, make: Callable[..., Any]) -> None:
+    """A server that ends the connection without a reason at the same batch again and again, as Mosquitto does for a
+    message that it refuses while max_queued_messages is 0, does not stop the stream for ever."""
+    server.answer = lambda number, topic: END if topic == of(2) else acknowledged(number)
+    module = make()
+    for _ in range(ENDS):
+        with pytest.raises(TryLater, match="the server closed the connection"):
+            module.send(batch_of(module, 5))
+        module.close()
+    answer = module.send(batch_of(module, 5))
+    assert (answer.refused, answer.later) == ({2: "the server closed the connection"}, frozenset())
+    # It may have been killed as well: what it acknowledged before is sent again.
+    assert not module.survived()
+    with pytest.raises(TryLater):
+        module.send(batch_of(module, 5))
 
 
 def test_the_connection_is_lost(server: Server, make: Callable[..., Any]) -> None:

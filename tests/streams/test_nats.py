@@ -257,8 +257,7 @@ def test_missing_libraries(make: Callable[..., Any], monkeypatch: pytest.MonkeyP
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'netconsd\[nats\]'"):
         make().check()
     monkeypatch.undo()
-    (tmp_path / "user").touch()
-    module = make(credentials=str(tmp_path / "user"))
+    module = make(credentials=__file__)
     monkeypatch.setitem(type(module).check.__globals__, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install nkeys"):
         module.check()

@@ -52,9 +52,9 @@ def libraries() -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(sorted(folders))}
 
 
-def until(condition: Callable[[], object], what: str = "the condition") -> None:
+def until(condition: Callable[[], object], what: str = "the condition", patience: float = PATIENCE) -> None:
     """Wait for a condition."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.02)
@@ -62,6 +62,9 @@ def until(condition: Callable[[], object], what: str = "the condition") -> None:
 
 class ServerProcess:
     """A server that is started and killed by the test."""
+
+    #: Seconds for its start.
+    patience = PATIENCE
 
     def __init__(self, command: list[str], log: Path, ready: Callable[[], bool], environment: dict[str, str]) -> None:
         self._command = command
@@ -80,7 +83,7 @@ class ServerProcess:
             assert self._process.poll() is None, self._log.read_text(errors="replace")
             return self._ready()
 
-        until(ready, f"the start of {self._command[0]}")
+        until(ready, f"the start of {self._command[0]}", self.patience)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it by a signal."""
