@@ -174,6 +174,10 @@ def test_kdump() -> None:
     assert lasting(book) == []
     book.take(happened("rebooted", at=T0 + 900, how="unannounced"))
     assert lasting(book) == ["rebooted/192.0.2.1"]
+    book = made("died")
+    book.take(happened("rebooted", at=T0 + 20, how="kdump"))
+    book.take(crashed(fatal=True))
+    assert lasting(book) == ["died/192.0.2.1"]
 
 
 def test_the_number_of_machines() -> None:
