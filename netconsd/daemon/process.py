@@ -36,6 +36,7 @@ from netconsd.daemon.signals import StopSignals
 from netconsd.daemon.stdout import NO_MEMORY, forget_stdout
 from netconsd.daemon.systemd import Notifier
 from netconsd.interfaces import IReloadable
+from netconsd.monitor import gil
 from netconsd.monitor.liveness import Liveness, hanging_modules, status
 from netconsd.outputs.errors import said
 from netconsd.outputs.loader import ModuleError
@@ -155,6 +156,7 @@ class Daemon(Service):
             self._reactor = reactor
             use_monotonic_clock(self._reactor)
             self._owns_process = True
+            gil.watch()
         super().startService()  # type: ignore[no-untyped-call]
         log_crashes(self._crash_log)
         gc.set_threshold(*GC_THRESHOLDS)

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 import netconsd
 from netconsd.build import KIND
+from netconsd.monitor import gil
 from netconsd.monitor.snapshot import WORKER_ROWS, Snapshot
 from netconsd.outputs.runner import RunningModule
 from netconsd.protocol.counters import LISTENER_COUNTERS, Counter
@@ -68,6 +69,8 @@ def log_start(
         workers=plural(settings.workers, "worker"),
         modules=", ".join(modules) or "none, so messages are dropped",
     )
+    if text := gil.described():
+        (log.warn if gil.is_enabled() else log.info)("{text}", text=text)
     if settings.allow:
         log.info("Datagrams are accepted from {networks} only (--allow)", networks=", ".join(settings.allow))
     if metrics_url is not None:

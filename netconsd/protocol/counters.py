@@ -5,8 +5,9 @@ counter, add a row and the attribute of the class (for a worker also in the .pxd
 is also an attribute of :class:`SenderCounters` and of the stream or its rare counters.
 
 Each counter has exactly one thread that adds to it (a worker's, or the reactor's). Any thread may read it, and reads a
-value that it had, with and without Python's global lock. Two counters are read a moment apart; they are exact once the
-workers are idle or stopped. :meth:`netconsd.monitor.snapshot.Snapshot.inconsistencies` checks the sums.
+value that it had, with and without Python's global lock; :class:`WorkerCounters` alone are read from a copy that the
+worker makes. Two counters are read a moment apart; they are exact once the workers are idle or stopped.
+:meth:`netconsd.monitor.snapshot.Snapshot.inconsistencies` checks the sums.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+#: The greatest value of a counter that wraps. Plain Python computes with it what C does by itself.
+U64 = 2**64 - 1
 
 
 class Counter(NamedTuple):
@@ -301,9 +305,16 @@ MESSAGE_KINDS = ("records", "reassembled", "lines", "taken")
 
 
 class WorkerCounters:
-    """The counters of one worker, in the order of :data:`WORKER_COUNTERS`, all 0."""
+    """The counters of one worker, in the order of :data:`WORKER_COUNTERS`, all 0.
 
-    __slots__ = COUNTERS
+    For one thread. Others read a :meth:`copy` that this thread has made, because compiled attributes are C variables
+    that nothing protects if there is no GIL.
+
+    ``missing``, ``likely_lost`` and ``lost`` wrap at 2^64 (:data:`U64`): one forged record can add 2^64 - 1 to them.
+    The others count datagrams, bytes or lines, and take years to reach 2^63.
+    """
+
+    __slots__ = (*COUNTERS, "unfinished")
 
     def __init__(self) -> None:
         self.datagrams = 0
@@ -341,6 +352,48 @@ class WorkerCounters:
         self.senders_limited = 0
         self.senders_expired = 0
         self.senders_evicted = 0
+        #: No counter: the messages of which a part has arrived, in reassembly, or as a line without its end.
+        self.unfinished = 0
+
+    def copy(self) -> WorkerCounters:
+        """Return counters with the present values, which do not change."""
+        other = WorkerCounters.__new__(WorkerCounters)
+        other.datagrams = self.datagrams
+        other.bytes = self.bytes
+        other.whole = self.whole
+        other.continued = self.continued
+        other.fragments = self.fragments
+        other.legacy = self.legacy
+        other.dropped_duplicate = self.dropped_duplicate
+        other.dropped_empty = self.dropped_empty
+        other.dropped_over_rate = self.dropped_over_rate
+        other.accepted_over_rate = self.accepted_over_rate
+        other.dropped_error = self.dropped_error
+        other.dropped_error_bytes = self.dropped_error_bytes
+        other.messages = self.messages
+        other.records = self.records
+        other.lines = self.lines
+        other.reassembled = self.reassembled
+        other.incomplete = self.incomplete
+        other.dropped_superseded = self.dropped_superseded
+        other.dropped_records = self.dropped_records
+        other.stray_lines = self.stray_lines
+        other.malformed = self.malformed
+        other.late = self.late
+        other.resets = self.resets
+        other.boots = self.boots
+        other.replays = self.replays
+        other.replayed = self.replayed
+        other.missing = self.missing
+        other.likely_lost = self.likely_lost
+        other.lost = self.lost
+        other.released_early = self.released_early
+        other.senders_new = self.senders_new
+        other.senders_limited = self.senders_limited
+        other.senders_expired = self.senders_expired
+        other.senders_evicted = self.senders_evicted
+        other.unfinished = self.unfinished
+        return other
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ from netconsd.protocol.body cimport msgid_of, parse, readable, text_of
 cdef class Source:
     cdef bytes _key
     cdef object _address
-    cdef public bint _shared
+    # Not public, and changed by share() alone: a lane changes it while modules read it.
+    cdef bint _shared
 
 cpdef bint is_link_local(bytes address) except -1
 cpdef bytes without_scope(bytes address)

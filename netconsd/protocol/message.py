@@ -1,7 +1,7 @@
 """The messages that output modules receive: values that can be kept, compared, hashed, pickled and shared by threads.
 
-Decoded text, dictionary and userdata are computed on first access. Two threads with the first access at the same time
-may both compute them; they get equal values.
+Decoded text, dictionary and userdata are computed on first access, in a critical section. Two threads with the first
+access at the same time may both compute them; they get equal values.
 
 The decoder (:mod:`netconsd.protocol.decode`) fills in the header, the sender's stream (:mod:`netconsd.protocol.stream`)
 the marks. A message does not change after it has left the stream.
@@ -12,9 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netconsd.protocol.body import Body, msgid_of, parse, readable, text_of
+from netconsd.protocol.locked import critical_section
+
+if TYPE_CHECKING:
+    # Cython reads this line and takes its directive for the decorator.
+    from cython import critical_section  # type: ignore[import-untyped, no-redef]
 
 MAPPED_IPV4 = bytes(10) + b"\xff\xff"
 
@@ -95,6 +100,7 @@ class Source:
         return int.from_bytes(self._key[16:], "big")
 
     @property
+    @critical_section
     def address(self) -> str:
         """The address in its usual notation: ``192.0.2.7``, ``2001:db8::7``, or ``fe80::7%eth0`` if link-local.
 
@@ -134,6 +140,7 @@ class Source:
         return self._key
 
     @property
+    @critical_section
     def shared(self) -> bool:
         """True once the address is known to have several senders: the port tells them apart.
 
@@ -141,6 +148,11 @@ class Source:
         true at any time while the sender is in the table.
         """
         return self._shared
+
+    @critical_section
+    def share(self) -> None:
+        """Make :attr:`shared` true. For the sender's stream."""
+        self._shared = True
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Source) and self._key == other.key
@@ -256,6 +268,7 @@ class LegacyMessage(Message):
         Message.__init__(self, source, received_at, raw)
         self._fields: tuple[int | None, int | None, str | None, str] | None = None
 
+    @critical_section
     def _parsed(self) -> tuple[int | None, int | None, str | None, str]:
         """Return (facility * 8 + level, ts_usec, caller, text), parsed on the first call."""
         if self._fields is None:
@@ -404,12 +417,14 @@ class ExtendedMessage(Message):
         self._msgid = msgid_of(body)
         return self
 
+    @critical_section
     def _parsed(self) -> Body:
         if self._body is None:
             self._body = parse(self._raw)
         return self._body
 
     @property
+    @critical_section
     def text(self) -> str:
         """The unescaped, decoded text; several lines if the record had several."""
         if self._text is None:

@@ -5,6 +5,6 @@ cdef class RareCounters:
     cdef public long long limited, limited_datagrams
     cdef public long long boots, dropped_duplicate, dropped_over_rate, incomplete, late, replays
     # A forged sequence number adds up to 2**64 at a time; the sum is bounded.
-    cdef public object likely_lost
+    cdef public unsigned long long likely_lost
 
 cdef double _LONG_AGO

@@ -12,7 +12,7 @@ from netconsd.protocol.window cimport Window
 from netconsd.protocol.decode cimport Fragment, decode, read
 
 cdef double NEVER, FRAGMENT_SECONDS, RELEASES
-cdef unsigned long long ABSENT, WINDOW, REBOOT_USEC, NEAR_ZERO_USEC, _MISSING_LIMIT, _ZERO_STAMP, _ZERO_HASH_MASK
+cdef unsigned long long _U64, ABSENT, WINDOW, REBOOT_USEC, NEAR_ZERO_USEC, _MISSING_LIMIT, _ZERO_STAMP, _ZERO_HASH_MASK
 cdef double SILENCE_SECONDS
 cdef long long _MSGID_MASK, MESSAGES_PER_GAP, GAP_EVIDENCE, GAP_MEMORY, _CREDIT_FLOOR
 cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET, _BOOT, _SUSPECT, _REPLAYED
@@ -27,8 +27,8 @@ cdef class Stream:
     cdef public double scheduled_at
     cdef public double theoretical_arrival
     cdef public long long datagrams, bytes
-    cdef readonly long long messages, resets, lost
-    cdef readonly unsigned long long missing
+    cdef readonly long long messages, resets
+    cdef readonly unsigned long long missing, lost
     cdef readonly RareCounters rare_counters
     cdef readonly unsigned long long last_seq
     cdef readonly unsigned long long last_remembered
@@ -38,6 +38,7 @@ cdef class Stream:
     cdef bint _legacy_datagrams
     cdef int _framing
     cdef readonly bint numbered
+    cdef int _parts
     cdef public list neighbours
     cdef double _heard
     cdef unsigned long long _first_seq, _first_ts_usec, _gap_seq
@@ -159,9 +160,10 @@ cdef class Stream:
     cdef _release(self, unsigned long long seq, list out)
     cdef _append(self, ExtendedMessage message, list out)
     cdef _remember(self, ExtendedMessage message)
-    @cython.locals(deadline=double, cost=Py_ssize_t, held=ReorderBuffer, reassembly=Reassembly)
+    @cython.locals(deadline=double, cost=Py_ssize_t, parts=int, held=ReorderBuffer, reassembly=Reassembly)
     cdef _update_deadline(self)
 
+cdef unsigned long long _bounded_sum(unsigned long long count, unsigned long long more) noexcept
 cdef unsigned long long _to_stamp(ExtendedMessage message)
 cdef unsigned long long _text_stamp(bytes body)
 @cython.locals(line_c="const char *", length=Py_ssize_t, index=Py_ssize_t, number="long long", digits=int)

@@ -52,7 +52,7 @@ from __future__ import annotations
 
 from netconsd.protocol import octets
 from netconsd.protocol.body import stray_lines
-from netconsd.protocol.counters import WorkerCounters
+from netconsd.protocol.counters import U64, WorkerCounters
 from netconsd.protocol.decode import Fragment, decode, read
 from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
@@ -91,8 +91,10 @@ RELEASES = 16.0
 # The msgid has 32 bits and wraps.
 _MSGID_MASK = 0xFFFFFFFF
 _NEWLINE = ord("\n")
-# The highest value of one sender's counter `missing`: forged seqs can add up to more than 64 bits.
+# The highest value of one sender's counters `missing`, `likely_lost` and `lost`: forged numbers can add up to more than
+# 64 bits.
 _MISSING_LIMIT = 2**63 - 1
+_U64 = U64
 
 _SPACE = ord(" ")
 _DOT = ord(".")
@@ -141,7 +143,7 @@ class Stream:
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
         *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "replay", "suspects"),
-        *("_framing", "neighbours", "numbered", "window"),
+        *("_framing", "_parts", "neighbours", "numbered", "window"),
     )
 
     def __init__(
@@ -193,6 +195,8 @@ class Stream:
         self.held: ReorderBuffer | None = None
         self.reassemblies: list[Reassembly] | None = None
         self._line: LineBuffer | None = None
+        # The number of reassemblies, and one for a line, as counted in `unfinished`.
+        self._parts = 0
         self._counters = counters
         self._reorder_time = reorder_time
         self._legacy_datagrams = legacy_datagrams
@@ -803,14 +807,15 @@ class Stream:
         self._heard = other._heard
         self._first_seq = other._first_seq
         self._first_ts_usec = other._first_ts_usec
-        self.source._shared = other.source._shared
+        if other.source.shared:
+            self.source.share()
 
     def _mark_shared(self) -> None:
         """Mark the sources of the address: there are several senders."""
         for other in self.neighbours or ():
-            other.source._shared = True
+            other.source.share()
         self.neighbours = None
-        self.source._shared = True
+        self.source.share()
 
     def _drop_duplicate(self) -> None:
         self._counters.dropped_duplicate += 1
@@ -861,11 +866,8 @@ class Stream:
         """Deliver a record ahead of the last."""
         message._missing = message._seq - self.last_seq - 1
         if message._missing:
-            self._counters.missing += message._missing
-            if message._missing < _MISSING_LIMIT - self.missing:
-                self.missing += message._missing
-            else:
-                self.missing = _MISSING_LIMIT
+            self._counters.missing = (self._counters.missing + message._missing) & _U64
+            self.missing = _bounded_sum(self.missing, message._missing)
             self._judge_gap(message)
         if message._msgid >= 0:
             self._count_lost(message)
@@ -883,8 +885,8 @@ class Stream:
             # More than half the range is a step back, not a loss: a new target counts from 1.
             if lost <= _MSGID_MASK >> 1:
                 message._lost = lost
-                self._counters.lost += lost
-                self.lost += lost
+                self._counters.lost = (self._counters.lost + lost) & _U64
+                self.lost = _bounded_sum(self.lost, lost)
 
     def _judge_gap(self, message: ExtendedMessage) -> None:
         """Set ``likely_lost`` if there is no msgid and the sender usually has no gaps (rule 2)."""
@@ -895,9 +897,9 @@ class Stream:
         self._gap_messages = self.messages
         if credit >= GAP_EVIDENCE and message._msgid < 0:
             message._likely_lost = message._missing
-            self._counters.likely_lost += message._missing
+            self._counters.likely_lost = (self._counters.likely_lost + message._missing) & _U64
             rare = self.rare()
-            rare.likely_lost = min(rare.likely_lost + message._missing, _MISSING_LIMIT)
+            rare.likely_lost = _bounded_sum(rare.likely_lost, message._missing)
         credit -= MESSAGES_PER_GAP
         self._gap_credit = max(credit, _CREDIT_FLOOR)
 
@@ -970,10 +972,12 @@ class Stream:
             self._first_ts_usec = self.last_remembered
 
     def _update_deadline(self) -> None:
-        """Set ``deadline`` and ``cost`` from the held messages, reassemblies and line."""
+        """Set ``deadline``, ``cost`` and the worker's ``unfinished`` from the held messages, reassemblies and line."""
         deadline = NEVER
         cost = 0
+        parts = 0
         if self._line is not None:
+            parts = 1
             deadline = self._line.deadline
             cost = self._line.cost
         held = self.held
@@ -990,10 +994,19 @@ class Stream:
             for reassembly in self.reassemblies:
                 deadline = min(deadline, reassembly.deadline)
                 cost += reassembly.cost
+                parts += 1
             if not self.reassemblies:
                 self.reassemblies = None
+        if parts != self._parts:
+            self._counters.unfinished += parts - self._parts
+            self._parts = parts
         self.deadline = deadline
         self.cost = cost
+
+
+def _bounded_sum(count: int, more: int) -> int:
+    """Add to a sender's counter, up to _MISSING_LIMIT."""
+    return count + more if more < _MISSING_LIMIT - count else _MISSING_LIMIT
 
 
 def _to_stamp(message: ExtendedMessage) -> int:

@@ -36,8 +36,6 @@ cdef class SourceTable:
     cpdef double next_deadline(self)
     @cython.locals(stream=Stream, count=Py_ssize_t)
     cpdef list flush(self)
-    @cython.locals(stream=Stream, count=Py_ssize_t)
-    cpdef Py_ssize_t unfinished(self) except -1
     @cython.locals(stream=Stream)
     cdef Stream _add_sender(self, bytes key, double now, list out)
     @cython.locals(theoretical_arrival=double, rare=RareCounters)

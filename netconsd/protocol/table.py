@@ -232,20 +232,6 @@ class SourceTable:
             senders.append((stream.source, stream.last_seen, stream.messages))
         return senders
 
-    def unfinished(self) -> int:
-        """The number of messages of which only a part has arrived: in reassembly, or a line without its end.
-
-        Also for another thread, while this table's thread is blocked.
-        """
-        count = 0
-        for stream in list(self._streams.values()):
-            if stream.deadline != NEVER:
-                if stream.reassemblies is not None:
-                    count += len(stream.reassemblies)
-                if stream._line is not None:
-                    count += 1
-        return count
-
     def top(self, count: int, by: str) -> list[SenderCounters]:
         """The senders with the highest value of one of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`.
 

@@ -47,8 +47,6 @@ Reply = Callable[[bytes, bytes], bool]
 # time of a batch. 0.2 is the default reorder time, and a full queue can hold many seconds.
 DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-# Trials of the count at a stop that gives up. One fails if the worker changes its table at the same moment.
-GIVE_UP_TRIALS = 5
 # Seconds until the ports are asked again if one of them is not complete. A reader under load reads after its pause of
 # two milliseconds anyway.
 MARK_SECONDS = 0.002
@@ -159,7 +157,11 @@ class Lane:
         #: None if nobody wants what it finds.
         self.watch = watch
         self._publish = publish
-        self.counters = WorkerCounters()
+        # The lane's thread counts here.
+        self._counters = WorkerCounters()
+        #: What the thread has counted, as of the last call of ``deliver`` or later. Replaced, and not changed any more,
+        #: so that any thread may read it: the values are those of one moment.
+        self.counters = self._counters.copy()
         self.queue_counters = QueueCounters()
         #: Seconds from receipt to the call of ``deliver``, time held for order included. The delay of a call's first
         #: message counts for each of its messages.
@@ -175,7 +177,7 @@ class Lane:
         # Each lane gets an equal share, because addresses are spread evenly.
         self._legacy_datagrams = legacy_datagrams
         self._table = SourceTable(
-            self.counters,
+            self._counters,
             limit=settings.sources_share,
             reorder_time=settings.reorder,
             gc_interval=settings.gc_interval,
@@ -334,13 +336,7 @@ class Lane:
 
         The other messages that it holds, and the datagrams in its queue, follow from its counters.
         """
-        # The thread may go on at this moment, and change its table.
-        for _ in range(GIVE_UP_TRIALS):
-            try:
-                self.given_up = self._table.unfinished()
-                break
-            except RuntimeError:
-                continue
+        self.given_up = self.counters.unfinished
 
     def _run(self, finished: Callable[[], object]) -> None:
         try:
@@ -417,7 +413,7 @@ class Lane:
             self.acks.finish()
 
     def _process(self, batch: _Batch) -> None:
-        datagrams, byte_count = self.counters.datagrams, self.counters.bytes
+        datagrams, byte_count = self._counters.datagrams, self._counters.bytes
         try:
             self._feed(batch)
             if self.acks is not None:
@@ -447,14 +443,17 @@ class Lane:
         :param datagrams: the value of the counter before the batch, when each counted datagram had an outcome.
         :param byte_count: the value of the counter before the batch.
         """
-        counters = self.counters
+        counters = self._counters
         done = sum(getattr(counters, outcome) for outcome in DATAGRAM_OUTCOMES) - datagrams
         counters.datagrams = datagrams + done
         counters.bytes = byte_count + sum(map(len, batch.datagrams[:done]))
         counters.dropped_error += len(batch.datagrams) - done
         counters.dropped_error_bytes += sum(map(len, batch.datagrams[done:]))
+        self.counters = counters.copy()
 
     def _deliver_all(self, messages: list[Message], now: float) -> None:
+        # Before the delivery, from which a module may not return.
+        self.counters = self._counters.copy()
         if messages:
             # A step of the system's clock affects only the delays of messages received before it.
             delay = self._clock() + self._epoch - messages[0].received_at
