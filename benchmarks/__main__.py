@@ -7,24 +7,36 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import builds, chart, findings, flood, overload, report, soak, store, store_reception, store_start
+from benchmarks import (
+    builds,
+    chart,
+    findings,
+    flood,
+    growth,
+    overload,
+    place,
+    report,
+    soak,
+    store,
+    store_reception,
+    store_start,
+)
 from benchmarks.daemon_log import LogError
-from benchmarks.measure import Place, measure, processors
+from benchmarks.measure import measure
 from benchmarks.proc import NeverQuietError
 from benchmarks.receivers import ReceiverError, floor
 from benchmarks.scenarios import FULL, SCENARIOS, Build, Scenario
 
-HERE = Path(__file__).parent
 # Enough to show that everything works; the figures mean nothing.
 QUICK_MESSAGES = 20_000
 QUICK_SENDERS = 5_000
-# Proofs: each has its own options, and a verdict.
+# Each has its own options; proofs have a verdict.
 COMMANDS = {
+    "growth": growth.main,
     "flood": flood.main,
     "soak": soak.main,
     "overload": overload.main,
@@ -64,6 +76,8 @@ def measure_or_load(arguments: list[str]) -> int:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.chart:
         options.chart.write_text(chart.svg(content))
+    if options.rst:
+        options.rst.write_text(f"{report.rst(content)}\n")
     return 0
 
 
@@ -73,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures the cost of a message in netconsd, compared with a bare reader of the same load.",
-        epilog=f"scenarios (default: all):\n{names}\n\nproofs, with their own options: {', '.join(COMMANDS)}",
+        epilog=f"scenarios (default: all):\n{names}\n\nothers, with their own options: {', '.join(COMMANDS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="see below")
@@ -82,9 +96,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--messages", type=int, help="messages per run, instead of the scenario's number")
     options.add_argument("--rate", type=int, help="datagrams per second instead of the scenario's; 0: unlimited")
     options.add_argument("--build", choices=("compiled", "plain"), help="measure only this build of netconsd")
-    options.add_argument("--no-pin", action="store_true", help="let sender and receiver run on any processor")
+    place.add_options(options)
     options.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     options.add_argument("--chart", type=Path, metavar="FILE", help="draw CPU per message, as SVG")
+    options.add_argument("--rst", type=Path, metavar="FILE", help="write the table of docs/tuning, as reStructuredText")
     options.add_argument("--load", type=Path, metavar="FILE", help="load the results of --json instead of measuring")
     return options
 
@@ -125,24 +140,11 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     used: set[Build] = {build for scenario in scenarios for build in scenario.builds}
     if options.build:
         used &= {options.build}
-    sender_cpus, receiver_cpus = processors(not options.no_pin)
-    with tempfile.TemporaryDirectory(prefix="netconsd-benchmarks-") as name:
-        directory = Path(name)
-        blast = builds.c_program(HERE / "blast.c", directory / "blast")
-        floor_program = builds.c_program(HERE / "floor.c", directory / "floor")
-        _show("building")
-        place = Place(
-            directory=directory,
-            blast=blast,
-            floor=floor_program,
-            trees={build: builds.checkout(build, directory / build) for build in sorted(used)},
-            sender_cpus=sender_cpus,
-            receiver_cpus=receiver_cpus,
-        )
-        with floor(floor_program, 1, receiver_cpus) as probe:
-            facts = report.machine(probe.rcvbuf or 0, sender_cpus != receiver_cpus)
+    with place.prepared(options, used, _show) as prepared:
+        with floor(prepared.floor, 1, prepared.receiver_cpus) as probe:
+            facts = report.machine(probe.rcvbuf or 0, prepared.sender_cpus != prepared.receiver_cpus)
         runs = 1 if options.quick else options.runs
-        results = [measure(scenario, rate, runs, place, _show) for scenario in scenarios for rate in scenario.rates]
+        results = [measure(scenario, rate, runs, prepared, _show) for scenario in scenarios for rate in scenario.rates]
     _show("")
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
     print(f"\n{report.table(results)}")
