@@ -140,24 +140,20 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     used: set[Build] = {build for scenario in scenarios for build in scenario.builds}
     if options.build:
         used &= {options.build}
-    with place.prepared(options, used, _show) as prepared:
+    with place.prepared(options, used, place.show) as prepared:
         with floor(prepared.floor, 1, prepared.receiver_cpus) as probe:
             facts = report.machine(probe.rcvbuf or 0, prepared.sender_cpus != prepared.receiver_cpus)
         runs = 1 if options.quick else options.runs
-        results = [measure(scenario, rate, runs, prepared, _show) for scenario in scenarios for rate in scenario.rates]
-    _show("")
+        results = [
+            measure(scenario, rate, runs, prepared, place.show) for scenario in scenarios for rate in scenario.rates
+        ]
+    place.show("")
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
     print(f"\n{report.table(results)}")
     # The targets apply only to the scenarios' own loads.
     if scenarios == [SCENARIOS[scenario.name] for scenario in scenarios]:
         print(f"\n{report.verdicts(results)}")
     return report.as_json(results, facts)
-
-
-def _show(text: str) -> None:
-    """Show the current step, on a terminal only, in a line that the next one overwrites."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -100,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     points = []
-    with place.prepared(options, {"compiled"}, _show) as prepared:
+    with place.prepared(options, {"compiled"}, place.show) as prepared:
         with floor(prepared.floor, 1, prepared.receiver_cpus) as probe:
             facts = report.machine(probe.rcvbuf or 0, prepared.sender_cpus != prepared.receiver_cpus)
         for axis in options.axes or AXES:
@@ -108,13 +107,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
                 scenario, rate = scenario_at(axis, value)
                 if options.quick:
                     scenario = replace(scenario, messages=QUICK, senders=min(QUICK, scenario.senders))
-                result = measure(scenario, rate, 1 if options.quick else options.runs, prepared, _show)
+                result = measure(scenario, rate, 1 if options.quick else options.runs, prepared, place.show)
                 points.append(point(axis, value, result))
-    _show("")
+    place.show("")
     return {"machine": facts, "points": points}
-
-
-def _show(text: str) -> None:
-    """Show the current step, on a terminal only, in a line that the next one overwrites."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

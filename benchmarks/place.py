@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,3 +52,9 @@ def prepared(options: argparse.Namespace, used: set[Build], show: Callable[[str]
             peer=options.peer.resolve() if options.peer else None,
             peer_module=builds.c_program(HERE / "peer.c", module, "-shared", "-fPIC") if options.peer else None,
         )
+
+
+def show(text: str) -> None:
+    """Show the current step, on a terminal only, in a line that the next one overwrites."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
