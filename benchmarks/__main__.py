@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,9 @@ from benchmarks import (
     chart,
     findings,
     flood,
+    growth,
     overload,
+    place,
     report,
     soak,
     store,
@@ -26,17 +27,17 @@ from benchmarks import (
     store_start,
 )
 from benchmarks.daemon_log import LogError
-from benchmarks.measure import Place, measure, processors
+from benchmarks.measure import measure
 from benchmarks.proc import NeverQuietError
 from benchmarks.receivers import ReceiverError, floor
 from benchmarks.scenarios import FULL, SCENARIOS, Build, Scenario
 
-HERE = Path(__file__).parent
 # Enough to show that everything works; the figures mean nothing.
 QUICK_MESSAGES = 20_000
 QUICK_SENDERS = 5_000
-# Proofs: each has its own options, and a verdict.
+# Each has its own options; proofs have a verdict.
 COMMANDS = {
+    "growth": growth.main,
     "flood": flood.main,
     "soak": soak.main,
     "overload": overload.main,
@@ -77,6 +78,8 @@ def measure_or_load(arguments: list[str]) -> int:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.chart:
         options.chart.write_text(chart.svg(content))
+    if options.rst:
+        options.rst.write_text(f"{report.rst(content)}\n")
     return 0
 
 
@@ -86,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures the cost of a message in netconsd, compared with a bare reader of the same load.",
-        epilog=f"scenarios (default: all):\n{names}\n\nproofs, with their own options: {', '.join(COMMANDS)}",
+        epilog=f"scenarios (default: all):\n{names}\n\nothers, with their own options: {', '.join(COMMANDS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="see below")
@@ -95,9 +98,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--messages", type=int, help="messages per run, instead of the scenario's number")
     options.add_argument("--rate", type=int, help="datagrams per second instead of the scenario's; 0: unlimited")
     options.add_argument("--build", choices=("compiled", "plain"), help="measure only this build of netconsd")
-    options.add_argument("--no-pin", action="store_true", help="let sender and receiver run on any processor")
+    place.add_options(options)
     options.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     options.add_argument("--chart", type=Path, metavar="FILE", help="draw CPU per message, as SVG")
+    options.add_argument("--rst", type=Path, metavar="FILE", help="write the table of docs/tuning, as reStructuredText")
     options.add_argument("--load", type=Path, metavar="FILE", help="load the results of --json instead of measuring")
     return options
 
@@ -138,37 +142,20 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     used: set[Build] = {build for scenario in scenarios for build in scenario.builds}
     if options.build:
         used &= {options.build}
-    sender_cpus, receiver_cpus = processors(not options.no_pin)
-    with tempfile.TemporaryDirectory(prefix="netconsd-benchmarks-") as name:
-        directory = Path(name)
-        blast = builds.c_program(HERE / "blast.c", directory / "blast")
-        floor_program = builds.c_program(HERE / "floor.c", directory / "floor")
-        _show("building")
-        place = Place(
-            directory=directory,
-            blast=blast,
-            floor=floor_program,
-            trees={build: builds.checkout(build, directory / build) for build in sorted(used)},
-            sender_cpus=sender_cpus,
-            receiver_cpus=receiver_cpus,
-        )
-        with floor(floor_program, 1, receiver_cpus) as probe:
-            facts = report.machine(probe.rcvbuf or 0, sender_cpus != receiver_cpus)
+    with place.prepared(options, used, place.show) as prepared:
+        with floor(prepared.floor, 1, prepared.receiver_cpus) as probe:
+            facts = report.machine(probe.rcvbuf or 0, prepared.sender_cpus != prepared.receiver_cpus)
         runs = 1 if options.quick else options.runs
-        results = [measure(scenario, rate, runs, place, _show) for scenario in scenarios for rate in scenario.rates]
-    _show("")
+        results = [
+            measure(scenario, rate, runs, prepared, place.show) for scenario in scenarios for rate in scenario.rates
+        ]
+    place.show("")
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
     print(f"\n{report.table(results)}")
     # The targets apply only to the scenarios' own loads.
     if scenarios == [SCENARIOS[scenario.name] for scenario in scenarios]:
         print(f"\n{report.verdicts(results)}")
     return report.as_json(results, facts)
-
-
-def _show(text: str) -> None:
-    """Show the current step, on a terminal only, in a line that the next one overwrites."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Copies of this checkout from which the daemon runs: one compiled, one in plain Python."""
+"""Trees from which the daemon runs: copies of this checkout, and earlier revisions; compiled, or in plain Python."""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +24,16 @@ class CannotBuildError(Exception):
     """The reason why a build is impossible, for the user."""
 
 
-def c_program(source: Path, target: Path) -> Path:
+def c_program(source: Path, target: Path, *arguments: str) -> Path:
     """Compile a C program of the benchmarks.
 
+    :param arguments: further ones for the compiler.
     :raises CannotBuildError: without a C compiler, or if that fails.
     """
     compiler = os.environ.get("CC", "cc")
     try:
-        subprocess.run([compiler, "-O2", "-o", target, source], check=True, capture_output=True, text=True, timeout=60)
+        command = [compiler, "-O2", *arguments, "-o", str(target), str(source)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
         raise CannotBuildError(f"the benchmarks need a C compiler, and {compiler!r} is missing (or set CC)") from None
     except subprocess.CalledProcessError as error:
@@ -55,6 +59,35 @@ def checkout(build: Build, target: Path) -> Path:
     if build == "compiled" and not compiled:
         _compile(target)
     return target
+
+
+def short_name(revision: str) -> str:
+    """The abbreviated hash of a revision of this repository.
+
+    :raises CannotBuildError: if there is none.
+    """
+    return _git("rev-parse", "--short", "--verify", f"{revision}^{{commit}}").decode().strip()
+
+
+def revision(name: str, build: Build, target: Path) -> Path:
+    """Write a revision of this repository to ``target``, as a compiled or plain build.
+
+    :raises CannotBuildError: if there is no such revision, or it cannot be compiled.
+    """
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", name))) as archive:
+        archive.extractall(target, filter="data")
+    if build == "compiled":
+        _compile(target)
+    return target
+
+
+def _git(*arguments: str) -> bytes:
+    try:
+        return subprocess.run(["git", "-C", ROOT, *arguments], check=True, capture_output=True, timeout=60).stdout
+    except FileNotFoundError:
+        raise CannotBuildError("an earlier revision needs git, which is missing") from None
+    except subprocess.CalledProcessError as error:
+        raise CannotBuildError(f"git {arguments[0]}: {error.stderr.decode(errors='replace').strip()}") from None
 
 
 @contextmanager

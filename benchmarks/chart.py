@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -11,7 +12,25 @@ RIGHT = 150
 BAR = 18
 STEP = 28
 TOP = 56
-COLORS = {"floor": "#8a94a6", "compiled": "#2f6fde", "plain": "#e0902f"}
+COLORS = {"floor": "#8a94a6", "compiled": "#2f6fde", "plain": "#e0902f", "peer": "#7d4fa8"}
+NAMES = {
+    "floor": "only reading",
+    "compiled": "netconsd, compiled",
+    "plain": "netconsd, plain Python",
+    "peer": "C daemon",
+}
+REVISION = "#7fb2f0"
+
+
+def color(receiver: str) -> str:
+    """The color of a receiver; that of revisions is a light one."""
+    return COLORS.get(receiver, REVISION)
+
+
+def name(receiver: str) -> str:
+    """A receiver for the legend: "netconsd, compiled", "netconsd 1a2b3c4"."""
+    build, _, revision = receiver.partition(" ")
+    return NAMES.get(receiver) or f"netconsd {revision}{', plain Python' if build == 'plain' else ''}"
 
 
 def svg(report: dict[str, Any]) -> str:
@@ -31,10 +50,11 @@ def svg(report: dict[str, Any]) -> str:
         cpu = row["median"]["cpu"]
         floor = floors[row["scenario"], row["rate"]]["median"]["cpu"]
         rate = f"{row['rate'] // 1000}k/s" if row["rate"] else "full rate"
-        name = f"{row['scenario']}, {rate}" + (", plain" if row["receiver"] == "plain" else "")
+        other = "" if row["receiver"] == "compiled" else f", {row['receiver'].removeprefix('compiled ')}"
+        label = f"{row['scenario']}, {rate}{other}"
         middle = y + BAR / 2 + 4
-        parts.append(f'<text x="{LABEL - 8}" y="{middle}" text-anchor="end">{escape(name)}</text>')
-        parts.append(_bar(y, cpu * scale, COLORS[row["receiver"]]))
+        parts.append(f'<text x="{LABEL - 8}" y="{middle}" text-anchor="end">{escape(label)}</text>')
+        parts.append(_bar(y, cpu * scale, color(row["receiver"])))
         parts.append(_bar(y, min(cpu, floor) * scale, COLORS["floor"]))
         end = cpu * scale
         limit = limits.get((row["scenario"], row["receiver"]))
@@ -53,7 +73,7 @@ def svg(report: dict[str, Any]) -> str:
             '<g font-family="sans-serif" font-size="12" fill="#222">',
             f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
             '<text x="8" y="20" font-size="15">CPU time per message, and how many times that of only reading it</text>',
-            *_legend(),
+            *legend(["floor", *dict.fromkeys(row["receiver"] for row in bars)], LABEL, target=True),
             *parts,
             "</g></svg>\n",
         ]
@@ -64,17 +84,12 @@ def _bar(y: float, width: float, color: str) -> str:
     return f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{color}"/>'
 
 
-def _legend() -> list[str]:
+def legend(receivers: Iterable[str], x: int, *, target: bool = False) -> list[str]:
+    """A colored square and the name of each receiver, from ``x`` on."""
+    entries = [(color(receiver), name(receiver)) for receiver in receivers]
     parts = []
-    x = LABEL
-    for color, text in (
-        (COLORS["floor"], "only reading"),
-        (COLORS["compiled"], "netconsd, compiled"),
-        (COLORS["plain"], "netconsd, plain Python"),
-        ("#c22", "target"),
-    ):
-        parts.append(
-            f'<rect x="{x}" y="30" width="10" height="10" fill="{color}"/><text x="{x + 15}" y="39">{text}</text>'
-        )
+    for fill, text in entries + [("#c22", "target")] * target:
+        parts.append(f'<rect x="{x}" y="30" width="10" height="10" fill="{fill}"/>')
+        parts.append(f'<text x="{x + 15}" y="39">{escape(text)}</text>')
         x += 25 + 7 * len(text)
     return parts

@@ -16,9 +16,12 @@ from typing import Any
 from benchmarks import proc, receivers
 from benchmarks.loads import template
 from benchmarks.receivers import Receiver
-from benchmarks.scenarios import Build, Scenario
+from benchmarks.scenarios import Scenario
 
 FLOOR = "floor"
+PEER = "peer"
+# The only module that the C daemon has an equal of, peer.c.
+PEER_MODULES = ("noop",)
 # Longer than blast.c's own limit.
 SEND_SECONDS = 150.0
 DRAIN_SECONDS = 120.0
@@ -61,9 +64,14 @@ class Place:
     directory: Path
     blast: Path
     floor: Path
-    trees: dict[Build, Path]
+    trees: dict[str, Path]
+    """By the name of the receiver: that of the build, or of the build and the revision (``compiled 1a2b3c4``)."""
     sender_cpus: set[int]
     receiver_cpus: set[int]
+    peer: Path | None = None
+    """The C daemon."""
+    peer_module: Path | None = None
+    """The compiled peer.c."""
 
 
 @dataclass
@@ -99,9 +107,11 @@ def measure(scenario: Scenario, rate: int, runs: int, place: Place, show: Callab
     :param show: called with a text for the current step.
     """
     result = Result(scenario, rate)
-    builds = [build for build in scenario.builds if build in place.trees]
+    names = [FLOOR, *(name for name in place.trees if name.partition(" ")[0] in scenario.builds)]
+    if place.peer is not None and scenario.module in PEER_MODULES and not scenario.beside:
+        names.append(PEER)
     for _ in range(runs):
-        for name in (FLOOR, *builds):
+        for name in names:
             show(f"{scenario.name} {rate or 'full'} {name}")
             scratch = place.directory / "scratch"
             shutil.rmtree(scratch, ignore_errors=True)
@@ -114,10 +124,12 @@ def _run(scenario: Scenario, rate: int, name: str, scratch: Path, place: Place) 
     running: AbstractContextManager[Receiver]
     if name == FLOOR:
         running = receivers.floor(place.floor, len(scenario.pieces), place.receiver_cpus)
+    elif name == PEER:
+        assert place.peer is not None and place.peer_module is not None
+        running = receivers.peer(place.peer, place.peer_module, scratch, place.receiver_cpus)
     else:
-        tree = place.trees["compiled" if name == "compiled" else "plain"]
         modules = (scenario.module, *scenario.beside)
-        running = receivers.daemon(tree, modules, scenario.options, scratch, place.receiver_cpus)
+        running = receivers.daemon(place.trees[name], modules, scenario.options, scratch, place.receiver_cpus)
     with running as receiver:
         # The work of the start does not count.
         proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)

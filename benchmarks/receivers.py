@@ -1,10 +1,12 @@
-"""The receivers under load: the real daemon as a process, and the bare reader with which it is compared."""
+"""The receivers under load: the real daemon as a process, and those with which it is compared: a bare reader, and the C
+daemon."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,6 +102,31 @@ def child(pid: int) -> int:
 
 
 @contextmanager
+def peer(program: Path, module: Path, scratch: Path, cpus: set[int]) -> Iterator[Receiver]:
+    """Run the C daemon with netconsd's default numbers of workers, listeners and datagrams per call.
+
+    :param module: the compiled peer.c.
+    """
+    settings = Settings()
+    counted = scratch / "count"
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as free:
+        free.bind(("::", 0))
+        port = free.getsockname()[1]
+    options = {"-u": port, "-w": settings.workers, "-l": settings.listeners, "-b": settings.batch}
+    command = [str(program), *(str(each) for option in options.items() for each in option), str(module)]
+    environment = os.environ | {"NETCONSD_PEER_COUNT": str(counted)}
+    with _running(command, cpus, stdout=subprocess.DEVNULL, env=environment) as process:
+        _await_port(port, process)
+
+        def stop() -> Totals:
+            _end(process, "the C daemon")
+            messages = int(counted.read_text())
+            return Totals(messages, messages, 0, {})
+
+        yield Receiver(process.pid, port, None, stop)
+
+
+@contextmanager
 def _running(
     command: list[str],
     cpus: set[int],
@@ -132,6 +159,18 @@ def _end(process: subprocess.Popen[str], name: str) -> None:
     if status not in (0, -signal.SIGTERM):
         assert process.stderr
         raise ReceiverError(f"{name} ended with status {status}: {process.stderr.read()[-2000:]}")
+
+
+def _await_port(port: int, process: subprocess.Popen[str]) -> None:
+    """Wait until a socket of any address has this UDP port."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if f":{port:04X} " in Path("/proc/net/udp6").read_text() + Path("/proc/net/udp").read_text():
+            return
+        time.sleep(0.02)
+    process.kill()
+    assert process.stderr
+    raise ReceiverError(f"the C daemon did not start: {process.stderr.read()[-2000:]}")
 
 
 def _await_line(log: Path, process: subprocess.Popen[str], pattern: re.Pattern[str]) -> re.Match[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import FLOOR, Result
+from benchmarks.measure import FLOOR, PEER, Result
 from benchmarks.scenarios import MB, TARGETS, Target
 
+COMPILED = "compiled"
 # On a busy machine the sender may be slower than the rate, or the receiver may lose messages.
 ENOUGH = 0.98
 FIGURES = ("offered_rate", "received_rate", "loss", "cpu", "cpu_reader", "ratio", "memory", "peak")
@@ -95,6 +96,43 @@ def table(results: Sequence[Result]) -> str:
         lines.append("  ".join(cells).rstrip())
     lines.insert(2, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def rst(content: Mapping[str, Any]) -> str:
+    """The table of docs/tuning as reStructuredText: a line per scenario and rate of the compiled build.
+
+    It has a column for the revision, and one for the C daemon, if they were measured.
+
+    :param content: the results of :func:`as_json`.
+    """
+    loads: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in content["results"]:
+        loads.setdefault((row["scenario"], row["rate"]), {})[row["receiver"]] = row["median"]
+    receivers = {receiver for medians in loads.values() for receiver in medians}
+    others = sorted(receiver for receiver in receivers if receiver.startswith(f"{COMPILED} "))
+    others += [PEER] * (PEER in receivers)
+    names = [receiver.partition(" ")[2] or "C daemon" for receiver in others]
+    rows = [("load", "messages/s", "CPU", *names, "floor", "ratio", "lost")]
+    for (scenario, _), medians in loads.items():
+        ours = medians.get(COMPILED)
+        if ours is not None:
+            rows.append(
+                (
+                    f"`{scenario}`",
+                    f"{ours['offered_rate']:,.0f}",
+                    *(_microseconds(medians.get(receiver)) for receiver in (COMPILED, *others, FLOOR)),
+                    f"{ours['ratio']:.1f}",
+                    f"{ours['loss']:.2%}" if ours["loss"] else "0",
+                )
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rule = "  ".join("=" * width for width in widths)
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+
+
+def _microseconds(medians: Mapping[str, float] | None) -> str:
+    return "" if medians is None else f"{medians['cpu'] * 1e6:.2f} µs"
 
 
 def verdicts(results: Sequence[Result]) -> str:

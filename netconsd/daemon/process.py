@@ -277,12 +277,14 @@ class Daemon(Service):
             return
         if self._sighups is None:
             self._sighups = Burst(self._reload, self._reactor)
+        if self._ready:
+            # At once, not at the end of the burst: `systemctl reload` returns at READY=1. systemd waits for a report
+            # that is newer than its own SIGHUP, so each SIGHUP has one.
+            self._notifier.reloading()
         self._sighups()
 
     def _reload(self) -> None:
         """Reload the modules, and read the configuration again; one with errors changes nothing."""
-        if self._ready:
-            self._notifier.reloading()
         reopening = [each.name for each in self._service.modules if IReloadable.providedBy(each.module)]
         if reopening:
             self._log.info(

@@ -112,11 +112,18 @@ def listening_sockets(
     sockets = (passed or passed_sockets)()
     if not sockets:
         return bind(settings)
+    log = Logger("netconsd")
     for bound in sockets:
         enlarge_rcvbuf(bound, settings.rcvbuf)
+    if unshared := _unshared(sockets):
+        log.warn(
+            "Sockets with the same address and port were passed, and the kernel gives all datagrams to one of them: "
+            "{addresses}. Set ReusePort=yes in the socket unit",
+            addresses=describe(unshared),
+        )
     # A passed socket may be older than this process. The kernel counts its drops from its creation on, and our totals
     # have the kernel's count.
-    Logger("netconsd").info(
+    log.info(
         "The service manager passed {count}: {addresses}; --port, --address and --listeners have no effect. "
         "Before this start the kernel had dropped {dropped} there",
         count=plural(len(sockets), "socket"),
@@ -124,6 +131,19 @@ def listening_sockets(
         dropped=_dropped_before(sockets),
     )
     return sockets
+
+
+def _unshared(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """The sockets with the address and port of another one that do not share them by SO_REUSEPORT (socket(7)).
+
+    SO_REUSEADDR, which systemd sets, lets UDP sockets have the same port as well, but shares nothing.
+    """
+    addresses = [bound.getsockname() for bound in sockets]
+    return [
+        bound
+        for bound, address in zip(sockets, addresses, strict=True)
+        if addresses.count(address) > 1 and not bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    ]
 
 
 def _dropped_before(sockets: Sequence[socket.socket]) -> str:

@@ -171,6 +171,20 @@ def test_passed_sockets_are_listened_on(stack: ExitStack) -> None:
     assert f"passed 1 socket: 127.0.0.1, UDP port {one.getsockname()[1]}; " in line
 
 
+@pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
+def test_passed_sockets_of_one_port(stack: ExitStack, option: int) -> None:
+    """Sockets of one port that do not share its datagrams are a warning. SO_REUSEPORT shares them."""
+    sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, option, 1)
+        each.bind(("127.0.0.1", sockets[0].getsockname()[1]))
+    with daemon_log() as logged:
+        listening_sockets(Settings(), passed=lambda: [*sockets, bound(stack, "::1")])
+    warnings = [line for line in logged() if "ReusePort=yes" in line]
+    assert len(warnings) == (option == socket.SO_REUSEADDR)
+    assert all(f"127.0.0.1, UDP port {sockets[0].getsockname()[1]}" in line for line in warnings)
+
+
 def test_without_passed_sockets_one_is_bound(stack: ExitStack) -> None:
     """Without passed sockets, sockets are bound as the settings say."""
     (result,) = listening_sockets(Settings(port=0, address="127.0.0.1", rcvbuf=4096), passed=list)

@@ -27,7 +27,7 @@ def build(kernel: Kernel, settings: Mapping[str, str], client: str, init: Path =
         "client": client.encode(),
         "settings": "".join(f"{name}='{value}'\n" for name, value in settings.items()).encode(),
     }
-    modules = _with_dependencies(kernel, ["e1000", "netconsole"])
+    modules = with_dependencies(kernel, ["e1000", "netconsole"])
     files |= {f"modules/{name}.ko": content for name, content in modules.items()}
     # netconsole itself is loaded by hand, with its parameter.
     files["modules/order"] = "".join(f"{name}\n" for name in modules if name != "netconsole").encode()
@@ -39,7 +39,7 @@ def build(kernel: Kernel, settings: Mapping[str, str], client: str, init: Path =
     return archive(files)
 
 
-def _with_dependencies(kernel: Kernel, names: list[str]) -> dict[str, bytes]:
+def with_dependencies(kernel: Kernel, names: list[str]) -> dict[str, bytes]:
     """The modules, each after the modules that it depends on."""
     modules: dict[str, bytes] = {}
     for name in names:
@@ -47,7 +47,7 @@ def _with_dependencies(kernel: Kernel, names: list[str]) -> dict[str, bytes]:
         depends = re.search(rb"\0depends=([a-z0-9_,-]*)\0", content)
         if depends is None:
             raise Missing(f"the module {name} of kernel {kernel.release} does not say what it depends on")
-        modules |= _with_dependencies(kernel, [other for other in depends[1].decode().split(",") if other])
+        modules |= with_dependencies(kernel, [other for other in depends[1].decode().split(",") if other])
         modules[name] = content
     return modules
 

@@ -142,6 +142,29 @@ def test_socket_has_the_defaults_of_the_daemon() -> None:
     assert int(megabytes[1]) * 1024 * 1024 == Settings().rcvbuf
 
 
+def test_sockets_of_one_port_share_it() -> None:
+    """Equal lines of the socket unit are listeners of one port, and an address may be missing at boot."""
+    socket = values("netconsd.socket")
+    assert (socket["ReusePort"], socket["FreeBind"]) == ("yes", "yes")
+
+
+@pytest.mark.parametrize("unit", ["netconsd.service", "nctx.service"])
+def test_calls_that_are_not_allowed_fail(unit: str) -> None:
+    """A system call that a library tries in vain fails, instead of killing the process."""
+    assert values(unit)["SystemCallErrorNumber"] == "EPERM"
+
+
+def test_reload() -> None:
+    """A reload sends SIGHUP and checks the configuration. With Type=notify-reload, systemd sends SIGHUP itself."""
+    commands = re.compile(r"^ExecReload=(.*)$", re.MULTILINE)
+    hangup, check_again = commands.findall((SYSTEMD / "netconsd.service").read_text())
+    assert hangup == "/bin/kill -HUP $MAINPID"
+    assert check_again == values("netconsd.service")["ExecStartPre"]
+    # The empty one removes both.
+    assert commands.findall((SYSTEMD / "notify-reload.conf").read_text()) == ["", check_again]
+    assert (values("netconsd.service")["Type"], values("notify-reload.conf")["Type"]) == ("notify", "notify-reload")
+
+
 def test_timeout_of_a_stop() -> None:
     """Systemd waits longer than the daemon waits for its workers and then for a module."""
     seconds = re.fullmatch(r"(\d+)s", values("netconsd.service")["TimeoutStopSec"])
