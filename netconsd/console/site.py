@@ -167,6 +167,11 @@ class ConsoleChannel(HTTPChannel):
             self._is_arriving = True
             super().resetTimeout()
 
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        # Twisted 22.4, of Debian 12, would begin the time with the first complete line.
+        self.resetTimeout()
+        super().dataReceived(data)
+
     def allContentReceived(self) -> None:  # noqa: N802 - Twisted's name
         self._is_arriving, self.in_work = False, True
         super().allContentReceived()
