@@ -47,6 +47,7 @@ man_pages: list[tuple[str, str, str, list[str], int]] = [
     ("man/netconsd-client", "netconsd-client", "make a machine send its kernel log to netconsd", [], 1),
     ("man/netconsd-crashes", "netconsd-crashes", "find the crashes in logs of Linux kernels", [], 1),
     ("man/netconsd-replay", "netconsd-replay", "send files of kernel logs into output modules", [], 1),
+    ("man/netconsd-process", "netconsd-process", "take kernel messages out of a broker into output modules", [], 1),
     ("man/netconsd-log", "netconsd-log", "show stored kernel messages", [], 1),
     ("man/netconsd-console", "netconsd-console", "kernel messages of a fleet in a browser", [], 1),
     ("man/netconsd-hosts", "netconsd-hosts", "list the machines in a store of kernel messages", [], 1),

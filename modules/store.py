@@ -39,6 +39,7 @@ from netconsd.store import layout
 from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of
 from netconsd.store.journal import OPEN_SUFFIX, Journal, adopt, begun, parts, sync_parts
 from netconsd.store.lock import Lock, Locked
+from netconsd.store.repeats import Repeats, remember
 from netconsd.units import Duration, Size
 
 #: The defaults of the settings.
@@ -86,6 +87,7 @@ class Store:
         segment_size: Size = SEGMENT_SIZE,
         segment_age: Duration = SEGMENT_AGE,
         sync_interval: Duration = SYNC_INTERVAL,
+        drop_copies: bool = False,
     ) -> None:
         """
         :param directory: where the files are; by default the service's state directory, or that of the user.
@@ -97,6 +99,8 @@ class Store:
         :param segment_size: the size of the journal that becomes a segment; the compactor's memory grows with it.
         :param segment_age: the age at which a part of the journal becomes a segment.
         :param sync_interval: how often the journal is synced: what a crash of the machine can lose.
+        :param drop_copies: drop messages that the store has already: for the store of a processor, to which a broker
+            delivers messages again.
         :raises ValueError: if a setting is out of range, with a text that names the setting.
         """
         if not 0.05 <= sync_interval <= 60:
@@ -118,6 +122,10 @@ class Store:
         self._segment_size = int(segment_size)
         self._segment_age = float(segment_age)
         self._sync_interval = float(sync_interval)
+        self._drop_copies = drop_copies
+        self._repeats: Repeats | None = None
+        # Workers call at once.
+        self._repeats_lock = threading.Lock()
         self._lock: Lock | None = None
         self._journal: Journal | None = None
         self._findings: Findings | None = None
@@ -195,6 +203,9 @@ class Store:
                 most_bytes=self._journal_size,
                 system=self.system,
             )
+            if self._drop_copies:
+                self._repeats = Repeats()
+                remember(self._directory, self._repeats, damaged=_warn_damaged)
         except OSError as error:
             self._lock.release()
             raise RuntimeError(f"directory: cannot use {self._directory}: {error.strerror}") from error
@@ -227,6 +238,11 @@ class Store:
         """Append messages to the journal; those that cannot be written are counted, and the error is logged."""
         if self._journal is None:
             return
+        if self._repeats is not None:
+            with self._repeats_lock:
+                messages = self._repeats.fresh(messages)
+            if not messages:
+                return
         try:
             self._journal.append(worker, messages)
         except OSError as error:
@@ -352,6 +368,12 @@ class Store:
         reported = self._reported
         return [
             ModuleMetric("store_messages", "Messages that became rows of segments.", self.stored, counter=True),
+            ModuleMetric(
+                "store_copies",
+                "Messages dropped because the store has them already (drop_copies).",
+                0 if self._repeats is None else self._repeats.found,
+                counter=True,
+            ),
             ModuleMetric(
                 "store_damaged_messages", "Messages in damaged blocks of the journal.", self.damaged, counter=True
             ),
@@ -517,6 +539,10 @@ def _environment() -> dict[str, str]:
     package = str(Path(layout.__file__).resolve().parents[2])
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
     return {**os.environ, "PYTHONPATH": ":".join(paths)}
+
+
+def _warn_damaged(text: str) -> None:
+    log.warn("store: {text}; copies of its messages are not recognised", text=text)
 
 
 def _check_library() -> None:

@@ -120,7 +120,7 @@ class Intake:
         :param outputs: the modules, started (:class:`netconsd.outputs.runner.Outputs`).
         :param queue: the setting ``--queue``.
         :param copies: makes the memory of copies of a partition; None if there is only one receiver.
-        :param handovers: is told of partitions that were taken over.
+        :param handovers: receives the partitions that are taken over and given away.
         """
         self._lanes = lanes
         self._outputs = outputs
@@ -164,6 +164,8 @@ class Intake:
         #: Lines of JSON that are reports or events: this processor finds its own.
         self.findings = 0
         self.takeovers = 0
+        #: Messages that the broker deleted before anybody had processed them, as far as their numbers tell.
+        self.deleted = 0
         if self._keepers:
             self._thread = thread(target=self._sync, name="netconsd process sync", daemon=True)
             self._thread.start()
@@ -460,6 +462,12 @@ class Intake:
                 "broker_given_back",
                 "Messages of the broker that another processor gets: not acknowledged when a partition was given away.",
                 self.given_back,
+                counter=True,
+            ),
+            ModuleMetric(
+                "broker_deleted",
+                "Messages of the broker that it deleted before they were processed, as far as offsets tell (Kafka).",
+                self.deleted,
                 counter=True,
             ),
             ModuleMetric("broker_unfinished", "Messages of the broker in the workers and modules.", self.unfinished),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from netconsd.process.address import Address
 from netconsd.process.client import Client, LostError
 from netconsd.process.intake import Done, Intake, NotKeptError
+from netconsd.protocol.plural import plural
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -44,8 +45,10 @@ PAUSE_SECONDS: Final = 5.0
 POLL_MESSAGES: Final = 64
 #: KiB that the library fetches ahead; its default of 64 MiB is for each consumer as well.
 AHEAD_KBYTES: Final = 16 << 10
-#: Seconds for which no broker answers before that is a fault.
-FAULT_SECONDS: Final = 10.0
+#: Seconds for an answer of a broker.
+ANSWER_SECONDS: Final = 10.0
+#: Seconds for which an error is a fault: the library repeats it at least every 10 s (reconnect.backoff.max.ms).
+FAULT_SECONDS: Final = 30.0
 #: Properties of librdkafka on which the promises of this file rest.
 OWN: Final = frozenset(
     (
@@ -68,13 +71,21 @@ class Offset(NamedTuple):
 class Offsets:
     """The offsets of a partition that were taken, and those that are done, in any order."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int | None = None) -> None:
+        """:param expected: the first offset; None if any is."""
+        self._expected = expected
         self._done: set[int] = set()
         self._taken: deque[int] = deque()
 
-    def take(self, offset: int) -> None:
-        """Note a delivery; offsets only grow."""
+    def take(self, offset: int) -> int:
+        """Note a delivery, and return the number of those before it that were never delivered.
+
+        Offsets of a topic without compaction and transactions have no gaps.
+        """
+        missing = 0 if self._expected is None else max(0, offset - self._expected)
+        self._expected = offset + 1
         self._taken.append(offset)
+        return missing
 
     def done(self, offset: int) -> None:
         """Note that a delivery can be acknowledged."""
@@ -181,7 +192,7 @@ class KafkaClient(Client):
 
         :raises LostError: if the topic is not there.
         """
-        topic = consumer.list_topics(self._address.name, timeout=POLL_SECONDS * 100).topics[self._address.name]
+        topic = consumer.list_topics(self._address.name, timeout=ANSWER_SECONDS).topics[self._address.name]
         if topic.error is not None:
             raise LostError(f"{self._address}: {topic.error.str()}")
         self.partitions = len(topic.partitions)
@@ -217,7 +228,15 @@ class KafkaClient(Client):
         offsets = self._offsets.get(partition)
         if offsets is None:
             return  # It was given away in the same call.
-        offsets.take(offset)
+        deleted = offsets.take(offset)
+        if deleted:
+            self.intake.deleted += deleted
+            self._log.error(
+                "Partition {number}: the broker has deleted {count} before they were processed: its retention is too "
+                "short for the time that the processors were away",
+                number=partition,
+                count=plural(deleted, "message"),
+            )
         self.intake.take(partition, Offset(partition, offset), message.value() or b"")
 
     def _turn(self, consumer: Consumer) -> None:
@@ -262,8 +281,15 @@ class KafkaClient(Client):
     # Called within consume() and close(), in the same thread.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            committed = {each.partition: each.offset for each in consumer.committed(partitions, timeout=ANSWER_SECONDS)}
+        except KafkaException:
+            committed = {}
         for each in partitions:
-            self._offsets[each.partition] = Offsets()
+            offset = committed.get(each.partition, -1)
+            self._offsets[each.partition] = Offsets(offset if offset >= 0 else None)
             self.intake.begin(each.partition)
         # What is assigned is not paused.
         self._is_paused = False
@@ -291,7 +317,7 @@ class KafkaClient(Client):
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """The group has replaced this processor already: nothing can be committed."""
         self._forget([each.partition for each in partitions])
-        self._log.warn("The broker has given the partitions of this processor to others: it did not answer in time")
+        self._log.warn("The group has taken the partitions from this processor, which the broker did not hear in time")
 
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:

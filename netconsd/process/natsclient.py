@@ -124,6 +124,7 @@ class NatsClient(Client):
         self._shown: list[int] | None = None
         # That the stream has partitions beyond ``partitions``.
         self._foreign = ""
+        self._is_warned = False
 
     def faults(self) -> list[str]:
         return [self._foreign] if self._foreign else []
@@ -372,10 +373,20 @@ class NatsClient(Client):
             )
 
     async def _look_at_subjects(self, connection: Connection) -> None:
-        """Look for partitions that nobody takes because ``--partitions`` is too small."""
+        """Look for partitions that nobody takes because ``--partitions`` is too small, and warn of a stream that loses
+        messages."""
         answer = await self._ask(
             connection, f"STREAM.INFO.{self._address.name}", {"subjects_filter": f"{self._subject}.*.*"}
         )
+        config = answer["config"]
+        deletes = config.get("discard") == "old" and max(config.get("max_bytes", -1), config.get("max_msgs", -1)) > 0
+        if deletes and not self._is_warned:
+            self._is_warned = True
+            self._log.warn(
+                "The stream {name} deletes its oldest messages when it is full, processed or not: with discard: new, "
+                "the receivers keep what has no room, and nothing is lost unseen",
+                name=self._address.name,
+            )
         numbers = {
             parts[-1]
             for name in (answer["state"].get("subjects") or {})

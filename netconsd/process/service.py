@@ -141,12 +141,14 @@ class ProcessingService(NetconsdService):
         intake = client.intake
         self._log.info(
             "The broker: {deliveries} received, {acknowledged} acknowledged, {given_back} given back, {redelivered} "
-            "received again, {damaged} damaged; {messages} in them, {handed_on} handed on",
+            "received again, {damaged} damaged, {deleted} deleted by the broker before; {messages} in them, "
+            "{handed_on} handed on",
             deliveries=plural(intake.deliveries, "message"),
             acknowledged=intake.acknowledged,
             given_back=intake.given_back,
             redelivered=intake.redelivered,
             damaged=intake.damaged,
+            deleted=intake.deleted,
             messages=plural(intake.messages, "kernel message"),
             handed_on=intake.handed_on,
         )

@@ -18,7 +18,7 @@ MEMBERS_LIMIT: Final = 256
 
 
 class Members:
-    """The processors that were heard lately."""
+    """The processors that were heard recently."""
 
     def __init__(self, own: str) -> None:
         self._own = own

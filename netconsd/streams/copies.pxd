@@ -1,14 +1,18 @@
 # CPU per message: see the end of the docstring of Copies.take.
 cimport cython
 
+from netconsd.protocol cimport octets
 from netconsd.protocol.message cimport ExtendedMessage, Message, Source, without_scope
 from netconsd.protocol.reorder cimport ReorderBuffer
-from netconsd.streams.seen cimport ABSENT, WINDOW, Seen, stamp_of
+from netconsd.protocol.seen cimport ABSENT, WINDOW, Seen
 
 cdef double _NEVER
-cdef unsigned long long _SEQ_LIMIT
+cdef unsigned long long _SEQ_LIMIT, _ZERO_STAMP
 cdef int _INCOMPLETE
 cdef Py_ssize_t _HOST_BYTES, _RUN_BYTES, _SLOT_BYTES, _LINE_BYTES
+
+@cython.locals(raw=bytes, end=Py_ssize_t)
+cpdef unsigned long long stamp_of(ExtendedMessage message) except? 0
 
 cdef class Hearing:
     cdef public object heard

@@ -4,7 +4,7 @@ A machine can send to two receivers (two netconsole targets, docs/two-receivers)
 different receivers made of one record. *The others* are the receivers that hear the same host.
 
 1. **Identity.** A record is a copy of one that another receiver had, with the same address, seq and timestamp, of the
-   last :data:`~netconsd.streams.seen.WINDOW` seqs. At the timestamp 0 the text is compared instead, and both must have
+   last :data:`~netconsd.protocol.seen.WINDOW` seqs. At the timestamp 0 the text is compared instead, and both must have
    been received within :data:`NEAR_SECONDS`, because the first records of all boots are equal. Ports are not compared:
    a target has its own. The interface of a link-local address is not compared either: its number is the receiver's.
 2. **Each copy is used once.** A record that one receiver has twice (a buffer that is sent again) is handed on as often
@@ -39,10 +39,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
+from zlib import crc32
 
+from netconsd.protocol import octets
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message, Source, without_scope
 from netconsd.protocol.reorder import ReorderBuffer
-from netconsd.streams.seen import ABSENT, WINDOW, Seen, stamp_of
+from netconsd.protocol.seen import ABSENT, WINDOW, Seen
 
 #: Seconds that a record behind a gap waits for the other receivers: their batch (``batch_seconds``, 1 s), a retry, and
 #: the way through the broker.
@@ -75,12 +77,26 @@ MISSED_LIMIT: Final = 1024
 _NEVER = float("inf")
 # No kernel counts that far. A forged record above is handed on, and never dropped as a copy.
 _SEQ_LIMIT = 1 << 63
+# Above all timestamps that are real.
+_ZERO_STAMP = 1 << 63
 _INCOMPLETE = 0x80
 # Bytes: objects, list and dict entries, measured on CPython 3.11.
 _HOST_BYTES = 1200
 _RUN_BYTES = 800
 _SLOT_BYTES = 10
 _LINE_BYTES = 320
+
+
+def stamp_of(message: ExtendedMessage) -> int:
+    """Return the timestamp; in its place a hash of the text if it is 0, as in the first records of every boot.
+
+    Only the text: userdata and msgid belong to the target, and the other target of the machine has its own.
+    """
+    if message._ts_usec:
+        return message._ts_usec
+    raw = message._raw
+    end = octets.find(raw, 10, 0)
+    return _ZERO_STAMP | crc32(raw if end < 0 else raw[:end])
 
 
 class MissedOfHost(NamedTuple):

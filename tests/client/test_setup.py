@@ -327,3 +327,15 @@ def test_targets_by_name(machine: Machine) -> None:
     machine.run("--name", "other", "--source-port", "6666")
     machine.run("--remove", "--name", "other")
     assert machine.target() == NEW
+
+
+def test_two_receivers(machine: Machine) -> None:
+    """Two runs with two servers make two targets with the same source port (docs/two-receivers), stored one by one."""
+    (machine.root / "etc/cron.d").mkdir(parents=True)
+    machine.run("--server", "192.0.2.9", "--name", "receiver-a", "--persist")
+    machine.run("--server", "192.0.2.10", "--name", "receiver-b", "--persist")
+    for name, address in (("receiver-a", "192.0.2.9"), ("receiver-b", "192.0.2.10")):
+        target = TARGET.replace("netconsd", name)
+        found = {file: machine.read(f"{target}/{file}").strip() for file in ("remote_ip", "local_port", "enabled")}
+        assert found == {"remote_ip": address, "local_port": "6665", "enabled": "1"}
+        assert machine.has(f"etc/netconsd/client-{name}.sh")

@@ -191,10 +191,9 @@ def hostile_console() -> ScriptedConsole:
             ],
             "silent": [{"address": HOST, "since": BEGIN, "silent_for": 3.0}],
             "copies": {
-                "receivers": [{"receiver": "a1b2c3d4e5f6", "messages": 7, "copies": 3, "missed": 1, "last": BEGIN}],
-                "most_missed": [{"address": evil, "receiver": "a1b2c3d4e5f6", "missed": 1}],
+                "receivers": [{"receiver": evil, "messages": 7, "copies": 3, "missed": 1, "last": BEGIN}],
+                "most_missed": [{"address": HOST, "receiver": "a1b2c3d4e5f6", "missed": 1}],
             },
-            "copies_help": {"missed": evil},
         },
     }
     return console

@@ -235,6 +235,27 @@ def test_a_full_disk_is_counted_and_logged_once(made: Callable[..., Store], quie
     assert len([line for line in texts if "No space left" in line]) == 1
 
 
+def test_an_error_of_a_sync_is_reported_once(
+    made: Callable[..., Store], quiet: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync that fails, also that of the store's own thread, fails the next call of sync(): the system reports an
+    error of a file once, and what is acknowledged afterwards would not be on the disk."""
+    module = made(sync_interval=Duration("60s"))
+    assert module._journal is not None
+    module.handle_batch(0, lines(4))
+    module.sync()
+
+    def fail(*, end: bool) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._journal, "_sync", fail)
+        module._sync_once()
+    with pytest.raises(OSError, match="Input/output error"):
+        module.sync()
+    module.sync()
+
+
 def test_numbers_continue_after_those_of_segments(tmp_path: Path, made: Callable[..., Store], quiet: list[int]) -> None:
     """A new part has a higher number than every segment, also if the journal is empty."""
     day = tmp_path / "store" / layout.SEGMENTS / "2026-11-22"

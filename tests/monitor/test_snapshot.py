@@ -104,7 +104,7 @@ def drained() -> Daemon:
         ("bytes", [BYTES.format(32, 33)]),
         ("dropped_queue_full_bytes", [BYTES.format(32, 33)]),
         ("senders_new", ["worker 0: senders_new 2 is not senders_expired + senders_evicted + senders 1"]),
-        ("lines", ["worker 0: messages 2 is not records + reassembled + lines 3"]),
+        ("lines", ["worker 0: messages 2 is not records + reassembled + lines + taken 3"]),
     ],
 )
 def test_a_wrong_counter_is_an_inconsistency(counter: str, lines: list[str]) -> None:

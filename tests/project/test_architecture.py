@@ -24,7 +24,7 @@ ORDER = [
     *("receive/", "outputs/", "logger/", "send/", "store/", "testing", "names"),
     "streams/",
     "alerts/",
-    *("monitor/", "console/", "modules/", "service", "daemon/", "tap", "cli/"),
+    *("monitor/", "console/", "modules/", "service", "process/", "daemon/", "tap", "cli/"),
 ]
 
 

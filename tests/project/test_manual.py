@@ -14,7 +14,7 @@ from netconsd.cli.main import COMMANDS
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/man").glob("*.rst"))
 # Commands that also have the options of another command.
-SAME_OPTIONS = {"check": "run", "alerts": "run"}
+SAME_OPTIONS = {"check": "run", "alerts": "run", "process": "run"}
 
 _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 

@@ -116,4 +116,6 @@ def test_a_message_without_a_kind_is_reported(name: str) -> None:
     counters = WorkerCounters()
     setattr(counters, name, 7)
     sums = (7, 0) if name == "messages" else (0, 7)
-    assert inconsistencies(total([counters])) == [f"messages {sums[0]} is not records + reassembled + lines {sums[1]}"]
+    assert inconsistencies(total([counters])) == [
+        f"messages {sums[0]} is not records + reassembled + lines + taken {sums[1]}"
+    ]

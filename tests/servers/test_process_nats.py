@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from netconsd.jsonl import finding_to_json, to_json
+from netconsd.message import ExtendedMessage, Message
+from netconsd.outputs.loader import load
+from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.process.handover import TAKEN_OVER
+from netconsd.store import layout
+from netconsd.store.journal import parts, read
+from netconsd.store.records import unpack
+from netconsd.streams.blocks import pack
+from netconsd.streams.lines import partition_of
 from netconsd.testing import crash_report, extended_message
 from tests.support.nats_server import StreamServer
 from tests.support.processors import Processor, blocks, out_of_order, processed
@@ -165,6 +175,104 @@ def test_a_slow_module(server: StreamServer, start: Callable[..., Processor]) ->
     until(lambda: len(one.messages()) >= len(published), "all messages")
     assert processed([one]) == dict.fromkeys(published, 1)
     assert out_of_order(one) == []
+
+
+CRASH = (
+    "------------[ cut here ]------------",
+    "WARNING: CPU: 0 PID: 1 at fs/ext4/inode.c:1234 ext4_writepages+0x1/0x2",
+    "CPU: 0 PID: 1 Comm: init Not tainted 6.12.0 #1",
+    "RIP: 0010:ext4_writepages+0x1/0x2",
+    "Call Trace:",
+    " <TASK>",
+    " do_writepages+0x1/0x2",
+    " </TASK>",
+    "---[ end trace 0000000000000000 ]---",
+)
+
+
+def crash(server: StreamServer, number: int, address: str, at: float) -> None:
+    """Publish the lines of a crash, and a message 5 s later that ends the report."""
+    texts = (*CRASH, "the machine goes on")
+    messages: list[Message] = [
+        extended_message(
+            text, seq=100 * number + place, ts_usec=10**8 * number + place, address=address, level=4,
+            received_at=at + 6 * (place == len(CRASH)),
+        )
+        for place, text in enumerate(texts)
+    ]  # fmt: skip
+    server.publish([(partition_of(address, 16), pack(b"r" * 16, 1, 10**6 + number, messages))])
+
+
+def test_crash_reports(server: StreamServer, start: Callable[..., Processor]) -> None:
+    """A processor finds crashes; one of a machine that it has just taken over is marked as perhaps not whole."""
+    one = start("one").takes(16)
+    at = time.time() - 100
+    crash(server, 1, "192.0.2.1", at)
+    until(lambda: len(one.reports()) == 1, "the first report")
+    crash(server, 2, "192.0.2.1", at + 60)
+    # Another crash, or it is a repeat of the first one.
+    until(lambda: len(one.messages()) == 2 * (len(CRASH) + 1), "the messages")
+    one.stop()
+    assert one.reports() == [f"WARNING in ext4_writepages|{TAKEN_OVER}"]
+    two = start("two").takes(16)
+    publish(server, 0, 10)
+    until(lambda: len(two.messages()) == 80, "messages of all partitions")
+    crash(server, 3, "192.0.2.1", time.time() + 10)
+    until(lambda: len(two.reports()) == 1, "the report")
+    assert two.reports() == ["WARNING in ext4_writepages|None"]
+
+
+def test_the_store(tmp_path: Path, server: StreamServer) -> None:
+    """With the store, everything that was acknowledged is in its journal, also if the processor is killed at once."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
+    published = publish(server, 0, 200)
+    store = tmp_path / "store"
+    one = Processor(tmp_path, "one", server.source, more=("store", "--set", f"store.directory={store}"))
+    try:
+        one.takes(16)
+        until(lambda: server.unacknowledged() == 0, "the acknowledgements")
+        one.kill()
+    finally:
+        one.end()
+    found = [
+        (message.source.address, message.seq)
+        for part in parts(store / layout.JOURNAL)
+        for _, records, _ in read(part.path)
+        for message in unpack(records)
+        if isinstance(message, ExtendedMessage)
+    ]
+    assert sorted(found) == sorted(published)
+
+
+def test_a_full_stream(tmp_path: Path) -> None:
+    """The module nats of a receiver, a stream that is full, and a processor: published is processed, and all of it."""
+    server = StreamServer(tmp_path / "server")
+    with running(server):
+        server.make_stream(max_bytes=100_000, discard="new", retention="workqueue")
+        settings = {
+            "servers": [f"nats://127.0.0.1:{server.port}"], "directory": str(tmp_path / "stream"), "format": "blocks",
+            "batch_seconds": "0.05s", "batch_bytes": "20K",
+        }  # fmt: skip
+        typed = {name: ModuleSetting(value, name, tmp_path) for name, value in settings.items()}
+        module = load(["nats"], {"nats": typed}).loaded[0].module
+        module.start(1)
+        one = Processor(tmp_path, "one", server.source, more=("--set", "record.hold=0.005"))
+        try:
+            made = [
+                extended_message("x" * 900, seq=seq, ts_usec=seq, address=f"192.0.2.{seq % 8}", received_at=time.time())
+                for seq in range(2000)
+            ]
+            for first in range(0, 2000, 50):
+                module.handle_batch(0, made[first : first + 50])
+            until(lambda: len(one.messages()) >= 2000, "all messages")
+            assert processed([one]) == {(f"192.0.2.{seq % 8}", seq): 1 for seq in range(2000)}
+            assert out_of_order(one) == []
+            metrics = {metric.name: metric.value for metric in module.metrics()}
+            assert (metrics["stream_queued_records"], metrics["stream_dropped_records"]) == (2000, 0)
+            assert metrics["stream_retried_batches"] > 0
+        finally:
+            one.end()
+            module.finish()
 
 
 def test_partitions_that_nobody_takes(server: StreamServer, start: Callable[..., Processor]) -> None:

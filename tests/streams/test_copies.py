@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from netconsd.message import ExtendedMessage, Message
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.encode import extended, fragments
+from netconsd.protocol.seen import WINDOW
 from netconsd.protocol.table import SourceTable
 from netconsd.streams import copies
 from netconsd.streams.copies import BEHIND_SECONDS, HEARS_SECONDS, HOLD_SECONDS, LINES_LIMIT, MISSED_SECONDS, Copies
-from netconsd.streams.seen import WINDOW
 from netconsd.testing import extended_message, legacy_message, source
 from tests.support.captures import DIRECTORY
 

@@ -27,9 +27,9 @@ MODULE = """
 import os, time
 from pathlib import Path
 from zope.interface import implementer
-from netconsd.interfaces import IBatchOutputModule
+from netconsd.interfaces import IBatchOutputModule, IReportModule
 
-@implementer(IBatchOutputModule)
+@implementer(IBatchOutputModule, IReportModule)
 class Record:
     def __init__(self, *, file: Path, hold: float = 0.0, gate: Path | None = None) -> None:
         self._file, self._hold, self._gate = file, hold, gate
@@ -43,6 +43,10 @@ class Record:
         if self._hold:
             time.sleep(self._hold)
         os.write(self._fd, b"".join([f"{m.source.address} {m.seq}\\n".encode() for m in messages]))
+
+    def handle_report(self, worker, report):
+        with open(f"{self._file}.reports", "a") as file:
+            file.write(f"{report.title}|{report.incomplete}\\n")
 
     def stop(self):
         os.close(self._fd)
@@ -132,6 +136,11 @@ class Processor:
         found = re.search(rf"^netconsd_broker_{name}(?:_total)?{{.*}} (\S+)$", text, re.MULTILINE)
         assert found is not None, text
         return int(float(found[1]))
+
+    def reports(self) -> list[str]:
+        """Return ``TITLE|INCOMPLETE`` of the crash reports that its module got."""
+        file = Path(f"{self.file}.reports")
+        return file.read_text().splitlines() if file.exists() else []
 
     def messages(self) -> list[tuple[str, int]]:
         """Return the address and number of each message that its module got, in order."""

@@ -93,14 +93,14 @@ export function ReceiverPage() {
     </div>`;
 }
 
-/** @param {string} id */
-const shortId = (id) => id.slice(0, 8);
+/** The first of the 32 digits of a receiver. @param {string} id */
+const shortId = (id) => printable(id.slice(0, 8));
 
 /** The receivers that a processor merges, and the machines of which one missed most. @param {any} props */
 function Receivers({ copies, help }) {
     return html`<section><h2>Receivers</h2><div class="scroll" tabindex="0" role="region" aria-label="Receivers"><table class="grid">
             <thead><tr><th scope="col">Receiver</th><th scope="col" class="number" title=${help.messages}>Messages</th><th scope="col" class="number" title=${help.copies}>Second copies</th><th scope="col" class="number" title=${help.missed}>Missed</th><th scope="col">Last message</th></tr></thead>
-            <tbody>${copies.receivers.map((/** @type {any} */ one) => html`<tr key=${one.receiver}><th scope="row" title=${one.receiver}>${shortId(one.receiver)}</th>
+            <tbody>${copies.receivers.map((/** @type {any} */ one) => html`<tr key=${one.receiver}><th scope="row" title=${printable(one.receiver)}>${shortId(one.receiver)}</th>
                 <td class="number">${count(one.messages)}</td><td class="number">${count(one.copies)}</td><td class="number">${bad(one.missed)}</td>
                 <td>${one.last == null ? "–" : html`<${Ago} unix=${one.last} />`}</td></tr>`)}</tbody></table></div>
         ${copies.most_missed.length ? html`<h3>Missed by one, had by another</h3><ul class="plainlist">${copies.most_missed.map((/** @type {any} */ one) => html`<li key=${one.address + one.receiver}>

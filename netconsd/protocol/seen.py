@@ -7,10 +7,8 @@ of one run never share a seq, so that a seq and a timestamp are the identity of 
 from __future__ import annotations
 
 from array import array
-from zlib import crc32
 
 from netconsd.protocol import octets
-from netconsd.protocol.message import ExtendedMessage
 
 #: The seqs of a run within which a second copy is recognised: 10 s of a burst of 100 messages per second, and as many
 #: messages as the protocol holds of one sender (netconsd.protocol.reorder). A run takes ten bytes for each.
@@ -18,25 +16,11 @@ WINDOW = 1024
 _FIRST_CAPACITY = 8
 _FULL_MASK = WINDOW - 1
 
-#: The stamp of a seq that was not taken.
+#: The stamp of a seq that was not put.
 ABSENT = 0xFFFFFFFFFFFFFFFF
-# Above all timestamps that are real.
-_ZERO_STAMP = 1 << 63
 
 # Compiled, these are C variables, which are attributes of the module only if put there.
 globals().update(WINDOW=WINDOW, ABSENT=ABSENT)
-
-
-def stamp_of(message: ExtendedMessage) -> int:
-    """Return the timestamp; in its place a hash of the text if it is 0, as in the first records of every boot.
-
-    Only the text: userdata and msgid belong to the target, and the other target of the machine has its own.
-    """
-    if message._ts_usec:
-        return message._ts_usec
-    raw = message._raw
-    end = octets.find(raw, 10, 0)
-    return _ZERO_STAMP | crc32(raw if end < 0 else raw[:end])
 
 
 class Seen:

@@ -3,12 +3,8 @@ cimport cython
 from cpython cimport array
 
 from netconsd.protocol cimport octets
-from netconsd.protocol.message cimport ExtendedMessage
 
-cdef unsigned long long WINDOW, ABSENT, _FULL_MASK, _ZERO_STAMP
-
-@cython.locals(raw=bytes, end=Py_ssize_t)
-cpdef unsigned long long stamp_of(ExtendedMessage message) except? 0
+cdef unsigned long long WINDOW, ABSENT, _FULL_MASK
 
 @cython.final
 cdef class Seen:

@@ -1,0 +1,333 @@
+"""The intake: what is acknowledged when, what is dropped and counted, and what is bounded. Lanes run in the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from zope.interface import implementer
+
+from netconsd.interfaces import IBatchOutputModule, IKeeps
+from netconsd.message import Message
+from netconsd.outputs.runner import Outputs
+from netconsd.process.intake import WINDOW, Done, Intake, NotKeptError
+from netconsd.protocol.table import SourceTable
+from netconsd.streams.blocks import pack
+from netconsd.streams.copies import Copies
+from netconsd.testing import extended_message
+
+ALICE, BOB = b"a" * 16, b"b" * 16
+
+
+class ScriptedLane:
+    """Does the work of a lane when :meth:`work` is called."""
+
+    number = 0
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._todo: list[Callable[[], object]] = []
+
+    def put_messages(self, messages: list[Message], now: float) -> None:
+        self._todo.append(partial(self._outputs.deliver, 0, messages))
+
+    def ask(self, question: Callable[[Any], object]) -> None:
+        self._todo.append(partial(question, SourceTable))
+
+    def abandon(self, whose: object, why: str) -> None:
+        pass
+
+    def work(self) -> None:
+        """Do everything that was queued."""
+        while self._todo:
+            self._todo.pop(0)()
+
+
+@implementer(IBatchOutputModule)
+class Module:
+    """Keeps the texts that it gets, and fails on request."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.fails = False
+
+    def start(self, worker_count: int) -> None:
+        pass
+
+    def handle_batch(self, worker: int, messages: list[Message]) -> None:
+        if self.fails:
+            raise ValueError("scripted")
+        self.texts += [message.text for message in messages]
+
+    def stop(self) -> None:
+        pass
+
+
+@implementer(IKeeps)
+class Keeper(Module):
+    """Counts its syncs, and how many texts it had at each; fails on request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.synced: list[int] = []
+        self.cannot_sync = False
+
+    def sync(self) -> None:
+        if self.cannot_sync:
+            raise OSError(5, "Input/output error")
+        self.synced.append(len(self.texts))
+
+
+class NoThread:
+    """The thread of syncs: the test calls its work."""
+
+    def __init__(self, **arguments: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class Rig:
+    """An intake with one lane, a module, and partition 3."""
+
+    def __init__(self, module: Module | None = None, *, queue: int = 4000, copies: Any = None) -> None:
+        self.module = module or Module()
+        self.now = 1000.0
+        outputs = Outputs({"module": self.module}, 1)
+        with pytest.raises(StopIteration):
+            outputs.start(None).send(None)
+        self.lane = ScriptedLane(outputs)
+        lanes: list[Any] = [self.lane]
+        thread: Any = NoThread
+        self.intake = Intake(lanes, outputs, queue, copies=copies, clock=lambda: self.now, thread=thread)
+        self.intake.begin(3)
+
+    def take(self, token: int, data: bytes) -> None:
+        self.intake.take(3, token, data)
+
+    def turn(self) -> list[int]:
+        """Return the tokens that are to be acknowledged."""
+        return [done.token for done in self.intake.turn()]
+
+
+def block(number: int, *texts: str, receiver: bytes = ALICE, seq: int = 0) -> bytes:
+    """Return a block of messages of one machine."""
+    messages = [
+        extended_message(text, seq=seq + place, ts_usec=seq + place + 1, received_at=1_795_000_000.0)
+        for place, text in enumerate(texts)
+    ]
+    return pack(receiver, 1, number, messages)
+
+
+def test_acknowledged_after_the_module() -> None:
+    """A delivery is acknowledged when the module has returned, and not before."""
+    rig = Rig()
+    rig.take(7, block(0, "one", "two"))
+    assert rig.turn() == []
+    assert rig.turn() == []
+    assert rig.intake.unfinished == 1
+    rig.lane.work()
+    assert rig.module.texts == ["one", "two"]
+    assert rig.turn() == [7]
+    assert (rig.intake.unfinished, rig.intake.acknowledged, rig.intake.handed_on) == (0, 1, 2)
+
+
+def test_a_module_that_fails_is_acknowledged() -> None:
+    """An exception of a module is counted as always, and the broker does not deliver again."""
+    rig = Rig()
+    rig.module.fails = True
+    rig.take(7, block(0, "one"))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == [7]
+
+
+def test_acknowledged_after_the_sync() -> None:
+    """What a module keeps is acknowledged after a sync that began when the module had it."""
+    keeper = Keeper()
+    rig = Rig(keeper)
+    rig.take(7, block(0, "one"))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == []
+    rig.take(8, block(1, "two"))
+    rig.turn()
+    rig.lane.work()
+    rig.intake._sync_once()
+    assert keeper.synced == [2]
+    # The second one was not known to be handled when the sync began.
+    assert rig.turn() == [7]
+    rig.intake._sync_once()
+    assert rig.turn() == [8]
+
+
+def test_a_sync_that_fails_gives_back() -> None:
+    """After a sync that failed, nothing is acknowledged; what is delivered again is processed again."""
+    keeper = Keeper()
+    rig = Rig(keeper)
+    keeper.cannot_sync = True
+    rig.take(7, block(0, "one"))
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    rig.intake._sync_once()
+    with pytest.raises(NotKeptError, match="Input/output error"):
+        rig.turn()
+    assert rig.intake.faults() == ["a module cannot sync: Input/output error"]
+    assert rig.intake.given_back == 1
+    keeper.cannot_sync = False
+    rig.take(9, block(0, "one"))
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    rig.intake._sync_once()
+    assert rig.turn() == [9]
+    assert keeper.texts == ["one", "one"]
+    assert rig.intake.faults() == []
+
+
+def test_redelivered() -> None:
+    """A block that comes again is dropped: acknowledged with the first one, or at once if that was acknowledged."""
+    rig = Rig()
+    rig.take(1, block(0, "one"))
+    rig.take(2, block(0, "one"))
+    assert rig.turn() == []
+    rig.lane.work()
+    assert rig.turn() == [1, 2]
+    rig.take(3, block(0, "one"))
+    assert rig.turn() == [3]
+    assert (rig.intake.redelivered, rig.intake.acknowledged, rig.module.texts) == (2, 3, ["one"])
+
+
+def test_blocks_of_two_receivers_are_two() -> None:
+    """Blocks with one number of two receivers, or of two runs, are not the same block."""
+    rig = Rig()
+    rig.take(1, block(0, "one"))
+    rig.take(2, block(0, "two", receiver=BOB))
+    rig.take(3, pack(ALICE, 2, 0, [extended_message("three")]))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == [1, 2, 3]
+    assert rig.module.texts == ["one", "two", "three"]
+
+
+def test_the_window_is_bounded() -> None:
+    """The identities of the last WINDOW blocks are remembered, and no others."""
+    rig = Rig(queue=10_000_000)
+    for number in range(WINDOW + 1):
+        rig.take(number, block(number, "one"))
+    rig.turn()
+    rig.lane.work()
+    assert len(rig.turn()) == WINDOW + 1
+    rig.take(0, block(1, "one"))
+    assert rig.turn() == [0]
+    rig.take(0, block(0, "one"))
+    assert rig.turn() == []
+    assert rig.intake.redelivered == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"?", block(0, "one")[:-1], b"{}", b'{"version":1}', b"{" * 100_000, b'{"version":1}\n\xff']
+)
+def test_damaged(data: bytes) -> None:
+    """A delivery that cannot be read is counted, and acknowledged as damaged at once."""
+    rig = Rig()
+    rig.take(7, data)
+    assert rig.intake.turn() == [Done(3, 7, True)]
+    assert (rig.intake.damaged, rig.intake.acknowledged, rig.intake.unfinished) == (1, 0, 0)
+
+
+def test_room() -> None:
+    """A delivery is decoded when less than a quarter of the queue is in the lane and the modules."""
+    rig = Rig(queue=40)
+    for number in range(5):
+        rig.take(number, block(number, *["text"] * 6))
+    rig.turn()
+    assert rig.intake.queued == 3
+    assert rig.intake.is_full(3)
+    assert rig.turn() == []
+    rig.lane.work()
+    assert rig.turn() == [0, 1]
+    assert rig.intake.queued == 1
+    rig.lane.work()
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    assert len(rig.module.texts) == 30
+    assert not rig.intake.is_full(3)
+
+
+def test_leaving() -> None:
+    """A partition that is given away finishes what was decoded, and gives the rest back."""
+    rig = Rig(queue=4)
+    for number in range(3):
+        rig.take(number, block(number, "text"))
+    rig.turn()
+    assert rig.intake.leave(3) == [1, 2]
+    assert not rig.intake.is_idle(3)
+    rig.lane.work()
+    assert rig.turn() == [0]
+    assert rig.intake.is_idle(3)
+    rig.intake.end(3)
+    assert rig.intake.partitions == []
+    assert (rig.intake.deliveries, rig.intake.acknowledged, rig.intake.given_back) == (1, 1, 2)
+
+
+def test_ended_with_messages_in_hand() -> None:
+    """What the modules return from after a partition was taken away is not acknowledged."""
+    rig = Rig()
+    rig.take(7, block(0, "one"))
+    rig.turn()
+    rig.intake.end(3)
+    rig.intake.begin(3)
+    rig.lane.work()
+    assert rig.turn() == []
+    assert rig.intake.given_back == 1
+
+
+def test_copies_of_two_receivers() -> None:
+    """The second copy of a message is dropped, and the block that had it is acknowledged; the summary has both."""
+    rig = Rig(copies=Copies)
+    rig.take(1, block(0, "one", "two"))
+    rig.take(2, block(0, "one", "two", receiver=BOB))
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    rig.now += 100
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    assert rig.module.texts == ["one", "two"]
+    assert rig.intake.acknowledged == 2
+    assert [(heard.messages, heard.copies) for heard in rig.intake.summary.receivers] == [(2, 0), (2, 2)]
+    rig.intake.end(3)
+    rig.intake.begin(3)
+    rig.now += 100
+    rig.turn()
+    assert [(heard.messages, heard.copies) for heard in rig.intake.summary.receivers] == [(2, 0), (2, 2)]
+
+
+def test_a_held_message_is_not_acknowledged() -> None:
+    """A block of which a message waits for another receiver is acknowledged after that message was processed."""
+    rig = Rig(copies=Copies)
+    rig.take(1, block(0, "zero", seq=10))
+    rig.take(2, block(0, "zero", receiver=BOB, seq=10))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == [1, 2]
+    rig.now += 0.1
+    # 11 is missing: the other receiver may have it.
+    rig.take(3, block(1, "two", seq=12))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == []
+    assert rig.module.texts == ["zero"]
+    rig.now += 0.1
+    rig.take(4, block(1, "one", "two", receiver=BOB, seq=11))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == [3, 4]
+    assert rig.module.texts == ["zero", "one", "two"]
