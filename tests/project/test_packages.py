@@ -128,6 +128,6 @@ def test_scripts_are_correct(script: Path) -> None:
     if shutil.which("shellcheck") is None:
         subprocess.run(["bash", "-n", script], check=True, timeout=30)
         return
-    command = ["shellcheck", "--external-sources", "--severity=warning", "--shell=bash", script]
+    command = ["shellcheck", "--external-sources", "--severity=warning", "--shell=bash", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
     assert done.returncode == 0, done.stdout
