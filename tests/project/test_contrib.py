@@ -158,7 +158,7 @@ def test_reload() -> None:
     """A reload sends SIGHUP and checks the configuration. With Type=notify-reload, systemd sends SIGHUP itself."""
     commands = re.compile(r"^ExecReload=(.*)$", re.MULTILINE)
     hangup, check_again = commands.findall((SYSTEMD / "netconsd.service").read_text())
-    assert hangup == "/bin/kill -HUP $MAINPID"
+    assert hangup == "/bin/sh -c 'kill -HUP ${MAINPID}'"
     assert check_again == values("netconsd.service")["ExecStartPre"]
     # The empty one removes both.
     assert commands.findall((SYSTEMD / "notify-reload.conf").read_text()) == ["", check_again]
