@@ -167,7 +167,7 @@ class ConsoleChannel(HTTPChannel):
             self._is_arriving = True
             super().resetTimeout()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         # Twisted 22.4, of Debian 12, would begin the time with the first complete line.
         self.resetTimeout()
         super().dataReceived(data)
