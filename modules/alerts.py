@@ -48,7 +48,6 @@ STATE: Final = "alerts.json"
 HEARD: Final = "heard"
 #: How long a recipient may take, for each read and write.
 TIMEOUT: Final = Duration("10s")
-_COUNTERS: Final = ("begun", "notifications", "failures", "refused", "beyond")
 
 
 class Alerts(Stream):
@@ -182,7 +181,6 @@ class Alerts(Stream):
         self._heard_file = Path(HEARD)
         self._heard_bytes = 0
         # The sums of the processes before this one.
-        self._numbers_before: dict[str, int] = {}
         #: Runs the call of a recipient.
         self.call: Callable[[Callable[[], None]], object] = in_thread
         #: Ends the process.
@@ -343,22 +341,12 @@ class Alerts(Stream):
         return [
             *super().metrics(),
             ModuleMetric("alerts_firing", "Alerts that last.", found("firing", 0)),
-            ModuleMetric("alerts_begun", "Alerts that began.", self._sum_of("begun"), counter=True),
-            ModuleMetric("alerts_notifications", "Notifications sent.", self._sum_of("notifications"), counter=True),
-            ModuleMetric("alerts_failures", "Notifications not sent.", self._sum_of("failures"), counter=True),
-            ModuleMetric("alerts_refused", "Alerts that a recipient refused.", self._sum_of("refused"), counter=True),
-            ModuleMetric("alerts_dropped", "Alerts beyond the limit.", self._sum_of("beyond"), counter=True),
+            ModuleMetric("alerts_begun", "Alerts that began.", self.counted("begun"), counter=True),
+            ModuleMetric("alerts_notifications", "Notifications sent.", self.counted("notifications"), counter=True),
+            ModuleMetric("alerts_failures", "Notifications not sent.", self.counted("failures"), counter=True),
+            ModuleMetric("alerts_refused", "Alerts that a recipient refused.", self.counted("refused"), counter=True),
+            ModuleMetric("alerts_dropped", "Alerts beyond the limit.", self.counted("beyond"), counter=True),
         ]
-
-    def _sum_of(self, name: str) -> int:
-        return self._numbers_before.get(name, 0) + int(self._reported.get("numbers", {}).get(name, 0))
-
-    def _run_process(self) -> int | str:
-        # The counters are those of the daemon's run, and not of the process, which a SIGHUP starts again.
-        status = super()._run_process()
-        self._numbers_before = {name: self._sum_of(name) for name in _COUNTERS}
-        self._reported.pop("numbers", None)
-        return status
 
     def send_test(self) -> str:
         """Tell each recipient of a test, in the calling thread, and return their answers.

@@ -188,7 +188,7 @@ class Mqtt(Stream):
 
     def metrics(self) -> list[ModuleMetric]:
         """Return the numbers of the stream, and of the records that nobody gets."""
-        unmatched = self._reported.get("numbers", {}).get("unmatched", 0)
+        unmatched = self.counted("unmatched")
         return [
             *super().metrics(),
             ModuleMetric("mqtt_unmatched_records", "Records that no subscription matched.", unmatched, counter=True),

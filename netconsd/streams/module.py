@@ -233,6 +233,7 @@ class Stream(Sink):
         self._lost: list[int] = []
         # The sums of the processes before this one, and the last line of this one.
         self._before: dict[str, int] = {}
+        self._numbers_before: dict[str, int] = {}
         self._reported: dict[str, Any] = {}
         self._restarts = 0
         self._reloading = False
@@ -435,8 +436,7 @@ class Stream(Sink):
         pause = RESTART_SECONDS
         while not self._stopping.is_set():
             begun_at = self._monotonic()
-            self._before = {name: self._sum(name) for name in _SUMS}
-            self._reported = {}
+            self._carry_over()
             status = self._run_process()
             if self._stopping.is_set():
                 return
@@ -459,6 +459,13 @@ class Stream(Sink):
                 return
             self._restarts += 1
             pause = min(2 * pause, RESTART_LIMIT)
+
+    def _carry_over(self) -> None:
+        """Add the counts of the process that has ended to those before."""
+        self._before = {name: self._sum(name) for name in _SUMS}
+        names = {*self._numbers_before, *self._reported.get("numbers", {})}
+        self._numbers_before = {name: self.counted(name) for name in names}
+        self._reported = {}
 
     def _run_process(self) -> int | str:
         try:
@@ -512,6 +519,10 @@ class Stream(Sink):
 
     def _sum(self, name: str) -> int:
         return self._before.get(name, 0) + int(self._reported.get(name, 0))
+
+    def counted(self, name: str) -> int:
+        """Return the sum of one of :attr:`numbers` over this process and those before it; any thread."""
+        return self._numbers_before.get(name, 0) + int(self._reported.get("numbers", {}).get(name, 0))
 
     @property
     def lag(self) -> float | None:

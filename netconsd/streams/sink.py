@@ -69,7 +69,8 @@ class Sink:
     settle = 0.0
     #: A reason for which the stream does not work, besides answers to batches; "" if there is none.
     fault = ""
-    #: Numbers of the sink's own, for its ``metrics()``.
+    #: Numbers of the sink's own since the start of its process, for its ``metrics()``: ``counted(NAME)`` is the sum over
+    #: all processes.
     numbers: Mapping[str, int] = MappingProxyType({})
 
     def begin(self, directory: Path, warn: Callable[[str], object]) -> None:

@@ -16,7 +16,6 @@ from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.findingfiles import FindingSource
-from netconsd.streams.module import Stream
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded, Refused, TryLater
 from netconsd.testing import crash_report, event, extended_message
@@ -517,17 +516,12 @@ def test_counters_over_a_restart_of_the_process(tmp_path: Path) -> None:
     module = made(tmp_path, command=["x"])
     line = json.dumps({"numbers": {"firing": 2, "begun": 5, "failures": 1}})
 
-    def run() -> int:
-        module._heard(line)
-        return 0
-
     def values() -> dict[str, Any]:
         return {metric.name: metric.value for metric in module.metrics()}
 
     for times in (1, 2):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Stream, "_run_process", lambda self: run())
-            module._run_process()
+        module._heard(line)
+        module._carry_over()
         assert (values()["alerts_begun"], values()["alerts_failures"]) == (5 * times, times)
     module._heard(line)
     assert (values()["alerts_begun"], values()["alerts_firing"]) == (15, 2)
