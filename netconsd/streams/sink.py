@@ -69,7 +69,7 @@ class Sink:
     settle = 0.0
     #: A reason for which the stream does not work, besides answers to batches; "" if there is none.
     fault = ""
-    #: Numbers of the sink's own since the start of its process, for its ``metrics()``: ``counted(NAME)`` is the sum over
+    #: Numbers of its own since the start of the process, for its ``metrics()``: ``counted(NAME)`` is the sum over
     #: all processes.
     numbers: Mapping[str, int] = MappingProxyType({})
 
