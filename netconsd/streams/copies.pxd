@@ -11,7 +11,7 @@ cdef unsigned long long _SEQ_LIMIT, _ZERO_STAMP
 cdef int _INCOMPLETE
 cdef Py_ssize_t BEHIND_MESSAGES
 cdef double BEHIND_SECONDS, NEAR_SECONDS
-cdef Py_ssize_t _HOST_BYTES, _RUN_BYTES, _SLOT_BYTES, _LINE_BYTES
+cdef Py_ssize_t _HOST_BYTES, _HEARING_BYTES, _RUN_BYTES, _SLOT_BYTES, _LINE_BYTES
 
 @cython.locals(raw=bytes, end=Py_ssize_t)
 cpdef unsigned long long stamp_of(ExtendedMessage message) except? 0

@@ -84,7 +84,8 @@ _SEQ_LIMIT = 1 << 63
 _ZERO_STAMP = 1 << 63
 _INCOMPLETE = 0x80
 # Bytes: objects, list and dict entries, measured on CPython 3.11.
-_HOST_BYTES = 1200
+_HOST_BYTES = 800
+_HEARING_BYTES = 300
 _RUN_BYTES = 800
 _SLOT_BYTES = 10
 _LINE_BYTES = 320
@@ -406,6 +407,8 @@ class Copies:
             if len(host.hearings) >= HEARINGS_LIMIT:
                 # A host that sends from a port of its own for each message.
                 self._forget_hearing(host, _silent_longest(host.hearings))
+            if name not in host.hearings:
+                self._charge(host, _HEARING_BYTES)
             hearing = host.hearings[name] = Hearing(heard, bit)
         host.heard_at = hearing.heard_at = now
         return host, hearing
@@ -429,6 +432,7 @@ class Copies:
 
     def _forget_hearing(self, host: Host, name: bytes) -> None:
         hearing = host.hearings.pop(name)
+        self._charge(host, -_HEARING_BYTES)
         for run in host.runs:
             if hearing in run.hearings:
                 run.hearings.remove(hearing)

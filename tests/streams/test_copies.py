@@ -163,12 +163,12 @@ def test_a_part_of_a_gap() -> None:
     """What the other receiver fills of a gap is subtracted from missing and lost."""
     merge = Copies()
     out = merge.take(A, records(1), 0.0) + merge.take(B, records(1), 0.0)
-    gap = record(6, missing=4, lost=3, likely_lost=0)
+    gap = record(6, missing=4, lost=2, likely_lost=0)
     out += merge.take(A, [gap], 1.0)
     out += merge.take(B, follow(3, 6, after=1), 1.5)
     assert numbered(out) == [1, 3, 6]
     assert [message.missing for message in out if isinstance(message, ExtendedMessage)] == [0, 1, 2]
-    assert gap.lost == 2
+    assert gap.lost == 1
 
 
 def test_a_gap_of_both_does_not_wait() -> None:
@@ -491,6 +491,53 @@ def test_ports_are_bounded() -> None:
             out += merge.take(receiver, [message], float(seq))
     assert numbered(out) == list(range(1, 200))
     assert merge.summary().cost < 20_000
+
+
+def test_runs_are_bounded() -> None:
+    """A host that begins again and again takes no more memory."""
+    merge = Copies()
+    for number in range(100):
+        merge.take(A, [record(seq, at=2000.0 + number, seq_reset=seq == 1, boot=seq == 1) for seq in (1, 2)], 1.0)
+    assert merge.summary().cost < 10_000
+
+
+def test_receivers_and_missed_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receivers silent longest are forgotten, and the hosts with the fewest missed messages."""
+    monkeypatch.setattr(copies, "RECEIVERS_LIMIT", 3)
+    monkeypatch.setattr(copies, "MISSED_LIMIT", 2)
+    merge = Copies()
+    for number in range(5):
+        for receiver in (A, B):
+            merge.take(receiver, [_at_host(record(1), number)], 1.0)
+        merge.take(A, [_at_host(record(seq), number) for seq in range(2, 4 + number)], 1.0)
+    merge.flush(2 * MISSED_SECONDS)
+    merge.flush(4 * MISSED_SECONDS)
+    assert [host.missed for host in merge.summary().most_missed] == [6, 5]
+    for number in range(9):
+        merge.take(b"receiver %d" % number, [record(1)], 300.0 + number)
+    assert [heard.receiver[-1:] for heard in merge.summary().receivers] == [b"6", b"7", b"8"]
+
+
+def _at_host(message: Message, number: int) -> Message:
+    message._source = source(f"192.0.2.{number}")
+    return message
+
+
+def test_forged_seqs() -> None:
+    """A seq that no kernel reaches is handed on, and compared with nothing."""
+    merge = Copies()
+    for receiver in (A, B):
+        for seq in (2**63, 2**64 - 1):
+            assert numbered(merge.take(receiver, [record(seq, ts_usec=1, at=1000.0)], 0.0)) == [seq]
+
+
+def test_another_boot_is_not_joined() -> None:
+    """A record of a boot after the other receiver's last record begins a run, although its seq would follow."""
+    merge = Copies()
+    merge.take(A, records(98, 99), 0.0)
+    first = record(100, at=2000.1, new=True, seq_reset=True)
+    assert merge.take(B, [first], 900.0) == [first]
+    assert first.seq_reset and first.new
 
 
 def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
