@@ -204,6 +204,29 @@ class Intake:
         self._mark(partition)
         return tokens
 
+    def interrupted(self, number: int) -> None:
+        """Forget what the machines of a partition said before, and what is not decoded: another processor had the
+        partition meanwhile, and has processed what came after.
+
+        What was decoded is processed to its end, and acknowledged.
+        """
+        partition = self._partitions.get(number)
+        if partition is None:
+            return
+        self.leave(number)
+        partition.is_leaving = False
+        self.takeovers += 1
+        self._end_copies(partition)
+        if self._copies is not None:
+            partition.copies = self._copies()
+        if self._handovers is not None:
+            self._handovers.ended(number, partition.lane)
+
+    def _end_copies(self, partition: _Partition) -> None:
+        if partition.copies is not None:
+            ended = replace(partition.copies.summary(), held=0, hosts=0, cost=0)
+            self._ended = together([self._ended, ended])
+
     def is_idle(self, number: int) -> bool:
         """Return whether everything of a partition that was decoded has been acknowledged."""
         partition = self._partitions.get(number)
@@ -214,9 +237,7 @@ class Intake:
         partition = self._partitions.pop(number, None)
         if partition is None:
             return
-        if partition.copies is not None:
-            ended = replace(partition.copies.summary(), held=0, hosts=0, cost=0)
-            self._ended = together([self._ended, ended])
+        self._end_copies(partition)
         self.given_back += len(partition.waiting)
         for delivery in list(partition.open):
             self._give_back(delivery)

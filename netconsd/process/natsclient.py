@@ -8,7 +8,9 @@
    :data:`ACK_SECONDS` (nats-server 2.15.1). A processor that takes over therefore holds what it gets until everything
    that is not acknowledged is in its hands, and processes it in the order of the stream.
 4. **Work that takes long** is reported to the server as in progress, so that it is not delivered again.
-5. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
+5. **A processor that hung**, or was away from the server, while others had its partitions begins with them as if it
+   had just taken them over. The server numbers what it delivers of a partition to anyone: a gap shows it.
+6. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
    is asked to unpin. A processor that stops gives all away.
 """
 
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from netconsd.process.address import Address
 from netconsd.process.client import LEAVE_SECONDS, Client, LostError
 from netconsd.process.intake import Done, Intake, NotKeptError
-from netconsd.process.sharing import BEAT_SECONDS, Members, shares
+from netconsd.process.sharing import BEAT_SECONDS, GONE_SECONDS, Members, shares
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
@@ -83,6 +85,8 @@ class _Taken:
         #: By number in the stream, messages that wait until all unacknowledged ones are here; None if they are.
         self.held: dict[int, tuple[str, bytes]] | None = {}
         self.looked_at = 0.0
+        #: The number of the last delivery, to anyone, as far as it is known; 0 if it is not.
+        self.delivered = 0
         #: Since when it is given away; 0 if it is not.
         self.leaving_since = 0.0
 
@@ -120,6 +124,8 @@ class NatsClient(Client):
         self._work = asyncio.Event()
         # Why the session has ended; empty while it lasts.
         self._lost = ""
+        # When the session before ended.
+        self._away_since = clock()
         self._inbox = ""
         self._shown: list[int] | None = None
         # That the stream has partitions beyond ``partitions``.
@@ -171,6 +177,7 @@ class NatsClient(Client):
         for number in list(self._taken):
             self.intake.leave(number)
         self._taken.clear()
+        self._away_since = self._clock()
 
     async def _connection(self) -> Connection:
         import nats.errors
@@ -334,13 +341,17 @@ class NatsClient(Client):
     async def _divide(self, connection: Connection, now: float) -> None:
         """Take the partitions of this processor, and begin to give away the others."""
         mine: list[int] = []
+        members = self._members.present(now)
         if not self._stopping.is_set():
-            mine = shares(self._members.present(now), self.partitions)[self._name]
+            mine = shares(members, self.partitions)[self._name]
+        before = set(self.intake.partitions)
         for number in mine:
             taken = self._taken.get(number)
             if taken is None:
                 self._taken[number] = _Taken(number)
                 self.intake.begin(number)
+                if number in before and len(members) > 1 and now - self._away_since >= GONE_SECONDS:
+                    self.intake.interrupted(number)
         # Also those of a session before this one.
         for number in {*self._taken, *self.intake.partitions} - set(mine):
             taken = self._taken.setdefault(number, _Taken(number))
@@ -450,7 +461,13 @@ class NatsClient(Client):
         if pin and pin != taken.pin:
             taken.held = taken.held or {}
             taken.pin = pin
-        seq = message.metadata.sequence.stream
+        metadata = message.metadata
+        seq = metadata.sequence.stream
+        if taken.delivered and metadata.sequence.consumer > taken.delivered + 1:
+            # What is held may be acknowledged, and does not count as unacknowledged then (rule 3).
+            taken.held = {}
+            self.intake.interrupted(number)
+        taken.delivered = metadata.sequence.consumer
         if taken.held is None:
             self.intake.take(number, _Token(message.reply, seq), message.data)
         else:

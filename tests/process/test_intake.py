@@ -10,7 +10,7 @@ import pytest
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IKeeps
-from netconsd.message import Message
+from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.runner import Outputs
 from netconsd.process.intake import WINDOW, Done, Intake, NotKeptError
 from netconsd.protocol.table import SourceTable
@@ -51,6 +51,7 @@ class Module:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.missing = 0
         self.fails = False
 
     def start(self, worker_count: int) -> None:
@@ -60,6 +61,7 @@ class Module:
         if self.fails:
             raise ValueError("scripted")
         self.texts += [message.text for message in messages]
+        self.missing += sum(message.missing for message in messages if isinstance(message, ExtendedMessage))
 
     def stop(self) -> None:
         pass
@@ -414,3 +416,21 @@ def test_the_ledger() -> None:
     with pytest.raises(NotKeptError):
         rig.turn()
     assert (ledger(rig.intake), rig.intake.deliveries, rig.intake.given_back) == (0, 5, 4)
+
+
+def test_interrupted() -> None:
+    """After another processor had the partition, its messages are no gap, and what waits as bytes is not processed."""
+    rig = Rig(queue=40, copies=Copies)
+    for receiver in (ALICE, BOB):
+        rig.take(1, block(0, "one", receiver=receiver, seq=10))
+    rig.take(2, block(1, *["text"] * 20, seq=11))
+    rig.take(3, block(2, "old", seq=40))
+    rig.turn()
+    rig.intake.interrupted(3)
+    rig.take(4, block(7, "new", seq=900))
+    for _ in range(3):
+        rig.turn()
+        rig.lane.work()
+    assert rig.module.texts == ["one", *["text"] * 20, "new"]
+    assert rig.module.missing == 0
+    assert (ledger(rig.intake), rig.intake.given_back, rig.intake.takeovers) == (0, 1, 2)
