@@ -64,10 +64,11 @@ _GROUP: Final = "netconsd"
 
 
 class _Token(NamedTuple):
-    """A delivery: where to acknowledge it, and its number in the stream."""
+    """A delivery: where to acknowledge it, its number in the stream, and among the deliveries of the partition."""
 
     reply: str
     seq: int
+    delivery: int
 
     def __str__(self) -> str:
         return f"message {self.seq} of the stream"
@@ -83,7 +84,7 @@ class _Taken:
         self.asked_at = 0.0
         self.left = 0
         #: By number in the stream, messages that wait until all unacknowledged ones are here; None if they are.
-        self.held: dict[int, tuple[str, bytes]] | None = {}
+        self.held: dict[int, tuple[_Token, bytes]] | None = {}
         self.looked_at = 0.0
         #: The number of the last delivery, to anyone, as far as it is known; 0 if it is not.
         self.delivered = 0
@@ -357,8 +358,8 @@ class NatsClient(Client):
             taken = self._taken.setdefault(number, _Taken(number))
             if not taken.leaving_since:
                 taken.leaving_since = now
-                for reply, _ in (taken.held or {}).values():
-                    await connection.publish(reply, b"-NAK")
+                for token, _ in (taken.held or {}).values():
+                    await connection.publish(token.reply, b"-NAK")
                 taken.held = {}
                 for token in self.intake.leave(number):
                     await connection.publish(token.reply, b"-NAK")
@@ -468,10 +469,11 @@ class NatsClient(Client):
             taken.held = {}
             self.intake.interrupted(number)
         taken.delivered = metadata.sequence.consumer
+        token = _Token(message.reply, seq, metadata.sequence.consumer)
         if taken.held is None:
-            self.intake.take(number, _Token(message.reply, seq), message.data)
+            self.intake.take(number, token, message.data)
         else:
-            taken.held[seq] = message.reply, message.data
+            taken.held[seq] = token, message.data
         self._work.set()
 
     async def _look_at_held(self, connection: Connection, taken: _Taken, now: float) -> None:
@@ -479,19 +481,22 @@ class NatsClient(Client):
         if not taken.held or now - taken.looked_at < LOOK_SECONDS:
             return
         taken.looked_at = now
-        here = {*taken.held, *(token.seq for token in self.intake.tokens(taken.number))}
         info = await self._ask(connection, f"CONSUMER.INFO.{self._address.name}.{self._consumer(taken.number)}", {})
+        # Under load, further messages have come since the server counted: with them, one that is elsewhere would be
+        # overlooked; without those that came while it was asked, what is held would be held for long.
+        last = info["delivered"]["consumer_seq"]
+        tokens = [*(token for token, _ in taken.held.values()), *self.intake.tokens(taken.number)]
+        here = {token.seq for token in tokens if token.delivery <= last}
         if info["num_ack_pending"] > len(here):
             return
         held, taken.held = taken.held, None
         for seq in sorted(held):
-            reply, data = held[seq]
-            self.intake.take(taken.number, _Token(reply, seq), data)
+            self.intake.take(taken.number, *held[seq])
         self._work.set()
 
     async def _report_progress(self, connection: Connection) -> None:
         for number, taken in self._taken.items():
-            replies = [reply for reply, _ in (taken.held or {}).values()]
+            replies = [token.reply for token, _ in (taken.held or {}).values()]
             replies += [token.reply for token in self.intake.tokens(number)]
             for reply in replies:
                 await connection.publish(reply, b"+WPI")

@@ -29,6 +29,9 @@ class Intake:
     def __getattr__(self, name: str) -> Any:
         return lambda number, *rest: self.calls.append((name, number))
 
+    def tokens(self, number: int) -> list[Any]:
+        return []
+
 
 def delivery(consumer: int, stream: int, pin: str = "pin") -> Any:
     """A message of partition 0, as nats-py has it."""
@@ -79,3 +82,21 @@ def test_away_from_the_server(away: float, others: bool, interrupted: bool) -> N
         one._name = one._members._own = next(name for name in names if shares([name, "other"], 1)[name])
     asyncio.run(one._divide(SimpleNamespace(), now[0]))  # type: ignore[arg-type]
     assert (("interrupted", 0) in intake.calls) is interrupted
+
+
+@pytest.mark.parametrize(("before", "pending", "is_taken"), [([5, 6], 3, True), ([6], 3, False), ([5, 6], 4, False)])
+def test_held_under_load(before: list[int], pending: int, is_taken: bool) -> None:
+    """What came while the server was asked counts if the server had delivered it when it answered, and only then."""
+    intake = Intake()
+    one = client(intake)
+    for number in before:
+        asyncio.run(one._received(delivery(number, 50 + number)))
+
+    async def asked(*_: object) -> dict[str, Any]:
+        await one._received(delivery(7, 57))
+        await one._received(delivery(8, 58))
+        return {"num_ack_pending": pending, "delivered": {"consumer_seq": 7}}
+
+    one._ask = asked  # type: ignore[method-assign]
+    asyncio.run(one._look_at_held(SimpleNamespace(), one._taken[0], 1.0))  # type: ignore[arg-type]
+    assert (("take", 0) in intake.calls) is is_taken
