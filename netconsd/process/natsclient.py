@@ -35,6 +35,7 @@ from netconsd.process.sharing import BEAT_SECONDS, GONE_SECONDS, Members, shares
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
 #: Seconds after which the server delivers again what was neither acknowledged nor reported as in progress.
 ACK_SECONDS: Final = 5.0
@@ -86,6 +87,8 @@ class _Taken:
         #: By number in the stream, messages that wait until all unacknowledged ones are here; None if they are.
         self.held: dict[int, tuple[_Token, bytes]] | None = {}
         self.looked_at = 0.0
+        #: Of the answers; None before the first request.
+        self.subscription: Subscription | None = None
         #: The number of the last delivery, to anyone, as far as it is known; 0 if it is not.
         self.delivered = 0
         #: Since when it is given away; 0 if it is not.
@@ -228,7 +231,6 @@ class NatsClient(Client):
         """Make the consumers, and listen."""
         self._inbox = connection.new_inbox()
         beats = f"_netconsd.process.{self._address.name}.{self._group}"
-        await connection.subscribe(f"{self._inbox}.*", cb=self._received)
         await connection.subscribe(beats, cb=self._beaten)
         await asyncio.gather(*(self._make_consumer(connection, number) for number in range(self.partitions)))
 
@@ -377,6 +379,9 @@ class NatsClient(Client):
             return
         self.intake.end(number)
         del self._taken[number]
+        if taken.subscription is not None:
+            # The server would answer a request that it still has, and pin the partition to this processor again.
+            await taken.subscription.unsubscribe()
         if taken.pin:
             # Acknowledgements that were published before are processed before. One that fails costs PIN_SECONDS.
             await connection.publish(
@@ -420,6 +425,8 @@ class NatsClient(Client):
             return
         if self.intake.is_full(taken.number):
             return
+        if taken.subscription is None:
+            taken.subscription = await connection.subscribe(f"{self._inbox}.{taken.number}", cb=self._received)
         request: dict[str, object] = {
             "batch": PULL_MESSAGES,
             "max_bytes": 2 * connection.max_payload,
@@ -453,12 +460,14 @@ class NatsClient(Client):
                     self._lost = f"consumer {self._consumer(number)}: {headers.get('Description')}"
                 self._work.set()
             return
+        pin = headers.get("Nats-Pin-Id", "")
         if taken is None or taken.leaving_since:
+            if taken is not None and pin:
+                taken.pin = pin
             with suppress(Exception):
                 await message.nak()
             return
         taken.left = max(0, taken.left - 1)
-        pin = headers.get("Nats-Pin-Id", "")
         if pin and pin != taken.pin:
             taken.held = taken.held or {}
             taken.pin = pin

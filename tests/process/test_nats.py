@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netconsd.process.address import parse
+from netconsd.process.client import LEAVE_SECONDS
 from netconsd.process.natsclient import NatsClient
 from netconsd.process.sharing import shares
 
@@ -25,6 +26,12 @@ class Intake:
     @property
     def partitions(self) -> list[int]:
         return [number for name, number in self.calls if name == "begin"]
+
+    def is_full(self, number: int) -> bool:
+        return False
+
+    def is_idle(self, number: int) -> bool:
+        return True
 
     def __getattr__(self, name: str) -> Any:
         return lambda number, *rest: self.calls.append((name, number))
@@ -100,3 +107,36 @@ def test_held_under_load(before: list[int], pending: int, is_taken: bool) -> Non
     one._ask = asked  # type: ignore[method-assign]
     asyncio.run(one._look_at_held(SimpleNamespace(), one._taken[0], 1.0))  # type: ignore[arg-type]
     assert (("take", 0) in intake.calls) is is_taken
+
+
+@pytest.mark.parametrize("has_messages", [False, True])
+def test_given_away(has_messages: bool) -> None:
+    """A request that the server still has is withdrawn before the pin: its answer would pin the partition again."""
+    intake = Intake()
+    one = client(intake)
+    done: list[str] = []
+
+    async def withdrawn() -> None:
+        done.append("unsubscribe")
+
+    async def published(subject: str, *_: object) -> None:
+        done.append(subject.split(".")[3])
+
+    async def subscribed(*_: object, **__: object) -> Any:
+        return SimpleNamespace(unsubscribe=withdrawn)
+
+    connection: Any = SimpleNamespace(publish=published, subscribe=subscribed, max_payload=1)
+    taken = one._taken[0]
+    asyncio.run(one._pull(connection, taken, 1.0))
+    taken.leaving_since = 1.0
+    if has_messages:
+        # It came for the request, and is the first to tell the pin.
+        message = delivery(7, 70)
+
+        async def refused() -> None:
+            pass
+
+        message.nak = refused
+        asyncio.run(one._received(message))
+    asyncio.run(one._leave(connection, taken, 1.0 + LEAVE_SECONDS))
+    assert done == ["MSG", "unsubscribe", *(["UNPIN"] if has_messages else [])]
