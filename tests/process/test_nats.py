@@ -104,7 +104,7 @@ def test_held_under_load(before: list[int], pending: int, is_taken: bool) -> Non
         await one._received(delivery(8, 58))
         return {"num_ack_pending": pending, "delivered": {"consumer_seq": 7}}
 
-    one._ask = asked  # type: ignore[method-assign]
+    one._ask = asked  # type: ignore[method-assign, assignment]
     asyncio.run(one._look_at_held(SimpleNamespace(), one._taken[0], 1.0))  # type: ignore[arg-type]
     assert (("take", 0) in intake.calls) is is_taken
 
