@@ -5,7 +5,9 @@ part of the broker's messages, in order; a machine is in one of them.
 
 1. **Lanes.** A partition has one lane, so that its machines stay in order and nothing is sorted by machine.
 2. **Room.** A delivery waits as bytes until its lane has room. The lanes and the queues of the modules have a quarter
-   of ``--queue`` in them, and the block that exceeded it: no module drops a message because its queue is full.
+   of ``--queue`` in them, and the block that exceeded it: no module drops a message because its queue is full. Messages
+   that the memory of copies holds take no room, which has a bound for them: the block of the other receiver, for which
+   they wait, must not wait for them.
 3. **Acknowledged** is a delivery when the modules of its lane have returned from all its messages, and every module
    that keeps messages (:class:`netconsd.interfaces.IKeeps`) has synced them since. An exception of a module is counted,
    as always, and does not hold it up.
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -39,7 +41,7 @@ from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane
 from netconsd.store.records import Senders
 from netconsd.streams.blocks import Damaged, unpack
-from netconsd.streams.copies import Heard, Summary
+from netconsd.streams.copies import Summary, together
 
 #: Blocks of a partition whose identities are remembered: those of some minutes at 20 blocks a second.
 WINDOW: Final = 4096
@@ -74,16 +76,14 @@ class Copying(Protocol):
 
 
 class _Delivery:
-    __slots__ = ("identity", "is_handled", "partition", "places", "taken_at", "tokens")
+    __slots__ = ("identity", "partition", "taken_at", "tokens")
 
-    def __init__(self, partition: _Partition, token: Any, identity: Hashable, places: int, taken_at: float) -> None:
+    def __init__(self, partition: _Partition, token: Any, identity: Hashable, taken_at: float) -> None:
         self.partition = partition
         #: Of this one, and of those with the same identity that came meanwhile.
         self.tokens = [token]
         self.identity = identity
-        self.places = places
         self.taken_at = taken_at
-        self.is_handled = False
 
 
 class _Partition:
@@ -135,8 +135,8 @@ class Intake:
         self._places = dict.fromkeys((lane.number for lane in lanes), 0)
         #: Called in any thread when :meth:`turn` has work.
         self.wake: Callable[[], object] = lambda: None
-        # From the lanes and queues.
-        self._handled: deque[list[_Delivery]] = deque()
+        # From the lanes and queues: deliveries, and places of a lane that are free again.
+        self._handled: deque[tuple[list[_Delivery], int, int]] = deque()
         # For the thread of syncs, and from it.
         self._to_sync: deque[_Delivery] = deque()
         self._synced: deque[_Delivery] = deque()
@@ -146,14 +146,16 @@ class Intake:
         self._sync_fault = ""
         self._thread: Any = None
         #: What the messages of several receivers became, up to a second ago; for any thread.
-        self.summary = merged(())
+        self.summary = together(())
         # Of the partitions that were given away.
-        self._ended = merged(())
+        self._ended = together(())
         self._summed_at = -SUMMARY_SECONDS
         self._complained = -COMPLAINT_SECONDS
         self._log = Logger("netconsd")
         # Each delivery is acknowledged, damaged or given back; or it is in ``unfinished`` or ``queued``.
         self.deliveries = 0
+        #: Those that were decoded and not acknowledged; any thread may read it.
+        self.unfinished = 0
         self.bytes = 0
         self.redelivered = 0
         self.damaged = 0
@@ -197,11 +199,33 @@ class Intake:
         tokens = [token for token, _ in partition.waiting]
         partition.waiting.clear()
         self.given_back += len(tokens)
-        self.deliveries -= len(tokens)
         if partition.copies is not None:
             self._put(partition, partition.copies.flush())
         self._mark(partition)
         return tokens
+
+    def interrupted(self, number: int) -> None:
+        """Forget what the machines of a partition said before, and what is not decoded: another processor had the
+        partition meanwhile, and has processed what came after.
+
+        What was decoded is processed to its end, and acknowledged.
+        """
+        partition = self._partitions.get(number)
+        if partition is None:
+            return
+        self.leave(number)
+        partition.is_leaving = False
+        self.takeovers += 1
+        self._end_copies(partition)
+        if self._copies is not None:
+            partition.copies = self._copies()
+        if self._handovers is not None:
+            self._handovers.ended(number, partition.lane)
+
+    def _end_copies(self, partition: _Partition) -> None:
+        if partition.copies is not None:
+            ended = replace(partition.copies.summary(), held=0, hosts=0, cost=0)
+            self._ended = together([self._ended, ended])
 
     def is_idle(self, number: int) -> bool:
         """Return whether everything of a partition that was decoded has been acknowledged."""
@@ -213,11 +237,10 @@ class Intake:
         partition = self._partitions.pop(number, None)
         if partition is None:
             return
-        if partition.copies is not None:
-            ended = replace(partition.copies.summary(), held=0, hosts=0, cost=0)
-            self._ended = merged([self._ended, ended])
-        self.given_back += len(partition.waiting) + len(partition.open)
-        self.deliveries -= len(partition.waiting)
+        self._end_copies(partition)
+        self.given_back += len(partition.waiting)
+        for delivery in list(partition.open):
+            self._give_back(delivery)
         if self._handovers is not None:
             self._handovers.ended(number, partition.lane)
 
@@ -250,11 +273,16 @@ class Intake:
 
         :raises NotKeptError: if a module could not sync; the next call goes on.
         """
+        if self._unsynced:
+            # Before anything is done that the caller would not learn of.
+            while self._unsynced:
+                self._give_back(self._unsynced.popleft())
+            raise NotKeptError(self._sync_fault)
         done: list[Done] = []
         while self._handled:
-            for delivery in self._handled.popleft():
-                delivery.is_handled = True
-                self._places[delivery.partition.lane.number] -= delivery.places
+            deliveries, worker, places = self._handled.popleft()
+            self._places[worker] -= places
+            for delivery in deliveries:
                 if self._keepers:
                     self._to_sync.append(delivery)
                     self._sync_wanted.set()
@@ -273,12 +301,6 @@ class Intake:
                 token, data = partition.waiting.popleft()
                 self._feed(partition, token, data, now, done)
             self._mark(partition)
-        if self._unsynced:
-            while self._unsynced:
-                delivery = self._unsynced.popleft()
-                self._forget(delivery)
-                self.given_back += len(delivery.tokens)
-            raise NotKeptError(self._sync_fault)
         return done
 
     def _feed(self, partition: _Partition, token: Any, data: bytes, now: float, done: list[Done]) -> None:
@@ -300,6 +322,7 @@ class Intake:
             earlier = partition.by_identity.get(identity)
             if earlier is not None:
                 self.redelivered += 1
+                self.unfinished += 1
                 earlier.tokens.append(token)
                 return
             if identity in partition.done:
@@ -307,45 +330,50 @@ class Intake:
                 self.acknowledged += 1
                 done.append(Done(partition.number, token, False))
                 return
-        delivery = _Delivery(partition, token, identity, len(messages) + len(data) // 1024, now)
+        delivery = _Delivery(partition, token, identity, now)
+        places = len(messages) + len(data) // 1024
         partition.open.add(delivery)
+        self.unfinished += 1
         partition.unmarked.append(delivery)
         if identity is not None:
             partition.by_identity[identity] = delivery
-        self._places[partition.lane.number] += delivery.places
+        self._places[partition.lane.number] += places
         self.messages += len(messages)
         if messages and self._handovers is not None:
             self._handovers.heard(partition.number, messages[0].received_at)
         if partition.copies is not None and receiver:
             messages = partition.copies.take(receiver, messages, now)
         self._put(partition, messages)
-        self._mark(partition)
+        self._mark(partition, places)
 
     def _sum(self) -> None:
         found = [partition.copies.summary() for partition in self._partitions.values() if partition.copies is not None]
-        self.summary = merged([self._ended, *found])
+        self.summary = together([self._ended, *found])
 
     def _put(self, partition: _Partition, messages: list[Message]) -> None:
         if messages:
             self.handed_on += len(messages)
             partition.lane.put_messages(messages, self._clock())
 
-    def _mark(self, partition: _Partition) -> None:
-        """Have the deliveries reported whose messages have all been put."""
-        if not partition.unmarked:
+    def _mark(self, partition: _Partition, places: int = 0) -> None:
+        """Have the deliveries reported whose messages have all been put.
+
+        :param places: are free when the modules have returned from what was put.
+        """
+        if not partition.unmarked and not places:
             return
         oldest = float("inf") if partition.copies is None else partition.copies.oldest()
         whole: list[_Delivery] = []
         while partition.unmarked and partition.unmarked[0].taken_at < oldest:
             whole.append(partition.unmarked.popleft())
-        if whole:
-            reached = partial(self._reached, whole)
+        if whole or places:
             worker = partition.lane.number
+            reached = partial(self._reached, whole, worker, places)
             partition.lane.ask(lambda _: self._outputs.after(worker, reached))
 
-    def _reached(self, deliveries: list[_Delivery]) -> None:
+    def _reached(self, deliveries: list[_Delivery], worker: int, places: int) -> None:
         """In the thread of a lane or a queue."""
-        self._handled.append(deliveries)
+        self._handled.append((deliveries, worker, places))
         self.wake()
 
     def _acknowledge(self, delivery: _Delivery, done: list[Done]) -> None:
@@ -360,8 +388,15 @@ class Intake:
         self.acknowledged += len(delivery.tokens)
         done += [Done(partition.number, token, False) for token in delivery.tokens]
 
+    def _give_back(self, delivery: _Delivery) -> None:
+        # Not twice: its partition may have been taken away meanwhile.
+        if delivery in delivery.partition.open:
+            self._forget(delivery)
+            self.given_back += len(delivery.tokens)
+
     def _forget(self, delivery: _Delivery) -> None:
-        delivery.partition.open.discard(delivery)
+        delivery.partition.open.remove(delivery)
+        self.unfinished -= len(delivery.tokens)
         if delivery.identity is not None:
             delivery.partition.by_identity.pop(delivery.identity, None)
 
@@ -430,11 +465,6 @@ class Intake:
     # For the thread of the reactor.
 
     @property
-    def unfinished(self) -> int:
-        """The number of deliveries that were decoded and not acknowledged; any thread."""
-        return sum(len(partition.open) for partition in list(self._partitions.values()))
-
-    @property
     def queued(self) -> int:
         """The number of deliveries that wait for room; any thread."""
         return sum(len(partition.waiting) for partition in list(self._partitions.values()))
@@ -492,32 +522,3 @@ class Intake:
     def faults(self) -> list[str]:
         """Return the reasons for which messages are not acknowledged."""
         return [f"a module cannot sync: {self._sync_fault}"] if self._sync_fault else []
-
-
-def merged(summaries: Iterable[Summary], most: int = 20) -> Summary:
-    """Return the sum of the summaries of several partitions.
-
-    :param most: the hosts in ``most_missed``.
-    """
-    found = list(summaries)
-    receivers: dict[bytes, Heard] = {}
-    for summary in found:
-        for heard in summary.receivers:
-            known = receivers.get(heard.receiver)
-            if known is None:
-                receivers[heard.receiver] = replace(heard)
-                continue
-            for name in ("messages", "copies", "missed", "late", "completed"):
-                setattr(known, name, getattr(known, name) + getattr(heard, name))
-            for name in ("heard_at", "received_at"):
-                setattr(known, name, max(getattr(known, name), getattr(heard, name)))
-    hosts = sorted((host for summary in found for host in summary.most_missed), key=lambda host: -host.missed)
-    return Summary(
-        list(receivers.values()),
-        handed_on=sum(summary.handed_on for summary in found),
-        held=sum(summary.held for summary in found),
-        hosts=sum(summary.hosts for summary in found),
-        forgotten=sum(summary.forgotten for summary in found),
-        cost=sum(summary.cost for summary in found),
-        most_missed=hosts[:most],
-    )

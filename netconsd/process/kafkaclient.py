@@ -76,6 +76,8 @@ class Offsets:
         self._expected = expected
         self._done: set[int] = set()
         self._taken: deque[int] = deque()
+        #: What :meth:`commit` returned last; None before.
+        self.last: int | None = None
 
     def take(self, offset: int) -> int:
         """Note a delivery, and return the number of those before it that were never delivered.
@@ -97,7 +99,7 @@ class Offsets:
         while self._taken and self._taken[0] in self._done:
             offset = self._taken.popleft()
             self._done.remove(offset)
-            found = offset + 1
+            found = self.last = offset + 1
         return found
 
 
@@ -123,7 +125,8 @@ class KafkaClient(Client):
         self._awake = threading.Event()
         self._offsets: dict[int, Offsets] = {}
         self._committed_at = 0.0
-        self._is_paused = False
+        # None if some partitions may be paused and others not.
+        self._is_paused: bool | None = False
         # Since when deliveries wait for room; now, if none does.
         self._full_since = 0.0
         self._error = ""
@@ -264,7 +267,11 @@ class KafkaClient(Client):
 
         offsets: list[TopicPartition] = []
         for number in partitions:
-            offset = self._offsets[number].commit() if number in self._offsets else None
+            known = self._offsets.get(number)
+            offset = None if known is None else known.commit()
+            if wait and known is not None:
+                # The last chance: a commit that was not waited for may have failed.
+                offset = known.last
             if offset is not None:
                 offsets.append(TopicPartition(self._address.name, number, offset))
         if not offsets:
@@ -291,8 +298,8 @@ class KafkaClient(Client):
             offset = committed.get(each.partition, -1)
             self._offsets[each.partition] = Offsets(offset if offset >= 0 else None)
             self.intake.begin(each.partition)
-        # What is assigned is not paused.
-        self._is_paused = False
+        # These are not paused; those that it had before may be.
+        self._is_paused = None
         self._tell()
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -8,7 +8,9 @@
    :data:`ACK_SECONDS` (nats-server 2.15.1). A processor that takes over therefore holds what it gets until everything
    that is not acknowledged is in its hands, and processes it in the order of the stream.
 4. **Work that takes long** is reported to the server as in progress, so that it is not delivered again.
-5. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
+5. **A processor that hung**, or was away from the server, while others had its partitions begins with them as if it
+   had just taken them over. The server numbers what it delivers of a partition to anyone: a gap shows it.
+6. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
    is asked to unpin. A processor that stops gives all away.
 """
 
@@ -28,11 +30,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from netconsd.process.address import Address
 from netconsd.process.client import LEAVE_SECONDS, Client, LostError
 from netconsd.process.intake import Done, Intake, NotKeptError
-from netconsd.process.sharing import BEAT_SECONDS, Members, shares
+from netconsd.process.sharing import BEAT_SECONDS, GONE_SECONDS, Members, shares
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
 #: Seconds after which the server delivers again what was neither acknowledged nor reported as in progress.
 ACK_SECONDS: Final = 5.0
@@ -62,10 +65,11 @@ _GROUP: Final = "netconsd"
 
 
 class _Token(NamedTuple):
-    """A delivery: where to acknowledge it, and its number in the stream."""
+    """A delivery: where to acknowledge it, its number in the stream, and among the deliveries of the partition."""
 
     reply: str
     seq: int
+    delivery: int
 
     def __str__(self) -> str:
         return f"message {self.seq} of the stream"
@@ -81,8 +85,12 @@ class _Taken:
         self.asked_at = 0.0
         self.left = 0
         #: By number in the stream, messages that wait until all unacknowledged ones are here; None if they are.
-        self.held: dict[int, tuple[str, bytes]] | None = {}
+        self.held: dict[int, tuple[_Token, bytes]] | None = {}
         self.looked_at = 0.0
+        #: Of the answers; None before the first request.
+        self.subscription: Subscription | None = None
+        #: The number of the last delivery, to anyone, as far as it is known; 0 if it is not.
+        self.delivered = 0
         #: Since when it is given away; 0 if it is not.
         self.leaving_since = 0.0
 
@@ -120,6 +128,8 @@ class NatsClient(Client):
         self._work = asyncio.Event()
         # Why the session has ended; empty while it lasts.
         self._lost = ""
+        # When the session before ended.
+        self._away_since = clock()
         self._inbox = ""
         self._shown: list[int] | None = None
         # That the stream has partitions beyond ``partitions``.
@@ -171,6 +181,7 @@ class NatsClient(Client):
         for number in list(self._taken):
             self.intake.leave(number)
         self._taken.clear()
+        self._away_since = self._clock()
 
     async def _connection(self) -> Connection:
         import nats.errors
@@ -220,7 +231,6 @@ class NatsClient(Client):
         """Make the consumers, and listen."""
         self._inbox = connection.new_inbox()
         beats = f"_netconsd.process.{self._address.name}.{self._group}"
-        await connection.subscribe(f"{self._inbox}.*", cb=self._received)
         await connection.subscribe(beats, cb=self._beaten)
         await asyncio.gather(*(self._make_consumer(connection, number) for number in range(self.partitions)))
 
@@ -334,20 +344,24 @@ class NatsClient(Client):
     async def _divide(self, connection: Connection, now: float) -> None:
         """Take the partitions of this processor, and begin to give away the others."""
         mine: list[int] = []
+        members = self._members.present(now)
         if not self._stopping.is_set():
-            mine = shares(self._members.present(now), self.partitions)[self._name]
+            mine = shares(members, self.partitions)[self._name]
+        before = set(self.intake.partitions)
         for number in mine:
             taken = self._taken.get(number)
             if taken is None:
                 self._taken[number] = _Taken(number)
                 self.intake.begin(number)
+                if number in before and len(members) > 1 and now - self._away_since >= GONE_SECONDS:
+                    self.intake.interrupted(number)
         # Also those of a session before this one.
         for number in {*self._taken, *self.intake.partitions} - set(mine):
             taken = self._taken.setdefault(number, _Taken(number))
             if not taken.leaving_since:
                 taken.leaving_since = now
-                for reply, _ in (taken.held or {}).values():
-                    await connection.publish(reply, b"-NAK")
+                for token, _ in (taken.held or {}).values():
+                    await connection.publish(token.reply, b"-NAK")
                 taken.held = {}
                 for token in self.intake.leave(number):
                     await connection.publish(token.reply, b"-NAK")
@@ -365,6 +379,9 @@ class NatsClient(Client):
             return
         self.intake.end(number)
         del self._taken[number]
+        if taken.subscription is not None:
+            # The server would answer a request that it still has, and pin the partition to this processor again.
+            await taken.subscription.unsubscribe()
         if taken.pin:
             # Acknowledgements that were published before are processed before. One that fails costs PIN_SECONDS.
             await connection.publish(
@@ -408,6 +425,8 @@ class NatsClient(Client):
             return
         if self.intake.is_full(taken.number):
             return
+        if taken.subscription is None:
+            taken.subscription = await connection.subscribe(f"{self._inbox}.{taken.number}", cb=self._received)
         request: dict[str, object] = {
             "batch": PULL_MESSAGES,
             "max_bytes": 2 * connection.max_payload,
@@ -441,20 +460,29 @@ class NatsClient(Client):
                     self._lost = f"consumer {self._consumer(number)}: {headers.get('Description')}"
                 self._work.set()
             return
+        pin = headers.get("Nats-Pin-Id", "")
         if taken is None or taken.leaving_since:
+            if taken is not None and pin:
+                taken.pin = pin
             with suppress(Exception):
                 await message.nak()
             return
         taken.left = max(0, taken.left - 1)
-        pin = headers.get("Nats-Pin-Id", "")
         if pin and pin != taken.pin:
             taken.held = taken.held or {}
             taken.pin = pin
-        seq = message.metadata.sequence.stream
+        metadata = message.metadata
+        seq = metadata.sequence.stream
+        if taken.delivered and metadata.sequence.consumer > taken.delivered + 1:
+            # What is held may be acknowledged, and does not count as unacknowledged then (rule 3).
+            taken.held = {}
+            self.intake.interrupted(number)
+        taken.delivered = metadata.sequence.consumer
+        token = _Token(message.reply, seq, metadata.sequence.consumer)
         if taken.held is None:
-            self.intake.take(number, _Token(message.reply, seq), message.data)
+            self.intake.take(number, token, message.data)
         else:
-            taken.held[seq] = message.reply, message.data
+            taken.held[seq] = token, message.data
         self._work.set()
 
     async def _look_at_held(self, connection: Connection, taken: _Taken, now: float) -> None:
@@ -462,19 +490,22 @@ class NatsClient(Client):
         if not taken.held or now - taken.looked_at < LOOK_SECONDS:
             return
         taken.looked_at = now
-        here = {*taken.held, *(token.seq for token in self.intake.tokens(taken.number))}
         info = await self._ask(connection, f"CONSUMER.INFO.{self._address.name}.{self._consumer(taken.number)}", {})
+        # Under load, further messages have come since the server counted: with them, one that is elsewhere would be
+        # overlooked; without those that came while it was asked, what is held would be held for long.
+        last = info["delivered"]["consumer_seq"]
+        tokens = [*(token for token, _ in taken.held.values()), *self.intake.tokens(taken.number)]
+        here = {token.seq for token in tokens if token.delivery <= last}
         if info["num_ack_pending"] > len(here):
             return
         held, taken.held = taken.held, None
         for seq in sorted(held):
-            reply, data = held[seq]
-            self.intake.take(taken.number, _Token(reply, seq), data)
+            self.intake.take(taken.number, *held[seq])
         self._work.set()
 
     async def _report_progress(self, connection: Connection) -> None:
         for number, taken in self._taken.items():
-            replies = [reply for reply, _ in (taken.held or {}).values()]
+            replies = [token.reply for token, _ in (taken.held or {}).values()]
             replies += [token.reply for token in self.intake.tokens(number)]
             for reply in replies:
                 await connection.publish(reply, b"+WPI")

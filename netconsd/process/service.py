@@ -23,7 +23,7 @@ from netconsd.process.intake import Intake
 from netconsd.protocol.plural import plural
 from netconsd.service import NetconsdService, Running
 from netconsd.settings import Settings
-from netconsd.streams.copies import MEMORY_LIMIT, Copies, Summary
+from netconsd.streams.copies import HELD_BYTES_LIMIT, MEMORY_LIMIT, Copies, Summary
 
 __all__ = ["ProcessingService"]
 
@@ -82,7 +82,7 @@ class ProcessingService(NetconsdService):
         handovers = Handovers()
 
         def copies() -> Copies:
-            return Copies(memory=MEMORY_LIMIT // client.partitions)
+            return Copies(memory=MEMORY_LIMIT // client.partitions, held_bytes=HELD_BYTES_LIMIT // client.partitions)
 
         self._run = run = Running(
             self.settings, self._outputs, [], self._receiver, self._reactor, self._names, handovers.marked

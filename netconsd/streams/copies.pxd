@@ -49,7 +49,7 @@ cdef class Host:
 
 cdef class Copies:
     cdef double _hold
-    cdef Py_ssize_t _memory, _cost, _held, _held_bytes
+    cdef Py_ssize_t _memory, _cost, _held, _held_bytes, _held_limit
     cdef dict _hosts, _heard, _missed
     cdef unsigned long long _runs
     cdef long long _handed_on, _forgotten
@@ -73,7 +73,8 @@ cdef class Copies:
     cdef Run _found(self, Host host, Hearing hearing, ExtendedMessage message, unsigned long long stamp)
     @cython.locals(seen=Seen, place=Py_ssize_t)
     cdef bint _is_copy(self, Run run, Hearing hearing, ExtendedMessage message, unsigned long long stamp) except -1
-    @cython.locals(seq="unsigned long long", seen=Seen, place=Py_ssize_t, completes=bint, held=ExtendedMessage)
+    @cython.locals(seq="unsigned long long", seen=Seen, place=Py_ssize_t, completes=bint, held=ExtendedMessage,
+                   more=Py_ssize_t)
     cdef _second(self, Hearing hearing, Run run, ExtendedMessage message, double now, list out)
     @cython.locals(own=Run, run=Run, index=Py_ssize_t)
     cdef Run _run_of(self, Host host, Hearing hearing, ExtendedMessage message, double now, list out)
@@ -100,11 +101,11 @@ cdef class Copies:
     @cython.locals(seq="unsigned long long", first="unsigned long long", number="unsigned long long",
                    found="long long")
     cdef long long _filled(self, Run run, ExtendedMessage message) except -1
-    @cython.locals(held=ReorderBuffer)
+    @cython.locals(held=ReorderBuffer, before=Py_ssize_t)
     cdef _keep(self, Run run, ExtendedMessage message, double now, list out)
     @cython.locals(run=Run, deadline=double)
     cdef Run _longest_held(self)
-    @cython.locals(held=ReorderBuffer, message=ExtendedMessage)
+    @cython.locals(held=ReorderBuffer, message=ExtendedMessage, before=Py_ssize_t)
     cdef _pop(self, Run run, list out)
     @cython.locals(message=ExtendedMessage, late=bint)
     cdef _release(self, Run run, double now, list out)

@@ -72,7 +72,7 @@ HOST_RECEIVERS_LIMIT: Final = 7
 RECEIVERS_LIMIT: Final = 256
 #: Bytes for all hosts together: 20,000 hosts with full windows, or 200,000 that are quiet.
 MEMORY_LIMIT: Final = 256 * 1024 * 1024
-#: Bytes of all held messages; above, those held longest are handed on.
+#: Bytes of all held messages with their objects; above, those held longest are handed on.
 HELD_BYTES_LIMIT: Final = 64 * 1024 * 1024
 #: The pairs of host and receiver whose missed messages are counted; beyond, the pair with the fewest is forgotten.
 MISSED_LIMIT: Final = 1024
@@ -287,12 +287,16 @@ def _silent_longest(hearings: dict[bytes, Hearing]) -> bytes:
 class Copies:
     """Merges the messages of several receivers. For one thread; no message raises."""
 
-    def __init__(self, hold: float = HOLD_SECONDS, memory: int = MEMORY_LIMIT) -> None:
+    def __init__(
+        self, hold: float = HOLD_SECONDS, memory: int = MEMORY_LIMIT, held_bytes: int = HELD_BYTES_LIMIT
+    ) -> None:
         """
         :param hold: the longest time in seconds that a message waits for another receiver; 0 for none.
         :param memory: the bytes for the state of hosts; beyond, those silent longest are forgotten.
+        :param held_bytes: as :data:`HELD_BYTES_LIMIT`, which is for all partitions of a processor together.
         """
         self._hold = hold
+        self._held_limit = held_bytes
         self._memory = memory
         self._hosts: dict[bytes, Host] = {}
         self._heard: dict[bytes, Heard] = {}
@@ -520,7 +524,10 @@ class Copies:
             self._hand_on(run, message, out)
         else:
             hearing.heard.copies += 1
-            if completes and held is not None:
+            if completes and held is not None and run.held is not None:
+                more = len(message._raw) - len(held._raw)
+                run.held.cost += more
+                self._held_bytes += more
                 held._raw = message._raw
                 held._msgid = message._msgid
                 held._incomplete = False
@@ -703,12 +710,13 @@ class Copies:
             # A forged record: it has the seq of another one.
             self._hand_on(run, message, out)
             return
+        before = held.cost
         held.add(message, now + self._hold)
         self._held += 1
-        self._held_bytes += len(message._raw)
+        self._held_bytes += held.cost - before
         while held.is_over_limit():
             self._pop(run, out)
-        while self._held_bytes > HELD_BYTES_LIMIT:
+        while self._held_bytes > self._held_limit:
             self._drain(self._longest_held(), out)
 
     def _longest_held(self) -> Run:
@@ -722,12 +730,13 @@ class Copies:
         """Hand on the lowest held record."""
         held = run.held
         assert held is not None, "the caller looked"
+        before = held.cost
         message = held.pop()
         if not held.count():
             run.held = None
             run.deadline = _NEVER
         self._held -= 1
-        self._held_bytes -= len(message._raw)
+        self._held_bytes += held.cost - before
         self._hand_on(run, message, out)
 
     def _release(self, run: Run, now: float, out: list[Message]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from zope.interface import implementer
 
 from netconsd.interfaces import IBatchOutputModule, IKeeps
-from netconsd.message import Message
+from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.runner import Outputs
 from netconsd.process.intake import WINDOW, Done, Intake, NotKeptError
 from netconsd.protocol.table import SourceTable
@@ -51,6 +51,7 @@ class Module:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.missing = 0
         self.fails = False
 
     def start(self, worker_count: int) -> None:
@@ -60,6 +61,7 @@ class Module:
         if self.fails:
             raise ValueError("scripted")
         self.texts += [message.text for message in messages]
+        self.missing += sum(message.missing for message in messages if isinstance(message, ExtendedMessage))
 
     def stop(self) -> None:
         pass
@@ -273,7 +275,7 @@ def test_leaving() -> None:
     assert rig.intake.is_idle(3)
     rig.intake.end(3)
     assert rig.intake.partitions == []
-    assert (rig.intake.deliveries, rig.intake.acknowledged, rig.intake.given_back) == (1, 1, 2)
+    assert (rig.intake.deliveries, rig.intake.acknowledged, rig.intake.given_back) == (3, 1, 2)
 
 
 def test_ended_with_messages_in_hand() -> None:
@@ -331,3 +333,104 @@ def test_a_held_message_is_not_acknowledged() -> None:
     rig.lane.work()
     assert rig.turn() == [3, 4]
     assert rig.module.texts == ["zero", "one", "two"]
+
+
+def test_room_while_a_message_is_held() -> None:
+    """A message that waits for another receiver holds up no other block: the missing one is in a later block."""
+    rig = Rig(queue=40, copies=Copies)
+    rig.take(1, block(0, "zero", seq=10))
+    rig.take(2, block(0, "zero", receiver=BOB, seq=10))
+    rig.take(3, block(1, "two", seq=12))
+    for number in range(2, 10):
+        messages = [extended_message("x", seq=seq, ts_usec=seq, address="192.0.2.9") for seq in range(6)]
+        rig.take(number + 2, pack(ALICE, 1, number, messages))
+    for _ in range(8):
+        rig.turn()
+        rig.lane.work()
+    assert rig.intake.queued == 0
+    assert "two" not in rig.module.texts
+
+
+def test_room_after_a_partition_was_taken_away() -> None:
+    """The room of blocks with held messages is free again after their partition was taken away."""
+    rig = Rig(queue=40, copies=Copies)
+    for receiver in (ALICE, BOB):
+        rig.take(0, block(0, "zero", seq=10, receiver=receiver))
+    rig.take(1, block(1, *["text"] * 20, seq=12))
+    for _ in range(3):
+        rig.turn()
+        rig.lane.work()
+    rig.intake.end(3)
+    rig.intake.begin(3)
+    rig.take(2, block(2, "next", seq=50))
+    for _ in range(3):
+        rig.turn()
+        rig.lane.work()
+    assert rig.module.texts[-1] == "next"
+
+
+def test_a_sync_that_fails_loses_no_acknowledgement() -> None:
+    """What was acknowledged, or damaged, in the turn that tells of a failed sync is returned by the next one."""
+    keeper = Keeper()
+    rig = Rig(keeper)
+    rig.take(1, block(0, "one"))
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    rig.intake._sync_once()
+    keeper.cannot_sync = True
+    rig.take(2, block(1, "two"))
+    rig.intake._feed(rig.intake._partitions[3], 2, rig.intake._partitions[3].waiting.popleft()[1], 0.0, [])
+    rig.lane.work()
+    rig.intake._to_sync.extend(rig.intake._handled.popleft()[0])
+    rig.intake._sync_once()
+    rig.take(3, b"?")
+    with pytest.raises(NotKeptError):
+        rig.turn()
+    assert rig.turn() == [1, 3]
+
+
+def ledger(intake: Intake) -> int:
+    """Return the deliveries that are in no counter."""
+    known = intake.acknowledged + intake.damaged + intake.given_back + intake.unfinished + intake.queued
+    return intake.deliveries - known
+
+
+def test_the_ledger() -> None:
+    """Each delivery is acknowledged, damaged, given back, unfinished or queued; never two of these."""
+    keeper = Keeper()
+    rig = Rig(keeper, queue=8)
+    keeper.cannot_sync = True
+    for token, data in enumerate([block(0, "one"), block(0, "one"), b"?", block(1, "two"), block(2, "three")]):
+        rig.take(token, data)
+    rig.turn()
+    assert ledger(rig.intake) == 0
+    rig.lane.work()
+    rig.turn()
+    rig.intake._sync_once()
+    # Taken away between the sync and the turn that learns of it.
+    rig.intake.leave(3)
+    assert ledger(rig.intake) == 0
+    rig.intake.end(3)
+    assert ledger(rig.intake) == 0
+    with pytest.raises(NotKeptError):
+        rig.turn()
+    assert (ledger(rig.intake), rig.intake.deliveries, rig.intake.given_back) == (0, 5, 4)
+
+
+def test_interrupted() -> None:
+    """After another processor had the partition, its messages are no gap, and what waits as bytes is not processed."""
+    rig = Rig(queue=40, copies=Copies)
+    for receiver in (ALICE, BOB):
+        rig.take(1, block(0, "one", receiver=receiver, seq=10))
+    rig.take(2, block(1, *["text"] * 20, seq=11))
+    rig.take(3, block(2, "old", seq=40))
+    rig.turn()
+    rig.intake.interrupted(3)
+    rig.take(4, block(7, "new", seq=900))
+    for _ in range(3):
+        rig.turn()
+        rig.lane.work()
+    assert rig.module.texts == ["one", *["text"] * 20, "new"]
+    assert rig.module.missing == 0
+    assert (ledger(rig.intake), rig.intake.given_back, rig.intake.takeovers) == (0, 1, 2)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from netconsd.message import ExtendedMessage, Message
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.encode import extended, fragments
+from netconsd.protocol.reorder import MESSAGE_OVERHEAD
 from netconsd.protocol.seen import WINDOW
 from netconsd.protocol.table import SourceTable
 from netconsd.streams import copies
@@ -540,13 +541,25 @@ def test_another_boot_is_not_joined() -> None:
     assert first.seq_reset and first.new
 
 
-def test_held_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound for held bytes, the messages held longest are handed on."""
-    monkeypatch.setattr(copies, "HELD_BYTES_LIMIT", 100)
-    merge = Copies()
+def test_held_messages_are_bounded() -> None:
+    """Beyond the bound for held bytes, with their objects, the messages held longest are handed on."""
+    merge = Copies(held_bytes=3 * MESSAGE_OVERHEAD)
     out = merge.take(A, records(1), 0.0) + merge.take(B, records(1), 0.0)
     out += merge.take(A, follow(*range(3, 100, 2), after=1), 1.0)
-    assert merge.summary().held <= 100 // len(record(3).raw)
+    assert 0 < merge.summary().held <= 2
+    balanced(merge, out)
+
+
+def test_the_bytes_of_replaced_messages() -> None:
+    """A held message that a shorter one replaces does not count as long as before when it is handed on."""
+    merge = Copies(held_bytes=100_000)
+    out = merge.take(A, records(1), 0.0) + merge.take(B, records(1), 0.0)
+    # After 20 of them, the bound would be reached for ever.
+    for seq in range(2, 200):
+        broken = extended_message("x" * 10_000, seq=seq, ts_usec=seq * 1000, received_at=1000.0, incomplete=True)
+        assert merge.take(A, [broken], 1.0) == []
+        out += merge.take(B, [record(seq)], 1.0)
+    assert numbered(out) == list(range(1, 200))
     balanced(merge, out)
 
 
