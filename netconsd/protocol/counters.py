@@ -373,6 +373,7 @@ class WorkerCounters:
         other.messages = self.messages
         other.records = self.records
         other.lines = self.lines
+        other.taken = self.taken
         other.reassembled = self.reassembled
         other.incomplete = self.incomplete
         other.dropped_superseded = self.dropped_superseded

@@ -279,8 +279,8 @@ class Lane:
 
         def pass_on(_: SourceTable) -> None:
             self._epoch = received_at - now
-            self.counters.messages += count
-            self.counters.taken += count
+            self._counters.messages += count
+            self._counters.taken += count
             try:
                 self._deliver_all(_with_datagrams(messages) if self._legacy_datagrams else messages, now)
                 self._advance(now)

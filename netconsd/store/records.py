@@ -62,6 +62,9 @@ SENDER_SLOTS = 1 << 16
 # More than --max-sources is by default; about 250 bytes each.
 SENDER_LIMIT = 1 << 18
 
+# Compiled, these are C variables, which are attributes of the module only if put there.
+globals().update(NO_LIMIT=NO_LIMIT)
+
 
 class Damaged(Exception):
     """Bytes that are not what was written: the text says what is wrong, without the file's name."""

@@ -115,7 +115,7 @@ def test_the_metrics_are_those_of_the_contract(made: Callable[..., Any]) -> None
     module = made()
     verifyObject(IExportsMetrics, module)
     running = RunningModule("store", module, 2, lambda *_: pytest.fail("the metrics cannot be shown"))
-    assert len(running.metrics()) == len(module.metrics()) == 9
+    assert len(running.metrics()) == len(module.metrics()) == 10
     assert [name for name, value in values(module).items() if value is None] == [
         "journal_bytes",
         "bytes",
