@@ -1,8 +1,10 @@
-"""The module otlp with a real server: rotel, which takes the records and exports them to a scripted one."""
+"""The module otlp with real servers: rotel, and OpenTelemetry's collector (.ci/install-collector, not in CI). They take
+the records and export them to a scripted server."""
 
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +40,34 @@ class Rotel(ServerProcess):
         super().__init__(command, directory / "log", listens(self.port), {})
 
 
+COLLECTOR = Path(os.environ.get("NETCONSD_COLLECTOR", "build/collector/otelcol"))
+CONFIGURATION = """
+receivers:
+  otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}
+exporters:
+  otlp_http:
+    endpoint: "{exports_to}"
+    retry_on_failure: {{initial_interval: 50ms, max_interval: 100ms}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    logs: {{receivers: [otlp], exporters: [otlp_http]}}
+"""
+
+
+class Collector(ServerProcess):
+    """OpenTelemetry's collector, which exports to a URL, with a queue in memory."""
+
+    def __init__(self, directory: Path, exports_to: str) -> None:
+        if not COLLECTOR.is_file():
+            pytest.skip("needs a collector: bash .ci/install-collector")
+        self.port = free_port()
+        configuration = directory / "conf.yaml"
+        configuration.write_text(CONFIGURATION.format(port=self.port, exports_to=exports_to))
+        command = [str(COLLECTOR), "--config", f"file:{configuration}"]
+        super().__init__(command, directory / "log", listens(self.port), {})
+
+
 class Exported:
     """The records that rotel exported: the attributes of the resource and of the record, with text and level."""
 
@@ -70,18 +100,18 @@ def exported() -> Iterator[Exported]:
         yield Exported(http)
 
 
-@pytest.fixture
-def server(tmp_path: Path, exported: Exported) -> Iterator[Rotel]:
-    """A running rotel."""
+@pytest.fixture(params=[Rotel, Collector])
+def server(request: pytest.FixtureRequest, tmp_path: Path, exported: Exported) -> Iterator[Rotel | Collector]:
+    """A running server."""
     directory = tmp_path / "server"
     directory.mkdir()
-    server = Rotel(directory, exported.url)
+    server = request.param(directory, exported.url)
     with running(server):
         yield server
 
 
 @pytest.fixture
-def stream(tmp_path: Path, server: Rotel) -> Iterator[Callable[..., Any]]:
+def stream(tmp_path: Path, server: Rotel | Collector) -> Iterator[Callable[..., Any]]:
     """Return a function that returns a started module."""
     modules: list[Any] = []
 
@@ -106,7 +136,7 @@ def number(module: Any, name: str) -> float:
 
 
 def test_every_field_arrives(exported: Exported, stream: Callable[..., Any]) -> None:
-    """Behind rotel, the records have their text, level, time and attributes."""
+    """Behind the server, the records have their text, level, time and attributes."""
     module = stream()
     now = 1_795_000_000.123456
     module.handle_batch(
@@ -129,7 +159,7 @@ def test_every_field_arrives(exported: Exported, stream: Callable[..., Any]) -> 
     assert records["192.0.2.1event"]["netconsd.details.how"] == "crash"
 
 
-def test_away_and_started_again(exported: Exported, server: Rotel, stream: Callable[..., Any]) -> None:
+def test_away_and_started_again(exported: Exported, server: Rotel | Collector, stream: Callable[..., Any]) -> None:
     """Records of the time without a server arrive when it is there again, in order, once each."""
     server.kill()
     module = stream()
@@ -145,19 +175,19 @@ def test_away_and_started_again(exported: Exported, server: Rotel, stream: Calla
     assert number(module, "sent_records") == number(module, "queued_records") == 5000
 
 
-def test_check_send(exported: Exported, server: Rotel, tmp_path: Path) -> None:
+def test_check_send(exported: Exported, server: Rotel | Collector, tmp_path: Path) -> None:
     """`netconsd check --send` delivers a record."""
     module = made("otlp", tmp_path, url=f"http://127.0.0.1:{server.port}")
     assert module.send_test() == "200 OK"
     until(lambda: exported.records, "the test record")
 
 
-def test_what_it_loses(exported: Exported, server: Rotel, tmp_path: Path) -> None:
-    """A record that rotel has in memory is answered by 200, and lost if rotel is killed, as docs/streams says."""
+def test_what_it_loses(exported: Exported, server: Rotel | Collector, tmp_path: Path) -> None:
+    """A record that the server has in memory is answered by 200, and lost if that is killed, as docs/streams says."""
     exported.status = 503
     module = made("otlp", tmp_path, url=f"http://127.0.0.1:{server.port}")
     assert module.send_test() == "200 OK"
-    until(lambda: exported.refused, "an attempt of rotel")
+    until(lambda: exported.refused, "an attempt of the server")
     server.kill()
     exported.status = 200
     server.start()
