@@ -200,8 +200,8 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place, k
 
 
 def _process(tree: Path, url: str, messages: int, place: Place) -> float:
-    """Take all messages out of NATS; return the seconds of processor time per message. The start is left out, unless all
-    were taken at the first look."""
+    """Take all messages out of NATS; return the seconds of processor time per message. The start is left out, unless
+    all were taken at the first look."""
     metrics = _free_port()
     command = [sys.executable, "-m", "netconsd", "process", "--from", f"{url}/logs", "--group", "benchmark"]
     command += ["--metrics", str(metrics), str(receivers.MODULES / "noop.py")]
