@@ -19,7 +19,8 @@ _START_MS = 60_000
 PATIENCE_MS = 30_000
 
 
-@pytest.fixture(scope="session")
+# Until it ends, Playwright's loop runs in this thread, in which asyncio.run() fails: not for the whole session.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium without a window."""
     need("chromium", "playwright")
