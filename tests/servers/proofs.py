@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -637,10 +637,15 @@ class ElasticsearchSubject(ScriptedSubject):
 
 
 class ClickHouseSubject(ScriptedSubject):
-    """As ClickHouse: an INSERT has all rows or none; code 243 is NOT_ENOUGH_SPACE."""
+    """As ClickHouse with a window of tokens: an INSERT has all rows or none, one with a known token none; code 243 is
+    NOT_ENOUGH_SPACE."""
 
     module = "clickhouse"
     exact = True
+
+    def __init__(self, directory: Path, **options: int) -> None:
+        super().__init__(directory, **options)
+        self._tokens: set[str] = set()
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         if body.startswith(b"SELECT"):
@@ -655,7 +660,10 @@ class ClickHouseSubject(ScriptedSubject):
         if any(row["text"].startswith(BAD) for row in rows):
             text = b"Code: 27. DB::Exception: Cannot parse input (CANNOT_PARSE_INPUT_ASSERTION_FAILED)"
             return 400, {"X-ClickHouse-Exception-Code": "27"}, text
-        self.rows += [row["id"] for row in rows]
+        (token,) = parse_qs(urlsplit(path).query)["insert_deduplication_token"]
+        if token not in self._tokens:
+            self._tokens.add(token)
+            self.rows += [row["id"] for row in rows]
         return 200, {}, b""
 
 

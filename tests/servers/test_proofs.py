@@ -1,8 +1,8 @@
 """The account of every sink with its server, at 2,000 messages a second: the server hangs, is killed, has a full disk,
 or refuses every 50th record.
 
-Each fault lasts 3 seconds here, and a minute with NETCONSD_PROOF_SECONDS=60, for which the bound of the tests' time is
-to be raised: ``pytest -m slow --timeout 600 tests/servers/test_proofs.py``.
+Not in CI, where other work takes the time that a server needs. Each fault lasts NETCONSD_PROOF_SECONDS, 60 for the whole
+proof: ``NETCONSD_PROOF_SECONDS=3 pytest -m slow --timeout 600 tests/servers/test_proofs.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ BATCH = 100
 #: Seconds before and after the fault.
 AROUND = 1.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 12 * SECONDS)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300 + 12 * SECONDS),
+    pytest.mark.skipif("NETCONSD_PROOF_SECONDS" not in os.environ, reason="a proof: set NETCONSD_PROOF_SECONDS to 3"),
+]
 
 
 @dataclass
@@ -125,11 +129,13 @@ def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def proof_of(tmp_path: Path) -> Iterator[Callable[..., Proof]]:
     """Return a function that starts a server and a stream to it."""
     proofs: list[Proof] = []
+    subjects: list[Subject] = []
 
     def started(name: str, *, small_disk: int = 0, refuses: bool = False) -> Proof:
         directory = tmp_path / "server"
         directory.mkdir()
         subject = SUBJECTS[name](directory, small_disk=small_disk)
+        subjects.append(subject)
         if refuses and hasattr(subject, "refuses"):
             subject.refuses()
         subject.start()
@@ -144,7 +150,9 @@ def proof_of(tmp_path: Path) -> Iterator[Callable[..., Proof]]:
     yield started
     for proof in proofs:
         proof.module.finish()
-        proof.subject.stop()
+    # Also one whose start failed halfway.
+    for subject in subjects:
+        subject.stop()
 
 
 def names(condition: Callable[[type[Subject]], bool] = lambda subject: True) -> list[str]:
