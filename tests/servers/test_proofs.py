@@ -1,8 +1,8 @@
 """The account of every sink with its server, at 2,000 messages a second: the server hangs, is killed, has a full disk,
 or refuses every 50th record.
 
-Not in CI, where other work takes the time that a server needs. Each fault lasts NETCONSD_PROOF_SECONDS, 60 for the whole
-proof: ``NETCONSD_PROOF_SECONDS=3 pytest -m slow --timeout 600 tests/servers/test_proofs.py``.
+Not in CI, where other work takes the time that a server needs. Each fault lasts NETCONSD_PROOF_SECONDS, 60 for the
+whole proof: ``NETCONSD_PROOF_SECONDS=3 pytest -m slow --timeout 600 tests/servers/test_proofs.py``.
 """
 
 from __future__ import annotations
