@@ -4,9 +4,9 @@
    tell each other with a message a second that they live. Nothing is stored for that.
 2. **One processor at a time.** The consumers are pinned (``priority_policy``, nats-server 2.11): the server gives a
    partition to one client only, until that leaves it or has not asked for :data:`PIN_SECONDS`.
-3. **Order.** The server delivers again, in any order, what a processor that died had not acknowledged, after
-   :data:`ACK_SECONDS` (nats-server 2.15.1). A processor that takes over therefore holds what it gets until everything
-   that is not acknowledged is in its hands, and processes it in the order of the stream.
+3. **Order.** The server delivers again what a processor that died had not acknowledged, after :data:`ACK_SECONDS`,
+   and not always in order (seen with nats-server 2.15.1). A processor that takes over therefore holds what it gets
+   until everything that is not acknowledged is in its hands, and processes it in the order of the stream.
 4. **Work that takes long** is reported to the server as in progress, so that it is not delivered again.
 5. **A processor that hung**, or was away from the server, while others had its partitions begins with them as if it
    had just taken them over. The server numbers what it delivers of a partition to anyone: a gap shows it.

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from netconsd.outputs.loader import ModuleError, load
-from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.outputs.loader import ModuleError
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded, TryLater
 from netconsd.testing import extended_message
 from tests.support.scripted_lane import PATIENCE
+from tests.support.scripted_stream import made
 
 pytest.importorskip("redis", reason="needs redis: pip install 'netconsd[redis]'")
 
@@ -91,13 +91,12 @@ def make(tmp_path: Path, server: Server) -> Iterator[Callable[..., Any]]:
     """Return a function that returns a module for the server."""
     modules: list[Any] = []
 
-    def made(**settings: object) -> Any:
+    def module_of(**settings: object) -> Any:
         values = {"url": server.url, **settings}
-        typed = {name: ModuleSetting(value, name, tmp_path) for name, value in values.items()}
-        modules.append(load(["redis"], {"redis": typed}).loaded[0].module)
+        modules.append(made("redis", tmp_path, **values))
         return modules[-1]
 
-    yield made
+    yield module_of
     for module in modules:
         module.close()
 
