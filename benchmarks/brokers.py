@@ -42,6 +42,7 @@ MORE_US: Final = 1.0
 #: A processor's time, as a multiple of the reception's from the socket.
 PROCESS_RATIO: Final = 1.5
 
+_RECEIVED: Final = "messages"
 _SENT: Final = "stream_sent_records"
 _TAKEN: Final = "broker_kernel_messages"
 #: A processor is measured from this share of the messages on: the start of its process is not that of a message.
@@ -64,8 +65,10 @@ class Run:
 
     rate: float
     """Messages sent per second."""
+    dropped: int
+    """Messages that were sent, and not received: the processor of the receiver was too slow."""
     lost: int
-    """Messages that were sent, and not delivered to the module, or not acknowledged by the broker."""
+    """Messages that were received, and not delivered to the module, or not acknowledged by the broker."""
     daemon: float
     """Seconds of the daemon per message."""
     stream: float = 0.0
@@ -118,7 +121,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _line(run: Run) -> str:
-    text = f"{run.rate:.0f} messages/s, {run.lost} lost, {run.daemon * 1e6:.2f} us"
+    text = f"{run.rate:.0f} messages/s, {run.dropped} not received, {run.lost} lost, {run.daemon * 1e6:.2f} us"
     if run.stream:
         text += f" and {run.stream * 1e6:.2f} us in the stream's process, peak {run.peak / 1e6:.0f} MB, "
         text += f"{run.behind:.1f} s behind"
@@ -141,6 +144,7 @@ def checks(runs: dict[str, list[Run]], rate: int) -> list[Check]:
                 round(max(0.0, 100 - slowest / rate * 100), 2),
                 100 - 100 * ENOUGH,
             ),
+            Check(f"{name}: messages not received in all runs", sum(run.dropped for run in done), 0),
             Check(f"{name}: messages lost in all runs", sum(run.lost for run in done), 0),
             Check(f"{name}: us more than a module that does nothing", round(max(0.0, more * 1e6), 3), MORE_US),
         ]
@@ -179,18 +183,23 @@ def _run(scenario: Scenario, rate: int, module: str, tree: Path, place: Place, k
         before, stream_before = _cpu(receiver.pid), _cpu(stream)
         seconds = send(scenario, rate, receiver.port, place)
         sent_at = time.monotonic()
+        # Before the wait for the broker, which would not end if something was not received.
+        proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
+        behind = 0.0
         acknowledged = scenario.messages
         if stream:
-            acknowledged = _until(metrics, _SENT, scenario.messages + 1) - 1
-        behind = time.monotonic() - sent_at
-        proc.wait_until_quiet(receiver.pid, receiver.port, DRAIN_SECONDS)
+            acknowledged = _until(metrics, _SENT, _count(metrics, _RECEIVED)) - 1
+            behind = time.monotonic() - sent_at
         used, stream_used = _cpu(receiver.pid) - before, _cpu(stream) - stream_before
         peak = proc.memory(stream)[1] if stream else 0
         totals = receiver.stop()
-        processor = _process(tree, url, scenario.messages + 1, place) if module == "nats" else 0.0
+        # Without the first message.
+        received = totals.messages - (1 if stream else 0)
+        processor = _process(tree, url, received + 1, place) if module == "nats" else 0.0
     return Run(
         rate=scenario.messages / seconds,
-        lost=scenario.messages - min(acknowledged, totals.messages),
+        dropped=scenario.messages - received,
+        lost=max(0, received - acknowledged),
         daemon=used / scenario.messages,
         stream=stream_used / scenario.messages,
         behind=behind,
@@ -222,17 +231,25 @@ def _cpu(pid: int) -> float:
 def _until(metrics: int, name: str, number: int) -> int:
     """Wait until a counter has a number, at most :data:`SENT_SECONDS`; return the counter."""
     end = time.monotonic() + SENT_SECONDS
-    pattern = re.compile(rf"^netconsd_{name}_total\S* (\S+)$", re.MULTILINE)
     while True:
         count = 0
         # It may not listen yet.
-        with suppress(OSError), urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
-            found = pattern.search(answer.read().decode())
-            # Also as 1.2e+06.
-            count = int(float(found[1])) if found else 0
+        with suppress(OSError):
+            count = _count(metrics, name)
         if count >= number or time.monotonic() > end:
             return count
         time.sleep(0.1)
+
+
+def _count(metrics: int, name: str) -> int:
+    """Return a counter, the sum of all its labels.
+
+    :raises OSError: if the port does not answer.
+    """
+    with urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    # Also as 1.2e+06.
+    return sum(int(float(each)) for each in re.findall(rf"^netconsd_{name}_total\S* (\S+)$", text, re.MULTILINE))
 
 
 def _free_port() -> int:

@@ -48,6 +48,9 @@ LOCK: Final = "process"
 HANG_SECONDS: Final = 600
 #: Pauses are cut into pieces of so many seconds, with a report after each.
 REPORT_SECONDS: Final = 1.0
+#: The process gives way to the reception (nice(2)): what it has not sent waits in the spool, and a datagram that is not
+#: read in time is lost.
+NICENESS: Final = 10
 #: Address space: the batches, Arrow and a server's library.
 PROCESS_BYTES: Final = 4 << 30
 
@@ -243,6 +246,8 @@ class _Output:
 def main() -> int:
     """Send until the end of the input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError):
+        os.nice(NICENESS)
     # The hard limit stays: a program that the sink runs may need more; and a lower one cannot be raised.
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     soft = PROCESS_BYTES if hard == resource.RLIM_INFINITY else min(PROCESS_BYTES, hard)

@@ -12,7 +12,7 @@ from benchmarks import brokers
 
 def run_of(cpu: float, **figures: float) -> brokers.Run:
     """Return a run without loss at the full rate."""
-    values = {"rate": 3e5, "lost": 0, "daemon": cpu, **figures}
+    values = {"rate": 3e5, "dropped": 0, "lost": 0, "daemon": cpu, **figures}
     return brokers.Run(**values)  # type: ignore[arg-type]
 
 
@@ -29,9 +29,10 @@ def test_the_verdict() -> None:
     figures = {check.about: check.figure for check in checks}
     assert figures["nats: us more than a module that does nothing"] == 0.8
     assert figures["a processor's time, as a multiple of the reception's"] == 0.62
-    runs["kafka"] = [run_of(2.7e-6, stream=9e-7, lost=1, rate=2e5)] * 3
+    runs["kafka"] = [run_of(2.7e-6, stream=9e-7, dropped=2, lost=1, rate=2e5)] * 3
     assert [check.about for check in brokers.checks(runs, 300_000) if not check.passed] == [
         "kafka: percent of the rate that was not sent",
+        "kafka: messages not received in all runs",
         "kafka: messages lost in all runs",
         "kafka: us more than a module that does nothing",
     ]
@@ -44,6 +45,6 @@ def test_small_brokers(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("confluent_kafka")
     assert command.main(["brokers", "--seconds", "1", "--rate", "20000", "--runs", "1", "--no-pin"]) in (0, 1)
     out = capsys.readouterr().out
-    assert re.search(r"^nats: \d+ messages/s, 0 lost, .* in the stream's process, .*; a processor ", out, re.MULTILINE)
-    assert re.search(r"^kafka: \d+ messages/s, 0 lost, .* in the stream's process", out, re.MULTILINE)
+    assert re.search(r"^nats: \d+ messages/s, 0 not received, 0 lost, .* in the stream's process, .*; a processor ", out, re.MULTILINE)
+    assert re.search(r"^kafka: \d+ messages/s, 0 not received, 0 lost, .* in the stream's process", out, re.MULTILINE)
     assert "pass  kafka: messages lost in all runs: 0" in out

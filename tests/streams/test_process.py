@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,24 @@ def test_the_end_of_the_input_ends_it(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "cannot read the spool" in done.stdout
     assert done.stderr == ""
+
+
+def test_it_gives_way_to_the_reception(tmp_path: Path) -> None:
+    """The process has a nice value."""
+    file = tmp_path / "noting.py"
+    file.write_text(
+        "import os\nfrom netconsd.sinks import Stream\n"
+        "class Noting(Stream):\n"
+        "    def __init__(self, **settings):\n"
+        f"        open({str(tmp_path / 'nice')!r}, 'w').write(str(os.nice(0)))\n"
+        "        super().__init__(**settings)\n"
+    )
+    task = Task(str(file), "Noting", {}, str(tmp_path), str(tmp_path / "no-store"), 0.0, ["messages"], 0)
+    subprocess.run(
+        [sys.executable, "-m", "netconsd.streams.process"],
+        input=task.line(), stdout=subprocess.DEVNULL, text=True, env=environment(), check=True, timeout=60,
+    )  # fmt: skip
+    assert (tmp_path / "nice").read_text() == str(min(19, os.nice(0) + process.NICENESS))
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
