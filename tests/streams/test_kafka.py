@@ -225,17 +225,19 @@ class Producer:
 
 BUFFER, SILENT = 1001, 1002
 TOO_LARGE = 10
+INVALID_TIMESTAMP = 32
 NOT_ENOUGH_REPLICAS = 19
 
 
-def test_an_error_for_a_neighbour(make: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(("error", "text"), [(TOO_LARGE, "too large"), (INVALID_TIMESTAMP, "timestamp")])
+def test_an_error_for_a_neighbour(make: Callable[..., Any], error: int, text: str) -> None:
     """The brokers refuse what the producer sent together: each is sent alone, and only the bad one is refused."""
     module = make()
-    module._producer = producer = Producer(None, TOO_LARGE, TOO_LARGE, TOO_LARGE, None, TOO_LARGE, NOT_ENOUGH_REPLICAS)
+    module._producer = producer = Producer(None, error, error, error, None, error, NOT_ENOUGH_REPLICAS)
     batch = batch_of(module, "a", "b", "c", "d")
     answer = module.send(batch)
     assert list(answer.refused) == [2]
-    assert "too large" in answer.refused[2]
+    assert text in answer.refused[2]
     assert answer.later == {3}
     assert producer.values == [each.data for each in (*batch, *batch[1:])]
 
