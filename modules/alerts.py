@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 
 from netconsd.alerts.alert import RULES, Alert
 from netconsd.alerts.book import Book, Conditions
+from netconsd.alerts.muted import Muted
 from netconsd.alerts.recipients import (
     Alertmanager,
     Command,
@@ -241,11 +242,12 @@ class Alerts(Stream):
         self._heard_file = directory / HEARD
         names = [recipient.name for recipient in self._recipients]
         fields = self._file.load()
+        is_muted = Muted(self._store, warn)
         try:
-            self._book = Book(self._conditions, names, fields)
+            self._book = Book(self._conditions, names, fields, is_muted)
         except (TypeError, ValueError, AttributeError):
             warn(f"{directory / STATE} is damaged: all titles are new again")
-            self._book = Book(self._conditions, names, None)
+            self._book = Book(self._conditions, names, None, is_muted)
         self._schedules = [Schedule(each, self._notify, self.call, warn) for each in self._recipients]
 
     def encode(self, record: Record) -> bytes:

@@ -6,14 +6,14 @@
    ``quiet`` seconds.
 3. **Told.** An alert that ended is forgotten when every recipient was notified of its end.
 4. **Titles.** A report is new if neither its title nor an alternative was seen before. One that followed from another
-   report begins neither ``new`` nor ``spread``.
+   report begins neither ``new`` nor ``spread``. Neither does one of a bug that people muted; what lasts of that bug ends.
 5. **Bounds.** Beyond :data:`ALERTS_LIMIT` alerts, further ones are counted in ``dropped``; of titles and of machines of
    a title, the ones seen longest ago are forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -37,6 +37,7 @@ SPREAD_LIMIT: Final = 100
 GIVEN_UP_SECONDS: Final = 7 * 86_400.0
 #: Seconds after its last report in which a message of a machine that died does not show that it runs: its last words.
 LAST_WORDS_SECONDS: Final = 300.0
+_MUTED: Final = "the bug was muted in the console"
 _GIVEN_UP: Final = "nothing was heard of it for 7 days; it is given up"
 #: Characters of an alert's text.
 TEXT_LIMIT: Final = 300
@@ -48,6 +49,8 @@ _ALIVE: Final = frozenset(("booted", "rebooted", "heard-again", "logging-started
 #: before it: a machine that crashes while it boots.
 _FIRST: Final = frozenset(("booted", "logging-started"))
 _MACHINES: Final = ("died", "silent")
+#: Those of a bug.
+_BUGS: Final = ("new", "spread")
 #: Those with a title.
 _TITLES: Final = ("new", "spread", "died")
 
@@ -69,11 +72,19 @@ class Conditions:
 class Book:
     """The alerts of one daemon. For one thread."""
 
-    def __init__(self, conditions: Conditions, recipients: Collection[str], fields: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        conditions: Conditions,
+        recipients: Collection[str],
+        fields: Mapping[str, Any] | None,
+        is_muted: Callable[[Collection[str]], bool] = lambda names: False,
+    ) -> None:
         """
         :param recipients: the names of those that are notified.
         :param fields: of :meth:`fields`, of the run before; None for none.
+        :param is_muted: returns whether people muted the bug of a title and its alternatives.
         """
+        self._is_muted = is_muted
         self._conditions = conditions
         self._recipients = list(recipients)
         fields = fields or {}
@@ -126,7 +137,7 @@ class Book:
         severity = report.severity
         if report.fatal or severity == "dead":
             self._begin("died", record.address, record, report.title, "dead")
-        if report.consequence_of is not None:
+        if report.consequence_of is not None or self._is_muted(names):
             return
         lasting = self.alerts.get(f"new/{report.title}")
         if new or (lasting is not None and lasting.ended is None):
@@ -234,6 +245,8 @@ class Book:
         """
         for alert in [*self.alerts.values()]:
             seconds = GIVEN_UP_SECONDS if alert.rule in _MACHINES else self._conditions.quiet
+            if alert.ended is None and alert.rule in _BUGS and self._is_muted((alert.subject,)):
+                self._end(alert, now, _MUTED)
             if alert.ended is None and now - alert.last >= seconds:
                 self._end(alert, now, _GIVEN_UP if alert.rule in _MACHINES else "it did not come again")
             if alert.ended is not None and all(alert.told.get(name) == "end" for name in self._recipients):

@@ -19,19 +19,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from netconsd.console import triage
 from netconsd.console.failure import Refused
 from netconsd.console.filters import Parameters, shown
 from netconsd.console.limits import REPORTS, WHY_BYTES
 from netconsd.console.messages import Encoder
-from netconsd.crash.groups import Group, Groups, Seen
+from netconsd.crash.groups import Group, Groups, Seen, group_id
 from netconsd.crash.report import Report
 from netconsd.jsonl import to_json
 from netconsd.rendering import printable, uptime
+from netconsd.store import triage
 from netconsd.store.findings import REPORTS as KIND
 from netconsd.store.findings import day_files, report_of
 
@@ -76,7 +75,7 @@ class Entry:
             "host": self.host,
             "at": report.received_at,
             "title": report.title,
-            "group": sha256(report.title.encode()).hexdigest()[:12],
+            "group": group_id(report.title),
             "release": report.release,
             "severity": report.severity,
             "incomplete": report.incomplete,
@@ -340,7 +339,7 @@ class Crashes:
             parts = [one.group, *one.merged]
             # The title's own id, as a live tail names it: the group may have begun with another title.
             if any(id_ in (part.id, *part.merged) for part in parts) or any(
-                id_ == sha256(name.encode()).hexdigest()[:12] for part in parts for name in part.names
+                id_ == group_id(name) for part in parts for name in part.names
             ):
                 return one
         raise Refused(404, f"{shown(id_)}: there is no crash with this id", "id")

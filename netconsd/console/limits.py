@@ -96,8 +96,6 @@ CONTEXT_LIMIT: Final = 1000
 BUCKETS: Final = 5000
 #: Crash reports of which the worker keeps the fields without messages, the newest: some 60 MB.
 REPORTS: Final = 50_000
-#: Lines of triage that are read: a person makes ten an hour.
-TRIAGE_LINES: Final = 100_000
 #: Bytes of a reason.
 WHY_BYTES: Final = 2000
 #: Events and patterns of an answer.

@@ -321,6 +321,11 @@ class Groups:
         self._loose[new.title] = new
 
 
+def group_id(title: str) -> str:
+    """Return the id of the group whose first report has a title."""
+    return sha256(title.encode()).hexdigest()[:_ID_CHARACTERS]
+
+
 def _group_of(report: Report, names: tuple[str, ...], count: int) -> Group:
     """Return a group of one report."""
     at = report.received_at
@@ -329,7 +334,7 @@ def _group_of(report: Report, names: tuple[str, ...], count: int) -> Group:
         count,
         at,
         at,
-        id=sha256(report.title.encode()).hexdigest()[:_ID_CHARACTERS],
+        id=group_id(report.title),
         title=report.title,
         kind=report.kind,
         severity=report.severity,

@@ -11,9 +11,11 @@ import pytest
 
 from netconsd.alerts.alert import Alert
 from netconsd.alerts.recipients import Partly
+from netconsd.crash.groups import group_id
 from netconsd.crash.report import Report
 from netconsd.outputs.loader import ModuleError, load
 from netconsd.outputs.setting_types import ModuleSetting
+from netconsd.store import triage
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.findingfiles import FindingSource
 from netconsd.streams.record import Record
@@ -112,6 +114,17 @@ def person() -> Scripted:
 def rig(tmp_path: Path, person: Scripted) -> Rig:
     """A module for a person."""
     return Rig(tmp_path, person, wait="10s", per_hour=3)
+
+
+def test_a_bug_that_is_muted_in_the_console(tmp_path: Path, person: Scripted) -> None:
+    """The decision of somebody ends the alert, and begins none."""
+    rig = Rig(tmp_path, person, wait="0s", store=str(tmp_path))
+    rig.take(crash_report("BUG: x", received_at=T0))
+    rig.turn()
+    entry = {"when": T0, "who": "ann", "what": "mute", "group": group_id("BUG: x")}
+    triage.append(tmp_path, entry)
+    rig.turn(1)
+    assert person.told == [(["new/BUG: x"], []), ([], ["new/BUG: x"])]
 
 
 def test_changes_are_told_together(rig: Rig, person: Scripted) -> None:

@@ -47,6 +47,24 @@ def test_a_new_title() -> None:
     assert (alert.count, alert.machines, alert.others) == (2, 2, ["web02"])
 
 
+def test_a_muted_bug() -> None:
+    """A bug that is muted, by its title or an alternative, begins no alert of its own; what lasts of it ends. A machine
+    that it kills has died."""
+    muted: set[str] = set()
+    book = Book(Conditions(ALL, spread_machines=2), ("a",), None, lambda names: not muted.isdisjoint(names))
+    for host in (1, 2):
+        book.take(crashed("BUG: y", alternatives=("BUG: x",), host=host))
+    book.take(crashed("BUG: z", host=3))
+    assert lasting(book) == ["new/BUG: y", "spread/BUG: y", "new/BUG: z"]
+    muted.add("BUG: y")
+    book.expire(T0 + 1)
+    assert lasting(book) == ["new/BUG: z"]
+    assert book.alerts["new/BUG: y"].why == "the bug was muted in the console"
+    muted.add("BUG: x")
+    book.take(crashed("BUG: w", alternatives=("BUG: x",), host=4, fatal=True))
+    assert lasting(book) == ["new/BUG: z", "died/192.0.2.4"]
+
+
 def test_a_known_title() -> None:
     """A title whose alert is over is not new again; neither is one of which an alternative is known."""
     book = made("new")

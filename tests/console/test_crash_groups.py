@@ -17,8 +17,8 @@ from netconsd.testing import crash_report, extended_message
 from tests.console.stores import T0, add, small, write
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
-from netconsd.console import triage
 from netconsd.console.failure import Refused
+from netconsd.store import triage
 from tests.console.asking import Ask, asker
 
 NULL = "BUG: unable to handle kernel NULL pointer dereference in widget_read"

@@ -13,14 +13,15 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from netconsd.console.limits import TRIAGE_LINES
+from netconsd.crash.groups import group_id
 
 NAME: Final = "triage.jsonl"
 VERSION: Final = 1
+#: Lines that are read, the newest: a person makes ten an hour.
+TRIAGE_LINES: Final = 100_000
 ACTIONS: Final = ("resolve", "reopen", "mute", "unmute", "merge", "split")
 
 
@@ -89,7 +90,7 @@ def append(directory: Path, entry: dict[str, Any]) -> None:
 
 def split_id(title: str) -> str:
     """Return the id of the group of a title that was split off."""
-    return sha256(f"split {title}".encode()).hexdigest()[:12]
+    return group_id(f"split {title}")
 
 
 @dataclass(slots=True)
@@ -115,6 +116,11 @@ class State:
                 return min(seen)
             seen.add(group)
         return group
+
+    def is_muted(self, names: Iterable[str]) -> bool:
+        """Return whether the bug of a report is muted, by its title and the alternatives."""
+        ids = [split_id(name) if name in self.split else group_id(name) for name in names]
+        return any(self.muted.get(self.target(id_), False) for id_ in ids)
 
 
 def state_of(entries: Iterable[dict[str, Any]]) -> State:
