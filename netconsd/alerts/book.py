@@ -6,7 +6,8 @@
    ``quiet`` seconds.
 3. **Told.** An alert that ended is forgotten when every recipient was notified of its end.
 4. **Titles.** A report is new if neither its title nor an alternative was seen before. One that followed from another
-   report begins neither ``new`` nor ``spread``. Neither does one of a bug that people muted; what lasts of that bug ends.
+   report begins neither ``new`` nor ``spread``. Neither does one of a bug that people muted, and what lasts of that bug
+   ends.
 5. **Bounds.** Beyond :data:`ALERTS_LIMIT` alerts, further ones are counted in ``dropped``; of titles and of machines of
    a title, the ones seen longest ago are forgotten.
 """

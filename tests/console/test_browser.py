@@ -591,6 +591,32 @@ def test_the_live_page_begins_with_the_crashes_among_its_messages(
     page.wait_for_selector("nav .count >> text=1")
 
 
+def test_a_crash_that_comes_while_the_live_page_begins_is_one_row(
+    console: ScriptedConsole, open_page: Callable[..., Page]
+) -> None:
+    """The page gets it with those of before, and again from the live tail; the next one of the bug is another row."""
+    shown = threading.Event()
+    report = {"format": "report", "title": "BUG in f", "group": "0123456789ab", "severity": "dead"}
+    report |= {"source": {"address": "192.0.2.1", "port": 1}, "received_at": BEGIN + 0.0025}
+    group = {"id": report["group"], "title": report["title"], "severity": "dead", "last": report["received_at"]}
+    group |= {"machines": {"192.0.2.1": [1, BEGIN, report["received_at"]]}}
+
+    def live(_: Any) -> Iterator[bytes]:
+        yield from events(*(("message", plain_object(number, f"text {number}")) for number in range(1, 5)))
+        shown.wait(PATIENCE)
+        again = [{"kind": "report", "finding": report | {"received_at": BEGIN + at}} for at in (0.0025, 60.0)]
+        yield from events(*(("finding", each) for each in again), ended=console.ended)
+
+    console.answers |= {"crashes": lambda _: {"groups": [group]}, "events": lambda _: {"events": []}, "live": live}
+    page = open_page(console.url)
+    page.wait_for_selector(".row.crash")
+    shown.set()
+    until(page, "document.querySelectorAll('.row.crash').length >= 2")
+    assert page.locator(".row:not(.day) .text").all_inner_texts() == [
+        *("text 1", "text 2", "BUG in f", "text 3", "text 4", "BUG in f"),
+    ]
+
+
 def test_the_result_of_another_filter_begins_at_its_top(
     console: ScriptedConsole, open_page: Callable[..., Page]
 ) -> None:

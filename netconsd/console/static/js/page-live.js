@@ -11,7 +11,7 @@ import { List } from "./list.js";
 import { Live } from "./live.js";
 import { Copy, Empty } from "./parts.js";
 import { Ring } from "./ring.js";
-import { dayRow, findingRow, mergedRows, pastRows, rowForm, rowText, rowsOf } from "./rows.js";
+import { dayRow, findingRow, isSame, mergedRows, pastRows, rowForm, rowText, rowsOf } from "./rows.js";
 import { settings } from "./settings.js";
 import { change, go, route, status, useNow, useSignal } from "./state.js";
 import { highlight, printable } from "./text.js";
@@ -87,6 +87,8 @@ export function LivePage({ query }) {
         setBuckets(lastSeconds([], Math.floor(Date.now() / 1000) - 1, SECONDS));
         setVersion((old) => old + 1);
         const asked = new URLSearchParams(filter);
+        /** Crashes and events of before, from the store. @type {Row[]} */
+        let stored = [];
         /** @param {import("./live.js").Item[]} items */
         const take = (items) => {
             for (const { message, finding, dropped, why, least } of items) {
@@ -98,7 +100,13 @@ export function LivePage({ query }) {
                         setFollow(false);
                         setChosen(rows.current.end - 1);
                     }
-                } else if (finding) add(findingRow(finding, names.current.get(finding.address ?? finding.source?.address ?? "")));
+                } else if (finding) {
+                    const row = findingRow(finding, names.current.get(finding.address ?? finding.source?.address ?? ""));
+                    // One that happened while the page asked for those of before is among them already.
+                    const known = stored.findIndex((one) => isSame(one, row));
+                    if (known < 0) add(row);
+                    else stored.splice(known, 1);
+                }
                 else if (dropped || why) {
                     const text = why ? `Messages are missing here: ${why}` : `${least ? "At least " : ""}${plural(dropped ?? 0, "message")} not shown here: too many at once. The search has them.`;
                     add({ kind: "gap", time: Date.now() / 1000, address: "", text });
@@ -131,7 +139,10 @@ export function LivePage({ query }) {
             rows.current.clear();
             const earlier = pastRows(found[0].groups, found[1].events);
             for (const row of earlier) row.name ||= names.current.get(row.address);
-            mergedRows(kept, earlier).forEach(add);
+            const merged = mergedRows(kept, earlier);
+            const received = new Set(kept);
+            stored = merged.filter((row) => row.finding && !received.has(row));
+            merged.forEach(add);
             const named = route.value.query.get("at");
             const shown = Array.from({ length: rows.current.length }, (_, at) => rows.current.at(at).message?.id);
             setChosen(named && shown.includes(named) ? rows.current.first + shown.indexOf(named) : -1);

@@ -100,7 +100,7 @@ export function mergedRows(rows, past) {
     const begin = rows.length ? rows[0].time : 0;
     const known = rows.filter((row) => row.finding);
     const added = past
-        .filter((row) => row.time >= begin && !known.some((one) => one.kind === row.kind && one.address === row.address && one.text === row.text && Math.abs(one.time - row.time) < 2))
+        .filter((row) => row.time >= begin && !known.some((one) => isSame(one, row)))
         .sort((one, two) => one.time - two.time);
     const out = [];
     for (const row of rows) {
@@ -108,6 +108,15 @@ export function mergedRows(rows, past) {
         out.push(row);
     }
     return [...out, ...added];
+}
+
+/**
+ * Whether two rows are one crash or event, which the page has from the live tail and from the store.
+ * @param {Row} one
+ * @param {Row} other
+ */
+export function isSame(one, other) {
+    return one.kind === other.kind && one.address === other.address && one.text === other.text && Math.abs(one.time - other.time) < 2;
 }
 
 /**
