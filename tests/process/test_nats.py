@@ -10,8 +10,8 @@ import pytest
 
 from netconsd.process.address import parse
 from netconsd.process.client import LEAVE_SECONDS
-from netconsd.process.natsclient import NatsClient
-from netconsd.process.sharing import shares
+from netconsd.process.natsclient import NatsClient, _matches
+from netconsd.process.sharing import GONE_SECONDS, shares
 
 pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
 
@@ -140,3 +140,31 @@ def test_given_away(has_messages: bool) -> None:
         asyncio.run(one._received(message))
     asyncio.run(one._leave(connection, taken, 1.0 + LEAVE_SECONDS))
     assert done == ["MSG", "unsubscribe", *(["UNPIN"] if has_messages else [])]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_in"),
+    [
+        *(("netconsd.>", True), ("netconsd.blocks.*", True), ("netconsd.blocks.3", True), ("*.*.*", True), (">", True)),
+        *(("netconsd.blocks.3.>", False), ("netconsd.*", False), ("netconsd.lines.*", False), ("netconsd", False)),
+    ],
+)
+def test_patterns(pattern: str, is_in: bool) -> None:
+    """The patterns of a stream's subjects are those of NATS."""
+    assert _matches(pattern, "netconsd.blocks.3") is is_in
+
+
+def test_another_number_of_partitions() -> None:
+    """A processor of the group with other partitions is a fault while it lives, and is logged once."""
+    now = [100.0]
+    one = client(Intake(), clock=lambda: now[0])
+    logged: list[str] = []
+    one._log = SimpleNamespace(warn=lambda form, **values: logged.append(form.format(**values)))  # type: ignore[assignment]
+    for _ in range(3):
+        now[0] += 1
+        beat = SimpleNamespace(data=b'{"name": "other", "is": "here", "partitions": 8}')
+        asyncio.run(one._beaten(beat))  # type: ignore[arg-type]
+    assert one.faults() == logged
+    assert "processor other of the same group has --partitions 8, this one 1" in logged[0]
+    now[0] += GONE_SECONDS
+    assert one.faults() == []
