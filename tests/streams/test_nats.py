@@ -77,10 +77,10 @@ class Server:
                 # A question to JetStream about the stream.
                 subject, reply, size = words
                 lines.read(int(size) + 2)
-                answer = json.dumps({"config": {"max_bytes": self.max_bytes, "storage": "file"}}).encode()
+                config = json.dumps({"config": {"max_bytes": self.max_bytes, "storage": "file"}}).encode()
                 assert subject == b"$JS.API.STREAM.INFO.logs"
                 sid = sids[reply.rpartition(b".")[0]]
-                connection.sendall(b"MSG %b %b %d\r\n%b\r\n" % (reply, sid, len(answer), answer))
+                connection.sendall(b"MSG %b %b %d\r\n%b\r\n" % (reply, sid, len(config), config))
             elif verb == b"HPUB":
                 subject, reply, head, size = words
                 data = lines.read(int(size) + 2)[:-2]
