@@ -12,8 +12,9 @@ part of the broker's messages, in order; a machine is in one of them.
    that keeps messages (:class:`netconsd.interfaces.IKeeps`) has synced them since. An exception of a module is counted,
    as always, and does not hold it up.
 4. **Redelivered.** A block with the receiver, run and number of one of the last :data:`WINDOW` blocks of the partition
-   is dropped and counted. It is acknowledged as soon as the first one is. What another processor acknowledged, or was
-   doing when it died, is not known here.
+   is dropped and counted. It is acknowledged as soon as the first one is.
+   **Repeated.** Another processor may have processed a delivery that it did not acknowledge before it died. The broker's
+   client says of which deliveries that is possible (``again``): they are processed, and their messages counted.
 5. **Copies** of messages that another receiver had as well are dropped by :mod:`netconsd.streams.copies`, for each
    partition on its own.
 6. **Damaged** deliveries are counted, named in the log, and acknowledged: the broker would deliver them again for ever.
@@ -91,8 +92,8 @@ class _Partition:
         self.number = number
         self.lane = lane
         self.copies = copies
-        #: (token, data), not yet decoded.
-        self.waiting: deque[tuple[Any, bytes]] = deque()
+        #: (token, data, again) of :meth:`Intake.take`, not yet decoded.
+        self.waiting: deque[tuple[Any, bytes, bool]] = deque()
         #: Deliveries of which copies may hold messages.
         self.unmarked: deque[_Delivery] = deque()
         #: All that are decoded and not acknowledged.
@@ -158,6 +159,8 @@ class Intake:
         self.unfinished = 0
         self.bytes = 0
         self.redelivered = 0
+        #: Messages that may have been handed to modules before, by this or another processor (rule 4).
+        self.repeated = 0
         self.damaged = 0
         self.acknowledged = 0
         self.given_back = 0
@@ -196,7 +199,7 @@ class Intake:
         if partition is None:
             return []
         partition.is_leaving = True
-        tokens = [token for token, _ in partition.waiting]
+        tokens = [token for token, _, _ in partition.waiting]
         partition.waiting.clear()
         self.given_back += len(tokens)
         if partition.copies is not None:
@@ -244,14 +247,15 @@ class Intake:
         if self._handovers is not None:
             self._handovers.ended(number, partition.lane)
 
-    def take(self, number: int, token: Any, data: bytes) -> None:
+    def take(self, number: int, token: Any, data: bytes, *, again: bool = False) -> None:
         """Take a delivery of a partition that was begun.
 
         :param token: is returned by :meth:`turn` when it is to be acknowledged.
+        :param again: whether it may have been processed before, without an acknowledgement.
         """
         self.deliveries += 1
         self.bytes += len(data)
-        self._partitions[number].waiting.append((token, data))
+        self._partitions[number].waiting.append((token, data, again))
 
     def is_full(self, number: int) -> bool:
         """Return whether deliveries of a partition wait for room."""
@@ -263,7 +267,7 @@ class Intake:
         partition = self._partitions.get(number)
         if partition is None:
             return []
-        found = [token for token, _ in partition.waiting]
+        found = [token for token, _, _ in partition.waiting]
         for delivery in partition.open:
             found += delivery.tokens
         return found
@@ -298,12 +302,12 @@ class Intake:
             if partition.copies is not None:
                 self._put(partition, partition.copies.flush(now))
             while partition.waiting and self._places[partition.lane.number] < self._room:
-                token, data = partition.waiting.popleft()
-                self._feed(partition, token, data, now, done)
+                token, data, again = partition.waiting.popleft()
+                self._feed(partition, token, data, again, now, done)
             self._mark(partition)
         return done
 
-    def _feed(self, partition: _Partition, token: Any, data: bytes, now: float, done: list[Done]) -> None:
+    def _feed(self, partition: _Partition, token: Any, data: bytes, again: bool, now: float, done: list[Done]) -> None:
         identity: Hashable = None
         receiver = b""
         try:
@@ -339,6 +343,8 @@ class Intake:
             partition.by_identity[identity] = delivery
         self._places[partition.lane.number] += places
         self.messages += len(messages)
+        if again:
+            self.repeated += len(messages)
         if messages and self._handovers is not None:
             self._handovers.heard(partition.number, messages[0].received_at)
         if partition.copies is not None and receiver:
@@ -509,6 +515,13 @@ class Intake:
                 "broker_handed_on",
                 "Kernel messages given to the workers; the others are copies, or held for order.",
                 self.handed_on,
+                counter=True,
+            ),
+            ModuleMetric(
+                "broker_repeated_kernel_messages",
+                "Kernel messages that may have been processed before, without an acknowledgement: the most that modules "
+                "can have twice, apart from second copies.",
+                self.repeated,
                 counter=True,
             ),
             ModuleMetric(

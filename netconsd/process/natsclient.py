@@ -10,7 +10,10 @@
 4. **Work that takes long** is reported to the server as in progress, so that it is not delivered again.
 5. **A processor that hung**, or was away from the server, while others had its partitions begins with them as if it
    had just taken them over. The server numbers what it delivers of a partition to anyone: a gap shows it.
-6. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
+6. **Delivered before.** The server numbers the deliveries of a message. One that was delivered before, and not
+   acknowledged, may have been processed (``again`` of :meth:`Intake.take`), unless its processor gave it back, and told
+   the group so.
+7. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
    is asked to unpin. A processor that stops gives all away.
 """
 
@@ -81,6 +84,9 @@ class _Token(NamedTuple):
     reply: str
     seq: int
     delivery: int
+    #: How often the message was delivered, to anyone; and whether it may have been processed before.
+    times: int = 1
+    again: bool = False
 
     def __str__(self) -> str:
         return f"message {self.seq} of the stream"
@@ -146,6 +152,9 @@ class NatsClient(Client):
         # That the stream has partitions beyond ``partitions``.
         self._foreign = ""
         self._is_warned = False
+        # By partition, the messages that were given back unprocessed (rule 6): by the number in the stream, the number
+        # of deliveries until then.
+        self._returned: dict[int, dict[int, int]] = {}
         # The last processor of the group with other partitions: its name, their number, and when it was heard.
         self._contrary: tuple[str, int, float] | None = None
 
@@ -377,15 +386,15 @@ class NatsClient(Client):
 
     # The group.
 
-    async def _beat(self, connection: Connection, word: str) -> None:
+    async def _beat(self, connection: Connection, word: str, **more: object) -> None:
         await connection.publish(
             f"_netconsd.process.{self._address.name}.{self._group}",
-            json.dumps({"name": self._name, "is": word, "partitions": self.partitions}).encode(),
+            json.dumps({"name": self._name, "is": word, "partitions": self.partitions, **more}).encode(),
         )
 
     async def _beaten(self, message: Msg) -> None:
         """Take the sign of life of a processor; anyone who may publish can write it."""
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
+        with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
             beat = json.loads(message.data)
             name = str(beat["name"])[:200]
             if name == self._name:
@@ -395,6 +404,8 @@ class NatsClient(Client):
                 self._work.set()
                 if self._contrary is not None and name == self._contrary[0]:
                     self._contrary = None
+            elif beat["is"] == "giving back":
+                self._given_back(int(beat["partition"]), [(int(seq), int(times)) for seq, times in beat["messages"]])
             elif beat["partitions"] == self.partitions:
                 self._members.heard(name, self._clock())
             else:
@@ -422,17 +433,33 @@ class NatsClient(Client):
             taken = self._taken.setdefault(number, _Taken(number))
             if not taken.leaving_since:
                 taken.leaving_since = now
-                for token, _ in (taken.held or {}).values():
-                    await connection.publish(token.reply, b"-NAK")
+                tokens = [token for token, _ in (taken.held or {}).values()]
                 taken.held = {}
-                for token in self.intake.leave(number):
-                    await connection.publish(token.reply, b"-NAK")
+                await self._give_back(connection, number, tokens + self.intake.leave(number))
         if mine != self._shown and not self._stopping.is_set():
             self._shown = mine
             self._log.info(
                 "This processor takes {count} of {all} partitions: {numbers}",
                 count=len(mine), all=self.partitions, numbers=", ".join(map(str, mine)) or "none",
             )  # fmt: skip
+
+    async def _give_back(self, connection: Connection, number: int, tokens: list[_Token]) -> None:
+        """Have the server deliver messages to another processor, which learns first that they were not processed."""
+        messages = [(token.seq, token.times) for token in tokens if not token.again]
+        if messages:
+            self._given_back(number, messages)
+            await self._beat(connection, "giving back", partition=number, messages=messages)
+        for token in tokens:
+            await connection.publish(token.reply, b"-NAK")
+
+    def _given_back(self, number: int, messages: list[tuple[int, int]]) -> None:
+        """Note messages that this or another processor gave back."""
+        if 0 <= number < self.partitions:
+            returned = self._returned.setdefault(number, {})
+            if len(returned) + len(messages) > 2 * PENDING_LIMIT:
+                # They were delivered since.
+                returned.clear()
+            returned.update(messages[:PENDING_LIMIT])
 
     async def _leave(self, connection: Connection, taken: _Taken, now: float) -> None:
         number = taken.number
@@ -523,29 +550,35 @@ class NatsClient(Client):
                 self._work.set()
             return
         pin = headers.get("Nats-Pin-Id", "")
+        token = self._token(number, message)
         if taken is None or taken.leaving_since:
             if taken is not None and pin:
                 taken.pin = pin
             with suppress(Exception):
-                await message.nak()
+                await self._give_back(message._client, number, [token])
             return
         taken.left = max(0, taken.left - 1)
         if pin and pin != taken.pin:
             taken.held = taken.held or {}
             taken.pin = pin
-        metadata = message.metadata
-        seq = metadata.sequence.stream
-        if taken.delivered and metadata.sequence.consumer > taken.delivered + 1:
+        if taken.delivered and token.delivery > taken.delivered + 1:
             # What is held may be acknowledged, and does not count as unacknowledged then (rule 3).
             taken.held = {}
             self.intake.interrupted(number)
-        taken.delivered = metadata.sequence.consumer
-        token = _Token(message.reply, seq, metadata.sequence.consumer)
+        taken.delivered = token.delivery
         if taken.held is None:
-            self.intake.take(number, token, message.data)
+            self.intake.take(number, token, message.data, again=token.again)
         else:
-            taken.held[seq] = token, message.data
+            taken.held[token.seq] = token, message.data
         self._work.set()
+
+    def _token(self, number: int, message: Msg) -> _Token:
+        metadata = message.metadata
+        seq = metadata.sequence.stream
+        times = metadata.num_delivered or 1
+        # The deliveries up to this number were not processed.
+        returned = self._returned.get(number, {}).get(seq, 0) if times > 1 else 0
+        return _Token(message.reply, seq, metadata.sequence.consumer, times, times > returned + 1)
 
     async def _look_at_held(self, connection: Connection, taken: _Taken, now: float) -> None:
         """Process what was held if nothing that is not acknowledged is anywhere else (rule 3)."""
@@ -562,7 +595,8 @@ class NatsClient(Client):
             return
         held, taken.held = taken.held, None
         for seq in sorted(held):
-            self.intake.take(taken.number, *held[seq])
+            token, data = held[seq]
+            self.intake.take(taken.number, token, data, again=token.again)
         self._work.set()
 
     async def _report_progress(self, connection: Connection) -> None:

@@ -142,7 +142,7 @@ class ProcessingService(NetconsdService):
         self._log.info(
             "The broker: {deliveries} received, {acknowledged} acknowledged, {given_back} given back, {redelivered} "
             "received again, {damaged} damaged, {deleted} deleted by the broker before; {messages} in them, "
-            "{handed_on} handed on",
+            "{handed_on} handed on; {repeated} may have been processed before",
             deliveries=plural(intake.deliveries, "message"),
             acknowledged=intake.acknowledged,
             given_back=intake.given_back,
@@ -151,4 +151,5 @@ class ProcessingService(NetconsdService):
             deleted=intake.deleted,
             messages=plural(intake.messages, "kernel message"),
             handed_on=intake.handed_on,
+            repeated=intake.repeated,
         )

@@ -107,8 +107,8 @@ class Rig:
         self.intake = Intake(lanes, outputs, queue, copies=copies, clock=lambda: self.now, thread=thread)
         self.intake.begin(3)
 
-    def take(self, token: int, data: bytes) -> None:
-        self.intake.take(3, token, data)
+    def take(self, token: int, data: bytes, *, again: bool = False) -> None:
+        self.intake.take(3, token, data, again=again)
 
     def turn(self) -> list[int]:
         """Return the tokens that are to be acknowledged."""
@@ -202,6 +202,17 @@ def test_redelivered() -> None:
     rig.take(3, block(0, "one"))
     assert rig.turn() == [3]
     assert (rig.intake.redelivered, rig.intake.acknowledged, rig.module.texts) == (2, 3, ["one"])
+
+
+def test_repeated() -> None:
+    """What may have been processed before is processed, and counted by message; what is dropped or damaged is not."""
+    rig = Rig()
+    rig.take(1, block(0, "one", "two"), again=True)
+    rig.take(2, block(0, "one", "two"), again=True)
+    rig.take(3, block(1, "three"))
+    rig.take(4, b"damaged", again=True)
+    rig.turn()
+    assert (rig.intake.repeated, rig.intake.redelivered, rig.intake.messages) == (2, 1, 3)
 
 
 def test_blocks_of_two_receivers_are_two() -> None:
@@ -380,7 +391,7 @@ def test_a_sync_that_fails_loses_no_acknowledgement() -> None:
     rig.intake._sync_once()
     keeper.cannot_sync = True
     rig.take(2, block(1, "two"))
-    rig.intake._feed(rig.intake._partitions[3], 2, rig.intake._partitions[3].waiting.popleft()[1], 0.0, [])
+    rig.intake._feed(rig.intake._partitions[3], 2, rig.intake._partitions[3].waiting.popleft()[1], False, 0.0, [])
     rig.lane.work()
     rig.intake._to_sync.extend(rig.intake._handled.popleft()[0])
     rig.intake._sync_once()
