@@ -13,8 +13,8 @@ part of the broker's messages, in order; a machine is in one of them.
    as always, and does not hold it up.
 4. **Redelivered.** A block with the receiver, run and number of one of the last :data:`WINDOW` blocks of the partition
    is dropped and counted. It is acknowledged as soon as the first one is.
-   **Repeated.** Another processor may have processed a delivery that it did not acknowledge before it died. The broker's
-   client says of which deliveries that is possible (``again``): they are processed, and their messages counted.
+   **Repeated.** Another processor may have processed a delivery that it did not acknowledge before it died. The client
+   says of which deliveries that is possible (``again``): they are processed, and their messages counted.
 5. **Copies** of messages that another receiver had as well are dropped by :mod:`netconsd.streams.copies`, for each
    partition on its own.
 6. **Damaged** deliveries are counted, named in the log, and acknowledged: the broker would deliver them again for ever.
@@ -519,8 +519,8 @@ class Intake:
             ),
             ModuleMetric(
                 "broker_repeated_kernel_messages",
-                "Kernel messages that may have been processed before, without an acknowledgement: the most that modules "
-                "can have twice, apart from second copies.",
+                "Kernel messages that may have been processed before, without an acknowledgement: at most so many are "
+                "with modules twice.",
                 self.repeated,
                 counter=True,
             ),
