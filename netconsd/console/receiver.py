@@ -82,12 +82,14 @@ def snapshot_fields(snapshot: Snapshot, silent: Mapping[str, float], now: float)
 def copies_fields(copies: Summary) -> dict[str, Any]:
     """Return what the messages of several receivers became, as an object.
 
-    The id of a receiver is in hexadecimal digits. ``missed`` is without those that came late.
+    The id of a receiver is in hexadecimal digits, and its name empty if it has none. ``missed`` is without those that
+    came late.
     """
     return {
         "receivers": [
             {
                 "receiver": heard.receiver.hex(),
+                "name": copies.names.get(heard.receiver, ""),
                 "messages": heard.messages,
                 "copies": heard.copies,
                 "missed": max(0, heard.missed - heard.late),
@@ -102,7 +104,12 @@ def copies_fields(copies: Summary) -> dict[str, Any]:
         "hosts": copies.hosts,
         "forgotten": copies.forgotten,
         "most_missed": [
-            {"address": host.address, "receiver": host.receiver.hex(), "missed": host.missed}
+            {
+                "address": host.address,
+                "receiver": host.receiver.hex(),
+                "name": copies.names.get(host.receiver, ""),
+                "missed": host.missed,
+            }
             for host in copies.most_missed
         ],
     }

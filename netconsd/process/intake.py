@@ -42,7 +42,7 @@ from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane
 from netconsd.store.records import Senders
 from netconsd.streams.blocks import Damaged, unpack
-from netconsd.streams.copies import Summary, together
+from netconsd.streams.copies import RECEIVERS_LIMIT, Summary, together
 
 #: Blocks of a partition whose identities are remembered: those of some minutes at 20 blocks a second.
 WINDOW: Final = 4096
@@ -150,6 +150,8 @@ class Intake:
         self.summary = together(())
         # Of the partitions that were given away.
         self._ended = together(())
+        # Of the receivers, the one that was named last at the end.
+        self._names: dict[bytes, str] = {}
         self._summed_at = -SUMMARY_SECONDS
         self._complained = -COMPLAINT_SECONDS
         self._log = Logger("netconsd")
@@ -316,6 +318,8 @@ class Intake:
             else:
                 head, messages = unpack(data, self._senders)
                 receiver = head.receiver
+                if head.name != self._names.get(receiver, ""):
+                    self._name(receiver, head.name)
                 identity = (receiver, head.run, head.number)
         except (Damaged, ValueError) as error:
             self.damaged += 1
@@ -352,9 +356,15 @@ class Intake:
         self._put(partition, messages)
         self._mark(partition, places)
 
+    def _name(self, receiver: bytes, name: str) -> None:
+        self._names.pop(receiver, None)
+        if len(self._names) >= RECEIVERS_LIMIT:
+            del self._names[next(iter(self._names))]
+        self._names[receiver] = name
+
     def _sum(self) -> None:
         found = [partition.copies.summary() for partition in self._partitions.values() if partition.copies is not None]
-        self.summary = together([self._ended, *found])
+        self.summary = replace(together([self._ended, *found]), names=dict(self._names))
 
     def _put(self, partition: _Partition, messages: list[Message]) -> None:
         if messages:

@@ -12,10 +12,10 @@ from zope.interface import implementer
 from netconsd.interfaces import IBatchOutputModule, IKeeps
 from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.runner import Outputs
-from netconsd.process.intake import WINDOW, Done, Intake, NotKeptError
+from netconsd.process.intake import SUMMARY_SECONDS, WINDOW, Done, Intake, NotKeptError
 from netconsd.protocol.table import SourceTable
 from netconsd.streams.blocks import pack
-from netconsd.streams.copies import Copies
+from netconsd.streams.copies import RECEIVERS_LIMIT, Copies
 from netconsd.testing import extended_message
 
 ALICE, BOB = b"a" * 16, b"b" * 16
@@ -321,6 +321,24 @@ def test_copies_of_two_receivers() -> None:
     rig.now += 100
     rig.turn()
     assert [(heard.messages, heard.copies) for heard in rig.intake.summary.receivers] == [(2, 0), (2, 2)]
+
+
+def test_names_of_receivers() -> None:
+    """The summary has the name in the last block of each receiver, of a bounded number of them."""
+    rig = Rig(copies=Copies)
+    for number, name in enumerate(["old", "new"]):
+        rig.take(number, pack(ALICE, 1, number, [extended_message("x")], name))
+    rig.take(2, block(0, "x", receiver=BOB))
+    rig.turn()
+    rig.now += SUMMARY_SECONDS
+    rig.turn()
+    assert rig.intake.summary.names == {ALICE: "new"}
+    for number in range(RECEIVERS_LIMIT + 10):
+        rig.take(number + 3, pack(number.to_bytes(16, "big"), 1, 0, [extended_message("x")], "name"))
+    rig.turn()
+    rig.now += SUMMARY_SECONDS
+    rig.turn()
+    assert len(rig.intake.summary.names) == RECEIVERS_LIMIT
 
 
 def test_a_held_message_is_not_acknowledged() -> None:

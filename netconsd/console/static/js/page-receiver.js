@@ -93,18 +93,18 @@ export function ReceiverPage() {
     </div>`;
 }
 
-/** The first of the 32 digits of a receiver. @param {string} id */
-const shortId = (id) => printable(id.slice(0, 8));
+/** A receiver's name, and the first of the 32 digits of its id. @param {{receiver: string, name?: string}} one */
+const receiverName = (one) => html`${one.name ? html`${printable(one.name)} ` : null}<span class="dim">${printable(one.receiver.slice(0, 8))}</span>`;
 
 /** The receivers that a processor merges, and the machines of which one missed most. @param {any} props */
 function Receivers({ copies, help }) {
     return html`<section><h2>Receivers</h2><div class="scroll" tabindex="0" role="region" aria-label="Receivers"><table class="grid">
             <thead><tr><th scope="col">Receiver</th><th scope="col" class="number" title=${help.messages}>Messages</th><th scope="col" class="number" title=${help.copies}>Second copies</th><th scope="col" class="number" title=${help.missed}>Missed</th><th scope="col">Last message</th></tr></thead>
-            <tbody>${copies.receivers.map((/** @type {any} */ one) => html`<tr key=${one.receiver}><th scope="row" title=${printable(one.receiver)}>${shortId(one.receiver)}</th>
+            <tbody>${copies.receivers.map((/** @type {any} */ one) => html`<tr key=${one.receiver}><th scope="row" title=${printable(one.receiver)}>${receiverName(one)}</th>
                 <td class="number">${count(one.messages)}</td><td class="number">${count(one.copies)}</td><td class="number">${bad(one.missed)}</td>
                 <td>${one.last == null ? "–" : html`<${Ago} unix=${one.last} />`}</td></tr>`)}</tbody></table></div>
         ${copies.most_missed.length ? html`<h3>Missed by one, had by another</h3><ul class="plainlist">${copies.most_missed.map((/** @type {any} */ one) => html`<li key=${one.address + one.receiver}>
-            <a href=${machinePath(one.address)}>${printable(one.address)}</a> <span class="dim">${count(one.missed)} missed by ${shortId(one.receiver)}</span></li>`)}</ul>`
+            <a href=${machinePath(one.address)}>${printable(one.address)}</a> <span class="dim">${count(one.missed)} missed by ${receiverName(one)}</span></li>`)}</ul>`
         : html`<p class="dim">No receiver missed a message that another one had.</p>`}</section>`;
 }
 
