@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS
+from netconsd.monitor.snapshot import BROKER, MODULE_COUNTERS, WORKER_ROWS
 from netconsd.protocol.counters import LISTENER_COUNTERS, RECEIVER_COUNTERS
 
 if TYPE_CHECKING:
@@ -74,9 +74,24 @@ def snapshot_fields(snapshot: Snapshot, silent: Mapping[str, float], now: float)
         "silent": [
             {"address": address, "since": since, "silent_for": now - since} for address, since in silent.items()
         ],
+        "broker": broker_fields(snapshot),
         "copies": None if snapshot.copies is None else copies_fields(snapshot.copies),
         "copies_help": {row.name: row.help for row in RECEIVER_COUNTERS},
     }
+
+
+def broker_fields(snapshot: Snapshot) -> dict[str, Any] | None:
+    """Return the numbers of a processor's broker, and why messages are not taken; None in a receiver."""
+    if snapshot.copies is None:
+        return None
+    for own in snapshot.own:
+        if own.name == BROKER:
+            return {
+                "faults": list(own.faults),
+                "numbers": {each.name.removeprefix("broker_"): each.value for each in own.metrics},
+                "help": {each.name.removeprefix("broker_"): each.help for each in own.metrics},
+            }
+    return None
 
 
 def copies_fields(copies: Summary) -> dict[str, Any]:

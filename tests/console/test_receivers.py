@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netconsd.console.receiver import snapshot_fields
+from netconsd.interfaces import ModuleMetric
+from netconsd.monitor.snapshot import OwnSnapshot
 from netconsd.protocol.counters import RECEIVER_COUNTERS
 from netconsd.streams.copies import Heard, MissedOfHost, Summary, together
 from tests.support.snapshots import full_snapshot
@@ -44,6 +46,17 @@ def test_the_receivers_of_a_processor() -> None:
         {"address": "192.0.2.1", "receiver": "bb" * 16, "name": "hall-b", "missed": 5}
     ]
     assert shown["copies_help"] == {row.name: row.help for row in RECEIVER_COUNTERS}
+
+
+def test_the_broker_of_a_processor() -> None:
+    """A processor has its broker's numbers and faults; a receiver has none, whatever a module of it is called."""
+    own = (OwnSnapshot("process", (ModuleMetric("broker_damaged", "Dropped.", 3, counter=True),), ("away",)),)
+    receiver = replace(full_snapshot(), own=own)
+    assert snapshot_fields(receiver, {}, 1000.0)["broker"] is None
+    processor = replace(receiver, copies=together([]))
+    assert snapshot_fields(processor, {}, 1000.0)["broker"] == {
+        "faults": ["away"], "numbers": {"damaged": 3}, "help": {"damaged": "Dropped."},
+    }  # fmt: skip
 
 
 def test_partitions_together() -> None:

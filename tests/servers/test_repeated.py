@@ -87,7 +87,7 @@ def test_killed(broker: tuple[Start, Publish]) -> None:
 
 
 def test_stopped(broker: tuple[Start, Publish]) -> None:
-    """A processor that stops under load gives back what it did not process: nothing comes twice, and none is counted."""
+    """A processor that stops under load gives back what it did not process: nothing comes twice, nothing is counted."""
     start, publish = broker
     one = start("one", *SLOW).takes(PARTITIONS)
     messages = publish(0, 500)
