@@ -191,7 +191,7 @@ def _has_modules(path: Path) -> bool:
 
 
 def _is_module(path: Path) -> bool:
-    """Whether a name in a directory is that of a module."""
+    """Return whether a name in a directory is that of a module."""
     return path.suffix in (".py", ".so") and not path.name.startswith(("_", "."))
 
 

@@ -79,7 +79,12 @@ def test_commits() -> None:
     last commit says what was not processed."""
     pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
     turns: list[str] = []
-    intake: Any = SimpleNamespace(turn=lambda: turns.append("processed") or [], unfinished=0)
+
+    def turn() -> list[Any]:
+        turns.append("processed")
+        return []
+
+    intake: Any = SimpleNamespace(turn=turn)
     client = KafkaClient(intake, parse("kafka://127.0.0.1/topic"), "g", properties={}, clock=lambda: 0.1)
     commits: list[Any] = []
 
