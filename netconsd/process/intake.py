@@ -50,6 +50,8 @@ WINDOW: Final = 4096
 SYNC_SECONDS: Final = 0.05
 #: Damaged deliveries are logged once in this time.
 COMPLAINT_SECONDS: Final = 60.0
+#: Seconds for which a receiver whose machines were in other partitions is a fault.
+MISPLACED_SECONDS: Final = 60.0
 #: Seconds between two summaries of the copies.
 SUMMARY_SECONDS: Final = 1.0
 
@@ -152,6 +154,8 @@ class Intake:
         self._ended = together(())
         # Of the receivers, the one that was named last at the end.
         self._names: dict[bytes, str] = {}
+        # The last receiver of which a machine was in another partition than its address has, and when that was.
+        self._misplaced: tuple[bytes, float] | None = None
         self._summed_at = -SUMMARY_SECONDS
         self._complained = -COMPLAINT_SECONDS
         self._log = Logger("netconsd")
@@ -351,6 +355,8 @@ class Intake:
             self.repeated += len(messages)
         if messages and self._handovers is not None:
             self._handovers.heard(partition.number, messages[0].received_at)
+            if self._handovers.partition_of(messages[0].source) != partition.number:
+                self._misplaced = receiver, now
         if partition.copies is not None and receiver:
             messages = partition.copies.take(receiver, messages, now)
         self._put(partition, messages)
@@ -544,4 +550,12 @@ class Intake:
 
     def faults(self) -> list[str]:
         """Return the reasons for which messages are not acknowledged."""
-        return [f"a module cannot sync: {self._sync_fault}"] if self._sync_fault else []
+        found = [f"a module cannot sync: {self._sync_fault}"] if self._sync_fault else []
+        misplaced = self._misplaced
+        if misplaced is not None and self._clock() - misplaced[1] < MISPLACED_SECONDS:
+            name = self._names.get(misplaced[0]) or misplaced[0].hex() or "a sender of lines"
+            found.append(
+                f"{name} has another number of partitions than this processor: its machines are in other ones, and their "
+                "second copies are not recognised; write the same number for all"
+            )
+        return found

@@ -12,10 +12,12 @@ from zope.interface import implementer
 from netconsd.interfaces import IBatchOutputModule, IKeeps
 from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.runner import Outputs
-from netconsd.process.intake import SUMMARY_SECONDS, WINDOW, Done, Intake, NotKeptError
+from netconsd.process.handover import Handovers
+from netconsd.process.intake import MISPLACED_SECONDS, SUMMARY_SECONDS, WINDOW, Done, Intake, NotKeptError
 from netconsd.protocol.table import SourceTable
 from netconsd.streams.blocks import pack
 from netconsd.streams.copies import RECEIVERS_LIMIT, Copies
+from netconsd.streams.lines import partition_of
 from netconsd.testing import extended_message
 
 ALICE, BOB = b"a" * 16, b"b" * 16
@@ -95,7 +97,9 @@ class NoThread:
 class Rig:
     """An intake with one lane, a module, and partition 3."""
 
-    def __init__(self, module: Module | None = None, *, queue: int = 4000, copies: Any = None) -> None:
+    def __init__(
+        self, module: Module | None = None, *, queue: int = 4000, copies: Any = None, handovers: Any = None
+    ) -> None:
         self.module = module or Module()
         self.now = 1000.0
         outputs = Outputs({"module": self.module}, 1)
@@ -104,7 +108,9 @@ class Rig:
         self.lane = ScriptedLane(outputs)
         lanes: list[Any] = [self.lane]
         thread: Any = NoThread
-        self.intake = Intake(lanes, outputs, queue, copies=copies, clock=lambda: self.now, thread=thread)
+        self.intake = Intake(
+            lanes, outputs, queue, copies=copies, handovers=handovers, clock=lambda: self.now, thread=thread
+        )
         self.intake.begin(3)
 
     def take(self, token: int, data: bytes, *, again: bool = False) -> None:
@@ -321,6 +327,24 @@ def test_copies_of_two_receivers() -> None:
     rig.now += 100
     rig.turn()
     assert [(heard.messages, heard.copies) for heard in rig.intake.summary.receivers] == [(2, 0), (2, 2)]
+
+
+@pytest.mark.parametrize(("count", "is_fault"), [(16, False), (5, True)])
+def test_a_receiver_with_other_partitions(count: int, is_fault: bool) -> None:
+    """A machine in another partition than its address has is a fault for a minute, with the receiver's name: the second
+    copy of its messages, in the right one, would be handed on."""
+    rig = Rig(handovers=Handovers(lambda: 16))
+    message = next(
+        message
+        for message in (extended_message("x", address=f"192.0.2.{host}") for host in range(256))
+        if partition_of(message.source.address, count) == 3
+        and (partition_of(message.source.address, 16) == 3) == (count == 16)
+    )
+    rig.take(1, pack(ALICE, 1, 0, [message], "hall-b"))
+    rig.turn()
+    assert [fault.partition(" has another number")[0] for fault in rig.intake.faults()] == ["hall-b"] * is_fault
+    rig.now += MISPLACED_SECONDS
+    assert rig.intake.faults() == []
 
 
 def test_names_of_receivers() -> None:
