@@ -555,7 +555,7 @@ class Intake:
         if misplaced is not None and self._clock() - misplaced[1] < MISPLACED_SECONDS:
             name = self._names.get(misplaced[0]) or misplaced[0].hex() or "a sender of lines"
             found.append(
-                f"{name} has another number of partitions than this processor: its machines are in other ones, and their "
-                "second copies are not recognised; write the same number for all"
+                f"{name} has another number of partitions than this processor: its machines are in other ones, and "
+                "their second copies are not recognised; write the same number for all"
             )
         return found
