@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import ssl
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from netconsd.streams import natstls
 from netconsd.streams.broker import Broker
 from netconsd.streams.sink import Answer, Encoded, Refused, TryLater
 from netconsd.units import Duration
@@ -39,6 +41,12 @@ CLOSE_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 60.0
 #: Error codes of JetStream about one message (server/errors.json): it, or its header, is too large for the stream.
 REFUSED: Final = frozenset((10054, 10097))
+#: The error code of JetStream if a message was not stored, and the beginnings of its texts if the stream is full.
+NOT_STORED: Final = 10077
+_FULL: Final = "maximum "
+#: Bytes of a message in a stream besides its subject, header and data: in a file and in memory (fileStoreMsgSizeRaw and
+#: memStoreMsgSizeRaw of nats-server).
+_STORED_BYTES: Final = {"file": 34, "memory": 16}
 #: Bytes of a header with nothing but an empty Nats-Msg-Id; the server's max_payload includes the header.
 _HEADER_BYTES: Final = len(b"NATS/1.0\r\nNats-Msg-Id: \r\n\r\n")
 #: The most characters of an id of lines, or of a block: 32 hexadecimal digits, and two numbers of 64 bits.
@@ -199,18 +207,38 @@ class Nats(Broker):
         later: list[int] = []
         failed = ""
         text = "nothing stored"
+        # By name, the streams that are full; filled below.
+        full: dict[str, tuple[int, int]] = {}
         for number, each in enumerate(published, start=1):
             ack = self._acks[number]
             error = ack.get("error")
             if error is None and "seq" in ack:
                 text = f"stored in the stream {ack['stream']} as number {ack['seq']}"
             elif error is None:
-                raise TryLater(f"no stream of the server takes the subject {each.subject}, or JetStream is off")
+                raise TryLater(
+                    f"no stream of the server takes the subject {each.subject}: make one, or change the setting "
+                    "subject; or JetStream is off"
+                )
             elif error["err_code"] in REFUSED:
                 self.was_too_large(len(each.data))
                 if len(each.places) > 1:
                     raise Refused(error["description"])
                 refused[each.places[0]] = error["description"]
+            elif error["err_code"] == NOT_STORED and error["description"].startswith(_FULL):
+                stream = ack["stream"]
+                if stream not in full:
+                    full[stream] = await _room(client, stream)
+                size = len(each.subject) + _HEADER_BYTES + len(each.id) + len(each.data) + full[stream][1]
+                if size <= full[stream][0]:
+                    later += each.places
+                    failed = f"the stream {stream} is full: {error['description']}"
+                    continue
+                # The stream has no room for it when it is empty either.
+                self.was_too_large(len(each.data))
+                reason = f"{size} bytes are more than max_bytes of the stream {stream}, {full[stream][0]}"
+                if len(each.places) > 1:
+                    raise Refused(reason)
+                refused[each.places[0]] = reason
             else:
                 later += each.places
                 failed = error["description"]
@@ -238,7 +266,6 @@ class Nats(Broker):
         :raises TryLater: if none accepts one.
         """
         import nats.errors
-        from nats.aio.client import Client
 
         self._gone = gone = asyncio.Event()
         self._answered = asyncio.Event()
@@ -250,7 +277,8 @@ class Nats(Broker):
         async def failed(error: Exception) -> None:
             errors[_text(error)] = None
 
-        client = Client()
+        is_tls = self._servers[0].startswith("tls://")
+        client = natstls.client(is_tls=is_tls)
         try:
             await client.connect(
                 self._servers,
@@ -260,7 +288,7 @@ class Nats(Broker):
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=CONNECT_SECONDS,
-                tls=self._tls() if self._servers[0].startswith("tls://") else None,
+                tls=self._tls() if is_tls else None,
                 user_credentials=None if self._credentials is None else str(self._credentials),
                 closed_cb=closed,
                 error_cb=failed,
@@ -287,6 +315,21 @@ class Nats(Broker):
             if client is not None:
                 runner.run(_closed(client))
             runner.close()
+
+
+async def _room(client: Client, stream: str) -> tuple[int, int]:
+    """Return the bytes of a stream when it is empty, and those of a message besides its subject, header and data.
+
+    Without a limit, and if the server does not say, the room is endless: everything waits.
+    """
+    import nats.errors
+
+    with suppress(nats.errors.Error, ValueError, KeyError, TypeError):
+        answer = await client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=CONNECT_SECONDS)
+        config = json.loads(answer.data)["config"]
+        if config["max_bytes"] > 0:
+            return config["max_bytes"], _STORED_BYTES[config["storage"]]
+    return sys.maxsize, 0
 
 
 async def _closed(client: Client) -> None:

@@ -72,10 +72,12 @@ class ProcessOptions(Options):
         self.partitions = _partitions(self["partitions"])
         self.subject = "netconsd" if self["subject"] is None else self["subject"]
         path = self["broker-config"]
-        self.properties = {} if path is None else properties(Path(path), self.broker.kind)
+        self.properties = {} if path is None else properties(Path(path), self.broker.kind, is_tls=self.broker.is_tls)
         library, extra = _LIBRARIES[self.broker.kind]
         if find_spec(library) is None:
             raise ConfigError(f"--from: needs the Python package {library}: pip install 'netconsd[{extra}]'")
+        if "credentials" in self.properties and find_spec("nkeys") is None:
+            raise ConfigError("--broker-config: credentials needs the Python package nkeys: pip install nkeys")
         super().postOptions()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from netconsd.monitor.snapshot import MODULE_COUNTERS, WORKER_ROWS
+from netconsd.monitor.snapshot import BROKER, MODULE_COUNTERS, WORKER_ROWS
 from netconsd.protocol.counters import LISTENER_COUNTERS, RECEIVER_COUNTERS
 
 if TYPE_CHECKING:
@@ -74,20 +74,37 @@ def snapshot_fields(snapshot: Snapshot, silent: Mapping[str, float], now: float)
         "silent": [
             {"address": address, "since": since, "silent_for": now - since} for address, since in silent.items()
         ],
+        "broker": broker_fields(snapshot),
         "copies": None if snapshot.copies is None else copies_fields(snapshot.copies),
         "copies_help": {row.name: row.help for row in RECEIVER_COUNTERS},
     }
 
 
+def broker_fields(snapshot: Snapshot) -> dict[str, Any] | None:
+    """Return the numbers of a processor's broker, and why messages are not taken; None in a receiver."""
+    if snapshot.copies is None:
+        return None
+    for own in snapshot.own:
+        if own.name == BROKER:
+            return {
+                "faults": list(own.faults),
+                "numbers": {each.name.removeprefix("broker_"): each.value for each in own.metrics},
+                "help": {each.name.removeprefix("broker_"): each.help for each in own.metrics},
+            }
+    return None
+
+
 def copies_fields(copies: Summary) -> dict[str, Any]:
     """Return what the messages of several receivers became, as an object.
 
-    The id of a receiver is in hexadecimal digits. ``missed`` is without those that came late.
+    The id of a receiver is in hexadecimal digits, and its name empty if it has none. ``missed`` is without those that
+    came late.
     """
     return {
         "receivers": [
             {
                 "receiver": heard.receiver.hex(),
+                "name": copies.names.get(heard.receiver, ""),
                 "messages": heard.messages,
                 "copies": heard.copies,
                 "missed": max(0, heard.missed - heard.late),
@@ -102,7 +119,12 @@ def copies_fields(copies: Summary) -> dict[str, Any]:
         "hosts": copies.hosts,
         "forgotten": copies.forgotten,
         "most_missed": [
-            {"address": host.address, "receiver": host.receiver.hex(), "missed": host.missed}
+            {
+                "address": host.address,
+                "receiver": host.receiver.hex(),
+                "name": copies.names.get(host.receiver, ""),
+                "missed": host.missed,
+            }
             for host in copies.most_missed
         ],
     }

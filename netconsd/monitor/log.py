@@ -253,6 +253,11 @@ def totals(snapshot: Snapshot, *, of_parts: bool = False) -> Iterator[str]:
     ):
         yield from _of_parts(snapshot)
     senders = snapshot.total("senders_new")
+    if snapshot.copies is not None:
+        # A processor receives nothing from a socket, and tells of its broker itself.
+        yield f"Total: {plural(snapshot.total('messages'), 'message')}"
+        yield from (text for _, text in notable)
+        return
     yield (
         f"Total: {plural(snapshot.received, 'datagram')} received, {_messages(snapshot.total('messages'), senders)}"
         + (" (addresses with their ports)" if senders > 1 else "")

@@ -178,13 +178,13 @@ def _crashes(crashes: CrashSnapshot) -> Iterator[Metric]:
 
 
 def _copies(copies: Summary) -> Iterator[Metric]:
-    """The metrics of the receivers whose messages are merged; their ids are those of the broker's blocks."""
-    receivers = [([heard.receiver.hex()], heard) for heard in copies.receivers]
-    yield from _counters(RECEIVER_COUNTERS, ["receiver"], receivers, getattr)
+    """The metrics of the receivers whose messages are merged; ids and names are those of the broker's blocks."""
+    receivers = [([heard.receiver.hex(), copies.names.get(heard.receiver, "")], heard) for heard in copies.receivers]
+    yield from _counters(RECEIVER_COUNTERS, ["receiver", "name"], receivers, getattr)
     received = GaugeMetricFamily(
         "netconsd_receiver_last_message_timestamp_seconds",
         "Receipt of the last message by the receiver's clock, in Unix seconds.",
-        labels=["receiver"],
+        labels=["receiver", "name"],
     )
     for labels, heard in receivers:
         received.add_metric(labels, heard.received_at)

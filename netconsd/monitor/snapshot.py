@@ -188,6 +188,10 @@ class OwnSnapshot:
     faults: tuple[str, ...] = ()
 
 
+#: The name of a processor's broker among the modules with numbers of their own.
+BROKER = "process"
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The counters of all listeners, workers and modules."""

@@ -167,9 +167,32 @@ def available(skipped: Sequence[Skipped]) -> list[str]:
 
 
 def is_bare_name(spec: str, base: Path) -> bool:
-    """True if a specification is the name of a shipped module: no slash, no suffix, and no such file in ``base``."""
+    """True if a specification is the name of a shipped module: no slash, no suffix, and no such file in ``base``.
+
+    A directory of the name of a shipped module has precedence only with a module in it: ``store`` in the working
+    directory is more often the directory of the module's own files.
+    """
+    if "/" in spec or spec.endswith((".py", ".so")):
+        return False
     # Unlike this function, Path.exists raises PermissionError for some paths.
-    return "/" not in spec and not spec.endswith((".py", ".so")) and not os.path.exists(base / spec)
+    if not os.path.exists(base / spec):
+        return True
+    return (SHIPPED / f"{spec}.py").is_file() and not _has_modules(base / spec)
+
+
+def _has_modules(path: Path) -> bool:
+    if not path.is_dir():
+        return True
+    try:
+        with os.scandir(path) as entries:
+            return any(_is_module(Path(entry.name)) and not entry.is_dir() for entry in entries)
+    except OSError:
+        return True
+
+
+def _is_module(path: Path) -> bool:
+    """Return whether a name in a directory is that of a module."""
+    return path.suffix in (".py", ".so") and not path.name.startswith(("_", "."))
 
 
 def _find(specs: Sequence[str | Path]) -> tuple[list[tuple[Path, bool]], list[_Outcome]]:
@@ -206,11 +229,7 @@ def files_of(spec: str | Path) -> list[tuple[Path, bool]]:
         raise FileError(f"{path}: {error.strerror}") from error
     except ValueError as error:  # a null byte in the path
         raise FileError(f"{str(path)!r}: {error}") from error
-    return [
-        (entry, False)
-        for entry in entries
-        if entry.suffix in (".py", ".so") and not entry.name.startswith(("_", ".")) and not entry.is_dir()
-    ]
+    return [(entry, False) for entry in entries if _is_module(entry) and not entry.is_dir()]
 
 
 def _shipped(name: str) -> Path:

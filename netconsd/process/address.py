@@ -15,6 +15,9 @@ PARTITIONS: Final = 16
 PARTITIONS_LIMIT: Final = 1024
 #: The properties that a file of ``--broker-config`` can have for NATS.
 NATS_KEYS: Final = ("user", "password", "token", "credentials", "ca_file", "certificate")
+#: Those whose values are files, and those that need an address that begins with ``tls://``.
+_FILES: Final = ("credentials", "ca_file", "certificate")
+_OF_TLS: Final = ("ca_file", "certificate")
 _EXAMPLES: Final = "nats://HOST:4222/STREAM or kafka://HOST:9092/TOPIC"
 
 
@@ -66,10 +69,11 @@ def group(text: str) -> str:
     return text
 
 
-def properties(path: Path, kind: str) -> dict[str, str]:
+def properties(path: Path, kind: str, *, is_tls: bool = True) -> dict[str, str]:
     """Return the lines ``KEY=VALUE`` of a file of ``--broker-config``, as Kafka's own tools have it.
 
-    :raises ConfigError: if it cannot be read, or has a line that is none.
+    :param is_tls: whether the address begins with ``tls://``.
+    :raises ConfigError: if it cannot be read, or has a line that is none, or for NATS names a file that cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -88,6 +92,14 @@ def properties(path: Path, kind: str) -> dict[str, str]:
             raise ConfigError(f"--broker-config: {path}:{number}: {key} is given twice")
         if kind == "nats" and key not in NATS_KEYS:
             raise ConfigError(f"--broker-config: {path}:{number}: {key} is not one of {', '.join(NATS_KEYS)}")
+        if kind == "nats" and key in _OF_TLS and not is_tls:
+            raise ConfigError(f"--broker-config: {path}:{number}: {key} needs an address that begins with tls://")
+        if kind == "nats" and key in _FILES:
+            try:
+                Path(value).read_bytes()
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise ConfigError(f"--broker-config: {path}:{number}: {key}: {value}: {reason}") from None
         found[key] = value
     return found
 

@@ -46,9 +46,10 @@ class Handovers:
     def ended(self, partition: int, lane: Lane) -> None:
         """End the open reports of a partition that was given away."""
         self._unsure.pop(partition, None)
-        lane.abandon(lambda source: self._partition_of(source) == partition, GIVEN_AWAY)
+        lane.abandon(lambda source: self.partition_of(source) == partition, GIVEN_AWAY)
 
-    def _partition_of(self, source: Source) -> int:
+    def partition_of(self, source: Source) -> int:
+        """Return the partition of a machine."""
         return partition_of(source.address, self.count())
 
     def marked(self, found: list[Any]) -> list[Any]:
@@ -58,7 +59,7 @@ class Handovers:
     def _marked(self, report: Report) -> Report:
         if report.incomplete is not None or report.source is None:
             return report
-        until = self._unsure.get(self._partition_of(report.source))
+        until = self._unsure.get(self.partition_of(report.source))
         if until is None or report.received_at > until:
             return report
         return replace(report, incomplete=TAKEN_OVER)

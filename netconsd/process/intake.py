@@ -12,8 +12,9 @@ part of the broker's messages, in order; a machine is in one of them.
    that keeps messages (:class:`netconsd.interfaces.IKeeps`) has synced them since. An exception of a module is counted,
    as always, and does not hold it up.
 4. **Redelivered.** A block with the receiver, run and number of one of the last :data:`WINDOW` blocks of the partition
-   is dropped and counted. It is acknowledged as soon as the first one is. What another processor acknowledged, or was
-   doing when it died, is not known here.
+   is dropped and counted. It is acknowledged as soon as the first one is.
+   **Repeated.** Another processor may have processed a delivery that it did not acknowledge before it died. The client
+   says of which deliveries that is possible (``again``): they are processed, and their messages counted.
 5. **Copies** of messages that another receiver had as well are dropped by :mod:`netconsd.streams.copies`, for each
    partition on its own.
 6. **Damaged** deliveries are counted, named in the log, and acknowledged: the broker would deliver them again for ever.
@@ -41,7 +42,7 @@ from netconsd.protocol.plural import plural
 from netconsd.receive.lanes import Lane
 from netconsd.store.records import Senders
 from netconsd.streams.blocks import Damaged, unpack
-from netconsd.streams.copies import Summary, together
+from netconsd.streams.copies import RECEIVERS_LIMIT, Summary, together
 
 #: Blocks of a partition whose identities are remembered: those of some minutes at 20 blocks a second.
 WINDOW: Final = 4096
@@ -49,6 +50,8 @@ WINDOW: Final = 4096
 SYNC_SECONDS: Final = 0.05
 #: Damaged deliveries are logged once in this time.
 COMPLAINT_SECONDS: Final = 60.0
+#: Seconds for which a receiver whose machines were in other partitions is a fault.
+MISPLACED_SECONDS: Final = 60.0
 #: Seconds between two summaries of the copies.
 SUMMARY_SECONDS: Final = 1.0
 
@@ -91,8 +94,8 @@ class _Partition:
         self.number = number
         self.lane = lane
         self.copies = copies
-        #: (token, data), not yet decoded.
-        self.waiting: deque[tuple[Any, bytes]] = deque()
+        #: (token, data, again) of :meth:`Intake.take`, not yet decoded.
+        self.waiting: deque[tuple[Any, bytes, bool]] = deque()
         #: Deliveries of which copies may hold messages.
         self.unmarked: deque[_Delivery] = deque()
         #: All that are decoded and not acknowledged.
@@ -149,6 +152,10 @@ class Intake:
         self.summary = together(())
         # Of the partitions that were given away.
         self._ended = together(())
+        # Of the receivers, the one that was named last at the end.
+        self._names: dict[bytes, str] = {}
+        # The last receiver of which a machine was in another partition than its address has, and when that was.
+        self._misplaced: tuple[bytes, float] | None = None
         self._summed_at = -SUMMARY_SECONDS
         self._complained = -COMPLAINT_SECONDS
         self._log = Logger("netconsd")
@@ -158,6 +165,8 @@ class Intake:
         self.unfinished = 0
         self.bytes = 0
         self.redelivered = 0
+        #: Messages that may have been handed to modules before, by this or another processor (rule 4).
+        self.repeated = 0
         self.damaged = 0
         self.acknowledged = 0
         self.given_back = 0
@@ -196,7 +205,7 @@ class Intake:
         if partition is None:
             return []
         partition.is_leaving = True
-        tokens = [token for token, _ in partition.waiting]
+        tokens = [token for token, _, _ in partition.waiting]
         partition.waiting.clear()
         self.given_back += len(tokens)
         if partition.copies is not None:
@@ -244,14 +253,15 @@ class Intake:
         if self._handovers is not None:
             self._handovers.ended(number, partition.lane)
 
-    def take(self, number: int, token: Any, data: bytes) -> None:
+    def take(self, number: int, token: Any, data: bytes, *, again: bool = False) -> None:
         """Take a delivery of a partition that was begun.
 
         :param token: is returned by :meth:`turn` when it is to be acknowledged.
+        :param again: whether it may have been processed before, without an acknowledgement.
         """
         self.deliveries += 1
         self.bytes += len(data)
-        self._partitions[number].waiting.append((token, data))
+        self._partitions[number].waiting.append((token, data, again))
 
     def is_full(self, number: int) -> bool:
         """Return whether deliveries of a partition wait for room."""
@@ -263,7 +273,7 @@ class Intake:
         partition = self._partitions.get(number)
         if partition is None:
             return []
-        found = [token for token, _ in partition.waiting]
+        found = [token for token, _, _ in partition.waiting]
         for delivery in partition.open:
             found += delivery.tokens
         return found
@@ -298,12 +308,12 @@ class Intake:
             if partition.copies is not None:
                 self._put(partition, partition.copies.flush(now))
             while partition.waiting and self._places[partition.lane.number] < self._room:
-                token, data = partition.waiting.popleft()
-                self._feed(partition, token, data, now, done)
+                token, data, again = partition.waiting.popleft()
+                self._feed(partition, token, data, again, now, done)
             self._mark(partition)
         return done
 
-    def _feed(self, partition: _Partition, token: Any, data: bytes, now: float, done: list[Done]) -> None:
+    def _feed(self, partition: _Partition, token: Any, data: bytes, again: bool, now: float, done: list[Done]) -> None:
         identity: Hashable = None
         receiver = b""
         try:
@@ -312,6 +322,8 @@ class Intake:
             else:
                 head, messages = unpack(data, self._senders)
                 receiver = head.receiver
+                if head.name != self._names.get(receiver, ""):
+                    self._name(receiver, head.name)
                 identity = (receiver, head.run, head.number)
         except (Damaged, ValueError) as error:
             self.damaged += 1
@@ -339,16 +351,26 @@ class Intake:
             partition.by_identity[identity] = delivery
         self._places[partition.lane.number] += places
         self.messages += len(messages)
+        if again:
+            self.repeated += len(messages)
         if messages and self._handovers is not None:
             self._handovers.heard(partition.number, messages[0].received_at)
+            if self._handovers.partition_of(messages[0].source) != partition.number:
+                self._misplaced = receiver, now
         if partition.copies is not None and receiver:
             messages = partition.copies.take(receiver, messages, now)
         self._put(partition, messages)
         self._mark(partition, places)
 
+    def _name(self, receiver: bytes, name: str) -> None:
+        self._names.pop(receiver, None)
+        if len(self._names) >= RECEIVERS_LIMIT:
+            del self._names[next(iter(self._names))]
+        self._names[receiver] = name
+
     def _sum(self) -> None:
         found = [partition.copies.summary() for partition in self._partitions.values() if partition.copies is not None]
-        self.summary = together([self._ended, *found])
+        self.summary = replace(together([self._ended, *found]), names=dict(self._names))
 
     def _put(self, partition: _Partition, messages: list[Message]) -> None:
         if messages:
@@ -512,6 +534,13 @@ class Intake:
                 counter=True,
             ),
             ModuleMetric(
+                "broker_repeated_kernel_messages",
+                "Kernel messages that may have been processed before, without an acknowledgement: at most so many are "
+                "with modules twice.",
+                self.repeated,
+                counter=True,
+            ),
+            ModuleMetric(
                 "broker_passed_findings",
                 "Reports and events in lines of JSON, which are passed over: the processor finds its own.",
                 self.findings,
@@ -521,4 +550,12 @@ class Intake:
 
     def faults(self) -> list[str]:
         """Return the reasons for which messages are not acknowledged."""
-        return [f"a module cannot sync: {self._sync_fault}"] if self._sync_fault else []
+        found = [f"a module cannot sync: {self._sync_fault}"] if self._sync_fault else []
+        misplaced = self._misplaced
+        if misplaced is not None and self._clock() - misplaced[1] < MISPLACED_SECONDS:
+            name = self._names.get(misplaced[0]) or misplaced[0].hex() or "a sender of lines"
+            found.append(
+                f"{name} has another number of partitions than this processor: its machines are in other ones, and "
+                "their second copies are not recognised; write the same number for all"
+            )
+        return found

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from netconsd.process.address import Address
+from netconsd.process.announced import Announced, until_of
 from netconsd.process.client import Client, LostError
 from netconsd.process.intake import Done, Intake, NotKeptError
 from netconsd.protocol.plural import plural
@@ -102,6 +103,10 @@ class Offsets:
             found = self.last = offset + 1
         return found
 
+    def position(self) -> int | None:
+        """Return the first offset that is not done, as far as :meth:`commit` knows; None before the first delivery."""
+        return self._taken[0] if self._taken else self.last
+
 
 class KafkaClient(Client):
     """Takes the partitions of a topic that the group gives to it."""
@@ -124,6 +129,7 @@ class KafkaClient(Client):
         self._clock = clock
         self._awake = threading.Event()
         self._offsets: dict[int, Offsets] = {}
+        self._announced: dict[int, Announced] = {}
         self._committed_at = 0.0
         # None if some partitions may be paused and others not.
         self._is_paused: bool | None = False
@@ -240,10 +246,12 @@ class KafkaClient(Client):
                 number=partition,
                 count=plural(deleted, "message"),
             )
-        self.intake.take(partition, Offset(partition, offset), message.value() or b"")
+        again = self._announced[partition].take(offset)
+        self.intake.take(partition, Offset(partition, offset), message.value() or b"", again=again)
 
     def _turn(self, consumer: Consumer) -> None:
         """Process, and commit now and then."""
+        self._commit(consumer, [number for number, each in self._announced.items() if each.is_spent()], wait=False)
         self._note(self.intake.turn())
         now = self._clock()
         if now - self._committed_at >= COMMIT_SECONDS:
@@ -262,7 +270,14 @@ class KafkaClient(Client):
             (consumer.pause if is_full else consumer.resume)(consumer.assignment())
             self._is_paused = is_full
 
-    def _commit(self, consumer: Consumer, partitions: list[int], *, wait: bool) -> None:
+    def _commit(
+        self, consumer: Consumer, partitions: list[int], *, wait: bool, unprocessed: Mapping[int, int] | None = None
+    ) -> None:
+        """Commit what is done.
+
+        :param wait: for the answer, because the partitions are given away.
+        :param unprocessed: with ``wait``, by partition, as of :meth:`Announced.last_text`.
+        """
         from confluent_kafka import KafkaException, TopicPartition
 
         offsets: list[TopicPartition] = []
@@ -272,8 +287,14 @@ class KafkaClient(Client):
             if wait and known is not None:
                 # The last chance: a commit that was not waited for may have failed.
                 offset = known.last
+            announced = self._announced.get(number)
+            if known is None or announced is None:
+                continue
+            if offset is None and (wait or announced.is_due()):
+                offset = known.position()
             if offset is not None:
-                offsets.append(TopicPartition(self._address.name, number, offset))
+                text = announced.last_text((unprocessed or {}).get(number)) if wait else announced.text()
+                offsets.append(TopicPartition(self._address.name, number, offset, text))
         if not offsets:
             return
         try:
@@ -291,10 +312,13 @@ class KafkaClient(Client):
         from confluent_kafka import KafkaException
 
         try:
-            committed = {each.partition: each.offset for each in consumer.committed(partitions, timeout=ANSWER_SECONDS)}
+            found = consumer.committed(partitions, timeout=ANSWER_SECONDS)
+            committed = {each.partition: each.offset for each in found}
+            again = {each.partition: self._again(consumer, each) for each in found}
         except KafkaException:
-            committed = {}
+            committed, again = {}, {}
         for each in partitions:
+            self._announced[each.partition] = Announced(again.get(each.partition, 0))
             offset = committed.get(each.partition, -1)
             self._offsets[each.partition] = Offsets(offset if offset >= 0 else None)
             self.intake.begin(each.partition)
@@ -302,10 +326,21 @@ class KafkaClient(Client):
         self._is_paused = None
         self._tell()
 
+    def _again(self, consumer: Consumer, committed: TopicPartition) -> int:
+        """Return the offset before which messages may have been processed, by the processor of the last commit."""
+        until = until_of(committed.metadata)
+        if until <= committed.offset:
+            return 0
+        # What came to the broker after the other processor was gone was not processed.
+        return min(until, consumer.get_watermark_offsets(committed, timeout=ANSWER_SECONDS)[1])
+
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
+        unprocessed: dict[int, int] = {}
         for number in numbers:
-            self.intake.leave(number)
+            left = [token.offset for token in self.intake.leave(number)]
+            if left:
+                unprocessed[number] = min(left)
         end = self._clock() + REVOKE_SECONDS
         try:
             while not all(map(self.intake.is_idle, numbers)):
@@ -316,7 +351,7 @@ class KafkaClient(Client):
                 self._note(self.intake.turn())
         except NotKeptError as error:
             self._log.warn("The broker delivers again what a module cannot sync: {error}", error=error)
-        self._commit(consumer, numbers, wait=True)
+        self._commit(consumer, numbers, wait=True, unprocessed=unprocessed)
         self._forget(numbers)
         if not self._stopping.is_set():
             self._tell()
@@ -329,6 +364,7 @@ class KafkaClient(Client):
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:
             self._offsets.pop(number, None)
+            self._announced.pop(number, None)
             self.intake.end(number)
 
     def _tell(self) -> None:

@@ -10,7 +10,10 @@
 4. **Work that takes long** is reported to the server as in progress, so that it is not delivered again.
 5. **A processor that hung**, or was away from the server, while others had its partitions begins with them as if it
    had just taken them over. The server numbers what it delivers of a partition to anyone: a gap shows it.
-6. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
+6. **Delivered before.** The server numbers the deliveries of a message. One that was delivered before, and not
+   acknowledged, may have been processed (``again`` of :meth:`Intake.take`), unless its processor gave it back, and told
+   the group so.
+7. **A partition is given away** when the members change: what was taken is processed and acknowledged, then the server
    is asked to unpin. A processor that stops gives all away.
 """
 
@@ -31,6 +34,7 @@ from netconsd.process.address import Address
 from netconsd.process.client import LEAVE_SECONDS, Client, LostError
 from netconsd.process.intake import Done, Intake, NotKeptError
 from netconsd.process.sharing import BEAT_SECONDS, GONE_SECONDS, Members, shares
+from netconsd.streams import natstls
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Connection
@@ -61,7 +65,17 @@ SUBJECTS_SECONDS: Final = 60.0
 #: Errors of JetStream: no such stream; no such consumer.
 _NO_STREAM: Final = 10059
 _NO_CONSUMER: Final = 10014
+#: Two consumers want the same messages of a stream with retention workqueue.
+_NOT_UNIQUE: Final = 10100
 _GROUP: Final = "netconsd"
+
+
+class _RefusedError(LostError):
+    """An answer of JetStream with an error."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class _Token(NamedTuple):
@@ -70,6 +84,9 @@ class _Token(NamedTuple):
     reply: str
     seq: int
     delivery: int
+    #: How often the message was delivered, to anyone; and whether it may have been processed before.
+    times: int = 1
+    again: bool = False
 
     def __str__(self) -> str:
         return f"message {self.seq} of the stream"
@@ -135,9 +152,18 @@ class NatsClient(Client):
         # That the stream has partitions beyond ``partitions``.
         self._foreign = ""
         self._is_warned = False
+        # By partition, the messages that were given back unprocessed (rule 6): by the number in the stream, the number
+        # of deliveries until then.
+        self._returned: dict[int, dict[int, int]] = {}
+        # The last processor of the group with other partitions: its name, their number, and when it was heard.
+        self._contrary: tuple[str, int, float] | None = None
 
     def faults(self) -> list[str]:
-        return [self._foreign] if self._foreign else []
+        found = [self._foreign] if self._foreign else []
+        contrary = self._contrary
+        if contrary is not None and self._clock() - contrary[2] < GONE_SECONDS:
+            found.append(_contradiction(contrary[0], contrary[1], self.partitions))
+        return found
 
     def interrupt(self) -> None:
         loop = self._loop
@@ -185,7 +211,6 @@ class NatsClient(Client):
 
     async def _connection(self) -> Connection:
         import nats.errors
-        from nats.aio.client import Client as Connection
 
         errors: dict[str, None] = {}
 
@@ -197,7 +222,7 @@ class NatsClient(Client):
             self._work.set()
 
         properties = self._properties
-        connection = Connection()
+        connection = natstls.client(is_tls=self._address.is_tls)
         try:
             async with asyncio.timeout(2 * ANSWER_SECONDS):
                 await connection.connect(
@@ -228,14 +253,52 @@ class NatsClient(Client):
         return context
 
     async def _prepare(self, connection: Connection) -> None:
-        """Make the consumers, and listen."""
+        """Make the consumers, and listen.
+
+        :raises LostError: if the stream has other subjects than this processor takes.
+        """
+        config = (await self._ask(connection, f"STREAM.INFO.{self._address.name}", {}))["config"]
+        patterns = config.get("subjects") or []
+        # A mirror has none of its own.
+        if patterns and not any(
+            _matches(pattern, subject)
+            for pattern in patterns
+            for number in range(self.partitions)
+            for subject in self._subjects(number)
+        ):
+            raise LostError(
+                f"the stream {self._address.name} takes {', '.join(patterns)[:200]}, and not {self._subjects(0)[0]}: "
+                "write --subject as the setting subject of the module nats"
+            )
         self._inbox = connection.new_inbox()
         beats = f"_netconsd.process.{self._address.name}.{self._group}"
         await connection.subscribe(beats, cb=self._beaten)
         await asyncio.gather(*(self._make_consumer(connection, number) for number in range(self.partitions)))
 
+    def _subjects(self, number: int) -> list[str]:
+        return [f"{self._subject}.{kind}.{number}" for kind in ("blocks", "lines")]
+
     async def _make_consumer(self, connection: Connection, number: int) -> None:
+        """Make or change the consumer of a partition.
+
+        :raises LostError: if the group takes other subjects: with a changed one, the other processors would get these
+            messages instead of their own.
+        """
         name = self._consumer(number)
+        subjects = self._subjects(number)
+        try:
+            found = await self._ask(connection, f"CONSUMER.INFO.{self._address.name}.{name}", {})
+        except _RefusedError as error:
+            if error.code != _NO_CONSUMER:
+                raise
+        else:
+            others = found["config"].get("filter_subjects") or [found["config"].get("filter_subject", "")]
+            if others != subjects:
+                raise LostError(
+                    f"the group {self._group} takes {others[0] or 'all subjects'}, and not {subjects[0]}: write "
+                    f"--subject as its other processors, another --group, or remove its consumers (nats consumer rm "
+                    f"{self._address.name} {name})"
+                )
         config = {
             "durable_name": name,
             "description": "netconsd process",
@@ -243,7 +306,7 @@ class NatsClient(Client):
             "ack_policy": "explicit",
             "ack_wait": _nanoseconds(ACK_SECONDS),
             "max_ack_pending": PENDING_LIMIT,
-            "filter_subjects": [f"{self._subject}.{kind}.{number}" for kind in ("blocks", "lines")],
+            "filter_subjects": subjects,
             "priority_groups": [_GROUP],
             "priority_policy": "pinned_client",
             "priority_timeout": _nanoseconds(PIN_SECONDS),
@@ -274,10 +337,16 @@ class NatsClient(Client):
             raise LostError("JetStream does not answer") from error
         answer: dict[str, Any] = json.loads(message.data)
         if "error" in answer:
-            code, text = answer["error"].get("err_code"), answer["error"].get("description")
+            code, text = answer["error"].get("err_code"), str(answer["error"].get("description"))
             if code == _NO_STREAM:
-                text = f"has no stream {self._address.name}"
-            raise LostError(str(text))
+                text = f"the server has no stream {self._address.name}; docs/processing has a command that makes one"
+            elif code == _NOT_UNIQUE:
+                text = (
+                    f"the stream {self._address.name} has retention workqueue, and so serves one group; consumers of "
+                    "another one take its messages (nats consumer ls). For several groups, it needs retention limits, "
+                    "and a max_age"
+                )
+            raise _RefusedError(text, code or 0)
         return answer
 
     async def _take(self, connection: Connection) -> None:
@@ -317,15 +386,15 @@ class NatsClient(Client):
 
     # The group.
 
-    async def _beat(self, connection: Connection, word: str) -> None:
+    async def _beat(self, connection: Connection, word: str, **more: object) -> None:
         await connection.publish(
             f"_netconsd.process.{self._address.name}.{self._group}",
-            json.dumps({"name": self._name, "is": word, "partitions": self.partitions}).encode(),
+            json.dumps({"name": self._name, "is": word, "partitions": self.partitions, **more}).encode(),
         )
 
     async def _beaten(self, message: Msg) -> None:
         """Take the sign of life of a processor; anyone who may publish can write it."""
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
+        with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
             beat = json.loads(message.data)
             name = str(beat["name"])[:200]
             if name == self._name:
@@ -333,13 +402,17 @@ class NatsClient(Client):
             if beat["is"] == "gone":
                 self._members.left(name)
                 self._work.set()
+                if self._contrary is not None and name == self._contrary[0]:
+                    self._contrary = None
+            elif beat["is"] == "giving back":
+                self._given_back(int(beat["partition"]), [(int(seq), int(times)) for seq, times in beat["messages"]])
             elif beat["partitions"] == self.partitions:
                 self._members.heard(name, self._clock())
             else:
-                self._log.warn(
-                    "Processor {name} has --partitions {other}, this one {own}: they do not share the work",
-                    name=name, other=beat["partitions"], own=self.partitions,
-                )  # fmt: skip
+                other = int(beat["partitions"])
+                if self._contrary is None or self._contrary[:2] != (name, other):
+                    self._log.warn("{text}", text=_contradiction(name, other, self.partitions))
+                self._contrary = name, other, self._clock()
 
     async def _divide(self, connection: Connection, now: float) -> None:
         """Take the partitions of this processor, and begin to give away the others."""
@@ -360,17 +433,33 @@ class NatsClient(Client):
             taken = self._taken.setdefault(number, _Taken(number))
             if not taken.leaving_since:
                 taken.leaving_since = now
-                for token, _ in (taken.held or {}).values():
-                    await connection.publish(token.reply, b"-NAK")
+                tokens = [token for token, _ in (taken.held or {}).values()]
                 taken.held = {}
-                for token in self.intake.leave(number):
-                    await connection.publish(token.reply, b"-NAK")
+                await self._give_back(connection, number, tokens + self.intake.leave(number))
         if mine != self._shown and not self._stopping.is_set():
             self._shown = mine
             self._log.info(
                 "This processor takes {count} of {all} partitions: {numbers}",
                 count=len(mine), all=self.partitions, numbers=", ".join(map(str, mine)) or "none",
             )  # fmt: skip
+
+    async def _give_back(self, connection: Connection, number: int, tokens: list[_Token]) -> None:
+        """Have the server deliver messages to another processor, which learns first that they were not processed."""
+        messages = [(token.seq, token.times) for token in tokens if not token.again]
+        if messages:
+            self._given_back(number, messages)
+            await self._beat(connection, "giving back", partition=number, messages=messages)
+        for token in tokens:
+            await connection.publish(token.reply, b"-NAK")
+
+    def _given_back(self, number: int, messages: list[tuple[int, int]]) -> None:
+        """Note messages that this or another processor gave back."""
+        if 0 <= number < self.partitions:
+            returned = self._returned.setdefault(number, {})
+            if len(returned) + len(messages) > 2 * PENDING_LIMIT:
+                # They were delivered since.
+                returned.clear()
+            returned.update(messages[:PENDING_LIMIT])
 
     async def _leave(self, connection: Connection, taken: _Taken, now: float) -> None:
         number = taken.number
@@ -461,29 +550,35 @@ class NatsClient(Client):
                 self._work.set()
             return
         pin = headers.get("Nats-Pin-Id", "")
+        token = self._token(number, message)
         if taken is None or taken.leaving_since:
             if taken is not None and pin:
                 taken.pin = pin
             with suppress(Exception):
-                await message.nak()
+                await self._give_back(message._client, number, [token])
             return
         taken.left = max(0, taken.left - 1)
         if pin and pin != taken.pin:
             taken.held = taken.held or {}
             taken.pin = pin
-        metadata = message.metadata
-        seq = metadata.sequence.stream
-        if taken.delivered and metadata.sequence.consumer > taken.delivered + 1:
+        if taken.delivered and token.delivery > taken.delivered + 1:
             # What is held may be acknowledged, and does not count as unacknowledged then (rule 3).
             taken.held = {}
             self.intake.interrupted(number)
-        taken.delivered = metadata.sequence.consumer
-        token = _Token(message.reply, seq, metadata.sequence.consumer)
+        taken.delivered = token.delivery
         if taken.held is None:
-            self.intake.take(number, token, message.data)
+            self.intake.take(number, token, message.data, again=token.again)
         else:
-            taken.held[seq] = token, message.data
+            taken.held[token.seq] = token, message.data
         self._work.set()
+
+    def _token(self, number: int, message: Msg) -> _Token:
+        metadata = message.metadata
+        seq = metadata.sequence.stream
+        times = metadata.num_delivered or 1
+        # The deliveries up to this number were not processed.
+        returned = self._returned.get(number, {}).get(seq, 0) if times > 1 else 0
+        return _Token(message.reply, seq, metadata.sequence.consumer, times, times > returned + 1)
 
     async def _look_at_held(self, connection: Connection, taken: _Taken, now: float) -> None:
         """Process what was held if nothing that is not acknowledged is anywhere else (rule 3)."""
@@ -500,7 +595,8 @@ class NatsClient(Client):
             return
         held, taken.held = taken.held, None
         for seq in sorted(held):
-            self.intake.take(taken.number, *held[seq])
+            token, data = held[seq]
+            self.intake.take(taken.number, token, data, again=token.again)
         self._work.set()
 
     async def _report_progress(self, connection: Connection) -> None:
@@ -512,6 +608,24 @@ class NatsClient(Client):
 
     async def _acknowledge(self, connection: Connection, done: Done) -> None:
         await connection.publish(done.token.reply, b"+TERM netconsd cannot read it" if done.is_damaged else b"+ACK")
+
+
+def _contradiction(name: str, other: int, own: int) -> str:
+    return (
+        f"processor {name} of the same group has --partitions {other}, this one {own}: they do not share the work; "
+        "write the setting partitions of the module nats for both"
+    )
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    """Return whether a pattern of NATS, in which `*` is any word and `>` all further ones, has a subject in it."""
+    want, have = pattern.split("."), subject.split(".")
+    if want[-1] == ">":
+        want.pop()
+        if len(have) <= len(want):
+            return False
+        have = have[: len(want)]
+    return len(want) == len(have) and all(one in ("*", other) for one, other in zip(want, have, strict=True))
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 import netconsd
 from netconsd.build import KIND
-from netconsd.monitor.snapshot import OwnSnapshot, Snapshot
+from netconsd.monitor.snapshot import BROKER, OwnSnapshot, Snapshot
 from netconsd.outputs.draining import Draining, Part
 from netconsd.process.client import Client
 from netconsd.process.handover import Handovers
@@ -26,9 +26,6 @@ from netconsd.settings import Settings
 from netconsd.streams.copies import HELD_BYTES_LIMIT, MEMORY_LIMIT, Copies, Summary
 
 __all__ = ["ProcessingService"]
-
-#: The name of the broker's numbers among those of the modules.
-NAME = "process"
 
 
 class ProcessingService(NetconsdService):
@@ -58,7 +55,7 @@ class ProcessingService(NetconsdService):
         self._where = where
         self._client: Client | None = None
         self._ended: Deferred[None] = Deferred()
-        self._last_own = OwnSnapshot(NAME)
+        self._last_own = OwnSnapshot(BROKER)
         self._last_copies: Summary | None = None
 
     @property
@@ -73,9 +70,9 @@ class ProcessingService(NetconsdService):
         if client is not None and self._run is not None:
             faults = [*([f"the broker: {client.fault}"] if client.fault else []), *client.faults()]
             faults += client.intake.faults()
-            self._last_own = OwnSnapshot(NAME, tuple(client.intake.metrics()), tuple(faults))
+            self._last_own = OwnSnapshot(BROKER, tuple(client.intake.metrics()), tuple(faults))
             self._last_copies = client.intake.summary
-        own = (*(each for each in found.own if each.name != NAME), self._last_own)
+        own = (*(each for each in found.own if each.name != BROKER), self._last_own)
         return replace(found, own=own, copies=self._last_copies)
 
     def _start_receiving(self, bound: Any) -> Sequence[tuple[str, int]]:
@@ -142,7 +139,7 @@ class ProcessingService(NetconsdService):
         self._log.info(
             "The broker: {deliveries} received, {acknowledged} acknowledged, {given_back} given back, {redelivered} "
             "received again, {damaged} damaged, {deleted} deleted by the broker before; {messages} in them, "
-            "{handed_on} handed on",
+            "{handed_on} handed on; {repeated} may have been processed before",
             deliveries=plural(intake.deliveries, "message"),
             acknowledged=intake.acknowledged,
             given_back=intake.given_back,
@@ -151,4 +148,5 @@ class ProcessingService(NetconsdService):
             deleted=intake.deleted,
             messages=plural(intake.messages, "kernel message"),
             handed_on=intake.handed_on,
+            repeated=intake.repeated,
         )

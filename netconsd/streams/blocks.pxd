@@ -13,7 +13,7 @@ cdef class Part:
     cdef readonly Py_ssize_t count
 
 cdef class Splitter:
-    cdef Py_ssize_t _partitions, _most_bytes
+    cdef Py_ssize_t _begin, _partitions, _most_bytes
     cdef list _parts, _done, _spare
     cdef dict _known
 
@@ -26,4 +26,4 @@ cdef class Splitter:
     cdef Py_ssize_t _partition(self, bytes key) except -1
 
 @cython.locals(part=Part)
-cdef Part _begun(Py_ssize_t partition, bytearray data)
+cdef Part _begun(Py_ssize_t partition, bytearray data, Py_ssize_t begin)

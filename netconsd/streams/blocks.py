@@ -9,8 +9,8 @@ A block is a head and records (:mod:`netconsd.store.records`), in the byte order
     u64 run             greater for each run of the stream's process
     u64 number          of the block in the run, from 0 on, over all partitions
     u32 count           of the records, at least 1
-    u32 0
-    records
+    u32 name            the length of the receiver's name in UTF-8, at most 63 bytes; 0 for none
+    name, records
 
 Rules:
 
@@ -19,7 +19,8 @@ Rules:
 2. A sender's messages are in one partition (:func:`netconsd.streams.lines.partition_of` its address), in order.
 3. Nothing is compressed: the brokers' clients and servers do that (compression.type of Kafka, the stream's compression
    of JetStream), for all blocks that they send or store at once.
-4. A block of a receiver with another byte order is :class:`Foreign`: this machine cannot read it.
+4. The name is for people, and no part of the identity.
+5. A block of a receiver with another byte order is :class:`Foreign`: this machine cannot read it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from netconsd.streams.lines import partition_of
 
 __all__ = [
     "HEAD_BYTES",
+    "NAME_BYTES",
     "RECEIVER_BYTES",
     "Damaged",
     "Foreign",
@@ -49,6 +51,8 @@ __all__ = [
 ]
 
 RECEIVER_BYTES = 16
+#: As a host name.
+NAME_BYTES = 63
 _MAGIC = b"ncblock1"
 _HEAD = struct.Struct("=8sII16sQQII")
 HEAD_BYTES = _HEAD.size
@@ -74,9 +78,11 @@ class Head:
     number: int
     #: Messages in the block, at least 1.
     count: int
+    #: The receiver's name; empty if it has none.
+    name: str = ""
 
 
-def pack(receiver: bytes, run: int, number: int, messages: Sequence[Message]) -> bytes:
+def pack(receiver: bytes, run: int, number: int, messages: Sequence[Message], name: str = "") -> bytes:
     """Return a block of messages, at least one."""
     block = Block()
     parts = []
@@ -86,13 +92,15 @@ def pack(receiver: bytes, run: int, number: int, messages: Sequence[Message]) ->
         block.clear()
         at = block.fill(left, at)
         parts.append(bytes(block.data[BLOCK_HEAD_BYTES : block.used]))
-    data = bytearray(HEAD_BYTES) + b"".join(parts)
-    return sealed(Head(receiver, run, number, len(left)), data, len(data))
+    data = bytearray(HEAD_BYTES + len(name.encode())) + b"".join(parts)
+    return sealed(Head(receiver, run, number, len(left), name), data, len(data))
 
 
 def sealed(head: Head, data: bytearray, size: int) -> bytes:
-    """Return a block of the first bytes of a buffer, which has room for the head and then the records."""
-    _HEAD.pack_into(data, 0, _MAGIC, 1, 0, head.receiver, head.run, head.number, head.count, 0)
+    """Return a block of the first bytes of a buffer, which has room for the head and the name, and then the records."""
+    name = head.name.encode()
+    _HEAD.pack_into(data, 0, _MAGIC, 1, 0, head.receiver, head.run, head.number, head.count, len(name))
+    data[HEAD_BYTES : HEAD_BYTES + len(name)] = name
     with memoryview(data) as view:
         struct.pack_into("=I", data, 12, crc32(view[_SUMMED_AT:size]))
         return bytes(view[:size])
@@ -107,19 +115,23 @@ def unpack(data: bytes, senders: Senders | None = None) -> tuple[Head, list[Mess
     """
     if len(data) < HEAD_BYTES or not data.startswith(_MAGIC):
         raise Damaged("it is not a block of version 1")
-    _, one, checksum, receiver, run, number, count, zero = _HEAD.unpack_from(data)
+    _, one, checksum, receiver, run, number, count, name_size = _HEAD.unpack_from(data)
     if one == _OTHER_ORDER:
         raise Foreign("it was written by a machine with another byte order")
-    if one != 1 or zero or crc32(memoryview(data)[_SUMMED_AT:]) != checksum:
+    if one != 1 or crc32(memoryview(data)[_SUMMED_AT:]) != checksum:
         raise Damaged("its checksum is wrong")
-    messages = records_of(data, HEAD_BYTES, senders, _RAW_LIMIT)
+    start = HEAD_BYTES + name_size
+    if name_size > NAME_BYTES or start > len(data):
+        raise Damaged(f"its name has {name_size} bytes")
+    name = data[HEAD_BYTES:start].decode(errors="replace") if name_size else ""
+    messages = records_of(data, start, senders, _RAW_LIMIT)
     if len(messages) != count or not count:
         raise Damaged(f"it has {len(messages)} messages instead of {count}")
-    return Head(receiver, run, number, count), messages
+    return Head(receiver, run, number, count, name), messages
 
 
 class Part:
-    """Records of one partition, with room for the head before them."""
+    """Records of one partition, with room for the head and the name before them."""
 
     __slots__ = ("count", "data", "partition", "size")
 
@@ -135,8 +147,9 @@ class Part:
 class Splitter:
     """Splits records by partition, in order. For one thread."""
 
-    __slots__ = ("_done", "_known", "_most_bytes", "_partitions", "_parts", "_spare")
+    __slots__ = ("_begin", "_done", "_known", "_most_bytes", "_partitions", "_parts", "_spare")
 
+    _begin: int
     _partitions: int
     _most_bytes: int
     _parts: list[Part | None]
@@ -144,11 +157,13 @@ class Splitter:
     _known: dict[bytes, int]
     _spare: list[bytearray]
 
-    def __init__(self, partitions: int, most_bytes: int) -> None:
+    def __init__(self, partitions: int, most_bytes: int, name_bytes: int = 0) -> None:
         """
         :param partitions: at least 1.
         :param most_bytes: of a block; a record that is larger is a block alone.
+        :param name_bytes: of the receiver's name.
         """
+        self._begin = HEAD_BYTES + name_bytes
         self._partitions = partitions
         self._most_bytes = most_bytes
         self._parts = [None] * partitions
@@ -197,7 +212,7 @@ class Splitter:
             part = None
         if part is None:
             part = self._parts[partition] = _begun(
-                partition, self._spare.pop() if self._spare else bytearray(_ROOM_BYTES)
+                partition, self._spare.pop() if self._spare else bytearray(_ROOM_BYTES), self._begin
             )
         if part.size + size > len(part.data):
             part.data.extend(bytes(max(size, len(part.data))))
@@ -226,10 +241,10 @@ class Splitter:
         self._spare = [part.data for part in parts]
 
 
-def _begun(partition: int, data: bytearray) -> Part:
+def _begun(partition: int, data: bytearray, begin: int) -> Part:
     part = Part()
     part.partition = partition
     part.data = data
-    part.size = HEAD_BYTES
+    part.size = begin
     part.count = 0
     return part

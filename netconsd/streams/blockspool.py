@@ -5,8 +5,8 @@ Rules:
 1. Parts and the cursor are those of :mod:`netconsd.streams.journalspool`, so that the setting ``format`` can be
    changed: the part with the lowest number first, and deleted when it is closed and delivered.
 2. A batch is the blocks of all that was read at once, at most :attr:`~BlockSpool.most_bytes`. Before it is sent, the
-   cursor has its extent and how it was split: a process that was killed makes the same blocks again, with the same run
-   and numbers, so that a broker can recognise them.
+   cursor has its extent, how it was split, and the name: a process that was killed makes the same blocks again, with
+   the same run and numbers, so that a broker can recognise them.
 3. Each process has a run of its own, greater than those before, for all other blocks: after a crash of the machine, the
    cursor can be that of a second before, and numbers that were used must not be used for other blocks.
 """
@@ -60,6 +60,7 @@ class BlockSpool:
         shape: Callable[[], tuple[int, int]],
         most_bytes: int,
         warn: Callable[[str], object] = lambda text: None,
+        name: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -69,6 +70,7 @@ class BlockSpool:
         :param shape: returns the number of partitions and the most bytes of a block; raises TryLater if the broker does
             not say.
         :param most_bytes: of the journal's records in a batch; one block of the journal at least.
+        :param name: of the receiver, in each block; at most :data:`netconsd.streams.blocks.NAME_BYTES` bytes.
         :param wall: Unix time in seconds.
         :raises OSError: if the directory cannot be read or written.
         """
@@ -85,6 +87,7 @@ class BlockSpool:
         self.dropped = 0
         #: As :attr:`netconsd.streams.journalspool.JournalSource.spared`.
         self.spared = 0
+        self._name = name
         #: 16 bytes.
         self.receiver = _receiver(directory / RECEIVER, warn)
         saved = dict(position or {})
@@ -103,7 +106,8 @@ class BlockSpool:
             int(number): (place[0], place[1], place[2]) for number, place in at.items() if int(number) in present
         }
         self._finished: list[int] = []
-        self._splitter: tuple[tuple[int, int], Splitter] | None = None
+        # With its partitions, most bytes of a block, and bytes of the name.
+        self._splitter: tuple[tuple[int, int, int], Splitter] | None = None
         # Parts of which was said that they are damaged.
         self._broken: set[int] = set()
 
@@ -117,29 +121,34 @@ class BlockSpool:
         if pending is not None:
             again = self._read_again(pending)
             if again:
-                return self._blocks(again, pending["run"], pending["number"]), self._position()
+                name = pending.get("name", "")
+                return self._blocks(again, pending["run"], pending["number"], name), self._position()
         before = self._position()
         parts, extent = self._read()
         if not parts or self._splitter is None:
             return [], self._position()
-        pending = {"run": self._run, "number": self._number, "shape": list(self._splitter[0]), "extent": extent}
+        shape = list(self._splitter[0][:2])
+        pending = {
+            "run": self._run, "number": self._number, "shape": shape, "name": self._name, "extent": extent,
+        }  # fmt: skip
         # A full disk must not stop the stream: without this, a second copy is not recognised, and the commit warns.
         with suppress(OSError):
             self._save(before, pending)
         number, self._number = self._number, self._number + len(parts)
-        return self._blocks(parts, self._run, number), self._position()
+        return self._blocks(parts, self._run, number, self._name), self._position()
 
-    def _splitter_of(self, shape: tuple[int, int]) -> Splitter:
+    def _splitter_of(self, partitions: int, most_bytes: int, name: str) -> Splitter:
+        shape = partitions, most_bytes, len(name.encode())
         if self._splitter is None or self._splitter[0] != shape:
             self._splitter = shape, Splitter(*shape)
         # Of a batch that could not be read to its end.
         self._splitter[1].take()
         return self._splitter[1]
 
-    def _blocks(self, parts: Sequence[Part], run: int, number: int) -> list[Record]:
+    def _blocks(self, parts: Sequence[Part], run: int, number: int, name: str) -> list[Record]:
         blocks: list[Record] = []
         for index, part in enumerate(parts):
-            head = Head(self.receiver, run, number + index, part.count)
+            head = Head(self.receiver, run, number + index, part.count, name)
             blocks.append(_packed(head, sealed(head, part.data, part.size), part.partition))
         if self._splitter is not None:
             self._splitter[1].reuse(parts)
@@ -163,7 +172,7 @@ class BlockSpool:
                 for position, records, count in journal.read(part.path, start, damaged=self._damaged):
                     if splitter is None:
                         # Not without records: a broker that is away is no fault then.
-                        splitter = self._splitter_of(self._shape())
+                        splitter = self._splitter_of(*self._shape(), self._name)
                     end = position
                     try:
                         splitter.add(records, done)
@@ -197,7 +206,7 @@ class BlockSpool:
         """Return the parts of the batch that an earlier process may have sent; none if it cannot be read as it was, and
         is read as a new one then."""
         partitions, most_bytes = pending["shape"]
-        splitter = self._splitter_of((partitions, most_bytes))
+        splitter = self._splitter_of(partitions, most_bytes, pending.get("name", ""))
         paths = {part.number: part.path for part in journal.parts(self._directory)}
         at = dict(self._at)
         for number, start, skip, last in pending["extent"]:
@@ -263,7 +272,7 @@ class BlockSpool:
         middle = len(messages) // 2
         found: list[Record] = []
         for half in (messages[:middle], messages[middle:]):
-            data = pack(self.receiver, self._run, self._number, half)
+            data = pack(self.receiver, self._run, self._number, half, self._name)
             found.append(_packed(unpack(data)[0], data, record.partition))
             self._number += 1
         return found
@@ -273,10 +282,11 @@ class BlockSpool:
 
 
 def _packed(head: Head, data: bytes, partition: int) -> Packed:
-    name = f"{head.receiver.hex()}/{head.run}/{head.number}"
-    size = u32_at(data, HEAD_BYTES)
-    first = unpack_records(data[HEAD_BYTES : HEAD_BYTES + size])[0]
-    return Packed(first, name, data=data, partition=partition, messages=head.count)
+    identity = f"{head.receiver.hex()}/{head.run}/{head.number}"
+    at = HEAD_BYTES + len(head.name.encode())
+    size = u32_at(data, at)
+    first = unpack_records(data[at : at + size])[0]
+    return Packed(first, identity, data=data, partition=partition, messages=head.count)
 
 
 def _receiver(path: Path, warn: Callable[[str], object]) -> bytes:

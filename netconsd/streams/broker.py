@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from netconsd.protocol.message import Message
-from netconsd.streams.blocks import RECEIVER_BYTES, pack
+from netconsd.streams.blocks import NAME_BYTES, RECEIVER_BYTES, pack
 from netconsd.streams.blockspool import Packed
 from netconsd.streams.lines import groups, line, partition_of
 from netconsd.streams.module import Stream
@@ -44,10 +46,12 @@ class Sent(NamedTuple):
 class Broker(Stream):
     """A stream whose messages have partitions."""
 
-    def __init__(self, *, format: Format = "records", **settings: Any) -> None:
+    def __init__(self, *, format: Format = "records", receiver: str = "", **settings: Any) -> None:
         """
         :param format: records: a message for each record; lines: a message for the records of a batch and a partition,
             as lines; blocks: a message for the messages of a batch and a partition, as netconsd process reads them.
+        :param receiver: of blocks: the name of this receiver on pages and in metrics of processors; the machine's name
+            if it is empty.
         :raises ValueError: if a setting contradicts it, with a text that names the setting.
         """
         if format == "blocks":
@@ -57,9 +61,14 @@ class Broker(Stream):
             if (settings.get("kinds") or ["messages"]) != ["messages"]:
                 raise ValueError('kinds: with format = "blocks", write messages: processors make reports and events')
             settings = {"batch_bytes": BLOCKS_BATCH, **settings, "kinds": ["messages"]}
+        elif receiver:
+            raise ValueError('receiver: needs format = "blocks"')
+        if not re.fullmatch(rf"[A-Za-z0-9._-]{{0,{NAME_BYTES}}}", receiver):
+            raise ValueError(f'receiver: "{receiver}" is not up to {NAME_BYTES} letters, digits, ".", "_" and "-"')
         super().__init__(**settings)
         self.format = format
         self.sends_blocks = format == "blocks"
+        self.receiver = receiver or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:NAME_BYTES]
         # Lower than the server's own limit after a message was too large for the topic or the stream.
         self._bound: int | None = None
 

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -149,6 +149,8 @@ class Summary:
     cost: int
     #: The hosts with the most missed messages first.
     most_missed: list[MissedOfHost]
+    #: The names of receivers that have one; :class:`Copies` knows none.
+    names: dict[bytes, str] = field(default_factory=dict)
 
 
 def together(summaries: Iterable[Summary], most: int = 20) -> Summary:

@@ -28,11 +28,31 @@ from netconsd.store.columns import Columns
 from netconsd.store.records import Damaged, unpack
 from netconsd.streams.cursor import Cursor
 from netconsd.streams.record import Record, message_id
+from netconsd.streams.spool import CURSOR
 
 JOURNAL: Final = "journal"
 BOOTS: Final = "boots"
 
 _State = tuple[bytes, tuple[int, int, int, int, int]]
+
+
+def next_part(directory: Path) -> int:
+    """Return the number of the next part of a stream's journal, greater than those of the parts that are there, and of
+    those that were delivered and deleted, as far as the files of the stream have places in them.
+
+    The process of the stream begins later than the daemon. It would take the place in a deleted part for one in a new
+    part of that number, and pass over the first messages.
+
+    :param directory: that of the stream.
+    :raises OSError: if it cannot be read.
+    """
+    numbers = [part.number for part in journal.parts(directory / JOURNAL)]
+    for name in (CURSOR, BOOTS):
+        saved = Cursor(directory / name).load() or {}
+        # A damaged file has no places: the process does not use it either.
+        with suppress(AttributeError, TypeError, ValueError):
+            numbers += map(int, saved.get("messages", saved).get("at", ()))
+    return max(numbers, default=0) + 1
 
 
 class JournalSource:

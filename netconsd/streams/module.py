@@ -58,10 +58,10 @@ from netconsd.protocol.plural import plural
 from netconsd.rendering import printable
 from netconsd.store import layout
 from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of, size
-from netconsd.store.journal import Journal, adopt, parts
+from netconsd.store.journal import Journal, adopt
 from netconsd.store.lock import Lock, Locked
 from netconsd.streams.delivery import Limits
-from netconsd.streams.journalspool import JOURNAL
+from netconsd.streams.journalspool import JOURNAL, next_part
 from netconsd.streams.process import Task, is_wanted, plain
 from netconsd.streams.record import Record, message_id
 from netconsd.streams.sink import Encoded, Refused, Sink, TryLater, reason_of
@@ -297,7 +297,7 @@ class Stream(Sink):
                 self._journal = Journal(
                     journal,
                     worker_count,
-                    first_number=max([part.number for part in parts(journal)], default=0) + 1,
+                    first_number=next_part(self._directory),
                     part_bytes=PART_BYTES,
                     part_seconds=PART_SECONDS,
                     most_bytes=self._spool_size,

@@ -180,7 +180,8 @@ def blocks_of(task: Task, sink: Sink, warn: Callable[[str], object]) -> BlockSpo
     :raises OSError: if it cannot be read.
     """
     directory = Path(task.directory)
-    return BlockSpool(directory, _position(directory / CURSOR, task, warn), sink.shape, task.limits.size, warn)
+    position = _position(directory / CURSOR, task, warn)
+    return BlockSpool(directory, position, sink.shape, task.limits.size, warn, sink.receiver)
 
 
 def _position(path: Path, task: Task, warn: Callable[[str], object]) -> dict[str, Any] | None:

@@ -69,6 +69,8 @@ class Sink:
     settle = 0.0
     #: A reason for which the stream does not work, besides answers to batches; "" if there is none.
     fault = ""
+    #: For sinks that send blocks, the receiver's name in them.
+    receiver = ""
     #: Numbers of its own since the start of the process, for its ``metrics()``: ``counted(NAME)`` is the sum over
     #: all processes.
     numbers: Mapping[str, int] = MappingProxyType({})

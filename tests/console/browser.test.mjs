@@ -234,6 +234,16 @@ test("each place of a loss is in the ledger, also one that nobody has thought of
     assert.deepEqual(flow.map((row) => [row.kind, row.value]), [["step", 10], ["lost", 4], ["lost", 0], ["step", 6], ["out", 6], ["lost", 1]]);
 });
 
+test("a processor's ledger begins with its broker", () => {
+    const numbers = { deliveries: 5, damaged: 1, deleted: 0, kernel_messages: 90, repeated_kernel_messages: 7 };
+    const copies = { receivers: [{ copies: 20 }, { copies: 3 }] };
+    const flow = flowOf({ broker: { numbers, help: {} }, copies, counters: { dropped_by_kernel: 0 }, ledger: { received: 0, messages: 67 } });
+    assert.deepEqual(flow.filter((row) => row.value).map((row) => [row.name, row.value]), [
+        ["Messages of the broker", 5], ["dropped: cannot be read", 1], ["Kernel messages in them", 90],
+        ["Second copies, dropped", 23], ["Possibly processed before", 7], ["Messages", 67],
+    ]);
+});
+
 test("crashes and events of before are among the messages of their time, once", () => {
     const row = (time, fields) => ({ kind: "message", time, address: "a", text: `m${time}`, ...fields });
     const past = pastRows([group({ title: "BUG", last: 5, machines: { a: [1, 0, 5], b: [3, 0, 2] } }), group({ title: "old", last: 0.5 }), group({ title: "known", last: 8 })],

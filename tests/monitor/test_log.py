@@ -13,6 +13,7 @@ from netconsd.monitor.log import LIMITED_NAMES, QUIET_SECONDS, SUMS, WITHOUT_LOS
 from netconsd.monitor.snapshot import WORKER_ROWS, ListenerSnapshot, ModuleSnapshot, Snapshot, WorkerSnapshot
 from netconsd.protocol.counters import LISTENER_COUNTERS
 from netconsd.settings import Settings
+from netconsd.streams.copies import together
 from netconsd.testing import source
 from tests.support.snapshots import IDLE_LISTENER, IDLE_WORKER, LISTENER, WORKER, histogram
 
@@ -207,6 +208,12 @@ def lines_of(counters: dict[str, int], errors: int = 0, **listener: int | None) 
 
 
 PARTS = ["Listener 0", "Worker 0", "Module printer", "Total"]
+
+
+def test_the_totals_of_a_processor() -> None:
+    """A processor has no datagrams and no senders: its messages are those that it handed on."""
+    worker = WorkerSnapshot(0, True, {**IDLE_WORKER, "messages": 7}, 0, 0, histogram())
+    assert list(totals(Snapshot(workers=(worker,), copies=together([])))) == ["Total: 7 messages"]
 
 
 def test_the_totals_are_one_line_if_nothing_was_lost() -> None:

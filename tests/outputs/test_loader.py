@@ -137,6 +137,17 @@ def test_bare_name(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert refusal("zzz") == f'no module "zzz" {missing}; shipped are plain'
 
 
+@pytest.mark.parametrize("file", ["journal/1", "_private.py", "notes.txt"])
+def test_a_directory_of_a_shipped_module(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory with the files of a module, as ``store``, is not taken for a directory of modules: the module would
+    be left out at the second start."""
+    path = tmp_path / "printer" / file
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.chdir(tmp_path)
+    assert [each.name for each in load(["printer"], {}).loaded] == ["printer"]
+
+
 def test_relative_paths(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths are relative to the working directory, and absolute in the result."""
     path = write("plain.py", PLAIN)

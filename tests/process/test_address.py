@@ -60,15 +60,26 @@ def test_properties(tmp_path: Path) -> None:
         (b"user=a\nuser=b", ":2: user is given twice"),
         (b"sasl.username=a", ":1: sasl.username is not one of user, password"),
         (b"\xff", ": is not UTF-8"),
+        (b"user=a\nca_file=/no/such", ":2: ca_file: /no/such: No such file or directory"),
+        (b"credentials=/dev", ":1: credentials: /dev: Is a directory"),
     ],
 )
 def test_wrong_properties(tmp_path: Path, text: bytes, error: str) -> None:
-    """An error names the file and the line."""
+    """An error names the file and the line, also of a file that cannot be read."""
     file = tmp_path / "properties"
     file.write_bytes(text)
     with pytest.raises(ConfigError) as caught:
         properties(file, "nats")
     assert f"--broker-config: {file}{error}" in str(caught.value)
+
+
+def test_properties_of_tls(tmp_path: Path) -> None:
+    """Certificates contradict an address without TLS, as those of the module nats do."""
+    file = tmp_path / "properties"
+    file.write_text(f"ca_file={file}")
+    assert properties(file, "nats", is_tls=True) == {"ca_file": str(file)}
+    with pytest.raises(ConfigError, match=r":1: ca_file needs an address that begins with tls://$"):
+        properties(file, "nats", is_tls=False)
 
 
 def test_no_properties(tmp_path: Path) -> None:

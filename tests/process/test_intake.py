@@ -12,10 +12,12 @@ from zope.interface import implementer
 from netconsd.interfaces import IBatchOutputModule, IKeeps
 from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.runner import Outputs
-from netconsd.process.intake import WINDOW, Done, Intake, NotKeptError
+from netconsd.process.handover import Handovers
+from netconsd.process.intake import MISPLACED_SECONDS, SUMMARY_SECONDS, WINDOW, Done, Intake, NotKeptError
 from netconsd.protocol.table import SourceTable
 from netconsd.streams.blocks import pack
-from netconsd.streams.copies import Copies
+from netconsd.streams.copies import RECEIVERS_LIMIT, Copies
+from netconsd.streams.lines import partition_of
 from netconsd.testing import extended_message
 
 ALICE, BOB = b"a" * 16, b"b" * 16
@@ -95,7 +97,9 @@ class NoThread:
 class Rig:
     """An intake with one lane, a module, and partition 3."""
 
-    def __init__(self, module: Module | None = None, *, queue: int = 4000, copies: Any = None) -> None:
+    def __init__(
+        self, module: Module | None = None, *, queue: int = 4000, copies: Any = None, handovers: Any = None
+    ) -> None:
         self.module = module or Module()
         self.now = 1000.0
         outputs = Outputs({"module": self.module}, 1)
@@ -104,11 +108,13 @@ class Rig:
         self.lane = ScriptedLane(outputs)
         lanes: list[Any] = [self.lane]
         thread: Any = NoThread
-        self.intake = Intake(lanes, outputs, queue, copies=copies, clock=lambda: self.now, thread=thread)
+        self.intake = Intake(
+            lanes, outputs, queue, copies=copies, handovers=handovers, clock=lambda: self.now, thread=thread
+        )
         self.intake.begin(3)
 
-    def take(self, token: int, data: bytes) -> None:
-        self.intake.take(3, token, data)
+    def take(self, token: int, data: bytes, *, again: bool = False) -> None:
+        self.intake.take(3, token, data, again=again)
 
     def turn(self) -> list[int]:
         """Return the tokens that are to be acknowledged."""
@@ -202,6 +208,17 @@ def test_redelivered() -> None:
     rig.take(3, block(0, "one"))
     assert rig.turn() == [3]
     assert (rig.intake.redelivered, rig.intake.acknowledged, rig.module.texts) == (2, 3, ["one"])
+
+
+def test_repeated() -> None:
+    """What may have been processed before is processed, and counted by message; what is dropped or damaged is not."""
+    rig = Rig()
+    rig.take(1, block(0, "one", "two"), again=True)
+    rig.take(2, block(0, "one", "two"), again=True)
+    rig.take(3, block(1, "three"))
+    rig.take(4, b"damaged", again=True)
+    rig.turn()
+    assert (rig.intake.repeated, rig.intake.redelivered, rig.intake.messages) == (2, 1, 3)
 
 
 def test_blocks_of_two_receivers_are_two() -> None:
@@ -312,6 +329,42 @@ def test_copies_of_two_receivers() -> None:
     assert [(heard.messages, heard.copies) for heard in rig.intake.summary.receivers] == [(2, 0), (2, 2)]
 
 
+@pytest.mark.parametrize(("count", "is_fault"), [(16, False), (5, True)])
+def test_a_receiver_with_other_partitions(count: int, is_fault: bool) -> None:
+    """A machine in another partition than its address has is a fault for a minute, with the receiver's name: the second
+    copy of its messages, in the right one, would be handed on."""
+    rig = Rig(handovers=Handovers(lambda: 16))
+    message = next(
+        message
+        for message in (extended_message("x", address=f"192.0.2.{host}") for host in range(256))
+        if partition_of(message.source.address, count) == 3
+        and (partition_of(message.source.address, 16) == 3) == (count == 16)
+    )
+    rig.take(1, pack(ALICE, 1, 0, [message], "hall-b"))
+    rig.turn()
+    assert [fault.partition(" has another number")[0] for fault in rig.intake.faults()] == ["hall-b"] * is_fault
+    rig.now += MISPLACED_SECONDS
+    assert rig.intake.faults() == []
+
+
+def test_names_of_receivers() -> None:
+    """The summary has the name in the last block of each receiver, of a bounded number of them."""
+    rig = Rig(copies=Copies)
+    for number, name in enumerate(["old", "new"]):
+        rig.take(number, pack(ALICE, 1, number, [extended_message("x")], name))
+    rig.take(2, block(0, "x", receiver=BOB))
+    rig.turn()
+    rig.now += SUMMARY_SECONDS
+    rig.turn()
+    assert rig.intake.summary.names == {ALICE: "new"}
+    for number in range(RECEIVERS_LIMIT + 10):
+        rig.take(number + 3, pack(number.to_bytes(16, "big"), 1, 0, [extended_message("x")], "name"))
+    rig.turn()
+    rig.now += SUMMARY_SECONDS
+    rig.turn()
+    assert len(rig.intake.summary.names) == RECEIVERS_LIMIT
+
+
 def test_a_held_message_is_not_acknowledged() -> None:
     """A block of which a message waits for another receiver is acknowledged after that message was processed."""
     rig = Rig(copies=Copies)
@@ -380,7 +433,7 @@ def test_a_sync_that_fails_loses_no_acknowledgement() -> None:
     rig.intake._sync_once()
     keeper.cannot_sync = True
     rig.take(2, block(1, "two"))
-    rig.intake._feed(rig.intake._partitions[3], 2, rig.intake._partitions[3].waiting.popleft()[1], 0.0, [])
+    rig.intake._feed(rig.intake._partitions[3], 2, rig.intake._partitions[3].waiting.popleft()[1], False, 0.0, [])
     rig.lane.work()
     rig.intake._to_sync.extend(rig.intake._handled.popleft()[0])
     rig.intake._sync_once()

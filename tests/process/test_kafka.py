@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netconsd.process.address import parse
+from netconsd.process.announced import Announced
 from netconsd.process.kafkaclient import KafkaClient, Offsets
 
 
@@ -90,6 +91,7 @@ def test_the_last_commit() -> None:
     scripted = Consumer()
     consumer: Any = scripted
     client._offsets[0] = offsets = Offsets()
+    client._announced[0] = Announced()
     offsets.take(7)
     offsets.done(7)
     for wait in (False, False, True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 from netconsd.process.address import parse
 from netconsd.process.client import LEAVE_SECONDS
-from netconsd.process.natsclient import NatsClient
-from netconsd.process.sharing import shares
+from netconsd.process.natsclient import PENDING_LIMIT, NatsClient, _matches
+from netconsd.process.sharing import GONE_SECONDS, shares
 
 pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
 
@@ -34,19 +35,19 @@ class Intake:
         return True
 
     def __getattr__(self, name: str) -> Any:
-        return lambda number, *rest: self.calls.append((name, number))
+        return lambda number, *rest, **more: self.calls.append((name, number))
 
     def tokens(self, number: int) -> list[Any]:
         return []
 
 
-def delivery(consumer: int, stream: int, pin: str = "pin") -> Any:
+def delivery(consumer: int, stream: int, pin: str = "pin", times: int = 1) -> Any:
     """A message of partition 0, as nats-py has it."""
     sequence = SimpleNamespace(consumer=consumer, stream=stream)
     return SimpleNamespace(
         subject="inbox.0",
         headers={"Nats-Pin-Id": pin},
-        metadata=SimpleNamespace(sequence=sequence),
+        metadata=SimpleNamespace(sequence=sequence, num_delivered=times),
         reply=f"ack.{consumer}",
         data=b"",
     )
@@ -140,3 +141,74 @@ def test_given_away(has_messages: bool) -> None:
         asyncio.run(one._received(message))
     asyncio.run(one._leave(connection, taken, 1.0 + LEAVE_SECONDS))
     assert done == ["MSG", "unsubscribe", *(["UNPIN"] if has_messages else [])]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_in"),
+    [
+        *(("netconsd.>", True), ("netconsd.blocks.*", True), ("netconsd.blocks.3", True), ("*.*.*", True), (">", True)),
+        *(("netconsd.blocks.3.>", False), ("netconsd.*", False), ("netconsd.lines.*", False), ("netconsd", False)),
+    ],
+)
+def test_patterns(pattern: str, is_in: bool) -> None:
+    """The patterns of a stream's subjects are those of NATS."""
+    assert _matches(pattern, "netconsd.blocks.3") is is_in
+
+
+def test_another_number_of_partitions() -> None:
+    """A processor of the group with other partitions is a fault while it lives, and is logged once."""
+    now = [100.0]
+    one = client(Intake(), clock=lambda: now[0])
+    logged: list[str] = []
+    one._log = SimpleNamespace(warn=lambda form, **values: logged.append(form.format(**values)))  # type: ignore[assignment]
+    for _ in range(3):
+        now[0] += 1
+        beat = SimpleNamespace(data=b'{"name": "other", "is": "here", "partitions": 8}')
+        asyncio.run(one._beaten(beat))  # type: ignore[arg-type]
+    assert one.faults() == logged
+    assert "processor other of the same group has --partitions 8, this one 1" in logged[0]
+    now[0] += GONE_SECONDS
+    assert one.faults() == []
+
+
+def test_delivered_before() -> None:
+    """A message that was delivered before may have been processed, unless its processor said that it gave it back."""
+    one = client(Intake())
+    returned = b'{"name": "other", "is": "giving back", "partitions": 1, "partition": 0, "messages": [[71, 1]]}'
+    asyncio.run(one._beaten(SimpleNamespace(data=returned)))  # type: ignore[arg-type]
+    found = [one._token(0, delivery(7, stream, times=times)).again for stream, times in [(70, 2), (71, 2), (72, 1)]]
+    assert found == [True, False, False]
+    # Whoever got it after that may have processed it.
+    assert one._token(0, delivery(8, 71, times=3)).again
+
+
+def test_given_back_to_the_group() -> None:
+    """What is given back is told to the group, before the server delivers it again, except what was another's."""
+    intake = Intake()
+    one = client(intake)
+    one._returned[0] = {70: 4}
+    for stream, times in [(70, 5), (71, 1), (72, 2)]:
+        asyncio.run(one._received(delivery(stream - 60, stream, times=times)))
+    one._taken[0].delivered = 0
+    published: list[Any] = []
+
+    async def publish(subject: str, data: bytes) -> None:
+        published.append(data if data == b"-NAK" else json.loads(data))
+
+    one._stopping.set()
+    intake.leave = lambda number: []  # type: ignore[attr-defined]
+    asyncio.run(one._divide(SimpleNamespace(publish=publish), 0.0))  # type: ignore[arg-type]
+    assert published[0]["messages"] == [[70, 5], [71, 1]]
+    assert published[1:] == [b"-NAK"] * 3
+
+
+@pytest.mark.parametrize(
+    "messages", ["x", [[1, "x"]], None, [[7]], [None], [[float("inf"), 1]], [[seq, 1] for seq in range(9999)]]
+)
+def test_wrong_words_of_others(messages: object) -> None:
+    """Anyone who may publish can write what it gives back: nothing of that raises, or grows without bound."""
+    one = client(Intake())
+    for partition in (0, 0, 1, -1, "x"):
+        beat = {"name": "x", "is": "giving back", "partitions": 1, "partition": partition, "messages": messages}
+        asyncio.run(one._beaten(SimpleNamespace(data=json.dumps(beat).encode())))  # type: ignore[arg-type]
+    assert sum(map(len, one._returned.values())) <= 2 * PENDING_LIMIT

@@ -42,8 +42,8 @@ def start(tmp_path: Path, server: StreamServer) -> Iterator[Callable[..., Proces
     """Return a function that starts a processor."""
     started: list[Processor] = []
 
-    def begin(name: str, *more: str) -> Processor:
-        started.append(Processor(tmp_path, name, server.source, more=more))
+    def begin(name: str, *more: str, group: str = "g") -> Processor:
+        started.append(Processor(tmp_path, name, server.source, group=group, more=more))
         return started[-1]
 
     yield begin
@@ -152,6 +152,35 @@ def test_damaged_and_redelivered(server: StreamServer, start: Callable[..., Proc
     assert processed([one]) == {("192.0.2.0", seq): 1 for seq in range(20)}
     assert (one.number("damaged"), one.number("redelivered"), one.number("deliveries")) == (2, 1, 5)
     assert f"partition {partition}, message 2 of the stream: its checksum is wrong" in one.log
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--subject", "other"), "the stream logs takes netconsd.>, and not other.blocks.0: write --subject"),
+        (("--subject", "netconsd.more"), "the group g takes netconsd.blocks.0, and not netconsd.more.blocks.0: write"),
+    ],
+)
+def test_a_wrong_subject(
+    server: StreamServer, start: Callable[..., Processor], more: tuple[str, ...], text: str
+) -> None:
+    """A processor with another subject than its group takes nothing, says why, and takes nothing from the group."""
+    one = start("one").takes(16)
+    wrong = start("wrong", *more)
+    until(lambda: text in wrong.health(), "the fault")
+    assert text in wrong.log
+    published = publish(server, 0, 50)
+    until(lambda: set(processed([one])) == published, "all messages")
+    assert wrong.messages() == []
+
+
+def test_a_second_group(server: StreamServer, start: Callable[..., Processor]) -> None:
+    """A stream with retention workqueue serves one group: a second one says what to change."""
+    server.ask(lambda js: js.delete_stream("logs"))
+    server.make_stream(retention="workqueue")
+    start("one").takes(16)
+    other = start("other", group="h")
+    until(lambda: "has retention workqueue, and so serves one group" in other.health(), "the fault")
 
 
 def test_lines(server: StreamServer, start: Callable[..., Processor]) -> None:

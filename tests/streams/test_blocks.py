@@ -13,6 +13,7 @@ from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message
 from netconsd.store.records import BLOCK_HEAD_BYTES, Block
 from netconsd.streams.blocks import (
     HEAD_BYTES,
+    NAME_BYTES,
     RECEIVER_BYTES,
     Damaged,
     Foreign,
@@ -40,6 +41,31 @@ def summed(block: bytes) -> bytes:
 def test_a_block_is_read_back(run: int, number: int, messages: list[Message]) -> None:
     """Every message is equal to the one that was packed, and the head has what was given."""
     assert unpack(pack(RECEIVER, run, number, messages)) == (Head(RECEIVER, run, number, len(messages)), messages)
+
+
+@given(st.text(max_size=15))
+def test_the_name_of_a_receiver(name: str) -> None:
+    """The name is read back; a block without one is as before there were names."""
+    message = extended_message("one")
+    block = pack(RECEIVER, 1, 2, [message], name)
+    assert unpack(block) == (Head(RECEIVER, 1, 2, 1, name), [message])
+    assert len(block) - len(pack(RECEIVER, 1, 2, [message])) == len(name.encode())
+
+
+@pytest.mark.parametrize("size", [NAME_BYTES + 1, 2**32 - 1])
+def test_a_name_that_is_too_long(size: int) -> None:
+    """The length of a name is checked: the processor shows and keeps it."""
+    block = bytearray(pack(RECEIVER, 1, 2, [extended_message("x" * 500)]))
+    struct.pack_into("=I", block, HEAD_BYTES - 4, size)
+    with pytest.raises(Damaged, match=f"its name has {size} bytes"):
+        unpack(summed(bytes(block)))
+
+
+def test_a_name_that_is_no_text() -> None:
+    """Bytes that are not UTF-8 are replaced: a name costs no message."""
+    block = bytearray(pack(RECEIVER, 1, 2, [extended_message("x")], "abc"))
+    block[HEAD_BYTES + 1] = 0xFF
+    assert unpack(summed(bytes(block)))[0].name == "a\ufffdc"
 
 
 def test_legacy_messages_are_read_back() -> None:

@@ -34,6 +34,7 @@ class Stream:
         self.warnings: list[str] = []
         self.shape = SHAPE
         self.wall = 1_000.0
+        self.name = "hall-a"
         self.journal = Journal(
             directory / JOURNAL, 2, first_number=1, part_bytes=part_bytes, part_seconds=1e9, most_bytes=most_bytes
         )
@@ -43,8 +44,9 @@ class Stream:
         """Begin to read, as after a start of the process."""
         position = Cursor(self.directory / CURSOR).load()
         self.spool = BlockSpool(
-            self.directory, position, lambda: self.shape, most_bytes, self.warnings.append, wall=lambda: self.wall
-        )
+            self.directory, position, lambda: self.shape, most_bytes, self.warnings.append, self.name,
+            wall=lambda: self.wall,
+        )  # fmt: skip
 
     def read(self) -> list[Packed]:
         """Read a batch, and do not commit it."""
@@ -131,6 +133,25 @@ def test_blocks_that_may_have_been_sent_are_made_again(stream: Stream) -> None:
     assert by_host(bodies(again + rest)) == by_host(fleet(150))
     assert unpack(rest[0].data)[0].run > unpack(first[0].data)[0].run
     assert stream.read() == []
+
+
+@pytest.mark.parametrize("shape", [(3, 1 << 20), (1, 700)])
+def test_made_again_with_another_name(stream: Stream, shape: tuple[int, int]) -> None:
+    """The blocks that may have been sent have the name of that time, and so the same messages in each; those after
+    them, and the halves of a refused one, have the new name."""
+    stream.shape = shape
+    stream.journal.append(0, fleet(20))
+    sent = stream.read()
+    assert {unpack(block.data)[0].name for block in sent} == {"hall-a"}
+    stream.name = "a-much-longer-name-than-before"
+    stream.begin()
+    assert stream.read() == sent
+    stream.commit(sent)
+    stream.journal.append(0, [extended_message("one"), extended_message("two")])
+    (block,) = stream.read()
+    assert unpack(block.data)[0].name == stream.name
+    for half in packed(stream.spool.halves(block)):
+        assert unpack(half.data)[0].name == stream.name
 
 
 def test_a_batch_of_several_parts_is_made_again(tmp_path: Path) -> None:

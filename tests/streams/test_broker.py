@@ -48,6 +48,19 @@ def test_settings_that_contradict_blocks(tmp_path: Path, name: str, settings: di
 
 
 @pytest.mark.parametrize("name", SERVERS)
+def test_the_name_of_the_receiver(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's name, or that of the setting, as far as a name has it; only blocks have one."""
+    monkeypatch.setattr("socket.gethostname", lambda: "host name." + 60 * "x")
+    assert made(name, tmp_path, servers=[SERVERS[name]], format="blocks").receiver == "host-name." + 53 * "x"
+    assert made(name, tmp_path, servers=[SERVERS[name]], format="blocks", receiver="hall-b").receiver == "hall-b"
+    for value in ("a b", "x" * 64, "a/b"):
+        with pytest.raises(ModuleError, match=r'^receiver: ".*" is not up to 63 letters'):
+            made(name, tmp_path, servers=[SERVERS[name]], format="blocks", receiver=value)
+    with pytest.raises(ModuleError, match=r'^receiver: needs format = "blocks"'):
+        made(name, tmp_path, servers=[SERVERS[name]], receiver="hall-b")
+
+
+@pytest.mark.parametrize("name", SERVERS)
 def test_a_format_that_there_is_not(tmp_path: Path, name: str) -> None:
     """Another format is an error that names those that there are."""
     with pytest.raises(ModuleError, match=r"records.*lines.*blocks"):

@@ -10,7 +10,7 @@ import pytest
 from netconsd.protocol.message import Message
 from netconsd.store.journal import Journal, parts
 from netconsd.streams.cursor import Cursor
-from netconsd.streams.journalspool import JOURNAL, JournalSource
+from netconsd.streams.journalspool import BOOTS, JOURNAL, JournalSource, next_part
 from netconsd.streams.record import Record
 from netconsd.streams.spool import CURSOR, Spool
 from netconsd.testing import extended_message, legacy_message
@@ -68,6 +68,21 @@ def test_messages_are_read_once_in_order(stream: Stream) -> None:
         found += bodies(records)
         stream.begin()
     assert found == given
+
+
+def test_the_next_part(tmp_path: Path) -> None:
+    """A part never has the number of one of which a file of the stream has a place; damaged files have none."""
+    (tmp_path / JOURNAL).mkdir()
+    assert next_part(tmp_path) == 1
+    for text in ("{", "[]", '{"messages": null}', '{"messages": {"at": {"x": 1}}}', '{"messages": {"at": 7}}'):
+        (tmp_path / CURSOR).write_text(text)
+        assert next_part(tmp_path) == 1
+    Cursor(tmp_path / BOOTS).save({"at": {"3": 17}, "states": []})
+    assert next_part(tmp_path) == 4
+    Cursor(tmp_path / CURSOR).save({"messages": {"at": {"7": [1, 0, 1], "6": [1, 0, 1]}, "finished": [6]}})
+    assert next_part(tmp_path) == 8
+    (tmp_path / JOURNAL / "0000000000000010-w0.journal").touch()
+    assert next_part(tmp_path) == 11
 
 
 def test_records_that_were_not_committed_are_read_again(stream: Stream) -> None:

@@ -162,6 +162,20 @@ def test_a_server_that_is_away(tmp_path: Path, collector: Collector, started: Ca
     assert numbers(module)["sent_records"] == 200
 
 
+def test_messages_that_come_before_the_process(collector: Collector, started: Callable[..., Any]) -> None:
+    """After a start, messages come while the stream's process still begins: its places are of the journal before, which
+    was delivered and deleted, and are not taken for places in the new one."""
+    given = messages(40)
+    module = started()
+    module.handle_batch(0, given[:20])
+    collector.wait(lambda: len(collector.lines) == 20)
+    module.finish()
+    module = started()
+    module.handle_batch(0, given[20:])
+    until(lambda: len(collector.lines) == 40, "the other messages")
+    assert [line["seq"] for line in collector.lines] == list(range(1, 41))
+
+
 def test_the_process_is_killed(collector: Collector, started: Callable[..., Any]) -> None:
     """A process that is killed is started again, and continues at the cursor."""
     module = started()

@@ -33,7 +33,7 @@ def ack(number: int) -> bytes:
 
 def error(code: int, text: str) -> bytes:
     """Return an answer with an error."""
-    return json.dumps({"error": {"code": 400, "err_code": code, "description": text}}).encode()
+    return json.dumps({"error": {"code": 400, "err_code": code, "description": text}, "stream": "logs"}).encode()
 
 
 class Server:
@@ -42,7 +42,10 @@ class Server:
     def __init__(self) -> None:
         self.answer: Callable[[int], bytes | None] = ack
         self.published: list[tuple[str, str, bytes]] = []
+        #: Of the stream; -1 for no limit.
+        self.max_bytes = -1
         self.connects: list[dict[str, Any]] = []
+        self.info: dict[str, Any] = {"server_id": "X", "version": "2.15.1", "headers": True, "max_payload": 1000}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"nats://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -59,8 +62,9 @@ class Server:
                 self._serve(connection, lines)
 
     def _serve(self, connection: socket.socket, lines: Any) -> None:
-        connection.sendall(b'INFO {"server_id":"X","version":"2.15.1","headers":true,"max_payload":1000}\r\n')
-        sid = b""
+        connection.sendall(b"INFO %b\r\n" % json.dumps(self.info).encode())
+        # By the subject before its last word.
+        sids: dict[bytes, bytes] = {}
         for each in lines:
             verb, *words = each.split()
             if verb == b"CONNECT":
@@ -68,7 +72,15 @@ class Server:
             elif verb == b"PING":
                 connection.sendall(b"PONG\r\n")
             elif verb == b"SUB":
-                sid = words[-1]
+                sids[words[0].rpartition(b".")[0]] = words[-1]
+            elif verb == b"PUB":
+                # A question to JetStream about the stream.
+                subject, reply, size = words
+                lines.read(int(size) + 2)
+                config = json.dumps({"config": {"max_bytes": self.max_bytes, "storage": "file"}}).encode()
+                assert subject == b"$JS.API.STREAM.INFO.logs"
+                sid = sids[reply.rpartition(b".")[0]]
+                connection.sendall(b"MSG %b %b %d\r\n%b\r\n" % (reply, sid, len(config), config))
             elif verb == b"HPUB":
                 subject, reply, head, size = words
                 data = lines.read(int(size) + 2)[:-2]
@@ -76,6 +88,7 @@ class Server:
                 name = re.search("Nats-Msg-Id: (.*)\r\n", header)
                 assert name is not None, header
                 self.published.append((subject.decode(), name[1], data[int(head) :]))
+                sid = sids[reply.rpartition(b".")[0]]
                 answer = self.answer(len(self.published))
                 if answer is not None and answer.startswith(CLOSE):
                     connection.sendall(answer[len(CLOSE) :])
@@ -160,7 +173,7 @@ def test_errors_of_single_records(server: Server, make: Callable[..., Any]) -> N
     ]
     server.answer = lambda number: answers[number - 1]
     answer = module.send(batch_of(module, "a", "b", "c", "x" * 1000))
-    assert answer.text == "maximum messages exceeded"
+    assert answer.text == "the stream logs is full: maximum messages exceeded"
     assert answer.later == {2}
     assert {place: reason.lstrip("0123456789") for place, reason in answer.refused.items()} == {
         1: "message size exceeds maximum allowed", 3: " bytes are more than the server's max_payload",
@@ -205,6 +218,35 @@ def test_a_server_that_is_away(server: Server, make: Callable[..., Any]) -> None
     server.close()
     with pytest.raises(TryLater, match="Connect call failed"):
         module.send(batch_of(module, "a"))
+
+
+@pytest.mark.parametrize(("spare", "waits"), [(None, True), (0, True), (-1, False)])
+def test_a_full_stream(server: Server, make: Callable[..., Any], spare: int | None, waits: bool) -> None:
+    """A record waits for room in a full stream, except one for which the stream has no room when it is empty."""
+    module = make()
+    (encoded,) = batch = batch_of(module, "a")
+    # fileStoreMsgSizeRaw of nats-server: the subject, a header with the id, the data, and 34 bytes.
+    header = f"NATS/1.0\r\nNats-Msg-Id: {encoded.record.id}\r\n\r\n"
+    exact = len("netconsd.message") + len(header) + len(encoded.data) + 34
+    server.max_bytes = -1 if spare is None else exact + spare
+    server.answer = lambda number: error(10077, "maximum bytes exceeded")
+    answer = module.send(batch)
+    assert answer.later == ({0} if waits else set())
+    assert answer.refused == (
+        {} if waits else {0: f"{exact} bytes are more than max_bytes of the stream logs, {exact - 1}"}
+    )
+
+
+@pytest.mark.parametrize("info", [{}, {"tls_required": False, "tls_available": True}])
+def test_a_server_without_tls(server: Server, make: Callable[..., Any], info: dict[str, Any]) -> None:
+    """Without TLS, nothing is sent to a server of an address tls://, and no password: its first line, which anyone on
+    the way can write, does not decide about that."""
+    server.info |= info
+    module = make(servers=[server.url.replace("nats://", "tls://u:secret@")])
+    with pytest.raises(TryLater) as caught:
+        module.send(batch_of(module, "x"))
+    assert server.connects == []
+    assert "has no TLS" in str(caught.value) or info
 
 
 def test_lines(server: Server, make: Callable[..., Any]) -> None:

@@ -1,0 +1,99 @@
+"""Messages that a processor may process a second time are counted: with nats-server, and librdkafka's mock cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.nats_server import StreamServer
+from tests.support.processors import Processor, blocks, processed
+from tests.support.servers import running, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+PARTITIONS = 4
+#: A module that takes its time, and a short queue: a processor that ends has deliveries in all places.
+SLOW = ("--queue", "200", "--set", "record.hold=0.02")
+Start = Callable[..., Processor]
+Publish = Callable[[int, int], set[tuple[str, int]]]
+
+
+@pytest.fixture(params=["nats", "kafka"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Start, Publish]]:
+    """Functions that start a processor, and publish."""
+    started: list[Processor] = []
+
+    def start_at(source: str, name: str, *more: str) -> Processor:
+        started.append(Processor(tmp_path, name, source, more=more))
+        return started[-1]
+
+    if request.param == "nats":
+        pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
+        server = StreamServer(tmp_path / "server")
+        with running(server):
+            server.make_stream()
+            yield (
+                lambda name, *more: start_at(server.source, name, "--partitions", str(PARTITIONS), *more),
+                lambda first, last: published(first, last, server.publish),
+            )
+            for each in started:
+                each.end()
+        return
+    kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
+    cluster = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    (at,) = cluster.list_topics(timeout=10).brokers.values()
+    producer = kafka.Producer({"bootstrap.servers": f"{at.host}:{at.port}", "log_level": 0})
+
+    def produce(messages: list[tuple[int, bytes]]) -> None:
+        for partition, data in messages:
+            producer.produce("netconsd", data, partition=partition)
+        assert producer.flush(30) == 0
+
+    producer.list_topics("netconsd", timeout=10)
+    yield (
+        lambda name, *more: start_at(f"kafka://{at.host}:{at.port}/netconsd", name, *more),
+        lambda first, last: published(first, last, produce),
+    )
+    for each in started:
+        each.end()
+    cluster.purge()
+
+
+def published(first: int, last: int, publish: Callable[[list[tuple[int, bytes]]], Any]) -> set[tuple[str, int]]:
+    """Publish messages of eight machines, and return their identities."""
+    made = blocks(first, last, partitions=PARTITIONS)
+    publish([(partition, data) for partition, data, _ in made])
+    return {message for _, _, messages in made for message in messages}
+
+
+def test_killed(broker: tuple[Start, Publish]) -> None:
+    """At most as many messages are with modules twice as the next processor counts."""
+    start, publish = broker
+    one = start("one", *SLOW).takes(PARTITIONS)
+    messages = publish(0, 500)
+    until(lambda: len(one.messages()) > 500, "some messages")
+    one.kill()
+    two = start("two")
+    messages |= publish(500, 600)
+    until(lambda: set(processed([one, two])) >= messages, "all messages")
+    found = processed([one, two])
+    assert set(found) == messages
+    until(lambda: two.number("unfinished") == 0, "the acknowledgements")
+    assert sum(found.values()) - len(found) <= two.number("repeated_kernel_messages")
+    assert 0 < two.number("repeated_kernel_messages") < len(messages)
+
+
+def test_stopped(broker: tuple[Start, Publish]) -> None:
+    """A processor that stops under load gives back what it did not process: nothing comes twice, nothing is counted."""
+    start, publish = broker
+    one = start("one", *SLOW).takes(PARTITIONS)
+    messages = publish(0, 500)
+    until(lambda: one.number("queued") > 0 and len(one.messages()) > 100, "messages in all places")
+    two = start("two").takes(PARTITIONS // 2)
+    one.stop()
+    until(lambda: set(processed([one, two])) >= messages, "all messages")
+    assert processed([one, two]) == dict.fromkeys(messages, 1)
+    assert two.number("repeated_kernel_messages") == 0
