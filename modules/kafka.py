@@ -1,7 +1,9 @@
 """Sends messages, crash reports and events to Apache Kafka (docs/streams), by librdkafka's idempotent producer.
 
 A batch is accepted when the brokers have acknowledged each message of it. The library's own limits lose nothing: its
-queue has room for the largest batch, and a message that it gives up is sent again by the stream.
+queue has room for the largest batch, and it never gives up a message by itself. If it did, it would send those behind
+it, and the machine's messages were out of order. After ``timeout``, the stream takes back what is not acknowledged,
+which is the end of each partition, and sends it again.
 """
 
 from __future__ import annotations
@@ -29,12 +31,15 @@ _OVERHEAD_BYTES: Final = 512
 #: More than a batch has (batch_records, batch_bytes): the producer's queue is never full.
 _QUEUE_MESSAGES: Final = 1_000_000
 _QUEUE_KBYTES: Final = 1 << 20
-#: Seconds beyond the timeout of the messages in which the producer reports them.
+#: Seconds in which the producer reports the messages that are taken back from it; nothing is sent for that.
 _REPORT_SECONDS: Final = 5.0
 #: Errors about a message, or about others that were sent with it: too large, a time that the topic does not take, or
 #: refused by its validation (Kafka's protocol, error codes).
 _TOO_LARGE: Final = 10
 REFUSED: Final = frozenset((_TOO_LARGE, 32, 87))
+#: Errors of a message that was taken back from the producer: not sent yet, or not acknowledged (librdkafka's
+#: _PURGE_QUEUE and _PURGE_INFLIGHT).
+_TAKEN_BACK: Final = frozenset((-152, -151))
 #: Properties of librdkafka on which the promises of the stream rest.
 OWN: Final = frozenset(
     (
@@ -183,12 +188,19 @@ class Kafka(Broker):
                 reported[0] += 1
             except BufferError as error:
                 raise TryLater(str(error)) from error
-        producer.flush(max(0.0, end - self.monotonic()) + _REPORT_SECONDS)
+        if producer.flush(max(0.0, end - self.monotonic())):
+            producer.purge()
+            producer.flush(_REPORT_SECONDS)
         if reported[0] < len(messages):
-            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s{self._connection_error}")
+            raise TryLater(self._no_answer())
         return failed, text[0]
 
+    def _no_answer(self) -> str:
+        return f"no acknowledgement of the batch in {self._timeout:g} s{self._connection_error}"
+
     def _reason(self, error: KafkaError) -> str:
+        if error.code() in _TAKEN_BACK:
+            return self._no_answer()
         return f"{error.str()}{self._connection_error}"
 
     def _messages(self, batch: Sequence[Encoded]) -> list[_Message]:
@@ -245,9 +257,9 @@ class Kafka(Broker):
                     **self._options,
                     "bootstrap.servers": ",".join(self._servers),
                     "client.id": "netconsd",
-                    # Which implies acks=all, and retries in order, without copies, until message.timeout.ms.
+                    # Which implies acks=all, and retries in order, without copies, for ever.
                     "enable.idempotence": True,
-                    "message.timeout.ms": max(1, round(self._timeout * 1000)),
+                    "message.timeout.ms": 0,
                     "message.max.bytes": self._largest,
                     # The CRC-32 of the key, as netconsd.streams.lines has it.
                     "partitioner": "consistent",

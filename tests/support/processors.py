@@ -56,7 +56,12 @@ class Record:
 class Processor:
     """``netconsd process`` with a module that writes what it gets to a file."""
 
-    def __init__(self, directory: Path, name: str, source: str, *, group: str = "g", more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, name: str, source: str, *, group: str = "g", more: Sequence[str] = (),
+        patience: float = PATIENCE,
+    ) -> None:  # fmt: skip
+        """:param patience: seconds of a wait for it."""
+        self._patience = patience
         module = directory / "record.py"
         module.write_text(MODULE)
         self.name = name
@@ -85,7 +90,11 @@ class Processor:
 
     def takes(self, count: int) -> Processor:
         """Wait until it takes so many partitions."""
-        until(lambda: self.is_running() and len(self.partitions) == count, f"{count} partitions of {self.name}")
+        until(
+            lambda: self.is_running() and len(self.partitions) == count,
+            f"{count} partitions of {self.name}",
+            self._patience,
+        )
         return self
 
     def is_running(self) -> bool:
@@ -102,7 +111,7 @@ class Processor:
         """End it by SIGTERM, as a service manager does."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(2 * PATIENCE)
+            self._process.wait(2 * self._patience)
             assert self._process.returncode == 0, self.log
 
     def end(self) -> None:
