@@ -4,6 +4,8 @@
    are not interrupted when a member comes or goes.
 2. **Commits.** The offset of a partition is committed up to the first message that is not done. Nothing is committed
    by the library on its own.
+   What was processed and is not known to be committed when a partition is lost is counted: the next processor
+   processes it as well.
 3. **A partition is given away** after what was taken is processed and committed, for at most :data:`REVOKE_SECONDS`.
 4. **Back-pressure.** While the lanes are full, nothing is taken. After some seconds the partitions are paused, and the
    library is called again: a processor with a slow module stays in the group, and others can come and go.
@@ -49,6 +51,8 @@ AHEAD_KBYTES: Final = 16 << 10
 ANSWER_SECONDS: Final = 10.0
 #: Seconds for which an error is a fault: the library repeats it at least every 10 s (reconnect.backoff.max.ms).
 FAULT_SECONDS: Final = 30.0
+#: Why messages are deleted before they are processed.
+TOO_SHORT: Final = "its retention is too short for the time that the processors were away"
 #: Properties of librdkafka on which the promises of this file rest.
 OWN: Final = frozenset(
     (
@@ -73,9 +77,13 @@ class Offsets:
 
     def __init__(self, expected: int | None = None) -> None:
         """:param expected: the first offset; None if any is."""
-        self._expected = expected
-        self._done: set[int] = set()
+        #: The next offset; None if any is.
+        self.expected = expected
+        # Of offsets, the kernel messages that were processed.
+        self._done: dict[int, int] = {}
         self._taken: deque[int] = deque()
+        # Offsets that a commit has, and their messages, until it has succeeded.
+        self._unconfirmed: deque[tuple[int, int]] = deque()
         #: What :meth:`commit` returned last; None before.
         self.last: int | None = None
 
@@ -84,23 +92,37 @@ class Offsets:
 
         Offsets of a topic without compaction and transactions have no gaps.
         """
-        missing = 0 if self._expected is None else max(0, offset - self._expected)
-        self._expected = offset + 1
+        missing = 0 if self.expected is None else max(0, offset - self.expected)
+        self.expected = offset + 1
         self._taken.append(offset)
         return missing
 
-    def done(self, offset: int) -> None:
-        """Note that a delivery can be acknowledged."""
-        self._done.add(offset)
+    def done(self, offset: int, messages: int = 0) -> None:
+        """Note that a delivery can be acknowledged.
+
+        :param messages: of the kernel, that were processed with it.
+        """
+        self._done[offset] = messages
 
     def commit(self) -> int | None:
         """Return the offset to commit, from which another processor would begin; None if it is the same as before."""
         found: int | None = None
         while self._taken and self._taken[0] in self._done:
             offset = self._taken.popleft()
-            self._done.remove(offset)
+            messages = self._done.pop(offset)
+            if messages:
+                self._unconfirmed.append((offset, messages))
             found = self.last = offset + 1
         return found
+
+    def confirmed(self, offset: int) -> None:
+        """Note that the broker has a commit."""
+        while self._unconfirmed and self._unconfirmed[0][0] < offset:
+            self._unconfirmed.popleft()
+
+    def unconfirmed(self) -> int:
+        """Return the number of kernel messages that were processed, and of which the broker may not know."""
+        return sum(self._done.values()) + sum(messages for _, messages in self._unconfirmed)
 
 
 class KafkaClient(Client):
@@ -131,6 +153,9 @@ class KafkaClient(Client):
         self._full_since = 0.0
         self._error = ""
         self._error_at = 0.0
+        # Why the session has to be begun again; empty while it goes on.
+        self._broken = ""
+        self._is_topic_gone = False
 
     def interrupt(self) -> None:
         self._awake.set()
@@ -163,11 +188,10 @@ class KafkaClient(Client):
         from confluent_kafka import Consumer, KafkaException
 
         def failed(error: KafkaError) -> None:
-            self._error = f"the broker: {error.str()}"
-            self._error_at = self._clock()
+            self._failed(error)
 
-        self._error = ""
-        self._is_paused = False
+        self._error = self._broken = ""
+        self._is_paused = self._is_topic_gone = False
         try:
             return Consumer(
                 {
@@ -183,6 +207,7 @@ class KafkaClient(Client):
                     "auto.offset.reset": "earliest",
                     "partition.assignment.strategy": "cooperative-sticky",
                     "error_cb": failed,
+                    "on_commit": self._committed,
                     # Its lines on stderr repeat the errors above.
                     "log_level": 0,
                 }
@@ -214,16 +239,41 @@ class KafkaClient(Client):
                     POLL_MESSAGES, BUSY_SECONDS if self.intake.unfinished else POLL_SECONDS
                 ):
                     self._received(message)
+            if self._broken:
+                if self._is_topic_gone:
+                    self._count_deleted(consumer)
+                raise LostError(self._broken)
             self._turn(consumer)
 
-    def _received(self, message: Message) -> None:
+    def _failed(self, error: KafkaError) -> None:
+        """Note an error, of a connection or of a partition."""
         from confluent_kafka import KafkaError
 
+        self._error, self._error_at = f"the broker: {error.str()}", self._clock()
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            # The library would look for a new topic of this name once in five minutes.
+            self._is_topic_gone = True
+            self._broken = f"{self._address}: {error.str()}"
+
+    def _count_deleted(self, consumer: Consumer) -> None:
+        """Process what was taken of a topic that was deleted, and count what is known to have been behind it."""
+        from confluent_kafka import TopicPartition
+
+        while self.intake.queued and not self._stopping.is_set():
+            self._awake.wait(POLL_SECONDS)
+            self._awake.clear()
+            self._note(self.intake.turn())
+        for number, offsets in self._offsets.items():
+            # As the broker said with the last messages.
+            first, end = consumer.get_watermark_offsets(TopicPartition(self._address.name, number), cached=True)
+            left = end - (first if offsets.expected is None else offsets.expected)
+            if first >= 0 and left > 0:
+                self._deleted(number, left, "the topic was deleted")
+
+    def _received(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                raise LostError(f"{self._address}: {error.str()}")
-            self._error, self._error_at = f"the broker: {error.str()}", self._clock()
+            self._failed(error)
             return
         self._error = ""
         partition, offset = message.partition(), message.offset()
@@ -233,13 +283,7 @@ class KafkaClient(Client):
             return  # It was given away in the same call.
         deleted = offsets.take(offset)
         if deleted:
-            self.intake.deleted += deleted
-            self._log.error(
-                "Partition {number}: the broker has deleted {count} before they were processed: its retention is too "
-                "short for the time that the processors were away",
-                number=partition,
-                count=plural(deleted, "message"),
-            )
+            self._deleted(partition, deleted, TOO_SHORT)
         self.intake.take(partition, Offset(partition, offset), message.value() or b"")
 
     def _turn(self, consumer: Consumer) -> None:
@@ -254,7 +298,7 @@ class KafkaClient(Client):
         for each in found:
             offsets = self._offsets.get(each.partition)
             if offsets is not None:
-                offsets.done(each.token.offset)
+                offsets.done(each.token.offset, each.messages)
 
     def _pause(self, consumer: Consumer, is_full: bool) -> None:
         """Pause all partitions, or resume them."""
@@ -278,7 +322,7 @@ class KafkaClient(Client):
             return
         try:
             if wait:
-                consumer.commit(offsets=offsets, asynchronous=False)
+                self._committed(None, consumer.commit(offsets=offsets, asynchronous=False))
             else:
                 consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -287,20 +331,61 @@ class KafkaClient(Client):
 
     # Called within consume() and close(), in the same thread.
 
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            known = self._offsets.get(each.partition)
+            if error is None and each.error is None and known is not None:
+                known.confirmed(each.offset)
+
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         from confluent_kafka import KafkaException
 
         try:
-            committed = {each.partition: each.offset for each in consumer.committed(partitions, timeout=ANSWER_SECONDS)}
-        except KafkaException:
-            committed = {}
+            # There can be more than at the start of the session.
+            self._find_topic(consumer)
+            for each in consumer.committed(partitions, timeout=ANSWER_SECONDS):
+                self._offsets[each.partition] = Offsets(self._first(consumer, each))
+        except KafkaException as error:
+            # Not in a callback of the library.
+            self._broken = error.args[0].str()
+            return
+        except LostError as error:
+            self._broken = str(error)
+            return
         for each in partitions:
-            offset = committed.get(each.partition, -1)
-            self._offsets[each.partition] = Offsets(offset if offset >= 0 else None)
             self.intake.begin(each.partition)
         # These are not paused; those that it had before may be.
         self._is_paused = None
         self._tell()
+
+    def _first(self, consumer: Consumer, partition: TopicPartition) -> int | None:
+        """Return the offset of the next message of a partition; None if the group has never committed one.
+
+        Those that the broker has deleted are counted now: another message may not come for a long time.
+        """
+        if partition.offset < 0:
+            return None
+        first, end = consumer.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
+        if first > partition.offset:
+            self._deleted(partition.partition, first - partition.offset, TOO_SHORT)
+            return first
+        if end < partition.offset:
+            self._log.error(
+                "Partition {number}: the broker has fewer messages than were processed. It has lost some, or the topic "
+                "was made again: this processor begins with the oldest",
+                number=partition.partition,
+            )
+            return None
+        return partition.offset
+
+    def _deleted(self, number: int, count: int, why: str) -> None:
+        self.intake.deleted += count
+        self._log.error(
+            "Partition {number}: the broker has deleted {count} before they were processed: {why}",
+            number=number,
+            count=plural(count, "message"),
+            why=why,
+        )
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
@@ -322,13 +407,21 @@ class KafkaClient(Client):
             self._tell()
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """The group has replaced this processor already: nothing can be committed."""
+        """The group has replaced this processor, or it had no broker for as long: nothing can be committed."""
+        before = self.intake.twice
         self._forget([each.partition for each in partitions])
-        self._log.warn("The group has taken the partitions from this processor, which the broker did not hear in time")
+        self._log.warn(
+            "This processor has lost its partitions: it and the broker did not hear each other for {seconds:g} "
+            "seconds. {count} processed and not known to be committed: so many are processed twice, at most",
+            seconds=SESSION_SECONDS,
+            count=plural(self.intake.twice - before, "message"),
+        )
 
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:
-            self._offsets.pop(number, None)
+            offsets = self._offsets.pop(number, None)
+            if offsets is not None:
+                self.intake.twice += offsets.unconfirmed()
             self.intake.end(number)
 
     def _tell(self) -> None:

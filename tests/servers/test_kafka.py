@@ -16,7 +16,7 @@ from netconsd.protocol.message import ExtendedMessage
 from netconsd.streams.blocks import Head, unpack
 from netconsd.streams.deadletters import FILE
 from netconsd.testing import extended_message
-from tests.support.kafka_server import KAFKA_PATIENCE, TEST_SECONDS, KafkaServer
+from tests.support.kafka_server import KAFKA_PATIENCE, TEST_SECONDS, TOPIC, KafkaServer
 from tests.support.servers import running
 from tests.support.servers import until as patiently
 
@@ -128,6 +128,28 @@ def test_away_for_longer(tmp_path: Path, server: KafkaServer) -> None:
         module.finish()
     assert list(dict.fromkeys(seqs(server))) == list(range(3000))
     assert number(module, "dead_records") == 0
+
+
+def test_a_topic_that_is_made_again(tmp_path: Path, server: KafkaServer) -> None:
+    """The topic is deleted under load, and made again with fewer partitions: blocks go to the new one."""
+    from confluent_kafka.cimpl import NewTopic
+
+    module = started(tmp_path, server, format="blocks", largest="20000", timeout="5s")
+    try:
+        give(module, 0, 1000)
+        until(lambda: number(module, "sent_records") == 1000, "the first messages")
+        server.admin.delete_topics([TOPIC])[TOPIC].result(KAFKA_PATIENCE)
+        until(lambda: TOPIC not in server.admin.list_topics(timeout=KAFKA_PATIENCE).topics, "the deletion")
+        server.admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(KAFKA_PATIENCE)
+        give(module, 1000, 3000)
+        until(lambda: module.lag == 0 and number(module, "sent_records") == 3000, "all messages")
+    finally:
+        module.finish()
+    blocks = dict(map(unpack, server.values(1)))
+    found = [
+        message.seq for messages in blocks.values() for message in messages if isinstance(message, ExtendedMessage)
+    ]
+    assert found == list(range(1000, 3000))
 
 
 def test_records_that_it_refuses(tmp_path: Path, server: KafkaServer) -> None:

@@ -125,6 +125,17 @@ def test_blocks(cluster: str, make: Callable[..., Any]) -> None:
     assert {unpack(each.value())[0].number: each.partition() for each in found} == {n: n % PARTITIONS for n in range(6)}
 
 
+def test_blocks_of_a_topic_with_fewer_partitions(cluster: str, make: Callable[..., Any]) -> None:
+    """A block that was made for a topic with more partitions is sent nevertheless: the topic was made again."""
+    module = make(servers=[cluster], topic="fewer", format="blocks")
+    message = extended_message("x")
+    data = pack(bytes(16), 1, 0, [message])
+    block = Packed(message, "00/1/0", data=data, partition=PARTITIONS + 1, messages=1)
+    answer = module.send([Encoded(block, data)])
+    assert (answer.refused, answer.later) == ({}, frozenset())
+    assert [each.partition() for each in read(cluster, "fewer", 1)] == [1]
+
+
 def test_a_test_record_as_a_block(cluster: str, make: Callable[..., Any]) -> None:
     """``netconsd check --send`` sends its record as a block of one message, in the partition of 127.0.0.1."""
     assert make(servers=[cluster], topic="test", format="blocks").send_test().startswith("stored in partition")

@@ -155,14 +155,14 @@ class KafkaServer(ServerProcess):
         finally:
             consumer.close()
 
-    def values(self) -> list[bytes]:
+    def values(self, partitions: int = PARTITIONS) -> list[bytes]:
         """Return all that it has, each partition in order."""
         from confluent_kafka import Consumer, TopicPartition
 
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": "test", "log_level": 0})
         try:
             ends = {}
-            for number in range(PARTITIONS):
+            for number in range(partitions):
                 first, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, number), timeout=KAFKA_PATIENCE)
                 if end > first:
                     ends[number] = end

@@ -114,6 +114,10 @@ class Processor:
             self._process.wait(2 * self._patience)
             assert self._process.returncode == 0, self.log
 
+    def reload(self) -> None:
+        """Have it reload, by SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
     def end(self) -> None:
         """Let nothing of it remain after a test."""
         if self._process.poll() is None:
