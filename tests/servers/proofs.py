@@ -358,10 +358,14 @@ class KafkaSubject(Subject):
 
     def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
-        self._kafka = KafkaServer(directory, data=self.data, properties=f"message.max.bytes={LIMIT}\n")
+        self._kafka = KafkaServer(directory, data=self.data)
         self.settings = {"servers": [self._kafka.address]}
         self.process(self._kafka.command, self._kafka.is_ready, dict(os.environ))
         self.server.patience = KAFKA_PATIENCE
+
+    def refuses(self) -> None:
+        """Have a topic for short records."""
+        self._kafka.configure(f"message.max.bytes={LIMIT}")
 
     def ids(self) -> list[str]:
         return [json.loads(value)["id"] for value in self._kafka.values()]

@@ -24,9 +24,6 @@ pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip instal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TEST_SECONDS)]
 
-#: As the tests want it: a request of the producer is refused if it has a long message.
-SMALL = "message.max.bytes=20000\n"
-
 
 def until(condition: Callable[[], object], what: str) -> None:
     """Wait for a condition."""
@@ -41,7 +38,7 @@ def seqs(server: KafkaServer) -> list[int]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[KafkaServer]:
     """A running broker."""
-    server = KafkaServer(tmp_path / "server", properties=SMALL)
+    server = KafkaServer(tmp_path / "server")
     with running(server):
         yield server
 
@@ -158,23 +155,23 @@ def test_a_topic_that_is_made_again(tmp_path: Path, server: KafkaServer) -> None
     assert found == list(range(1000, 3000))
 
 
-def test_records_that_it_refuses(tmp_path: Path, server: KafkaServer) -> None:
+def test_records_that_it_refuses(tmp_path: Path) -> None:
     """A record that the topic is too small for is a dead letter; those that the producer sent with it arrive once."""
-    module = started(tmp_path, server, batch_seconds="0.5s")
-    now = time.time()
-    try:
-        module.handle_batch(
-            0,
-            [extended_message("x" * 30_000 if seq % 50 == 7 else "x", seq=seq, received_at=now) for seq in range(200)],
-        )
-        until(lambda: number(module, "sent_records") == 196, "the good records")
-    finally:
-        module.finish()
-    bad = [7, 57, 107, 157]
-    letters = [json.loads(each) for each in (tmp_path / "stream" / FILE).read_bytes().splitlines()]
-    assert sorted(each["record"]["seq"] for each in letters) == bad
-    assert "too large" in letters[0]["answer"]
-    assert sorted(seqs(server)) == [seq for seq in range(200) if seq not in bad]
+    server = KafkaServer(tmp_path / "server", properties="message.max.bytes=20000")
+    with running(server):
+        module = started(tmp_path, server, batch_seconds="0.5s")
+        texts = ["x" * 30_000 if seq % 50 == 7 else "x" for seq in range(200)]
+        now = time.time()
+        try:
+            module.handle_batch(0, [extended_message(text, seq=n, received_at=now) for n, text in enumerate(texts)])
+            until(lambda: number(module, "sent_records") == 196, "the good records")
+        finally:
+            module.finish()
+        bad = [7, 57, 107, 157]
+        letters = [json.loads(each) for each in (tmp_path / "stream" / FILE).read_bytes().splitlines()]
+        assert sorted(each["record"]["seq"] for each in letters) == bad
+        assert "too large" in letters[0]["answer"]
+        assert sorted(seqs(server)) == [seq for seq in range(200) if seq not in bad]
 
 
 def test_the_test_record(tmp_path: Path, server: KafkaServer) -> None:

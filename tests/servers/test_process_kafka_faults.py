@@ -71,8 +71,12 @@ class Load(threading.Thread):
     def run(self) -> None:
         """Publish."""
         producer = kafka.Producer(
-            {"bootstrap.servers": self._address, "enable.idempotence": True, "message.timeout.ms": 0, "log_level": 0}
-        )
+            {
+                "bootstrap.servers": self._address, "enable.idempotence": True, "log_level": 0,
+                # For ten minutes without a broker.
+                "message.timeout.ms": 0, "queue.buffering.max.messages": 1_000_000,
+            }
+        )  # fmt: skip
         while not self._ending.wait(0.1):
             for partition, data, messages in blocks(self.seq, self.seq + 20, partitions=PARTITIONS):
                 producer.produce(TOPIC, data, partition=partition)

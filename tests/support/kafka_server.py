@@ -78,7 +78,9 @@ class KafkaServer(ServerProcess):
         text = _CONFIGURATION.format(port=port, controller=free_port(), data=data, partitions=PARTITIONS)
         if sasl:
             text = text.replace("=PLAINTEXT://", "=SASL_PLAINTEXT://") + _SASL
-        configuration.write_text(text + properties)
+        self._configuration = configuration
+        configuration.write_text(text)
+        self.configure(properties)
         # The first compiler alone: the broker needs half of the time to start.
         options = [f"-Xmx{memory}m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{KAFKA}/lib/*"]
         form = f"kafka.tools.StorageTool format --standalone --ignore-formatted -t {CLUSTER} -c {configuration}"
@@ -86,6 +88,11 @@ class KafkaServer(ServerProcess):
         #: Formats the directory if that was not done, and runs the broker.
         self.command = ["sh", "-c", script, "sh", java, *options]
         super().__init__(self.command, directory / "log", self.is_ready, dict(os.environ))
+
+    def configure(self, properties: str) -> None:
+        """Add lines to the configuration, for the next start."""
+        with self._configuration.open("a") as file:
+            file.write(properties + "\n")
 
     def is_ready(self) -> bool:
         """Return whether the broker answers, and leads every partition that it has."""
