@@ -1,7 +1,12 @@
 """Sends messages, crash reports and events to Apache Kafka (docs/streams), by librdkafka's idempotent producer.
 
 A batch is accepted when the brokers have acknowledged each message of it. The library's own limits lose nothing: its
-queue has room for the largest batch, and a message that it gives up is sent again by the stream.
+queue has room for the largest batch, and it never gives up a message by itself. If it did, it would send those behind
+it, and the machine's messages were out of order.
+
+After ``timeout``, the batch counts as not delivered, and the producer keeps it: the brokers recognise a second copy as
+long as it is the same producer's. Only after :data:`RENEW_SECONDS` the stream takes back what is not acknowledged, the
+end of each partition, and another producer sends it.
 """
 
 from __future__ import annotations
@@ -29,12 +34,18 @@ _OVERHEAD_BYTES: Final = 512
 #: More than a batch has (batch_records, batch_bytes): the producer's queue is never full.
 _QUEUE_MESSAGES: Final = 1_000_000
 _QUEUE_KBYTES: Final = 1 << 20
-#: Seconds beyond the timeout of the messages in which the producer reports them.
+#: Seconds after which a producer that has no acknowledgement is replaced. A broker needs minutes for its start after a
+#: power cut; a fault of the library would last for ever.
+RENEW_SECONDS: Final = 600.0
+#: Seconds in which the producer reports the messages that are taken back from it; nothing is sent for that.
 _REPORT_SECONDS: Final = 5.0
 #: Errors about a message, or about others that were sent with it: too large, a time that the topic does not take, or
 #: refused by its validation (Kafka's protocol, error codes).
 _TOO_LARGE: Final = 10
 REFUSED: Final = frozenset((_TOO_LARGE, 32, 87))
+#: Errors of a message that was taken back from the producer: not sent yet, or not acknowledged (librdkafka's
+#: _PURGE_QUEUE and _PURGE_INFLIGHT).
+_TAKEN_BACK: Final = frozenset((-152, -151))
 #: Properties of librdkafka on which the promises of the stream rest.
 OWN: Final = frozenset(
     (
@@ -54,6 +65,31 @@ class _Message(NamedTuple):
     arguments: Mapping[str, Any]
     #: The places of its records in the batch.
     places: list[int]
+
+
+class _Attempt:
+    """Messages in the producer, and what it has reported of them."""
+
+    def __init__(self, batch: Sequence[Encoded], messages: Sequence[_Message], began_at: float) -> None:
+        self.batch = list(batch)
+        self.messages = messages
+        self.began_at = began_at
+        self.failed: dict[int, KafkaError] = {}
+        self.reported = 0
+        #: A text of those that were stored.
+        self.text = "nothing stored"
+
+    def is_of(self, batch: Sequence[Encoded]) -> bool:
+        """Return whether it is the attempt of a batch: the same objects."""
+        return len(batch) == len(self.batch) and all(a is b for a, b in zip(batch, self.batch, strict=True))
+
+    def report(self, number: int, error: KafkaError | None, stored: Message) -> None:
+        """Take a report of the producer."""
+        self.reported += 1
+        if error is not None:
+            self.failed[number] = error
+        else:
+            self.text = f"stored in partition {stored.partition()} of {stored.topic()} at offset {stored.offset()}"
 
 
 class Kafka(Broker):
@@ -98,6 +134,8 @@ class Kafka(Broker):
         self._timeout = float(timeout)
         self._producer: Producer | None = None
         self._partitions = 0
+        # The batch that the producer has, without the acknowledgement of all of it.
+        self._attempt: _Attempt | None = None
         # The last error of a connection: the reason why messages are not acknowledged.
         self._connection_error = ""
         self.monotonic: Callable[[], float] = time.monotonic
@@ -126,69 +164,90 @@ class Kafka(Broker):
 
     def send(self, batch: Sequence[Encoded]) -> Answer:
         """Produce a batch, and wait until the brokers have acknowledged everything."""
-        end = self.monotonic() + self._timeout
+        now = self.monotonic()
+        end = now + self._timeout
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and not attempt.is_of(batch):
+            attempt = None
+            self.close()
         if self._producer is None:
             self._producer = self._opened()
-        messages = self._messages(batch)
-        failed, text = self._produced(self._producer, messages, end)
+        if attempt is None:
+            attempt = self._produced(self._producer, batch, self._messages(batch))
+        if self._producer.flush(max(0.0, end - self.monotonic())):
+            if now - attempt.began_at < RENEW_SECONDS:
+                self._attempt = attempt
+                raise TryLater(self._no_answer())
+            self._take_back(self._producer)
+        if attempt.reported < len(attempt.messages):
+            raise TryLater(self._no_answer())
         refused: dict[int, str] = {}
         later: list[int] = []
-        for number, error in failed.items():
+        text = attempt.text
+        for number, error in attempt.failed.items():
+            message = attempt.messages[number]
             if error.code() in REFUSED:
                 # This error is also that of others that the producer sent with the message: once more, alone.
-                alone, _ = self._produced(self._producer, [messages[number]], end)
-                if not alone:
+                alone = self._alone(self._producer, batch, message, end)
+                if alone is None:
                     continue
-                error = alone[0]
-            places = messages[number].places
+                error = alone
             if error.code() == _TOO_LARGE:
-                self.was_too_large(len(messages[number].value))
+                self.was_too_large(len(message.value))
             if error.code() not in REFUSED:
-                later += places
+                later += message.places
                 text = self._reason(error)
-            elif len(places) > 1:
+            elif len(message.places) > 1:
                 raise Refused(error.str())
             else:
-                refused[places[0]] = error.str()
+                refused[message.places[0]] = error.str()
         return Answer(text, refused, frozenset(later))
 
-    def _produced(
-        self, producer: Producer, messages: Sequence[_Message], end: float
-    ) -> tuple[dict[int, KafkaError], str]:
-        """Produce messages, and return the errors by their numbers, and a text of those that were stored.
+    def _produced(self, producer: Producer, batch: Sequence[Encoded], messages: Sequence[_Message]) -> _Attempt:
+        """Hand messages to the producer.
 
-        :raises TryLater: if the producer cannot take them, or does not report on all of them.
+        :raises TryLater: if it cannot take them.
         """
         from confluent_kafka import KafkaException
 
-        failed: dict[int, KafkaError] = {}
-        reported = [0]
-        text = ["nothing stored"]
-
-        def report(number: int, error: KafkaError | None, stored: Message) -> None:
-            reported[0] += 1
-            if error is not None:
-                failed[number] = error
-            else:
-                text[0] = f"stored in partition {stored.partition()} of {stored.topic()} at offset {stored.offset()}"
-
+        attempt = _Attempt(batch, messages, self.monotonic())
         for number, each in enumerate(messages):
+            report = partial(attempt.report, number)
             try:
-                producer.produce(self._topic, each.value, on_delivery=partial(report, number), **each.arguments)
+                producer.produce(self._topic, each.value, on_delivery=report, **each.arguments)
             except KafkaException as error:
                 found: KafkaError = error.args[0]
                 if found.code() not in REFUSED:
                     raise TryLater(self._reason(found)) from error
-                failed[number] = found
-                reported[0] += 1
+                attempt.failed[number] = found
+                attempt.reported += 1
             except BufferError as error:
                 raise TryLater(str(error)) from error
-        producer.flush(max(0.0, end - self.monotonic()) + _REPORT_SECONDS)
-        if reported[0] < len(messages):
-            raise TryLater(f"no acknowledgement of the batch in {self._timeout:g} s{self._connection_error}")
-        return failed, text[0]
+        return attempt
+
+    def _alone(self, producer: Producer, batch: Sequence[Encoded], message: _Message, end: float) -> KafkaError | None:
+        """Produce one message, and return its error.
+
+        :raises TryLater: if the producer does not report.
+        """
+        attempt = self._produced(producer, batch, [message])
+        if producer.flush(max(0.0, end - self.monotonic())):
+            self._take_back(producer)
+        if not attempt.reported:
+            raise TryLater(self._no_answer())
+        return attempt.failed.get(0)
+
+    def _take_back(self, producer: Producer) -> None:
+        """Have the producer report that it gives up what is not acknowledged."""
+        producer.purge()
+        producer.flush(_REPORT_SECONDS)
+
+    def _no_answer(self) -> str:
+        return f"no acknowledgement of the batch in {self._timeout:g} s{self._connection_error}"
 
     def _reason(self, error: KafkaError) -> str:
+        if error.code() in _TAKEN_BACK:
+            return self._no_answer()
         return f"{error.str()}{self._connection_error}"
 
     def _messages(self, batch: Sequence[Encoded]) -> list[_Message]:
@@ -245,9 +304,9 @@ class Kafka(Broker):
                     **self._options,
                     "bootstrap.servers": ",".join(self._servers),
                     "client.id": "netconsd",
-                    # Which implies acks=all, and retries in order, without copies, until message.timeout.ms.
+                    # Which implies acks=all, and retries in order, without copies, for ever.
                     "enable.idempotence": True,
-                    "message.timeout.ms": max(1, round(self._timeout * 1000)),
+                    "message.timeout.ms": 0,
                     "message.max.bytes": self._largest,
                     # The CRC-32 of the key, as netconsd.streams.lines has it.
                     "partitioner": "consistent",
@@ -262,7 +321,9 @@ class Kafka(Broker):
             raise TryLater(f"options: {error.args[0].str()}") from error
 
     def close(self) -> None:
-        """Give up the messages that are not acknowledged, and the connections."""
+        """Give up the connections, except those of a producer that has a batch."""
+        if self._attempt is not None:
+            return
         producer, self._producer, self._partitions = self._producer, None, 0
         if producer is not None:
             producer.purge()

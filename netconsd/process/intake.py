@@ -12,7 +12,8 @@ part of the broker's messages, in order; a machine is in one of them.
    that keeps messages (:class:`netconsd.interfaces.IKeeps`) has synced them since. An exception of a module is counted,
    as always, and does not hold it up.
 4. **Redelivered.** A block with the receiver, run and number of one of the last :data:`WINDOW` blocks of the partition
-   is dropped and counted. It is acknowledged as soon as the first one is.
+   is dropped and counted. It is acknowledged as soon as the first one is. The last :data:`ENDED_WINDOW` are remembered
+   when the partition is given away: it can return with blocks that were processed here.
    **Repeated.** Another processor may have processed a delivery that it did not acknowledge before it died. The client
    says of which deliveries that is possible (``again``): they are processed, and their messages counted.
 5. **Copies** of messages that another receiver had as well are dropped by :mod:`netconsd.streams.copies`, for each
@@ -46,6 +47,8 @@ from netconsd.streams.copies import RECEIVERS_LIMIT, Summary, together
 
 #: Blocks of a partition whose identities are remembered: those of some minutes at 20 blocks a second.
 WINDOW: Final = 4096
+#: The same of a partition that was given away: more than a client processes between two acknowledgements.
+ENDED_WINDOW: Final = 1024
 #: Seconds between two syncs at least: each costs milliseconds of a disk, and is for all deliveries since the last one.
 SYNC_SECONDS: Final = 0.05
 #: Damaged deliveries are logged once in this time.
@@ -89,9 +92,25 @@ class _Delivery:
         self.taken_at = taken_at
 
 
+class _Memory:
+    """The identities of the blocks of a partition, also while another processor has it."""
+
+    def __init__(self) -> None:
+        #: Those in the lane and the modules.
+        self.open: dict[Hashable, _Delivery] = {}
+        #: Those that were processed, and synced.
+        self.done: OrderedDict[Hashable, None] = OrderedDict()
+
+    def forget_all_but(self, count: int) -> None:
+        """Forget the oldest that were processed."""
+        while len(self.done) > count:
+            self.done.popitem(last=False)
+
+
 class _Partition:
-    def __init__(self, number: int, lane: Lane, copies: Copying | None) -> None:
+    def __init__(self, number: int, lane: Lane, copies: Copying | None, memory: _Memory) -> None:
         self.number = number
+        self.memory = memory
         self.lane = lane
         self.copies = copies
         #: (token, data, again) of :meth:`Intake.take`, not yet decoded.
@@ -100,8 +119,6 @@ class _Partition:
         self.unmarked: deque[_Delivery] = deque()
         #: All that are decoded and not acknowledged.
         self.open: set[_Delivery] = set()
-        self.by_identity: dict[Hashable, _Delivery] = {}
-        self.done: OrderedDict[Hashable, None] = OrderedDict()
         self.is_leaving = False
 
 
@@ -135,6 +152,7 @@ class Intake:
         # One object for a sender, so that messages before a crash are found by it.
         self._senders = Senders()
         self._partitions: dict[int, _Partition] = {}
+        self._memories: dict[int, _Memory] = {}
         self._places = dict.fromkeys((lane.number for lane in lanes), 0)
         #: Called in any thread when :meth:`turn` has work.
         self.wake: Callable[[], object] = lambda: None
@@ -194,7 +212,8 @@ class Intake:
             return
         self.takeovers += 1
         lane = self._lanes[number % len(self._lanes)]
-        self._partitions[number] = _Partition(number, lane, None if self._copies is None else self._copies())
+        memory = self._memories.setdefault(number, _Memory())
+        self._partitions[number] = _Partition(number, lane, None if self._copies is None else self._copies(), memory)
 
     def leave(self, number: int) -> list[Any]:
         """Begin to give a partition away: return the tokens of what was not decoded, which are to be given back.
@@ -242,14 +261,19 @@ class Intake:
         return partition is None or not (partition.open or partition.waiting)
 
     def end(self, number: int) -> None:
-        """Forget a partition; what was not acknowledged is delivered to another processor."""
+        """Give a partition away at once; what was not acknowledged is delivered to another processor.
+
+        What is in the lane and the modules is processed to its end; this processor drops it if it gets it again.
+        """
         partition = self._partitions.pop(number, None)
         if partition is None:
             return
         self._end_copies(partition)
         self.given_back += len(partition.waiting)
+        held = set(partition.unmarked)
         for delivery in list(partition.open):
-            self._give_back(delivery)
+            self._give_back(delivery, is_processed=delivery not in held)
+        partition.memory.forget_all_but(ENDED_WINDOW)
         if self._handovers is not None:
             self._handovers.ended(number, partition.lane)
 
@@ -331,13 +355,16 @@ class Intake:
             done.append(Done(partition.number, token, True))
             return
         if identity is not None:
-            earlier = partition.by_identity.get(identity)
+            earlier = partition.memory.open.get(identity)
             if earlier is not None:
                 self.redelivered += 1
                 self.unfinished += 1
                 earlier.tokens.append(token)
+                # It may have been given away, and be here again.
+                earlier.partition = partition
+                partition.open.add(earlier)
                 return
-            if identity in partition.done:
+            if identity in partition.memory.done:
                 self.redelivered += 1
                 self.acknowledged += 1
                 done.append(Done(partition.number, token, False))
@@ -348,7 +375,7 @@ class Intake:
         self.unfinished += 1
         partition.unmarked.append(delivery)
         if identity is not None:
-            partition.by_identity[identity] = delivery
+            partition.memory.open[identity] = delivery
         self._places[partition.lane.number] += places
         self.messages += len(messages)
         if again:
@@ -400,27 +427,32 @@ class Intake:
 
     def _acknowledge(self, delivery: _Delivery, done: list[Done]) -> None:
         partition = delivery.partition
-        if self._partitions.get(partition.number) is not partition:
-            return  # It was taken away meanwhile.
-        self._forget(delivery)
+        tokens = self._forget(delivery)
         if delivery.identity is not None:
-            partition.done[delivery.identity] = None
-            if len(partition.done) > WINDOW:
-                partition.done.popitem(last=False)
-        self.acknowledged += len(delivery.tokens)
-        done += [Done(partition.number, token, False) for token in delivery.tokens]
+            partition.memory.done[delivery.identity] = None
+            partition.memory.forget_all_but(WINDOW)
+        # None if its partition was given away meanwhile.
+        self.acknowledged += len(tokens)
+        done += [Done(partition.number, token, False) for token in tokens]
 
-    def _give_back(self, delivery: _Delivery) -> None:
-        # Not twice: its partition may have been taken away meanwhile.
-        if delivery in delivery.partition.open:
-            self._forget(delivery)
-            self.given_back += len(delivery.tokens)
+    def _give_back(self, delivery: _Delivery, *, is_processed: bool = False) -> None:
+        """Have the broker deliver something again; not twice, if its partition was given away meanwhile.
 
-    def _forget(self, delivery: _Delivery) -> None:
-        delivery.partition.open.remove(delivery)
-        self.unfinished -= len(delivery.tokens)
+        :param is_processed: it is in the lane, and is dropped if it comes to this processor.
+        """
+        tokens = self._forget(delivery)
+        self.given_back += len(tokens)
+        if is_processed and delivery.identity is not None:
+            delivery.partition.memory.open[delivery.identity] = delivery
+
+    def _forget(self, delivery: _Delivery) -> list[Any]:
+        """Return its tokens."""
+        tokens, delivery.tokens = delivery.tokens, []
+        self.unfinished -= len(tokens)
+        delivery.partition.open.discard(delivery)
         if delivery.identity is not None:
-            delivery.partition.by_identity.pop(delivery.identity, None)
+            delivery.partition.memory.open.pop(delivery.identity, None)
+        return tokens
 
     def _from_lines(self, data: bytes) -> list[Message]:
         """Return the messages in lines of JSON.

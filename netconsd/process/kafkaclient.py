@@ -50,6 +50,8 @@ AHEAD_KBYTES: Final = 16 << 10
 ANSWER_SECONDS: Final = 10.0
 #: Seconds for which an error is a fault: the library repeats it at least every 10 s (reconnect.backoff.max.ms).
 FAULT_SECONDS: Final = 30.0
+#: Why messages are deleted before they are processed.
+TOO_SHORT: Final = "its retention is too short for the time that the processors were away"
 #: Properties of librdkafka on which the promises of this file rest.
 OWN: Final = frozenset(
     (
@@ -74,7 +76,8 @@ class Offsets:
 
     def __init__(self, expected: int | None = None) -> None:
         """:param expected: the first offset; None if any is."""
-        self._expected = expected
+        #: The next offset; None if any is.
+        self.expected = expected
         self._done: set[int] = set()
         self._taken: deque[int] = deque()
         #: What :meth:`commit` returned last; None before.
@@ -85,8 +88,8 @@ class Offsets:
 
         Offsets of a topic without compaction and transactions have no gaps.
         """
-        missing = 0 if self._expected is None else max(0, offset - self._expected)
-        self._expected = offset + 1
+        missing = 0 if self.expected is None else max(0, offset - self.expected)
+        self.expected = offset + 1
         self._taken.append(offset)
         return missing
 
@@ -137,6 +140,9 @@ class KafkaClient(Client):
         self._full_since = 0.0
         self._error = ""
         self._error_at = 0.0
+        # Why the session has to be begun again; empty while it goes on.
+        self._broken = ""
+        self._is_topic_gone = False
 
     def interrupt(self) -> None:
         self._awake.set()
@@ -169,11 +175,10 @@ class KafkaClient(Client):
         from confluent_kafka import Consumer, KafkaException
 
         def failed(error: KafkaError) -> None:
-            self._error = f"the broker: {error.str()}"
-            self._error_at = self._clock()
+            self._failed(error)
 
-        self._error = ""
-        self._is_paused = False
+        self._error = self._broken = ""
+        self._is_paused = self._is_topic_gone = False
         try:
             return Consumer(
                 {
@@ -220,16 +225,41 @@ class KafkaClient(Client):
                     POLL_MESSAGES, BUSY_SECONDS if self.intake.unfinished else POLL_SECONDS
                 ):
                     self._received(message)
+            if self._broken:
+                if self._is_topic_gone:
+                    self._count_deleted(consumer)
+                raise LostError(self._broken)
             self._turn(consumer)
 
-    def _received(self, message: Message) -> None:
+    def _failed(self, error: KafkaError) -> None:
+        """Note an error, of a connection or of a partition."""
         from confluent_kafka import KafkaError
 
+        self._error, self._error_at = f"the broker: {error.str()}", self._clock()
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            # The library would look for a new topic of this name once in five minutes.
+            self._is_topic_gone = True
+            self._broken = f"{self._address}: {error.str()}"
+
+    def _count_deleted(self, consumer: Consumer) -> None:
+        """Process what was taken of a topic that was deleted, and count what is known to have been behind it."""
+        from confluent_kafka import TopicPartition
+
+        while self.intake.queued and not self._stopping.is_set():
+            self._awake.wait(POLL_SECONDS)
+            self._awake.clear()
+            self._note(self.intake.turn())
+        for number, offsets in self._offsets.items():
+            # As the broker said with the last messages.
+            first, end = consumer.get_watermark_offsets(TopicPartition(self._address.name, number), cached=True)
+            left = end - (first if offsets.expected is None else offsets.expected)
+            if first >= 0 and left > 0:
+                self._deleted(number, left, "the topic was deleted")
+
+    def _received(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                raise LostError(f"{self._address}: {error.str()}")
-            self._error, self._error_at = f"the broker: {error.str()}", self._clock()
+            self._failed(error)
             return
         self._error = ""
         partition, offset = message.partition(), message.offset()
@@ -239,13 +269,7 @@ class KafkaClient(Client):
             return  # It was given away in the same call.
         deleted = offsets.take(offset)
         if deleted:
-            self.intake.deleted += deleted
-            self._log.error(
-                "Partition {number}: the broker has deleted {count} before they were processed: its retention is too "
-                "short for the time that the processors were away",
-                number=partition,
-                count=plural(deleted, "message"),
-            )
+            self._deleted(partition, deleted, TOO_SHORT)
         again = self._announced[partition].take(offset)
         self.intake.take(partition, Offset(partition, offset), message.value() or b"", again=again)
 
@@ -312,27 +336,55 @@ class KafkaClient(Client):
         from confluent_kafka import KafkaException
 
         try:
-            found = consumer.committed(partitions, timeout=ANSWER_SECONDS)
-            committed = {each.partition: each.offset for each in found}
-            again = {each.partition: self._again(consumer, each) for each in found}
-        except KafkaException:
-            committed, again = {}, {}
+            # There can be more than at the start of the session.
+            self._find_topic(consumer)
+            for each in consumer.committed(partitions, timeout=ANSWER_SECONDS):
+                first, again = self._place(consumer, each)
+                self._offsets[each.partition] = Offsets(first)
+                self._announced[each.partition] = Announced(again)
+        except KafkaException as error:
+            # Not in a callback of the library.
+            self._broken = error.args[0].str()
+            return
+        except LostError as error:
+            self._broken = str(error)
+            return
         for each in partitions:
-            self._announced[each.partition] = Announced(again.get(each.partition, 0))
-            offset = committed.get(each.partition, -1)
-            self._offsets[each.partition] = Offsets(offset if offset >= 0 else None)
             self.intake.begin(each.partition)
         # These are not paused; those that it had before may be.
         self._is_paused = None
         self._tell()
 
-    def _again(self, consumer: Consumer, committed: TopicPartition) -> int:
-        """Return the offset before which messages may have been processed, by the processor of the last commit."""
-        until = until_of(committed.metadata)
-        if until <= committed.offset:
-            return 0
+    def _place(self, consumer: Consumer, committed: TopicPartition) -> tuple[int | None, int]:
+        """Return the offset of the next message of a partition, None if the group has never committed one; and the
+        offset before which messages may have been processed, by the processor of the last commit.
+
+        Those that the broker has deleted are counted now: another message may not come for a long time.
+        """
+        number, offset = committed.partition, committed.offset
+        if offset < 0:
+            return None, 0
+        first, end = consumer.get_watermark_offsets(committed, timeout=ANSWER_SECONDS)
+        if end < offset:
+            self._log.error(
+                "Partition {number}: the broker has fewer messages than were processed. It has lost some, or the topic "
+                "was made again: this processor begins with the oldest",
+                number=number,
+            )
+            return None, 0
+        if first > offset:
+            self._deleted(number, first - offset, TOO_SHORT)
         # What came to the broker after the other processor was gone was not processed.
-        return min(until, consumer.get_watermark_offsets(committed, timeout=ANSWER_SECONDS)[1])
+        return max(first, offset), min(until_of(committed.metadata), end)
+
+    def _deleted(self, number: int, count: int, why: str) -> None:
+        self.intake.deleted += count
+        self._log.error(
+            "Partition {number}: the broker has deleted {count} before they were processed: {why}",
+            number=number,
+            count=plural(count, "message"),
+            why=why,
+        )
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [each.partition for each in partitions]
@@ -357,9 +409,13 @@ class KafkaClient(Client):
             self._tell()
 
     def _gone(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """The group has replaced this processor already: nothing can be committed."""
+        """The group has replaced this processor, or it had no broker for as long: nothing can be committed."""
         self._forget([each.partition for each in partitions])
-        self._log.warn("The group has taken the partitions from this processor, which the broker did not hear in time")
+        self._log.warn(
+            "This processor has lost its partitions: it and the broker did not hear each other for {seconds:g} "
+            "seconds. The next processor counts what may be processed twice",
+            seconds=SESSION_SECONDS,
+        )
 
     def _forget(self, numbers: list[int]) -> None:
         for number in numbers:

@@ -13,7 +13,7 @@ from netconsd.interfaces import IBatchOutputModule, IKeeps
 from netconsd.message import ExtendedMessage, Message
 from netconsd.outputs.runner import Outputs
 from netconsd.process.handover import Handovers
-from netconsd.process.intake import MISPLACED_SECONDS, SUMMARY_SECONDS, WINDOW, Done, Intake, NotKeptError
+from netconsd.process.intake import ENDED_WINDOW, MISPLACED_SECONDS, SUMMARY_SECONDS, WINDOW, Done, Intake, NotKeptError
 from netconsd.protocol.table import SourceTable
 from netconsd.streams.blocks import pack
 from netconsd.streams.copies import RECEIVERS_LIMIT, Copies
@@ -305,6 +305,90 @@ def test_ended_with_messages_in_hand() -> None:
     rig.lane.work()
     assert rig.turn() == []
     assert rig.intake.given_back == 1
+
+
+def test_a_partition_that_returns() -> None:
+    """Blocks that were processed when their partition was lost, or were in the modules, are dropped if they come again:
+    the partition has returned, and the broker did not get their acknowledgement."""
+    rig = Rig()
+    rig.take(1, block(0, "one"))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == [1]
+    rig.take(2, block(1, "two"))
+    rig.turn()
+    rig.intake.end(3)
+    assert (rig.intake.given_back, rig.intake.unfinished) == (1, 0)
+    rig.intake.begin(3)
+    for token, data in enumerate([block(0, "one"), block(1, "two"), block(2, "three")], 3):
+        rig.take(token, data)
+    assert rig.turn() == [3]
+    assert not rig.intake.is_idle(3)
+    rig.lane.work()
+    assert rig.turn() == [4, 5]
+    assert rig.module.texts == ["one", "two", "three"]
+    assert (ledger(rig.intake), rig.intake.redelivered, rig.intake.is_idle(3)) == (0, 2, True)
+
+
+def test_a_partition_that_returns_later() -> None:
+    """What the modules return from while another processor has the partition is remembered, too; and forgotten if it
+    could not be synced."""
+    keeper = Keeper()
+    rig = Rig(keeper)
+    for number, cannot_sync in ((0, False), (1, True)):
+        keeper.cannot_sync = cannot_sync
+        rig.take(number, block(number, str(number)))
+        rig.turn()
+        rig.intake.end(3)
+        rig.lane.work()
+        rig.turn()
+        rig.intake._sync_once()
+        if cannot_sync:
+            with pytest.raises(NotKeptError):
+                rig.turn()
+        else:
+            assert rig.turn() == []
+        rig.intake.begin(3)
+    rig.take(7, block(0, "0"))
+    rig.take(8, block(1, "1"))
+    assert rig.turn() == [7]
+    rig.lane.work()
+    assert keeper.texts == ["0", "1", "1"]
+    assert ledger(rig.intake) == 0
+
+
+def test_a_held_message_of_a_lost_partition() -> None:
+    """A block of which a message was held for the other receiver is processed if the partition returns with it."""
+    rig = Rig(copies=Copies)
+    for receiver in (ALICE, BOB):
+        rig.take(1, block(0, "zero", receiver=receiver, seq=10))
+    rig.take(3, block(1, "two", seq=12))
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    rig.intake.end(3)
+    rig.intake.begin(3)
+    rig.take(4, block(1, "two", seq=12))
+    rig.turn()
+    rig.lane.work()
+    assert rig.turn() == [4]
+    assert rig.module.texts == ["zero", "two"]
+
+
+def test_the_memory_of_a_lost_partition_is_bounded() -> None:
+    """The last ENDED_WINDOW blocks of a partition that was given away are remembered."""
+    rig = Rig(queue=10_000_000)
+    for number in range(ENDED_WINDOW + 1):
+        rig.take(number, block(number, "one"))
+    rig.turn()
+    rig.lane.work()
+    rig.turn()
+    rig.intake.end(3)
+    rig.intake.begin(3)
+    rig.take(0, block(1, "one"))
+    assert rig.turn() == [0]
+    rig.take(0, block(0, "one"))
+    assert rig.turn() == []
 
 
 def test_copies_of_two_receivers() -> None:

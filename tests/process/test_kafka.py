@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netconsd.process.address import parse
 from netconsd.process.announced import Announced
+from netconsd.process.client import LostError
 from netconsd.process.kafkaclient import KafkaClient, Offsets
 
 
@@ -50,15 +51,32 @@ class Consumer:
         self.assigned: set[int] = set()
         self.paused: set[int] = set()
         self.commits: list[list[Any]] = []
+        self.offsets: dict[int, int] = {}
+        self.bounds = (0, 0)
+        self.error: Exception | None = None
 
-    def commit(self, *, offsets: list[Any], asynchronous: bool) -> None:
+    def commit(self, *, offsets: list[Any], asynchronous: bool) -> list[Any]:
         self.commits.append([offset.offset for offset in offsets])
+        return offsets
+
+    def list_topics(self, name: str, timeout: float) -> Any:
+        """Return a topic with six partitions."""
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions=dict.fromkeys(range(6)))})
+
+    def get_watermark_offsets(self, partition: Any, timeout: float = 0, cached: bool = False) -> tuple[int, int]:
+        return self.bounds
 
     def assignment(self) -> list[int]:
         return sorted(self.assigned)
 
     def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
-        return []
+        offsets = [self.offsets.get(each.partition, -1) for each in partitions]
+        return [
+            SimpleNamespace(partition=each.partition, offset=offset, metadata="")
+            for each, offset in zip(partitions, offsets, strict=True)
+        ]
 
     def pause(self, partitions: list[int]) -> None:
         self.paused |= set(partitions)
@@ -67,33 +85,94 @@ class Consumer:
         self.paused -= set(partitions)
 
 
+def made(**intake: Any) -> tuple[KafkaClient, Any]:
+    """Return a client, and a scripted consumer."""
+    pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
+    begun: list[int] = []
+    known: Any = SimpleNamespace(
+        **{
+            "begin": begun.append, "end": lambda number: None, "partitions": begun, "deleted": 0,
+            "queued": 0, "unfinished": 0, **intake,
+        }
+    )  # fmt: skip
+    return KafkaClient(known, parse("kafka://127.0.0.1/topic"), "g", properties={}), Consumer()
+
+
+def assigned(client: KafkaClient, consumer: Any, *numbers: int) -> None:
+    """Assign partitions."""
+    client._assigned(consumer, [SimpleNamespace(partition=number) for number in numbers])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("committed", "bounds", "deleted", "expected"),
+    [(7, (0, 9), 0, 7), (7, (7, 7), 0, 7), (7, (9, 9), 2, 9), (7, (0, 3), 0, None), (-1001, (5, 9), 0, None)],
+)
+def test_deleted_before_the_start(committed: int, bounds: tuple[int, int], deleted: int, expected: int | None) -> None:
+    """Messages that were deleted while nobody processed are counted at once, also if no message follows them. A broker
+    with fewer messages than were committed does not count."""
+    client, consumer = made()
+    consumer.offsets, consumer.bounds = {2: committed}, bounds
+    assigned(client, consumer, 2)
+    assert (client.intake.deleted, client._offsets[2].expected) == (deleted, expected)
+
+
+def test_the_partitions_are_counted_again() -> None:
+    """A topic can have more partitions than at the start of the session: they are counted when some are assigned."""
+    client, consumer = made()
+    client.partitions = 4
+    assigned(client, consumer, 4, 5)
+    assert client.partitions == 6
+    assert client.intake.partitions == [4, 5]
+
+
+def test_an_assignment_without_an_answer() -> None:
+    """If the broker does not say what the group has committed, the session begins again, and nothing is taken."""
+    client, consumer = made()
+    from confluent_kafka import KafkaError, KafkaException
+
+    consumer.error = KafkaException(KafkaError(KafkaError._TIMED_OUT, "Timed out"))
+    assigned(client, consumer, 1)
+    assert client.intake.partitions == []
+    consumer.consume = lambda count, seconds: []
+    with pytest.raises(LostError, match="Timed out"):
+        client._take(consumer)
+
+
+def test_a_topic_that_is_deleted() -> None:
+    """The session begins again, after what was taken is processed; what is known to have been behind it is counted."""
+    client, consumer = made()
+    from confluent_kafka import KafkaError
+
+    consumer.offsets, consumer.bounds = {0: 7, 1: 9}, (0, 9)
+    assigned(client, consumer, 0, 1, 2)
+    client._offsets[0].take(7)
+    error: Any = SimpleNamespace(code=lambda: KafkaError.UNKNOWN_TOPIC_OR_PART, str=lambda: "no such topic")
+    consumer.consume = lambda count, seconds: [SimpleNamespace(error=lambda: error)]
+    with pytest.raises(LostError, match="no such topic"):
+        client._take(consumer)
+    # The second of partition 0, and all of partition 2, of which nothing was committed.
+    assert client.intake.deleted == 1 + 9
+
+
 @pytest.mark.parametrize("is_full", [False, True])
 def test_assigned_while_paused(is_full: bool) -> None:
     """A partition that is assigned while the others are paused is paused or resumed together with them."""
-    pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
-    intake: Any = SimpleNamespace(begin=lambda number: None, partitions=[])
-    client = KafkaClient(intake, parse("kafka://127.0.0.1/topic"), "g", properties={})
-    scripted = Consumer()
-    consumer: Any = scripted
-    scripted.assigned = {0}
+    client, consumer = made()
+    consumer.assigned = {0}
     client._pause(consumer, True)
-    client._assigned(consumer, [SimpleNamespace(partition=1)])  # type: ignore[list-item]
-    scripted.assigned = {0, 1}
+    assigned(client, consumer, 1)
+    consumer.assigned = {0, 1}
     client._pause(consumer, is_full)
-    assert scripted.paused == (scripted.assigned if is_full else set())
+    assert consumer.paused == (consumer.assigned if is_full else set())
 
 
 def test_the_last_commit() -> None:
     """The commit when a partition is given away repeats the one before, of which nobody knows whether it failed."""
-    pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
-    intake: Any = SimpleNamespace()
-    client = KafkaClient(intake, parse("kafka://127.0.0.1/topic"), "g", properties={})
-    scripted = Consumer()
-    consumer: Any = scripted
+    client, consumer = made()
     client._offsets[0] = offsets = Offsets()
     client._announced[0] = Announced()
     offsets.take(7)
     offsets.done(7)
     for wait in (False, False, True):
         client._commit(consumer, [0], wait=wait)
-    assert scripted.commits == [[8], [8]]
+    assert consumer.commits == [[8], [8]]

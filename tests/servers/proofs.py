@@ -28,11 +28,10 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.support.disks import Disk, missing
-from tests.support.scripted_lane import PATIENCE
-from tests.support.servers import KAFKA, SERVERS, VICTORIALOGS, ServerProcess, free_port, libraries, listens, program
+from tests.support.kafka_server import KAFKA_PATIENCE, KafkaServer
+from tests.support.servers import SERVERS, VICTORIALOGS, ServerProcess, free_port, libraries, listens, program
 
 BAD = "bad "
-CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 #: Characters of a refused record, for servers that refuse long ones.
 LONG = 4000
 LIMIT = 2500
@@ -359,45 +358,17 @@ class KafkaSubject(Subject):
 
     def __init__(self, directory: Path, **options: int) -> None:
         super().__init__(directory, **options)
-        pytest.importorskip("confluent_kafka")
-        java = shutil.which("java")
-        if java is None or not (KAFKA / "lib").exists():
-            pytest.skip("needs Java and Kafka: bash .ci/install-kafka")
-        port, controller = free_port(), free_port()
-        self._address = f"127.0.0.1:{port}"
-        self.settings = {"servers": [self._address]}
-        configuration = directory / "properties"
-        configuration.write_text(
-            f"process.roles=broker,controller\nnode.id=1\n"
-            f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
-            f"controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=127.0.0.1:{controller}\n"
-            f"log.dirs={self.data}/logs\nnum.partitions=4\noffsets.topic.replication.factor=1\n"
-            f"group.initial.rebalance.delay.ms=0\nmessage.max.bytes={LIMIT}\n"
-        )
-        classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
-        format = f"kafka.tools.StorageTool format --standalone --ignore-formatted -t {CLUSTER} -c {configuration}"
-        done = f"test -e {self.data}/logs/meta.properties"
-        script = f'{done} || "$@" {format} && exec "$@" kafka.Kafka {configuration}'
-        self.process(["sh", "-c", script, "sh", *classes], listens(port), dict(os.environ))
-        # Java on a busy machine.
-        self.server.patience = 5 * PATIENCE
+        self._kafka = KafkaServer(directory, data=self.data)
+        self.settings = {"servers": [self._kafka.address]}
+        self.process(self._kafka.command, self._kafka.is_ready, dict(os.environ))
+        self.server.patience = KAFKA_PATIENCE
+
+    def refuses(self) -> None:
+        """Have a topic for short records."""
+        self._kafka.configure(f"message.max.bytes={LIMIT}")
 
     def ids(self) -> list[str]:
-        import confluent_kafka as kafka
-
-        consumer = kafka.Consumer({"bootstrap.servers": self._address, "group.id": "test", "log_level": 0})
-        try:
-            partitions = [kafka.TopicPartition("netconsd", number, 0) for number in range(4)]
-            consumer.assign(partitions)
-            found: list[str] = []
-            left = sum(consumer.get_watermark_offsets(each, timeout=20)[1] for each in partitions)
-            while len(found) < left:
-                some = consumer.consume(left - len(found), timeout=20)
-                assert some, f"only {len(found)} of {left} messages"
-                found += [json.loads(each.value() or b"")["id"] for each in some if each.error() is None]
-            return found
-        finally:
-            consumer.close()
+        return [json.loads(value)["id"] for value in self._kafka.values()]
 
 
 class SyslogSubject(Subject):

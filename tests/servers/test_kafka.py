@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,87 +16,29 @@ from netconsd.protocol.message import ExtendedMessage
 from netconsd.streams.blocks import Head, unpack
 from netconsd.streams.deadletters import FILE
 from netconsd.testing import extended_message
-from tests.support.servers import KAFKA, ServerProcess, free_port, listens, running, until
+from tests.support.kafka_server import KAFKA_PATIENCE, TEST_SECONDS, TOPIC, KafkaServer
+from tests.support.servers import running
+from tests.support.servers import until as patiently
 
-kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
+pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-CONFIGURATION = """
-process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-log.dirs={directory}/data
-num.partitions=4
-offsets.topic.replication.factor=1
-group.initial.rebalance.delay.ms=0
-message.max.bytes=20000
-"""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TEST_SECONDS)]
 
 
-#: The user netconsd with the password ``secret``.
-SASL = """
-listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-sasl.mechanism.inter.broker.protocol=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
-  username="admin" password="admin" user_admin="admin" user_netconsd="secret";
-"""
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    patiently(condition, what, KAFKA_PATIENCE)
 
 
-class KafkaServer(ServerProcess):
-    """A broker in KRaft mode, with its data in a directory."""
-
-    def __init__(self, directory: Path, *, sasl: bool = False) -> None:
-        java = shutil.which("java")
-        if java is None or not (KAFKA / "lib").exists():
-            pytest.skip("needs Java and Kafka: bash .ci/install-kafka")
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        configuration = directory / "properties"
-        text = CONFIGURATION.format(port=port, controller=free_port(), directory=directory)
-        if sasl:
-            text = text.replace("=PLAINTEXT://", "=SASL_PLAINTEXT://") + SASL
-        configuration.write_text(text)
-        classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
-        subprocess.run(
-            [*classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
-             str(configuration)], check=True, capture_output=True,
-        )  # fmt: skip
-        super().__init__(
-            [*classes, "kafka.Kafka", str(configuration)], directory / "log", listens(port), dict(os.environ)
-        )
-
-    def seqs(self) -> list[int]:
-        """Return the seqs of the messages that it has, all of one machine, in order."""
-        return [json.loads(value)["seq"] for value in self.values()]
-
-    def values(self) -> list[bytes]:
-        """Return all that it has, all of one machine, in order."""
-        consumer = kafka.Consumer({"bootstrap.servers": self.address, "group.id": "test", "log_level": 0})
-        try:
-            consumer.assign([kafka.TopicPartition("netconsd", number, 0) for number in range(4)])
-            found: list[bytes] = []
-            partitions = [kafka.TopicPartition("netconsd", number) for number in range(4)]
-            left = sum(consumer.get_watermark_offsets(each, timeout=10)[1] for each in partitions)
-            while len(found) < left:
-                some = consumer.consume(left - len(found), timeout=10)
-                assert some, f"only {len(found)} of {left} messages"
-                found += [each.value() for each in some if each.error() is None]
-            return found
-        finally:
-            consumer.close()
+def seqs(server: KafkaServer) -> list[int]:
+    """Return the seqs of the messages that it has, all of one machine, in order."""
+    return [json.loads(value)["seq"] for value in server.values()]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[KafkaServer]:
     """A running broker."""
-    directory = tmp_path / "server"
-    directory.mkdir()
-    server = KafkaServer(directory)
+    server = KafkaServer(tmp_path / "server")
     with running(server):
         yield server
 
@@ -132,7 +71,7 @@ def number(module: Any, name: str) -> float:
 
 def test_killed_while_messages_arrive(tmp_path: Path, server: KafkaServer) -> None:
     """Killed by SIGKILL under load, and started again within ``timeout``: every message is there once, in order."""
-    module = started(tmp_path, server)
+    module = started(tmp_path, server, timeout=f"{2 * KAFKA_PATIENCE:g}s")
     try:
         give(module, 0, 5000)
         until(lambda: number(module, "sent_records") > 1000, "some messages")
@@ -142,7 +81,7 @@ def test_killed_while_messages_arrive(tmp_path: Path, server: KafkaServer) -> No
         until(lambda: number(module, "sent_records") == 8000, "all messages")
     finally:
         module.finish()
-    assert server.seqs() == list(range(8000))
+    assert seqs(server) == list(range(8000))
 
 
 def test_blocks_while_it_is_killed(tmp_path: Path, server: KafkaServer) -> None:
@@ -171,9 +110,9 @@ def test_blocks_while_it_is_killed(tmp_path: Path, server: KafkaServer) -> None:
 
 
 def test_away_for_longer(tmp_path: Path, server: KafkaServer) -> None:
-    """While the broker is away for longer than ``timeout``, the producer gives messages up, and the stream none of
-    them. A message that the broker had stored when it was killed can be there twice."""
-    module = started(tmp_path, server, timeout="1s")
+    """While the broker is away for longer than ``timeout``, and when it hangs for as long, the stream gives up no
+    message: each is there once, in order."""
+    module = started(tmp_path, server, timeout="5s")
     try:
         give(module, 0, 1000)
         until(lambda: number(module, "sent_records") == 1000, "the first messages")
@@ -182,29 +121,57 @@ def test_away_for_longer(tmp_path: Path, server: KafkaServer) -> None:
         until(lambda: number(module, "retried_batches") > 1, "retries")
         server.start()
         until(lambda: number(module, "sent_records") == 3000, "all messages")
+        server.pause()
+        before = number(module, "retried_batches")
+        give(module, 3000, 5000)
+        until(lambda: number(module, "retried_batches") > before + 1, "retries")
+        server.resume()
+        until(lambda: number(module, "sent_records") == 5000, "all messages")
     finally:
         module.finish()
-    assert list(dict.fromkeys(server.seqs())) == list(range(3000))
+    assert seqs(server) == list(range(5000))
     assert number(module, "dead_records") == 0
 
 
-def test_records_that_it_refuses(tmp_path: Path, server: KafkaServer) -> None:
-    """A record that the topic is too small for is a dead letter; those that the producer sent with it arrive once."""
-    module = started(tmp_path, server, batch_seconds="0.5s")
-    now = time.time()
+def test_a_topic_that_is_made_again(tmp_path: Path, server: KafkaServer) -> None:
+    """The topic is deleted under load, and made again with fewer partitions: blocks go to the new one."""
+    from confluent_kafka.cimpl import NewTopic
+
+    module = started(tmp_path, server, format="blocks", largest="20000", timeout="5s")
     try:
-        module.handle_batch(
-            0,
-            [extended_message("x" * 30_000 if seq % 50 == 7 else "x", seq=seq, received_at=now) for seq in range(200)],
-        )
-        until(lambda: number(module, "sent_records") == 196, "the good records")
+        give(module, 0, 1000)
+        until(lambda: number(module, "sent_records") == 1000, "the first messages")
+        server.admin.delete_topics([TOPIC])[TOPIC].result(KAFKA_PATIENCE)
+        until(lambda: TOPIC not in server.admin.list_topics(timeout=KAFKA_PATIENCE).topics, "the deletion")
+        server.admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(KAFKA_PATIENCE)
+        give(module, 1000, 3000)
+        until(lambda: module.lag == 0 and number(module, "sent_records") == 3000, "all messages")
     finally:
         module.finish()
-    bad = [7, 57, 107, 157]
-    letters = [json.loads(each) for each in (tmp_path / "stream" / FILE).read_bytes().splitlines()]
-    assert sorted(each["record"]["seq"] for each in letters) == bad
-    assert "too large" in letters[0]["answer"]
-    assert sorted(server.seqs()) == [seq for seq in range(200) if seq not in bad]
+    blocks = dict(map(unpack, server.values(1)))
+    found = [
+        message.seq for messages in blocks.values() for message in messages if isinstance(message, ExtendedMessage)
+    ]
+    assert found == list(range(1000, 3000))
+
+
+def test_records_that_it_refuses(tmp_path: Path) -> None:
+    """A record that the topic is too small for is a dead letter; those that the producer sent with it arrive once."""
+    server = KafkaServer(tmp_path / "server", properties="message.max.bytes=20000")
+    with running(server):
+        module = started(tmp_path, server, batch_seconds="0.5s")
+        texts = ["x" * 30_000 if seq % 50 == 7 else "x" for seq in range(200)]
+        now = time.time()
+        try:
+            module.handle_batch(0, [extended_message(text, seq=n, received_at=now) for n, text in enumerate(texts)])
+            until(lambda: number(module, "sent_records") == 196, "the good records")
+        finally:
+            module.finish()
+        bad = [7, 57, 107, 157]
+        letters = [json.loads(each) for each in (tmp_path / "stream" / FILE).read_bytes().splitlines()]
+        assert sorted(each["record"]["seq"] for each in letters) == bad
+        assert "too large" in letters[0]["answer"]
+        assert sorted(seqs(server)) == [seq for seq in range(200) if seq not in bad]
 
 
 def test_the_test_record(tmp_path: Path, server: KafkaServer) -> None:
@@ -212,14 +179,12 @@ def test_the_test_record(tmp_path: Path, server: KafkaServer) -> None:
     typed = {"servers": ModuleSetting([server.address], "servers", tmp_path)}
     answer = load(["kafka"], {"kafka": typed}).loaded[0].module.send_test()
     assert answer.startswith("stored in partition ")
-    assert server.seqs() == [0]
+    assert seqs(server) == [0]
 
 
 def test_a_password(tmp_path: Path) -> None:
     """A user and a password of SASL; a wrong one is named, and not shown."""
-    directory = tmp_path / "server"
-    directory.mkdir()
-    server = KafkaServer(directory, sasl=True)
+    server = KafkaServer(tmp_path / "server", sasl=True)
     with running(server):
 
         def answer(password: str) -> str:

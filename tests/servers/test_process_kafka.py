@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.kafka_server import KAFKA_PATIENCE, PARTITIONS, TEST_SECONDS, KafkaServer
 from tests.support.processors import Processor, blocks, out_of_order, processed
-from tests.support.servers import KAFKA, ServerProcess, free_port, listens, running, until
+from tests.support.servers import running
+from tests.support.servers import until as patiently
 
 kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-#: Of the topic, as of the mock cluster's by default.
-PARTITIONS = 4
-CONFIGURATION = """
-process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-log.dirs={directory}/data
-num.partitions=4
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-group.initial.rebalance.delay.ms=0
-"""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TEST_SECONDS)]
 
 
-class Broker(ServerProcess):
-    """A broker in KRaft mode, with its data in a directory."""
-
-    def __init__(self, directory: Path) -> None:
-        java = shutil.which("java")
-        if java is None or not (KAFKA / "lib").exists():
-            pytest.skip("needs Java and Kafka: bash .ci/install-kafka")
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        directory.mkdir()
-        configuration = directory / "properties"
-        configuration.write_text(CONFIGURATION.format(port=port, controller=free_port(), directory=directory))
-        classes = [java, "-Xmx256m", "-cp", f"{KAFKA}/lib/*"]
-        subprocess.run(
-            [*classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c",
-             str(configuration)], check=True, capture_output=True,
-        )  # fmt: skip
-        super().__init__(
-            [*classes, "kafka.Kafka", str(configuration)], directory / "log", listens(port), dict(os.environ)
-        )
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    patiently(condition, what, KAFKA_PATIENCE)
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def broker(tmp_path: Path) -> Iterator[KafkaServer]:
     """A running broker with a topic."""
-    broker = Broker(tmp_path / "server")
+    broker = KafkaServer(tmp_path / "server")
     with running(broker):
         publish(broker.address, -10, 0)
         yield broker
@@ -80,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Processor]]:
     started: list[Processor] = []
 
     def begin(address: str, name: str, *more: str) -> Processor:
-        started.append(Processor(tmp_path, name, f"kafka://{address}/netconsd", more=more))
+        started.append(Processor(tmp_path, name, f"kafka://{address}/netconsd", more=more, patience=KAFKA_PATIENCE))
         return started[-1]
 
     yield begin
@@ -93,12 +60,12 @@ def publish(address: str, first: int, last: int) -> set[tuple[str, int]]:
     producer = kafka.Producer({"bootstrap.servers": address, "enable.idempotence": True, "log_level": 0})
     if first < 0:
         producer.produce("netconsd", b"?", partition=0)
-        assert producer.flush(30) == 0
+        assert producer.flush(KAFKA_PATIENCE) == 0
         return set()
     made = blocks(first, last, partitions=PARTITIONS)
     for partition, data, _ in made:
         producer.produce("netconsd", data, partition=partition)
-    assert producer.flush(30) == 0
+    assert producer.flush(KAFKA_PATIENCE) == 0
     return {message for _, _, messages in made for message in messages}
 
 
@@ -126,7 +93,9 @@ def test_in_the_mock_cluster(cluster: str, start: Callable[..., Processor]) -> N
     assert "partition 0, offset 0: it is not a block" in one.log
 
 
-def test_processors_come_go_and_are_killed(broker: Broker, start: Callable[..., Processor], tmp_path: Path) -> None:
+def test_processors_come_go_and_are_killed(
+    broker: KafkaServer, start: Callable[..., Processor], tmp_path: Path
+) -> None:
     """One is killed by SIGKILL with messages in hand: within seconds the other has all that was not committed."""
     gate = tmp_path / "gate"
     one = start(broker.address, "one", "--set", f"record.gate={gate}").takes(PARTITIONS)
@@ -146,7 +115,7 @@ def test_processors_come_go_and_are_killed(broker: Broker, start: Callable[..., 
     assert out_of_order(two) == out_of_order(three) == []
 
 
-def test_the_broker_is_killed(broker: Broker, start: Callable[..., Processor]) -> None:
+def test_the_broker_is_killed(broker: KafkaServer, start: Callable[..., Processor]) -> None:
     """The broker is killed by SIGKILL and comes again: nothing is lost, and what it has is in order."""
     one = start(broker.address, "one").takes(PARTITIONS)
     published = publish(broker.address, 0, 300)
@@ -159,7 +128,7 @@ def test_the_broker_is_killed(broker: Broker, start: Callable[..., Processor]) -
     until(lambda: "the broker" not in one.health(), "the end of the fault")
 
 
-def test_a_slow_module(broker: Broker, start: Callable[..., Processor], tmp_path: Path) -> None:
+def test_a_slow_module(broker: KafkaServer, start: Callable[..., Processor], tmp_path: Path) -> None:
     """A module that hangs for longer than the session's time keeps its partitions, and nothing comes twice."""
     gate = tmp_path / "gate"
     one = start(broker.address, "one", "--queue", "400", "--set", f"record.gate={gate}").takes(PARTITIONS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,11 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield made
     for module in modules:
         module.close()
+
+
+def module_of(module: Any) -> Any:
+    """Return the module of Python that a stream is from."""
+    return sys.modules[type(module).__module__]
 
 
 def batch_of(module: Any, *texts: str) -> list[Encoded]:
@@ -125,6 +132,17 @@ def test_blocks(cluster: str, make: Callable[..., Any]) -> None:
     assert {unpack(each.value())[0].number: each.partition() for each in found} == {n: n % PARTITIONS for n in range(6)}
 
 
+def test_blocks_of_a_topic_with_fewer_partitions(cluster: str, make: Callable[..., Any]) -> None:
+    """A block that was made for a topic with more partitions is sent nevertheless: the topic was made again."""
+    module = make(servers=[cluster], topic="fewer", format="blocks")
+    message = extended_message("x")
+    data = pack(bytes(16), 1, 0, [message])
+    block = Packed(message, "00/1/0", data=data, partition=PARTITIONS + 1, messages=1)
+    answer = module.send([Encoded(block, data)])
+    assert (answer.refused, answer.later) == ({}, frozenset())
+    assert [each.partition() for each in read(cluster, "fewer", 1)] == [1]
+
+
 def test_a_test_record_as_a_block(cluster: str, make: Callable[..., Any]) -> None:
     """``netconsd check --send`` sends its record as a block of one message, in the partition of 127.0.0.1."""
     assert make(servers=[cluster], topic="test", format="blocks").send_test().startswith("stored in partition")
@@ -147,10 +165,8 @@ def test_blocks_that_are_too_large(make: Callable[..., Any]) -> None:
 def test_brokers_that_are_away(make: Callable[..., Any]) -> None:
     """Without a broker, the batch is to be sent again, with the reason of the connection."""
     module = make(servers=[f"127.0.0.1:{free_port()}"], timeout="0.3s")
-    answer = module.send(batch_of(module, "a", "b"))
-    assert answer.later == {0, 1}
-    assert "timed out" in answer.text
-    assert "refused" in answer.text
+    with pytest.raises(TryLater, match=r"^no acknowledgement of the batch in 0\.3 s: .*refused"):
+        module.send(batch_of(module, "a", "b"))
 
 
 def test_brokers_that_are_away_with_lines(make: Callable[..., Any]) -> None:
@@ -187,6 +203,8 @@ class Producer:
         self.errors = list(errors)
         self.values: list[bytes] = []
         self._waiting: list[Callable[[], None]] = []
+        self._held: list[Callable[[Any, Any], None]] = []
+        self.is_purged = False
 
     def produce(self, topic: str, value: bytes, *, on_delivery: Callable[[Any, Any], None], **rest: Any) -> None:
         """Take a message; an error under 0 is raised."""
@@ -196,7 +214,9 @@ class Producer:
             raise BufferError("queue full")
         if error is not None and error < 0:
             raise kafka.KafkaException(kafka.KafkaError(-error))
-        if error != SILENT:
+        if error == HELD:
+            self._held.append(on_delivery)
+        elif error != SILENT:
             found = None if error is None else kafka.KafkaError(error)
             self._waiting.append(lambda: on_delivery(found, self))
 
@@ -217,13 +237,23 @@ class Producer:
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each()
-        return 0
+        return len(self._held)
+
+    def acknowledge(self) -> None:
+        """Have the next flush report that everything is stored."""
+        self._report_held(None)
 
     def purge(self) -> None:
-        """Forget."""
+        """Have the next flush report that the rest is given up."""
+        self.is_purged = True
+        self._report_held(kafka.KafkaError(kafka.KafkaError._PURGE_INFLIGHT))
+
+    def _report_held(self, error: Any) -> None:
+        self._waiting += [partial(each, error, self) for each in self._held]
+        self._held = []
 
 
-BUFFER, SILENT = 1001, 1002
+BUFFER, SILENT, HELD = 1001, 1002, 1003
 TOO_LARGE = 10
 INVALID_TIMESTAMP = 32
 NOT_ENOUGH_REPLICAS = 19
@@ -260,6 +290,51 @@ def test_a_producer_that_cannot(make: Callable[..., Any], error: int, text: str)
     module._producer = Producer(None, error)
     with pytest.raises(TryLater, match=text):
         module.send(batch_of(module, "a", "b"))
+
+
+def test_what_is_not_acknowledged_in_time(make: Callable[..., Any]) -> None:
+    """After ``timeout`` the producer keeps the batch, also when the stream closes its connections: the next attempt
+    waits for the same messages, which are there once then."""
+    module = make()
+    module._producer = producer = Producer(None, HELD, HELD)
+    batch = batch_of(module, "a", "b", "c")
+    for _ in range(2):
+        with pytest.raises(TryLater, match="no acknowledgement of the batch in 10 s"):
+            module.send(batch)
+        module.close()
+    producer.acknowledge()
+    assert module.send(list(batch)) == Answer("stored in partition 1 of t at offset 3")
+    assert len(producer.values) == 3
+    module.close()
+    assert module._producer is None
+
+
+def test_no_acknowledgement_for_long(make: Callable[..., Any]) -> None:
+    """After RENEW_SECONDS, the messages that are not acknowledged are to be sent again, by another producer, and no
+    others: the producer itself never gives up one of them, and sends those behind it, which were out of order."""
+    module = make()
+    module._producer = Producer(None, HELD, HELD)
+    now = 0.0
+    module.monotonic = lambda: now
+    batch = batch_of(module, "a", "b", "c")
+    with pytest.raises(TryLater):
+        module.send(batch)
+    now = module_of(module).RENEW_SECONDS
+    assert module.send(batch) == Answer("no acknowledgement of the batch in 10 s", {}, frozenset((1, 2)))
+    module.close()
+    assert module._producer is None
+
+
+def test_another_batch_has_another_producer(make: Callable[..., Any]) -> None:
+    """A batch that is not the one that the producer has is not sent behind it: that one was taken back."""
+    module = make(timeout="0.1s")
+    module._producer = old = Producer(HELD, HELD)
+    batch = batch_of(module, "a", "b")
+    with pytest.raises(TryLater):
+        module.send(batch)
+    module._opened = lambda: Producer(None)
+    assert module.send(batch[1:]).later == frozenset()
+    assert (old.is_purged, module._producer.values) == (True, [batch[1].data])
 
 
 def test_a_message_that_the_producer_refuses(make: Callable[..., Any]) -> None:

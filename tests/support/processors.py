@@ -56,7 +56,12 @@ class Record:
 class Processor:
     """``netconsd process`` with a module that writes what it gets to a file."""
 
-    def __init__(self, directory: Path, name: str, source: str, *, group: str = "g", more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, name: str, source: str, *, group: str = "g", more: Sequence[str] = (),
+        patience: float = PATIENCE,
+    ) -> None:  # fmt: skip
+        """:param patience: seconds of a wait for it."""
+        self._patience = patience
         module = directory / "record.py"
         module.write_text(MODULE)
         self.name = name
@@ -85,7 +90,11 @@ class Processor:
 
     def takes(self, count: int) -> Processor:
         """Wait until it takes so many partitions."""
-        until(lambda: self.is_running() and len(self.partitions) == count, f"{count} partitions of {self.name}")
+        until(
+            lambda: self.is_running() and len(self.partitions) == count,
+            f"{count} partitions of {self.name}",
+            self._patience,
+        )
         return self
 
     def is_running(self) -> bool:
@@ -102,8 +111,12 @@ class Processor:
         """End it by SIGTERM, as a service manager does."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(2 * PATIENCE)
+            self._process.wait(2 * self._patience)
             assert self._process.returncode == 0, self.log
+
+    def reload(self) -> None:
+        """Have it reload, by SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
 
     def end(self) -> None:
         """Let nothing of it remain after a test."""
