@@ -58,3 +58,18 @@ enter_root() { # ROOT
 leave_root() { # ROOT
     umount -l "$1/proc" "$1/dev" 2>/dev/null || true
 }
+
+# Repack the packages of Debian as those of a later version, whose configuration differs, because building takes minutes.
+later_packages() { # DIRECTORY TARGET PACKAGE...
+    local directory=$1 target=$2 package unpacked
+    shift 2
+    unpacked=$(mktemp -d)
+    for package in "$@"; do
+        rm -rf "$unpacked"
+        dpkg-deb -R "$directory/$package"_*.deb "$unpacked"
+        sed -i "s/$(version)+deb/$(version)+later+deb/" "$unpacked/DEBIAN/control"
+        [ "$package" != netconsd ] || echo '# Of the later version.' >>"$unpacked/etc/netconsd/netconsd.toml"
+        dpkg-deb -Znone -b "$unpacked" "$target/later-$package.deb" >/dev/null
+    done
+    rm -rf "$unpacked"
+}
