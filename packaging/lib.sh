@@ -10,6 +10,14 @@ version() {
     sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$top/netconsd/__init__.py"
 }
 
+# The path of a Python by its name, such as python3.14t; fails if this machine has none. pyenv has a name for each Python
+# that it has, which runs only if that Python is chosen.
+python_path() { # NAME
+    local chosen=
+    if command -v pyenv >/dev/null; then chosen=$(pyenv whence "$1" 2>/dev/null | tail -n 1); fi
+    env ${chosen:+PYENV_VERSION="$chosen"} "$1" -c 'import sys; print(sys.executable)' 2>/dev/null
+}
+
 # The date of everything in a package, in seconds since 1970: that of the last commit, so that two builds of a commit are
 # equal. A tree without git has it in SOURCE_DATE_EPOCH, or gets the date of the changes.
 source_date() {
@@ -28,6 +36,8 @@ make_root() { # SUITE ROOT [PACKAGE...]
     packages=$(IFS=,; echo "python3,python3-venv,ca-certificates${*:+,$*}")
     debootstrap --variant=minbase --include="$packages" "$suite" "$root" >"$root.log" 2>&1 ||
         { tail -n 20 "$root.log"; fail "debootstrap $suite"; }
+    # A root need not survive a power cut.
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     rm -f "$root.log" "$root"/var/cache/apt/archives/*.deb
     let_out "$root"
 }
@@ -57,4 +67,19 @@ enter_root() { # ROOT
 
 leave_root() { # ROOT
     umount -l "$1/proc" "$1/dev" 2>/dev/null || true
+}
+
+# Repack the packages of Debian as those of a later version, whose configuration differs, because building takes minutes.
+later_packages() { # DIRECTORY TARGET PACKAGE...
+    local directory=$1 target=$2 package unpacked
+    shift 2
+    unpacked=$(mktemp -d)
+    for package in "$@"; do
+        rm -rf "$unpacked"
+        dpkg-deb -R "$directory/$package"_*.deb "$unpacked"
+        sed -i "s/$(version)+deb/$(version)+later+deb/" "$unpacked/DEBIAN/control"
+        [ "$package" != netconsd ] || echo '# Of the later version.' >>"$unpacked/etc/netconsd/netconsd.toml"
+        dpkg-deb -Znone -b "$unpacked" "$target/later-$package.deb" >/dev/null
+    done
+    rm -rf "$unpacked"
 }

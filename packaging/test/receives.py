@@ -1,6 +1,6 @@
-"""Start twistd in a network namespace of its own, send it a datagram, and stop it: python - TWISTD LOG TEXT.
+"""Start twistd in a network namespace of its own, send it a datagram, and stop it: python - TWISTD LOG TEXT [BUILD].
 
-Fails unless it printed the datagram, was compiled, and stopped with its total.
+Fails unless it printed the datagram, was of that build ("compiled" by default), and stopped with its total.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def wait_for(log: Path, text: str, daemon: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def main(twistd: str, log: Path, text: str) -> None:
+def main(twistd: str, log: Path, text: str, build: str = "compiled") -> None:
     """Do it."""
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
@@ -44,9 +44,9 @@ def main(twistd: str, log: Path, text: str) -> None:
     finally:
         daemon.kill()
     output_text = log.read_text()
-    for wanted in ("(compiled) listens", "Total: 1 datagram received, 1 message from 1 sender"):
+    for wanted in (f"({build}) listens", "Total: 1 datagram received, 1 message from 1 sender"):
         if wanted not in output_text or "Traceback" in output_text:
             raise SystemExit(f"{output_text}\nFAILED: not in the output, or a traceback: {wanted}")
 
 
-main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

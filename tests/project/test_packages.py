@@ -119,7 +119,38 @@ def test_the_profile_allows_the_directories_of_the_unit() -> None:
         assert directory
         assert f"  {below}/{directory[1]}/** rwkl,\n" in profile
     assert "AppArmorProfile=-netconsd\n" in (PACKAGING / "apparmor/apparmor.conf").read_text()
-    assert "\nprofile netconsd " in profile
+    # Enforced: a profile with the flag "complain" only logs.
+    assert "\nprofile netconsd flags=(attach_disconnected) {" in profile
+
+
+def test_the_profile_allows_the_commands_of_the_unit() -> None:
+    """The profile has the programs of the unit, which are confined as well: a reload fails without its shell."""
+    service = (ROOT / "contrib/systemd/netconsd.service").read_text()
+    programs = set(re.findall(r"^Exec\w+=(\S+)", service, re.MULTILINE))
+    assert programs == {"/opt/netconsd/bin/netconsd", "/bin/sh"}
+    profile = (PACKAGING / "apparmor/netconsd").read_text()
+    # /bin is /usr/bin, and its sh is dash or bash.
+    assert "  /usr/bin/netconsd rix,\n" in profile
+    assert "  /{usr/,}bin/{da,ba,}sh rix,\n" in profile
+
+
+def test_packages_wait_for_the_end_of_a_reload() -> None:
+    """Packages for systemd 253 and newer have the drop-in of Type=notify-reload, with their own paths."""
+    rules = (PACKAGING / "debian/rules").read_text()
+    assert "$(if $(filter python3.11,$(PYTHON)),,contrib/systemd/notify-reload.conf)" in rules
+    spec = (PACKAGING / "netconsd.spec").read_text()
+    assert "%{_unitdir}/netconsd.service.d contrib/systemd/notify-reload.conf\n" in spec
+    # Where the path of a virtual environment in /opt is replaced.
+    assert "debian/netconsd/$(UNITS)/*/*.conf" in rules
+    assert "%{buildroot}%{_unitdir}/*/*.conf" in spec
+
+
+def test_the_build_requirements_are_locked_for_all_pythons() -> None:
+    """packaging/lock asks for the Pythons that setup.cfg supports."""
+    match = re.search(r"^SUPPORTED = \((.*)\)$", (PACKAGING / "lock").read_text(), re.MULTILINE)
+    assert match
+    classifiers = re.findall(r"Python :: (3\.\d+)$", SETUP["metadata"]["classifiers"], re.MULTILINE)
+    assert re.findall(r'"(3\.\d+)"', match[1]) == classifiers
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: file.relative_to(PACKAGING).as_posix())
