@@ -1,6 +1,7 @@
 # Per message with reports: 0.055 us of CPU, of which the ring takes 0.012 us; with events only 0.04 us.
 cimport cython
 
+from netconsd.crash cimport ring
 from netconsd.crash.prefilter cimport Prefilter
 from netconsd.protocol.message cimport ExtendedMessage, LegacyDatagram, Message, Source
 

@@ -53,7 +53,8 @@ cdef class Columns:
 
     @cython.locals(size=Py_ssize_t, flags=int, caller_size=Py_ssize_t, release_size=Py_ssize_t, end=Py_ssize_t, caller="unsigned long long",
                    release="unsigned long long", tail="unsigned long long", length=Py_ssize_t, tail_at=Py_ssize_t,
-                   tail_end=Py_ssize_t, msgid="long long", raw=bytes, text=bytes, line=bytes)
+                   tail_end=Py_ssize_t, msgid="long long", raw=bytes, text=bytes, line=bytes, text_at=Py_ssize_t,
+                   ts_usec="unsigned long long")
     cdef Py_ssize_t _put(self, Py_ssize_t row, bytes records, Py_ssize_t at, Py_ssize_t used) except -1
 
     cdef _keep(self, Py_ssize_t row, bytes raw)

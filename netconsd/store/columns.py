@@ -298,14 +298,22 @@ class Columns:
         octets.put_stamp(self.release, row, release)
         if used + 4 * size > len(self.text):
             self.text.extend(bytes(4 * size + len(self.text) // 2))
-        length = packing.plain_text(records, at, end) if flags & EXTENDED else 0
-        if length:
+        length = packing.plain_text(records, at, end)
+        text_at = ts_usec = 0
+        if length and not flags & (EXTENDED | DATAGRAM) and at + length + 1 == end:
+            text_at, ts_usec = packing.timed_text(records, at, end - 1)
+        if length and flags & EXTENDED:
             tail_at = at + length + 1
             tail_end = packing.tail_end(records, tail_at, end, msgid)
             tail = self._tails.number(records, tail_at, tail_end - tail_at)
             used = packing.put_part(self.text, used, records, at, length)
             if tail_end == end and msgid >= 0:
                 self._keep(row, records[at:end])
+        elif text_at:
+            # Most legacy lines; a tenth of the time of the others.
+            octets.put_stamp(self.prefix, row, NONE)
+            octets.put_stamp(self.ts_usec, row, ts_usec)
+            used = packing.put_part(self.text, used, records, text_at, end - 1 - text_at)
         else:
             raw = records[at:end]
             text = self._other(row, flags, raw) if not flags & EXTENDED else text_of(raw).encode()

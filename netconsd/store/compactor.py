@@ -44,6 +44,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+if __name__ == "__main__":
+    # Before the modules below make their first array.
+    from netconsd.store import nopandas
+
+    nopandas.refuse()
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 

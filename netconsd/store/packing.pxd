@@ -110,6 +110,34 @@ cdef inline Py_ssize_t plain_text(bytes data, Py_ssize_t at, Py_ssize_t end) noe
         index += 1
     return 0 if other else length
 
+cdef inline (Py_ssize_t, uint64_t) timed_text(bytes data, Py_ssize_t at, Py_ssize_t end) noexcept:
+    cdef const unsigned char *octets = <const unsigned char *><const char *>data
+    cdef Py_ssize_t place = at + 1, first
+    cdef uint64_t seconds = 0, micros = 0
+    cdef int digit
+    # The shortest: [    1.234567] and a space and a character.
+    if end - at < 16 or octets[at] != 0x5B:
+        return 0, 0
+    while place < at + 5 and octets[place] == 0x20:
+        place += 1
+    first = place
+    # As many digits as message.py takes; the shortest line has bytes for eight, and the loop ends before the end.
+    while place < end and place < first + 13 and 0x30 <= octets[place] <= 0x39:
+        seconds = 10 * seconds + octets[place] - 0x30
+        place += 1
+    # As "%5d": with spaces before it up to five columns, and no zeros before it.
+    if place == first or place < at + 6 or (first > at + 1 and place > at + 6):
+        return 0, 0
+    if octets[first] == 0x30 and place > first + 1:
+        return 0, 0
+    if end - place < 10 or octets[place] != 0x2E or octets[place + 7] != 0x5D or octets[place + 8] != 0x20:
+        return 0, 0
+    for digit in range(1, 7):
+        if not 0x30 <= octets[place + digit] <= 0x39:
+            return 0, 0
+        micros = 10 * micros + octets[place + digit] - 0x30
+    return place + 9, seconds * 1000000 + micros
+
 cdef inline Py_ssize_t tail_end(bytes data, Py_ssize_t at, Py_ssize_t end, int64_t msgid) noexcept:
     cdef const char *octets = data
     cdef Py_ssize_t start = end - 1

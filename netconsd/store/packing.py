@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 from array import array
 from zlib import crc32
+
+from netconsd.protocol.octets import seconds
 
 # In the machine's own byte order, as the compiled build writes them.
 _HEAD = struct.Struct("=IHHd18sHHHQQq")
@@ -20,6 +23,8 @@ _U64_MASK = (1 << 64) - 1
 #: The last second of the year 9999.
 LATEST_SECONDS = 253402300799.0
 _DOUBLE = struct.Struct("=d")
+# As many digits as netconsd.protocol.message takes.
+_TIMED = re.compile(rb"\[ *([0-9]{1,13})\.([0-9]{6})\] ")
 
 
 def put_head(
@@ -84,11 +89,11 @@ def i64_at(data: bytes, at: int) -> int:
 def micros_at(data: bytes, at: int) -> int:
     """Return the time in seconds at a position as microseconds, from 1970 to the end of the year 9999: other times, of
     imported logs, are the nearest of these, as neither the arrays nor datetime have them."""
-    seconds: float = _DOUBLE.unpack_from(data, at)[0]
+    value: float = _DOUBLE.unpack_from(data, at)[0]
     # Also false for NaN.
-    if not seconds >= 0:
+    if not value >= 0:
         return 0
-    return round(min(seconds, LATEST_SECONDS) * 1_000_000)
+    return round(min(value, LATEST_SECONDS) * 1_000_000)
 
 
 def plain_text(data: bytes, at: int, end: int) -> int:
@@ -96,6 +101,18 @@ def plain_text(data: bytes, at: int, end: int) -> int:
     anything but printable ASCII without a backslash, which begins an escape."""
     newline = data.find(b"\n", at, end)
     return 0 if newline < 0 or data[at:newline].translate(None, _PLAIN) else newline - at
+
+
+def timed_text(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return the position of the text and the microseconds of a legacy line that begins with a time as kernels write
+    it, ``[   12.345678]``, with a space and at least one character behind; (0, 0) for every other line."""
+    match = _TIMED.match(data, at, end)
+    if match is None:
+        return 0, 0
+    usec = int(match[1]) * 1_000_000 + int(match[2])
+    if match.end() == end or data[at + 1 : match.end() - 2] != seconds(usec):
+        return 0, 0
+    return match.end(), usec
 
 
 def tail_end(data: bytes, at: int, end: int, msgid: int) -> int:
