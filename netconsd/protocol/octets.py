@@ -8,6 +8,7 @@ from array import array
 from netconsd.protocol.translation import Characters
 
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
+_VISIBLE = bytes(octet for octet in range(0x21, 0x7F) if octet != 0x5C)
 _NOT_INDENTED = re.compile(rb"\n[^ ]")
 # From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
 _DIGITS = b"0123456789abcdefABCDEF"
@@ -37,6 +38,11 @@ def plain_line(octets: bytes) -> int:
     """
     end = octets.find(b"\n") + 1
     return 0 if octets[:end].translate(None, _PLAIN) else end
+
+
+def is_plain(octets: bytes) -> bool:
+    """Return true if all bytes are visible ASCII without a backslash, as those of every caller that kernels send."""
+    return not octets.translate(None, _VISIBLE)
 
 
 def stray_at(octets: bytes, start: int) -> int:
@@ -95,6 +101,13 @@ def escape(octets: bytes) -> bytes:
 def seconds(usec: int) -> bytes:
     """Format microseconds, up to 64 bits, as seconds in at least five columns: ``   12.345678``."""
     return b"%5d.%06d" % (usec // 1000000, usec % 1000000)
+
+
+def log_line(when: bytes, usec: int, level: bytes, caller: bytes | None, text: bytes, end: int) -> bytes:
+    """Return a line of a log: ``when``, :func:`seconds`, ``level``, the caller in brackets, and the first ``end`` bytes
+    of the text; ``end`` is within bounds."""
+    tag = b"" if caller is None else b"[%b] " % caller
+    return b"".join((when, seconds(usec), level, tag, text[:end]))
 
 
 def stamp_at(stamps: array[int], index: int) -> int:
