@@ -6,6 +6,9 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memchr, memcmp, memcpy
 
+cdef inline tuple usual_header(bytes datagram):
+    return None
+
 cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *first = octets
     cdef const char *match = <const char *>memchr(first + start, octet, len(octets) - start)

@@ -10,6 +10,12 @@ from netconsd.protocol.translation import Characters
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
 _VISIBLE = bytes(octet for octet in range(0x21, 0x7F) if octet != 0x5C)
 _NOT_INDENTED = re.compile(rb"\n[^ ]")
+# A header of the most frequent form: a release or none, and no key but a caller. The prefix is in bounds, because
+# the facility of a kernel's message is at most 124; and 19 digits fit 64 bits. The release is lazy (`??`), because a
+# header that is complete without one has none.
+_USUAL_HEADER = re.compile(
+    rb"(?:([!-+\--:<-~]{1,64}),)??([0-9]{1,3}),([0-9]{1,19}),([0-9]{1,19}),([-c+])(?:,caller=([TC][0-9]{1,19}))?;"
+).match
 # From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
 _DIGITS = b"0123456789abcdefABCDEF"
 _OCTETS = {bytes((high, low)): bytes((int(chr(high) + chr(low), 16),)) for high in _DIGITS for low in _DIGITS}
@@ -19,6 +25,18 @@ _ESCAPED = tuple(
 )
 # From a character's number to an escape for surrogates that stand for bytes (PEP 383), to the character for others.
 _NO_UTF8 = Characters(lambda code: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else chr(code))
+
+
+def usual_header(datagram: bytes) -> tuple[bytes | None, int, int, int, bytes, bytes | None, bytes] | None:
+    """Return (release, prefix, seq, ts_usec, flag, caller, body) of a usual header; else ``None``, as always in C.
+
+    In plain Python, a regular expression costs a third of the index loops that read every header and are faster in C.
+    """
+    match = _USUAL_HEADER(datagram)
+    if match is None:
+        return None
+    release, prefix, seq, ts_usec, flag, caller = match.groups()
+    return release, int(prefix), int(seq), int(ts_usec), flag, caller, datagram[match.end() :]
 
 
 def find(octets: bytes, octet: int, start: int) -> int:
