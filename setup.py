@@ -25,6 +25,7 @@ HOT = (
     ),
     "crash.prefilter",
     "crash.watch",
+    "logger.append",
     "logger.lines",
     "store.boots",
     "store.columns",

@@ -35,7 +35,7 @@ from netconsd.logger.files import DIRECTORY_MODE
 from netconsd.logger.filter import Filter
 from netconsd.logger.findings import carrier
 from netconsd.logger.kept import KeptFiles
-from netconsd.logger.lines import LineForm, by_file, log_lines
+from netconsd.logger.lines import LineForm, by_file
 from netconsd.logger.patterns import read
 from netconsd.logger.rotation import NEVER, Compress, checked_rotation
 from netconsd.logger.selection import Level, Selection
@@ -227,12 +227,8 @@ class Logger:
             messages = self._filter.kept(worker, messages)
         if self._selection.active:
             messages = self._selection.kept(worker, messages)
-        file_name = partial(self._file_name, worker)
-        for name, group in by_file(messages, self._file_names[worker], file_name).items():
-            data = log_lines(group, self._form)
-            # A continuation of blanks has no line.
-            if data:
-                files.append(worker, name, data, data.count(b"\n"), now)
+        groups = by_file(messages, self._file_names[worker], partial(self._file_name, worker))
+        files.append_groups(worker, groups, self._form, now)
 
     def handle_report(self, worker: int, report: Report) -> None:
         """Write a crash report to a file of its own.

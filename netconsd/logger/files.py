@@ -21,8 +21,11 @@ from typing import Final
 
 from twisted.logger import Logger
 
+from netconsd.logger.append import OpenFile, append_groups, write
 from netconsd.logger.failures import Failures
+from netconsd.logger.lines import LineForm
 from netconsd.logger.rotation import Rotation, shift
+from netconsd.protocol.message import Message
 
 # Read access is for the last byte: a line that an earlier write left unfinished has to be ended. Without O_NONBLOCK the
 # open of a device can block for ever, and with O_NOCTTY a terminal does not become that of the daemon.
@@ -36,32 +39,6 @@ CHECK_SECONDS: Final = 1.0
 _Identity = tuple[int, int]
 
 log = Logger("netconsd.logger")
-
-
-class _File:
-    """A name and its file, which is open unless ``fd`` is negative. Fields are for the holder of the lock."""
-
-    __slots__ = (
-        *("begin", "checked", "end", "fd", "gone", "high", "identity", "lines", "lock", "low", "size", "worker"),
-    )
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.fd = -1
-        #: Whether it is out of the table.
-        self.gone = False
-        self.identity: _Identity | None = None
-        self.checked = 0.0
-        self.size = 0
-        #: The file has no lines from before or after these times.
-        self.begin = 0.0
-        self.end = 0.0
-        #: Lines written since the file was opened, and the worker that wrote last.
-        self.lines = 0
-        self.worker = 0
-        #: Between these times, lines need no check of the file; none while it is closed.
-        self.low = 0.0
-        self.high = -math.inf
 
 
 class LogFiles:
@@ -97,14 +74,14 @@ class LogFiles:
         self._limit = limit
         self._rotation = rotation
         # Beyond this size a file is rotated; never, beyond any size that Linux has.
-        self._most = rotation.bytes or 1 << 63
+        self._most = rotation.bytes or (1 << 63) - 1
         self._title = title
         self._created = created
         self._rotated = rotated
         self._lock = threading.Lock()
         # By name, the least recently used one first, to a second. Bounded, because an attacker can forge any number of
         # senders, and descriptors run out.
-        self._open: dict[str, _File] = {}
+        self._open: dict[str, OpenFile] = {}
         self._generation = 0
         self._directory_checked = 0.0
         self._directory_identity: _Identity | None = None
@@ -118,11 +95,13 @@ class LogFiles:
             self._check_directory(now)
         self.failures.end(now)
 
+    def append_groups(self, worker: int, groups: dict[str, list[Message]], form: LineForm, now: float) -> None:
+        """Append the lines of the messages to the files of their names."""
+        append_groups(self._open, worker, groups, form, now, self._most, self.append, self._fail)
+
     def append(self, worker: int, name: str, data: bytes, count: int, now: float) -> None:
         """Write ``count`` lines to the file, in one system call unless the system writes only a part."""
         file = self._open.get(name)
-        size = len(data)
-        written = 0
         while True:
             if file is None:
                 file = self._add(name, now)
@@ -131,19 +110,13 @@ class LogFiles:
                     file = None
                     continue
                 try:
-                    # Two comparisons for most lines, which find their file open, checked, and with room.
-                    if not file.low < now < file.high or file.size + size > self._most:
-                        self._prepare(name, file, size, now)
-                    file.worker = worker
-                    written = os.write(file.fd, data)
-                    while written < size:
-                        written += os.write(file.fd, data[written:])
-                    file.size += size
-                    file.lines += count
+                    if not file.low < now < file.high or file.size + len(data) > self._most:
+                        self._prepare(name, file, len(data), now)
                 except OSError as error:
-                    complete = data.count(b"\n", 0, written)
-                    file.lines += complete
-                    self._drop(worker, name, file, count - complete, error, now)
+                    file.worker = worker
+                    self._fail(worker, name, file, data, count, 0, error, now)
+                else:
+                    write(file, worker, name, data, count, now, self._fail)
                 return
 
     def open(self, name: str, now: float) -> None:
@@ -165,7 +138,7 @@ class LogFiles:
         while True:
             with self._lock:
                 # An entry that is not open needs no descriptor, so that the limit need not be kept.
-                file = self._open.get(name) or self._open.setdefault(name, _File())
+                file = self._open.get(name) or self._open.setdefault(name, OpenFile())
             with file.lock:
                 if file.gone:
                     continue
@@ -185,16 +158,20 @@ class LogFiles:
         self._close_all(now)
         self.failures.stop()
 
-    def _drop(self, worker: int, name: str, file: _File, count: int, error: OSError, now: float) -> None:
-        """Count lines that were not written, and close their file."""
+    def _fail(
+        self, worker: int, name: str, file: OpenFile, data: bytes, count: int, written: int, error: OSError, now: float
+    ) -> None:
+        """Count the lines that were not written, and close their file."""
+        complete = data.count(b"\n", 0, written)
+        file.lines += complete
         # The next batch reopens the file, and ends a line that was left unfinished. No entry stays, so that names that
         # cannot be opened take no places.
         self._close(name, file, now)
         self._remove(name, file)
-        self.dropped[worker] += count
-        self.failures.note("write", self._path(name), error, now, dropped=count)
+        self.dropped[worker] += count - complete
+        self.failures.note("write", self._path(name), error, now, dropped=count - complete)
 
-    def _prepare(self, name: str, file: _File, size: int, now: float) -> None:
+    def _prepare(self, name: str, file: OpenFile, size: int, now: float) -> None:
         """Have the file open, at its path within the last second, and with room for ``size`` bytes.
 
         :raises OSError: if that is not possible.
@@ -209,7 +186,7 @@ class LogFiles:
             self._close(name, file, now)
             self._open_file(name, file, now)
 
-    def _check(self, name: str, file: _File, now: float) -> None:
+    def _check(self, name: str, file: OpenFile, now: float) -> None:
         """Reopen a file that was deleted, renamed or covered."""
         self._set_checked(file, now)
         with self._lock:
@@ -225,7 +202,7 @@ class LogFiles:
         else:
             file.size = found.st_size
 
-    def _add(self, name: str, now: float) -> _File:
+    def _add(self, name: str, now: float) -> OpenFile:
         """Return the entry of a name; close files that are used less until there is room for it."""
         while True:
             with self._lock:
@@ -233,14 +210,14 @@ class LogFiles:
                 if file is not None:
                     return file
                 if len(self._open) < self._limit:
-                    file = self._open[name] = _File()
+                    file = self._open[name] = OpenFile()
                     return file
                 oldest, victim = next(iter(self._open.items()))
             with victim.lock:
                 self._close(oldest, victim, now)
                 self._remove(oldest, victim)
 
-    def _open_file(self, name: str, file: _File, now: float) -> None:
+    def _open_file(self, name: str, file: OpenFile, now: float) -> None:
         """Open the file of an entry.
 
         :raises OSError: if that fails, or if something else than a regular file has the name.
@@ -278,7 +255,7 @@ class LogFiles:
         if self._directory_identity is None:
             self._directory_identity = _identity(self._directory)
 
-    def _set_checked(self, file: _File, now: float) -> None:
+    def _set_checked(self, file: OpenFile, now: float) -> None:
         file.checked = now
         file.low = max(file.begin, now - CHECK_SECONDS)
         file.high = min(file.end, now + CHECK_SECONDS)
@@ -286,7 +263,7 @@ class LogFiles:
     def _make_directory(self) -> None:
         os.makedirs(self._directory, DIRECTORY_MODE, exist_ok=True)
 
-    def _renamed(self, name: str, file: _File, now: float) -> bool:
+    def _renamed(self, name: str, file: OpenFile, now: float) -> bool:
         """Rename the file and the rotated ones; return False, and log the failure, if that is not possible."""
         path = self._path(name)
         try:
@@ -322,7 +299,7 @@ class LogFiles:
             )
             self._close_all(now)
 
-    def _close_another(self, file: _File, now: float) -> bool:
+    def _close_another(self, file: OpenFile, now: float) -> bool:
         """Close the least recently used file that no worker uses now."""
         for name, other in list(self._open.items()):
             if other is not file and other.lock.acquire(blocking=False):
@@ -343,13 +320,13 @@ class LogFiles:
                 self._close(name, file, now)
                 self._remove(name, file)
 
-    def _remove(self, name: str, file: _File) -> None:
+    def _remove(self, name: str, file: OpenFile) -> None:
         file.gone = True
         with self._lock:
             if self._open.get(name) is file:
                 del self._open[name]
 
-    def _close(self, name: str, file: _File, now: float) -> None:
+    def _close(self, name: str, file: OpenFile, now: float) -> None:
         fd, file.fd = file.fd, -1
         file.high = -math.inf
         if fd >= 0:

@@ -1,6 +1,7 @@
 """Messages as lines of a log file: a hot file, because every message that the logger writes is rendered here.
 
 Most messages are plain: printable ASCII without an escape, and nothing to mark. Their bytes are written as received.
+A printable text in other characters is decoded, and costs twice as much; everything else, many times as much.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def log_lines(messages: Sequence[Message], form: LineForm = _DEFAULT) -> bytes:
     senders have one address, the sender is between time and uptime. A blank continuation
     (:func:`~netconsd.rendering.is_blank`) has no line. Any thread.
     """
+    return b"".join(rendered(messages, form))
+
+
+def rendered(messages: Sequence[Message], form: LineForm) -> list[bytes]:
+    """Return the lines of :func:`log_lines`."""
     parts: list[bytes] = []
     received_at = float("nan")
     when = b""
@@ -79,25 +85,31 @@ def log_lines(messages: Sequence[Message], form: LineForm = _DEFAULT) -> bytes:
                 or extended._continuation
                 or extended._lost > 0
                 or extended._likely_lost
-                or extended._caller is not None
+                or (extended._caller is not None and not octets.is_plain(extended._caller))
             ):
                 # Per message, so that one text that is not plain leaves the other messages of the batch fast.
-                end = octets.plain_line(extended._raw)
-                if end and octets.stray_at(extended._raw, end) >= 0:
+                text = extended._raw
+                end = octets.plain_line(text)
+                if end and octets.stray_at(text, end) >= 0:
                     end = 0
+                if not end:
+                    shown = extended.text
+                    if shown.isprintable():
+                        text = shown.encode() + b"\n"
+                        end = len(text)
         if end:
             # Messages that were read together were received at the same time.
             if extended._received_at != received_at:
                 received_at = extended._received_at
                 when = f"{_when(received_at, False)} [".encode()
-            text = extended._raw
-            parts.append(when)
-            parts.append(octets.seconds(extended._ts_usec))
-            parts.append(_LEVELS[extended._prefix & 7])
-            parts.append(text[0:end])
+            parts.append(
+                octets.log_line(when, extended._ts_usec, _LEVELS[extended._prefix & 7], extended._caller, text, end)
+            )
         else:
-            parts.append(_line(message, form))
-    return b"".join(parts)
+            line = _line(message, form)
+            if line:
+                parts.append(line)
+    return parts
 
 
 def by_file(
@@ -109,19 +121,18 @@ def by_file(
     :param file_name_of: returns the name for another sender, given its first message; called once per sender.
     """
     groups: dict[str, list[Message]] = {}
-    by_source: dict[int, list[Message]] = {}
+    by_key: dict[bytes, list[Message]] = {}
     for message in messages:
-        source = message._source
-        # By identity: hashing a source costs more, and the messages keep their sources alive.
-        group = by_source.get(id(source))
+        key = message._source._key
+        group = by_key.get(key)
         if group is None:
-            name = file_names.get(source._key)
+            name = file_names.get(key)
             if name is None:
                 name = file_name_of(message)
             group = groups.get(name)
             if group is None:
                 group = groups[name] = []
-            by_source[id(source)] = group
+            by_key[key] = group
         group.append(message)
     return groups
 

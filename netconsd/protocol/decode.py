@@ -51,6 +51,7 @@ _ONE = ord("1")
 _CALLER = b"caller="
 _NCFRAG = b"ncfrag"
 _NCEMG = b"ncemg"
+_MSGID = b"msgid="
 _FIRST_VISIBLE = 0x21
 _LAST_VISIBLE = 0x7E
 
@@ -85,6 +86,9 @@ def decode(datagram: bytes, source: Source, received_at: float) -> ExtendedMessa
 
 def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage | Fragment | Malformed | None:
     """Read a datagram as :func:`decode`, but return the error: in C, each ``try`` costs 45 instructions per message."""
+    usual = octets.usual_header(datagram)
+    if usual is not None:
+        return _usual(usual, source, received_at)
     flag_at, prefix, seq, ts_usec, release_at, release_end, replayed = _find_header(datagram)
     if flag_at < 0:
         return None
@@ -136,6 +140,23 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
     fragment.offset = keys.offset
     fragment.total = keys.total
     return fragment
+
+
+def _usual(
+    header: tuple[bytes | None, int, int, int, bytes, bytes | None, bytes], source: Source, received_at: float
+) -> ExtendedMessage:
+    """Return the message of a usual header: without replay notice, ncfrag and ncemg."""
+    message = ExtendedMessage.__new__(ExtendedMessage)
+    message._set_defaults()
+    message._source = source
+    message._received_at = received_at
+    message._release, message._prefix, message._seq, message._ts_usec, flag, message._caller, body = header
+    message._raw = body
+    message._continuation = flag != b"-"
+    message._msgid = msgid_of(body) if _MSGID in body else -1
+    message._replayed = False
+    message._emergency = False
+    return message
 
 
 def _find_header(datagram: bytes) -> tuple[int, int, int, int, int, int, bool]:

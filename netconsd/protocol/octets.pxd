@@ -1,9 +1,13 @@
 # Per call in plain Python: find 0.10 us of CPU, is_plain 0.17 us, seconds 0.31 us. Inlined in C, two calls of find and
 # the decoding of a text take 0.06 us.
 from cpython cimport array
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
+
+cdef inline tuple usual_header(bytes datagram):
+    return None
 
 cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *first = octets
@@ -30,6 +34,15 @@ cdef inline Py_ssize_t plain_line(bytes octets):
         other |= (<unsigned char>(at[index] - 0x20) >= 0x5F) | (at[index] == 0x5C)
         index += 1
     return 0 if other else end + 1
+
+cdef inline bint is_plain(bytes octets) noexcept:
+    cdef const unsigned char *at = octets
+    cdef const unsigned char *end = at + len(octets)
+    while at < end:
+        if <unsigned char>(at[0] - 0x21) >= 0x5E or at[0] == 0x5C:
+            return False
+        at += 1
+    return True
 
 cdef inline Py_ssize_t stray_at(bytes octets, Py_ssize_t start) noexcept:
     cdef const char *first = octets
@@ -176,10 +189,12 @@ cdef inline bytes escape(bytes octets):
     finally:
         PyMem_Free(out)
 
-cdef inline bytes seconds(unsigned long long usec):
-    # At most 14 digits, the point and 6 digits; written from the end.
-    cdef char text[24]
-    cdef int at = sizeof(text), point = at - 7
+# At most 14 digits, the point and 6 digits.
+DEF SECONDS = 24
+
+cdef inline int put_seconds(char *text, unsigned long long usec) noexcept:
+    # Written from the end of the SECONDS bytes; returns the index of the first one.
+    cdef int at = SECONDS, point = at - 7
     while at > point + 1:
         at -= 1
         text[at] = 0x30 + usec % 10
@@ -193,7 +208,39 @@ cdef inline bytes seconds(unsigned long long usec):
     while at > point - 5:
         at -= 1
         text[at] = 0x20
-    return text[at:sizeof(text)]
+    return at
+
+cdef inline bytes seconds(unsigned long long usec):
+    cdef char text[SECONDS]
+    cdef int at = put_seconds(text, usec)
+    return text[at:SECONDS]
+
+cdef inline char *put(char *at, const char *octets, Py_ssize_t size) noexcept:
+    memcpy(at, octets, size)
+    return at + size
+
+cdef inline bytes log_line(
+    bytes when, unsigned long long usec, bytes level, bytes caller, bytes text, Py_ssize_t end
+):
+    # One object for a line: objects for its parts cost twice as much.
+    cdef char since_boot[SECONDS]
+    cdef int first = put_seconds(since_boot, usec)
+    cdef Py_ssize_t size = len(when) + SECONDS - first + len(level) + end
+    if caller is not None:
+        size += len(caller) + 3
+    cdef bytes line = PyBytes_FromStringAndSize(NULL, size)
+    cdef char *at = line
+    at = put(at, when, len(when))
+    at = put(at, since_boot + first, SECONDS - first)
+    at = put(at, level, len(level))
+    if caller is not None:
+        at[0] = 0x5B
+        at = put(at + 1, caller, len(caller))
+        at[0] = 0x5D
+        at[1] = 0x20
+        at += 2
+    put(at, text, end)
+    return line
 
 cdef inline unsigned long long stamp_at(array.array stamps, unsigned long long index) noexcept:
     return stamps.data.as_ulonglongs[index]

@@ -8,7 +8,14 @@ from array import array
 from netconsd.protocol.translation import Characters
 
 _PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C) + b"\n"
+_VISIBLE = bytes(octet for octet in range(0x21, 0x7F) if octet != 0x5C)
 _NOT_INDENTED = re.compile(rb"\n[^ ]")
+# A header of the most frequent form: a release or none, and no key but a caller. The prefix is in bounds, because
+# the facility of a kernel's message is at most 124; and 19 digits fit 64 bits. The release is lazy (`??`), because a
+# header that is complete without one has none.
+_USUAL_HEADER = re.compile(
+    rb"(?:([!-+\--:<-~]{1,64}),)??([0-9]{1,3}),([0-9]{1,19}),([0-9]{1,19}),([-c+])(?:,caller=([TC][0-9]{1,19}))?;"
+).match
 # From the two digits of an escape, in either case, to its byte. A table, because a quarter of all bytes can be escapes.
 _DIGITS = b"0123456789abcdefABCDEF"
 _OCTETS = {bytes((high, low)): bytes((int(chr(high) + chr(low), 16),)) for high in _DIGITS for low in _DIGITS}
@@ -18,6 +25,18 @@ _ESCAPED = tuple(
 )
 # From a character's number to an escape for surrogates that stand for bytes (PEP 383), to the character for others.
 _NO_UTF8 = Characters(lambda code: f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else chr(code))
+
+
+def usual_header(datagram: bytes) -> tuple[bytes | None, int, int, int, bytes, bytes | None, bytes] | None:
+    """Return (release, prefix, seq, ts_usec, flag, caller, body) of a usual header; else ``None``, as always in C.
+
+    In plain Python, a regular expression costs a third of the index loops that read every header and are faster in C.
+    """
+    match = _USUAL_HEADER(datagram)
+    if match is None:
+        return None
+    release, prefix, seq, ts_usec, flag, caller = match.groups()
+    return release, int(prefix), int(seq), int(ts_usec), flag, caller, datagram[match.end() :]
 
 
 def find(octets: bytes, octet: int, start: int) -> int:
@@ -37,6 +56,11 @@ def plain_line(octets: bytes) -> int:
     """
     end = octets.find(b"\n") + 1
     return 0 if octets[:end].translate(None, _PLAIN) else end
+
+
+def is_plain(octets: bytes) -> bool:
+    """Return true if all bytes are visible ASCII without a backslash, as those of every caller that kernels send."""
+    return not octets.translate(None, _VISIBLE)
 
 
 def stray_at(octets: bytes, start: int) -> int:
@@ -95,6 +119,13 @@ def escape(octets: bytes) -> bytes:
 def seconds(usec: int) -> bytes:
     """Format microseconds, up to 64 bits, as seconds in at least five columns: ``   12.345678``."""
     return b"%5d.%06d" % (usec // 1000000, usec % 1000000)
+
+
+def log_line(when: bytes, usec: int, level: bytes, caller: bytes | None, text: bytes, end: int) -> bytes:
+    """Return a line of a log: ``when``, :func:`seconds`, ``level``, the caller in brackets, and the first ``end`` bytes
+    of the text; ``end`` is within bounds."""
+    tag = b"" if caller is None else b"[%b] " % caller
+    return b"".join((when, seconds(usec), level, tag, text[:end]))
 
 
 def stamp_at(stamps: array[int], index: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from netconsd.logger.lines import log_lines
+import pytest
+
+from netconsd.logger.lines import LineForm, log_lines
 from netconsd.message import ExtendedMessage
 from netconsd.protocol.decode import decode
 from netconsd.testing import extended_message, source
@@ -24,3 +26,15 @@ def test_every_byte_at_every_place() -> None:
 def test_userdata_is_not_written() -> None:
     """Only the text is in the line; bytes of the userdata neither appear in it nor make it slower."""
     assert log_lines([extended_message("text", userdata={"key": "\x1b"})]).endswith(b" info   text\n")
+
+
+@pytest.mark.parametrize("text", ["text", "text \\ with a backslash", "größer ✓", "a\tb", "a\x1bb", "", " "])
+@pytest.mark.parametrize(
+    "caller", [None, b"T1", b"C18446744073709551615", b"T\x1b", b"T\\x", b"T 1", "Tö".encode(), b""]
+)
+def test_every_way_of_writing_a_line_is_the_same(text: str, caller: bytes | None) -> None:
+    """A plain, a printable and any other text, with any caller, have the line that the settings for details give."""
+    message = extended_message(text, ts_usec=12345678, level=4)
+    message._caller = caller
+    with_fields = log_lines([message], LineForm(["facility"]))
+    assert log_lines([message]) == with_fields.removesuffix(b" {facility=0}\n") + b"\n"

@@ -176,7 +176,7 @@ def test_workers_that_share_a_file_rotate_it_once(tmp_path: Path, hosts: Path, m
     full = batch("full file", "full file")
     # Set when the second worker waits for the lock, or when it has ended without waiting.
     waited = threading.Event()
-    monkeypatch.setattr("netconsd.logger.files.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
+    monkeypatch.setattr("netconsd.logger.append.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     limits: dict[str, Any] = {"rotate_bytes": len(log_lines(full)), "rotate_keep": 1}
     with logging(tmp_path / "logs", worker_count=2, names=Names(hosts_file=hosts), name=HOST, **limits) as logger:
         logger.handle_batch(0, full)

@@ -165,7 +165,7 @@ def test_no_line_is_written_to_a_renamed_file(logs: Path, shared: Names) -> None
 def test_no_rotation_while_another_worker_writes(logs: Path, shared: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that wants to rotate a file waits until the write of another worker has ended."""
     waited = threading.Event()
-    monkeypatch.setattr("netconsd.logger.files.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
+    monkeypatch.setattr("netconsd.logger.append.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     size = Size(len(log_lines(batch("first"))))
     with logging(logs, worker_count=2, names=shared, name="{host}.log", rotate_bytes=size) as logger:
 
@@ -194,7 +194,7 @@ def test_a_file_is_evicted_while_another_worker_writes_it(
 ) -> None:
     """A file that one worker closes to make room is closed after the other worker's write, and no line is dropped."""
     waited = threading.Event()
-    monkeypatch.setattr("netconsd.logger.files.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
+    monkeypatch.setattr("netconsd.logger.append.threading", SimpleNamespace(Lock=lambda: Contended(waited)))
     with logging(logs, worker_count=2, name="{address}.log", max_open_files=1) as logger:
 
         def write() -> None:
