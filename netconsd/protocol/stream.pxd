@@ -26,6 +26,7 @@ cdef class Stream:
     cdef readonly Py_ssize_t cost
     cdef public double scheduled_at
     cdef public double theoretical_arrival
+    cdef public unsigned int number
     cdef public long long datagrams, bytes
     cdef readonly long long messages, resets
     cdef readonly unsigned long long missing, lost

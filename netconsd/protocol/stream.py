@@ -143,7 +143,7 @@ class Stream:
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
         *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "replay", "suspects"),
-        *("_framing", "_parts", "neighbours", "numbered", "window"),
+        *("_framing", "_parts", "neighbours", "number", "numbered", "window"),
     )
 
     def __init__(
@@ -174,6 +174,8 @@ class Stream:
         #: arrival time of the rate limit (GCRA).
         self.scheduled_at = NEVER
         self.theoretical_arrival = 0.0
+        #: Its number in the order of the table's senders.
+        self.number = 0
         # This sender's counters (SENDER_COUNTERS), each worth a word for each of a million senders; the others are in
         # rare_counters.
         self.datagrams = 0
