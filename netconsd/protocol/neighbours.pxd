@@ -1,4 +1,4 @@
-# CPU for a new sender in SourceTable.feed, the datagram included: 2.6 us with this file in plain Python.
+# CPU for a new sender in SourceTable.feed, the datagram included: 1.3 us, with this file in plain Python 2.0 us.
 cimport cython
 from cpython cimport array
 

@@ -97,6 +97,16 @@ def seconds(usec: int) -> bytes:
     return b"%5d.%06d" % (usec // 1000000, usec % 1000000)
 
 
+def new_stamps(count: int) -> array[int]:
+    """Return memory for this number of stamps of 64 bits, each with all bits set. Compiled, :func:`free_stamps` ends
+    it."""
+    return array("Q", [2**64 - 1]) * count
+
+
+def free_stamps(stamps: array[int]) -> None:
+    """End the memory of :func:`new_stamps`; nothing in plain Python."""
+
+
 def stamp_at(stamps: array[int], index: int) -> int:
     """Return one element of an ``array("Q")``; the index is within bounds."""
     return stamps[index]

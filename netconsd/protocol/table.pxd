@@ -6,7 +6,7 @@ from netconsd.protocol.message cimport LegacyDatagram, LegacyMessage, Message, S
 from netconsd.protocol.neighbours cimport Neighbours
 from netconsd.protocol.rare_counters cimport RareCounters
 from netconsd.protocol.recency cimport Recency
-from netconsd.protocol.stream cimport Stream
+from netconsd.protocol.stream cimport Stream, new_stream
 from netconsd.protocol.urgent cimport is_urgent
 
 cdef double NEVER, BURST_SECONDS, CRASH_SECONDS, CRASH_DATAGRAMS, CRASH_REFILL_SECONDS, LIMITED_SECONDS

@@ -15,7 +15,7 @@ from netconsd.protocol.legacy import FRAMINGS
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message, Source, source_of
 from netconsd.protocol.neighbours import Neighbours
 from netconsd.protocol.recency import Recency
-from netconsd.protocol.stream import NEVER, Stream
+from netconsd.protocol.stream import NEVER, Stream, new_stream
 from netconsd.protocol.urgent import is_urgent
 
 # The bytes held for all senders of a worker: messages behind a gap, fragments, unfinished lines. If thousands of forged
@@ -255,7 +255,7 @@ class SourceTable:
             self._counters.senders_evicted += 1
         if self._gc_interval and self._next_gc == NEVER:
             self._next_gc = now + self._gc_interval
-        stream = Stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
+        stream = new_stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
         stream.number = self._recency.add(stream)
         try:
             stream.neighbours = self._neighbours.add(key, stream)

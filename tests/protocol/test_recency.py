@@ -15,10 +15,12 @@ from tests.support.memory import bytes_for
 
 
 def new_stream() -> Stream:
+    """A stream, whatever its sender."""
     return Stream(source("192.0.2.1"), WorkerCounters(), 0.2)
 
 
 def newest_first(recency: Recency) -> list[Stream | None]:
+    """All streams, found by their links."""
     streams = []
     number = recency.older(0)
     while number:
