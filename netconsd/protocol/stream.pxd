@@ -2,7 +2,7 @@
 cimport cython
 
 from netconsd.protocol cimport octets
-from netconsd.protocol.reassembly cimport Reassembly
+from netconsd.protocol.reassembly cimport Reassembly, new_reassembly
 from netconsd.protocol.counters cimport WorkerCounters
 from netconsd.protocol.legacy cimport LineBuffer, split
 from netconsd.protocol.message cimport ExtendedMessage, LegacyMessage, Source

@@ -58,7 +58,7 @@ from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 from netconsd.protocol.rare_counters import RareCounters
-from netconsd.protocol.reassembly import Reassembly
+from netconsd.protocol.reassembly import Reassembly, new_reassembly
 from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reorder import ReorderBuffer
 from netconsd.protocol.suspects import NEAR_ZERO_USEC, SILENCE_SECONDS, Replay, Suspects
@@ -487,7 +487,7 @@ class Stream:
             self._finish_reassembly(oldest, deadline, out)
             # A held message makes fragments of the same record duplicates, so an incomplete one must not be held.
             self._release(oldest.first._seq, out)
-        reassembly = Reassembly(fragment, deadline)
+        reassembly = new_reassembly(fragment, deadline)
         # None again if finishing the oldest was a reset, which finishes them all.
         if self.reassemblies is None:
             self.reassemblies = [reassembly]
