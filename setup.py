@@ -19,8 +19,8 @@ HOT = (
     *(
         f"protocol.{name}"
         for name in (
-            *("body", "counters", "decode", "legacy", "message", "rare_counters", "reassembly", "reorder", "seen"),
-            *("stream", "table", "urgent", "window"),
+            *("body", "counters", "decode", "legacy", "message", "neighbours", "rare_counters", "reassembly"),
+            *("recency", "reorder", "seen", "stream", "table", "urgent", "window"),
         )
     ),
     "crash.prefilter",
@@ -43,7 +43,10 @@ HOT = (
 CALLS = ("outputs._native", "receive._recvmmsg", "send._sendmmsg")
 # Index loops over bytes: the code itself checks its indices. The debug build, where a negative index is an error, and
 # the sanitizers, which see reads outside of an object, check the code.
-UNCHECKED = ("crash.watch", "protocol.decode", "protocol.urgent", "protocol.seen", "protocol.window", "store.normalise")
+UNCHECKED = (
+    *("crash.watch", "protocol.decode", "protocol.recency", "protocol.seen", "protocol.urgent", "protocol.window"),
+    "store.normalise",
+)
 
 OPTIONS = {
     "release": {"compile": ["-O2"], "link": []},

@@ -50,6 +50,7 @@ _EQUALS = ord("=")
 _ONE = ord("1")
 _CALLER = b"caller="
 _NCFRAG = b"ncfrag"
+_NCFRAG_VALUE = b"ncfrag="
 _NCEMG = b"ncemg"
 _MSGID = b"msgid="
 _FIRST_VISIBLE = 0x21
@@ -101,6 +102,8 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
         index += 1
     keys = _NO_KEYS
     caller = None
+    offset = 0
+    total = 0
     if index < length and datagram[index] == _COMMA:
         first = index + 1
         index = octets.find(datagram, _SEMICOLON, first)
@@ -108,11 +111,19 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
             return None
         caller = _only_caller(datagram, first, index)
         if caller is None:
-            try:
-                keys = _read_keys(datagram_c[first:index])
-            except Malformed as error:
-                return error
-            caller = keys.caller
+            end = _end_of_caller(datagram, first, index)
+            if end > first:
+                caller = _only_caller(datagram, first, end)
+                end += 1
+            offset, total = _only_ncfrag(datagram, end, index)
+            if not total or (end > first and caller is None):
+                try:
+                    keys = _read_keys(datagram_c[first:index])
+                except Malformed as error:
+                    return error
+                caller = keys.caller
+                offset = keys.offset
+                total = keys.total
     if index == length:
         return None
     body = datagram_c[index + 1 : length]
@@ -127,18 +138,18 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
     message._continuation = flag == _C or flag == _PLUS
     message._caller = caller
     message._release = datagram_c[release_at:release_end] if release_end > release_at else None
-    message._msgid = -1 if keys.total else msgid_of(body)
+    message._msgid = -1 if total else msgid_of(body)
     message._replayed = replayed
     message._emergency = keys.emergency
-    if not keys.total:
+    if not total:
         return message
-    if not body or keys.offset + len(body) > keys.total:
+    if not body or offset + len(body) > total:
         return Malformed("a fragment that is empty or reaches beyond its total")
     # A call of __init__ costs several times as much.
     fragment = Fragment.__new__(Fragment)
     fragment.piece = message
-    fragment.offset = keys.offset
-    fragment.total = keys.total
+    fragment.offset = offset
+    fragment.total = total
     return fragment
 
 
@@ -272,6 +283,30 @@ def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
             return None
         index += 1
     return datagram_c[first:end]
+
+
+def _end_of_caller(datagram: bytes, start: int, end: int) -> int:
+    """Return the index of the comma after a caller; ``start`` if something else is there."""
+    index = start
+    if datagram[start] == _C:
+        while index < end and datagram[index] != _COMMA:
+            index += 1
+    return index if index < end else start
+
+
+def _only_ncfrag(datagram: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return (offset, total) of a valid ncfrag that is all between two indices, as in most fragments; else (0, 0)."""
+    first = start + 7
+    if first >= end or not octets.begins_with(datagram, _NCFRAG_VALUE, start):
+        return 0, 0
+    slash = first
+    while slash < end and datagram[slash] != _SLASH:
+        slash += 1
+    offset = _short_decimal(datagram, first, slash)
+    total = _short_decimal(datagram, slash + 1, end)
+    if offset < 0 or total <= 0 or total > TOTAL_LIMIT:
+        return 0, 0
+    return offset, total
 
 
 class _Keys:

@@ -4,7 +4,7 @@ from cpython cimport array
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 cdef inline tuple usual_header(bytes datagram):
     return None
@@ -247,3 +247,13 @@ cdef inline unsigned long long stamp_at(array.array stamps, unsigned long long i
 
 cdef inline void put_stamp(array.array stamps, unsigned long long index, unsigned long long stamp) noexcept:
     stamps.data.as_ulonglongs[index] = stamp
+
+cdef inline unsigned long long *new_stamps(Py_ssize_t count) except NULL:
+    cdef unsigned long long *stamps = <unsigned long long *>PyMem_Malloc(count * sizeof(unsigned long long))
+    if stamps == NULL:
+        raise MemoryError
+    memset(stamps, 0xFF, count * sizeof(unsigned long long))
+    return stamps
+
+cdef inline void free_stamps(unsigned long long *stamps) noexcept:
+    PyMem_Free(stamps)

@@ -128,6 +128,16 @@ def log_line(when: bytes, usec: int, level: bytes, caller: bytes | None, text: b
     return b"".join((when, seconds(usec), level, tag, text[:end]))
 
 
+def new_stamps(count: int) -> array[int]:
+    """Return memory for this number of stamps of 64 bits, each with all bits set. Compiled, :func:`free_stamps` ends
+    it."""
+    return array("Q", [2**64 - 1]) * count
+
+
+def free_stamps(stamps: array[int]) -> None:
+    """End the memory of :func:`new_stamps`; nothing in plain Python."""
+
+
 def stamp_at(stamps: array[int], index: int) -> int:
     """Return one element of an ``array("Q")``; the index is within bounds."""
     return stamps[index]

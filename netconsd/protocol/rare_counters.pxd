@@ -5,6 +5,8 @@ cdef class RareCounters:
     cdef public long long limited, limited_datagrams
     cdef public long long boots, dropped_duplicate, dropped_over_rate, incomplete, late, replays
     # A forged sequence number adds up to 2**64 at a time; the sum is bounded.
-    cdef public unsigned long long likely_lost
+    cdef public unsigned long long missing, lost, likely_lost
+    cdef public unsigned long long gap_seq
+    cdef public long long gap_messages, gap_credit
 
 cdef double _LONG_AGO

@@ -14,7 +14,8 @@ class RareCounters:
 
     __slots__ = (
         *("crash_arrival", "crash_until", "dropped_duplicate", "dropped_over_rate", "incomplete", "late", "limited"),
-        *("boots", "likely_lost", "limited_at", "limited_datagrams", "replays"),
+        *("boots", "gap_credit", "gap_messages", "gap_seq", "likely_lost", "limited_at", "limited_datagrams", "lost"),
+        *("missing", "replays"),
     )
 
     def __init__(self) -> None:
@@ -31,5 +32,12 @@ class RareCounters:
         self.limited_at = _LONG_AGO
         self.limited = 0
         self.limited_datagrams = 0
+        self.missing = 0
+        self.lost = 0
         self.likely_lost = 0
+        # Kept here for the stream: the seq of the last record after a gap; the number of messages before it; and the
+        # balance of messages against gaps (netconsd.protocol.stream.MESSAGES_PER_GAP).
+        self.gap_seq = 0
+        self.gap_messages = 0
+        self.gap_credit = 0
         self.replays = 0

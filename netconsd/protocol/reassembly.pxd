@@ -18,6 +18,7 @@ cdef class Reassembly:
     cdef list _offsets
     cdef list _pieces
 
+    cdef _begin(self, Fragment first, double deadline)
     cpdef bint add(self, Py_ssize_t offset, bytes piece) except -1
     @cython.locals(first=ExtendedMessage, piece=ExtendedMessage)
     cdef bint is_of(self, Fragment fragment) except -1
@@ -26,3 +27,6 @@ cdef class Reassembly:
     cdef bint _fill(self, Py_ssize_t offset, bytes piece) except -1
     cdef _count(self, Py_ssize_t size)
     cpdef ExtendedMessage message(self)
+
+@cython.locals(reassembly=Reassembly)
+cpdef Reassembly new_reassembly(Fragment first, double deadline)

@@ -2,7 +2,7 @@
 cimport cython
 
 from netconsd.protocol cimport octets
-from netconsd.protocol.reassembly cimport Reassembly
+from netconsd.protocol.reassembly cimport Reassembly, new_reassembly
 from netconsd.protocol.counters cimport WorkerCounters
 from netconsd.protocol.legacy cimport LineBuffer, split
 from netconsd.protocol.message cimport ExtendedMessage, LegacyMessage, Source
@@ -20,38 +20,43 @@ cdef int _SPACE, _DOT, _ZERO, _NINE, _LESS, _GREATER, _BRACKET, _END_BRACKET
 
 @cython.final
 cdef class Stream:
+    # Of a record in order, the first three lines of the processor's cache are used, and little of the fourth.
     cdef readonly Source source
     cdef public double last_seen
-    cdef readonly double deadline
-    cdef readonly Py_ssize_t cost
-    cdef public double scheduled_at
-    cdef public double theoretical_arrival
-    cdef public long long datagrams, bytes
-    cdef readonly long long messages, resets
-    cdef readonly unsigned long long missing, lost
-    cdef readonly RareCounters rare_counters
-    cdef readonly unsigned long long last_seq
-    cdef readonly unsigned long long last_remembered
-    cdef readonly Window window
-    cdef readonly ReorderBuffer held
-    cdef readonly list reassemblies
-    cdef bint _legacy_datagrams
-    cdef int _framing
+    cdef public unsigned int number
     cdef readonly bint numbered
-    cdef int _parts
-    cdef public list neighbours
-    cdef double _heard
-    cdef unsigned long long _first_seq, _first_ts_usec, _gap_seq
-    cdef long long _gap_messages
-    cdef long long _gap_credit
-    cdef readonly object suspects
-    cdef readonly object replay
+    cdef readonly double deadline
+    cdef public double scheduled_at
+    cdef readonly Py_ssize_t cost
+    cdef public long long datagrams, bytes
+    cdef readonly long long messages
     cdef WorkerCounters _counters
     cdef double _reorder_time
+    cdef LineBuffer _line
+    cdef readonly list reassemblies
+    cdef readonly object suspects
+    cdef readonly ReorderBuffer held
+    cdef readonly Window window
+    cdef readonly unsigned long long last_seq
+    cdef readonly unsigned long long last_remembered
     cdef unsigned long long _last_ts_usec
     cdef long long _last_msgid
-    cdef LineBuffer _line
+    cdef double _heard
+    cdef unsigned long long _first_ts_usec
+    cdef unsigned long long _first_seq
+    cdef public double theoretical_arrival
+    cdef readonly RareCounters rare_counters
+    cdef readonly long long resets
+    cdef public list neighbours
+    cdef readonly object replay
+    # As bytes, they share a word.
+    cdef unsigned char _legacy_datagrams
+    cdef unsigned char _framing
+    cdef unsigned char _parts
 
+    cdef void _begin(
+        self, Source source, WorkerCounters counters, double reorder_time, bint legacy_datagrams, int framing
+    ) noexcept
     @cython.locals(counters=WorkerCounters, message=ExtendedMessage)
     cpdef feed(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(reassembly=Reassembly)
@@ -109,6 +114,7 @@ cdef class Stream:
     cdef int _classify_back(self, ExtendedMessage message)
     @cython.locals(seq="unsigned long long")
     cdef int _classify_same_boot(self, ExtendedMessage message, unsigned long long known)
+    @cython.locals(rare=RareCounters, gap_seq="unsigned long long")
     cdef bint _is_delayed(self, ExtendedMessage message) except -1
     @cython.locals(ts_usec="unsigned long long", heard=double)
     cdef bint _may_be_boot(self, ExtendedMessage message) except -1
@@ -142,8 +148,9 @@ cdef class Stream:
     cdef bint _is_received(self, unsigned long long seq, unsigned long long ts_usec) except -1
     cdef bint _is_next_msgid(self, ExtendedMessage message) except -1
     cdef unsigned long long _remembered(self, unsigned long long seq)
+    @cython.locals(rare=RareCounters)
     cdef _reset(self, ExtendedMessage message, list out)
-    @cython.locals(lost="long long")
+    @cython.locals(lost="long long", rare=RareCounters)
     cdef _count_lost(self, ExtendedMessage message)
     @cython.locals(credit="long long", rare=RareCounters)
     cdef _judge_gap(self, ExtendedMessage message)
@@ -163,6 +170,10 @@ cdef class Stream:
     @cython.locals(deadline=double, cost=Py_ssize_t, parts=int, held=ReorderBuffer, reassembly=Reassembly)
     cdef _update_deadline(self)
 
+@cython.locals(stream=Stream)
+cpdef Stream new_stream(
+    Source source, WorkerCounters counters, double reorder_time, bint legacy_datagrams, int framing
+)
 cdef unsigned long long _bounded_sum(unsigned long long count, unsigned long long more) noexcept
 cdef unsigned long long _to_stamp(ExtendedMessage message)
 cdef unsigned long long _text_stamp(bytes body)

@@ -58,7 +58,7 @@ from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.legacy import AUTO, DATAGRAM, LINE_LIMIT, LineBuffer, begins_line, split
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, LegacyMessage, Message, Source
 from netconsd.protocol.rare_counters import RareCounters
-from netconsd.protocol.reassembly import Reassembly
+from netconsd.protocol.reassembly import Reassembly, new_reassembly
 from netconsd.protocol.records import LOOKBACK, may_be_in_task_name, record_starts
 from netconsd.protocol.reorder import ReorderBuffer
 from netconsd.protocol.suspects import NEAR_ZERO_USEC, SILENCE_SECONDS, Replay, Suspects
@@ -140,10 +140,10 @@ class Stream:
 
     __slots__ = (
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
-        *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "lost", "messages", "missing"),
+        *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "messages"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        *("_first_seq", "_first_ts_usec", "_gap_credit", "_gap_messages", "_gap_seq", "_heard", "replay", "suspects"),
-        *("_framing", "_parts", "neighbours", "numbered", "window"),
+        *("_first_seq", "_first_ts_usec", "_heard", "replay", "suspects"),
+        *("_framing", "_parts", "neighbours", "number", "numbered", "window"),
     )
 
     def __init__(
@@ -163,6 +163,11 @@ class Stream:
         :param framing: where a line of legacy text ends: the index of one of
             :data:`~netconsd.protocol.legacy.FRAMINGS`. With ``datagram``, no record is unfinished either.
         """
+        self._begin(source, counters, reorder_time, legacy_datagrams, framing)
+
+    def _begin(
+        self, source: Source, counters: WorkerCounters, reorder_time: float, legacy_datagrams: bool, framing: int
+    ) -> None:
         self.source = source
         #: When the last datagram was fed.
         self.last_seen = 0.0
@@ -174,14 +179,14 @@ class Stream:
         #: arrival time of the rate limit (GCRA).
         self.scheduled_at = NEVER
         self.theoretical_arrival = 0.0
+        #: Its number in the order of the table's senders.
+        self.number = 0
         # This sender's counters (SENDER_COUNTERS), each worth a word for each of a million senders; the others are in
         # rare_counters.
         self.datagrams = 0
         self.bytes = 0
         self.messages = 0
         self.resets = 0
-        self.missing = 0
-        self.lost = 0
         self.rare_counters: RareCounters | None = None
         #: True from the first record on.
         self.numbered = False
@@ -209,11 +214,6 @@ class Stream:
         # The first record of the boot whose timestamp is not near 0: a buffer that is sent again has it again.
         self._first_seq = 0
         self._first_ts_usec = ABSENT
-        # The seq of the last record after a gap; the number of messages before it; and the balance of messages against
-        # gaps (MESSAGES_PER_GAP).
-        self._gap_seq = 0
-        self._gap_messages = 0
-        self._gap_credit = 0
         self.suspects: Suspects | None = None
         #: The records far behind that arrived last, if any did.
         self.replay: Replay | None = None
@@ -487,7 +487,7 @@ class Stream:
             self._finish_reassembly(oldest, deadline, out)
             # A held message makes fragments of the same record duplicates, so an incomplete one must not be held.
             self._release(oldest.first._seq, out)
-        reassembly = Reassembly(fragment, deadline)
+        reassembly = new_reassembly(fragment, deadline)
         # None again if finishing the oldest was a reset, which finishes them all.
         if self.reassemblies is None:
             self.reassemblies = [reassembly]
@@ -628,7 +628,9 @@ class Stream:
         """True if a record WINDOW or more behind was probably delayed: it was not delivered, or was sent long ago."""
         if message._msgid >= 0 and self._last_msgid >= 0:
             return message._msgid > 1 and (self._last_msgid - message._msgid) & _MSGID_MASK <= _MSGID_MASK >> 1
-        return self._first_ts_usec != ABSENT and self._first_seq <= message._seq < self._gap_seq
+        rare = self.rare_counters
+        gap_seq = 0 if rare is None else rare.gap_seq
+        return self._first_ts_usec != ABSENT and self._first_seq <= message._seq < gap_seq
 
     def _may_be_boot(self, message: ExtendedMessage) -> bool:
         """True if a reboot before a record is possible, by its timestamp and msgid."""
@@ -852,10 +854,12 @@ class Stream:
         self.window = None
         self.replay = None
         self._first_ts_usec = ABSENT
-        self._gap_seq = 0
-        # What was learned about gaps stays, the evidence for a loss does not.
-        self._gap_messages = self.messages
-        self._gap_credit = min(self._gap_credit, 0)
+        if self.messages or self.rare_counters is not None:
+            rare = self.rare()
+            rare.gap_seq = 0
+            # What was learned about gaps stays, the evidence for a loss does not.
+            rare.gap_messages = self.messages
+            rare.gap_credit = min(rare.gap_credit, 0)
         message._seq_reset = True
         message._new = not self.messages
         self.last_seq = message._seq
@@ -867,7 +871,6 @@ class Stream:
         message._missing = message._seq - self.last_seq - 1
         if message._missing:
             self._counters.missing = (self._counters.missing + message._missing) & _U64
-            self.missing = _bounded_sum(self.missing, message._missing)
             self._judge_gap(message)
         if message._msgid >= 0:
             self._count_lost(message)
@@ -885,23 +888,26 @@ class Stream:
             # More than half the range is a step back, not a loss: a new target counts from 1.
             if lost <= _MSGID_MASK >> 1:
                 message._lost = lost
-                self._counters.lost = (self._counters.lost + lost) & _U64
-                self.lost = _bounded_sum(self.lost, lost)
+                if lost:
+                    self._counters.lost = (self._counters.lost + lost) & _U64
+                    rare = self.rare()
+                    rare.lost = _bounded_sum(rare.lost, lost)
 
     def _judge_gap(self, message: ExtendedMessage) -> None:
-        """Set ``likely_lost`` if there is no msgid and the sender usually has no gaps (rule 2)."""
-        self._gap_seq = message._seq
-        credit = self._gap_credit + self.messages - self._gap_messages
+        """Count ``missing``; set ``likely_lost`` if there is no msgid and the sender usually has no gaps (rule 2)."""
+        rare = self.rare()
+        rare.missing = _bounded_sum(rare.missing, message._missing)
+        rare.gap_seq = message._seq
+        credit = rare.gap_credit + self.messages - rare.gap_messages
         if credit > GAP_MEMORY:
             credit = GAP_MEMORY
-        self._gap_messages = self.messages
+        rare.gap_messages = self.messages
         if credit >= GAP_EVIDENCE and message._msgid < 0:
             message._likely_lost = message._missing
             self._counters.likely_lost = (self._counters.likely_lost + message._missing) & _U64
-            rare = self.rare()
             rare.likely_lost = _bounded_sum(rare.likely_lost, message._missing)
         credit -= MESSAGES_PER_GAP
-        self._gap_credit = max(credit, _CREDIT_FLOOR)
+        rare.gap_credit = max(credit, _CREDIT_FLOOR)
 
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> bool:
         """Deliver a record behind; return ``False`` if it is far behind, and was delivered just before."""
@@ -1002,6 +1008,15 @@ class Stream:
             self._parts = parts
         self.deadline = deadline
         self.cost = cost
+
+
+def new_stream(
+    source: Source, counters: WorkerCounters, reorder_time: float, legacy_datagrams: bool, framing: int
+) -> Stream:
+    """Return a new stream. In C, a call of the class costs several times as much."""
+    stream = Stream.__new__(Stream)
+    stream._begin(source, counters, reorder_time, legacy_datagrams, framing)
+    return stream
 
 
 def _bounded_sum(count: int, more: int) -> int:

@@ -2,9 +2,11 @@
 cimport cython
 
 from netconsd.protocol.counters cimport WorkerCounters
-from netconsd.protocol.message cimport LegacyDatagram, LegacyMessage, Message, source_of
+from netconsd.protocol.message cimport LegacyDatagram, LegacyMessage, Message, Source, source_of
+from netconsd.protocol.neighbours cimport Neighbours
 from netconsd.protocol.rare_counters cimport RareCounters
-from netconsd.protocol.stream cimport Stream
+from netconsd.protocol.recency cimport Recency
+from netconsd.protocol.stream cimport Stream, new_stream
 from netconsd.protocol.urgent cimport is_urgent
 
 cdef double NEVER, BURST_SECONDS, CRASH_SECONDS, CRASH_DATAGRAMS, CRASH_REFILL_SECONDS, LIMITED_SECONDS
@@ -23,17 +25,20 @@ cdef class SourceTable:
     cdef bint _legacy_datagrams
     cdef readonly object limited
     cdef int _framing
-    cdef object _streams
+    cdef dict _streams
+    cdef Recency _recency
     cdef list _schedule
-    cdef object _neighbours
+    cdef Neighbours _neighbours
     cdef WorkerCounters _counters
 
-    @cython.locals(stream=Stream, datagram=bytes, cost=Py_ssize_t, count=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(streams=dict, stream=Stream, known=Stream, datagram=bytes, cost=Py_ssize_t, count=Py_ssize_t, index=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
     cpdef Py_ssize_t feed_part(
         self, list senders, list datagrams, double received_at, double now, Py_ssize_t start, list out, double complete
     ) except -1
     cpdef list advance(self, double now)
     cpdef double next_deadline(self)
+    @cython.locals(recency=Recency, stream=Stream, number="unsigned long long")
+    cpdef list heard(self, double since)
     @cython.locals(stream=Stream, count=Py_ssize_t)
     cpdef list flush(self)
     @cython.locals(stream=Stream)
@@ -45,7 +50,7 @@ cdef class SourceTable:
     @cython.locals(rare=RareCounters, message=Message)
     cdef _mark_limited(self, Stream stream, list out, Py_ssize_t start)
     @cython.locals(stream=Stream, count=Py_ssize_t)
-    cdef _remove_first(self, list out)
+    cdef _remove_oldest(self, list out)
     @cython.locals(other=Stream)
     cdef _put_on_schedule(self, Stream stream)
     cdef _expire(self, double now, list out)

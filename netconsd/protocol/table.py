@@ -5,7 +5,7 @@ Pure: the caller passes the time in, and gets the next deadline out. Not thread-
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from heapq import heapify, heappop, heappush, nlargest
 from operator import attrgetter, methodcaller
 
@@ -14,7 +14,8 @@ from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCo
 from netconsd.protocol.legacy import FRAMINGS
 from netconsd.protocol.message import LegacyDatagram, LegacyMessage, Message, Source, source_of
 from netconsd.protocol.neighbours import Neighbours
-from netconsd.protocol.stream import NEVER, Stream
+from netconsd.protocol.recency import Recency
+from netconsd.protocol.stream import NEVER, Stream, new_stream
 from netconsd.protocol.urgent import is_urgent
 
 # The bytes held for all senders of a worker: messages behind a gap, fragments, unfinished lines. If thousands of forged
@@ -93,9 +94,9 @@ class SourceTable:
         self._held_limit = held_limit
         self._legacy_datagrams = legacy_datagrams
         self._framing = FRAMINGS.index(framing)
-        # In the order of the last datagram: the sender that is silent longest is first.
-        self._streams: OrderedDict[bytes, Stream] = OrderedDict()
-        self._neighbours = Neighbours(limit)
+        self._streams: dict[bytes, Stream] = {}
+        self._recency = Recency()
+        self._neighbours = Neighbours(limit, self._recency)
         # A heap of (deadline, ticket, stream). An entry is valid if its deadline is the stream's ``scheduled_at``
         # (NEVER without an entry). The stream may have released its messages since. The ticket is unique, so that two
         # streams are not compared.
@@ -166,12 +167,13 @@ class SourceTable:
             datagram = datagrams[index]
             index += 1
             size += len(datagram)
-            try:
-                stream = streams[key]
-                if stream.last_seen != now:
-                    streams.move_to_end(key)
-            except KeyError:
+            known = streams.get(key)
+            if known is None:
                 stream = self._add_sender(key, now, out)
+            else:
+                stream = known
+                if stream.last_seen != now:
+                    self._recency.touch(stream.number)
             count = len(out)
             if self._interval and self._is_over_rate(stream, datagram, now):
                 self._drop_over_rate(stream, datagram, now)
@@ -225,12 +227,15 @@ class SourceTable:
 
         The one heard last is first. The others cost nothing.
         """
-        senders = []
-        for stream in reversed(self._streams.values()):
-            if stream.last_seen < since:
-                break
+        senders: list[tuple[Source, float, int]] = []
+        recency = self._recency
+        number = recency.older(0)
+        while True:
+            stream = recency.stream(number)
+            if stream is None or stream.last_seen < since:
+                return senders
             senders.append((stream.source, stream.last_seen, stream.messages))
-        return senders
+            number = recency.older(number)
 
     def top(self, count: int, by: str) -> list[SenderCounters]:
         """The senders with the highest value of one of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`.
@@ -246,13 +251,18 @@ class SourceTable:
 
     def _add_sender(self, key: bytes, now: float, out: list[Message]) -> Stream:
         if len(self._streams) >= self._limit:
-            self._remove_first(out)
+            self._remove_oldest(out)
             self._counters.senders_evicted += 1
         if self._gc_interval and self._next_gc == NEVER:
             self._next_gc = now + self._gc_interval
-        stream = Stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
-        stream.neighbours = self._neighbours.add(key, stream)
-        self._streams[key] = stream
+        stream = new_stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
+        stream.number = self._recency.add(stream)
+        try:
+            stream.neighbours = self._neighbours.add(key, stream)
+            self._streams[key] = stream
+        except MemoryError:
+            self._recency.remove(stream.number)
+            raise
         self._counters.senders_new += 1
         return stream
 
@@ -315,12 +325,15 @@ class SourceTable:
                 rare.limited_datagrams = 0
             break
 
-    def _remove_first(self, out: list[Message]) -> None:
-        """Remove the sender that was silent longest; deliver its held messages."""
-        _, stream = self._streams.popitem(last=False)
+    def _remove_oldest(self, out: list[Message]) -> None:
+        """Remove the sender that was silent longest, of at least one; deliver its held messages."""
+        stream = self._recency.oldest()
+        assert stream is not None, "there are senders"
+        del self._streams[stream.source._key]
+        self._neighbours.remove(stream)
+        self._recency.remove(stream.number)
         self._cost -= stream.cost
         count = len(out)
-        self._neighbours.remove(stream)
         stream.flush(out)
         self._mark_limited(stream, out, count)
 
@@ -382,11 +395,11 @@ class SourceTable:
             self._mark_limited(stream, out, count)
 
     def _remove_silent(self, now: float, out: list[Message]) -> None:
-        while self._streams:
-            stream = next(iter(self._streams.values()))
-            if stream.last_seen > now - self._age:
+        while True:
+            stream = self._recency.oldest()
+            if stream is None or stream.last_seen > now - self._age:
                 break
-            self._remove_first(out)
+            self._remove_oldest(out)
             self._counters.senders_expired += 1
         self._next_gc = now + self._gc_interval if self._streams else NEVER
 

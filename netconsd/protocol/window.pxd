@@ -1,6 +1,5 @@
 # CPU per datagram in SourceTable.feed, records in order: 0.12 us, with only this file in plain Python 0.35 us.
 cimport cython
-from cpython cimport array
 
 from netconsd.protocol cimport octets
 
@@ -11,14 +10,14 @@ cdef class Window:
     cdef public unsigned long long top
     cdef unsigned long long _bottom
     cdef unsigned long long _mask
-    cdef array.array _timestamps
+    cdef unsigned long long *_stamps
     cpdef unsigned long long ts_usec(self, unsigned long long seq)
     @cython.locals(mask="unsigned long long", skipped="unsigned long long")
     cpdef advance(self, unsigned long long seq, unsigned long long ts_usec)
     cpdef fill(self, unsigned long long seq, unsigned long long ts_usec)
     cpdef list missing(self)
     @cython.locals(
-        old=array.array, old_mask="unsigned long long", capacity="unsigned long long", seq="unsigned long long",
+        old="unsigned long long *", old_mask="unsigned long long", capacity="unsigned long long", seq="unsigned long long",
         count="unsigned long long"
     )
     cdef _grow(self, unsigned long long distance)

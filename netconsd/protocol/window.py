@@ -6,15 +6,13 @@ with another timestamp is from another boot.
 
 from __future__ import annotations
 
-from array import array
-
 from netconsd.protocol import octets
 
 # The number of seqs within which a record is recognised as late or as a duplicate. A record further behind is from
 # another boot, or part of a buffer that is sent again (docs/wire section 6). 64 timestamps take 512 bytes; they are
-# allocated as the seqs advance, so that a forged sender of one message costs 64 bytes.
+# allocated as the seqs advance, so that a forged sender of two messages costs 16 bytes.
 WINDOW = 64
-_FIRST_CAPACITY = 8
+_FIRST_CAPACITY = 2
 _FULL_MASK = WINDOW - 1
 
 #: The timestamp of a record that was not delivered.
@@ -27,7 +25,7 @@ globals().update(ABSENT=ABSENT)
 class Window:
     """The timestamps of the seqs from ``top - WINDOW + 1`` to ``top``."""
 
-    __slots__ = ("_bottom", "_mask", "_timestamps", "top")
+    __slots__ = ("_bottom", "_mask", "_stamps", "top")
 
     def __init__(self, seq: int, ts_usec: int) -> None:
         #: The highest seq delivered.
@@ -36,14 +34,18 @@ class Window:
         self._bottom = seq
         # The ring's index of a seq is its lowest bits.
         self._mask = _FIRST_CAPACITY - 1
-        self._timestamps = array("Q", [ABSENT]) * _FIRST_CAPACITY
-        octets.put_stamp(self._timestamps, seq & self._mask, ts_usec)
+        self._stamps = octets.new_stamps(_FIRST_CAPACITY)
+        self._stamps[seq & self._mask] = ts_usec
+
+    def __dealloc__(self) -> None:
+        """Compiled, the ring is memory of C, without the 64 bytes of an array."""
+        octets.free_stamps(self._stamps)
 
     def ts_usec(self, seq: int) -> int:
         """The timestamp of a record up to ``top``; ABSENT if it was not delivered, or is below the window."""
         if seq < self._bottom or self.top - seq > self._mask:
             return ABSENT
-        return octets.stamp_at(self._timestamps, seq & self._mask)
+        return self._stamps[seq & self._mask]
 
     def advance(self, seq: int, ts_usec: int) -> None:
         """Add a record above ``top``."""
@@ -54,9 +56,9 @@ class Window:
         if seq - skipped > mask:
             skipped = seq - mask
         while skipped < seq:
-            octets.put_stamp(self._timestamps, skipped & mask, ABSENT)
+            self._stamps[skipped & mask] = ABSENT
             skipped += 1
-        octets.put_stamp(self._timestamps, seq & mask, ts_usec)
+        self._stamps[seq & mask] = ts_usec
         self.top = seq
 
     def fill(self, seq: int, ts_usec: int) -> None:
@@ -65,7 +67,7 @@ class Window:
             self._grow(self.top - seq)
         if seq < self._bottom:
             self._bottom = seq
-        octets.put_stamp(self._timestamps, seq & self._mask, ts_usec)
+        self._stamps[seq & self._mask] = ts_usec
 
     def missing(self) -> list[int]:
         """The seqs within the window that were not delivered, in order, from the lowest delivered one to ``top``."""
@@ -74,16 +76,17 @@ class Window:
 
     def _grow(self, distance: int) -> None:
         """Enlarge the ring to more than ``distance`` seqs, up to ``WINDOW``."""
-        old = self._timestamps
+        old = self._stamps
         old_mask = self._mask
         capacity = old_mask + 1
         while capacity <= distance and capacity < WINDOW:
             capacity *= 2
+        self._stamps = octets.new_stamps(capacity)
         self._mask = capacity - 1
-        self._timestamps = array("Q", [ABSENT]) * capacity
         seq = self.top
         count = 0
         while count <= old_mask and seq >= self._bottom:
-            octets.put_stamp(self._timestamps, seq & self._mask, octets.stamp_at(old, seq & old_mask))
+            self._stamps[seq & self._mask] = old[seq & old_mask]
             seq -= 1
             count += 1
+        octets.free_stamps(old)

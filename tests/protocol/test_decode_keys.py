@@ -149,3 +149,28 @@ def test_empty_piece() -> None:
     """A fragment without bytes is malformed."""
     with pytest.raises(Malformed):
         decode(b"6,416,1758426,-,ncfrag=0/31;", SENDER, 0.0)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *(b"ncfrag=0/31", b"ncfrag=27/31", b"caller=T1,ncfrag=0/31", b"caller=C123,ncfrag=27/31"),
+        *(b"caller=x,ncfrag=0/31", b"caller=,ncfrag=0/31", b"c,ncfrag=0/31", b"cpu=1,ncfrag=0/31"),
+        *(b"ncfrag=0/31,ncemg=1", b"ncfrag=0/31,caller=T7", b"caller=T1,ncfrag=0/31,caller=T7"),
+    ],
+)
+def test_the_usual_keys_of_a_fragment(keys: bytes) -> None:
+    """A fragment whose keys are the usual ones, which are read in a shorter way, is the same as with a further key."""
+    usual, longer = piece(b"6,11,1758426,-,%b;text" % keys), piece(b"6,11,1758426,-,x=y,%b;text" % keys)
+    assert (usual.offset, usual.total, usual.piece) == (longer.offset, longer.total, longer.piece)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [b"ncfrag=0/0", b"ncfrag=0/", b"ncfrag=/31", b"ncfrag=0/31/", b"ncfrag=28/31", b"ncfrag=0/%d" % (TOTAL_LIMIT + 1)],
+)
+@pytest.mark.parametrize("caller", [b"", b"caller=T1,"])
+def test_an_invalid_ncfrag_is_malformed_with_a_caller(caller: bytes, keys: bytes) -> None:
+    """An invalid ncfrag is malformed, whether a caller stands before it or not."""
+    with pytest.raises(Malformed):
+        decode(b"6,11,1758426,-,%b%b;text" % (caller, keys), SENDER, 0.0)
