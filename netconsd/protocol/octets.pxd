@@ -1,6 +1,7 @@
 # Per call in plain Python: find 0.10 us of CPU, is_plain 0.17 us, seconds 0.31 us. Inlined in C, two calls of find and
 # the decoding of a text take 0.06 us.
 from cpython cimport array
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memchr, memcmp
@@ -200,3 +201,10 @@ cdef inline unsigned long long stamp_at(array.array stamps, unsigned long long i
 
 cdef inline void put_stamp(array.array stamps, unsigned long long index, unsigned long long stamp) noexcept:
     stamps.data.as_ulonglongs[index] = stamp
+
+# Without the GIL, an index on a list that another thread made takes its lock, and an object that is in it a mark: 40 % of
+# a lane's time.
+cdef inline bytes item_at(list items, Py_ssize_t index):
+    if not 0 <= index < PyList_GET_SIZE(items):
+        raise IndexError("list index out of range")
+    return <bytes?>PyList_GET_ITEM(items, index)

@@ -45,6 +45,10 @@ def test_small_brokers(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("confluent_kafka")
     assert command.main(["brokers", "--seconds", "1", "--rate", "20000", "--runs", "1", "--no-pin"]) in (0, 1)
     out = capsys.readouterr().out
-    assert re.search(r"^nats: \d+ messages/s, 0 not received, 0 lost, .* in the stream's process, .*; a processor ", out, re.MULTILINE)
+    assert re.search(
+        r"^nats: \d+ messages/s, 0 not received, 0 lost, .* in the stream's process, .*; a processor ",
+        out,
+        re.MULTILINE,
+    )
     assert re.search(r"^kafka: \d+ messages/s, 0 not received, 0 lost, .* in the stream's process", out, re.MULTILINE)
     assert "pass  kafka: messages lost in all runs: 0" in out
