@@ -2,8 +2,8 @@
 
 NETCONSD_REQUIRE_EXTENSIONS=1 makes a build fail that cannot compile; NETCONSD_DISABLE_EXTENSIONS=1 builds plain Python.
 NETCONSD_BUILD=debug checks bounds and traces lines, for coverage; NETCONSD_BUILD=sanitize adds the address and
-undefined-behaviour sanitizers to the release build (.ci/build-sanitized). A build that cannot compile one file is plain
-Python throughout.
+undefined-behaviour sanitizers to the release build (.ci/build-sanitized), and NETCONSD_BUILD=races ThreadSanitizer
+(.ci/free-threaded). A build that cannot compile one file is plain Python throughout.
 """
 
 import os
@@ -57,6 +57,7 @@ OPTIONS = {
         # fuzzing, and two cannot be in one process.
         "link": [],
     },
+    "races": {"compile": ["-O1", "-g", "-fsanitize=thread"], "link": ["-fsanitize=thread"]},
 }[BUILD]
 
 

@@ -18,6 +18,7 @@ from benchmarks import (
     findings,
     flood,
     growth,
+    lanes,
     overload,
     place,
     report,
@@ -38,6 +39,7 @@ QUICK_SENDERS = 5_000
 # Each has its own options; proofs have a verdict.
 COMMANDS = {
     "growth": growth.main,
+    "lanes": lanes.main,
     "flood": flood.main,
     "soak": soak.main,
     "overload": overload.main,

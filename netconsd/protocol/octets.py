@@ -146,3 +146,14 @@ def stamp_at(stamps: array[int], index: int) -> int:
 def put_stamp(stamps: array[int], index: int, stamp: int) -> None:
     """Set one element of an ``array("Q")``; the index is within bounds."""
     stamps[index] = stamp
+
+
+def item_at(items: list[bytes], index: int) -> bytes:
+    """Return one element of a list that no other thread changes.
+
+    :raises IndexError: for an index that is negative or too high.
+    :raises TypeError: if the element is not bytes; compiled only.
+    """
+    if index < 0:
+        raise IndexError("list index out of range")
+    return items[index]

@@ -1,6 +1,7 @@
 # CPU per datagram in SourceTable.feed, records in order: 0.12 us, with only this file in plain Python 0.44 us.
 cimport cython
 
+from netconsd.protocol cimport octets
 from netconsd.protocol.counters cimport WorkerCounters
 from netconsd.protocol.message cimport LegacyDatagram, LegacyMessage, Message, Source, source_of
 from netconsd.protocol.neighbours cimport Neighbours

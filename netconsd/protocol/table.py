@@ -9,6 +9,7 @@ from collections import deque
 from heapq import heapify, heappop, heappush, nlargest
 from operator import attrgetter, methodcaller
 
+from netconsd.protocol import octets
 from netconsd.protocol.acknowledgement import ACK_BYTES, acknowledgement
 from netconsd.protocol.counters import SENDER_COUNTERS, SenderCounters, WorkerCounters
 from netconsd.protocol.legacy import FRAMINGS
@@ -163,8 +164,8 @@ class SourceTable:
         end = len(datagrams)
         size = 0
         while index < end and len(out) < OUT_LIMIT and size < OUT_BYTES_LIMIT:
-            key = senders[index]
-            datagram = datagrams[index]
+            key = octets.item_at(senders, index)
+            datagram = octets.item_at(datagrams, index)
             index += 1
             size += len(datagram)
             known = streams.get(key)
