@@ -243,7 +243,7 @@ class NatsClient(Client):
         except (TimeoutError, OSError, nats.errors.Error) as error:
             with suppress(Exception):
                 await connection.close()
-            raise LostError(f"{self._address}: {'; '.join(errors) or _text(error)}") from error
+            raise LostError(f"{self._address}: {_advised('; '.join(errors) or _text(error))}") from error
         return connection
 
     def _tls(self) -> ssl.SSLContext:
@@ -608,6 +608,13 @@ class NatsClient(Client):
 
     async def _acknowledge(self, connection: Connection, done: Done) -> None:
         await connection.publish(done.token.reply, b"+TERM netconsd cannot read it" if done.is_damaged else b"+ACK")
+
+
+def _advised(text: str) -> str:
+    """Return the text of an error of a connection, with the place of the password if it is about that."""
+    if "authorization violation" in text.lower():
+        return f"{text}: write user and password, token, or credentials into the file of --broker-config"
+    return text
 
 
 def _contradiction(name: str, other: int, own: int) -> str:

@@ -12,8 +12,9 @@ def client(*, is_tls: bool) -> Client:
     """Return a client that is not connected.
 
     nats-py (2.16) takes its setting ``tls`` for a permission: it sends the name and the password in the clear if the
-    server's first line does not say ``tls_required``, and anyone on the way can write that line. With ``is_tls``, the
-    connection fails instead; a server with ``tls_available`` gets a connection with TLS.
+    server's first line does not say ``tls_required``, and anyone on the way can write that line
+    (findings/nats-py-plain.sh). With ``is_tls``, the connection fails instead, as that of the Go client does; a server
+    with ``tls_available`` gets a connection with TLS.
     """
     import nats.errors
     from nats.aio.client import Client

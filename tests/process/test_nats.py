@@ -11,7 +11,7 @@ import pytest
 
 from netconsd.process.address import parse
 from netconsd.process.client import LEAVE_SECONDS
-from netconsd.process.natsclient import PENDING_LIMIT, NatsClient, _matches
+from netconsd.process.natsclient import PENDING_LIMIT, NatsClient, _advised, _matches
 from netconsd.process.sharing import GONE_SECONDS, shares
 
 pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
@@ -141,6 +141,12 @@ def test_given_away(has_messages: bool) -> None:
         asyncio.run(one._received(message))
     asyncio.run(one._leave(connection, taken, 1.0 + LEAVE_SECONDS))
     assert done == ["MSG", "unsubscribe", *(["UNPIN"] if has_messages else [])]
+
+
+def test_a_wrong_password() -> None:
+    """The server's two words do not say where netconsd has the password; other errors stay as they are."""
+    assert _advised("nats: 'Authorization Violation'").endswith("into the file of --broker-config")
+    assert _advised("Connection refused") == "Connection refused"
 
 
 @pytest.mark.parametrize(
