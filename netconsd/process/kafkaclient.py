@@ -143,6 +143,8 @@ class KafkaClient(Client):
         # Why the session has to be begun again; empty while it goes on.
         self._broken = ""
         self._is_topic_gone = False
+        # Whether the partitions were counted since some were assigned.
+        self._is_counted = True
 
     def interrupt(self) -> None:
         self._awake.set()
@@ -179,6 +181,7 @@ class KafkaClient(Client):
 
         self._error = self._broken = ""
         self._is_paused = self._is_topic_gone = False
+        self._is_counted = True
         try:
             return Consumer(
                 {
@@ -225,6 +228,11 @@ class KafkaClient(Client):
                     POLL_MESSAGES, BUSY_SECONDS if self.intake.unfinished else POLL_SECONDS
                 ):
                     self._received(message)
+            if not self._is_counted:
+                # There can be more partitions than at the start of the session.
+                self._is_counted = True
+                self._find_topic(consumer)
+                self._tell()
             if self._broken:
                 if self._is_topic_gone:
                     self._count_deleted(consumer)
@@ -336,8 +344,6 @@ class KafkaClient(Client):
         from confluent_kafka import KafkaException
 
         try:
-            # There can be more than at the start of the session.
-            self._find_topic(consumer)
             for each in consumer.committed(partitions, timeout=ANSWER_SECONDS):
                 first, again = self._place(consumer, each)
                 self._offsets[each.partition] = Offsets(first)
@@ -346,14 +352,13 @@ class KafkaClient(Client):
             # Not in a callback of the library.
             self._broken = error.args[0].str()
             return
-        except LostError as error:
-            self._broken = str(error)
-            return
         for each in partitions:
             self.intake.begin(each.partition)
         # These are not paused; those that it had before may be.
         self._is_paused = None
-        self._tell()
+        # Not here: after list_topics() in a callback, the library aborts the process at the next callback of the same
+        # call, because it has forgotten the thread (confluent-kafka 2.16, CallState_get).
+        self._is_counted = False
 
     def _place(self, consumer: Consumer, committed: TopicPartition) -> tuple[int | None, int]:
         """Return the offset of the next message of a partition, None if the group has never committed one; and the

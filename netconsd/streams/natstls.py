@@ -11,10 +11,8 @@ if TYPE_CHECKING:
 def client(*, is_tls: bool) -> Client:
     """Return a client that is not connected.
 
-    nats-py (2.16) takes its setting ``tls`` for a permission: it sends the name and the password in the clear if the
-    server's first line does not say ``tls_required``, and anyone on the way can write that line
-    (findings/nats-py-plain.sh). With ``is_tls``, the connection fails instead, as that of the Go client does; a server
-    with ``tls_available`` gets a connection with TLS.
+    nats-py (2.16) takes its setting ``tls`` for a permission, and can connect without TLS. With ``is_tls``, the
+    connection fails instead, as that of the Go client does; a server with ``tls_available`` gets one with TLS.
     """
     import nats.errors
     from nats.aio.client import Client

@@ -54,6 +54,7 @@ class Consumer:
         self.offsets: dict[int, int] = {}
         self.bounds = (0, 0)
         self.error: Exception | None = None
+        self.is_in_callback = False
 
     def commit(self, *, offsets: list[Any], asynchronous: bool) -> list[Any]:
         self.commits.append([offset.offset for offset in offsets])
@@ -61,8 +62,7 @@ class Consumer:
 
     def list_topics(self, name: str, timeout: float) -> Any:
         """Return a topic with six partitions."""
-        if self.error is not None:
-            raise self.error
+        assert not self.is_in_callback, "confluent-kafka would abort the process"
         return SimpleNamespace(topics={name: SimpleNamespace(error=None, partitions=dict.fromkeys(range(6)))})
 
     def get_watermark_offsets(self, partition: Any, timeout: float = 0, cached: bool = False) -> tuple[int, int]:
@@ -72,6 +72,8 @@ class Consumer:
         return sorted(self.assigned)
 
     def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
+        if self.error is not None:
+            raise self.error
         offsets = [self.offsets.get(each.partition, -1) for each in partitions]
         return [
             SimpleNamespace(partition=each.partition, offset=offset, metadata="")
@@ -100,7 +102,9 @@ def made(**intake: Any) -> tuple[KafkaClient, Any]:
 
 def assigned(client: KafkaClient, consumer: Any, *numbers: int) -> None:
     """Assign partitions."""
+    consumer.is_in_callback = True
     client._assigned(consumer, [SimpleNamespace(partition=number) for number in numbers])  # type: ignore[misc]
+    consumer.is_in_callback = False
 
 
 @pytest.mark.parametrize(
@@ -117,10 +121,18 @@ def test_deleted_before_the_start(committed: int, bounds: tuple[int, int], delet
 
 
 def test_the_partitions_are_counted_again() -> None:
-    """A topic can have more partitions than at the start of the session: they are counted when some are assigned."""
-    client, consumer = made()
+    """A topic can have more partitions than at the start of the session: they are counted after some were assigned, not
+    in the callback, where confluent-kafka would abort the process."""
+    client, consumer = made(turn=list, wake=list)
     client.partitions = 4
-    assigned(client, consumer, 4, 5)
+
+    def consume(count: int, seconds: float) -> list[Any]:
+        assigned(client, consumer, 4, 5)
+        client.stop()
+        return []
+
+    consumer.consume = consume
+    client._take(consumer)
     assert client.partitions == 6
     assert client.intake.partitions == [4, 5]
 
