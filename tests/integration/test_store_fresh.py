@@ -68,6 +68,8 @@ def followed(directory: Path) -> Iterator[Queue[str]]:
             reader.join(PATIENCE)
 
 
+# Six processes one after the other, which import pyarrow.
+@pytest.mark.timeout(180)
 @pytest_twisted.ensureDeferred
 async def test_a_message_is_found_at_once(tmp_path: Path) -> None:
     """What a module's call has returned from is found by a search that begins then, before any sync."""
