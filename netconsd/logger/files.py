@@ -113,7 +113,6 @@ class LogFiles:
                     if not file.low < now < file.high or file.size + len(data) > self._most:
                         self._prepare(name, file, len(data), now)
                 except OSError as error:
-                    file.worker = worker
                     self._fail(worker, name, file, data, count, 0, error, now)
                 else:
                     write(file, worker, name, data, count, now, self._fail)
