@@ -205,7 +205,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.gil:
         print(json.dumps([vars(each) for each in measure(options.runs, options.lanes, lambda: _load(options))]))
         return 0
-    content = {
+    content: dict[str, Any] = {
         "python": platform.python_version() + ("t" if is_enabled() is not None else ""),
         "build": KIND,
         "processors": len(os.sched_getaffinity(0)),
