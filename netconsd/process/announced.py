@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: Messages of a partition: several times those of one call for messages, so that commits every 0.2 s are enough.
-RESERVE: Final = 256
+#: Messages of a partition: those of one call for messages. More are counted that were not processed; with fewer, each
+#: call would need a commit.
+RESERVE: Final = 64
 _TEXT: Final = re.compile(r"netconsd: until (\d{1,18})")
 
 
