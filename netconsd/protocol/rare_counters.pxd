@@ -8,5 +8,6 @@ cdef class RareCounters:
     cdef public unsigned long long missing, lost, likely_lost
     cdef public unsigned long long gap_seq
     cdef public long long gap_messages, gap_credit
+    cdef public object replay
 
 cdef double _LONG_AGO

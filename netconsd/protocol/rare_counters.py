@@ -5,6 +5,11 @@ A million senders that send in order have none of these, and need no memory for 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netconsd.protocol.suspects import Replay
+
 # Before every monotonic time.
 _LONG_AGO = float("-inf")
 
@@ -15,7 +20,7 @@ class RareCounters:
     __slots__ = (
         *("crash_arrival", "crash_until", "dropped_duplicate", "dropped_over_rate", "incomplete", "late", "limited"),
         *("boots", "gap_credit", "gap_messages", "gap_seq", "likely_lost", "limited_at", "limited_datagrams", "lost"),
-        *("missing", "replays"),
+        *("missing", "replay", "replays"),
     )
 
     def __init__(self) -> None:
@@ -41,3 +46,5 @@ class RareCounters:
         self.gap_messages = 0
         self.gap_credit = 0
         self.replays = 0
+        #: Kept here for the stream: the records far behind that arrived last, if any did.
+        self.replay: Replay | None = None

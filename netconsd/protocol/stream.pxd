@@ -27,7 +27,6 @@ cdef class Stream:
     cdef readonly bint numbered
     cdef readonly double deadline
     cdef public double scheduled_at
-    cdef readonly Py_ssize_t cost
     cdef public long long datagrams, bytes
     cdef readonly long long messages
     cdef WorkerCounters _counters
@@ -48,8 +47,8 @@ cdef class Stream:
     cdef readonly RareCounters rare_counters
     cdef readonly long long resets
     cdef public list neighbours
-    cdef readonly object replay
-    # As bytes, they share a word.
+    # At most 6 MB: what the bounds of one sender allow to be held. With three bytes it shares a word.
+    cdef readonly unsigned int cost
     cdef unsigned char _legacy_datagrams
     cdef unsigned char _framing
     cdef unsigned char _parts
@@ -63,6 +62,7 @@ cdef class Stream:
     cpdef expire(self, double now, list out)
     @cython.locals(reassemblies=list, reassembly=Reassembly, held=ReorderBuffer)
     cpdef flush(self, list out)
+    cdef _replay(self)
     cpdef RareCounters rare(self)
 
     @cython.locals(line=LineBuffer)
@@ -133,7 +133,7 @@ cdef class Stream:
     cdef _count_boot(self)
     @cython.locals(begins=bint, repeated=bint, rare=RareCounters)
     cdef bint _deliver_replayed(self, ExtendedMessage message, list out) except -1
-    @cython.locals(seq="unsigned long long", stamp="unsigned long long", result=tuple)
+    @cython.locals(seq="unsigned long long", stamp="unsigned long long", result=tuple, rare=RareCounters)
     cdef tuple _add_behind(self, ExtendedMessage message)
     @cython.locals(other=Stream, best=Stream, nearest="unsigned long long", distance="unsigned long long")
     cdef Stream _find_continued(self, ExtendedMessage message)

@@ -142,7 +142,7 @@ class Stream:
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
         *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "messages"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
-        *("_first_seq", "_first_ts_usec", "_heard", "replay", "suspects"),
+        *("_first_seq", "_first_ts_usec", "_heard", "suspects"),
         *("_framing", "_parts", "neighbours", "number", "numbered", "window"),
     )
 
@@ -215,8 +215,6 @@ class Stream:
         self._first_seq = 0
         self._first_ts_usec = ABSENT
         self.suspects: Suspects | None = None
-        #: The records far behind that arrived last, if any did.
-        self.replay: Replay | None = None
 
     def feed(self, datagram: bytes, received_at: float, now: float, out: list[Message]) -> None:
         """Process one datagram; append the messages that can be delivered now."""
@@ -289,6 +287,14 @@ class Stream:
         """One of :data:`~netconsd.protocol.counters.SENDER_COUNTERS`."""
         holder = self if hasattr(self, name) else self.rare_counters
         return 0 if holder is None else int(getattr(holder, name))
+
+    @property
+    def replay(self) -> Replay | None:
+        """The records far behind that arrived last, if any did."""
+        return self._replay()
+
+    def _replay(self) -> Replay | None:
+        return None if self.rare_counters is None else self.rare_counters.replay
 
     def rare(self) -> RareCounters:
         """The counters that few senders have, allocated by the first call."""
@@ -557,8 +563,10 @@ class Stream:
             self._reset(message, out)
         elif rule == _BOOT:
             self._boot(message, out)
-        elif self.replay is not None and self.replay.is_near(message._seq, self.last_seen):
-            self._add_behind(message)
+        else:
+            replay = self._replay()
+            if replay is not None and replay.is_near(message._seq, self.last_seen):
+                self._add_behind(message)
         return rule != _DUPLICATE
 
     def _classify(self, message: ExtendedMessage) -> int:
@@ -613,7 +621,7 @@ class Stream:
         seq = message._seq
         if seq > self.last_seq:
             return self._classify_ahead(message)
-        replay = self.replay
+        replay = self._replay()
         if replay is not None and replay.has(seq, self.last_seen):
             return _REPLAYED
         if known != ABSENT:
@@ -640,7 +648,8 @@ class Stream:
             if message._msgid >= 0 and message._msgid > WINDOW and self._is_next_msgid(message):
                 # Not by chance: the count of a new boot starts at 1.
                 return False
-            if self.replay is not None and self.replay.has(message._seq, self.last_seen):
+            replay = self._replay()
+            if replay is not None and replay.has(message._seq, self.last_seen):
                 return False
             if ts_usec < NEAR_ZERO_USEC and self._last_ts_usec < NEAR_ZERO_USEC and message._seq > self.last_seq:
                 # The clocks of the early boot.
@@ -737,7 +746,7 @@ class Stream:
 
     def _deliver_replayed(self, message: ExtendedMessage, out: list[Message]) -> bool:
         """Deliver a record of a buffer that is sent again; return ``False`` if it came twice within the buffer."""
-        replay = self.replay
+        replay = self._replay()
         begins = replay is None or not replay.has(message._seq, self.last_seen)
         repeated, message._out_of_order = self._add_behind(message)
         if begins:
@@ -752,8 +761,9 @@ class Stream:
             return False
         if message._out_of_order:
             self._count_late()
-        if self.replay is not None:
-            self.replay.is_sure = True
+        replay = self._replay()
+        if replay is not None:
+            replay.is_sure = True
         message._replayed = True
         if message._msgid >= 0:
             self._count_lost(message)
@@ -766,12 +776,13 @@ class Stream:
         seq = message._seq
         stamp = _to_stamp(message)
         result = (False, False)
-        if self.replay is None:
-            self.replay = Replay(seq, stamp, self.last_seen)
+        rare = self.rare()
+        if rare.replay is None:
+            rare.replay = Replay(seq, stamp, self.last_seen)
         else:
-            result = self.replay.add(seq, stamp, self.last_seen)
+            result = rare.replay.add(seq, stamp, self.last_seen)
         if seq >= self.last_seq:
-            self.replay = None
+            rare.replay = None
         return result
 
     # Senders of one address.
@@ -829,7 +840,8 @@ class Stream:
         if not self.numbered or not ts_usec or self.suspects is not None:
             return False
         if seq <= self.last_seq:
-            if self.replay is not None and self.replay.has(seq, self.last_seen):
+            replay = self._replay()
+            if replay is not None and replay.has(seq, self.last_seen):
                 return False
             return self._remembered(seq) == min(ts_usec, ABSENT - 1)
         same_seq = None if self.held is None else self.held.get(seq)
@@ -852,10 +864,10 @@ class Stream:
         self.resets += 1
         self.numbered = True
         self.window = None
-        self.replay = None
         self._first_ts_usec = ABSENT
         if self.messages or self.rare_counters is not None:
             rare = self.rare()
+            rare.replay = None
             rare.gap_seq = 0
             # What was learned about gaps stays, the evidence for a loss does not.
             rare.gap_messages = self.messages
@@ -912,7 +924,8 @@ class Stream:
     def _deliver_late(self, message: ExtendedMessage, out: list[Message]) -> bool:
         """Deliver a record behind; return ``False`` if it is far behind, and was delivered just before."""
         is_far = self.last_seq - message._seq >= WINDOW
-        if is_far or (self.replay is not None and self.replay.is_near(message._seq, self.last_seen)):
+        replay = self._replay()
+        if is_far or (replay is not None and replay.is_near(message._seq, self.last_seen)):
             repeated, _ = self._add_behind(message)
             if repeated and message._ts_usec:
                 return False

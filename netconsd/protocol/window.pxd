@@ -8,12 +8,16 @@ cdef unsigned long long ABSENT, _FULL_MASK
 @cython.final
 cdef class Window:
     cdef public unsigned long long top
-    cdef unsigned long long _bottom
-    cdef unsigned long long _mask
     cdef unsigned long long *_stamps
+    # As bytes, they share a word.
+    cdef unsigned char _depth
+    cdef unsigned char _mask
     cpdef unsigned long long ts_usec(self, unsigned long long seq)
-    @cython.locals(mask="unsigned long long", skipped="unsigned long long")
+    @cython.locals(
+        mask="unsigned long long", skipped="unsigned long long", step="unsigned long long", depth="unsigned long long"
+    )
     cpdef advance(self, unsigned long long seq, unsigned long long ts_usec)
+    @cython.locals(behind="unsigned long long")
     cpdef fill(self, unsigned long long seq, unsigned long long ts_usec)
     cpdef list missing(self)
     @cython.locals(

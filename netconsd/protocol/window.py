@@ -25,13 +25,13 @@ globals().update(ABSENT=ABSENT)
 class Window:
     """The timestamps of the seqs from ``top - WINDOW + 1`` to ``top``."""
 
-    __slots__ = ("_bottom", "_mask", "_stamps", "top")
+    __slots__ = ("_depth", "_mask", "_stamps", "top")
 
     def __init__(self, seq: int, ts_usec: int) -> None:
         #: The highest seq delivered.
         self.top = seq
-        # The lowest seq delivered. The ring has room from here to the top, up to WINDOW.
-        self._bottom = seq
+        # The number of seqs from the lowest one delivered to the top, up to WINDOW - 1. The ring has room for them.
+        self._depth = 0
         # The ring's index of a seq is its lowest bits.
         self._mask = _FIRST_CAPACITY - 1
         self._stamps = octets.new_stamps(_FIRST_CAPACITY)
@@ -43,14 +43,17 @@ class Window:
 
     def ts_usec(self, seq: int) -> int:
         """The timestamp of a record up to ``top``; ABSENT if it was not delivered, or is below the window."""
-        if seq < self._bottom or self.top - seq > self._mask:
+        if self.top - seq > self._depth:
             return ABSENT
         return self._stamps[seq & self._mask]
 
     def advance(self, seq: int, ts_usec: int) -> None:
         """Add a record above ``top``."""
-        if self._mask != _FULL_MASK and seq - self._bottom > self._mask:
-            self._grow(seq - self._bottom)
+        step = seq - self.top
+        depth = _FULL_MASK if step > _FULL_MASK else min(self._depth + step, _FULL_MASK)
+        if depth > self._mask:
+            self._grow(depth)
+        self._depth = depth
         mask = self._mask
         skipped = self.top + 1
         if seq - skipped > mask:
@@ -63,16 +66,17 @@ class Window:
 
     def fill(self, seq: int, ts_usec: int) -> None:
         """Add a record less than ``WINDOW`` below ``top``."""
-        if self.top - seq > self._mask:
-            self._grow(self.top - seq)
-        if seq < self._bottom:
-            self._bottom = seq
+        behind = self.top - seq
+        if behind > self._mask:
+            self._grow(behind)
+        if behind > self._depth:
+            self._depth = behind
         self._stamps[seq & self._mask] = ts_usec
 
     def missing(self) -> list[int]:
         """The seqs within the window that were not delivered, in order, from the lowest delivered one to ``top``."""
-        distance = min(self.top - self._bottom, WINDOW - 1)
-        return [self.top - behind for behind in range(distance, -1, -1) if self.ts_usec(self.top - behind) == ABSENT]
+        seqs = [self.top - behind for behind in range(self._depth, -1, -1)]
+        return [seq for seq in seqs if self.ts_usec(seq) == ABSENT]
 
     def _grow(self, distance: int) -> None:
         """Enlarge the ring to more than ``distance`` seqs, up to ``WINDOW``."""
@@ -85,7 +89,7 @@ class Window:
         self._mask = capacity - 1
         seq = self.top
         count = 0
-        while count <= old_mask and seq >= self._bottom:
+        while count <= self._depth:
             self._stamps[seq & self._mask] = old[seq & old_mask]
             seq -= 1
             count += 1

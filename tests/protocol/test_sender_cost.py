@@ -87,3 +87,26 @@ def test_the_memory_of_a_sender(name: Build, log: Any) -> None:
 
     # A table without senders has some bytes itself.
     assert (bytes_for(full) - bytes_for(empty)) / LIMIT * WASTE < SENDER_BYTES[name]
+
+
+# Measured: 443 and 790 bytes (CPython 3.11).
+QUIET_SENDER_BYTES: dict[Build, int] = {"compiled": 500, "plain": 1000}
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_the_memory_of_a_sender_of_two_records(name: Build) -> None:
+    """A sender that has sent two records takes at most QUIET_SENDER_BYTES."""
+    build = BUILDS[name]
+    count = 512
+
+    def table(senders: int) -> Any:
+        result = build.table.SourceTable(
+            build.counters.WorkerCounters(), limit=count, reorder_time=REORDER_TIME, gc_interval=60.0, age=3600.0
+        )
+        keys = [source(f"{NETWORK}{number:x}").key for number in range(senders)]
+        for turn in range(2):
+            result.feed(keys, [in_order(number, turn) for number in range(senders)], 1000.0, 1000.0)
+        return result
+
+    size = (bytes_for(lambda: table(count)) - bytes_for(lambda: table(0))) / count
+    assert size < QUIET_SENDER_BYTES[name], size
