@@ -596,10 +596,10 @@ def test_a_crash_that_comes_while_the_live_page_begins_is_one_row(
 ) -> None:
     """The page gets it with those of before, and again from the live tail; the next one of the bug is another row."""
     shown = threading.Event()
-    report = {"format": "report", "title": "BUG in f", "group": "0123456789ab", "severity": "dead"}
+    report: dict[str, Any] = {"format": "report", "title": "BUG in f", "group": "0123456789ab", "severity": "dead"}
     report |= {"source": {"address": "192.0.2.1", "port": 1}, "received_at": BEGIN + 0.0025}
     group = {"id": report["group"], "title": report["title"], "severity": "dead", "last": report["received_at"]}
-    group |= {"machines": {"192.0.2.1": [1, BEGIN, report["received_at"]]}}
+    group["machines"] = {"192.0.2.1": [1, BEGIN, report["received_at"]]}
 
     def live(_: Any) -> Iterator[bytes]:
         yield from events(*(("message", plain_object(number, f"text {number}")) for number in range(1, 5)))

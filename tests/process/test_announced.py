@@ -64,14 +64,14 @@ def test_texts_of_others(text: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "offset", "end", "again"), [(9, 5, 7, 7), (9, 5, 20, 9), (5, 5, 20, 0), (9, -1001, 7, 7)]
+    ("until", "offset", "end", "again"), [(9, 5, 7, 7), (9, 5, 20, 9), (5, 5, 20, 5), (0, -1001, 7, 0), (9, 5, 3, 0)]
 )
 def test_what_was_in_the_broker(until: int, offset: int, end: int, again: int) -> None:
-    """What came after the takeover was not processed before; a partition that was given away whole is not asked for."""
+    """What came after the takeover was not processed before, and nothing of a topic that was made again."""
     client = KafkaClient(SimpleNamespace(), parse("kafka://127.0.0.1/topic"), "g", properties={})  # type: ignore[arg-type]
     consumer: Any = SimpleNamespace(get_watermark_offsets=lambda partition, timeout: (0, end))
-    committed: Any = SimpleNamespace(metadata=f"netconsd: until {until}", offset=offset)
-    assert client._again(consumer, committed) == again
+    committed: Any = SimpleNamespace(metadata=f"netconsd: until {until}", offset=offset, partition=0)
+    assert client._place(consumer, committed)[1] == again
 
 
 def test_commits() -> None:
