@@ -16,11 +16,11 @@ from typing import Any
 import netconsd
 
 PACKAGE = Path(netconsd.__file__).parent
-#: The modules that are compiled. The four .pxd files without a module are compiled into the modules that use them.
+#: The modules that are compiled. The five .pxd files without a module are compiled into the modules that use them.
 HOT = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.pxd")
-    if path.stem not in ("octets", "packing", "_sockets", "search")
+    if path.stem not in ("octets", "packing", "ring", "_sockets", "search")
 )
 
 
