@@ -2,7 +2,7 @@
 
 A batch is accepted when the brokers have acknowledged each message of it. The library's own limits lose nothing: its
 queue has room for the largest batch, and it never gives up a message by itself. If it did, it would send those behind
-it, and the machine's messages were out of order.
+it, and the machine's messages would be out of order.
 
 After ``timeout``, the batch counts as not delivered, and the producer keeps it: the brokers recognise a second copy as
 long as it is the same producer's. Only after :data:`RENEW_SECONDS` the stream takes back what is not acknowledged, the

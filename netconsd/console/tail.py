@@ -31,7 +31,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +56,7 @@ from netconsd.console.limits import (
 )
 from netconsd.console.messages import Encoder
 from netconsd.console.replay import frame_begin, frame_end
+from netconsd.crash.groups import group_id
 from netconsd.jsonl import finding_to_json
 from netconsd.message import Source
 from netconsd.names import Names
@@ -299,7 +299,7 @@ class FindingFiles:
             return Finding(event.source.address, self._userdata(event.source), _frame("event", finding_to_json(event)))
         report = report_of(line)
         fields = json.loads(finding_to_json(report))
-        fields["group"] = sha256(report.title.encode()).hexdigest()[:12]
+        fields["group"] = group_id(report.title)
         source = report.source
         userdata = {} if source is None else self._userdata(source)
         for message in report.messages[:1]:

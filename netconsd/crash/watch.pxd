@@ -1,4 +1,5 @@
-# Per message with reports: 0.055 us of CPU, of which the ring takes 0.012 us; with events only 0.04 us.
+# Per message with reports: 0.055 us of CPU if all is in the cache, of which the ring takes 0.012 us; with events only 0.04
+# us. In the daemon at full load the ring takes 0.07 us.
 cimport cython
 
 from netconsd.crash cimport ring

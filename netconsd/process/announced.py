@@ -3,7 +3,8 @@
 A broker keeps a text with each committed offset (its metadata). A processor writes into it how far it may go:
 
 1. No message at the offset ``until`` of the last commit, or after it, was given to modules. The offset is at most
-   :data:`RESERVE` ahead, and a commit raises it before the messages are processed.
+   :data:`RESERVE` ahead, and the commit that raises it is sent before the messages are processed. Nothing waits for its
+   answer: if it is lost together with the processor, the messages behind it are not counted.
 2. A processor that gives a partition away commits the offset of the first message that it did not process.
 3. The processor that takes the partition over counts the messages before ``until``, as far as they were in the broker
    then. A processor that was killed while it waited for messages may have had none of these.

@@ -344,15 +344,18 @@ class KafkaClient(Client):
         from confluent_kafka import KafkaException
 
         try:
-            for each in consumer.committed(partitions, timeout=ANSWER_SECONDS):
-                first, again = self._place(consumer, each)
-                self._offsets[each.partition] = Offsets(first)
-                self._announced[each.partition] = Announced(again)
+            committed = consumer.committed(partitions, timeout=ANSWER_SECONDS)
+            places = [self._place(consumer, each) for each in committed]
         except KafkaException as error:
             # Not in a callback of the library.
             self._broken = error.args[0].str()
             return
-        for each in partitions:
+        # All of them, or none: what was taken of a partition without a begin has no place.
+        for each, (first, again) in zip(committed, places, strict=True):
+            if first is not None and first > each.offset:
+                self._deleted(each.partition, first - each.offset, TOO_SHORT)
+            self._offsets[each.partition] = Offsets(first)
+            self._announced[each.partition] = Announced(again)
             self.intake.begin(each.partition)
         # These are not paused; those that it had before may be.
         self._is_paused = None
@@ -364,7 +367,8 @@ class KafkaClient(Client):
         """Return the offset of the next message of a partition, None if the group has never committed one; and the
         offset before which messages may have been processed, by the processor of the last commit.
 
-        Those that the broker has deleted are counted now: another message may not come for a long time.
+        The first one is greater than what was committed if the broker has deleted those between: they are counted when
+        the partition begins, because another message may not come for a long time.
         """
         number, offset = committed.partition, committed.offset
         if offset < 0:
@@ -377,8 +381,6 @@ class KafkaClient(Client):
                 number=number,
             )
             return None, 0
-        if first > offset:
-            self._deleted(number, first - offset, TOO_SHORT)
         # What came to the broker after the other processor was gone was not processed.
         return max(first, offset), min(until_of(committed.metadata), end)
 

@@ -150,6 +150,26 @@ def test_an_assignment_without_an_answer() -> None:
         client._take(consumer)
 
 
+def test_an_assignment_of_which_a_part_has_no_answer() -> None:
+    """No partition begins, and nothing is counted: the session begins again, with all of them."""
+    client, consumer = made()
+    from confluent_kafka import KafkaError, KafkaException
+
+    def bounds(partition: Any, timeout: float) -> tuple[int, int]:
+        if partition.partition == 2:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Timed out"))
+        return 9, 12
+
+    consumer.offsets, consumer.get_watermark_offsets = {1: 7, 2: 7}, bounds
+    assigned(client, consumer, 1, 2)
+    assert (client.intake.partitions, client.intake.deleted, list(client._offsets)) == ([], 0, [])
+    consumer.consume = lambda count, seconds: [
+        SimpleNamespace(error=lambda: None, partition=lambda: 1, offset=lambda: 9, value=lambda: b"")
+    ]
+    with pytest.raises(LostError, match="Timed out"):
+        client._take(consumer)
+
+
 def test_a_topic_that_is_deleted() -> None:
     """The session begins again, after what was taken is processed; what is known to have been behind it is counted."""
     client, consumer = made()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,12 @@ from netconsd.protocol.message import ExtendedMessage
 from netconsd.streams.blocks import Head, unpack
 from netconsd.streams.deadletters import FILE
 from netconsd.testing import extended_message
-from tests.support.kafka_server import KAFKA_PATIENCE, TEST_SECONDS, TOPIC, KafkaServer
+from tests.support.kafka_server import KAFKA_PATIENCE, TEST_SECONDS, TOPIC, KafkaServer, until
 from tests.support.servers import running
-from tests.support.servers import until as patiently
 
 pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TEST_SECONDS)]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    patiently(condition, what, KAFKA_PATIENCE)
 
 
 def seqs(server: KafkaServer) -> list[int]:

@@ -7,19 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka_server import KAFKA_PATIENCE, PARTITIONS, TEST_SECONDS, KafkaServer
+from tests.support.kafka_server import KAFKA_PATIENCE, PARTITIONS, TEST_SECONDS, KafkaServer, until
 from tests.support.processors import Processor, blocks, out_of_order, processed
 from tests.support.servers import running
-from tests.support.servers import until as patiently
 
 kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TEST_SECONDS)]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    patiently(condition, what, KAFKA_PATIENCE)
 
 
 @pytest.fixture

@@ -15,21 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kafka_server import KAFKA_PATIENCE, PARTITIONS, TEST_SECONDS, TOPIC, KafkaServer
+from tests.support.kafka_server import KAFKA_PATIENCE, PARTITIONS, TEST_SECONDS, TOPIC, KafkaServer, until
 from tests.support.processors import Processor, blocks, out_of_order, processed
 from tests.support.servers import running
-from tests.support.servers import until as patiently
 
 kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
 
 #: Seconds of a fault: longer than the group waits for a processor.
 SECONDS = float(os.environ.get("NETCONSD_PROOF_SECONDS", "10"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TEST_SECONDS + 2 * SECONDS)]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    patiently(condition, what, KAFKA_PATIENCE)
 
 
 @pytest.fixture

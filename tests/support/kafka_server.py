@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import servers
 from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import KAFKA, ServerProcess, free_port
 
@@ -48,6 +49,11 @@ sasl.mechanism.inter.broker.protocol=PLAIN
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
   username="admin" password="admin" user_admin="admin" user_netconsd="secret";
 """
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition, as :func:`tests.support.servers.until` does, for as long as a broker may need."""
+    servers.until(condition, what, KAFKA_PATIENCE)
 
 
 class KafkaServer(ServerProcess):
