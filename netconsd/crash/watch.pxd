@@ -2,14 +2,14 @@
 # us. In the daemon at full load the ring takes 0.07 us.
 cimport cython
 
-from netconsd.crash cimport ring
 from netconsd.crash.prefilter cimport Prefilter
+from netconsd.protocol cimport memory
 from netconsd.protocol.message cimport ExtendedMessage, LegacyDatagram, Message, Source
 
 cdef double NEVER, BEFORE_SECONDS, LINES_PER_SECOND, BURST_SECONDS, SENDER_LINES_PER_SECOND, SENDER_BURST_SECONDS
 cdef double SKIP_SECONDS, BEGIN_LINES, EVENTS_PER_SECOND, EVENTS_BURST_SECONDS, WAIT_SECONDS, LOOK_SECONDS
 cdef double SWEEP_SECONDS, SILENCE_SECONDS
-cdef Py_ssize_t RING_MESSAGES, RING_BYTES, BEFORE_MESSAGES
+cdef Py_ssize_t RING_MESSAGES, RING_BYTES, _AHEAD, BEFORE_MESSAGES
 cdef Py_ssize_t SENDERS_LIMIT, OPEN_SENDERS_LIMIT, OPEN_LINES_LIMIT, OPEN_BYTES_LIMIT
 cdef unsigned long long GAP_RECORDS
 

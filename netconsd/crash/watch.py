@@ -20,9 +20,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from netconsd.crash import ring
 from netconsd.crash.prefilter import Prefilter
 from netconsd.crash.report import Report
+from netconsd.protocol import memory
 from netconsd.protocol.counters import CrashCounters
 from netconsd.protocol.message import ExtendedMessage, LegacyDatagram, Message, Source
 
@@ -31,6 +31,9 @@ NEVER = float("inf")
 # The messages of all senders of a worker that are remembered for `Report.before`: the last minute of a hundred senders
 # with a message a second each. They take 4 MB.
 RING_MESSAGES = 8192
+# The places from the one that is filled to the one whose message is asked for: it is in the cache when it is forgotten.
+# Its bytes follow at half of that.
+_AHEAD = 12
 # Their bytes: messages can have 128 KiB each.
 RING_BYTES = 8 * 1024 * 1024
 # The messages before a report (Report.before), and the seconds in which they arrived.
@@ -306,7 +309,7 @@ class Watch:
     def _remember(self, message: Message, size: int) -> None:
         """Put a message into the ring, in the place of the oldest ones."""
         index = self._next
-        ring.fetch(self._ring, index)
+        memory.fetch(self._ring, index + _AHEAD, index + _AHEAD // 2)
         oldest = self._ring[index]
         if oldest is not None:
             self._ring_bytes -= len(oldest._raw)

@@ -1,10 +1,11 @@
 # CPU per held message (get, add, lowest, pop): 0.22 us compiled, 1.09 us in plain Python.
 cimport cython
 
+from netconsd.protocol cimport memory
 from netconsd.protocol.message cimport ExtendedMessage
 
 cdef double _NEVER
-cdef Py_ssize_t HELD_LIMIT, HELD_BYTES_LIMIT, MESSAGE_OVERHEAD, BUFFER_OVERHEAD, GROUPS_LIMIT, COMPACT_AT
+cdef Py_ssize_t HELD_LIMIT, HELD_BYTES_LIMIT, MESSAGE_OVERHEAD, BUFFER_OVERHEAD, GROUPS_LIMIT, COMPACT_AT, _AHEAD
 
 @cython.final
 cdef class ReorderBuffer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netconsd.protocol import memory
 from netconsd.protocol.message import ExtendedMessage
 
 # A burst of 5,000 messages per second from one sender is held for 200 ms in full while one message is missing; above
@@ -20,6 +21,9 @@ BUFFER_OVERHEAD = 340
 GROUPS_LIMIT = 1024
 # The number of entries of removed messages at which the list is compacted.
 COMPACT_AT = 256
+# The places from the message that is removed to the one whose memory is asked for: those of a group, some ten messages,
+# are removed in one go. The bytes follow at half of that.
+_AHEAD = 8
 
 _NEVER = float("inf")
 
@@ -112,6 +116,7 @@ class ReorderBuffer:
     def pop(self) -> ExtendedMessage:
         """Remove and return the message with the lowest seq; the buffer must not be empty."""
         message = self.lowest()
+        memory.fetch(self._messages, self._first + _AHEAD, self._first + _AHEAD // 2)
         self._messages[self._first] = None
         self._first += 1
         self.cost -= len(message._raw) + MESSAGE_OVERHEAD

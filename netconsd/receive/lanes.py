@@ -7,10 +7,11 @@ writes.
 **Deadlines.** A deadline of a table (for order, fragments, unfinished lines and silent senders) expires only after
 everything that was received before it has been processed, so that a pause of the process or of the machine does not
 look like loss. Received means in the queue of the lane, or in the receive buffer of the socket of a :class:`Port`. A
-batch says up to which time it is *complete*, and expires the deadlines up to that time. If a deadline has passed and no
-batch has come, the lane asks the reactor's thread for a *mark*: the ports are read until everything from before the
-deadline is queued, then the mark is queued, and expires the deadline when the lane reaches it. A blocked reactor
-therefore delays held messages. Acknowledgements need no mark: an early one causes a re-send, but no loss.
+batch says up to which time it is *complete*, and expires the deadlines up to that time. If no batch has expired a
+deadline :data:`GRACE_SECONDS` after it, the lane asks the reactor's thread for a *mark*: the ports are read until
+everything from before the deadline is queued, then the mark is queued, and expires the deadline when the lane reaches
+it. A blocked reactor therefore delays held messages. Acknowledgements need no mark: an early one causes a re-send, but
+no loss.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 # Seconds until the ports are asked again if one of them is not complete. A reader under load reads after its pause of
 # two milliseconds anyway.
 MARK_SECONDS = 0.002
+# Seconds after a deadline for which a lane waits for a batch that expires it, before it asks for a mark. Under load
+# each batch is complete up to the read before it, one pause of two milliseconds earlier, so that the second batch after
+# a deadline expires it. A mark wakes up both threads, and costs as much as a hundred messages.
+GRACE_SECONDS = 0.006
 
 #: Called in a lane's thread with the table of its senders.
 Question = Callable[[SourceTable], object]
@@ -188,6 +193,8 @@ class Lane:
         )
         self._queue: SimpleQueue[_Batch | Question | float | None] = SimpleQueue()
         self._ask_mark = ask_mark
+        # Without marks, an empty queue is all there is.
+        self._grace = GRACE_SECONDS if ask_mark is not None else 0.0
         # Whether a mark was asked for and has not come: one at a time, so that marks need no bound of their own.
         self._mark_asked = False
         #: Sends acknowledgements; None without ``reply``.
@@ -372,8 +379,8 @@ class Lane:
         return not stopping
 
     def _timeout(self) -> float | None:
-        """Seconds until the next deadline; None without one, or if a mark will come."""
-        deadline = NEVER if self._mark_asked else self._next_deadline()
+        """Seconds until the next deadline has to be acted on; None without one, or if a mark will come."""
+        deadline = NEVER if self._mark_asked else self._next_deadline() + self._grace
         if self.acks is not None:
             deadline = min(deadline, self.acks.next_deadline())
         return None if deadline == NEVER else max(0.0, deadline - self._clock())
@@ -381,7 +388,7 @@ class Lane:
     def _reach_deadline(self) -> None:
         now = self._clock()
         deadline = self._next_deadline()
-        if deadline <= now and not self._mark_asked:
+        if deadline + self._grace <= now and not self._mark_asked:
             if self._ask_mark is None:
                 self._advance(now)
             else:

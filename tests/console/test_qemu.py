@@ -70,8 +70,8 @@ def test_a_real_crash_is_on_the_pages(running: Running, open_page: Callable[...,
                 error.add_note(f"The guest's console ends with:\n{guest.console()[-5000:]}")
                 raise
             print(f"on Crashes {time.monotonic() - link.last_at:.2f} s after the last datagram")
-            # If the page was still asking for the crashes of before, the row is above the lines that followed, so out of
-            # view in a window of usual height.
+            # If the page was still asking for the crashes of before, the row is above the lines that followed, and out
+            # of view in a window of usual height.
             live.set_viewport_size({"width": 1280, "height": 8000})
             row = live.locator(".row.crash", has_text=TITLE)
             try:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from netconsd.protocol.message import ExtendedMessage
-from netconsd.receive.lanes import MARK_SECONDS, Lane, Workers
+from netconsd.receive.lanes import GRACE_SECONDS, MARK_SECONDS, Lane, Workers
 from netconsd.receive.listener import FULL_SECONDS, NetconsoleListener
 from netconsd.receive.reader import FAILING_SECONDS, FAILURE_PAUSE, LEAST_CHARGE, BatchReader, Receiver
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
@@ -231,7 +231,7 @@ def test_a_deadline_counts_from_the_end_of_the_read(make: Any) -> None:
 
 
 def test_a_deadline_without_traffic(make: Any) -> None:
-    """With an empty socket, a record behind a gap is delivered at its deadline, after one empty read."""
+    """With an empty socket, a record behind a gap is delivered soon after its deadline, after one empty read."""
     rig = make()
     rig.send(*records([1, 3]))
     rig.readers[0].doRead()
@@ -240,7 +240,7 @@ def test_a_deadline_without_traffic(make: Any) -> None:
     rig.lane._turn()
     rig.turns()
     assert rig.delivered.texts == ["1", "3"]
-    assert rig.reactor.seconds() - begin == pytest.approx(REORDER)
+    assert rig.reactor.seconds() - begin == pytest.approx(REORDER + GRACE_SECONDS)
 
 
 def test_silent_senders_are_forgotten_by_marks(make: Any) -> None:
@@ -385,8 +385,8 @@ def test_a_reader_in_its_pause_is_not_read(make: Any) -> None:
     assert reader.counters.datagrams == reads + 1
 
 
-def test_without_ports_a_deadline_expires_at_its_time(make: Any) -> None:
-    """A program that queues datagrams itself gets its held messages at their deadline."""
+def test_without_ports_a_deadline_expires_soon_after_its_time(make: Any) -> None:
+    """A program that queues datagrams itself gets its held messages soon after their deadline."""
     rig = make(sockets=0)
     put(rig.lane, *records([1, 3]), now=1000.0)
     put(rig.lane, *records([1]), sender=BOB, now=1000.0)
@@ -394,7 +394,24 @@ def test_without_ports_a_deadline_expires_at_its_time(make: Any) -> None:
     rig.lane._turn()
     rig.turns()
     assert rig.delivered.texts == ["1", "1", "3"]
-    assert rig.reactor.seconds() == pytest.approx(1000.0 + REORDER)
+    assert rig.reactor.seconds() == pytest.approx(1000.0 + REORDER + GRACE_SECONDS)
+
+
+def test_under_load_batches_expire_deadlines_without_a_mark(make: Any) -> None:
+    """A mark wakes up both threads: a lane asks for none while a batch each pause expires its deadlines."""
+    rig = make(sockets=0)
+    pause = Settings().pause
+    put(rig.lane, *records([1, 3]), now=1000.0)
+    rig.turns()
+    while rig.delivered.texts[-1] != "3":
+        timeout = rig.lane._timeout()
+        assert timeout > pause, "the lane would wake up before the next batch"
+        rig.reactor.advance(pause)
+        now = rig.reactor.seconds()
+        # Complete up to the read before it.
+        rig.lane.put([ALICE], records([1]), 0.0, now, complete=now - pause)
+        rig.turns()
+    assert rig.reactor.seconds() - 1000.0 == pytest.approx(REORDER, abs=2.5 * pause)
 
 
 def test_a_failing_look_is_repeated(make: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from netconsd.message import Message, Source
 from netconsd.protocol.counters import CrashCounters
-from netconsd.receive.lanes import Lane
+from netconsd.receive.lanes import GRACE_SECONDS, Lane
 from netconsd.settings import Settings
 from tests.support.scripted_lane import ALICE, SameThread, Scripted, put, records, run
 
@@ -109,14 +109,14 @@ def test_a_failed_delivery_keeps_what_was_found() -> None:
 
 
 def test_a_deadline_of_the_watcher_waits_for_a_mark() -> None:
-    """The lane waits until the deadline, asks for a mark, and expires it only when the mark comes."""
+    """The lane waits until shortly after the deadline, asks for a mark, and expires it only when the mark comes."""
     events: list[Any] = []
     script = Scripted()
     marks: list[float] = []
     lane = lane_of(events, script, 5.0, ask_mark=lambda lane, deadline: marks.append(deadline))
     script.items = [Scripted.NOTHING]
     lane._turn()
-    assert script.timeouts == [5.0]
+    assert script.timeouts == [5.0 + GRACE_SECONDS]
     assert marks == [5.0]
     assert events == []
     put(lane, *records([1]), received_at=1004.0, now=4.0)
