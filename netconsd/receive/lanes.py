@@ -193,8 +193,6 @@ class Lane:
         )
         self._queue: SimpleQueue[_Batch | Question | float | None] = SimpleQueue()
         self._ask_mark = ask_mark
-        # Without marks, an empty queue is all there is.
-        self._grace = GRACE_SECONDS if ask_mark is not None else 0.0
         # Whether a mark was asked for and has not come: one at a time, so that marks need no bound of their own.
         self._mark_asked = False
         #: Sends acknowledgements; None without ``reply``.
@@ -379,11 +377,16 @@ class Lane:
         return not stopping
 
     def _timeout(self) -> float | None:
-        """Seconds until the next deadline has to be acted on; None without one, or if a mark will come."""
+        """Seconds until the lane acts on its next deadline; None without one, or if a mark will come."""
         deadline = NEVER if self._mark_asked else self._next_deadline() + self._grace
         if self.acks is not None:
             deadline = min(deadline, self.acks.next_deadline())
         return None if deadline == NEVER else max(0.0, deadline - self._clock())
+
+    @property
+    def _grace(self) -> float:
+        """Seconds for which the lane waits for a batch after a deadline."""
+        return 0.0 if self._ask_mark is None else GRACE_SECONDS
 
     def _reach_deadline(self) -> None:
         now = self._clock()

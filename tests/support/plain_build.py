@@ -20,7 +20,7 @@ PACKAGE = Path(netconsd.__file__).parent
 HOT = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.pxd")
-    if path.stem not in ("octets", "packing", "ring", "_sockets", "search")
+    if path.stem not in ("memory", "octets", "packing", "_sockets", "search")
 )
 
 
