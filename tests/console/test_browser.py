@@ -617,6 +617,39 @@ def test_a_crash_that_comes_while_the_live_page_begins_is_one_row(
     ]
 
 
+def test_a_crash_while_the_connection_was_lost_is_a_row(
+    console: ScriptedConsole, open_page: Callable[..., Page]
+) -> None:
+    """The live tail does not repeat it: the page asks the store, and shows it once if the tail has it as well."""
+    report: dict[str, Any] = {"format": "report", "title": "BUG in f", "group": "0123456789ab", "severity": "dead"}
+    report |= {"source": {"address": "192.0.2.1", "port": 1}, "received_at": BEGIN + 5.0}
+    group = {"id": report["group"], "title": report["title"], "severity": "dead", "last": report["received_at"]}
+    group["machines"] = {"192.0.2.1": [1, BEGIN, report["received_at"]]}
+    groups: list[dict[str, Any]] = []
+    lost, shown = threading.Event(), threading.Event()
+
+    def live(_: Any) -> Iterator[bytes]:
+        if not lost.is_set():
+            yield b"retry: 10\n\n"
+            yield from events(("message", plain_object(1, "text 1")), ended=lost)
+            return
+        yield from events(ended=shown)
+        later = report | {"title": "BUG in g", "received_at": BEGIN + 9.0}
+        found = [("finding", {"kind": "report", "finding": each}) for each in (report, later)]
+        yield from events(*found, ended=console.ended)
+
+    console.answers |= {"crashes": lambda _: {"groups": groups}, "events": lambda _: {"events": []}, "live": live}
+    page = open_page(console.url)
+    page.wait_for_selector("text=text 1")
+    until(page, "performance.getEntriesByType('resource').some((one) => one.name.includes('/events'))")
+    groups.append(group)
+    lost.set()
+    page.wait_for_selector(".row.crash >> text=BUG in f")
+    shown.set()
+    page.wait_for_selector(".row.crash >> text=BUG in g")
+    assert page.locator(".row.crash .text").all_inner_texts() == ["BUG in f", "BUG in g"]
+
+
 def test_the_result_of_another_filter_begins_at_its_top(
     console: ScriptedConsole, open_page: Callable[..., Page]
 ) -> None:

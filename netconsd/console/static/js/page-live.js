@@ -27,6 +27,8 @@ const FORMS_SHOWN = 30;
 // Stored messages that a new page begins with, and the time from which on it has the crashes among them.
 const LAST = 200;
 const PAST = "7d";
+// A report is found up to some seconds after its first line, whose time it has.
+const REPORT_SECONDS = 60;
 
 /** @param {{query: URLSearchParams}} props */
 export function LivePage({ query }) {
@@ -87,7 +89,7 @@ export function LivePage({ query }) {
         setBuckets(lastSeconds([], Math.floor(Date.now() / 1000) - 1, SECONDS));
         setVersion((old) => old + 1);
         const asked = new URLSearchParams(filter);
-        /** Crashes and events of before, from the store. @type {Row[]} */
+        /** Crashes and events that came from the store, and may come from the live tail as well. @type {Row[]} */
         let stored = [];
         /** @param {import("./live.js").Item[]} items */
         const take = (items) => {
@@ -102,7 +104,7 @@ export function LivePage({ query }) {
                     }
                 } else if (finding) {
                     const row = findingRow(finding, names.current.get(finding.address ?? finding.source?.address ?? ""));
-                    // One that happened while the page asked for those of before is among them already.
+                    // One that happened while the page asked for those of the store is among them already.
                     const known = stored.findIndex((one) => isSame(one, row));
                     if (known < 0) add(row);
                     else stored.splice(known, 1);
@@ -125,20 +127,39 @@ export function LivePage({ query }) {
         const stream = (live.current = new Live(asked, take, rate, () => {
             // Whether the daemon is gone, or the session, is known at once.
             if (stream.state !== before && stream.state === "again") loadStatus().catch(() => {});
+            if (stream.state === "open" && ["again", "refused"].includes(before) && !filter) missed().catch(() => {});
             before = stream.state;
             setVersion((old) => old + 1);
         }));
         // The crashes and events among them, which a live tail has only as they happen. A page that is busy has others.
         const stop = new AbortController();
-        const past = async () => {
+        const findings = async () => {
             const found = await Promise.all([get("crashes", { since: PAST, muted: "0" }, stop.signal), get("events", { since: PAST, limit: String(LAST) }, stop.signal)]);
+            const earlier = pastRows(found[0].groups, found[1].events);
+            for (const row of earlier) row.name ||= names.current.get(row.address);
+            return earlier;
+        };
+        const keptRows = () => {
             const kept = [];
             for (let at = 0; at < all.current.length; at++) if (all.current.at(at).kind !== "day") kept.push(all.current.at(at));
+            return kept;
+        };
+        // Those of the time without a connection, behind the rows that are there: the messages of that time follow.
+        const missed = async () => {
+            const since = (all.current.length ? all.current.at(all.current.length - 1).time : 0) - REPORT_SECONDS;
+            const earlier = await findings();
+            const known = keptRows().filter((row) => row.finding);
+            const added = earlier.filter((row) => row.time > since && !known.some((one) => isSame(one, row)));
+            added.sort((one, two) => one.time - two.time).forEach(add);
+            stored.push(...added);
+            setVersion((old) => old + 1);
+        };
+        const past = async () => {
+            const earlier = await findings();
+            const kept = keptRows();
             if (!kept.length || kept.length > 10 * LAST) return;
             all.current.clear();
             rows.current.clear();
-            const earlier = pastRows(found[0].groups, found[1].events);
-            for (const row of earlier) row.name ||= names.current.get(row.address);
             const merged = mergedRows(kept, earlier);
             const received = new Set(kept);
             stored = merged.filter((row) => row.finding && !received.has(row));
