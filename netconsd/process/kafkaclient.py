@@ -179,6 +179,9 @@ class KafkaClient(Client):
         def failed(error: KafkaError) -> None:
             self._failed(error)
 
+        def answered(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+            self._answered(error, partitions)
+
         self._error = self._broken = ""
         self._is_paused = self._is_topic_gone = False
         self._is_counted = True
@@ -197,6 +200,7 @@ class KafkaClient(Client):
                     "auto.offset.reset": "earliest",
                     "partition.assignment.strategy": "cooperative-sticky",
                     "error_cb": failed,
+                    "on_commit": answered,
                     # Its lines on stderr repeat the errors above.
                     "log_level": 0,
                 }
@@ -331,17 +335,24 @@ class KafkaClient(Client):
             return
         try:
             if wait:
-                consumer.commit(offsets=offsets, asynchronous=False)
+                self._answered(None, consumer.commit(offsets=offsets, asynchronous=False))
             else:
                 consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            # They are delivered again, to this processor or another one; a later commit covers them.
-            self._error, self._error_at = f"the broker: {error.args[0].str()}", self._clock()
+            self._answered(error.args[0], [])
+
+    def _answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Note the broker's answer to a commit, for the whole and for each partition.
+
+        What was not committed is delivered again, to this processor or another one, unless a later commit covers it.
+        """
+        errors = [each for each in (error, *(partition.error for partition in partitions)) if each is not None]
+        self._error, self._error_at = f"the broker: {errors[0].str()}" if errors else "", self._clock()
 
     # Called within consume() and close(), in the same thread.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        from confluent_kafka import KafkaException
+        from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
         try:
             committed = consumer.committed(partitions, timeout=ANSWER_SECONDS)
@@ -357,6 +368,13 @@ class KafkaClient(Client):
             self._offsets[each.partition] = Offsets(first)
             self._announced[each.partition] = Announced(again)
             self.intake.begin(each.partition)
+        # The library begins where this processor counts from. On its own it would ask a second time.
+        consumer.incremental_assign(
+            [
+                TopicPartition(each.topic, each.partition, OFFSET_BEGINNING if first is None else first)
+                for each, (first, _) in zip(committed, places, strict=True)
+            ]
+        )
         # These are not paused; those that it had before may be.
         self._is_paused = None
         # Not here: after list_topics() in a callback, the library aborts the process at the next callback of the same
@@ -370,6 +388,11 @@ class KafkaClient(Client):
         The first one is greater than what was committed if the broker has deleted those between: they are counted when
         the partition begins, because another message may not come for a long time.
         """
+        from confluent_kafka import KafkaException
+
+        if committed.error is not None:
+            # Of this partition only: without it, the offset is as if there were none.
+            raise KafkaException(committed.error)
         number, offset = committed.partition, committed.offset
         if offset < 0:
             return None, 0

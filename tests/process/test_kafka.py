@@ -54,11 +54,18 @@ class Consumer:
         self.offsets: dict[int, int] = {}
         self.bounds = (0, 0)
         self.error: Exception | None = None
+        #: Of the answers for a partition, of the group's offsets and of commits.
+        self.errors: dict[int, Any] = {}
+        self.begun: dict[int, int] = {}
         self.is_in_callback = False
 
     def commit(self, *, offsets: list[Any], asynchronous: bool) -> list[Any]:
         self.commits.append([offset.offset for offset in offsets])
-        return offsets
+        return [SimpleNamespace(error=self.errors.get(each.partition)) for each in offsets]
+
+    def incremental_assign(self, partitions: list[Any]) -> None:
+        assert self.is_in_callback, "the library assigns them before"
+        self.begun |= {each.partition: each.offset for each in partitions}
 
     def list_topics(self, name: str, timeout: float) -> Any:
         """Return a topic with six partitions."""
@@ -76,7 +83,13 @@ class Consumer:
             raise self.error
         offsets = [self.offsets.get(each.partition, -1) for each in partitions]
         return [
-            SimpleNamespace(partition=each.partition, offset=offset, metadata="")
+            SimpleNamespace(
+                topic="topic",
+                partition=each.partition,
+                offset=-1001 if each.partition in self.errors else offset,
+                metadata="",
+                error=self.errors.get(each.partition),
+            )
             for each, offset in zip(partitions, offsets, strict=True)
         ]
 
@@ -168,6 +181,50 @@ def test_an_assignment_of_which_a_part_has_no_answer() -> None:
     ]
     with pytest.raises(LostError, match="Timed out"):
         client._take(consumer)
+
+
+def test_the_library_begins_where_the_processor_counts_from() -> None:
+    """With one answer of the broker: a second one could differ. Without a commit it begins with the oldest."""
+    client, consumer = made()
+    from confluent_kafka import OFFSET_BEGINNING
+
+    consumer.offsets, consumer.bounds = {1: 7, 2: 10}, (9, 12)
+    assigned(client, consumer, 1, 2, 3)
+    assert consumer.begun == {1: 9, 2: 10, 3: OFFSET_BEGINNING}
+
+
+def test_an_error_of_one_partition() -> None:
+    """The answer for a partition may be an error, without an exception. It is not taken for "nothing was committed":
+    everything that the broker has would be processed again."""
+    client, consumer = made()
+    from confluent_kafka import KafkaError
+
+    consumer.offsets, consumer.bounds = {1: 7, 2: 7}, (0, 12)
+    consumer.errors = {2: KafkaError(KafkaError._TIMED_OUT, "Timed out")}
+    assigned(client, consumer, 1, 2)
+    assert (client.intake.partitions, consumer.begun) == ([], {})
+    consumer.consume = lambda count, seconds: []
+    with pytest.raises(LostError, match="Timed out"):
+        client._take(consumer)
+
+
+def test_a_commit_that_fails() -> None:
+    """It is a fault, whether the whole or one partition failed, until a commit succeeds."""
+    client, consumer = made(leave=lambda number: [], is_idle=lambda number: True)
+    from confluent_kafka import KafkaError
+
+    refused = KafkaError(KafkaError.ILLEGAL_GENERATION, "Old generation")
+    consumer.offsets, consumer.bounds = {1: 7, 2: 7}, (7, 12)
+    assigned(client, consumer, 1, 2)
+    assert client.faults() == []
+    client._offsets[2].take(7)
+    consumer.errors = {2: refused}
+    client._revoked(consumer, [SimpleNamespace(partition=2)])  # type: ignore[list-item]
+    assert client.faults() == ["the broker: Old generation"]
+    client._answered(None, [SimpleNamespace(error=None)])  # type: ignore[list-item]
+    assert client.faults() == []
+    client._answered(refused, [])
+    assert client.faults() == ["the broker: Old generation"]
 
 
 def test_a_topic_that_is_deleted() -> None:
