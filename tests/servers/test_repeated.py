@@ -27,7 +27,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sta
     started: list[Processor] = []
 
     def start_at(source: str, name: str, *more: str) -> Processor:
-        started.append(Processor(tmp_path, name, source, more=more))
+        started.append(Processor(tmp_path, name, source, more=more, patience=60.0))
         return started[-1]
 
     if request.param == "nats":
