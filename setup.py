@@ -28,6 +28,7 @@ HOT = (
     "logger.append",
     "logger.lines",
     "store.boots",
+    "store.cells",
     "store.columns",
     "store.normalise",
     "store.records",

@@ -21,6 +21,8 @@ cdef class _Numbers:
     cdef unsigned long long number(self, bytes records, Py_ssize_t at, Py_ssize_t size) except? 0
     @cython.locals(index="unsigned long long")
     cdef unsigned long long number_of(self, bytes value) except? 0
+    @cython.locals(value=bytes)
+    cdef cut(self, Py_ssize_t count)
 
 cdef class Columns:
     cdef _Numbers _senders, _callers, _releases, _tails
@@ -35,9 +37,12 @@ cdef class Columns:
     cdef readonly bytearray text
     cdef readonly dict raws, rare, callers, releases, tails
 
-    @cython.locals(at=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, least=Py_ssize_t, flags=int, sender=Py_ssize_t,
+    @cython.locals(at=Py_ssize_t, before=Py_ssize_t, size=Py_ssize_t, least=Py_ssize_t, flags=int, sender=Py_ssize_t,
                    block="unsigned long long", senders=_Numbers, where=array.array, who=array.array, counts=array.array, count=Py_ssize_t, earliest="long long", time="long long", row=Py_ssize_t)
-    cpdef add(self, bytes records)
+    cpdef add(self, bytes records, Py_ssize_t start=*, Py_ssize_t end=*)
+
+    cpdef tuple mark(self)
+    cpdef cut(self, tuple mark)
 
     cpdef sort(self)
 

@@ -33,7 +33,7 @@ _AHEAD = 8
 NONE = (1 << 64) - 1
 # Values whose number is found at once: callers, releases and tails of a row group, and the senders of a fleet.
 _SLOTS = 256
-_SENDER_SLOTS = 1 << 14
+_SENDER_SLOTS = 1 << 16
 # Compiled, this is a C variable, which is an attribute of the module only if put there.
 globals().update(NONE=NONE)
 
@@ -75,6 +75,13 @@ class _Numbers:
         index: int = found  # compiled, the conversion to a C number
         return index
 
+    def cut(self, count: int) -> None:
+        """Forget all values but the first ones."""
+        while len(self.table) > count:
+            value, _ = self.table.popitem()
+            self.size -= len(value)
+        self._values = [None] * (self._mask + 1)
+
 
 class Columns:
     """The sorted columns of the records that were added: add all, then :meth:`order` and :meth:`fill`, or :meth:`sort`.
@@ -92,13 +99,17 @@ class Columns:
         #: The earliest time of receipt, in microseconds since 1970.
         self.earliest = (1 << 63) - 1
 
-    def add(self, records: bytes) -> None:
-        """Add the records of a block.
+    def add(self, records: bytes, start: int = 0, end: int = -1) -> None:
+        """Add the records of a block: all of the bytes, or those between two positions.
 
         :raises Damaged: if a record contradicts itself; the block is not added.
+        :raises IndexError: if there are not as many bytes.
         """
-        at = 0
-        end = len(records)
+        if end < 0:
+            end = len(records)
+        if not 0 <= start <= end <= len(records):
+            raise IndexError("there are not as many bytes")
+        at = start
         count = 0
         while at < end:
             if end - at < 64:
@@ -112,22 +123,31 @@ class Columns:
                 raise Damaged(f"a record says that it has {size} bytes")
             at += size
             count += 1
-        self._where.frombytes(bytes(8 * count))
-        self._who.frombytes(bytes(8 * count))
-        where, who, counts = self._where, self._who, self._counts
         row = self.rows
-        block = len(self._blocks) << 32
-        self._blocks.append(records)
+        if row + count > len(self._where):
+            # Longer by an eighth, so that they are seldom copied.
+            room = bytes(8 * max(count, len(self._where) >> 3))
+            self._where.frombytes(room)
+            self._who.frombytes(room)
+        where, who, counts = self._where, self._who, self._counts
+        # Mostly the next block of the same part of a journal.
+        if not self._blocks or self._blocks[-1] is not records:
+            self._blocks.append(records)
+        block = (len(self._blocks) - 1) << 32
         senders = self._senders
         earliest = self.earliest
-        at = 0
+        sender = 0
+        at = before = start
         while at < end:
             time = packing.micros_at(records, at + 8)
             if time < earliest:
                 earliest = time
-            sender = senders.number(records, at + 16, 18)
-            if sender == len(counts):
-                counts.append(0)
+            # Senders send several messages at a time.
+            if at == start or not packing.is_same(records, at + 16, before + 16, 18):
+                sender = senders.number(records, at + 16, 18)
+                if sender == len(counts):
+                    counts.append(0)
+            before = at
             octets.put_stamp(counts, sender, octets.stamp_at(counts, sender) + 1)
             octets.put_stamp(where, row, block | at)
             octets.put_stamp(who, row, sender)
@@ -137,14 +157,28 @@ class Columns:
         self.earliest = earliest
 
     @property
+    def blocks(self) -> list[bytes]:
+        """The bytes with the records that were added, until they are sorted."""
+        return self._blocks
+
+    def mark(self) -> tuple[int, int, int, int]:
+        """Return the state to which :meth:`cut` returns; before :meth:`order`."""
+        return self.rows, len(self._counts), len(self._blocks), self.earliest
+
+    def cut(self, mark: tuple[int, int, int, int]) -> None:
+        """Remove the records that were added since :meth:`mark`; before :meth:`order`."""
+        rows, senders, blocks, earliest = mark
+        for sender in self._who[rows : self.rows]:
+            self._counts[sender] -= 1
+        del self._counts[senders:], self._blocks[blocks:]
+        self._senders.cut(senders)
+        self.rows = rows
+        self.earliest = earliest
+
+    @property
     def sender_count(self) -> int:
         """The different senders of the records that were added."""
         return len(self._counts)
-
-    @property
-    def blocks(self) -> list[bytes]:
-        """The blocks that were added, until they are sorted."""
-        return self._blocks
 
     def sort(self) -> None:
         """Sort the rows and fill the columns with all of them, once, after the last ``add``."""

@@ -256,7 +256,7 @@ class Compactor:
                 bytes_of = part.path.stat().st_size
                 if taken and size + bytes_of > self._segment_bytes:
                     break
-                blocks, damaged = len(columns.blocks), self.damaged
+                mark, damaged = columns.mark(), self.damaged
                 try:
                     added = self._read_part(part, columns)
                 except Foreign as error:
@@ -266,7 +266,7 @@ class Compactor:
                 if taken and (
                     senders > SEGMENT_SENDERS or senders * (size + bytes_of) > SEGMENT_SENDER_BYTES * columns.rows
                 ):
-                    columns = _first(columns, blocks)
+                    columns.cut(mark)
                     self.damaged = damaged
                     break
                 taken.append(part)
@@ -281,7 +281,9 @@ class Compactor:
             stored = columns.rows
             # Assigned twice, the same messages would get other boots.
             self._stale = True
-            self._put(_tables(columns, self._boots), index.Summary(), About(max(read), tuple(read)), columns.earliest)
+            summary = index.Summary()
+            tables = _tables(columns, self._boots, summary)
+            self._put(tables, summary, About(max(read), tuple(read)), columns.earliest)
             self._stale = False
             self.stored += stored
         if not read:
@@ -305,9 +307,9 @@ class Compactor:
 
         added = False
         try:
-            for _, records, messages in journal.read(part.path, damaged=damaged):
+            for data, at, end, messages in journal.read_at_once(part.path, damaged):
                 try:
-                    columns.add(records)
+                    columns.add(data, at, end)
                     added = True
                 except Damaged as error:
                     damaged(str(error), messages)
@@ -329,22 +331,16 @@ class Compactor:
     def _put(self, tables: Iterator[pa.Table], sums: index.Summary | index.Merged, about: About, earliest: int) -> None:
         """Write a segment and its index (rule 1).
 
-        :param tables: its row groups.
+        :param tables: its row groups, of which each is added to the sums before the next one is asked for.
         :param earliest: the time of its earliest message, in microseconds.
         """
-
-        def summed() -> Iterator[pa.Table]:
-            for table in tables:
-                sums.add(table)
-                yield table
-
         file = layout.segment_file(self.directory, earliest, about.number, about.generation)
         with suppress(FileExistsError):
             self._system.mkdir(str(file.path.parent), layout.DIRECTORY_MODE)
             journal.sync_directory(self._system, file.path.parent.parent)
         new = layout.NewFile(self._system, file.path)
         try:
-            segment.write(new, summed(), about)
+            segment.write(new, tables, about)
             new.finish()
             size, pages_end, checksum = segment.end_of_file(new.path)
             layout.write_file(self._system, file.index, index.make(sums, about, size, pages_end, checksum))
@@ -384,7 +380,8 @@ class Compactor:
             with ExitStack() as stack:
                 for source in sources:
                     stack.callback(source.close)
-                self._put(merged(sources, sums), sums, about, min(found.first for _, found in inputs))
+                tables = _summed(merged(sources, sums), sums)
+                self._put(tables, sums, about, min(found.first for _, found in inputs))
         except Damaged as error:
             self._warn(f"a segment cannot be read, and is not merged: {error}")
             self._find_unreadable(names)
@@ -589,7 +586,8 @@ class Compactor:
             schema=_BOOTS_SCHEMA.with_metadata({b"netconsd": json.dumps(about).encode()}),
         )
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        # In groups: the memory of one is less than that of all senders that strangers can invent.
+        pq.write_table(table, sink, row_group_size=segment.GROUP_ROWS, compression="zstd", write_page_checksum=True)
         path = self.directory / layout.BOOTS
         layout.write_file(self._system, path, memoryview(sink.getvalue()))
         layout.put_in_place(self._system, path)
@@ -693,20 +691,25 @@ def rebuilt(path: Path) -> bytes:
     return index.make(summary, about, *segment.end_of_file(str(path)))
 
 
-def _first(columns: Columns, blocks: int) -> Columns:
-    """Return columns with only the first blocks that were added."""
-    found = Columns()
-    for block in columns.blocks[:blocks]:
-        found.add(block)
-    return found
-
-
-def _tables(columns: Columns, boots: Boots) -> Iterator[pa.Table]:
-    """Yield the row groups of the records that were added, with their boots."""
+def _tables(columns: Columns, boots: Boots, summary: index.Summary) -> Iterator[pa.Table]:
+    """Yield the row groups of the records that were added, with their boots; add each to the summary."""
     columns.order()
     while columns.fill(GROUP_ROWS, GROUP_BYTES):
         boots.assign(columns)
-        yield segment.table(columns, boots)
+        group = segment.group(columns, boots)
+        summary.add_group(group)
+        found = group.table
+        # Its numbers and words are not kept while the table is written, nor while the next one is made.
+        del group
+        yield found
+        del found
+
+
+def _summed(tables: Iterator[pa.Table], sums: index.Merged) -> Iterator[pa.Table]:
+    """Add each table to the sums, and yield it."""
+    for table in tables:
+        sums.add(table)
+        yield table
 
 
 def _check(path: Path, found: Index) -> None:

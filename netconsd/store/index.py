@@ -33,11 +33,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netconsd.store import senders, trigrams
+from netconsd.store.cells import at_places
 from netconsd.store.layout import source_at
-from netconsd.store.patterns import Sums
+from netconsd.store.patterns import Sums, parts
 from netconsd.store.patterns import merged as merged_patterns
 from netconsd.store.records import Damaged
-from netconsd.store.segment import About, about
+from netconsd.store.segment import About, Group, about
 from netconsd.store.senders import Senders
 from netconsd.store.tallies import NO_LEVEL
 
@@ -280,6 +281,16 @@ class Summary:
         self._patterns.add(rows)
         self.newest.add(rows)
 
+    def add_group(self, group: Group) -> None:
+        """Add a row group of the segment, with the same result as :meth:`add`, in half of its time."""
+        if not group.table.num_rows:
+            return
+        self.groups.append(group.table.num_rows)
+        self._bitmaps.add_texts(group.texts, group.text_ends)
+        self._sums.add_group(group)
+        self._patterns.add_group(group)
+        self.newest.add(group.table)
+
     def sections(self) -> dict[str, bytes]:
         """Return the sections, after the last :meth:`add`."""
         return {
@@ -387,8 +398,25 @@ class SenderSums:
         rows = rows.select([*_KEYS, "received_at", "level", "boot", *_WORDS, "ts_usec", "seq", "number", *_SUMS])
         rows = rows.unify_dictionaries().combine_chunks()
         columns, rare = _numbers(rows, self._words)
+        self._add(columns, runs(rows), rare)
+
+    def add_group(self, group: Group) -> None:
+        """Add rows, as :meth:`add`."""
+        words = []
+        for name, known_words in (("release", group.release_words), ("userdata", group.userdata_words)):
+            known = self._words[name]
+            words.append(array("Q", [known.setdefault(word, len(known)) for word in known_words]))
+        columns = [
+            *(group.received_at, group.levels, group.boots),
+            *(at_places(words[0], group.releases), at_places(words[1], group.userdata)),
+            *(group.ts_usec, group.seqs, group.numbers),
+            *(group.rare or ()),
+        ]
+        self._add(columns, group.senders(), group.rare is not None)
+
+    def _add(self, columns: list[array[int]], of: Iterable[tuple[tuple[str, int, int], int, int]], rare: bool) -> None:
         names = []
-        for name, first, end in runs(rows):
+        for name, first, end in of:
             if name != self._last:
                 names.append(name)
                 self._last = name
@@ -472,14 +500,17 @@ class Bitmaps:
         bitmap = bytearray(trigrams.BITMAP_BYTES)
         for chunk in texts.chunks:
             if len(chunk):
-                _, offsets, data = chunk.buffers()
-                ends = array("i")
-                ends.frombytes(offsets.slice(4 * chunk.offset, 4 * (len(chunk) + 1)))
-                start_at = ends[0]
-                text = b"" if data is None else data.slice(start_at, ends[-1] - start_at).to_pybytes()
-                if start_at:
-                    ends = array("i", [end - start_at for end in ends])
-                trigrams.add(bitmap, text, ends)
+                ends, data = parts(chunk)
+                trigrams.add(bitmap, data, ends)
+        self._put(bitmap)
+
+    def add_texts(self, texts: bytes, ends: array[int]) -> None:
+        """Add the texts of a row group, one after the other, with the begin of the first and the ends of all."""
+        bitmap = bytearray(trigrams.BITMAP_BYTES)
+        trigrams.add(bitmap, texts, ends)
+        self._put(bitmap)
+
+    def _put(self, bitmap: bytearray) -> None:
         self._groups.append(bytes(bitmap))
         self._all |= int.from_bytes(bitmap, "little")
 

@@ -47,6 +47,8 @@ _HEAD: Final = struct.Struct("=24sIIQd")
 _BLOCK: Final = struct.Struct("=IIII")
 #: Bytes that are read at once: at a low rate, a block has some messages, and each call costs as much as they do.
 AHEAD_BYTES: Final = 1 << 18
+#: As many by :func:`read_at_once`: the cache of a processor has them while their checksums are compared.
+AT_ONCE_BYTES: Final = 1 << 20
 # A block is at most one message larger than its buffer: a body of 128 KiB.
 _BLOCK_LIMIT: Final = (1 << 20) + (1 << 18)
 
@@ -106,6 +108,29 @@ def read(
         yielded.
     :raises OSError: if the file cannot be read.
     """
+    for position, data, at, end, count in _blocks(path, start, AHEAD_BYTES, damaged):
+        yield position, data[at:end], count
+
+
+def read_at_once(path: Path, damaged: Callable[[str, int], object]) -> Iterator[tuple[bytes, int, int, int]]:
+    """Read the blocks of a whole part: yield (bytes, the begin and the end of a block's records in them, the number of
+    messages). The records are not copied: the bytes are the same object for all blocks that were read together.
+
+    :raises Foreign: as :func:`read`.
+    :raises Damaged: as :func:`read`.
+    :raises OSError: as :func:`read`.
+    """
+    for _, data, at, end, count in _blocks(path, 0, AT_ONCE_BYTES, damaged):
+        yield data, at, end, count
+
+
+def _blocks(
+    path: Path, start: int, ahead_bytes: int, damaged: Callable[[str, int], object] | None
+) -> Iterator[tuple[int, bytes, int, int, int]]:
+    """Yield (the position after a block, bytes, the begin and the end of its records in them, its messages).
+
+    :param ahead_bytes: bytes that are read at once behind the first block's head.
+    """
     with path.open("rb", buffering=0) as file:
         if not start:
             head = file.read(_HEAD.size)
@@ -119,7 +144,8 @@ def read(
         while start + BLOCK_HEAD_BYTES <= size:
             if ahead_at + len(ahead) < start + BLOCK_HEAD_BYTES:
                 # Not before the first block, which can be the only one that is wanted.
-                ahead = _exactly(fd, min(size - start, AHEAD_BYTES if ahead else BLOCK_HEAD_BYTES), start)
+                wanted = ahead_bytes if ahead or ahead_bytes == AT_ONCE_BYTES else BLOCK_HEAD_BYTES
+                ahead = _exactly(fd, min(size - start, wanted), start)
                 ahead_at = start
             length, checksum, count, zero = _BLOCK.unpack_from(ahead, start - ahead_at)
             end = start + BLOCK_HEAD_BYTES + length
@@ -128,19 +154,20 @@ def read(
             if end > size:
                 return
             at = start + BLOCK_HEAD_BYTES - ahead_at
-            if at + length <= len(ahead):
-                records = ahead[at : at + length]
+            data = ahead
+            if at + length > len(ahead):
+                data, at = _exactly(fd, length, start + BLOCK_HEAD_BYTES), 0
+            with memoryview(data) as view:
+                right = zlib.crc32(view[at : at + length]) == checksum
+            if right:
+                yield end, data, at, at + length, count
+            elif end == size:
+                return
             else:
-                records = _exactly(fd, length, start + BLOCK_HEAD_BYTES)
-            if zlib.crc32(records) != checksum:
-                if end == size:
-                    return
                 text = f"the checksum of the block at {start} is wrong"
                 if damaged is None:
                     raise Damaged(text)
                 damaged(text, count)
-            else:
-                yield end, records, count
             start = end
 
 

@@ -148,7 +148,7 @@ _NAMES, _KINDS = _table()
 _ROOM = 8 * INPUT_LIMIT
 
 # A power of two: as many forms as most segments have.
-_RECENT = 4096
+_RECENT = 1 << 15
 _RECENT_MASK = _RECENT - 1
 
 _N = b"<N>"

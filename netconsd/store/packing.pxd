@@ -171,6 +171,9 @@ cdef inline Py_ssize_t slot_of(bytes data, Py_ssize_t at, Py_ssize_t size) noexc
 cdef inline bint is_part(bytes octets, bytes data, Py_ssize_t at, Py_ssize_t size) noexcept:
     return len(octets) == size and memcmp(<const char *>octets, <const char *>data + at, size) == 0
 
+cdef inline bint is_same(bytes data, Py_ssize_t at, Py_ssize_t other, Py_ssize_t size) noexcept:
+    return memcmp(<const char *>data + at, <const char *>data + other, size) == 0
+
 cdef extern from *:
     """
     #if defined(__GNUC__) || defined(__clang__)
@@ -232,6 +235,19 @@ cdef inline long long i64_of(array.array numbers, Py_ssize_t index) noexcept:
 cdef inline void put_i64(array.array numbers, Py_ssize_t index, long long number) noexcept:
     numbers.data.as_longlongs[index] = number
 
+cdef inline void put_u32(array.array numbers, Py_ssize_t index, unsigned int number) noexcept:
+    numbers.data.as_uints[index] = number
+
+cdef inline void put_i16(array.array numbers, Py_ssize_t index, short number) noexcept:
+    numbers.data.as_shorts[index] = number
+
+cdef inline void put_i8(array.array numbers, Py_ssize_t index, signed char number) noexcept:
+    numbers.data.as_schars[index] = number
+
+cdef inline void put_bit(bytearray bits, Py_ssize_t index) noexcept:
+    cdef unsigned char *octets = <unsigned char *>PyByteArray_AS_STRING(bits)
+    octets[index >> 3] |= 1 << (index & 7)
+
 cdef inline unsigned long long sum_of(unsigned long long one, unsigned long long other) noexcept:
     return one + other
 
@@ -239,18 +255,35 @@ cdef inline Py_ssize_t put_part(bytearray data, Py_ssize_t at, bytes source, Py_
     memcpy(PyByteArray_AS_STRING(data) + at, <const char *>source + start, size)
     return at + size
 
+cdef extern from *:
+    """
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    #define NETCONSD_BIT_OF_WORD(bit) ((bit) ^ 56)
+    #else
+    #define NETCONSD_BIT_OF_WORD(bit) (bit)
+    #endif
+    """
+    unsigned int bit_of_word "NETCONSD_BIT_OF_WORD"(unsigned int bit) noexcept nogil
+
 cdef inline void put_trigrams(bytearray bitmap, bytes text, Py_ssize_t at, Py_ssize_t end, bytes classes) noexcept:
-    cdef unsigned char *bits = <unsigned char *>PyByteArray_AS_STRING(bitmap)
+    cdef char *bits = PyByteArray_AS_STRING(bitmap)
     cdef const unsigned char *octets = <const unsigned char *><const char *>text
     cdef const unsigned char *class_of = <const unsigned char *><const char *>classes
-    cdef unsigned int trigram
+    cdef unsigned int first, second, third
+    cdef uint64_t word
     if end - at < 3:
         return
-    trigram = class_of[octets[at]] << 6 | class_of[octets[at + 1]]
+    first = class_of[octets[at]]
+    second = class_of[octets[at + 1]]
     at += 2
     while at < end:
-        trigram = (trigram << 6 | class_of[octets[at]]) & 0x3FFFF
-        bits[trigram >> 3] |= 1 << (trigram & 7)
+        # A word of 64 bits for each two classes: half of the time of a byte for each eight trigrams.
+        third = class_of[octets[at]]
+        memcpy(&word, bits + 8 * (first << 6 | second), 8)
+        word |= <uint64_t>1 << bit_of_word(third)
+        memcpy(bits + 8 * (first << 6 | second), &word, 8)
+        first = second
+        second = third
         at += 1
 
 cdef inline Py_ssize_t sum_slot(bytearray data, Py_ssize_t size) noexcept:

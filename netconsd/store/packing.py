@@ -134,6 +134,11 @@ def is_part(octets: bytes, data: bytes, at: int, size: int) -> bool:
     return octets == data[at : at + size]
 
 
+def is_same(data: bytes, at: int, other: int, size: int) -> bool:
+    """Return whether two parts of the data have the same bytes."""
+    return data[at : at + size] == data[other : other + size]
+
+
 def prefetch(blocks: list[bytes], place: int) -> None:
     """Ask the memory for the record at a place (block << 32 | position) of the blocks: plain Python cannot."""
 
@@ -152,6 +157,26 @@ def i64_of(numbers: array[int], index: int) -> int:
 def put_i64(numbers: array[int], index: int, number: int) -> None:
     """Set one element of an ``array("Q")`` to a signed number; the index is within bounds."""
     numbers[index] = number & _U64_MASK
+
+
+def put_u32(numbers: array[int], index: int, number: int) -> None:
+    """Set one element of an ``array("I")``; the index is within bounds."""
+    numbers[index] = number
+
+
+def put_i16(numbers: array[int], index: int, number: int) -> None:
+    """Set one element of an ``array("h")``; the index is within bounds."""
+    numbers[index] = number
+
+
+def put_i8(numbers: array[int], index: int, number: int) -> None:
+    """Set one element of an ``array("b")``; the index is within bounds."""
+    numbers[index] = number
+
+
+def put_bit(bits: bytearray, index: int) -> None:
+    """Set a bit, the lowest of the first byte being the first one; the index is within bounds."""
+    bits[index >> 3] |= 1 << (index & 7)
 
 
 def crc_of_ipv4(data: bytes, at: int) -> int:

@@ -13,13 +13,17 @@ import json
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from netconsd.store.cells import at_places
 from netconsd.store.normalise import FORMS_LIMIT, OTHERS, Forms
 from netconsd.store.tallies import NO_LEVEL, RELEASES_LIMIT, Tallies, Unions
+
+if TYPE_CHECKING:
+    from netconsd.store.segment import Group
 
 #: Characters of an example: five lines of a terminal.
 EXAMPLE_LIMIT: Final = 512
@@ -97,41 +101,62 @@ class Sums:
         )
 
     def _add(self, batch: Any) -> None:
-        forms, tallies = self._forms, self._tallies
-        hosts = []
-        ends, data = _parts(batch.column("text"))
+        ends, data = parts(batch.column("text"))
         times = _words(batch.column("received_at").cast(pa.int64()))
         levels = _words(batch.column("level").fill_null(_NO_LEVEL))
         of_rows = _words(_release_numbers(batch.column("release"), self._releases))
         found = batch.column("host")
         runs = pc.run_end_encode(found.indices if pa.types.is_dictionary(found.type) else found)
-        before = forms.count
-        first = 0
         names = found.dictionary.take(runs.values) if pa.types.is_dictionary(found.type) else runs.values
-        for host, end in zip(names.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        run_ends = runs.run_ends.to_pylist()
+        hosts = zip(names.to_pylist(), [0, *run_ends], run_ends, strict=False)
+        self._add_rows(data, ends, hosts, times, levels, of_rows)
+
+    def add_group(self, group: Group) -> None:
+        """Add rows, as :meth:`add`."""
+        numbers = array("Q", _numbers_of(group.release_words, self._releases))
+        of_rows = at_places(numbers, group.releases, 0)
+        hosts = ((name[0], first, end) for name, first, end in group.senders())
+        self._add_rows(group.texts, group.text_ends, hosts, group.received_at, group.levels, of_rows)
+
+    def _add_rows(
+        self,
+        texts: bytes,
+        ends: array[int],
+        runs: Iterable[tuple[str, int, int]],
+        times: array[int],
+        levels: array[int],
+        releases: array[int],
+    ) -> None:
+        """
+        :param runs: (host, first row, end), the runs of a host one after the other.
+        """
+        forms, tallies = self._forms, self._tallies
+        hosts = []
+        before = forms.count
+        for host, first, end in runs:
             if host != self._host:
                 forms.next_sender()
                 hosts.append(host)
                 self._host = host
                 self._host_count += 1
-            numbers = forms.number(data, ends, first, end)
+            numbers = forms.number(texts, ends, first, end)
             tallies.grow(len(forms.forms))
-            tallies.add(numbers, self._host_count - 1, first, times, levels, of_rows)
-            first = end
+            tallies.add(numbers, self._host_count - 1, first, times, levels, releases)
         if hosts:
             self._hosts.append(pa.array(hosts, pa.string()))
         # Number 0 can get its first text later than others.
         if not self._examples:
             self._examples.append("")
         if forms.firsts[0] >= before and not self._examples[0]:
-            self._examples[0] = _example(batch, forms.firsts[0] - before)
+            self._examples[0] = _example(texts, ends, forms.firsts[0] - before)
         for number in range(len(self._examples), len(forms.forms)):
-            self._examples.append(_example(batch, forms.firsts[number] - before))
+            self._examples.append(_example(texts, ends, forms.firsts[number] - before))
 
 
-def _example(batch: Any, row: int) -> str:
-    text: str = batch.column("text")[row].as_py()
-    return text[:EXAMPLE_LIMIT]
+def _example(texts: bytes, ends: array[int], row: int) -> str:
+    # A character has at most four bytes.
+    return texts[ends[row] : min(ends[row + 1], ends[row] + 4 * EXAMPLE_LIMIT)].decode(errors="ignore")[:EXAMPLE_LIMIT]
 
 
 @dataclass(slots=True)
@@ -258,8 +283,15 @@ def host_numbers(packed: bytes) -> list[int]:
 def _release_numbers(column: Any, releases: dict[str, int]) -> Any:
     """Return the number of the release of each row: 0 for none."""
     column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    numbers = [*_numbers_of(column.dictionary.to_pylist(), releases), 0]
+    places = column.indices.fill_null(pa.scalar(len(numbers) - 1, pa.int32()))
+    return pa.array(numbers, pa.uint64()).take(places)
+
+
+def _numbers_of(words: Iterable[str], releases: dict[str, int]) -> list[int]:
+    """Return the number of each release."""
     numbers = []
-    for release in column.dictionary.to_pylist():
+    for release in words:
         # Not one that no row has, as in a batch of a larger table.
         number = releases.get(release)
         if number is None:
@@ -267,9 +299,7 @@ def _release_numbers(column: Any, releases: dict[str, int]) -> Any:
             if number < RELEASES_LIMIT - 1:
                 releases[release] = number
         numbers.append(number)
-    numbers.append(0)
-    places = column.indices.fill_null(pa.scalar(len(numbers) - 1, pa.int32()))
-    return pa.array(numbers, pa.uint64()).take(places)
+    return numbers
 
 
 def _releases(counts: array[int], number: int, names: list[str]) -> list[tuple[str, int]]:
@@ -282,7 +312,7 @@ def _releases(counts: array[int], number: int, names: list[str]) -> list[tuple[s
     ]
 
 
-def _parts(texts: Any) -> tuple[array[int], bytes]:
+def parts(texts: Any) -> tuple[array[int], bytes]:
     """Return the ends and the bytes of an array of texts."""
     _, offsets, data = texts.buffers()
     words = pa.Array.from_buffers(pa.int32(), len(texts) + 1, [None, offsets], offset=texts.offset)

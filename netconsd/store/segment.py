@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,7 @@ from netconsd.protocol.message import (
 )
 from netconsd.store import records
 from netconsd.store.boots import Boots
+from netconsd.store.cells import Cells, at_places, either, narrow
 from netconsd.store.columns import NONE, Columns, legacy_line
 from netconsd.store.layout import source_at
 from netconsd.store.records import Damaged
@@ -173,70 +174,135 @@ def about(fields: Mapping[str, Any]) -> About:
         raise Damaged("its metadata is not as netconsd writes it") from error
 
 
+@dataclass(slots=True)
+class Group:
+    """A row group: its table, and the same as numbers and bytes, from which the index makes its sums without Arrow."""
+
+    table: pa.Table
+    #: (host, port, scope_id) of each sender, and the row behind its last one.
+    names: list[tuple[str, int, int]]
+    ends: array[int]
+    #: All texts in UTF-8, one after the other; 0, and the end of each.
+    texts: bytes
+    text_ends: array[int]
+    #: An ``array("Q")`` each; NONE for none, and 8 for no level.
+    received_at: array[int]
+    levels: array[int]
+    boots: array[int]
+    ts_usec: array[int]
+    seqs: array[int]
+    numbers: array[int]
+    #: The place of each row's word among the words.
+    releases: array[int]
+    release_words: list[str]
+    userdata: array[int]
+    userdata_words: list[str]
+    #: missing, lost (0 for unknown), likely_lost and limited; None if no row has one.
+    rare: list[array[int]] | None
+
+    def senders(self) -> Iterator[tuple[tuple[str, int, int], int, int]]:
+        """Yield (name, first row, end) of each sender: no list, because a stranger can invent senders."""
+        first = 0
+        for name, end in zip(self.names, self.ends, strict=True):
+            yield name, first, end
+            first = end
+
+
 def table(columns: Columns, boots: Boots) -> pa.Table:
     """Return the rows of sorted columns, of which ``boots`` was assigned the boots."""
+    return group(columns, boots).table
+
+
+def group(columns: Columns, boots: Boots) -> Group:
+    """Return the rows of sorted columns, of which ``boots`` was assigned the boots."""
     rows = columns.rows
+    cells = Cells(columns, boots.number)
     names = [_name(key) for key, _, _ in columns.senders]
-    ends = pa.array([first + count for _, first, count in columns.senders], pa.int32())
-    flags = _array(columns.flags, pa.uint16()).dictionary_encode()
-    kinds = [value.as_py() for value in flags.dictionary]
-
-    def by_flags(values: Sequence[object], kind: pa.DataType) -> pa.Array:
-        return pa.array(values, kind).take(flags.indices)
-
-    extended = by_flags([bool(kind & records.EXTENDED) for kind in kinds], pa.bool_())
-    in_header = by_flags([bool(kind & records.RELEASE) for kind in kinds], pa.bool_())
-    prefix = _nullable(columns.prefix, pa.int16())
-    tail = _nullable(columns.tail, pa.int32())
+    ends = array("Q", [first + count for _, first, count in columns.senders])
     tails = _Tails(columns.tails)
-    header_release = _nullable(columns.release, pa.int32())
-    sysdata_release = tails.release.take(tail)
-    release = _word([readable(value) for value in columns.releases], header_release)
-    if not columns.releases:
-        release = sysdata_release
-    elif tails.releases:
-        # The header's wins, as in ExtendedMessage.release.
-        release = pc.if_else(in_header, release.cast(pa.string()), sysdata_release.cast(pa.string()))
-        release = release.dictionary_encode()
-    raws = _raws(columns, tails, tail, in_header, sysdata_release)
-    rare = _rare(columns)
-    lost = by_flags([0 if kind & records.NONE_LOST else None for kind in kinds], pa.int64())
-    if columns.rare:
-        lost = pc.if_else(pc.greater(rare[1], 0), rare[1], lost)
-    caller = _nullable(columns.caller, pa.int32())
+    # The header's release wins, as in ExtendedMessage.release.
+    releases, release_words, of_headers = tails.releases, tails.release_words, None
+    if columns.releases:
+        release_words = dict(release_words)
+        of_headers = array(
+            "Q", [release_words.setdefault(readable(value), len(release_words)) for value in columns.releases]
+        )
+    of_rows = at_places(releases, columns.tail)
+    in_sysdata = of_rows
+    if of_headers is not None:
+        of_rows = either(at_places(of_headers, columns.release), of_rows)
+    userdata = at_places(tails.userdata, columns.tail)
+    caller_words: dict[str, int] = {}
+    callers = at_places(
+        array("Q", [caller_words.setdefault(readable(value), len(caller_words)) for value in columns.callers]),
+        columns.caller,
+    )
+    rare = _rare(columns) if columns.rare else None
+    zeros = pa.py_buffer(bytes(8 * rows))
+    if rare is None:
+        missing, likely_lost, limited = (
+            pa.Array.from_buffers(kind, rows, [None, zeros]) for kind in (pa.uint64(), pa.uint64(), pa.int64())
+        )
+        lost = _values(pa.int64(), rows, zeros, cells.none_lost, rows - cells.none_lost_rows)
+    else:
+        missing, likely_lost, limited = (
+            pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(rare[place])])
+            for kind, place in ((pa.uint64(), 0), (pa.uint64(), 2), (pa.int64(), 3))
+        )
+        lost = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(rare[1])])
+        none_lost = pa.Array.from_buffers(pa.bool_(), rows, [None, pa.py_buffer(cells.none_lost)])
+        lost = pc.if_else(pc.or_(none_lost, pc.greater(lost, 0)), lost, pa.scalar(None, pa.int64()))
+    texts = bytes(columns.text)
     values: dict[str, pa.Array] = {
-        "received_at": _array(columns.received_at, pa.int64()).cast(SCHEMA.field("received_at").type),
-        "host": _hosts([host for host, _, _ in names], ends),
-        "port": _repeated(pa.array([port for _, port, _ in names], pa.uint16()), ends),
-        "scope_id": _repeated(pa.array([scope for _, _, scope in names], pa.uint32()), ends),
-        "boot": _array(boots.boot, pa.int64()),
-        "format": _word([_format(kind) for kind in kinds], flags.indices),
-        "level": pc.bit_wise_and(prefix, pa.scalar(7, pa.int16())).cast(pa.int8()),
-        "facility": pc.shift_right(prefix, pa.scalar(3, pa.int16())),
-        "seq": pc.if_else(extended, _array(columns.seq, pa.uint64()), pa.scalar(None, pa.uint64())),
-        "number": pc.if_else(extended, pa.scalar(None, pa.uint32()), _array(boots.number, pa.uint32())),
-        "ts_usec": _nullable(columns.ts_usec, pa.uint64()),
-        "caller": _word([readable(value) for value in columns.callers], caller),
-        "text": _text(columns),
-        "marks": _word([marks(kind) for kind in kinds], flags.indices),
-        "missing": rare[0],
+        "received_at": _values(SCHEMA.field("received_at").type, rows, columns.received_at),
+        "host": _hosts(names, ends),
+        "port": _values(pa.uint16(), rows, _repeated("H", [port for _, port, _ in names], ends)),
+        "scope_id": _values(pa.uint32(), rows, _repeated("I", [scope for _, _, scope in names], ends)),
+        "boot": _values(pa.int64(), rows, boots.boot),
+        "format": _by_kind([_format(kind) for kind in cells.kinds], cells.kind),
+        "level": _values(pa.int8(), rows, cells.level, cells.prefixed, rows - cells.prefixed_rows),
+        "facility": _values(pa.int16(), rows, cells.facility, cells.prefixed, rows - cells.prefixed_rows),
+        "seq": _values(pa.uint64(), rows, columns.seq, cells.extended, rows - cells.extended_rows),
+        "number": _values(pa.uint32(), rows, cells.number, cells.legacy, cells.extended_rows),
+        "ts_usec": _values(pa.uint64(), rows, columns.ts_usec, cells.timed, rows - cells.timed_rows),
+        "caller": _words(caller_words, callers),
+        "text": pa.Array.from_buffers(pa.string(), rows, [None, pa.py_buffer(cells.text_end), pa.py_buffer(texts)]),
+        "marks": _by_kind([marks(kind) for kind in cells.kinds], cells.kind),
+        "missing": missing,
         "lost": lost,
-        "likely_lost": rare[2],
-        "limited": rare[3],
-        "dictionary": tails.dictionary.take(tail),
-        "userdata": tails.userdata.take(tail),
-        "cpu": tails.cpu.take(tail),
-        "taskname": tails.taskname.take(tail),
-        "release": release,
-        "release_in_header": in_header,
-        "msgid": _nullable(columns.msgid, pa.uint32()),
-        "raw": raws,
-        "caller_bytes": _other_bytes(list(columns.callers), caller),
-        "release_bytes": _other_bytes(list(columns.releases), header_release),
+        "likely_lost": likely_lost,
+        "limited": limited,
+        "dictionary": _words(tails.dictionary_words, at_places(tails.dictionary, columns.tail)),
+        "userdata": _words(tails.userdata_words, userdata),
+        "cpu": _values(pa.uint32(), rows, *narrow(at_places(tails.cpu, columns.tail))),
+        "taskname": _words(tails.taskname_words, at_places(tails.taskname, columns.tail)),
+        "release": _words(release_words, of_rows),
+        "release_in_header": pa.Array.from_buffers(pa.bool_(), rows, [None, pa.py_buffer(cells.in_header)]),
+        "msgid": _values(pa.uint32(), rows, cells.msgid, cells.counted, rows - cells.counted_rows),
+        "raw": _raws(columns, tails, cells, in_sysdata),
+        "caller_bytes": _other_bytes(columns.callers, columns.caller),
+        "release_bytes": _other_bytes(columns.releases, columns.release),
     }
     made = pa.Table.from_arrays([values[name] for name in SCHEMA.names], schema=SCHEMA)
     assert made.num_rows == rows
-    return made
+    return Group(
+        made,
+        names,
+        ends,
+        texts,
+        columns.text_end,
+        columns.received_at,
+        cells.levels,
+        boots.boot,
+        columns.ts_usec,
+        cells.seqs,
+        cells.numbers,
+        of_rows,
+        list(release_words),
+        userdata,
+        list(tails.userdata_words),
+        rare,
+    )
 
 
 def marks(flags: int) -> str:
@@ -250,39 +316,58 @@ def _format(flags: int) -> str:
     return "datagram" if flags & records.DATAGRAM else "legacy"
 
 
-def _array(numbers: array[int], kind: pa.DataType) -> pa.Array:
-    """Return an ``array("Q")`` as an array of a type that has all its values."""
-    found = pa.Array.from_buffers(pa.uint64(), len(numbers), [None, pa.py_buffer(numbers)])
-    return found if kind == pa.uint64() else found.cast(kind, safe=False)
+def _values(
+    kind: pa.DataType, rows: int, values: array[int] | pa.Buffer, bits: bytearray | None = None, none: int = 0
+) -> pa.Array:
+    """Return the values of a buffer.
+
+    :param bits: of the rows that have a value; not looked at if ``none``, the number of the others, is 0.
+    """
+    valid = pa.py_buffer(bits) if none and bits is not None else None
+    return pa.Array.from_buffers(kind, rows, [valid, pa.py_buffer(values)], none)
 
 
-def _nullable(numbers: array[int], kind: pa.DataType) -> pa.Array:
-    """Return an ``array("Q")`` with null for NONE."""
-    found = _array(numbers, pa.uint64())
-    found = pc.if_else(pc.equal(found, pa.scalar(NONE, pa.uint64())), pa.scalar(None, pa.uint64()), found)
-    return found if kind == pa.uint64() else found.cast(kind, safe=False)
+def _words(words: Iterable[str], places: array[int], kind: pa.DataType = _WORD) -> pa.Array:
+    """Return the word at each place, as a dictionary."""
+    return _dictionary(pa.array(list(words), kind.value_type), *narrow(places))
 
 
-def _word(values: Sequence[str | None], indices: pa.Array, kind: pa.DataType = _WORD) -> pa.Array:
-    """Return the values at the indices, as a dictionary; a value can occur several times, and be None."""
-    found = pa.array(values, kind.value_type).dictionary_encode()
-    return pa.DictionaryArray.from_arrays(found.indices.take(indices), found.dictionary)
+def _by_kind(words: list[str], kinds: array[int]) -> pa.Array:
+    """Return the word of each row's kind, as a dictionary; words can be equal."""
+    numbers, places = _places(words)
+    return _words(places, at_places(numbers, kinds))
 
 
-def _other_bytes(values: list[bytes], indices: pa.Array) -> pa.Array:
-    """Return bytes that are not the UTF-8 of their text, and null for others."""
-    return _word([None if readable(value).encode() == value else value for value in values], indices, _OCTETS)  # type: ignore[misc]
+def _dictionary(words: pa.Array, indices: array[int], bits: bytearray | None = None, none: int = 0) -> pa.Array:
+    # Each index is one of a word.
+    found = _values(pa.int32(), len(indices), indices, bits, none)
+    return pa.DictionaryArray.from_arrays(found, words, safe=False)
 
 
-def _hosts(values: list[str], ends: pa.Array) -> pa.Array:
-    """Return each value up to its end, as a dictionary."""
-    found = pa.array(values, pa.string()).dictionary_encode()
-    return pa.DictionaryArray.from_arrays(_repeated(found.indices, ends), found.dictionary)
+def _hosts(names: list[tuple[str, int, int]], ends: array[int]) -> pa.Array:
+    """Return the host of each row, as a dictionary."""
+    words: dict[str, int] = {}
+    places = [words.setdefault(host, len(words)) for host, _, _ in names]
+    return _dictionary(pa.array(list(words), pa.string()), _repeated("I", places, ends))
 
 
-def _repeated(values: pa.Array, ends: pa.Array) -> pa.Array:
+def _repeated(code: str, values: Iterable[int], ends: array[int]) -> array[int]:
     """Return each value up to its end."""
-    return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, values))
+    found = array(code)
+    for value, end in zip(values, ends, strict=True):
+        found.extend(array(code, (value,)) * (end - len(found)))
+    return found
+
+
+def _other_bytes(values: Mapping[bytes, int], places: array[int]) -> pa.Array:
+    """Return bytes that are not the UTF-8 of their text, and null for others."""
+    others = [value for value in values if readable(value).encode() != value]
+    if not others:
+        return pa.nulls(len(places), _OCTETS)
+    numbers = array("Q", [NONE]) * len(values)
+    for number, value in enumerate(others):
+        numbers[values[value]] = number
+    return _dictionary(pa.array(others, pa.binary()), *narrow(at_places(numbers, places)))
 
 
 @lru_cache(maxsize=16384)
@@ -292,44 +377,35 @@ def _name(key: bytes) -> tuple[str, int, int]:
     return source.address, source.port, source.scope
 
 
-def _text(columns: Columns) -> pa.Array:
-    ends = _array(columns.text_end, pa.int32())
-    return pa.Array.from_buffers(pa.string(), columns.rows, [None, ends.buffers()[1], pa.py_buffer(columns.text)])
-
-
-def _rare(columns: Columns) -> list[pa.Array]:
-    """Return missing, lost (0 for unknown), likely_lost and limited."""
-    types = (pa.uint64(), pa.int64(), pa.uint64(), pa.int64())
-    if not columns.rare:
-        return [pa.repeat(pa.scalar(0, kind), columns.rows) for kind in types]
-    zeros = bytes(8 * columns.rows)
-    numbers = [array("Q", zeros), array("q", zeros), array("Q", zeros), array("q", zeros)]
-    for row, fields in columns.rare.items():
-        for column, value in zip(numbers, fields, strict=True):
-            column[row] = value
-    numbers[1] = array("q", [max(0, value) for value in numbers[1]])
-    return [
-        pa.Array.from_buffers(kind, columns.rows, [None, pa.py_buffer(column)])
-        for kind, column in zip(types, numbers, strict=True)
-    ]
+def _rare(columns: Columns) -> list[array[int]]:
+    """Return missing, lost (0 for unknown), likely_lost and limited of each row, signed numbers in two's complement."""
+    numbers = [array("Q", bytes(8 * columns.rows)) for _ in range(4)]
+    for row, (missing, lost, likely_lost, limited) in columns.rare.items():
+        for column, value in zip(numbers, (missing, max(0, lost), likely_lost, limited), strict=True):
+            column[row] = value & NONE
+    return numbers
 
 
 class _Tails:
-    """The fields of each different tail (columns.py, rule 3), by its index."""
+    """The fields of each different tail (columns.py, rule 3), by its index: places of words, NONE for none."""
 
     def __init__(self, tails: Mapping[bytes, int]) -> None:
         fields = [_known_tail(tail) if len(tail) <= _TAIL_BYTES else _tail(tail) for tail in tails]
         dictionaries, userdata, cpus, tasknames, releases, plain = zip(*fields, strict=True) if fields else ((),) * 6
-        everything = pa.array(range(len(tails)), pa.int32())
-        self.dictionary = _word(dictionaries, everything)
-        self.userdata = _word(userdata, everything)
-        self.cpu = pa.array(cpus, pa.uint32())
-        self.taskname = _word(tasknames, everything)
-        self.release = _word(releases, everything)
-        self.releases = [release for release in set(releases) if release is not None]
+        self.dictionary, self.dictionary_words = _places(dictionaries)
+        self.userdata, self.userdata_words = _places(userdata)
+        self.taskname, self.taskname_words = _places(tasknames)
+        self.releases, self.release_words = _places(releases)
+        self.cpu = array("Q", [NONE if cpu is None else cpu & 0xFFFFFFFF for cpu in cpus])
         #: Whether the bytes follow from the fields, for each and for all.
-        self.plain = pa.array(plain, pa.bool_())
+        self.plain = plain
         self.all_plain = all(plain)
+
+
+def _places(values: Sequence[str | None]) -> tuple[array[int], dict[str, int]]:
+    """Return the place of each value among the different ones, and these with their places."""
+    words: dict[str, int] = {}
+    return array("Q", [NONE if value is None else words.setdefault(value, len(words)) for value in values]), words
 
 
 def _tail(tail: bytes) -> tuple[str | None, str | None, int | None, str | None, str | None, bool]:
@@ -360,27 +436,26 @@ def _lines(body: Body) -> bytes:
     return b"".join([*found, "".join(lines).encode()])
 
 
-def _raws(columns: Columns, tails: _Tails, tail: pa.Array, in_header: pa.Array, sysdata_release: pa.Array) -> pa.Array:
-    """Return the bytes of the rows of which they do not follow from the other columns."""
+def _raws(columns: Columns, tails: _Tails, cells: Cells, in_sysdata: array[int]) -> pa.Array:
+    """Return the bytes of the rows of which they do not follow from the other columns.
+
+    :param in_sysdata: the release of each row in the sysdata.
+    """
     raws: dict[int, bytes] = dict(columns.raws)
     # Seldom: lines that no kernel writes, or a release both in the header and in the sysdata.
-    if not tails.all_plain or (columns.releases and tails.releases):
+    if not tails.all_plain or (columns.releases and tails.release_words):
         values = list(columns.tails)
-        other = pc.or_(
-            pc.invert(pc.fill_null(tails.plain.take(tail), True)),
-            pc.and_(in_header, pc.is_valid(sysdata_release)),
-        )
-        for row in pc.indices_nonzero(other).to_pylist():
-            if row not in raws:
+        for row, tail in enumerate(columns.tail):
+            if tail == NONE or row in raws:
+                continue
+            if not tails.plain[tail] or (columns.release[row] != NONE and in_sysdata[row] != NONE):
                 raws[row] = _extended_bytes(columns, row, values)
     if not raws:
         return pa.nulls(columns.rows, pa.binary())
-    indices = array("i", [-1]) * columns.rows
-    for index, row in enumerate(raws):
-        indices[row] = index
-    found = pa.Array.from_buffers(pa.int32(), columns.rows, [None, pa.py_buffer(indices)])
-    found = pc.if_else(pc.less(found, 0), pa.scalar(None, pa.int32()), found)
-    return pa.array(raws.values(), pa.binary()).take(found)
+    places = array("Q", [NONE]) * columns.rows
+    for place, row in enumerate(raws):
+        places[row] = place
+    return pa.array(raws.values(), pa.binary()).take(_values(pa.int32(), columns.rows, *narrow(places)))
 
 
 def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
@@ -392,12 +467,12 @@ def _extended_bytes(columns: Columns, row: int, tails: list[bytes]) -> bytes:
 
 def messages(rows: pa.Table) -> list[Message]:
     """Return the messages of rows, in their order; the table has all columns (rule 1). Any thread."""
-    columns = [_values(rows.column(name)) for name in _READ]
+    columns = [_list_of(rows.column(name)) for name in _READ]
     sources: dict[tuple[str, int, int], Source] = {}
     return [_message(sources, *fields) for fields in zip(*columns, strict=True)]
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _list_of(column: pa.ChunkedArray) -> list[Any]:
     """Return the values of a column: of words, and of times in microseconds, in a third of the time of to_pylist."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
@@ -548,6 +623,8 @@ def write(sink: Any, rows: Iterable[pa.Table], about: About) -> None:
     ) as writer:
         for part in rows:
             writer.write_table(pa.Table.from_arrays(part.columns, schema=schema), row_group_size=GROUP_ROWS)
+            # Not kept while the next one is made.
+            del part
 
 
 def end_of(data: pa.Buffer | bytes | memoryview) -> tuple[int, int]:

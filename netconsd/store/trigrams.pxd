@@ -1,7 +1,8 @@
-# Per text of 80 bytes: 0.1 us of CPU; in plain Python 8 us.
+# Per text of 80 bytes: 0.07 us of CPU; in plain Python 8 us.
 cimport cython
 from cpython cimport array
 
+from netconsd.protocol cimport octets
 from netconsd.store cimport packing
 
 cdef bytes _CLASSES

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
+from netconsd.protocol import octets
 from netconsd.store import packing
 
 #: The bytes of a bitmap.
@@ -42,13 +43,13 @@ def add(bitmap: bytearray, text: bytes, ends: array[int]) -> None:
 
     :param bitmap: of :data:`BITMAP_BYTES` bytes.
     :param text: the texts, one after the other.
-    :param ends: an ``array("i")``: the begin of the first text, then the end of each. They are within the text.
+    :param ends: an ``array("Q")``: the begin of the first text, then the end of each. They are within the text.
     """
     count = len(ends)
-    at = packing.i32_of(ends, 0)
+    at = octets.stamp_at(ends, 0)
     index = 1
     while index < count:
-        end = packing.i32_of(ends, index)
+        end = octets.stamp_at(ends, index)
         packing.put_trigrams(bitmap, text, at, end, _CLASSES)
         at = end
         index += 1

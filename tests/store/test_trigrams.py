@@ -13,7 +13,7 @@ from netconsd.store.trigrams import BITMAP_BYTES, add, can_have, has_all, trigra
 def bitmap_of(texts: list[str]) -> bytes:
     """Return the bitmap of texts."""
     bitmap = bytearray(BITMAP_BYTES)
-    ends = array("i", [0])
+    ends = array("Q", [0])
     data = b""
     for text in texts:
         data += text.encode()
