@@ -203,10 +203,12 @@ def test_bound_in_the_docs() -> None:
     """docs/security has each line of the bound with the default settings, and the sum."""
     text = (Path(__file__).parents[2] / "docs/security.rst").read_text()
     for build in bounds.SENDER_BYTES:
-        lines = bounds.bounds(Settings(), build)
+        lines = bounds.bounds(Settings(), build, free_threaded=False)
         for line in lines:
             assert f"{line.bytes / bounds.MIB:.0f} MiB" in text, line
         assert f"{sum(line.bytes for line in lines) / bounds.MIB:.0f} MiB" in text
+        free_threaded = bounds.bounds(Settings(), build, free_threaded=True)
+        assert f"{sum(line.bytes for line in free_threaded) / bounds.MIB:.0f} MiB" in text
 
 
 def test_verdict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.bounds import SENDER_BYTES
+from benchmarks.bounds import FREE_THREADED, sender_bytes
 from benchmarks.scenarios import Build
 from netconsd.build import COMPILED
 from netconsd.testing import extended, source
@@ -56,7 +56,7 @@ def both(number: int, turn: int) -> bytes:
 @pytest.mark.parametrize("name", BUILDS)
 @pytest.mark.parametrize("log", [in_order, with_a_gap, with_gaps, legacy, both])
 def test_the_memory_of_a_sender(name: Build, log: Any) -> None:
-    """A sender that holds no messages takes at most SENDER_BYTES, whatever it sent; its address text is included."""
+    """A sender that holds no messages takes at most the bytes of the bound, whatever it sent, with its address text."""
     build = BUILDS[name]
 
     def empty() -> Any:
@@ -86,11 +86,11 @@ def test_the_memory_of_a_sender(name: Build, log: Any) -> None:
         return table
 
     # A table without senders has some bytes itself.
-    assert (bytes_for(full) - bytes_for(empty)) / LIMIT * WASTE < SENDER_BYTES[name]
+    assert (bytes_for(full) - bytes_for(empty)) / LIMIT * WASTE < sender_bytes(name)
 
 
-# Measured: 443 and 790 bytes (CPython 3.11).
-QUIET_SENDER_BYTES: dict[Build, int] = {"compiled": 500, "plain": 1000}
+# Measured: 443 and 774 bytes (CPython 3.11). A free-threaded Python's objects are larger: 512 and 878 (3.13).
+QUIET_SENDER_BYTES: dict[Build, int] = {"compiled": 560 if FREE_THREADED else 500, "plain": 1000}
 
 
 @pytest.mark.parametrize("name", BUILDS)
