@@ -35,7 +35,12 @@ class Running:
                 stderr=stderr,
                 env={**os.environ, "PYTHONPATH": os.getcwd()},
             )  # fmt: skip
-        found = self.until(lambda: re.search(r"(?s)http://127\.0\.0\.1:(\d+)/.*UDP port (\d+)", log.read_text()))
+        try:
+            found = self.until(lambda: re.search(r"(?s)http://127\.0\.0\.1:(\d+)/.*UDP port (\d+)", log.read_text()))
+        except BaseException:
+            # Otherwise a later test fails: the process still runs when this object is freed.
+            self.stop()
+            raise
         self.http, self.udp = int(found[1]), int(found[2])
 
     def until(self, condition: Any) -> Any:
