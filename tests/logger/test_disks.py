@@ -85,8 +85,8 @@ def logging(directory: Path, *prefix: str) -> Iterator[LoggerDaemon]:
         yield logger
 
 
-# Each message is from a new port, with the same timestamp: the line has the port if the message arrives seconds after the
-# previous ones, on a loaded machine, because it may then be from another sender.
+# Each message is from a new port, with the same timestamp. On a loaded machine, the line has the port: a message that
+# arrives seconds after the previous ones may be from another sender.
 WHOLE = re.compile(r"20\S+Z (?:127\.0\.0\.\d:\d+ )?\[[ .\d]+\] info   (?:\[new\] )?(\w+ \d+)\.+\|")
 
 
