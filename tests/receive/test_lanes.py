@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from netconsd.protocol.message import Message
 from netconsd.receive.lanes import Workers
 from netconsd.settings import Settings
 from netconsd.testing import legacy, source
-from tests.support.scripted_lane import PATIENCE, Delivered, lines, put
+from tests.support.scripted_lane import PATIENCE, Delivered, Mailbox, lines, put
 
 # For each address its lane out of 1, 2, 3, 4, 7 and 64.
 LANES = {
@@ -57,21 +53,6 @@ def test_a_fleet_spreads_over_the_lanes(network: str, count: int) -> None:
 
 
 # Workers, with real threads.
-
-
-class Mailbox:
-    """Replaces a reactor: keeps the calls that threads request until :meth:`wait_for` makes them in this thread."""
-
-    def __init__(self) -> None:
-        self.calls: queue.Queue[Callable[[], object]] = queue.Queue()
-
-    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:  # noqa: N802
-        self.calls.put(partial(function, *arguments))
-
-    def wait_for(self, deferred: Deferred[None]) -> None:
-        """Make the requested calls until the Deferred has fired."""
-        while not deferred.called:
-            self.calls.get(timeout=PATIENCE)()
 
 
 def test_each_lane_has_a_thread_and_each_sender_one_lane() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from netconsd.protocol.message import Message
 from netconsd.receive.lanes import Lane
@@ -29,6 +32,21 @@ class SameThread:
 
     def start(self) -> None:
         self._target(*self._args)
+
+
+class Mailbox:
+    """Replaces a reactor: keeps the calls that threads request until :meth:`wait_for` makes them in this thread."""
+
+    def __init__(self) -> None:
+        self.calls: queue.Queue[Callable[[], object]] = queue.Queue()
+
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:  # noqa: N802
+        self.calls.put(partial(function, *arguments))
+
+    def wait_for(self, deferred: Deferred[None]) -> None:
+        """Make the requested calls until the Deferred has fired."""
+        while not deferred.called:
+            self.calls.get(timeout=PATIENCE)()
 
 
 class Delivered:
