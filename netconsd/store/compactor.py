@@ -699,7 +699,7 @@ def _tables(columns: Columns, boots: Boots, summary: index.Summary) -> Iterator[
         group = segment.group(columns, boots)
         summary.add_group(group)
         found = group.table
-        # Its numbers and words are not kept while the table is written, nor while the next one is made.
+        # Its numbers and words are kept neither while the table is written nor while the next one is made.
         del group
         yield found
         del found

@@ -70,7 +70,7 @@ def test_what_was_in_the_broker(until: int, offset: int, end: int, again: int) -
     """What came after the takeover was not processed before, and nothing of a topic that was made again."""
     client = KafkaClient(SimpleNamespace(), parse("kafka://127.0.0.1/topic"), "g", properties={})  # type: ignore[arg-type]
     consumer: Any = SimpleNamespace(get_watermark_offsets=lambda partition, timeout: (0, end))
-    committed: Any = SimpleNamespace(metadata=f"netconsd: until {until}", offset=offset, partition=0)
+    committed: Any = SimpleNamespace(metadata=f"netconsd: until {until}", offset=offset, partition=0, error=None)
     assert client._place(consumer, committed)[1] == again
 
 
@@ -88,8 +88,9 @@ def test_commits() -> None:
     client = KafkaClient(intake, parse("kafka://127.0.0.1/topic"), "g", properties={}, clock=lambda: 0.1)
     commits: list[Any] = []
 
-    def commit(*, offsets: list[Any], asynchronous: bool) -> None:
+    def commit(*, offsets: list[Any], asynchronous: bool) -> list[Any]:
         commits.append(([(each.offset, each.metadata) for each in offsets], len(turns)))
+        return offsets
 
     consumer: Any = SimpleNamespace(commit=commit)
     client._offsets[0] = offsets = Offsets()
