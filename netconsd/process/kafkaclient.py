@@ -388,10 +388,10 @@ class KafkaClient(Client):
         The first one is greater than what was committed if the broker has deleted those between: they are counted when
         the partition begins, because another message may not come for a long time.
         """
-        from confluent_kafka import KafkaException
-
         if committed.error is not None:
             # Of this partition only: without it, the offset is as if there were none.
+            from confluent_kafka import KafkaException
+
             raise KafkaException(committed.error)
         number, offset = committed.partition, committed.offset
         if offset < 0:
