@@ -2,7 +2,8 @@
 
 The lanes of netconsd get datagrams directly, without sockets and without a module. All datagrams are made and queued
 before the clock starts, by one thread, as the reactor's thread does it; the clock ends when each lane has delivered all
-of its messages. A Python that can run without the GIL is measured in both states, each in a process of its own.
+of its messages. Each run has a process of its own, as the threads of an earlier run leave the allocator's memory in
+another state. A Python that can run without the GIL is measured in both states.
 """
 
 from __future__ import annotations
@@ -77,10 +78,12 @@ def generated(messages: int) -> Iterator[tuple[bytes, bytes]]:
     """Sender and datagram, in order: the load in-order of the other benchmarks."""
     [template] = loads.in_order()
     seq_mark, ts_mark = (bytes([mark]) * len(str(value)) for value, mark in loads.MARKS.items() if mark < 3)
+    # Each sender's key is one object, as in the reader.
+    keys = [key(number) for number in range(SENDERS)]
     for number in range(messages):
         seq = number // SENDERS + 1_000_000
         datagram = template.replace(seq_mark, b"%07d" % seq).replace(ts_mark, b"%012d" % (seq * 100_000))
-        yield key(number % SENDERS), datagram
+        yield keys[number % SENDERS], datagram
 
 
 def recorded(path: Path, messages: int) -> Iterator[tuple[bytes, bytes]]:
@@ -96,7 +99,8 @@ def recorded(path: Path, messages: int) -> Iterator[tuple[bytes, bytes]]:
     # A power of two, as SENDERS.
     senders = 1 << (senders - 1).bit_length()
     # A copy each, as received datagrams are.
-    load = ((key(number), bytes(bytearray(data))) for data in datagrams for number in range(senders))
+    keys = [key(number) for number in range(senders)]
+    load = ((each, bytes(bytearray(data))) for data in datagrams for each in keys)
     return islice(load, messages)
 
 
@@ -157,11 +161,6 @@ def run(count: int, load: Iterator[tuple[bytes, bytes]]) -> Run:
     return Run(count, seconds, cpu, total)
 
 
-def measure(runs: int, counts: Sequence[int], load: Callable[[], Iterator[tuple[bytes, bytes]]]) -> list[Run]:
-    """Run each number of lanes in turn, so that a disturbance of the machine affects all."""
-    return [run(count, load()) for _ in range(runs) for count in counts]
-
-
 def table(content: dict[str, Any]) -> str:
     """The figures: medians of the runs; the ratio is the median of the rounds' ratios."""
     lines = [f"Python {content['python']}, netconsd {content['build']}, {content['processors']} processors"]
@@ -203,7 +202,8 @@ def main(arguments: Sequence[str]) -> int:
     if not 0 < options.messages <= QUEUE:
         raise SystemExit(f"benchmarks: --messages {options.messages} is not between 1 and {QUEUE}")
     if options.gil:
-        print(json.dumps([vars(each) for each in measure(options.runs, options.lanes, lambda: _load(options))]))
+        [count] = options.lanes
+        print(json.dumps(vars(run(count, _load(options)))))
         return 0
     content: dict[str, Any] = {
         "python": platform.python_version() + ("t" if is_enabled() is not None else ""),
@@ -212,7 +212,8 @@ def main(arguments: Sequence[str]) -> int:
         "gil": {},
     }
     for gil in ("on",) if is_enabled() is None else ("on", "off"):
-        content["gil"][gil] = _in_child(gil, arguments)
+        # In turn, so that a disturbance of the machine affects all.
+        content["gil"][gil] = [_in_child(gil, count, arguments) for _ in range(options.runs) for count in options.lanes]
     print(table(content))
     if options.json:
         options.json.write_text(json.dumps(content, indent=1) + "\n")
@@ -223,9 +224,9 @@ def _load(options: argparse.Namespace) -> Iterator[tuple[bytes, bytes]]:
     return recorded(options.recording, options.messages) if options.recording else generated(options.messages)
 
 
-def _in_child(gil: str, arguments: Sequence[str]) -> list[dict[str, Any]]:
+def _in_child(gil: str, count: int, arguments: Sequence[str]) -> dict[str, Any]:
     environment = {**os.environ, "PYTHON_GIL": "0" if gil == "off" else "1"}
-    command = [sys.executable, "-m", "benchmarks", "lanes", *arguments, "--gil", "as-is"]
+    command = [sys.executable, "-m", "benchmarks", "lanes", *arguments, "--lanes", str(count), "--gil", "as-is"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    result: list[dict[str, Any]] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     return result

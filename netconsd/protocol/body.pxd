@@ -7,7 +7,6 @@ from netconsd.protocol cimport octets
 cdef int _NEWLINE, _NUL, _ZERO, _BACKSLASH, _CARRIAGE_RETURN
 cdef Py_ssize_t _U32_DIGITS
 cdef long long MSGID_LIMIT
-cdef bytes _MSGID
 
 cpdef str readable(bytes data)
 cpdef bytes unescape(bytes data)

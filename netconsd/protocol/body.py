@@ -40,7 +40,6 @@ _NUL = 0
 _ZERO = ord("0")
 _BACKSLASH = ord("\\")
 _CARRIAGE_RETURN = ord("\r")
-_MSGID = b"\n msgid="
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
@@ -143,7 +142,7 @@ def _msgid_at(body: bytes) -> int:
         if octet < 0 or octet > 9:
             break
         start -= 1
-    if start == end or end - start > _U32_DIGITS or start < 8 or not octets.begins_with(body, _MSGID, start - 8):
+    if start == end or end - start > _U32_DIGITS or start < 8 or not octets.begins_with(body, b"\n msgid=", start - 8):
         return -1
     return start
 

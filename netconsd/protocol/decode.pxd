@@ -8,8 +8,7 @@ from netconsd.protocol.message cimport ExtendedMessage, Source
 cdef Py_ssize_t RELEASE_LIMIT, TOTAL_LIMIT, _U64_DIGITS
 cdef unsigned long long PREFIX_LIMIT, _U64_LIMIT, _LEAST_OF_20_DIGITS
 cdef int _COMMA, _SEMICOLON, _ZERO, _MINUS, _PLUS, _STAR, _C, _T, _UPPER_C, _SLASH, _EQUALS, _ONE, _FIRST_VISIBLE, _LAST_VISIBLE
-cdef _Keys _NO_KEYS
-cdef bytes _CALLER, _NCFRAG, _NCFRAG_VALUE, _NCEMG
+cdef bytes _NCFRAG, _NCEMG
 
 cdef class Fragment:
     cdef readonly ExtendedMessage piece
@@ -28,7 +27,7 @@ cpdef decode(bytes datagram, Source source, double received_at)
 @cython.locals(
     datagram_c="const char *", flag_at=Py_ssize_t, prefix=int, seq="unsigned long long", ts_usec="unsigned long long",
     release_at=Py_ssize_t, release_end=Py_ssize_t, replayed=bint, length=Py_ssize_t, first=Py_ssize_t, index=Py_ssize_t,
-    flag=int, keys=_Keys, offset=Py_ssize_t, total=Py_ssize_t, end=Py_ssize_t, body=bytes, caller=bytes, message=ExtendedMessage, fragment=Fragment
+    flag=int, keys=_Keys, emergency=bint, offset=Py_ssize_t, total=Py_ssize_t, end=Py_ssize_t, body=bytes, caller=bytes, message=ExtendedMessage, fragment=Fragment
 )
 cpdef read(bytes datagram, Source source, double received_at)
 
@@ -60,9 +59,6 @@ cdef Py_ssize_t _end_of_caller(bytes datagram, Py_ssize_t start, Py_ssize_t end)
 
 @cython.locals(first=Py_ssize_t, slash=Py_ssize_t, offset=Py_ssize_t, total=Py_ssize_t)
 cdef (Py_ssize_t, Py_ssize_t) _only_ncfrag(bytes datagram, Py_ssize_t start, Py_ssize_t end) noexcept
-
-@cython.locals(keys=_Keys)
-cdef _Keys _no_keys()
 
 @cython.locals(keys=_Keys, length=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t, slash=Py_ssize_t, caller=bytes)
 cdef _Keys _read_keys(bytes text)

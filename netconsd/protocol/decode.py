@@ -48,9 +48,7 @@ _UPPER_C = ord("C")
 _SLASH = ord("/")
 _EQUALS = ord("=")
 _ONE = ord("1")
-_CALLER = b"caller="
 _NCFRAG = b"ncfrag"
-_NCFRAG_VALUE = b"ncfrag="
 _NCEMG = b"ncemg"
 _MSGID = b"msgid="
 _FIRST_VISIBLE = 0x21
@@ -100,7 +98,7 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
     index = flag_at
     while index < length and datagram[index] != _COMMA and datagram[index] != _SEMICOLON:
         index += 1
-    keys = _NO_KEYS
+    emergency = False
     caller = None
     offset = 0
     total = 0
@@ -121,6 +119,7 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
                     keys = _read_keys(datagram_c[first:index])
                 except Malformed as error:
                     return error
+                emergency = keys.emergency
                 caller = keys.caller
                 offset = keys.offset
                 total = keys.total
@@ -140,7 +139,7 @@ def read(datagram: bytes, source: Source, received_at: float) -> ExtendedMessage
     message._release = datagram_c[release_at:release_end] if release_end > release_at else None
     message._msgid = -1 if total else msgid_of(body)
     message._replayed = replayed
-    message._emergency = keys.emergency
+    message._emergency = emergency
     if not total:
         return message
     if not body or offset + len(body) > total:
@@ -272,7 +271,7 @@ def _only_caller(datagram: bytes, start: int, end: int) -> bytes | None:
     """Return the caller if it is the only key between two indices, as in most headers with keys."""
     datagram_c = datagram
     first = start + 7
-    if end - first < 2 or end - first > _U64_DIGITS or not octets.begins_with(datagram, _CALLER, start):
+    if end - first < 2 or end - first > _U64_DIGITS or not octets.begins_with(datagram, b"caller=", start):
         return None
     if datagram[first] != _T and datagram[first] != _UPPER_C:
         return None
@@ -297,7 +296,7 @@ def _end_of_caller(datagram: bytes, start: int, end: int) -> int:
 def _only_ncfrag(datagram: bytes, start: int, end: int) -> tuple[int, int]:
     """Return (offset, total) of a valid ncfrag that is all between two indices, as in most fragments; else (0, 0)."""
     first = start + 7
-    if first >= end or not octets.begins_with(datagram, _NCFRAG_VALUE, start):
+    if first >= end or not octets.begins_with(datagram, b"ncfrag=", start):
         return 0, 0
     slash = first
     while slash < end and datagram[slash] != _SLASH:
@@ -321,25 +320,17 @@ class _Keys:
     total: int
 
 
-def _no_keys() -> _Keys:
+def _read_keys(text: bytes) -> _Keys:
+    """Read all keys.
+
+    :raises Malformed: by rule 5.
+    """
     keys = _Keys.__new__(_Keys)
     keys.caller = None
     keys.ncemg = False
     keys.emergency = False
     keys.offset = 0
     keys.total = 0
-    return keys
-
-
-_NO_KEYS = _no_keys()
-
-
-def _read_keys(text: bytes) -> _Keys:
-    """Read all keys.
-
-    :raises Malformed: by rule 5.
-    """
-    keys = _no_keys()
     length = len(text)
     at = 0
     while at < length:

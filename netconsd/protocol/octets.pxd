@@ -15,6 +15,8 @@ cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *match = <const char *>memchr(first + start, octet, len(octets) - start)
     return -1 if match == NULL else match - first
 
+# In the lanes, give a literal: each use of a module's variable changes its count of references, and without the GIL two
+# lanes that change the same count wait for each other.
 cdef inline bint begins_with(bytes octets, bytes prefix, Py_ssize_t start) noexcept:
     cdef const char *first = octets
     cdef const char *wanted = prefix
@@ -265,3 +267,20 @@ cdef inline bytes item_at(list items, Py_ssize_t index):
     if not 0 <= index < PyList_GET_SIZE(items):
         raise IndexError("list index out of range")
     return <bytes?>PyList_GET_ITEM(items, index)
+
+cdef extern from *:
+    """
+    static inline PyObject *netconsd_own(PyObject *octets) {
+    #ifdef Py_GIL_DISABLED
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets));
+    #else
+        return Py_NewRef(octets);
+    #endif
+    }
+    """
+    object netconsd_own(object octets)
+
+# A search in a dict changes the references of the key that it finds. Without the GIL, this is an atomic operation if
+# another thread has made the key, and two lanes wait for each other if their keys are neighbours in memory.
+cdef inline bytes own(bytes octets):
+    return netconsd_own(octets)

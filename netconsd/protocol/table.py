@@ -256,6 +256,7 @@ class SourceTable:
             self._counters.senders_evicted += 1
         if self._gc_interval and self._next_gc == NEVER:
             self._next_gc = now + self._gc_interval
+        key = octets.own(key)
         stream = new_stream(source_of(key), self._counters, self._reorder_time, self._legacy_datagrams, self._framing)
         stream.number = self._recency.add(stream)
         try:

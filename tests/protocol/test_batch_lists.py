@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sysconfig
+
 import pytest
 
+from netconsd.build import COMPILED
 from netconsd.protocol import octets
 from netconsd.protocol.counters import WorkerCounters
 from netconsd.protocol.message import Source
@@ -47,3 +50,12 @@ def test_an_index_is_within_its_list() -> None:
     for index in (-1, 2):
         with pytest.raises(IndexError):
             octets.item_at([b"a", b"b"], index)
+
+
+def test_without_the_gil_each_lane_has_keys_of_its_own() -> None:
+    """Two lanes do not change the references of one key; with the GIL, a million senders cost no second copy."""
+    table = new_table(WorkerCounters())
+    [message] = table.feed([KEY], [b"6,1,1,-;one\n"], 1.0, 1.0)
+    assert message.source.key == KEY
+    without_gil = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    assert (message.source.key is KEY) != (COMPILED and without_gil)
