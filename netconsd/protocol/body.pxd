@@ -24,5 +24,19 @@ cdef long long _msgid_from(bytes body, Py_ssize_t index) except? -2
 @cython.locals(body_c="const unsigned char *", end=Py_ssize_t, start=Py_ssize_t, octet=int)
 cdef Py_ssize_t _msgid_at(bytes body) except -2
 
-@cython.locals(body_c="const char *", end=Py_ssize_t, start=Py_ssize_t, msgid_at=Py_ssize_t, tail=bytes)
-cpdef parse(bytes body)
+cdef Py_ssize_t CACHED_BYTES, _CACHED_MASK
+cdef list _cached
+
+@cython.final
+cdef class Body:
+    cdef readonly object dictionary, userdata, cpu, taskname, release
+    cdef bytes tail
+    cpdef tuple _state(self)
+
+@cython.locals(
+    body_c="const char *", end=Py_ssize_t, start=Py_ssize_t, msgid_at=Py_ssize_t, tail=bytes, place=Py_ssize_t, cached=Body, parsed=Body
+)
+cpdef Body parse(bytes body)
+
+@cython.locals(start=Py_ssize_t, end=Py_ssize_t)
+cpdef Body _parse(bytes tail)

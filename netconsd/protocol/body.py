@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
 
 from netconsd.protocol import octets
 
@@ -30,8 +28,12 @@ from netconsd.protocol import octets
 TASKNAME_LIMIT = 15
 # msgid is a u32.
 MSGID_LIMIT = 0xFFFFFFFF
-# Compiled, this is a C variable, which is an attribute of the module only if put there.
-globals().update(MSGID_LIMIT=MSGID_LIMIT)
+# Most senders repeat the lines after the text in every message. What was parsed has a place by a sum of its bytes, and
+# replaces what is there: the cache is bounded to about 5 MB, because a sender can vary the lines.
+CACHED_BODIES = 2048
+CACHED_BYTES = 1024
+# Compiled, these are C variables, which are attributes of the module only if put there.
+globals().update(MSGID_LIMIT=MSGID_LIMIT, CACHED_BYTES=CACHED_BYTES)
 # A u32 has at most ten digits; a longer run is not a number, and int() of thousands of digits is slow.
 _U32_DIGITS = 10
 
@@ -44,21 +46,48 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _DICTIONARY_KEYS = (b" SUBSYSTEM=", b" DEVICE=")
 
 
-class Body(NamedTuple):
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Body:
     """The dictionary, userdata and sysdata of a body, read-only; ``None`` for absent sysdata."""
 
-    dictionary: Mapping[str, str]
-    userdata: Mapping[str, str]
-    cpu: int | None
-    taskname: str | None
-    release: str | None
+    __slots__ = ("cpu", "dictionary", "release", "tail", "taskname", "userdata")
+
+    def __init__(
+        self,
+        dictionary: Mapping[str, str] = _EMPTY,
+        userdata: Mapping[str, str] = _EMPTY,
+        cpu: int | None = None,
+        taskname: str | None = None,
+        release: str | None = None,
+    ) -> None:
+        self.dictionary = dictionary
+        self.userdata = userdata
+        self.cpu = cpu
+        self.taskname = taskname
+        self.release = release
+        #: The bytes that were parsed; empty if they are not kept.
+        self.tail = b""
+
+    def _state(self) -> tuple[object, ...]:
+        return self.dictionary, self.userdata, self.cpu, self.taskname, self.release
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Body) and self._state() == other._state()
+
+    def __hash__(self) -> int:
+        return hash((self.cpu, self.taskname, self.release))
+
+    def __repr__(self) -> str:
+        return f"Body{self._state()!r}"
 
 
 def readable(data: bytes) -> str:
     """Decode UTF-8; a byte that is not UTF-8 becomes a visible ``\\xNN``."""
     text = data.decode("utf-8", "surrogateescape")
     # Surrogates stand for bytes that are not UTF-8.
-    return text if text.isascii() or not _SURROGATE.search(text) else octets.visible(data)
+    return text if octets.is_ascii(text) or not _SURROGATE.search(text) else octets.visible(data)
 
 
 def unescape(data: bytes) -> bytes:
@@ -93,7 +122,7 @@ def text_of(body: bytes) -> str:
     backslash = octets.find(body, _BACKSLASH, 0)
     if backslash < 0 or backslash > end:
         text = body_c[0:end].decode("utf-8", "surrogateescape")
-        return text if text.isascii() or not _SURROGATE.search(text) else octets.visible(body_c[0:end])
+        return text if octets.is_ascii(text) or not _SURROGATE.search(text) else octets.visible(body_c[0:end])
     return readable(unescape(body_c[0:end]))
 
 
@@ -157,8 +186,17 @@ def parse(body: bytes) -> Body:
     msgid_at = _msgid_at(body)
     if msgid_at >= 0 and _msgid_from(body, msgid_at) >= 0:
         end = msgid_at - len(b" msgid=")
+    if end - start > CACHED_BYTES:
+        return _parse(body_c[start:end])
+    place = octets.sum_of(body, start, end) & _CACHED_MASK
+    cached = _cached[place]
+    if cached is not None and octets.is_at(cached.tail, body, start, end):
+        return cached
     tail = body_c[start:end]
-    return _parse_cached(tail) if len(tail) <= CACHED_BYTES else _parse(tail)
+    parsed = _parse(tail)
+    parsed.tail = tail
+    _cached[place] = parsed
+    return parsed
 
 
 def _parse(tail: bytes) -> Body:
@@ -190,11 +228,9 @@ def _parse(tail: bytes) -> Body:
     return Body(MappingProxyType(dictionary), MappingProxyType(userdata), cpu, taskname, release)
 
 
-# Most senders repeat these lines in every message. The cache is bounded to about 5 MB, because a sender can vary them.
-CACHED_BODIES = 2048
-CACHED_BYTES = 1024
-_parse_cached = lru_cache(maxsize=CACHED_BODIES)(_parse)
-_NOTHING = Body(MappingProxyType({}), MappingProxyType({}), None, None, None)
+_CACHED_MASK = CACHED_BODIES - 1
+_cached: list[Body | None] = [None] * CACHED_BODIES
+_NOTHING = Body()
 
 
 def _dictionary_end(lines: list[bytes]) -> int:

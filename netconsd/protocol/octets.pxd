@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 cdef inline tuple usual_header(bytes datagram):
@@ -22,6 +23,28 @@ cdef inline bint begins_with(bytes octets, bytes prefix, Py_ssize_t start) noexc
     cdef const char *wanted = prefix
     cdef Py_ssize_t size = len(prefix)
     return len(octets) - start >= size and memcmp(first + start, wanted, size) == 0
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object text) noexcept
+
+cdef inline bint is_ascii(str text) noexcept:
+    return PyUnicode_IS_ASCII(text)
+
+cdef inline Py_ssize_t sum_of(bytes octets, Py_ssize_t start, Py_ssize_t end) noexcept:
+    cdef const char *at = <const char *>octets + start
+    cdef const char *stop = <const char *>octets + end
+    cdef uint64_t total = <uint64_t>(end - start), word
+    while stop - at >= 8:
+        memcpy(&word, at, 8)
+        total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
+        at += 8
+    word = 0
+    memcpy(&word, at, stop - at)
+    total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
+    return <Py_ssize_t>(total >> 48)
+
+cdef inline bint is_at(bytes part, bytes octets, Py_ssize_t start, Py_ssize_t end) noexcept:
+    return len(part) == end - start and memcmp(<const char *>part, <const char *>octets + start, end - start) == 0
 
 cdef inline Py_ssize_t plain_line(bytes octets):
     cdef const unsigned char *at = octets

@@ -49,6 +49,21 @@ def begins_with(octets: bytes, prefix: bytes, start: int) -> bool:
     return octets.startswith(prefix, start)
 
 
+def is_ascii(text: str) -> bool:
+    """Return whether all characters are ASCII."""
+    return text.isascii()
+
+
+def sum_of(octets: bytes, start: int, end: int) -> int:
+    """Return a number of 16 bits for the bytes from ``start`` up to ``end``: the same for equal ones."""
+    return hash(octets[start:end]) & 0xFFFF
+
+
+def is_at(part: bytes, octets: bytes, start: int, end: int) -> bool:
+    """Return whether this part is all from ``start`` up to ``end``."""
+    return part == octets[start:end]
+
+
 def plain_line(octets: bytes) -> int:
     """Return the length of the first line with its newline; 0 if there is none, or if the line is not plain.
 

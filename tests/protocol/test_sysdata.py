@@ -7,7 +7,7 @@ import pytest
 from netconsd.protocol.body import MSGID_LIMIT, TASKNAME_LIMIT, Body, msgid_of, parse
 from netconsd.testing import extended
 
-NOTHING = Body({}, {}, None, None, None)
+NOTHING = Body()
 SYSDATA = [b" cpu=3\n", b" taskname=kworker/0:1\n", b" release=7.2.13+deb14-amd64\n", b" msgid=17\n"]
 
 
@@ -38,14 +38,14 @@ def test_sysdata_each_optional(present: int, userdata: dict[str, str]) -> None:
 )
 def test_sysdata_is_read_from_the_end(lines: bytes, userdata: dict[str, str]) -> None:
     """A sysdata key that is not at the end, or is repeated, is userdata."""
-    assert parse(b"text\n" + lines) == NOTHING._replace(userdata=userdata)
+    assert parse(b"text\n" + lines) == Body(userdata=userdata)
 
 
 def test_sysdata_out_of_order() -> None:
     """A line after its place is not sysdata: the order is cpu, taskname, release, msgid."""
-    assert parse(b"text\n release=7.2\n cpu=3\n") == NOTHING._replace(cpu=3, userdata={"release": "7.2"})
-    assert parse(b"text\n msgid=1\n cpu=3\n") == NOTHING._replace(cpu=3, userdata={"msgid": "1"})
-    assert parse(b"text\n msgid=1\n release=7\n") == NOTHING._replace(release="7", userdata={"msgid": "1"})
+    assert parse(b"text\n release=7.2\n cpu=3\n") == Body(cpu=3, userdata={"release": "7.2"})
+    assert parse(b"text\n msgid=1\n cpu=3\n") == Body(cpu=3, userdata={"msgid": "1"})
+    assert parse(b"text\n msgid=1\n release=7\n") == Body(release="7", userdata={"msgid": "1"})
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_taskname_forges_nothing(name: str, userdata: dict[str, str]) -> None:
 def test_taskname_of_sixteen_bytes() -> None:
     """A line with more than 15 bytes is not a task name, because no kernel sends it, and includes no further line."""
     assert parse(b"x\n taskname=0123456789abcde\n").taskname == "0123456789abcde"
-    assert parse(b"x\n taskname=0123456789abcdef\n") == NOTHING._replace(userdata={"taskname": "0123456789abcdef"})
+    assert parse(b"x\n taskname=0123456789abcdef\n") == Body(userdata={"taskname": "0123456789abcdef"})
     forged = parse(b"x\n cpu=1\n taskname=12345678\n cpu=9\n msgid=8\n")
     assert (forged.cpu, forged.taskname) == (1, "12345678\n cpu=9")
     impossible = parse(b"x\n taskname=123456789\n cpu=9\n msgid=8\n")
