@@ -66,7 +66,8 @@ class Server:
         # By the subject before its last word.
         sids: dict[bytes, bytes] = {}
         for each in lines:
-            verb, *words = each.split()
+            # The greeting of a client with TLS is random bytes: a line can be empty.
+            verb, *words = each.split() or [b""]
             if verb == b"CONNECT":
                 self.connects.append(json.loads(each[8:]))
             elif verb == b"PING":
