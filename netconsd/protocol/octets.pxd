@@ -16,7 +16,7 @@ cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *match = <const char *>memchr(first + start, octet, len(octets) - start)
     return -1 if match == NULL else match - first
 
-# In the lanes, give a literal: each use of a module's variable changes its count of references, and without the GIL two
+# For each datagram, give a literal: each use of a module's variable changes its count of references, and without the GIL two
 # lanes that change the same count wait for each other.
 cdef inline bint begins_with(bytes octets, bytes prefix, Py_ssize_t start) noexcept:
     cdef const char *first = octets
@@ -31,9 +31,11 @@ cdef inline bint is_ascii(str text) noexcept:
     return PyUnicode_IS_ASCII(text)
 
 cdef inline Py_ssize_t sum_of(bytes octets, Py_ssize_t start, Py_ssize_t end) noexcept:
-    cdef const char *at = <const char *>octets + start
-    cdef const char *stop = <const char *>octets + end
-    cdef uint64_t total = <uint64_t>(end - start), word
+    return sum_at(<const char *>octets + start, end - start)
+
+cdef inline Py_ssize_t sum_at(const char *at, Py_ssize_t size) noexcept:
+    cdef const char *stop = at + size
+    cdef uint64_t total = <uint64_t>size, word
     while stop - at >= 8:
         memcpy(&word, at, 8)
         total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL

@@ -6,6 +6,8 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.math cimport llrint
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from netconsd.protocol.octets cimport sum_at
+
 cdef extern from *:
     """
     #define NETCONSD_LATEST_SECONDS 253402300799.0
@@ -287,17 +289,7 @@ cdef inline void put_trigrams(bytearray bitmap, bytes text, Py_ssize_t at, Py_ss
         at += 1
 
 cdef inline Py_ssize_t sum_slot(bytearray data, Py_ssize_t size) noexcept:
-    cdef const char *octets = PyByteArray_AS_STRING(data)
-    cdef uint64_t total = <uint64_t>size, word
-    cdef Py_ssize_t index = 0
-    while index + 8 <= size:
-        memcpy(&word, octets + index, 8)
-        total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
-        index += 8
-    word = 0
-    memcpy(&word, octets + index, size - index)
-    total = ((total << 5 | total >> 59) ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
-    return <Py_ssize_t>(total >> 48)
+    return sum_at(PyByteArray_AS_STRING(data), size)
 
 cdef inline bint is_begin(bytes octets, bytearray data, Py_ssize_t size) noexcept:
     return len(octets) == size and memcmp(<const char *>octets, PyByteArray_AS_STRING(data), size) == 0
