@@ -390,13 +390,17 @@ class Daemon(Service):
 
 
 def _undo_redirection() -> None:
-    """Let modules print to the standard output itself, by the line; twistd redirects it to the log."""
+    """Let modules print to the standard output itself, by the line; twistd redirects it to the log.
+
+    With PYTHONUNBUFFERED, which containers set, Python would write each argument of a print and its newline alone, and
+    lines of other threads would come between.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, f"__{name}__")
         if isinstance(getattr(sys, name), LoggingFile) and stream is not None:
             setattr(sys, name, stream)
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
 
 
 def _finish(last: Callable[[], object]) -> None:

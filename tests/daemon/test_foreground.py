@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -336,3 +337,35 @@ def test_has_terminal(tmp_path: Path) -> None:
     assert done.returncode == 0
     with on_terminal(tmp_path, *arguments) as (process, _):
         assert process.wait(SECONDS) == 7
+
+
+PRINTS = """
+from zope.interface import moduleProvides
+from netconsd.interfaces import IOutputModule
+moduleProvides(IOutputModule)
+def start(worker_count):
+    print("two", "words")
+    raise RuntimeError("enough")
+def handle(worker, message): ...
+def stop(): ...
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_line_of_a_module_is_written_at_once(tmp_path: Path, unbuffered: str) -> None:
+    """A module's print is one write, so that no line of another thread comes between, although PYTHONUNBUFFERED has
+    Python write each word and the newline alone."""
+    (tmp_path / "prints.py").write_text(PRINTS)
+    # Each write to such a socket is one datagram.
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with reading:
+        with writing:
+            done = subprocess.run(
+                [*RUN, *OPTIONS, "prints.py"], cwd=tmp_path, env={**environment(), "PYTHONUNBUFFERED": unbuffered},
+                stdout=writing.fileno(), stderr=subprocess.PIPE, check=False, timeout=SECONDS,
+            )  # fmt: skip
+        assert done.returncode == 1, done.stderr
+        reading.setblocking(False)
+        assert reading.recv(4096) == b"two words\n"
+        with pytest.raises(BlockingIOError):
+            reading.recv(4096)
