@@ -73,6 +73,29 @@ def run_of(service: NetconsdService) -> Running:
     return service._run
 
 
+class StandsStill:
+    """Delegates to the reactor; its time stands still while threads with these names run.
+
+    The stop of a service with this reactor gives up the threads that hang, and none that is only late.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = set(names)
+        self._now = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        from twisted.internet import reactor
+
+        return getattr(reactor, name)
+
+    def seconds(self) -> float:
+        from twisted.internet import reactor
+
+        if not any(thread.name in self._names for thread in threading.enumerate()):
+            self._now = reactor.seconds()  # type: ignore[attr-defined]
+        return self._now
+
+
 async def until_counted(service: NetconsdService, messages: int) -> None:
     """Wait until the modules' counters have this number of messages: a call is counted after it has returned."""
     from twisted.internet import reactor

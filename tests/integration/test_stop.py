@@ -24,6 +24,7 @@ from tests.integration.rig import (
     PATIENCE,
     Blocked,
     Log,
+    StandsStill,
     after_turns,
     is_free,
     make,
@@ -236,8 +237,8 @@ async def test_a_module_that_hangs(log: Log) -> None:
     assert [worker.dropped_at_stop for worker in service.snapshot().workers] == [3]
     assert [module.dropped_at_stop for module in service.snapshot().modules] == [1]
     assert [line for line in log.lines() if line.startswith("4 messages dropped at the stop")]
-    stuck.release.set()
     (lane,) = workers.unfinished
+    stuck.release.set()
     await deferToThread(join, f"netconsd-{lane.number}")
     # After its stop a module gets no more messages.
     assert len(stuck.calls) == 1
@@ -266,7 +267,9 @@ async def test_a_module_that_hangs_beside_another(log: Log) -> None:
     """The other module gets every message, and is stopped in order; what the one that hangs has is counted, and every
     sum holds."""
     stuck, module = Blocked(), Arrivals()
-    service = make({"stuck": stuck, "module": module}, workers=1, stop_timeout=0.05)
+    # On a loaded machine the other threads of the service may need longer than the timeout for their end.
+    reactor = StandsStill("netconsd-0", "module-0")
+    service = make({"stuck": stuck, "module": module}, reactor=reactor, workers=1, stop_timeout=0.05)
     service.startService()
     await service.started
     send(service.port, *(extended(str(seq), seq=seq) for seq in range(17)))
@@ -336,7 +339,8 @@ async def test_a_module_that_never_stops(log: Log) -> None:
     events: list[str] = []
     module = Arrivals()
     modules = {"first": Script("first", events), "stuck": Script("stuck", events, stop=Deferred()), "module": module}
-    async with running(modules, stop_timeout=0.05) as service:
+    reactor = StandsStill("netconsd-0", "first-0", "stuck-0", "module-0")
+    async with running(modules, reactor=reactor, workers=1, stop_timeout=0.05) as service:
         send(service.port, extended("text"))
         await module.number(1)
     assert events[-2:] == ["stuck stop", "first stop"]
