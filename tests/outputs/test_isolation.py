@@ -144,7 +144,8 @@ def test_a_single_module_has_no_thread() -> None:
     module = RecordingModule()
     outputs = Outputs({"module": module}, 2)
     done(outputs.start(Here()))
-    assert set(threading.enumerate()) == before
+    # The threads of earlier tests may end meanwhile.
+    assert set(threading.enumerate()) <= before
     outputs.deliver(1, some("a"))
     assert [call.thread for call in module.calls] == [threading.get_ident()]
 

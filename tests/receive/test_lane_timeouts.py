@@ -170,7 +170,7 @@ def test_a_lane_stops_although_the_last_delivery_raises(error: BaseException) ->
     with capturedLogs() as events:
         # In another thread, so that a lane that does not end fails the test instead of blocking it.
         threading.Thread(target=lane._run, args=(ended.set,), daemon=True).start()
-        assert ended.wait(PATIENCE / 5)
+        assert ended.wait(PATIENCE)
     assert delivered.texts == ["1", "3"]
     assert logged_failures(events) == [type(error).__name__]
 

@@ -47,28 +47,27 @@ def gaps(batch: int) -> list[bytes]:
 def test_the_counters_of_a_lane_are_of_one_moment() -> None:
     """Whoever reads the counters of a lane at work gets numbers whose sums hold."""
     lane = Lane(0, lambda number, messages: None, Settings(reorder=0.0))
-    ended = threading.Event()
+    ended, read_once = threading.Event(), threading.Event()
     lane.start(ended.set)
-    reads = 0
 
     def read() -> None:
-        nonlocal reads
         while not ended.is_set():
             counters = lane.counters
             values: dict[str, Any] = {name: getattr(counters, name) for name in COUNTERS}
-            reads += 1
+            read_once.set()
             assert all(type(value) is int and 0 <= value < 2**64 for value in values.values()), values
             assert values["datagrams"] == sum(values[name] for name in DATAGRAM_OUTCOMES)
             assert values["messages"] == sum(values[name] for name in MESSAGE_KINDS)
 
     def feed() -> None:
+        # A lane can process everything before a thread of the readers runs for the first time.
+        assert read_once.wait(PATIENCE)
         for batch in range(BATCHES):
             datagrams = gaps(batch)
             lane.put([KEY] * len(datagrams), datagrams, 1.0 + batch, 1.0 + batch)
         lane.stop()
 
     at_once(feed, read, read)
-    assert reads
     assert lane.counters.datagrams == 16 * BATCHES
     assert lane.counters.missing >= 2**40
 

@@ -58,7 +58,11 @@ class Daemon:
 
     def end(self) -> str:
         """Return the output up to the end of the process."""
-        out, _ = self.process.communicate(timeout=SECONDS)
+        assert self.process.stdout is not None
+        # Not communicate(), which drops the lines that the stream has read ahead for line().
+        with self.process.stdout as stdout:
+            out = stdout.read()
+        self.process.wait(SECONDS)
         return out
 
 
