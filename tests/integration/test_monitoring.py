@@ -29,6 +29,7 @@ from tests.integration.leaks import LoggedErrors
 from tests.integration.rig import PATIENCE, Blocked, is_free, logging, make, running, until_counted
 from tests.support.loopback import Arrivals, needs_ipv6, send
 from tests.support.scripted_module import Script
+from tests.support.servers import free_port
 
 # Requests must not leave the machine through a configured proxy.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -331,9 +332,7 @@ def test_a_failed_start_releases_the_http_port() -> None:
     """If the UDP port cannot be bound, the HTTP port is closed."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            number = probe.getsockname()[1]
+        number = free_port()
         service = make({}, port=other.getsockname()[1], metrics=str(number))
         with pytest.raises(ConfigError, match=r"^port: "):
             service.privilegedStartService()

@@ -35,6 +35,7 @@ from tests.integration.rig import (
 )
 from tests.support.loopback import Arrivals, send
 from tests.support.scripted_module import Script
+from tests.support.servers import free_port
 
 
 @pytest_twisted.ensureDeferred
@@ -200,9 +201,7 @@ async def test_stopping_without_a_start() -> None:
 async def test_a_stopped_service_can_be_started_again(log: Log) -> None:
     """A new start listens on the same port, has a new ``started``, and counts from zero."""
     module = Arrivals()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     service = make({"module": module}, port=port)
     for count in (1, 2, 3):
         service.startService()

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Self
 
+from tests.support.servers import free_port
+
 RECORDER = Path(__file__).with_name("recorder.py")
 CHECKOUT = Path(__file__).parents[2]
 TIMEOUT = 30.0  # seconds, for its start and for its stop
@@ -31,7 +33,7 @@ class Daemon:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port(socket.SOCK_DGRAM)
         self.messages: list[Recorded] = []
         #: The crash reports and the events, in the order of delivery.
         self.reports: list[Recorded] = []
@@ -117,11 +119,3 @@ class Daemon:
             self._process.kill()
             self._process.wait()
         os.close(self._pipe)
-
-
-def _free_port() -> int:
-    """A UDP port that nothing uses at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
-        holder.bind(("127.0.0.1", 0))
-        port: int = holder.getsockname()[1]
-        return port

@@ -25,6 +25,7 @@ from netconsd.outputs.loader import load
 from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.settings import OPTIONS, Settings
 from netconsd.testing import crash_datagrams, crash_report, event, extended, extended_message, fragments, source
+from tests.support.servers import free_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
@@ -186,14 +187,6 @@ def send(port: int, datagram: bytes) -> None:
     """Send a datagram to this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(datagram, ("127.0.0.1", port))
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """A free port."""
-    with socket.socket(socket.AF_INET, kind) as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 def environment_with(**variables: int) -> dict[str, str]:

@@ -19,18 +19,12 @@ import pytest
 
 from netconsd.testing import extended
 from tests.support.lossy_proxy import LossyProxy
+from tests.support.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 # Seconds until a process counts as hung.
 HANG_SECONDS = 40.0
 RECORDS = 200
-
-
-def free_port() -> int:
-    """A free UDP port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -77,7 +71,7 @@ def log_file(directory: Path, count: int) -> Path:
 def test_every_record_arrives(receiver: str, tmp_path: Path) -> None:
     """Over a link that loses 20 % both ways, nctx ends when every record is acknowledged; each was printed once and
     whole, by ncrx in order."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     arguments = {
         "ncrx": ["ncrx", "-a", "127.0.0.1", "--reorder", "5000", str(port)],
         "daemon": ["run", "--acks", "-a", "127.0.0.1", "-u", str(port), "printer"],
@@ -104,7 +98,7 @@ def test_every_record_arrives(receiver: str, tmp_path: Path) -> None:
 
 def test_pipe(tmp_path: Path) -> None:
     """A record written to a named pipe arrives while the pipe is open, and nctx keeps running."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     pipe = tmp_path / "kmsg"
     os.mkfifo(pipe)
     with (

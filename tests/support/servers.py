@@ -9,8 +9,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 
 import pytest
 
@@ -23,16 +24,24 @@ SERVERS = Path(os.environ.get("NETCONSD_SERVERS", ROOT / "build/servers"))
 REQUIRED = os.environ.get("NETCONSD_REQUIRE_SERVERS_TEST") == "1"
 VICTORIALOGS = Path(os.environ.get("NETCONSD_VICTORIALOGS", ROOT / "build/victorialogs/victoria-logs"))
 
+#: Services of the system have ports below.
+FIRST_PORT = 10_000
+
 #: Where .ci/install-kafka puts the classes.
 KAFKA = Path(os.environ.get("NETCONSD_KAFKA", ROOT / "build/kafka"))
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now, for TCP."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port of 127.0.0.1 that is free now, for a process that binds it seconds later.
+
+    The kernel gives the ports of its own range to any program that asks for one meanwhile, such as another test.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = SystemRandom().randrange(FIRST_PORT, first) if first > FIRST_PORT else 0
+        with socket.socket(type=kind) as bound, suppress(OSError):
+            bound.bind(("127.0.0.1", port))
+            return int(bound.getsockname()[1])
 
 
 def program(name: str) -> Path:
