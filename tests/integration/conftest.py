@@ -18,7 +18,7 @@ from tests.integration.rig import Log, logging
 
 # Seconds. A test sets another limit with @pytest.mark.timeout(...), of which this part is for the test itself:
 # pytest-timeout cannot end a Deferred that never fires, because the reactor catches its exception.
-TIMEOUT = 20.0
+TIMEOUT = 30.0
 PART_OF_MARK = 0.8
 
 

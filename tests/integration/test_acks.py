@@ -15,7 +15,7 @@ from netconsd.testing import extended
 from tests.integration.rig import Blocked, is_free, logging, run_of, running
 from tests.support.loopback import Arrivals, needs_ipv6
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.support.loggers import A, B, C, Contended, batch, files, logged, logg
 from tests.support.nameserver import ReadingReactor, nameserver
 
 # Seconds that a test waits for a thread, at most.
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 HOST = "{host}.log"
 
 
@@ -161,7 +161,7 @@ def test_two_workers_rotate_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(TIMEOUT)
     by_name = files(logs)
     numbers = sorted(int(name.rpartition(".")[2]) for name in by_name if name != "web1.log")
     assert numbers == list(range(1, len(numbers) + 1))

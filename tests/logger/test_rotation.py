@@ -21,7 +21,7 @@ from netconsd.names import Names
 from netconsd.units import Duration, Size
 from tests.support.loggers import A, B, Contended, batch, files, lines, logged, logging
 
-TIMEOUT = 20
+TIMEOUT = 30
 DAY = 86_400.0
 #: 2026-11-28 00:00 UTC, a Saturday.
 MIDNIGHT = 1_795_824_000.0

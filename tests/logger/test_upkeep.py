@@ -21,7 +21,7 @@ from tests.support.loggers import A, B, batch, logged, logging
 
 HOUR = 3600.0
 NAME = "a.log"
-TIMEOUT = 20
+TIMEOUT = 30
 
 
 class Logs:

@@ -22,7 +22,7 @@ from tests.support.loopback import needs_ipv6
 Bind = Callable[..., list[socket.socket]]
 
 # Seconds to wait for a datagram on the loopback interface.
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture
