@@ -88,8 +88,8 @@ class Manager:
         """Wait until the module blocks, and end that."""
         self.pipe.write_text("")
 
-    def next_state(self, *, without: str = "WATCHDOG=1") -> str:
-        """Return the next state that does not begin with this."""
+    def next_state(self, *, without: str | tuple[str, ...] = ("WATCHDOG=1", "STATUS=")) -> str:
+        """Return the next state that does not begin with these; on a loaded machine, a worker can be late."""
         while True:
             state = self.notified.recv(4096).decode()
             if not state.startswith(without):
@@ -131,7 +131,7 @@ def test_life_under_a_service_manager(tmp_path: Path) -> None:
             manager.notified.settimeout(SECONDS)
         assert manager.next_state().startswith("READY=1\nSTATUS=")
         manager.wait_for_line("handled sent before the start")
-        assert manager.next_state(without="READY").startswith("WATCHDOG=1\nSTATUS=")
+        assert manager.next_state(without=("READY", "STATUS=")).startswith("WATCHDOG=1\nSTATUS=")
         manager.process.send_signal(signal.SIGHUP)
         assert manager.next_state().startswith("RELOADING=1\nMONOTONIC_USEC=")
         assert manager.next_state().startswith("READY=1\n")
@@ -149,7 +149,7 @@ def test_a_worker_that_hangs(tmp_path: Path) -> None:
         manager.release()
         assert manager.next_state().startswith("READY=1\n")
         manager.send("hang", 1)
-        assert manager.next_state().startswith("STATUS=Worker ")
+        assert manager.next_state(without="WATCHDOG=1").startswith("STATUS=Worker ")
         assert manager.next_state(without="never").startswith("STATUS=Worker ")
         manager.release()
         assert manager.next_state(without="STATUS").startswith("WATCHDOG=1\n")

@@ -20,6 +20,9 @@ from tests.support.processes import Daemon
 # Messages delivered by each worker before the signal is sent; the queue has many more by then.
 ENOUGH = 2000
 
+# More than the sender sends before the signal, although this process or a worker may be late.
+LONG_QUEUE = ("--queue", "4000000")
+
 # Slower than its sender: 100 batches per second and worker. It prints its counts when each worker has ENOUGH messages
 # and at its end: for each sender the messages, the missing ones, the greatest number, and the messages that came after
 # a greater number. The number is the message's seq, because the kernel's receive buffer may have lost the text's
@@ -151,7 +154,7 @@ def counted(out: str, name: str) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_the_stop_at_full_load(tmp_path: Path, number: signal.Signals) -> None:
     """Every datagram read is delivered, in order, although the queue is long and the load continues."""
-    with loaded(tmp_path, "-w1") as daemon, Load(daemon.port):
+    with loaded(tmp_path, "-w1", *LONG_QUEUE) as daemon, Load(daemon.port):
         daemon.line("(enough)")
         daemon.process.send_signal(number)
         out = daemon.end()
