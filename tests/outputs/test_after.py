@@ -12,7 +12,7 @@ from netconsd.interfaces import IBatchOutputModule, IReportModule
 from netconsd.message import Message
 from netconsd.outputs.runner import Outputs
 from netconsd.testing import crash_report, extended_message
-from tests.support.scripted_lane import PATIENCE
+from tests.support.scripted_lane import PATIENCE, Mailbox
 
 
 @implementer(IBatchOutputModule, IReportModule)
@@ -38,18 +38,11 @@ class Gated:
         pass
 
 
-class Reactor:
-    """Calls at once."""
-
-    def callFromThread(self, function: Any, *arguments: Any) -> None:  # noqa: N802 - Twisted's name
-        function(*arguments)
-
-
-def started(**modules: Gated) -> Outputs:
+def started(reactor: Any = None, **modules: Gated) -> Outputs:
     """Return outputs with started modules."""
     outputs = Outputs(modules, 1)
     with pytest.raises(StopIteration):
-        outputs.start(Reactor()).send(None)
+        outputs.start(reactor or Mailbox()).send(None)
     return outputs
 
 
@@ -81,8 +74,8 @@ def test_the_slowest_of_several() -> None:
         reached.set()
 
     one, two = Gated(events, "one"), Gated(events, "two")
-    outputs = started(one=one, two=two)
-    finished = outputs.finish
+    mailbox = Mailbox()
+    outputs = started(mailbox, one=one, two=two)
     try:
         outputs.deliver(0, [extended_message("text")])
         outputs.publish(0, [crash_report()])
@@ -95,7 +88,7 @@ def test_the_slowest_of_several() -> None:
     finally:
         one.gate.set()
         two.gate.set()
-        finished()
+        mailbox.wait_for(outputs.finish())
     before = events[: events.index("after")]
     assert before.count("one 1") == before.count("two 1") == 1
     assert before.count("one report") == before.count("two report") == 1
