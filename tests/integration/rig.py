@@ -80,8 +80,10 @@ class StandsStill:
     """
 
     def __init__(self, *names: str) -> None:
+        from twisted.internet import reactor
+
         self._names = set(names)
-        self._now = 0.0
+        self._now = reactor.seconds()  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
         from twisted.internet import reactor

@@ -37,15 +37,21 @@ class Daemon:
         )
         #: The lines read so far.
         self.seen: list[str] = []
-        self.port = int(self.line(r"UDP port (\d+);"))
+        try:
+            self.port = int(self.line(r"UDP port (\d+);"))
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Kill the process if it still runs."""
+        """Kill the process if it still runs, and close its output: otherwise a failure would fail later tests too."""
         self.process.kill()
         self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def line(self, pattern: str) -> str:
         """Read the output up to a line that contains the pattern, and return its first group."""
