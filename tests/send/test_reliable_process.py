@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[2]
 # Seconds until a process counts as hung.
 HANG_SECONDS = 40.0
 RECORDS = 200
+# The sender has run for an hour. Soon after a boot, a record that is sent again more than a second later, as on a slow
+# machine, looks like that of another boot.
+FIRST_TS_USEC = 3_600_000_000
 
 
 @contextmanager
@@ -60,7 +63,9 @@ def log_file(directory: Path, count: int) -> Path:
     path = directory / "kmsg"
     path.write_bytes(
         b"".join(
-            extended(f"record {seq} ".ljust(2500 if seq % 50 == 0 else 20, "x"), seq=seq, ts_usec=seq * 1000)
+            extended(
+                f"record {seq} ".ljust(2500 if seq % 50 == 0 else 20, "x"), seq=seq, ts_usec=FIRST_TS_USEC + seq * 1000
+            )
             for seq in range(1, count + 1)
         )
     )
