@@ -83,7 +83,7 @@ class StandsStill:
         from twisted.internet import reactor
 
         self._names = set(names)
-        self._now = reactor.seconds()  # type: ignore[attr-defined]
+        self._now = reactor.seconds()
 
     def __getattr__(self, name: str) -> Any:
         from twisted.internet import reactor
@@ -94,7 +94,7 @@ class StandsStill:
         from twisted.internet import reactor
 
         if not any(thread.name in self._names for thread in threading.enumerate()):
-            self._now = reactor.seconds()  # type: ignore[attr-defined]
+            self._now = reactor.seconds()
         return self._now
 
 
