@@ -25,6 +25,7 @@ from netconsd.streams.record import Record
 from netconsd.streams.sink import Refused, TryLater
 from netconsd.testing import extended_message
 from tests.support.http_server import Answers, Request, serving
+from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import certificate, free_port
 
 T0 = 1_795_000_000.0
@@ -330,7 +331,7 @@ def mailbox() -> Iterator[tuple[Mailbox, int]]:
     """A mail server, and its port."""
     controller = pytest.importorskip("aiosmtpd.controller")
     mailbox = Mailbox()
-    server = controller.Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    server = controller.Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=PATIENCE)
     server.start()
     yield mailbox, server.server.sockets[0].getsockname()[1]
     server.stop()
@@ -339,7 +340,7 @@ def mailbox() -> Iterator[tuple[Mailbox, int]]:
 def mail(port: int, *to: str, **settings: Any) -> Mail:
     """Return a recipient."""
     values: dict[str, Any] = {
-        "security": "none", "login": None, "ca_file": None, "timeout": 10.0, "console_url": CONSOLE
+        "security": "none", "login": None, "ca_file": None, "timeout": PATIENCE, "console_url": CONSOLE
     }  # fmt: skip
     return Mail(("127.0.0.1", port), "netconsd@example.com", to or ("ops@example.com",), **{**values, **settings})
 
@@ -429,7 +430,7 @@ def test_mail_with_a_password(tmp_path: Path) -> None:
     box = Mailbox()
     server = controller.Controller(
         box, hostname="127.0.0.1", port=free_port(), tls_context=tls, authenticator=authenticate, auth_required=True,
-        require_starttls=True, decode_data=False,
+        require_starttls=True, decode_data=False, ready_timeout=PATIENCE,
     )  # fmt: skip
     server.start()
     port = server.server.sockets[0].getsockname()[1]

@@ -21,6 +21,7 @@ from netconsd.protocol.encode import CHUNK
 from netconsd.protocol.message import ExtendedMessage, Message
 from netconsd.protocol.stream import Stream
 from netconsd.testing import source
+from tests.support.scripted_lane import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "netconsd", "gen"]
@@ -150,7 +151,7 @@ def test_destination(options: list[str], capsys: pytest.CaptureFixture[str]) -> 
     """With an address the messages are sent there, and stderr has a line per message."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
         there.bind(("127.0.0.1", 0))
-        there.settimeout(5)
+        there.settimeout(PATIENCE)
         assert gen.main(["127.0.0.1", str(there.getsockname()[1]), "--interval", "0", *options]) == 0
         pieces = 1 if len(options) == 2 else 2
         datagrams = [there.recv(2000) for _ in range(3 * pieces)]
@@ -168,7 +169,7 @@ def test_standard_output_and_a_signal() -> None:
             assert process.stdout.readline().endswith(b",-;hi\n")
             assert process.stderr.readline() == b"seq 0\n"
             process.send_signal(signal.SIGINT)
-            rest = process.communicate(timeout=20)
+            rest = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert process.returncode == 0

@@ -308,7 +308,7 @@ def test_answers(
     """A batch that is too large is refused, and sent in halves; any other answer than 202 has it sent again, also the
     200 of another server, and half an answer."""
     remote.answer = lambda request: (status, headers, b"OK.\n")
-    module = made(url=remote.url, timeout="0.5s")
+    module = made(url=remote.url)
     with pytest.raises(error) as caught:
         module.send([encoded(module, "a")])
     assert getattr(caught.value, "retry_after", None) == retry_after
