@@ -215,7 +215,7 @@ def test_what_it_drops(remote: JournalRemote, stream: Callable[..., Any]) -> Non
 def test_killed_while_messages_arrive(remote: JournalRemote, stream: Callable[..., Any]) -> None:
     """Killed by SIGKILL under load, down for a while, and started again: every message is there. It cannot tell a
     second copy: those of the batch under way can be there twice, with the same id."""
-    module = stream(url=remote.url, timeout="2s")
+    module = stream(url=remote.url)
     for first in range(0, 5000, 500):
         give(module, first, first + 500)
     until(lambda: number(module, "sent_records") > 500, "some messages")

@@ -120,7 +120,7 @@ def subscribe() -> Iterator[Callable[..., Subscriber]]:
 
 def made(tmp_path: Path, url: str, **settings: object) -> Any:
     """Return a module for a server."""
-    values = {"url": url, "directory": str(tmp_path / "stream"), "batch_seconds": "0.05s", "timeout": "2s", **settings}
+    values = {"url": url, "directory": str(tmp_path / "stream"), "batch_seconds": "0.05s", **settings}
     typed = {name: ModuleSetting(value, name, tmp_path) for name, value in values.items()}
     return load(["mqtt"], {"mqtt": typed}).loaded[0].module
 
@@ -204,7 +204,7 @@ def test_hanging_and_killed(
     server = start("autosave_interval 1", "max_queued_messages 100000")
     reader = subscribe(server)
     until(server.data.exists, "the file with the subscription")
-    module = stream(server)
+    module = stream(server, timeout="2s")
     give(module, 0, 1000)
     until(lambda: len(reader.messages) > 200, "some messages")
     server.pause()

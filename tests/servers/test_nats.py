@@ -27,6 +27,7 @@ from netconsd.streams.lines import partition_of
 from netconsd.streams.record import Record
 from netconsd.streams.sink import Encoded
 from netconsd.testing import crash_report, event, extended_message
+from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import ServerProcess, certificate, free_port, listens, running, until
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class NatsServer(ServerProcess):
             left = (await js.stream_info("logs")).state.messages
             reader = await js.pull_subscribe("netconsd.>")
             while len(found) < left:
-                some = await reader.fetch(min(1000, left - len(found)), timeout=5)
+                some = await reader.fetch(min(1000, left - len(found)), timeout=PATIENCE)
                 for each in some:
                     await each.ack()
                     found.append((each.subject, each.data))

@@ -29,7 +29,7 @@ def broker(tmp_path: Path) -> Iterator[KafkaServer]:
 def cluster() -> Iterator[str]:
     """The address of a mock cluster that lives in the threads of this producer, with a topic."""
     producer = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    (server,) = producer.list_topics(timeout=10).brokers.values()
+    (server,) = producer.list_topics(timeout=KAFKA_PATIENCE).brokers.values()
     publish(f"{server.host}:{server.port}", -10, 0)
     yield f"{server.host}:{server.port}"
     producer.purge()

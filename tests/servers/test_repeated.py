@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.nats_server import StreamServer
 from tests.support.processors import Processor, blocks, processed
+from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -44,15 +45,15 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sta
         return
     kafka = pytest.importorskip("confluent_kafka", reason="needs confluent-kafka: pip install 'netconsd[kafka]'")
     cluster = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    (at,) = cluster.list_topics(timeout=10).brokers.values()
+    (at,) = cluster.list_topics(timeout=PATIENCE).brokers.values()
     producer = kafka.Producer({"bootstrap.servers": f"{at.host}:{at.port}", "log_level": 0})
 
     def produce(messages: list[tuple[int, bytes]]) -> None:
         for partition, data in messages:
             producer.produce("netconsd", data, partition=partition)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE) == 0
 
-    producer.list_topics("netconsd", timeout=10)
+    producer.list_topics("netconsd", timeout=PATIENCE)
     yield (
         lambda name, *more: start_at(f"kafka://{at.host}:{at.port}/netconsd", name, *more),
         lambda first, last: published(first, last, produce),
@@ -69,12 +70,17 @@ def published(first: int, last: int, publish: Callable[[list[tuple[int, bytes]]]
     return {message for _, _, messages in made for message in messages}
 
 
-def test_killed(broker: tuple[Start, Publish]) -> None:
+def gated(gate: Path, free: int) -> tuple[str, ...]:
+    """Return options with which the module waits for a file after so many messages: a publisher may be slower than it."""
+    return (*SLOW, "--set", f"record.gate={gate}", "--set", f"record.free={free}")
+
+
+def test_killed(broker: tuple[Start, Publish], tmp_path: Path) -> None:
     """At most as many messages are with modules twice as the next processor counts."""
     start, publish = broker
-    one = start("one", *SLOW).takes(PARTITIONS)
+    one = start("one", *gated(tmp_path / "gate", 500)).takes(PARTITIONS)
     messages = publish(0, 500)
-    until(lambda: len(one.messages()) > 500, "some messages")
+    until(lambda: one.number("queued") > 0 and len(one.messages()) >= 500, "messages in all places")
     one.kill()
     two = start("two")
     messages |= publish(500, 600)
@@ -87,13 +93,15 @@ def test_killed(broker: tuple[Start, Publish]) -> None:
 
 
 @pytest.mark.parametrize("broker", ["nats"], indirect=True)
-def test_stopped(broker: tuple[Start, Publish]) -> None:
+def test_stopped(broker: tuple[Start, Publish], tmp_path: Path) -> None:
     """A processor that stops under load gives back what it did not process, and tells the other members: nothing comes
     twice, nothing is counted."""
     start, publish = broker
-    one = start("one", *SLOW).takes(PARTITIONS)
+    gate = tmp_path / "gate"
+    one = start("one", *gated(gate, 100)).takes(PARTITIONS)
     messages = publish(0, 500)
-    until(lambda: one.number("queued") > 0 and len(one.messages()) > 100, "messages in all places")
+    until(lambda: one.number("queued") > 0 and len(one.messages()) >= 100, "messages in all places")
+    gate.touch()
     two = start("two").takes(PARTITIONS // 2)
     one.stop()
     until(lambda: set(processed([one, two])) >= messages, "all messages")
@@ -102,13 +110,15 @@ def test_stopped(broker: tuple[Start, Publish]) -> None:
 
 
 @pytest.mark.parametrize("broker", ["kafka"], indirect=True)
-def test_stopped_before_the_next_one_starts(broker: tuple[Start, Publish]) -> None:
+def test_stopped_before_the_next_one_starts(broker: tuple[Start, Publish], tmp_path: Path) -> None:
     """The same for the topic's commits. Two members of one group need a real broker: the mock cluster takes 10 to 40
     seconds until the second one has partitions."""
     start, publish = broker
-    one = start("one", *SLOW).takes(PARTITIONS)
+    gate = tmp_path / "gate"
+    one = start("one", *gated(gate, 100), "--set", "record.hold=0.1").takes(PARTITIONS)
     messages = publish(0, 2000)
-    until(lambda: one.number("queued") > 0 and len(one.messages()) > 100, "messages in all places")
+    until(lambda: one.number("queued") > 0 and len(one.messages()) >= 100, "messages in all places")
+    gate.touch()
     one.stop()
     assert set(processed([one])) < messages, "it stopped while there was more to process"
     two = start("two").takes(PARTITIONS)

@@ -31,15 +31,18 @@ from netconsd.interfaces import IBatchOutputModule, IReportModule
 
 @implementer(IBatchOutputModule, IReportModule)
 class Record:
-    def __init__(self, *, file: Path, hold: float = 0.0, gate: Path | None = None) -> None:
+    def __init__(self, *, file: Path, hold: float = 0.0, gate: Path | None = None, free: int = 0) -> None:
         self._file, self._hold, self._gate = file, hold, gate
+        # The messages that pass before the gate exists.
+        self._free = free
 
     def start(self, worker_count):
         self._fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def handle_batch(self, worker, messages):
-        while self._gate is not None and not self._gate.exists():
+        while self._free <= 0 and self._gate is not None and not self._gate.exists():
             time.sleep(0.01)
+        self._free -= len(messages)
         if self._hold:
             time.sleep(self._hold)
         os.write(self._fd, b"".join([f"{m.source.address} {m.seq}\\n".encode() for m in messages]))
