@@ -28,7 +28,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sta
     started: list[Processor] = []
 
     def start_at(source: str, name: str, *more: str) -> Processor:
-        started.append(Processor(tmp_path, name, source, more=more, patience=60.0))
+        started.append(Processor(tmp_path, name, source, more=more, patience=4 * PATIENCE))
         return started[-1]
 
     if request.param == "nats":
@@ -71,7 +71,10 @@ def published(first: int, last: int, publish: Callable[[list[tuple[int, bytes]]]
 
 
 def gated(gate: Path, free: int) -> tuple[str, ...]:
-    """Return options with which the module waits for a file after so many messages: a publisher may be slower than it."""
+    """Return options with which the module waits for a file after a number of messages.
+
+    A publisher may be slower than the module.
+    """
     return (*SLOW, "--set", f"record.gate={gate}", "--set", f"record.free={free}")
 
 
