@@ -5,10 +5,12 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from random import Random
 from types import TracebackType
 from typing import Self
+
+from netconsd.receive.sockets import SO_RCVBUFFORCE
 
 
 class LossyProxy:
@@ -26,8 +28,11 @@ class LossyProxy:
             *(self._stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)),
             *map(self._stack.enter_context, socket.socketpair()),
         )
-        self._front.bind(("127.0.0.1", 0))
-        self._back.bind(("127.0.0.1", 0))
+        for each in (self._front, self._back):
+            # The kernel drops nothing while this thread waits for the processor: the default holds 256 datagrams.
+            with suppress(PermissionError):
+                each.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+            each.bind(("127.0.0.1", 0))
         self.port: int = self._front.getsockname()[1]
         self._thread = threading.Thread(target=self._run)
 
