@@ -22,6 +22,7 @@ from netconsd.daemon.stdout import NO_MEMORY
 from netconsd.outputs.loader import ModuleError
 from netconsd.settings import ConfigError
 from tests.support.daemons import FakeReactor, FakeService, Logged, daemon_log, process_settings
+from tests.support.scripted_lane import PATIENCE
 
 
 @pytest.fixture
@@ -61,6 +62,8 @@ def logged() -> Iterator[Logged]:
 @pytest.fixture
 def statuses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit statuses of ``os._exit``."""
+    # The thread of the last lines may begin late.
+    monkeypatch.setattr("netconsd.daemon.process.LAST_SECONDS", PATIENCE)
     result: list[int] = []
     monkeypatch.setattr("os._exit", result.append)
     return result
