@@ -14,7 +14,7 @@ from netconsd.outputs.loader import ModuleError
 from netconsd.receive.reader import Receiver
 from netconsd.receive.recvfrom import Receiver as PlainReceiver
 from tests.integration.leaks import LoggedErrors
-from tests.integration.rig import is_free, make, running
+from tests.integration.rig import PATIENCE, is_free, make, running
 from tests.support.loopback import Arrivals, needs_ipv6
 
 
@@ -27,7 +27,7 @@ from tests.support.loopback import Arrivals, needs_ipv6
 async def test_the_service_passes(address: str | None, count: int, receiver: Any) -> None:
     """The start waits for the test messages on every address, with both readers; other modules get them too."""
     module = Arrivals()
-    selftest = Selftest(on_failure="exit")
+    selftest = Selftest(on_failure="exit", timeout=PATIENCE)
     modules = {"module": module, "selftest": selftest}
     with capturedLogs() as events:
         async with running(modules, address=address, listeners=2, receiver=receiver):
@@ -48,7 +48,7 @@ async def test_the_service_fails(logged_errors: LoggedErrors) -> None:
         def handle_batch(self, worker: int, messages: Any) -> None:
             super().handle_batch(worker, [message for message in messages if "legacy" not in message.text])
 
-    service = make({"selftest": LosesLegacy(on_failure="exit")})
+    service = make({"selftest": LosesLegacy(on_failure="exit", timeout=PATIENCE)})
     service.startService()
     port = service.port
     with pytest.raises(ModuleError, match=r"^selftest: IPv4: the legacy message did not arrive$"):
