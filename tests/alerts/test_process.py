@@ -15,7 +15,7 @@ from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.testing import crash_report
 from tests.support.servers import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_recipients_that_hang(tmp_path: Path) -> None:

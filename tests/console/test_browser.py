@@ -17,7 +17,7 @@ from tests.support.scripted_lane import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: A frame that takes longer is seen as a stutter.
 FRAME_SECONDS = 0.05

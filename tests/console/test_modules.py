@@ -69,7 +69,7 @@ def test_modules_without_a_browser(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_types_and_rules(tmp_path: Path) -> None:
     """The checkers tsc (strict, --checkJs) and eslint find nothing."""
     need("node", "npm packages")

@@ -14,7 +14,7 @@ from tests.support.scripted_lane import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 HOST = "192.0.2.7"
 GROUP = {

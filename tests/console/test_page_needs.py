@@ -31,7 +31,7 @@ def test_a_place_is_not_a_condition(tmp_path: Path) -> None:
     assert browser.live.opened == [{"level": ["err"]}, {"level": ["err"]}]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_new_live_tail_goes_on_at_a_place(tmp_path: Path) -> None:
     """A new EventSource, which sends no header, gets what follows the message that its URL names."""
     pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")

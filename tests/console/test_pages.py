@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytest.importorskip("pyarrow")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not DIRECTORY.is_dir(), reason="the recordings of kernels are not beside the checkout"),
 ]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 if MISSING := missing():
     if required():

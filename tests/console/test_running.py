@@ -21,7 +21,7 @@ from tests.console.stores import T0, small
 from tests.support.scripted_lane import PATIENCE
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'netconsd[store]'")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

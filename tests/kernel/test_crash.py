@@ -10,7 +10,7 @@ from tests.kernel.guest import COMMAND_LINE, LOCAL_PORTS
 from tests.kernel.kernels import missing, required
 
 # As test_kernel.py: whichever test comes first boots the kernel.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 if MISSING := missing():
     if required():

@@ -13,7 +13,7 @@ from tests.kernel.kernels import SINCE, find_kernels, missing, required
 from tests.kernel.records import BURST, CUT, FRAGMENTED, LEVELS, LONG_LINES, RECORDS, TEXTS, USERDATA, USERDATA_LARGE
 
 # The first test of each kernel boots it twice; each step has a time limit of its own, whose error names the step.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 if MISSING := missing():
     if required():

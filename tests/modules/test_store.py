@@ -303,7 +303,7 @@ def test_the_compactor_says_what_it_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_messages_become_segments_also_if_the_compactor_is_killed(
     tmp_path: Path, made: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:

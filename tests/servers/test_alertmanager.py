@@ -20,7 +20,7 @@ from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.testing import crash_report, event
 from tests.support.servers import SERVERS, ServerProcess, free_port, libraries, listens, running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 TEMPLATE = Path("/usr/share/prometheus/alertmanager/default.tmpl")

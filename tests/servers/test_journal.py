@@ -19,7 +19,7 @@ from netconsd.outputs.setting_types import ModuleSetting
 from netconsd.testing import crash_report, event, extended_message, legacy_message
 from tests.support.servers import SERVERS, ServerProcess, certificate, free_port, libraries, listens, running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 T0 = 1_795_000_000.123456
 

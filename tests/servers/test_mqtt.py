@@ -23,7 +23,7 @@ from tests.support.servers import SERVERS, ServerProcess, certificate, free_port
 
 client = pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'netconsd[mqtt]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Mosquitto(ServerProcess):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 nats = pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 CONFIGURATION = """
 listen: "127.0.0.1:{port}"

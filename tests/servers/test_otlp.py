@@ -20,7 +20,7 @@ from tests.support.servers import ServerProcess, free_port, listens, running, un
 
 service = pytest.importorskip("opentelemetry.proto.collector.logs.v1.logs_service_pb2", reason="needs netconsd[otlp]")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Rotel(ServerProcess):

@@ -25,7 +25,7 @@ from tests.support.servers import running, until
 
 pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.support.servers import SERVERS, ServerProcess, certificate, free_port
 
 redis = pytest.importorskip("redis", reason="needs redis: pip install 'netconsd[redis]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class RedisServer(ServerProcess):

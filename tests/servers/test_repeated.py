@@ -13,7 +13,7 @@ from tests.support.processors import Processor, blocks, processed
 from tests.support.scripted_lane import PATIENCE
 from tests.support.servers import running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PARTITIONS = 4
 #: A module that takes its time, and a short queue: a processor that ends has deliveries in all places.

@@ -26,7 +26,7 @@ from tests.support.servers import (
     until,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 RSYSLOG = """
 global(workDirectory="{directory}" {tls})

@@ -22,7 +22,7 @@ from tests.support.servers import free_port, running, until
 
 pytest.importorskip("nats", reason="needs nats-py: pip install 'netconsd[nats]'")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 HOSTS = [f"127.0.0.{number}" for number in range(2, 8)]
 #: A receiver loses each message whose number is a multiple of this.

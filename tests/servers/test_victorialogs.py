@@ -19,7 +19,7 @@ from netconsd.streams.deadletters import FILE
 from netconsd.testing import crash_report, event, extended_message, legacy_message
 from tests.support.servers import VICTORIALOGS, ServerProcess, free_port, listens, running, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class VictoriaLogsServer(ServerProcess):

@@ -195,7 +195,7 @@ print(session.query("SELECT * FROM netconsd FINAL ORDER BY id", "JSONEachRow").b
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_engine_takes_the_rows(http: Answers, sink: Any) -> None:
     """ClickHouse's own engine, with the table of the docs: every field arrives, the same batch is there once, and the
     query for ids finds it."""

@@ -170,7 +170,7 @@ class Refusing:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", MODULES)
 def test_every_fiftieth_record_is_refused(tmp_path: Path, http: Answers, name: str) -> None:
     """The records at the server and those in the dead letters are all records. They are there once, except where the
