@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 # Seconds until a thread that is ending must have ended. A thread that takes longer was not awaited by its test.
-THREAD_GRACE = 1.0
+THREAD_GRACE = 10.0
 
 
 @dataclass(frozen=True)
