@@ -27,6 +27,7 @@
 enum {
     SLOT = 2048,                /* larger than any datagram of the benchmarks */
     PAUSE_RCVBUF = 2 * 1024 * 1024, /* netconsd.service.PAUSE_RCVBUF */
+    PAUSE_BYTES_PER_SECOND = 1024 * 1024 * 1024, /* netconsd.service.PAUSE_BYTES_PER_SECOND */
     SECONDS = 300,              /* limit: duration of a run */
 };
 
@@ -82,6 +83,8 @@ int main(int argc, char **argv)
     int fd = bind_any(&port), granted = raise_rcvbuf(fd, atoi(argv[1]));
     if (granted < PAUSE_RCVBUF)
         pause = 0;
+    else if (pause > 1e9 * granted / PAUSE_BYTES_PER_SECOND)
+        pause = 1e9 * granted / PAUSE_BYTES_PER_SECOND;
     struct mmsghdr *headers = calloc(slots, sizeof *headers);
     struct iovec *parts = calloc(slots, sizeof *parts);
     struct sockaddr_in6 *names = calloc(slots, sizeof *names);

@@ -48,9 +48,10 @@ __all__ = ["NetconsdService"]
 # The time until a loss of datagrams is logged. The kernel's counter of drops has 32 bits, which cannot wrap unnoticed
 # in a second; reading it costs a microsecond per listener.
 LOOK_SECONDS = 1.0
-# The least receive buffer with which a reader pauses. In a pause of two milliseconds, 500,000 messages per second fill
-# half of it; the kernel's default of 208 KiB overflows at some 270 datagrams.
+# The least receive buffer with which a reader pauses, and the bytes of buffer for each second of a pause: 500,000
+# messages per second fill half of it. The kernel's default of 208 KiB overflows at some 270 datagrams.
 PAUSE_RCVBUF = 2 * 1024 * 1024
+PAUSE_BYTES_PER_SECOND = 1024 * 1024 * 1024
 
 
 class _Phase(Enum):
@@ -266,6 +267,14 @@ class Running:
         return latest, sum(lane.counters.senders_limited for lane in self.workers.lanes)
 
 
+def pause_with(pause: float, granted: int) -> float:
+    """Return the longest pause up to one of so many seconds, during which no small receive buffer overflows.
+
+    :param granted: the bytes of the smallest buffer.
+    """
+    return min(pause, granted / PAUSE_BYTES_PER_SECOND) if granted >= PAUSE_RCVBUF else 0.0
+
+
 def _left(output: RunningModule, worker: int) -> str:
     messages = plural(output.waiting(worker), "message", form=",")
     return f"{messages} left in module {output.name}, worker {worker}"
@@ -468,8 +477,7 @@ class NetconsdService(Service):
         self._run = Running(self.settings, self._outputs, bound.sockets, self._receiver, self._reactor, self._names)
         granted = min(map(granted_rcvbuf, bound.sockets))
         place, addresses = describe(bound.sockets), destinations(bound.sockets)
-        # A small buffer would overflow during a pause.
-        self._run.start(bound.sockets, self.settings.pause if granted >= PAUSE_RCVBUF else 0.0)
+        self._run.start(bound.sockets, pause_with(self.settings.pause, granted))
         url = bound.monitoring.url if bound.monitoring else None
         log_start(self._log, self.settings, place, len(self._run.readers), tuple(self._modules), granted, url)
         return addresses

@@ -200,7 +200,7 @@ class Settings:
     framing: str = _option("auto", "where a line of legacy text ends", "MODE", choices=FRAMINGS)
 
     # At full rate, a tenth of a second fills every receive buffer.
-    pause: float = _option(0.002, "time between two reads under load", "MS", bounds=(0.0, 0.1))
+    pause: float = _option(0.005, "time between two reads under load", "MS", bounds=(0.0, 0.1))
 
     allow: tuple[str, ...] = _option(
         (), "accept datagrams from this network only, such as 192.0.2.0/24; may be given 256 times", "NETWORK",

@@ -49,12 +49,12 @@ Reply = Callable[[bytes, bytes], bool]
 DELAY_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Seconds until the ports are asked again if one of them is not complete. A reader under load reads after its pause of
-# two milliseconds anyway.
+# five milliseconds anyway.
 MARK_SECONDS = 0.002
 # Seconds after a deadline for which a lane waits for a batch that expires it, before it asks for a mark. Under load
-# each batch is complete up to the read before it, one pause of two milliseconds earlier, so that the second batch after
-# a deadline expires it. A mark wakes up both threads, and costs as much as a hundred messages.
-GRACE_SECONDS = 0.006
+# each batch is complete up to the read before it, one pause of five milliseconds earlier, so that the second batch
+# after a deadline expires it. A mark wakes up both threads, and costs as much as a hundred messages.
+GRACE_SECONDS = 0.015
 
 #: Called in a lane's thread with the table of its senders.
 Question = Callable[[SourceTable], object]
