@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netconsd.logger.lines import log_lines
@@ -438,6 +438,11 @@ _fields = st.fixed_dictionaries(
 )
 
 
+_NEWLINES: dict[str, Any] = {
+    "text": "0000", "level": 0, "facility": 13, "dictionary": DEVICE, "taskname": "\n999,", "sysrelease": "7.2", "msgid": 4,
+}  # fmt: skip
+
+
 def kinds(messages: list[Message]) -> list[tuple[int, int | None, bytes]]:
     """Seq, level and bytes of each message; -1 for a line."""
     return [
@@ -446,6 +451,8 @@ def kinds(messages: list[Message]) -> list[tuple[int, int | None, bytes]]:
     ]
 
 
+# Cut at the begin of the third record and after the newline in its task name.
+@example([_NEWLINES] * 3, [93, 165, 186], AUTO)
 @settings(max_examples=200)
 @given(
     st.lists(_fields, min_size=2, max_size=6),
