@@ -439,7 +439,8 @@ _fields = st.fixed_dictionaries(
 
 
 _NEWLINES: dict[str, Any] = {
-    "text": "0000", "level": 0, "facility": 13, "dictionary": DEVICE, "taskname": "\n999,", "sysrelease": "7.2", "msgid": 4,
+    "text": "0000", "level": 0, "facility": 13, "dictionary": DEVICE, "taskname": "\n999,", "sysrelease": "7.2",
+    "msgid": 4,
 }  # fmt: skip
 
 
