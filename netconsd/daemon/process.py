@@ -393,7 +393,7 @@ def _undo_redirection() -> None:
     """Let modules print to the standard output itself, by the line; twistd redirects it to the log.
 
     With PYTHONUNBUFFERED, which containers set, Python would write each argument of a print and its newline alone, and
-    lines of other threads would come between.
+    lines of other threads would come between. A line beyond Python's buffer of 8 KiB is still written in parts.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, f"__{name}__")

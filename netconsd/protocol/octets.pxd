@@ -16,8 +16,8 @@ cdef inline Py_ssize_t find(bytes octets, int octet, Py_ssize_t start):
     cdef const char *match = <const char *>memchr(first + start, octet, len(octets) - start)
     return -1 if match == NULL else match - first
 
-# For each datagram, give a literal: each use of a module's variable changes its count of references, and without the GIL two
-# lanes that change the same count wait for each other.
+# For each datagram, give a literal: each use of a module's variable changes its count of references, and without the
+# GIL two lanes that change the same count wait for each other.
 cdef inline bint begins_with(bytes octets, bytes prefix, Py_ssize_t start) noexcept:
     cdef const char *first = octets
     cdef const char *wanted = prefix
