@@ -200,7 +200,7 @@ def test_a_flood_of_forged_senders_evicts_the_longest_silent() -> None:
 @attacks
 def test_the_held_bytes_are_bounded(attack: Callable[[int], bytes]) -> None:
     """During an attack from 100 addresses, the held bytes of a lane stay within their bound, and so does the memory."""
-    bound = 2_000_000 if parts(attack(0)) < 1000 else 500_000
+    bound = 2_000_000 if parts(attack(0)) < 1000 else 200_000
 
     def flooded() -> SourceTable:
         lane = Lane(limit=100, held_limit=bound)
