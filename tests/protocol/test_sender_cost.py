@@ -17,7 +17,7 @@ from tests.support.plain_build import PlainBuild
 BUILDS: dict[Build, Any] = {"compiled": AsImported(), "plain": PlainBuild()} if COMPILED else {"plain": AsImported()}
 # This number of senders takes the most memory per sender: a dict whose entries are replaced is resized to three times
 # its entries, here a little more than a power of two.
-LIMIT = 2**8 // 3 + 1
+LIMIT = 2**7 // 3 + 1
 # Enough messages to fill the window, and to exceed the small integers that Python shares.
 MESSAGES = 260
 REORDER_TIME = 0.2
