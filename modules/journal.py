@@ -40,6 +40,14 @@ ENTRY_BYTES: Final = 32 << 20
 STAMP_LIMIT: Final = 1 << 55
 #: Bytes of a field's name (journal_field_valid).
 _NAME_LIMIT: Final = 64
+#: journalctl searches a file by time as if its entries were in order: it ends at the first one after --until, and
+#: --since can pass over any number of entries around one that is out of order. A record that was received up to so many
+#: seconds before one that is there already has the other's time: a report is made after its first lines, and workers
+#: differ by milliseconds. A clock that was set back further is left alone.
+LATE_USEC: Final = 60_000_000
+#: The same for the uptime of one boot: processors stamp their lines microseconds apart, and journalctl --verify takes
+#: that for a damaged file.
+LATE_UPTIME_USEC: Final = 1_000_000
 #: Fields that have names of the journal's own.
 _ELSEWHERE: Final = frozenset(("level", "severity", "text", "facility"))
 #: The errors of a datagram that the socket cannot hold.
@@ -82,6 +90,9 @@ class Journal(Stream):
         except ValueError as error:
             raise ValueError(f"headers: {error}") from None
         self._http: Http | None = None
+        # The stamps of the last remote entry: the time, the boot and the uptime.
+        self._last = 0, "", 0
+        self.by_time = url is not None
         if url is not None:
             try:
                 self._http = Http(url, timeout=timeout, headers=sent, ca_file=ca_file, certificate=certificate)
@@ -132,9 +143,16 @@ class Journal(Stream):
         if uptime is None or not 0 <= uptime < STAMP_LIMIT:
             # A sender can write any number. NETCONSD_TS_USEC has it.
             uptime = 0
-        entry.add("__REALTIME_TIMESTAMP", received_at)
-        entry.add("__MONOTONIC_TIMESTAMP", uptime)
-        entry.add("_BOOT_ID", boot_id(record.address, record.boot))
+        boot = boot_id(record.address, record.boot)
+        time, last_boot, monotonic = self._last
+        if not received_at < time <= received_at + LATE_USEC:
+            time = received_at
+        if boot != last_boot or not uptime < monotonic <= uptime + LATE_UPTIME_USEC:
+            monotonic = uptime
+        self._last = time, boot, monotonic
+        entry.add("__REALTIME_TIMESTAMP", time)
+        entry.add("__MONOTONIC_TIMESTAMP", monotonic)
+        entry.add("_BOOT_ID", boot)
         entry.add("_TRANSPORT", "kernel" if record.kind == "message" else "journal")
         entry.add("_HOSTNAME", record.name or record.address or "-")
         if "ts_usec" in found:

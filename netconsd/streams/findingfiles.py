@@ -55,8 +55,11 @@ class FindingSource:
             self._at, since = dict(position["at"]), position["since"]
         self._since = since
 
-    def read(self, most: int) -> list[Record]:
-        """As :meth:`netconsd.streams.spool.Source.read`."""
+    def read(self, most: int, until: float = float("inf")) -> list[Record]:
+        """As :meth:`netconsd.streams.spool.Source.read`.
+
+        :param until: a Unix time: a later report or event is left for another call, with those behind it in its file.
+        """
         found: list[Record] = []
         self.more = False
         for kind in self._kinds:
@@ -64,12 +67,12 @@ class FindingSource:
                 if path.stem < day_of(self._since):
                     continue
                 with suppress(FileNotFoundError):
-                    self._read(kind, path, found, most)
+                    self._read(kind, path, found, most, until)
                 if len(found) >= most:
                     return found
         return found
 
-    def _read(self, kind: str, path: Path, found: list[Record], most: int) -> None:
+    def _read(self, kind: str, path: Path, found: list[Record], most: int, until: float) -> None:
         at = begin = self._at.get(_name(path), 0)
         if path.stat().st_size <= at or len(found) >= most:
             return
@@ -78,8 +81,10 @@ class FindingSource:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # being written
-                at += len(line)
                 record = self._record(kind, line)
+                if record is not None and record.received_at > until:
+                    break
+                at += len(line)
                 if record is None:
                     # A line that was torn by a crash of the machine, and may be empty.
                     if line.strip():

@@ -3,7 +3,9 @@
 Rules:
 
 1. The part with the lowest number that has an unread block is read first. A sender's messages are in the parts of one
-   worker, in order, and the parts of an earlier run have lower numbers: so its order is kept.
+   worker, in order, and the parts of an earlier run have lower numbers: so its order is kept. With ``by_time``, the
+   workers' next blocks are read in the order of their first messages instead; but none before the parts of lower
+   numbers if the clock was set back between these and its part, as the worker of a sender can change with a run.
 2. A part is deleted after its last record was delivered and its writer has closed it. Until then the cursor has the
    offset of its next block, and the records of that block that were delivered.
 3. The boots of senders are numbered as in the store (:mod:`netconsd.store.boots`). A file has their state after the
@@ -15,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +35,9 @@ from netconsd.streams.spool import CURSOR
 
 JOURNAL: Final = "journal"
 BOOTS: Final = "boots"
+#: The time of receipt in the head of a record (:mod:`netconsd.store.records`).
+_RECEIVED_AT: Final = struct.Struct("=d")
+_RECEIVED_AT_PLACE: Final = 8
 
 _State = tuple[bytes, tuple[int, int, int, int, int]]
 
@@ -64,15 +70,21 @@ class JournalSource:
         position: Mapping[str, Any] | None,
         name_of: Callable[[Message], str] = lambda message: "",
         warn: Callable[[str], object] = lambda text: None,
+        *,
+        by_time: bool = False,
     ) -> None:
         """
         :param directory: that of the stream.
         :param position: of the cursor; None if there is none.
+        :param by_time: whether the blocks of several workers are read in the order of time.
         :raises OSError: if it cannot be read.
         """
         self._directory = directory / JOURNAL
         self._name_of = name_of
         self._warn = warn
+        self._by_time = by_time
+        # By part: the offset of a block, the time of its first message, and that at which the part was begun.
+        self._times: dict[int, tuple[int, float, float]] = {}
         self.dropped = 0
         self.more = False
         #: Messages of parts that the writer removed, which had been delivered.
@@ -127,7 +139,7 @@ class JournalSource:
         """Decode the next block (rule 1); return false if there is none."""
         parts = journal.parts(self._directory)
         self._look_for_removed({part.number for part in parts})
-        for part in parts:
+        for part in self._in_order(parts) if self._by_time else parts:
             if part.number in self._finished:
                 continue
             start, done, before = self._at.get(part.number, (0, 0, 0))
@@ -161,6 +173,41 @@ class JournalSource:
                 continue
             return True
         return False
+
+    def _in_order(self, parts: list[journal.Part]) -> list[journal.Part]:
+        """Return the part of each worker that is read next, by the time of its next block; before them, the parts that
+        seem to have none."""
+        ended: list[journal.Part] = []
+        times: dict[int, tuple[float, int, journal.Part]] = {}
+        begun = 0.0
+        for part in parts:
+            if part.number in self._finished or part.worker in times:
+                continue
+            found = self._time_of(part)
+            if found is None:
+                ended.append(part)
+            elif found[2] < begun:
+                break
+            else:
+                begun = found[2]
+                times[part.worker] = found[1], part.number, part
+        self._times = {part.number: self._times[part.number] for _, _, part in times.values()}
+        return ended + [part for _, _, part in sorted(times.values(), key=lambda each: each[:2])]
+
+    def _time_of(self, part: journal.Part) -> tuple[int, float, float] | None:
+        """Return the entry of ``_times`` for the next block of a part; None if there is none."""
+        start = self._at.get(part.number, (0, 0, 0))[0]
+        known = self._times.get(part.number)
+        if known is not None and known[0] == start:
+            return known
+        # The reader of the block reports what is damaged.
+        with suppress(Damaged, OSError, struct.error):
+            block = next(journal.read(part.path, start, damaged=lambda text, messages: None), None)
+            if block is not None:
+                (at,) = _RECEIVED_AT.unpack_from(block[1], _RECEIVED_AT_PLACE)
+                self._times[part.number] = start, at, journal.begun(part)
+                return self._times[part.number]
+        return None
 
     def _damaged(self, text: str, messages: int) -> None:
         self._warn(text)

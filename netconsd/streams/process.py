@@ -124,10 +124,11 @@ def made(file: Path, name: str, settings: Mapping[str, Any]) -> Sink:
 
 
 def spool_of(
-    task: Task, warn: Callable[[str], object], clock: Callable[[], float] = time.time
+    task: Task, warn: Callable[[str], object], clock: Callable[[], float] = time.time, *, by_time: bool = False
 ) -> tuple[Spool, JournalSource | None]:
     """Return the spool of a task, and its journal if it has one.
 
+    :param by_time: as :attr:`Sink.by_time`.
     :raises OSError: if it cannot be read.
     """
     directory = Path(task.directory)
@@ -143,31 +144,30 @@ def spool_of(
     kinds = [kind for kind in (REPORTS, EVENTS) if kind in task.kinds]
     at = (position or {}).get
     files = Path(task.store) if task.store is not None else directory
-    sources: dict[str, Source] = {
-        "findings": FindingSource(
-            files,
-            at("findings"),
-            kinds=kinds,
-            since=0.0 if task.store is None else task.since,
-            deletes=task.store is None,
-            name_of=name_of,
-            warn=warn,
-            clock=clock,
-        )
-    }
+    findings = FindingSource(
+        files,
+        at("findings"),
+        kinds=kinds,
+        since=0.0 if task.store is None else task.since,
+        deletes=task.store is None,
+        name_of=name_of,
+        warn=warn,
+        clock=clock,
+    )
+    sources: dict[str, Source] = {"findings": findings}
+    waiting = findings if by_time else None
     if task.store is None:
-        journal = JournalSource(directory, at("messages"), name_of, warn)
+        journal = JournalSource(directory, at("messages"), name_of, warn, by_time=by_time)
         sources["messages"] = journal
-        return Spool(directory, sources, task.store), journal
+        return Spool(directory, sources, task.store, findings=waiting), journal
     if "messages" in task.kinds:
         # Here, as it needs pyarrow.
         from netconsd.streams.storespool import StoreSource
 
         begin = at("messages") or {"time": task.since}
         sources["messages"] = StoreSource(Path(task.store), directory, begin, name_of, warn, clock)
-    spool = Spool(
-        directory, sources, task.store, wanted_by(Selection(task.level, task.hosts, task.keep, task.drop), names)
-    )
+    wanted = wanted_by(Selection(task.level, task.hosts, task.keep, task.drop), names)
+    spool = Spool(directory, sources, task.store, wanted, findings=waiting)
     if position is None:
         # What is written from now on is sent, also if nothing is before the next start.
         spool.commit({name: source.position() for name, source in sources.items()}, [])
@@ -281,7 +281,7 @@ def main() -> int:
             if task.blocks:
                 spool = output.journal = blocks_of(task, sink, warn)
             else:
-                spool, output.journal = spool_of(task, warn)
+                spool, output.journal = spool_of(task, warn, by_time=sink.by_time)
             break
         except (OSError, Locked) as error:
             text = f"cannot read the spool: {error}"

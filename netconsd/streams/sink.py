@@ -67,6 +67,9 @@ class Sink:
     #: Seconds for which the server can lose records that it accepted, if it is killed. The stream moves its cursor that
     #: much later, and only if :meth:`survived`.
     settle = 0.0
+    #: Whether a record is read after those that were received before it, as far as they are on the disk: for servers
+    #: that search by time in the order of arrival. Otherwise only the messages of a machine are in order.
+    by_time = False
     #: A reason for which the stream does not work, besides answers to batches; "" if there is none.
     fault = ""
     #: For sinks that send blocks, the receiver's name in them.

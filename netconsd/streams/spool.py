@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from netconsd.streams.cursor import Cursor
+from netconsd.streams.findingfiles import FindingSource
 from netconsd.streams.record import Record
 
 CURSOR: Final = "cursor"
@@ -66,16 +67,20 @@ class Spool:
         store: str | None = None,
         wanted: Callable[[list[Record]], list[Record]] = lambda records: records,
         clock: Callable[[], float] = time.monotonic,
+        findings: FindingSource | None = None,
     ) -> None:
         """
         :param directory: that of the stream.
         :param sources: in the order in which they are read.
         :param store: the store's directory, which the cursor names: it is no place in another store.
         :param wanted: returns the records that the stream sends.
+        :param findings: the one of the sources, if any, whose records wait for older ones of the others: each read is
+            sorted by the time of receipt then.
         """
         self._sources = sources
         self._store = store
         self._wanted = wanted
+        self._findings = findings
         self._cursor = Cursor(directory / CURSOR)
         self._clock = clock
         self._synced_at = float("-inf")
@@ -93,14 +98,31 @@ class Spool:
 
         :raises OSError: if the files cannot be read.
         """
+        found = self._read_each(most) if self._findings is None else self._read_by_time(most, self._findings)
+        position = {name: source.position() for name, source in self._sources.items()}
+        return self._wanted(found) if found else found, position
+
+    def _read_each(self, most: int) -> list[Record]:
         found: list[Record] = []
         for source in self._sources.values():
             found += source.read(most - len(found))
             if len(found) >= most:
                 break
         self.full = len(found) >= most or any(source.more for source in self._sources.values())
-        position = {name: source.position() for name, source in self._sources.items()}
-        return self._wanted(found) if found else found, position
+        return found
+
+    def _read_by_time(self, most: int, findings: FindingSource) -> list[Record]:
+        # Room for findings among messages that wait.
+        messages = most - most // 4
+        found: list[Record] = []
+        for source in self._sources.values():
+            if source is not findings:
+                found += source.read(messages)
+        waiting = len(found) >= messages
+        until = max(record.received_at for record in found) if waiting else float("inf")
+        found += findings.read(most - len(found), until)
+        self.full = waiting or findings.more or len(found) >= most
+        return sorted(found, key=lambda record: record.received_at)
 
     def halves(self, record: Record) -> list[Record]:
         """Return the halves of a refused record; none if it is one thing."""

@@ -129,11 +129,11 @@ def stream(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Return a function that returns a started module."""
     modules: list[Any] = []
 
-    def start(**settings: object) -> Any:
+    def start(*, workers: int = 1, **settings: object) -> Any:
         values = {"directory": str(tmp_path / "stream"), "batch_seconds": "0.05s", **settings}
         typed = {name: ModuleSetting(value, name, tmp_path) for name, value in values.items()}
         module = load(["journal"], {"journal": typed}).loaded[0].module
-        module.start(1)
+        module.start(workers)
         modules.append(module)
         return module
 
@@ -243,6 +243,32 @@ def test_a_hanging_server_costs_nothing(remote: JournalRemote, stream: Callable[
     until(lambda: number(module, "sent_records") == 5000, "all messages")
     module.finish()
     assert {entry["MESSAGE"] for entry in remote.entries()} == {f"line {seq}" for seq in range(5000)}
+
+
+def test_an_outage_is_found_by_time(remote: JournalRemote, stream: Callable[..., Any]) -> None:
+    """What two workers received while the server was away, and a report, is found by its time: journalctl ends at the
+    first entry after ``--until``, and passes over entries before ``--since`` by halves, as if a file were in order."""
+    remote.kill()
+    module = stream(url=remote.url, workers=2)
+    times = [T0 + 60 * minute for minute in range(20)]
+    for at in times:
+        module.handle_batch(0, [extended_message("a", ts_usec=10**6, received_at=at, seq=round(at))])
+        module.handle_batch(
+            1, [extended_message("b", ts_usec=10**6, received_at=at + 1, address="192.0.2.2", seq=round(at))]
+        )
+    module.handle_report(0, crash_report(received_at=T0 + 660))
+    until(lambda: number(module, "retried_batches") > 0, "a retry")
+    remote.start()
+    until(lambda: number(module, "sent_records") == 41, "all records")
+    # Received before the others, and read after them.
+    module.handle_batch(1, [extended_message("late", received_at=times[-1] - 1, address="192.0.2.2", seq=1 << 40)])
+    until(lambda: number(module, "sent_records") == 42, "the last record")
+    assert len(remote.entries()) == 42
+    for at in times:
+        before = len(remote.entries("-U", f"@{at + 30:.0f}"))
+        after = len(remote.entries("-S", f"@{at + 30:.0f}"))
+        minutes = round((at - T0) / 60)
+        assert (before, before + after) == (2 * minutes + 2 + (minutes >= 11) + (minutes == 19), 42), minutes
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a small disk")

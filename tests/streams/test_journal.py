@@ -134,6 +134,41 @@ def test_times_that_end_the_connection(made: Callable[..., Any], received_at: fl
         made(url=URL).encode(record(extended_message("x", received_at=received_at)))
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((0, 5, 4, -50, 6), (0, 5, 5, 5, 6)),  # a report, made after its lines
+        ((0, 100, 39, 101), (0, 100, 39, 101)),  # a clock that was set back
+        ((0, 100, 40, 41), (0, 100, 100, 100)),
+    ],
+)
+def test_times_do_not_decrease(made: Callable[..., Any], steps: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """A late record has the time of the last one, as journalctl passes over entries around one out of order.
+    The time of receipt is there as well."""
+    module = made(url=URL)
+    found = [fields_of(module.encode(record(extended_message("x", received_at=T0 + step)))) for step in steps]
+    assert [int(fields["__REALTIME_TIMESTAMP"][0]) - round(T0 * 1e6) for fields in found] == [
+        step * 10**6 for step in expected
+    ]
+    assert found[2]["NETCONSD_RECEIVED_AT"] != found[1]["NETCONSD_RECEIVED_AT"]
+
+
+def test_uptimes_do_not_decrease(made: Callable[..., Any]) -> None:
+    """The uptime of a boot does not decrease by the microseconds of processors that log at once; a buffer that is sent
+    again has its own."""
+    module = made(url=URL)
+
+    def uptime(boot: int, usec: int) -> tuple[str, str]:
+        fields = fields_of(module.encode(record(extended_message("x", ts_usec=usec, received_at=T0), boot)))
+        return fields["__MONOTONIC_TIMESTAMP"][0], fields["_SOURCE_MONOTONIC_TIMESTAMP"][0]
+
+    assert uptime(7, 5_000_000) == ("5000000", "5000000")
+    assert uptime(7, 4_999_990) == ("5000000", "4999990")
+    assert uptime(8, 4_999_980) == ("4999980", "4999980")
+    assert uptime(7, 4_999_970) == ("4999970", "4999970")
+    assert uptime(7, 3_000_000) == ("3000000", "3000000")
+
+
 def test_findings(made: Callable[..., Any]) -> None:
     """A report has its lines, with their newlines; an event its details."""
     module = made(url=URL)

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netconsd.protocol.message import Message
+from netconsd.store.findings import EVENTS, REPORTS, Findings, line_of
 from netconsd.store.journal import Journal, parts
 from netconsd.streams.cursor import Cursor
+from netconsd.streams.findingfiles import FindingSource
 from netconsd.streams.journalspool import BOOTS, JOURNAL, JournalSource, next_part
 from netconsd.streams.record import Record
 from netconsd.streams.spool import CURSOR, Spool
-from netconsd.testing import extended_message, legacy_message
+from netconsd.testing import crash_report, event, extended_message, legacy_message
 from tests.support.scripted_stream import messages
 
 
 class Stream:
     """The writer and the reader of a journal."""
 
-    def __init__(self, directory: Path, *, part_bytes: int = 8 << 20, most_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        part_bytes: int = 8 << 20,
+        most_bytes: int = 1 << 30,
+        by_time: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.directory = directory
+        self.by_time = by_time
         (directory / JOURNAL).mkdir(exist_ok=True)
         self.warnings: list[str] = []
         self.journal = Journal(
-            directory / JOURNAL, 2, first_number=1, part_bytes=part_bytes, part_seconds=1e9, most_bytes=most_bytes
-        )
+            directory / JOURNAL, 2, first_number=1, part_bytes=part_bytes, part_seconds=1e9, most_bytes=most_bytes,
+            clock=clock,
+        )  # fmt: skip
         self.begin()
 
     def begin(self) -> None:
         """Begin to read, as after a start of the process."""
         position = (Cursor(self.directory / CURSOR).load() or {}).get("messages")
-        self.source = JournalSource(self.directory, position, warn=self.warnings.append)
+        self.source = JournalSource(self.directory, position, warn=self.warnings.append, by_time=self.by_time)
         self.spool = Spool(self.directory, {"messages": self.source})
 
     def read(self, most: int = 1000) -> list[Record]:
@@ -123,6 +137,88 @@ def test_two_workers(stream: Stream) -> None:
     found = bodies(stream.read())
     for address in ("192.0.2.1", "192.0.2.2"):
         assert [message for message in found if message.source.address == address] == messages(40, address=address)
+
+
+@pytest.mark.parametrize(("size", "part_bytes"), [(1, 1), (7, 400), (1000, 8 << 20)])
+def test_by_time(tmp_path: Path, size: int, part_bytes: int) -> None:
+    """Blocks of two workers are read in the order of time, over parts and restarts, each once; parts are deleted."""
+    stream = Stream(tmp_path, part_bytes=part_bytes, by_time=True)
+    given = [messages(3, first=4, received_at=1.0)]
+    stream.journal.append(1, given[0])
+    stream.journal.append(0, messages(20, received_at=2.0))
+    for second in range(3, 30):
+        worker = second % 3 % 2
+        given.append(messages(2, first=10 * second, address=f"192.0.2.{worker + 1}", received_at=float(second)))
+        stream.journal.append(worker, given[-1])
+    given.insert(1, messages(20, received_at=2.0))
+    found = []
+    while records := stream.read(size):
+        found += bodies(records)
+        stream.begin()
+    assert found == [message for block in given for message in block]
+    stream.journal.close()
+    assert stream.read() == []
+    assert stream.names() == []
+    assert stream.warnings == []
+
+
+def test_by_time_after_a_clock_was_set_back(tmp_path: Path) -> None:
+    """A part that was begun at an earlier time than one of a lower number waits for that: a sender whose worker changed
+    with a restart keeps its order."""
+    stream = Stream(tmp_path, by_time=True)
+    stream.journal.append(1, messages(10, received_at=5000.0))
+    stream.journal.close()
+    stream = Stream(tmp_path, by_time=True, clock=lambda: 1.0)
+    stream.journal.append(0, messages(10, first=11, received_at=1000.0))
+    assert [message.seq for message in bodies(stream.read())] == list(range(1, 21))
+
+
+def test_by_time_with_a_damaged_part(tmp_path: Path) -> None:
+    """A damaged block or head ends a part as it does in the order of parts, and is reported once."""
+    stream = Stream(tmp_path, by_time=True, part_bytes=1)
+    for first in (1, 2):
+        stream.journal.append(0, messages(1, first=first))
+        stream.journal.append(1, messages(1, first=first, address="192.0.2.2"))
+    stream.journal.close()
+    path = parts(tmp_path / JOURNAL)[0].path
+    data = bytearray(path.read_bytes())
+    data[50:66] = b"\xff" * 16
+    path.write_bytes(data)
+    assert [(message.seq, message.source.address[-1]) for message in bodies(stream.read())] == [
+        (1, "2"),
+        (2, "1"),
+        (2, "2"),
+    ]
+    assert len(stream.warnings) == 1
+
+
+def test_findings_wait_for_older_messages(tmp_path: Path) -> None:
+    """By time, a report is read between the messages around it, also if these are read in pieces; a report that is
+    newer than all messages is read at once."""
+    stream = Stream(tmp_path, by_time=True)
+    findings = Findings(tmp_path, 1)
+    for at in (1005.5, 1017.5):
+        findings.append(0, REPORTS, at, line_of(crash_report(received_at=at)))
+        findings.append(0, EVENTS, at + 0.1, line_of(event(received_at=at + 0.1)))
+    for second in range(20):
+        stream.journal.append(second % 2, messages(1, first=second, received_at=1000.0 + second))
+    found: list[float] = []
+    sizes = []
+    while True:
+        source = FindingSource(tmp_path, (Cursor(tmp_path / CURSOR).load() or {}).get("findings"))
+        stream.begin()
+        spool = Spool(tmp_path, {"findings": source, "messages": stream.source}, findings=source)
+        records, position = spool.read(8)
+        spool.commit(position, records)
+        if not records:
+            break
+        found += [record.received_at for record in records]
+        sizes.append((len(records), spool.full))
+    assert found == sorted(found)
+    assert len(found) == 24
+    assert sizes == [(6, True), (8, True), (6, True), (4, False)]
+    findings.append(0, REPORTS, 1030.0, line_of(crash_report(received_at=1030.0)))
+    assert [record.received_at for record in spool.read(8)[0]] == [1030.0]
 
 
 def boots() -> list[Message]:
