@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from netconsd.jsonl import VERSION, to_json
+from netconsd.jsonl import VERSION, finding_to_json, to_json
 from netconsd.protocol.message import LegacyDatagram, Message
-from netconsd.testing import extended_message, legacy_message, source
+from netconsd.testing import crash_report, event, extended_message, legacy_message, source
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "jsonl.schema.json").read_text(encoding="utf-8"))
@@ -108,3 +109,36 @@ def test_the_page_has_every_field() -> None:
     page = " ".join((DOCS / "jsonl.rst").read_text(encoding="utf-8").split())
     absent = [name for name, field in SCHEMA["properties"].items() if f"`{name}` {field['description']}" not in page]
     assert absent == []
+
+
+def test_the_columns_for_duckdb(tmp_path: Path) -> None:
+    """By docs/examples/messages.sql, DuckDB reads every value as it was written, in files of any length, rotated or
+    compressed, and passes over reports and events. By itself it would take a column for empty (DuckDB 2.0), or fail."""
+    duckdb = pytest.importorskip("duckdb", reason="needs netconsd[store]")
+    sql = (DOCS / "examples" / "messages.sql").read_text(encoding="utf-8")
+    assert re.findall(r"(\w+): '", sql) == list(SCHEMA["properties"])
+    odd = [
+        *MESSAGES,
+        extended_message(
+            "nul \0, \x1b[31m, \U0001f600", seq=2**64 - 2, ts_usec=2**64 - 1, userdata={"": "x", 'a"b': "\\"}
+        ),
+        extended_message("y" * 67_000, facility=255),
+        extended_message("2026-11-29", ts_usec=0, release="6.10", taskname="1e5"),
+    ]
+    # More lines than DuckDB looks at.
+    plain = to_json(legacy_message("plain", received_at=1.0)) + b"\n"
+    lines = [to_json(message) + b"\n" for message in odd]
+    findings = [finding_to_json(finding) + b"\n" for finding in (crash_report(release="6.12.0"), event(how="crash"))]
+    (tmp_path / "messages.jsonl").write_bytes(b"".join([plain * 20_480, *findings, *lines]))
+    with gzip.open(tmp_path / "messages.jsonl.2.gz", "wb") as file:
+        file.write(plain)
+    with duckdb.connect() as connection:
+        connection.execute(sql.replace("messages.jsonl*", f"{tmp_path}/messages.jsonl*"))
+        found = connection.execute(
+            "SELECT * REPLACE (epoch_us(time) AS time) FROM messages WHERE text != 'plain'"
+        ).fetchall()
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (20_481 + len(odd),)
+    expected = [json.loads(line) for line in lines]
+    for fields in expected:
+        fields["time"] = round(fields["received_at"] * 1e6)
+    assert [dict(zip(SCHEMA["properties"], row, strict=True)) for row in found] == expected
