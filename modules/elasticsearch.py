@@ -29,6 +29,8 @@ _ANSWER_BYTES: Final = 64 << 20
 _ABOUT_DOCUMENT: Final = frozenset((400, 413, 422))
 #: Errors with such a status that are about the index.
 _ABOUT_INDEX: Final = frozenset(("index_closed_exception", "invalid_index_name_exception"))
+#: The least number that the type long, which an index gives to numbers, does not have: it refuses the document.
+_LONG_LIMIT: Final = 1 << 63
 #: Bytes of an _id.
 _ID_BYTES: Final = 512
 
@@ -111,6 +113,8 @@ def _document(record: Record) -> dict[str, Any]:
         group, dot, key = name.partition(".")
         if dot:
             fields.setdefault(group, []).append(f"{key}={value}")
+        elif isinstance(value, int) and value >= _LONG_LIMIT:
+            fields.setdefault("large", []).append(f"{name}={value}")
         elif name != "text":
             fields[name] = value
     at = datetime.fromtimestamp(record.received_at, UTC)

@@ -107,6 +107,15 @@ def test_every_field_arrives(http: Answers, server: Elasticsearch, sink: Any) ->
     assert server.documents["e"]["host"] == {"name": "192.0.2.1"}
 
 
+def test_numbers_beyond_63_bits(sink: Any) -> None:
+    """A number that an index refuses is a text in a field of its own: the document is not refused for it."""
+    message = extended_message("x", seq=2**64 - 1, ts_usec=2**63, received_at=NOW, missing=2**63 - 1)
+    document = json.loads(sink.encode(Record(message, "192.0.2.1/7/1", 7)).splitlines()[1])
+    assert document["netconsd"]["large"] == ["ts_usec=9223372036854775808", "seq=18446744073709551615"]
+    assert not {"seq", "ts_usec"} & set(document["netconsd"])
+    assert document["netconsd"]["missing"] == 2**63 - 1
+
+
 def test_names_of_fields_are_netconsds(sink: Any) -> None:
     """Whatever a machine sends as userdata, the index gets no field by it, nor an object in the place of a text."""
     userdata = {f"key{n}": "x" for n in range(50)} | {"a": "1", "a.b": "2"}
