@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -48,6 +49,8 @@ _ELSEWHERE: Final = frozenset(("kind", "host", "level", "severity", "text", "cal
 #: PARAM-NAME, and the characters of a PARAM-VALUE that are escaped (RFC 5424, sections 6 and 6.3.3).
 _NAME: Final = re.compile(r"[!#-<>-\\^-~]{1,32}")
 _SPECIAL: Final = re.compile(r'(["\\\]])')
+#: The names of parameters that have a name in their value.
+_PAIR: Final = re.compile(r"pair\d*")
 _PORTS: Final = {"udp": 514, "tcp": 601, "tls": 6514}
 
 
@@ -249,21 +252,32 @@ def _word(text: str, most: int) -> str:
 
 
 def _structured(record: Record, more: dict[str, Any]) -> str:
-    """Return the structured data: an element with the fields, one with the userdata, one with the dictionary."""
-    elements: dict[str, list[str]] = {}
+    """Return the structured data: an element with the fields, one with the userdata, one with the dictionary.
+
+    A name that RFC 5424 does not allow is in the value of the parameter ``pair``, ``pair2`` and so on: syslog-ng and
+    rsyslog keep the last one only of parameters with one name, and rsyslog does not tell capitals from small letters.
+    """
+    elements: dict[str, dict[str, str]] = {}
+    pairs: Counter[str] = Counter()
     for name, value in {**record.fields(), **more}.items():
         if name in _ELSEWHERE:
             continue
         prefix, dot, key = name.partition(".")
-        element = prefix if dot else "netconsd"
-        elements.setdefault(element, []).append(_parameter(key if dot else name, str(value)))
-    return "".join([f"[{name}@{ENTERPRISE} {' '.join(parameters)}]" for name, parameters in elements.items()])
+        text = str(value)
+        if not dot:
+            elements.setdefault("netconsd", {})[name] = _parameter(name, text)
+            continue
+        parameters = elements.setdefault(prefix, {})
+        small = key.lower()
+        if not _NAME.fullmatch(key) or small in parameters or _PAIR.fullmatch(small):
+            pairs[prefix] += 1
+            text = f"{key}={text}"
+            key = small = f"pair{pairs[prefix]}" if pairs[prefix] > 1 else "pair"
+        parameters[small] = _parameter(key, text)
+    return "".join([f"[{name}@{ENTERPRISE} {' '.join(found.values())}]" for name, found in elements.items()])
 
 
 def _parameter(name: str, value: str) -> str:
-    """Return a parameter. A name that RFC 5424 does not allow is in the value of the parameter ``pair``."""
-    if not _NAME.fullmatch(name):
-        name, value = "pair", f"{name}={value}"
     value = printable(value).encode()[:VALUE_BYTES].decode(errors="ignore")
     escaped = _SPECIAL.sub(r"\\\1", value)
     return f'{name}="{escaped}"'

@@ -32,12 +32,19 @@ RSYSLOG = """
 global(workDirectory="{directory}" {tls})
 module(load="imtcp" {driver})
 module(load="imudp")
+module(load="mmpstrucdata")
 template(name="t" type="string" string="{fields}\\n")
-ruleset(name="r") {{ action(type="omfile" file="{out}" template="t") }}
+template(name="parsed" type="string" string="%$!%\\n")
+ruleset(name="r") {{
+  action(type="mmpstrucdata")
+  action(type="omfile" file="{parsed}" template="parsed")
+  action(type="omfile" file="{out}" template="t")
+}}
 input(type="imtcp" port="{port}" address="127.0.0.1" ruleset="r")
 input(type="imudp" port="{port}" address="127.0.0.1" ruleset="r")
 """
 
+T0 = 1_795_000_000.123456
 FIELDS = "%pri%|%timestamp:::date-rfc3339%|%hostname%|%app-name%|%procid%|%msgid%|%structured-data%|%msg%"
 
 SYSLOG_NG = """@version: 3.35
@@ -59,9 +66,11 @@ class SyslogServer(ServerProcess):
     def __init__(self, directory: Path, name: str, transport: str) -> None:
         self.port = free_port()
         self.out = directory / "out"
+        #: The structured data as rsyslog's fields.
+        self.parsed = directory / "parsed"
         self.certificate: Path | None = None
         configuration = directory / "conf"
-        shared = {"directory": directory, "out": self.out, "port": self.port}
+        shared = {"directory": directory, "out": self.out, "parsed": self.parsed, "port": self.port}
         key = Path()
         if transport == "tls":
             self.certificate, key = certificate(directory)
@@ -187,6 +196,21 @@ def test_every_field_arrives(
     assert 'report="memory-fault"' in data
     assert '[details@32473 how="crash"]' in lines["event192.0.2.1"]
     assert number(module, "sent_records") == 4
+
+
+def test_each_key_of_the_userdata_arrives(
+    server_of: Callable[[str], SyslogServer], stream: Callable[..., Any], name: str
+) -> None:
+    """Names that syslog does not have, or that differ by capitals, do not replace each other in the server's fields."""
+    server = server_of("tcp")
+    module = stream(server, "tcp")
+    keys = {"rack": "a", "Rack": "b", "x y": "c", "k" * 40: "d", "é": "e"}
+    module.handle_batch(0, [extended_message("odd", seq=1, received_at=T0, userdata=keys)])
+    until(lambda: len(server.lines()) == 1, "a line")
+    (line,) = server.lines()
+    data = line.split("|")[6] if name == "syslog-ng" else server.parsed.read_text()
+    for value in ("a", "Rack=b", "x y=c", "k" * 40 + "=d", "é=e"):
+        assert f'"{value}"' in data
 
 
 def test_killed_while_messages_arrive(server_of: Callable[[str], SyslogServer], stream: Callable[..., Any]) -> None:

@@ -83,6 +83,15 @@ def test_reports_and_events(made: Callable[..., Any]) -> None:
     assert b'[details@32473 how="crash"] rebooted' in line
 
 
+def test_no_name_is_there_twice(made: Callable[..., Any]) -> None:
+    """Servers keep one value of a name, and some do not tell capitals from small letters: each key has its own name."""
+    userdata = {"a b": "1", "pair": "2", "é": "3", "Rack": "4", "rack": "5", "PAIR2": "6", "c": "7"}
+    line = made(transport="udp").encode(Record(extended_message("x", userdata=userdata), "i", 1)).decode()
+    assert (
+        '[userdata@32473 pair="a b=1" pair2="pair=2" pair3="é=3" Rack="4" pair4="rack=5" pair5="PAIR2=6" c="7"]' in line
+    )
+
+
 def test_strangers_cannot_forge(made: Callable[..., Any]) -> None:
     """Control characters, quotes, brackets and odd names of userdata stay within their value."""
     message = extended_message(
@@ -93,7 +102,7 @@ def test_strangers_cannot_forge(made: Callable[..., Any]) -> None:
     assert line.isprintable()
     assert r'a="\"\]\\[x y=\"z\"\]"' in line
     assert r'e="\\x1b[m"' in line
-    assert f'pair="{"k" * 40}=w"' in line
+    assert f'pair2="{"k" * 40}=w"' in line
     structured, text = line.split("] a\\x0a<0>1 ", 1)
     assert text == "- - - - - b\\x1b\\x00"
     # As a parser of RFC 5424 sees it.
