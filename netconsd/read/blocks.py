@@ -9,6 +9,9 @@ from typing import Final
 BLOCK: Final = 1 << 20
 #: Bytes of a line: the rest is dropped. That is the limit for a line that arrives by network, and 60 times a record.
 LINE_LIMIT: Final = 1 << 16
+#: The same for a line that begins with ``{``, as a part of an object is none: a message of 128 KiB, the longest, has up
+#: to 2.5 MB in the format of :mod:`netconsd.jsonl`, with each octet an escape, in three fields.
+OBJECT_LIMIT: Final = 4 << 20
 #: Bytes before a line that :meth:`Lines.before` still has: 50 lines of 80 bytes of each of 16 hosts.
 BEHIND: Final = 1 << 16
 # A hole in a line: a file that was torn has thousands of NULs, a serial line that was disturbed has single ones.
@@ -115,7 +118,10 @@ class Lines:
             self._dropping = not self._ended
         else:
             self._at = end + 1
-        return data[at : min(end, at + self._line_limit)].lstrip(b"\0")
+        return data[at : min(end, at + self._limit(at))].lstrip(b"\0")
+
+    def _limit(self, at: int) -> int:
+        return max(self._line_limit, OBJECT_LIMIT) if self._data.startswith(b"{", at) else self._line_limit
 
     def _drop(self) -> bool:
         """Pass over the rest of a line that is too long; return False if its end is not in the data.
@@ -156,6 +162,6 @@ class Lines:
         self._data = self._data[keep:] + block
         self._at -= keep
         self._whole = max(self._at, self._data.rfind(b"\n") + 1)
-        if self._whole == self._at and len(self._data) - self._at > self._line_limit:
+        if self._whole == self._at and len(self._data) - self._at > self._limit(self._at):
             self._whole = len(self._data)
         return True

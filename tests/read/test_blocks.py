@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netconsd.read.blocks import BLOCK, LINE_LIMIT, Lines
+from netconsd.read.blocks import BLOCK, LINE_LIMIT, OBJECT_LIMIT, Lines
 
 WORD = b"needle"
 
@@ -118,6 +118,19 @@ def test_a_long_line_is_cut() -> None:
             (1, WORD + b"xxxxx"), (2, b"next " + WORD), (4, b"last " + WORD)
         ]  # fmt: skip
         assert len(found[0][1]) == LINE_LIMIT
+
+
+@pytest.mark.parametrize("block", [1000, BLOCK])
+def test_a_long_object_is_whole(block: int) -> None:
+    """A line that begins as an object of JSON is returned whole up to its own limit; a longer one is cut there."""
+    whole = b"{" + b"x" * (OBJECT_LIMIT // 8) + WORD + b"}"
+    data = b"a\n" + whole + b"\nnext " + WORD + b"\n"
+    for searched in (None, find):
+        found = [line for line in all_of(Lines(reader(data, iter(())), searched, block=block)) if WORD in line[1]]
+        assert found == [(2, whole), (3, b"next " + WORD)]
+    data = b"{" + WORD + b"x" * 2 * OBJECT_LIMIT + b"\nlast " + WORD
+    (_, first), last = all_of(Lines(reader(data, iter(())), find))
+    assert (len(first), last) == (OBJECT_LIMIT, (2, b"last " + WORD))
 
 
 def test_a_hole() -> None:

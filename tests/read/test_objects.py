@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from netconsd.jsonl import to_json
 from netconsd.protocol.message import MAPPED_IPV4
 from netconsd.read.entries import Datagram, Line, Whole
 from netconsd.read.objects import UNKNOWN_SENDER, entries
+from netconsd.read.reader import reader_of
 from netconsd.testing import extended_message
 
 JOURNAL = {
@@ -53,6 +55,15 @@ JOURNAL = {
 def test_forms(fields: Any, expected: list[Line]) -> None:
     """Each form of an object."""
     assert list(entries(json.dumps(fields).encode(), 3, 2026)) == expected
+
+
+@pytest.mark.parametrize(("octet", "count"), [(b"x", 126 << 10), (b"\x01", 31 << 10), (b"\xff", 31 << 10)])
+def test_the_longest_message(octet: bytes, count: int) -> None:
+    """A file of netconsd's own format has the longest message whole, in its text or in its userdata."""
+    for body in (octet * count, b"x\n k=" + octet * count):
+        message = extended_message(body, seq=1)
+        reader = reader_of(BytesIO(to_json(message) + b"\n"), year=2026)
+        assert [entry.message for entry in reader if isinstance(entry, Whole)] == [message]
 
 
 def test_messages() -> None:
