@@ -8,9 +8,9 @@ users.
 1. **Begin.** A first line (:mod:`netconsd.crash.rules`), or a line that precedes one ("cut here"), opens a report,
    except if it belongs to an open one: it follows the first line before any frame, or it is an ending.
 2. **Caller.** A line goes to the open report of its caller; without callers, to the one that grew last.
-3. **End.** After an end line a report waits :data:`LINGER` for the panic that follows. A panic's end line closes at
-   once. Silence of :data:`SILENCE` closes, by arrival and by the sender's clock. Reports are returned in the order in
-   which they began.
+3. **End.** After an end line a report waits :attr:`Limits.linger` for the panic that follows. A panic's end line
+   closes at once. Silence of :data:`SILENCE` closes, by arrival and by the sender's clock. Reports are returned in the
+   order in which they began.
 4. **Repeat.** The same title, or the same kind-free form of the same task, in the same boot is counted and makes no
    report, except if the machine went down with it.
 5. **Consequence.** A report of the same task right after another one, or after a fatal one, followed from it.
@@ -63,10 +63,13 @@ class Limits:
     reports_per_minute: int = 60
     #: Messages of the sender before the report that are kept.
     before: int = 50
+    #: Seconds after an end line in which a panic or the repeated registers can follow.
+    linger: float = LINGER
 
 
-#: For files: whoever reads a file wants all of it, and all lines arrive at once.
-FILE_LIMITS: Final = Limits(reports_per_minute=1_000_000_000)
+#: For files: whoever reads a file wants all of it, and all lines arrive at once. Many logs have whole seconds: a panic
+#: can be in the second after that of the end line.
+FILE_LIMITS: Final = Limits(reports_per_minute=1_000_000_000, linger=2 * LINGER)
 
 # The ends of a report that has begun: kernel/panic.c, kernel/{hung_task,watchdog}.c, mm/kasan, arch/*/kernel/traps.c.
 _ENDINGS: Final = (
@@ -167,8 +170,8 @@ class _Open:
         """The rule that gives the title, as far as known."""
         return next((hit.rule for hit in self.hits if not hit.rule.weak), self.hits[0].rule if self.hits else None)
 
-    def deadline(self) -> float:
-        return self.last_now + (LINGER if self.ended else SILENCE)
+    def deadline(self, linger: float) -> float:
+        return self.last_now + (linger if self.ended else SILENCE)
 
 
 class Recogniser:
@@ -220,7 +223,7 @@ class Recogniser:
     @property
     def deadline(self) -> float | None:
         """The time at which :meth:`expire` returns the next report at the latest; None if no report is open."""
-        return min([one.deadline() for one in self._open]) if self._open else None
+        return min([one.deadline(self._limits.linger) for one in self._open]) if self._open else None
 
     @property
     def open_lines(self) -> int:
@@ -290,7 +293,7 @@ class Recogniser:
         out: list[Report] = []
         if now < self._due:
             return out
-        for report in [one for one in self._open if one.deadline() <= now]:
+        for report in [one for one in self._open if one.deadline(self._limits.linger) <= now]:
             self._finish(report, out)
         self._due = self.deadline or 0.0
         return out
@@ -437,7 +440,7 @@ class Recogniser:
     def _end(self, owner: _Open, now: float) -> None:
         """An end line came: the report waits only for a panic."""
         owner.ended = True
-        self._due = min(self._due, now + LINGER)
+        self._due = min(self._due, now + self._limits.linger)
         self._ended = True
 
     def _keep(self, owner: _Open, message: Message, number: int | None) -> None:
