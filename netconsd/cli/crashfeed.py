@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,13 @@ _REORDER_SECONDS: Final = 0.2
 # 2001:db8::/32, for documentation (RFC 3849): in the place of an address, for hosts of which a file has only a name.
 _NAMED: Final = b"\x20\x01\x0d\xb8"
 
-PREFILTER: Final = Prefilter(LITERALS)
+# What ends the first word of a text in the place of a colon: dmesg's colours, and a relay that takes the word for the
+# name of a program (RFC 5424).
+_COLON = re.compile(rb"([A-Za-z]{3,24}): (?=.)")
+_PARTED: Final = {
+    match[1] + end for text in LITERALS if (match := _COLON.match(text)) for end in (b": \x1b[0m", b" - - - ")
+}
+PREFILTER: Final = Prefilter((*LITERALS, *_PARTED, b"WARNING - - - "))
 PREFILTER_JSON: Final = Prefilter((*LITERALS, *ALWAYS))
 
 

@@ -1,4 +1,5 @@
-"""Lines of JSON: ``journalctl -o json``, netconsd's jsonl, recordings, ``dmesg --json``, logs of container runtimes.
+"""Lines of JSON: ``journalctl -o json``, ``json-seq`` and ``json-sse``, netconsd's jsonl, recordings,
+``dmesg --json``, logs of container runtimes.
 
 The forms are those of systemd's journal export (systemd.journal-fields(7)), :mod:`netconsd.jsonl`, dmesg(1) and
 ``{"t": seconds, "data": datagram}`` with the datagram as a Latin-1 string.
@@ -26,16 +27,24 @@ ALWAYS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [', b'"data":', b'"data" :')
 # Fields with the text of a log's line, of docker, kubernetes, vector, fluent-bit and others.
 _TEXTS: Final = ("log", "message", "msg", "text", "MESSAGE")
 _TEXT_LIMIT: Final = 1 << 16
+# journalctl's json-seq (RFC 7464) and json-sse (Server-Sent Events), and the list in YAML that LAVA writes.
+_BEFORE: Final = re.compile(rb"\s{0,64}(?:\x1e|data: |- )?(?=\{)")
 _REST: Final = re.compile(r"\n<[0-9]{1,4}>")
 _REST_ESCAPED: Final = re.compile(rb"\\n<[0-9]{1,4}>")
 _DMESG = re.compile(rb' *\{$|.*"dmesg" *: *\[$| *[\]}]+,?$|^$')
+
+
+def object_at(line: bytes) -> int:
+    """Return where the object of a line of JSON begins; -1 for a line of text."""
+    match = _BEFORE.match(line)
+    return -1 if match is None else match.end()
 
 
 def entries(line: bytes, number: int, year: int) -> Iterator[Line | Whole | Datagram]:
     """Yield what a line of JSON has; nothing for a line that is none of the forms. Any bytes."""
     try:
         # dmesg copies bytes that are not UTF-8 as they are.
-        found = json.loads(line.strip().rstrip(b",").decode(errors="replace"))
+        found = json.loads(line[object_at(line) :].strip().rstrip(b",").decode(errors="replace"))
     except (ValueError, RecursionError):
         return
     if not isinstance(found, dict):
@@ -44,10 +53,10 @@ def entries(line: bytes, number: int, year: int) -> Iterator[Line | Whole | Data
     if isinstance(data, str) and "t" in found:
         yield from _datagram(found, data, number)
     elif "MESSAGE" in found and ("__REALTIME_TIMESTAMP" in found or "_TRANSPORT" in found or "__CURSOR" in found):
-        yield from _journal(found, number)
+        yield from journal_lines(found, number)
     elif "version" in found and "received_at" in found:
         try:
-            yield Whole(number, from_json(line))
+            yield Whole(number, from_json(line[object_at(line) :]))
         except ValueError:
             return
     elif "msg" in found and ("pri" in found or "fac" in found):
@@ -80,12 +89,17 @@ def _datagram(found: dict[str, Any], data: str, number: int) -> Iterator[Datagra
     yield Datagram(number, _seconds(time) or 0.0, key, raw)
 
 
-def _journal(found: dict[str, Any], number: int) -> Iterator[Line]:
+def journal_lines(found: dict[str, Any], number: int) -> Iterator[Line]:
+    """Yield the lines of an entry of a journal; its fields are text, or arrays of numbers."""
     text = found["MESSAGE"]
     if isinstance(text, list):
         raw = bytes(octet for octet in text if isinstance(octet, int) and 0 <= octet <= 255)
     elif isinstance(text, str):
-        raw = text.encode(errors="replace")
+        # A surrogate stands for a byte that is no UTF-8, except in JSON.
+        try:
+            raw = text.encode(errors="surrogateescape")
+        except UnicodeEncodeError:
+            raw = text.encode(errors="replace")
     else:
         return
     kernel = found.get("_TRANSPORT", "kernel") == "kernel"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
-from netconsd.read import objects, packets, pstore
+from netconsd.read import journal, objects, packets, pstore
 from netconsd.read.blocks import BLOCK, Lines
 from netconsd.read.compressed import UnreadableError, kind_of, opened
-from netconsd.read.console import kernel_lines
+from netconsd.read.console import further_lines, kernel_lines
 from netconsd.read.entries import Datagram, Line, Whole
 
 #: Any entry of a file.
@@ -44,6 +44,9 @@ class Reader:
         self._year = year
         self._lines: Lines | None = None
         self._every = find is None
+        # The last line that continued no other one, and its last entry; the number of the last line.
+        self._before: tuple[bytes, Entry | None] = b"", None
+        self._number = 0
         #: Lines that were read and have no entry: they are empty, or not of a kernel.
         self.passed_over = 0
 
@@ -62,7 +65,7 @@ class Reader:
         head: bytes | None
         while (head := self._read(BLOCK)) is None:
             yield None
-        find = self._find_json if head.lstrip()[:1] == b"{" else self._find
+        find = self._find_json if objects.object_at(head) >= 0 else self._find
         self._lines = lines = Lines(_with_head(head, self._read), find)
         self.every = self._every
         while True:
@@ -72,11 +75,22 @@ class Reader:
                     return
                 yield None
             else:
-                empty = True
-                for entry in _entries(line, lines.number, self._year):
-                    empty = False
-                    yield entry
-                self.passed_over += empty
+                entries: Sequence[Entry] | None = self._continued(line, lines.number)
+                if entries is None:
+                    entries = list(_entries(line, lines.number, self._year))
+                    self._before = line, entries[-1] if entries else None
+                    self.passed_over += not entries
+                self._number = lines.number
+                yield from entries
+
+    def _continued(self, line: bytes, number: int) -> list[Line] | None:
+        before, last = self._before
+        if not isinstance(last, Line) or number != self._number + 1:
+            return None
+        if not line:
+            # An empty line ends an event of Server-Sent Events.
+            return [] if before.startswith(b"data: {") else None
+        return further_lines(line, number, before, last)
 
     def before(self, host: str | None = None) -> Iterator[Entry]:
         """The entries before the line of the last one, the latest first, as far as the text is still in memory.
@@ -143,6 +157,13 @@ def reader_of(
         return Kept(dump_entries(parts, year))
     if head.lstrip().startswith(b"{") and b'"dmesg"' in head[:64]:
         return Kept(_dmesg_lines(read, year) if b"\n" in head[:64] else _dmesg(read, year))
+    for is_form, entries in (
+        (journal.is_export, journal.exported),
+        (journal.is_verbose, journal.verbose),
+        (journal.is_pretty, journal.pretty),
+    ):
+        if is_form(head):
+            return Kept(entries(read))
     return Reader(read, find, find_json, year=year)
 
 
@@ -167,7 +188,7 @@ def dump_entries(parts: list[pstore.Part], year: int) -> Iterator[Line | Whole |
 
 
 def _entries(line: bytes, number: int, year: int) -> Iterator[Entry]:
-    if line.lstrip()[:1] == b"{":
+    if objects.object_at(line) >= 0:
         return objects.entries(line, number, year)
     return kernel_lines(line, number, year)
 

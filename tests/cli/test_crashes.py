@@ -82,6 +82,46 @@ def test_hosts_are_told_apart() -> None:
     assert found(log.encode()) == [(TITLE, 1, 21, 0), (TITLE, 2, 22, 0)]
 
 
+def test_levels_in_words_are_no_hosts() -> None:
+    """OpenWrt's logread has the level where syslog has the host: the lines of a report have several levels."""
+    levels = ("kern.alert", "kern.warn", "kern.info")
+    lines = [f"Sat Nov 28 07:00:00 2026 {levels[at % 3]} kernel: {line}" for at, line in enumerate(OOPS.split("\n"))]
+    assert found("\n".join(lines).encode()) == [(TITLE, 1, 11, 0)]
+
+
+def test_a_panic_in_the_next_second() -> None:
+    """Times of whole seconds make no second report of a panic that came a moment after the end line."""
+    oops = "".join(f"Nov 28 07:00:00 web01 kernel: {line}" for line in OOPS.splitlines(keepends=True))
+    panic = "Nov 28 07:00:01 web01 kernel: [   10.000100] Kernel panic - not syncing: Fatal exception\n"
+    assert found((oops + panic).encode()) == [(TITLE, 1, 12, 0)]
+
+
+def test_colours_of_dmesg() -> None:
+    """A first line is found although dmesg parts it with the escapes of a colour."""
+    first, rest = OOPS.split("\n", 1)
+    coloured = first.replace("[ ", "\x1b[32m[ ").replace("] BUG: ", "] \x1b[0m\x1b[33mBUG: \x1b[0m\x1b[7m\x1b[31m")
+    assert coloured.count("\x1b[") == 6
+    assert found(f"{coloured}\x1b[0m\n{rest}".encode())[0][:2] == (TITLE, 1)
+
+
+def test_netconsole_received_by_syslog_daemons() -> None:
+    """The datagrams of two machines, as rsyslog and syslog-ng wrote them, make a report of each machine."""
+    lines = [line.split("] ", 1)[1] for line in OOPS.splitlines()]
+    traditional = "".join(
+        f"Nov 28 07:00:00 {host} 4,{number},{10_000_000 + number},-;{text}#012 role=web\n"
+        for number, text in enumerate(lines)
+        for host in ("192.0.2.7", "192.0.2.8")
+    )
+    assert found(traditional.encode()) == [(TITLE, 1, 21, 0), (TITLE, 2, 22, 0)]
+    relayed = ""
+    for number, text in enumerate(lines):
+        word, colon, rest = text.partition(": ")
+        tag, space = (word, "  ") if colon and " " not in word else (text.partition(" ")[0], " ")
+        rest = rest if space == "  " else text.partition(" ")[2]
+        relayed += f"<13>1 2026-11-28T07:00:00Z 192.0.2.7 4,{number},{10_000_000 + number},-;{tag} - - -{space}{rest}\n"
+    assert found(relayed.encode()) == [(TITLE, 1, 11, 0)]
+
+
 def test_hosts_are_bounded() -> None:
     """A file with more hosts than there is room for closes the report of the one silent longest, and says why."""
     first = OOPS.splitlines(keepends=True)[0]
