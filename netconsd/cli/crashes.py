@@ -378,6 +378,8 @@ class _Command:
             rows += feed.finish()
             for found in sorted(rows, key=_first_line):
                 self._print(name, found, files)
+            for fault in reader.faults():
+                print(f"{self._prog}: {printable(name)}: {fault}", file=sys.stderr)
 
     def _print(self, name: str, found: Found, files: Sequence[str] = ()) -> None:
         self._found = True

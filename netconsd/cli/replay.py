@@ -279,6 +279,8 @@ class Replay:
                 finally:
                     progress.clear()
                     self._passed_over += reader.passed_over
+                    for fault in reader.faults():
+                        print(f"{self._prog}: {shown}: {fault}", file=sys.stderr)
         except UnreadableError as error:
             self._fail(f"{shown} {error}")
         except errors() as error:

@@ -27,6 +27,10 @@ UNREAD: Final = {
     b"\x7fELF": ("an ELF file, perhaps a vmcore", "crash"),
     b"KDUMP   ": ("a kdump vmcore", "crash"),
     b"MDMP": ("a minidump", "crash"),
+    b"snoop\0\0\0": ("a capture of snoop", "editcap -F pcap"),
+    b"GMBU": ("a capture of Network Monitor", "editcap -F pcap"),
+    b"\x34\xcd\xb2\xa1": ("a capture in a modified pcap format", "editcap -F pcap"),
+    b"\xa1\xb2\xcd\x34": ("a capture in a modified pcap format", "editcap -F pcap"),
 }
 #: The longest of these.
 MAGIC_BYTES: Final = max(map(len, (*MAGIC, *UNREAD)))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
+from netconsd.protocol.plural import plural
 from netconsd.read import journal, objects, packets, pstore
 from netconsd.read.blocks import BLOCK, Lines
 from netconsd.read.compressed import UnreadableError, kind_of, opened
@@ -49,6 +50,10 @@ class Reader:
         self._number = 0
         #: Lines that were read and have no entry: they are empty, or not of a kernel.
         self.passed_over = 0
+
+    def faults(self) -> list[str]:
+        """Return nothing: text has no faults that are counted."""
+        return []
 
     @property
     def every(self) -> bool:
@@ -114,15 +119,28 @@ class Kept:
     def __init__(self, entries: Iterator[Entry] | None = None) -> None:
         self._entries = iter(()) if entries is None else entries
         self.every = True
-        #: Packets that are no datagrams of UDP.
-        self.passed_over = 0
+        self._left = packets.Left()
 
     def read_packets(self, file: BinaryIO, head: bytes) -> None:
         """Return the datagrams of a capture, whose first bytes were read, from now on."""
-        self._entries = packets.datagrams(file, head, self._pass_over)
+        self._entries = packets.datagrams(file, head, self._left)
 
-    def _pass_over(self) -> None:
-        self.passed_over += 1
+    @property
+    def passed_over(self) -> int:
+        """Packets that are no datagrams of UDP, copies of others, or parts of datagrams that are not whole."""
+        return self._left.other + self._left.fragments
+
+    def faults(self) -> list[str]:
+        """Return the faults of the capture that concern its user, as messages that the name of the file begins."""
+        found = []
+        if self._left.cut:
+            found.append(
+                f"{plural(self._left.cut, 'datagram')} cut by the capture; tcpdump -s 0 captures whole packets"
+            )
+        if self._left.fragments:
+            count = plural(self._left.fragments, "fragment")
+            found.append(f"{count} of datagrams that are not whole; a filter by port captures only the first of them")
+        return found
 
     def __iter__(self) -> Iterator[Entry | None]:
         return iter(self._entries)

@@ -22,7 +22,7 @@ from netconsd.read.entries import Datagram, Line
 from netconsd.read.packets import BadCaptureError
 from netconsd.read.pstore import parts
 from netconsd.read.reader import Entry, reader_of
-from tests.support.packets import block, interface, packet, pcap, pcapng, section, simple, udp
+from tests.support.packets import block, cooked, interface, ip, packet, pcap, pcapng, section, simple, udp
 
 TEXT = b"[    1.000000] one\n[    2.000000] two\n"
 LINES = [Line(1, None, None, b"[    1.000000] one"), Line(2, None, None, b"[    2.000000] two")]
@@ -187,6 +187,90 @@ def test_other_links(link: int, head: bytes) -> None:
     """Linux cooked captures, raw IP and loopback are read as well."""
     frame = head + udp(b"a")[14:]
     assert read(pcap([frame], link=link)) == [Datagram(1, 1000.25, V4, b"a")]
+
+
+def replayed(capture: bytes) -> tuple[list[bytes], int, list[str]]:
+    """The data of the datagrams, the packets passed over, and the faults."""
+    reader = reader_of(io.BytesIO(capture), year=2026)
+    found = [entry.data for entry in reader if isinstance(entry, Datagram)]
+    return found, reader.passed_over, reader.faults()
+
+
+@pytest.mark.parametrize("source", [bytes((192, 0, 2, 7)), bytes(15) + b"\7"])
+def test_fragments_of_ip(source: bytes) -> None:
+    """Fragments are put together in any order; those of a datagram that is not whole are counted, and named."""
+    text = b"x" * 3000
+    datagram = struct.pack(">HHHH", 6665, 1514, 8 + len(text), 0) + text
+    frames = [
+        ip(datagram[begin : begin + 1480], source=source, number=9, offset=begin, more=begin < 2960)
+        for begin in (0, 1480, 2960)
+    ]
+    for order in (frames, frames[::-1], [frames[1], frames[0], frames[2]]):
+        assert replayed(pcap(order)) == ([text], 0, [])
+    data, passed_over, (fault,) = replayed(pcap([frames[0], udp(b"a", source=source, number=10)]))
+    assert (data, passed_over) == ([b"a"], 1)
+    assert fault.startswith("1 fragment of datagrams that are not whole")
+
+
+def test_fragments_are_bounded() -> None:
+    """Packets that stay without their last fragment make room for others."""
+    frames = [ip(bytes(16), number=number, more=True) for number in range(packets.FRAGMENTED_LIMIT + 9)]
+    datagram = struct.pack(">HHHH", 6665, 1514, 24, 0) + bytes(16)
+    frames += [ip(datagram[:16], number=60_000, more=True), ip(datagram[16:], number=60_000, offset=16)]
+    assert replayed(pcap(frames))[:2] == ([bytes(16)], packets.FRAGMENTED_LIMIT + 9)
+
+
+def test_datagrams_that_the_capture_cut() -> None:
+    """Nothing continues a datagram of which the capture has only the begin, and the user is told."""
+    frames = [udp(b"usb 1-1: new device\n")[:-5], udp(b"sd 0: ready\n", number=2)]
+    data, _, (fault,) = replayed(pcap(frames))
+    assert data == [b"usb 1-1: new de\n", b"sd 0: ready\n"]
+    assert fault.startswith("1 datagram cut by the capture")
+    assert replayed(pcap([udp(b"6,1,2,-,ncfrag=0/9;abcdefghi")[:-2]]))[0] == [b"6,1,2,-,ncfrag=0/9;abcdefg"]
+
+
+def test_copies_of_other_interfaces() -> None:
+    """A packet that passes a bridge is captured on each of its interfaces, and is one datagram.
+
+    What a sender sends twice is two datagrams, also without a number of the IP packet.
+    """
+    first, second = udp(b"a\n", number=0), udp(b"b\n", number=0)
+    bridge = [cooked(frame, interface) for frame in (first, second, first) for interface in (3, 5)]
+    assert replayed(pcap(bridge, link=276)) == ([b"a\n", b"b\n", b"a\n"], 3, [])
+    later = pcap(bridge[:1], link=276) + pcap(bridge[1:2], link=276, seconds=1002)[24:]
+    assert replayed(later)[0] == [b"a\n", b"a\n"]
+    # Version 1 does not name the interface.
+    old = [bytes(14) + udp(b"a\n", number=number)[12:] for number in (7, 7, 8, 0, 0)]
+    assert replayed(pcap(old, link=113))[:2] == ([b"a\n"] * 4, 1)
+    # On one interface, and in a pcapng file with two.
+    assert replayed(pcap([first, first]))[:2] == ([b"a\n"] * 2, 0)
+    pytest.importorskip("pcapng")
+    two = section() + interface() + interface() + packet(first) + packet(first, number=1) + packet(first)
+    assert replayed(two)[:2] == ([b"a\n"] * 2, 1)
+
+
+def test_acknowledgements_are_no_messages() -> None:
+    """What netconsd --acks answered is in a capture of both directions, and no kernel said it."""
+    here, there = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 7))
+
+    def sent(data: bytes) -> bytes:
+        return udp(data, source=there, to=here)
+
+    def answered(data: bytes) -> bytes:
+        return udp(data, source=here, port=1514, to=there, to_port=6665)
+
+    frames = [sent(b"6,1,2,-;a\n"), answered(b"ncrx1"), answered(b"ncrx7 2 5"), sent(b"ncrx1")]
+    assert replayed(pcap([*frames, answered(b"ncrx is loaded")]))[:2] == (
+        [b"6,1,2,-;a\n", b"ncrx1", b"ncrx is loaded"],
+        2,
+    )
+
+
+def test_pppoe() -> None:
+    """A session of PPPoE is read."""
+    frame = udp(b"a\n")
+    session = frame[:12] + b"\x88\x64\x11\0\0\1\0\x20\0\x21" + frame[14:]
+    assert replayed(pcap([session, session[:20] + b"\xc0\x21" + session[22:]]))[:2] == ([b"a\n"], 1)
 
 
 def test_damaged_captures() -> None:

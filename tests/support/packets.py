@@ -6,16 +6,48 @@ import struct
 from collections.abc import Iterable
 
 
-def udp(data: bytes, *, source: bytes = bytes((192, 0, 2, 7)), vlan: bytes = b"", port: int = 6665) -> bytes:
-    """An Ethernet frame with a datagram."""
-    datagram = struct.pack(">HHHH", port, 1514, 8 + len(data), 0) + data
+def udp(
+    data: bytes,
+    *,
+    source: bytes = bytes((192, 0, 2, 7)),
+    vlan: bytes = b"",
+    port: int = 6665,
+    to: bytes = b"",
+    to_port: int = 1514,
+    number: int = 1,
+) -> bytes:
+    """An Ethernet frame with a datagram; ``number`` is the identification of the IP packet."""
+    datagram = struct.pack(">HHHH", port, to_port, 8 + len(data), 0) + data
+    return ip(datagram, source=source, vlan=vlan, to=to, number=number)
+
+
+def ip(
+    data: bytes,
+    *,
+    source: bytes = bytes((192, 0, 2, 7)),
+    vlan: bytes = b"",
+    to: bytes = b"",
+    number: int = 1,
+    offset: int = 0,
+    more: bool = False,
+) -> bytes:
+    """An Ethernet frame with an IP packet of UDP, or with a fragment of one."""
+    to = to or bytes(len(source))
     if len(source) == 4:
-        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(datagram), 1, 0, 64, 17, 0) + source + bytes(4)
+        part = more << 13 | offset >> 3
+        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(data), number, part, 64, 17, 0) + source + to
         kind = b"\x08\x00"
     else:
-        header = struct.pack(">IHBB", 6 << 28, len(datagram), 17, 64) + source + bytes(16)
+        fragment = struct.pack(">BBHI", 17, 0, offset | more, number) if offset or more else b""
+        following = 44 if fragment else 17
+        header = struct.pack(">IHBB", 6 << 28, len(fragment + data), following, 64) + source + to + fragment
         kind = b"\x86\xdd"
-    return bytes(12) + vlan + kind + header + datagram
+    return bytes(12) + vlan + kind + header + data
+
+
+def cooked(frame: bytes, interface: int) -> bytes:
+    """The packet of a frame as a capture on all interfaces has it (Linux cooked, version 2)."""
+    return frame[12:14] + struct.pack(">HIHBB", 0, interface, 1, 0, 6) + bytes(8) + frame[14:]
 
 
 def pcap(frames: Iterable[bytes], *, link: int = 1, order: str = "<", nano: bool = False, seconds: int = 1000) -> bytes:
