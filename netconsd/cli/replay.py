@@ -271,7 +271,7 @@ class Replay:
                 progress = Progress(file, shown)
                 reader: Reader | Kept = Kept()
                 try:
-                    reader = reader_of(cast(BinaryIO, progress), year=time.gmtime(written).tm_year)
+                    reader = reader_of(cast(BinaryIO, progress), year=time.gmtime(written).tm_year, datagrams=True)
                     feed.begin(written)
                     entries = (entry for entry in reader if entry is not None)
                     while not self._stopping and (chunk := list(islice(entries, CHUNK))):

@@ -69,8 +69,9 @@ _TIMES = [
         + rb")?(?P<year>[0-9]{4})(?P<dash>[-/])(?P<month>[01][0-9])(?P=dash)(?P<day>[0-3][0-9])[T ]"
         + _CLOCK
         + _ZONE,
-        # Fri Nov 28 07:00:00 2026
-        _ANY_WEEKDAY + _MONTH + rb" {1,2}(?P<day>[0-9]{1,2}) " + _CLOCK + rb" (?P<year>(?:19|20)[0-9]{2})",
+        # Fri Nov 28 07:00:00 2026, with the zone in date(1)
+        _ANY_WEEKDAY + _MONTH + rb" {1,2}(?P<day>[0-9]{1,2}) " + _CLOCK + rb"(?: (?P<zone>[A-Z]{2,5}|[+-][0-9]{2,4}))?"
+        rb" (?P<year>(?:19|20)[0-9]{2})",
         # Nov 28 07:00:00, dmesg's Nov28 07:00
         _MONTH + rb" {0,2}(?P<day>[0-9]{1,2}) " + _CLOCK,
         # Seconds since 1970.
@@ -123,7 +124,7 @@ _PROGRAM = re.compile(
 _NUMBERED = re.compile(rb"[0-9]{1,5} (?=<[0-9]{1,3}>1 )")
 # A record: release, prefix, number, microseconds, flag, keys (WIRE.md, section 3).
 _HEADER = (
-    rb"(?:[!-+\--~]{1,64},)?(?P<prefix>[0-9]{1,4}),[0-9]{1,20},(?P<usec>[0-9]{1,19}),[-c+][^,;]{0,8}"
+    rb"(?:[!-+\--~]{1,64},)?(?P<prefix>[0-9]{1,4}),(?P<seq>[0-9]{1,19}),(?P<usec>[0-9]{1,19}),[-c+][^,;]{0,8}"
     rb"(?P<keys>(?:,[^,; ]{1,80}){0,8});"
 )
 _RECORD = re.compile(_HEADER + rb"(?P<text>.*)", re.DOTALL)
@@ -192,6 +193,14 @@ def kernel_lines(line: bytes, number: int, year: int) -> Iterator[Line]:
     for piece in _SEPARATOR.split(line, PIECES)[:PIECES]:
         if piece:
             yield from _lines(piece, number, year)
+
+
+def record_of(line: bytes) -> tuple[int, int] | None:
+    """Return the number and the microseconds of a line that begins with a record's header; None for another line."""
+    match = _RECORD.match(line)
+    if match is None or int(match["prefix"]) > _HIGHEST_PREFIX:
+        return None
+    return int(match["seq"]), int(match["usec"])
 
 
 def further_lines(line: bytes, number: int, before: bytes, last: Line) -> list[Line] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from netconsd.protocol.plural import plural
-from netconsd.read import journal, objects, packets, pstore
+from netconsd.read import journal, objects, packets, pstore, records
 from netconsd.read.blocks import BLOCK, Lines
 from netconsd.read.compressed import UnreadableError, kind_of, opened
 from netconsd.read.console import further_lines, kernel_lines
@@ -151,10 +151,17 @@ class Kept:
 
 
 def reader_of(
-    file: BinaryIO, find: Find | None = None, find_json: Find | None = None, *, year: int, nested: int = 0
+    file: BinaryIO,
+    find: Find | None = None,
+    find_json: Find | None = None,
+    *,
+    year: int,
+    datagrams: bool = False,
+    nested: int = 0,
 ) -> Reader | Kept:
     """Return the reader for a file, which is at its begin.
 
+    :param datagrams: records in a text are datagrams; otherwise lines, each with its number in the file.
     :raises UnreadableError: for a known format that is not read, and for one whose library is not installed.
     :raises OSError: if it cannot be read.
     """
@@ -162,9 +169,8 @@ def reader_of(
     kind = kind_of(head)
     read = _with_head(head, file.read)
     if kind is not None and nested < _NESTED:
-        return reader_of(
-            opened(kind, cast(BinaryIO, _Headed(head, file))), find, find_json, year=year, nested=nested + 1
-        )
+        inner = opened(kind, cast(BinaryIO, _Headed(head, file)))
+        return reader_of(inner, find, find_json, year=year, datagrams=datagrams, nested=nested + 1)
     if head.startswith((*packets.PCAP, packets.PCAPNG)):
         if head.startswith(packets.PCAPNG):
             packets.require()
@@ -182,6 +188,8 @@ def reader_of(
     ):
         if is_form(head):
             return Kept(entries(read))
+    if datagrams and records.is_records(head):
+        return Kept(records.records(read))
     return Reader(read, find, find_json, year=year)
 
 

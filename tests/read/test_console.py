@@ -44,6 +44,8 @@ def lines(line: bytes) -> list[tuple[float | None, str | None, bytes]]:
         (b"Nov 28 07:00:00 web01 app[12]: BUG: a", TIME, "web01", b"<14>app[12]: BUG: a"),
         # dmesg -T, -x, -d, --time-format=reltime and iso.
         (b"[Sat Nov 28 07:00:00 2026] a", TIME, None, b"a"),
+        (b"[Sat Nov 28 16:00:00 JST 2026] a", TIME, None, b"a"),
+        (b"Sat Nov 28 08:00:00 CET 2026 a", TIME, None, b"a"),
         (b"kern  :warn  : [   12.345678] a", None, None, b"<4>[   12.345678] a"),
         (b"kern  :err   : [Sat Nov 28 07:00:00 2026] a", TIME, None, b"<3>a"),
         (b"daemon:info  : 2026-11-28T07:00:00,250000+00:00 a", TIME + 0.25, None, b"<30>a"),
