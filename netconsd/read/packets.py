@@ -140,10 +140,10 @@ def datagrams(file: BinaryIO, head: bytes = b"", left: Left | None = None) -> It
             continue
         copied = False
         if link == _COOKED2:
-            copied = copies.has(found, int.from_bytes(packet[4:8], "big"), time)
+            copied = copies.has(found, interface << 32 | int.from_bytes(packet[4:8], "big"), time)
         elif several or link == _COOKED:
             # Linux cooked v1 does not say on which interface.
-            copied = copies.has(found, None if link == _COOKED else interface, time)
+            copied = copies.has(found, None if link == _COOKED else interface << 32, time)
         if copied or (found.destination in senders and _ACKNOWLEDGEMENT.fullmatch(found.data) is not None):
             left.other += 1
             continue
