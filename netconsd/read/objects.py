@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -24,9 +25,15 @@ UNKNOWN_SENDER: Final = MAPPED_IPV4 + bytes((192, 0, 2, 1)) + (6665).to_bytes(2,
 # looked for cannot be seen in it.
 #: These show objects that have to be read whatever they contain.
 ALWAYS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [', b'"data":', b'"data" :')
-# Fields with the text of a log's line, of docker, kubernetes, vector, fluent-bit and others.
-_TEXTS: Final = ("log", "message", "msg", "text", "MESSAGE")
+# Fields with the text of a log's line, its machine and its time: of docker, kubernetes, vector, fluent-bit, rsyslog,
+# logstash, loki, Google's and others.
+_TEXTS: Final = ("log", "message", "msg", "text", "line", "textPayload", "MESSAGE")
+_HOSTS: Final = ("host", "hostname", "_HOSTNAME", "HOSTNAME")
+_TIMES: Final = ("timestamp", "@timestamp", "time", "timereported", "date", "ts", "dt")
+# Unix times: seconds, milliseconds, microseconds and nanoseconds from 1973 to 2286.
+_UNITS: Final = {1: 1.0, 1_000: 1e-3, 1_000_000: 1e-6, 1_000_000_000: 1e-9}
 _TEXT_LIMIT: Final = 1 << 16
+_HOST_LIMIT: Final = 255
 # journalctl's json-seq (RFC 7464) and json-sse (Server-Sent Events), and the list in YAML that LAVA writes.
 _BEFORE: Final = re.compile(rb"\s{0,64}(?:\x1e|data: |- )?(?=\{)")
 _REST: Final = re.compile(r"\n<[0-9]{1,4}>")
@@ -59,15 +66,58 @@ def entries(line: bytes, number: int, year: int) -> Iterator[Line | Whole | Data
             yield Whole(number, from_json(line[object_at(line) :]))
         except ValueError:
             return
-    elif "msg" in found and ("pri" in found or "fac" in found):
+    elif "msg" in found and ("pri" in found or "fac" in found) and "hostname" not in found:
         yield dmesg_line(found, number)
     else:
         for name in _TEXTS:
             text = found.get(name)
             if isinstance(text, str):
+                host, time = _host(found), _time(found)
                 for part in text.split("\n")[:1] if "\n" not in text.rstrip("\n") else text.split("\n"):
-                    yield from kernel_lines(part.encode(errors="replace")[:_TEXT_LIMIT], number, year)
+                    for one in kernel_lines(part.encode(errors="replace")[:_TEXT_LIMIT], number, year):
+                        # What the line itself says is nearer to the kernel.
+                        yield Line(
+                            number,
+                            time if one.time is None else one.time,
+                            host if one.host is None else one.host,
+                            one.text,
+                        )
                 return
+
+
+def _host(found: dict[str, Any]) -> str | None:
+    """Return the machine of a log's line; None if the object names none."""
+    nested = found.get("kubernetes")
+    for fields in (found, nested if isinstance(nested, dict) else {}):
+        for name in _HOSTS:
+            value = fields.get(name)
+            if isinstance(value, dict):
+                # Elastic Common Schema.
+                value = value.get("hostname", value.get("name"))
+            if isinstance(value, str) and value and "\n" not in value:
+                return value[:_HOST_LIMIT]
+    return None
+
+
+def _time(found: dict[str, Any]) -> float | None:
+    """Return the Unix time of a log's line; None if the object has none. A time without a zone is UTC."""
+    for name in _TIMES:
+        value = found.get(name)
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        if isinstance(value, str):
+            if re.fullmatch(r"[0-9]{10,19}(?:\.[0-9]{1,9})?", value):
+                number = float(value)
+            else:
+                try:
+                    when = datetime.fromisoformat(value)
+                    number = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()
+                except (ValueError, OverflowError):
+                    continue
+        if number is not None:
+            for unit, seconds in _UNITS.items():
+                if 1e8 * unit <= number < 1e10 * unit:
+                    return number * seconds
+    return None
 
 
 def _datagram(found: dict[str, Any], data: str, number: int) -> Iterator[Datagram]:

@@ -47,6 +47,45 @@ JOURNAL = {
         ({"pri": 4, "time": 12.345678, "msg": "a"}, [Line(3, None, None, b"<4>[   12.345678] a")]),
         ({"log": "[   12.345678] a\n", "stream": "stdout"}, [Line(3, None, None, b"[   12.345678] a")]),
         ({"message": "a\nb"}, [Line(3, None, None, b"a"), Line(3, None, None, b"b")]),
+        # rsyslog, vector, logstash with ECS, fluent-bit on kubernetes, loki, LAVA, docker.
+        (
+            {"timestamp": "2026-11-28T07:00:00.25+00:00", "host": "web01", "message": " [   12.345678] a"},
+            [Line(3, 1795849200.25, "web01", b" [   12.345678] a")],
+        ),
+        (
+            {"msg": " a", "pri": "6", "hostname": "web01", "timereported": "2026-11-28T08:00:00+01:00"},
+            [Line(3, 1795849200.0, "web01", b" a")],
+        ),
+        (
+            {"message": "a", "_HOSTNAME": "web01", "timestamp": "2026-11-28T07:00:00.250000Z"},
+            [Line(3, 1795849200.25, "web01", b"a")],
+        ),
+        (
+            {"message": "a", "host": {"name": "web01"}, "@timestamp": "2026-11-28T07:00:00.250Z"},
+            [Line(3, 1795849200.25, "web01", b"a")],
+        ),
+        (
+            {"log": "a", "date": 1795849200.25, "kubernetes": {"host": "node1"}},
+            [Line(3, 1795849200.25, "node1", b"a")],
+        ),
+        ({"line": "a", "timestamp": "1795849200250000000"}, [Line(3, 1795849200.25, None, b"a")]),
+        ({"dt": "2026-11-28T07:00:00.250000", "lvl": "target", "msg": "a"}, [Line(3, 1795849200.25, None, b"a")]),
+        ({"log": "a\n", "time": "2026-11-28T07:00:00.250000001Z"}, [Line(3, 1795849200.25, None, b"a")]),
+        ({"text": "a", "ts": 1795849200250}, [Line(3, 1795849200.25, None, b"a")]),
+        # What the text says of itself.
+        ({"message": "Nov 28 07:00:00 web02 kernel: a", "host": "w"}, [Line(3, 1795849200.0, "web02", b"a")]),
+        (
+            {
+                "message": "a",
+                "host": "",
+                "time": "nonsense",
+                "@timestamp": "0001-01-01T00:00:00+23:59",
+                "ts": True,
+                "date": 12,
+            },
+            [Line(3, None, None, b"a")],
+        ),
+        ({"message": "a", "host": [1], "kubernetes": 1, "time": [1]}, [Line(3, None, None, b"a")]),
         ({"nothing": 1}, []),
         ([1], []),
         (None, []),
