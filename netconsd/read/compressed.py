@@ -27,6 +27,7 @@ UNREAD: Final = {
     b"\x7fELF": ("an ELF file, perhaps a vmcore", "crash"),
     b"KDUMP   ": ("a kdump vmcore", "crash"),
     b"MDMP": ("a minidump", "crash"),
+    b"\xff\xfe": ("text in UTF-16, as PowerShell writes it", "iconv -f UTF-16 -t UTF-8"),
     b"snoop\0\0\0": ("a capture of snoop", "editcap -F pcap"),
     b"GMBU": ("a capture of Network Monitor", "editcap -F pcap"),
     b"\x34\xcd\xb2\xa1": ("a capture in a modified pcap format", "editcap -F pcap"),
@@ -47,7 +48,7 @@ def kind_of(head: bytes) -> str | None:
     """
     for magic, (name, program) in UNREAD.items():
         if head.startswith(magic):
-            raise UnreadableError(f"is {name}, which is not read: unpack it with `{program}` first")
+            raise UnreadableError(f"is {name}, which is not read: use `{program}` first")
     for magic, name in MAGIC.items():
         # Text can begin with BZh, but not with a digit and a block's magic number behind it.
         if head.startswith(magic) and (name != "bzip2" or head[4:10] in (b"1AY&SY", b"\x17rE8P\x90")):

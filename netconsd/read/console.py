@@ -173,6 +173,8 @@ _CLOGGED = re.compile(
 _HEAD = re.compile(rb"(?:<[0-9]{1,4}>)?(?:\[ *[0-9]{1,13}\.[0-9]{6}\](?:\[ *[TC][0-9]{1,10}\])? )?")
 _VALUE = re.compile(rb" [A-Za-z_][^ =]{0,63}=")
 _LEAST_INDENT: Final = 24
+# journalctl's own lines, between the boots and at the begin.
+_NOTE = re.compile(rb"-- (?:Boot [0-9a-f]{32}|Reboot|No entries|Logs begin at .{1,99}|Journal begins at .{1,99}) --")
 _NEWLINE = re.compile(rb"\\x0a", re.IGNORECASE)
 _ESCAPED = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
@@ -186,7 +188,9 @@ def kernel_lines(line: bytes, number: int, year: int) -> Iterator[Line]:
     """
     if b"\x1b" in line:
         line = _ESCAPE.sub(b"", line)
-    line = line.strip(b"\r\n\0")
+    line = line.strip(b"\r\n\0").removeprefix(b"\xef\xbb\xbf")
+    if line.startswith(b"-- ") and _NOTE.fullmatch(line):
+        return
     if b"\r" not in line and b"\0" not in line:
         yield from _lines(line, number, year)
         return

@@ -35,7 +35,7 @@ _UNITS: Final = {1: 1.0, 1_000: 1e-3, 1_000_000: 1e-6, 1_000_000_000: 1e-9}
 _TEXT_LIMIT: Final = 1 << 16
 _HOST_LIMIT: Final = 255
 # journalctl's json-seq (RFC 7464) and json-sse (Server-Sent Events), and the list in YAML that LAVA writes.
-_BEFORE: Final = re.compile(rb"\s{0,64}(?:\x1e|data: |- )?(?=\{)")
+_BEFORE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,64}(?:\x1e|data: |- )?(?=\{)")
 _REST: Final = re.compile(r"\n<[0-9]{1,4}>")
 _REST_ESCAPED: Final = re.compile(rb"\\n<[0-9]{1,4}>")
 _DMESG = re.compile(rb' *\{$|.*"dmesg" *: *\[$| *[\]}]+,?$|^$')

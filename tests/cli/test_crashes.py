@@ -210,7 +210,7 @@ def test_status(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert errors[0] == f"netconsd crashes: {missing}: No such file or directory"
     assert errors[1] == f"netconsd crashes: {tmp_path}: Is a directory"
     assert errors[2].startswith(f"netconsd crashes: {damaged}: ")
-    assert errors[3] == f"netconsd crashes: {packed} is zip, which is not read: unpack it with `unzip` first"
+    assert errors[3] == f"netconsd crashes: {packed} is zip, which is not read: use `unzip` first"
     assert len(errors) == 4
 
 

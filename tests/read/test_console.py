@@ -141,6 +141,26 @@ def test_pieces_between_carriage_returns() -> None:
     assert len(lines(b"10 %\r" * 10_000)) <= PIECES
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"-- Boot aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --",
+        b"-- Reboot --",
+        b"-- No entries --",
+        b"-- Logs begin at Sat 2026-11-28 07:00:00 CET, end at Sat 2026-11-28 08:00:00 CET. --",
+    ],
+)
+def test_notes_of_journalctl(note: bytes) -> None:
+    """What journalctl says itself is no line of a kernel."""
+    assert lines(note) == []
+    assert lines(note + b" a") == [(None, None, note + b" a")]
+
+
+def test_a_byte_order_mark() -> None:
+    """A file of an editor that marks UTF-8 begins like any other."""
+    assert lines(b"\xef\xbb\xbfNov 28 07:00:00 web01 kernel: a") == [(TIME, "web01", b"a")]
+
+
 def test_newlines_of_records_and_of_rsyslog() -> None:
     """A newline within a text, which a record and rsyslog escape, ends a line."""
     assert [text for _, _, text in lines(b"4,8,12345678,-;a\\x0ab")] == [b"<4>[   12.345678] a", b"<4>[   12.345678] b"]

@@ -60,7 +60,7 @@ def test_zstd() -> None:
 @pytest.mark.parametrize("magic", UNREAD)
 def test_unread_formats(magic: bytes) -> None:
     """A format that is not read is an error that says what to do."""
-    with pytest.raises(UnreadableError, match=f"is .* which is not read: unpack it with `{UNREAD[magic][1]}"):
+    with pytest.raises(UnreadableError, match=f"is .* which is not read: use `{UNREAD[magic][1]}"):
         read(magic + bytes(100))
 
 
