@@ -38,8 +38,9 @@ _UNDATED: Final = 0.0
 
 _DESCRIPTION = """
 Find the crash reports in logs of Linux kernels. A file is the log of a serial console, the output of dmesg or
-journalctl -k (any -o), syslog, a file of netconsd's logger or jsonl, a dump of pstore, a recording (JSON lines with t
-and data) or a capture of packets (pcap, pcapng); compressed or not. The kind is recognised by the content.
+journalctl -k (any -o), syslog, a copy of /dev/kmsg, a file of netconsd's logger or jsonl, a dump of pstore, a recording
+(JSON lines with t and data) or a capture of packets (pcap, pcapng); compressed or not. The kind is recognised by the
+content.
 """
 _EPILOG = """
 The exit status is 0 if a report was found, 1 if none was, and 2 if a file could not be read; the other files are read.
