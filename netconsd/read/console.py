@@ -330,7 +330,7 @@ def _without_parts(line: bytes, year: int) -> tuple[float | None, bytes | None, 
         elif _WITHOUT_BRACKET.match(text):
             text = b"[" + text
         return time, match["host"], None if prefix == _DEFAULT_PRIORITY else prefix, text
-    if match := _SENT.match(line, at):
+    if (match := _SENT.match(line, at)) and not _LOGGED.match(line, at):
         return time, match["host"] or match["name"], prefix, match["text"]
     return time, None, prefix, line[at:]
 
