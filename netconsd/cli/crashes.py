@@ -379,8 +379,9 @@ class _Command:
             rows += feed.finish()
             for found in sorted(rows, key=_first_line):
                 self._print(name, found, files)
+            shown = "standard input" if name == STDIN else printable(name)
             for fault in reader.faults():
-                print(f"{self._prog}: {printable(name)}: {fault}", file=sys.stderr)
+                print(f"{self._prog}: {shown}: {fault}", file=sys.stderr)
 
     def _print(self, name: str, found: Found, files: Sequence[str] = ()) -> None:
         self._found = True

@@ -24,6 +24,8 @@ _FIELDS: Final = frozenset(
 )
 # Bytes of a field that are kept, and of a line: a record of the kernel has 1000.
 _FIELD_LIMIT: Final = 1 << 16
+# Lines before the first entry: one of the begin, one of a boot.
+_NOTES: Final = 2
 _NAME = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
 _FIELD = re.compile(rb"([A-Z_][A-Z0-9_]{0,63})=")
 # "Sat 2026-11-28 08:00:05.045574 CET [s=9901..;i=1;b=..;m=4cfd46;t=66150b9efd946;x=..]": t has the microseconds.
@@ -119,8 +121,9 @@ def _put(found: dict[str, Any], name: bytes, value: bytes) -> None:
 
 def _without_notes(head: bytes) -> bytes:
     """Return the begin of a file without the lines before the first entry: ``-- Logs begin at ..``, ``-- Boot ..``."""
-    while head.startswith(b"-- ") and b"\n" in head:
-        head = head.split(b"\n", 1)[1]
+    for _ in range(_NOTES):
+        if head.startswith(b"-- ") and b"\n" in head:
+            head = head.split(b"\n", 1)[1]
     return head
 
 

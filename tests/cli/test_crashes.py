@@ -16,6 +16,7 @@ from netconsd.cli.crashes import ROWS_LIMIT, _Command, _Following, _JsonLines, m
 from netconsd.cli.crashfeed import PREFILTER, PREFILTER_JSON, Feed
 from netconsd.read.reader import Reader, reader_of
 from tests.support.captures import DIRECTORY, FORMS, messages
+from tests.support.packets import pcap, udp
 
 OOPS = """\
 [   10.000000] BUG: kernel NULL pointer dereference, address: 0000000000000000
@@ -212,6 +213,16 @@ def test_status(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert errors[2].startswith(f"netconsd crashes: {damaged}: ")
     assert errors[3] == f"netconsd crashes: {packed} is zip, which is not read: use `unzip` first"
     assert len(errors) == 4
+
+
+def test_a_capture_with_cut_packets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The user is told that packets of a capture were cut; what is there is searched."""
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(pcap([udp(line.encode() + b"\n", number=at)[:-1] for at, line in enumerate(OOPS.splitlines())]))
+    assert main([str(path)]) == 0
+    output = capsys.readouterr()
+    assert TITLE in output.out
+    assert output.err.startswith(f"netconsd crashes: {path}: 11 datagrams cut by the capture")
 
 
 def test_standard_input(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,14 +20,14 @@ from netconsd.cli.replay import Replay, main
 from netconsd.cli.replayfeed import NAMES_LIMIT, Feed, Times
 from netconsd.daemon.config import Configuration
 from netconsd.jsonl import from_json, to_json
-from netconsd.message import Message
+from netconsd.message import ExtendedMessage, Message
 from netconsd.names import Names
 from netconsd.protocol.counters import DATAGRAM_OUTCOMES
 from netconsd.read.entries import Datagram, Line, Whole
 from netconsd.settings import Settings
 from netconsd.testing import extended, extended_message, legacy_message
 from tests.support.captures import DIRECTORY
-from tests.support.packets import pcap, pcapng, udp
+from tests.support.packets import ip, pcap, pcapng, udp
 from tests.support.scripted_lane import ALICE, BOB, Delivered, lane_with, run
 
 RECORDING = DIRECTORY / "amd64-6.12-null-read-panic.jsonl"
@@ -215,6 +215,32 @@ def test_a_capture(form: Callable[..., bytes], tmp_path: Path) -> None:
     assert "5 entries read = 5 datagrams\n" in errors
     assert "1 other line or packet passed over\n" in errors
     assert "5 datagrams and lines = 3 whole + 1 legacy + 1 dropped_duplicate; 4 messages\n" in errors
+
+
+def test_records_in_a_file(tmp_path: Path) -> None:
+    """``cat /dev/kmsg`` in a file: messages have the numbers, levels and dictionaries of the records."""
+    path, out = tmp_path / "kmsg", tmp_path / "out"
+    path.write_bytes(b"6,801,5140900,-;usb 1-1: new\n SUBSYSTEM=usb\n DEVICE=c189:1\n3,803,5141000,-;sd: a\\x0ab\n")
+    status, _, errors = replay("--modules", "jsonl", "--set", f"jsonl.file={out}", path)
+    assert status == 0, errors
+    assert "2 entries read = 2 datagrams\n" in errors
+    found = [from_json(line) for line in out.read_bytes().splitlines()]
+    assert [(each.text, each.level, each.ts_usec) for each in found] == [
+        ("usb 1-1: new", 6, 5_140_900),
+        ("sd: a\nb", 3, 5_141_000),
+    ]
+    assert isinstance(found[0], ExtendedMessage)
+    assert found[0].dictionary == {"SUBSYSTEM": "usb", "DEVICE": "c189:1"}
+
+
+def test_a_capture_with_a_part_of_a_datagram(tmp_path: Path) -> None:
+    """A datagram of which the capture has one fragment only is named, and counted as passed over."""
+    path = tmp_path / "capture"
+    path.write_bytes(pcap([ip(bytes(1480), more=True), udp(b"legacy\n", number=2)]))
+    status, _, errors = replay(path)
+    assert status == 0
+    assert f"{path}: 1 fragment of datagrams that are not whole" in errors
+    assert "1 other line or packet passed over\n" in errors
 
 
 def test_a_store(tmp_path: Path) -> None:

@@ -119,6 +119,11 @@ def test_cut_files(form: Any) -> None:
         assert len(read(data[:end])) <= len(LINES)
 
 
+def test_many_notes() -> None:
+    """A file of notes is looked at once, not once for each note."""
+    assert read(b"-- Reboot --\n" * 80_000) == []
+
+
 def test_large_fields() -> None:
     """A field of any size, such as that of a core dump, is passed over; the entry behind it is whole."""
     first = b"__CURSOR=a\nMESSAGE=one\nCOREDUMP\n%b%b\n\n" % ((3 << 20).to_bytes(8, "little"), b"\n=" * (3 << 19))
