@@ -282,7 +282,10 @@ def test_a_slow_subscriber(
             reader.client.ack(each.mid, 1)
             acknowledged += 1
         time.sleep(0.01)
-    assert reader.seqs() == list(range(120))
+    seqs = reader.seqs()
+    # 20 under way, 100 in the queue, and in 2.0.21 20 more.
+    assert seqs == list(range(len(seqs)))
+    assert len(seqs) in (120, 140)
     assert b"Outgoing messages are being dropped" in server.log.read_bytes()
 
 
