@@ -246,3 +246,31 @@ def test_datagrams_of_the_docs() -> None:
     assert [message.seq if isinstance(message, ExtendedMessage) else None for message in decoded] == [
         None, None, 339, 417, 444, 397,
     ]  # fmt: skip
+
+
+BORDER = re.compile(r" *=+( +=+)+")
+
+
+def rows(page: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the cells of each line in the body of a simple table that begins a row."""
+    table: list[tuple[int, str]] = []
+    for number, line in enumerate([*page.read_text(encoding="utf-8").split("\n"), ""], 1):
+        if line and (table or BORDER.fullmatch(line)):
+            table.append((number, line))
+            continue
+        borders = [index for index, (_, each) in enumerate(table) if BORDER.fullmatch(each)]
+        if len(borders) > 1:
+            starts = [match.start() for match in re.finditer("=+", table[0][1])]
+            for begun, text in table[borders[-2] + 1 : borders[-1]]:
+                cells = [text[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+                if cells[0]:
+                    yield begun, cells
+        table = []
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.rst")), ids=lambda page: page.stem)
+def test_the_first_cell_of_a_row_has_one_line(page: Path) -> None:
+    """A line with a first cell begins a row (docutils, simple tables), so that a first cell of two lines is cut."""
+    for number, cells in rows(page):
+        assert any(cells[1:]), f"{page.name}:{number}: {cells[0]!r} is alone in its row"
+        assert not cells[0].endswith(","), f"{page.name}:{number}: {cells[0]!r} goes on in the next row"
