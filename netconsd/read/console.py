@@ -94,8 +94,9 @@ _ZONES: Final = {
 }
 # journalctl -o short-monotonic and short-delta, dmesg --show-delta.
 _UPTIME = re.compile(rb"\[ *(?P<uptime>[0-9]{1,13}\.[0-9]{6})(?: <[ +0-9.,]*>)?\] ?")
-# dmesg --reltime within a minute, and --time-format=delta; the decimal point is that of the language.
-_DELTA = re.compile(rb"\[(?: *\+[0-9]+[.,][0-9]{6}|<[ 0-9.,]{1,20}>)\] ")
+# dmesg --reltime within a minute, and --time-format=delta; the decimal point is that of the language. A number without
+# it is the address of a frame.
+_DELTA = re.compile(rb"\[(?: *\+[0-9]+[.,][0-9]{6}|<[ 0-9]{1,13}[.,][0-9]{6}>)\] ")
 _PRIORITY = re.compile(rb"<(?P<priority>[0-9]{1,3})>(?:1 )?")
 _DECODED = re.compile(rb"(?P<facility>" + "|".join(_FACILITIES).encode() + rb") *:" + _LEVEL + rb" *: ")
 # As busybox and OpenWrt's logread write a priority: kern.warn.
@@ -358,7 +359,8 @@ def _moment(match: re.Match[bytes], year: int) -> float | None:
     found = {name: value.decode(errors="replace") for name, value in match.groupdict().items() if value is not None}
     if "unix" in found:
         return float(found["unix"])
-    month = int(found["month"]) if found["month"].isdigit() else month_of(match["month"]) or 0
+    # Of the bytes: a superscript is a digit as well, and no number.
+    month = int(found["month"]) if match["month"].isdigit() else month_of(match["month"]) or 0
     day = int(found["day"])
     year = int(found.get("year", year))
     if not (1 <= month <= 12 and 1 <= day <= 31 and year >= 1970):

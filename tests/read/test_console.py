@@ -91,6 +91,8 @@ def lines(line: bytes) -> list[tuple[float | None, str | None, bytes]]:
         (b"2026-11-28T07:00:00,250000+00:00 [<    0.000012>] a", TIME + 0.25, None, b"a"),
         (b"[   12.345678 <    0,000012>] a", None, None, b"[   12.345678] a"),
         (b"[  +0,000012] a", None, None, b"a"),
+        # The frame of a 32-bit kernel, whose address has decimal digits only.
+        (b"[<80391808>] (a) from [<80392958>] (b)", None, None, b"[<80391808>] (a) from [<80392958>] (b)"),
         # busybox's syslogd, with and without a host, OpenWrt's logread, metalog.
         (b"Nov 28 07:00:00 web01 kern.warn kernel: [   12.345678] a", TIME, "web01", b"<4>[   12.345678] a"),
         (b"Nov 28 07:00:00 kern.err kernel: a", TIME, None, b"<3>a"),
@@ -129,6 +131,7 @@ def lines(line: bytes) -> list[tuple[float | None, str | None, bytes]]:
         (b"\0\0[   12.345678] a\r\r\n", None, None, b"[   12.345678] a"),
         # Dates that do not exist are text.
         (b"2026-13-28 07:00:00 a", None, None, b"2026-13-28 07:00:00 a"),
+        ("² 28 07:00:00 a".encode(), None, None, "² 28 07:00:00 a".encode()),
     ],
 )  # fmt: skip
 def test_forms(line: bytes, time: float | None, host: str | None, text: bytes) -> None:
