@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from netconsd.read.blocks import BLOCK
+from netconsd.read.blocks import BLOCK, OBJECT_LIMIT
 from netconsd.read.entries import Line
 from netconsd.read.objects import journal_lines
 
@@ -24,14 +24,15 @@ _FIELDS: Final = frozenset(
 )
 # Bytes of a field that are kept, and of a line: a record of the kernel has 1000.
 _FIELD_LIMIT: Final = 1 << 16
-# Lines before the first entry: one of the begin, one of a boot.
-_NOTES: Final = 2
 _NAME = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
 _FIELD = re.compile(rb"([A-Z_][A-Z0-9_]{0,63})=")
 # "Sat 2026-11-28 08:00:05.045574 CET [s=9901..;i=1;b=..;m=4cfd46;t=66150b9efd946;x=..]": t has the microseconds.
 _VERBOSE = re.compile(
-    rb"[A-Z][a-z]{2} [0-9]{4}-[0-9]{2}-[0-9]{2} [^\[\n]{8,40} \[s=[0-9a-f;=a-z]*t=(?P<usec>[0-9a-f]{1,16})[^\]]*\]"
+    rb"[A-Z][a-z]{2} [0-9]{4}-[0-9]{2}-[0-9]{2} [^\[\n]{8,40} "
+    rb"\[(?:[a-su-z]=[0-9a-f]{1,32};){1,8}t=(?P<usec>[0-9a-f]{1,16})(?:;[a-z]=[0-9a-f]{1,32}){0,8}\]"
 )
+# The begin of a further line of a text: the four spaces of a field, and the length of its name.
+_FURTHER: Final = b" " * len("    MESSAGE=")
 _PRETTY = re.compile(rb"\{\r?\n[ \t]+\"[A-Z_][A-Z0-9_]* ?\" ?: ")
 
 
@@ -44,7 +45,11 @@ def is_export(head: bytes) -> bool:
 
 def is_verbose(head: bytes) -> bool:
     """Return whether a file with this begin is of ``journalctl -o verbose``."""
-    return _VERBOSE.match(_without_notes(head)) is not None
+    # Before the first entry: "-- Logs begin at ..", "-- Boot ..".
+    at = 0
+    while head.startswith(b"-- ", at) and (end := head.find(b"\n", at)) >= 0:
+        at = end + 1
+    return _VERBOSE.match(head, at) is not None
 
 
 def is_pretty(head: bytes) -> bool:
@@ -55,7 +60,7 @@ def is_pretty(head: bytes) -> bool:
 def exported(read: Callable[[int], bytes | None]) -> Iterator[Line]:
     """Yield the lines of a file in the export format; one that is cut is read up to the cut."""
     stream = _Stream(read)
-    found: dict[str, Any] = {}
+    found: dict[str, bytes] = {}
     begin = 1
     while (line := stream.line()) is not None:
         if not line:
@@ -74,19 +79,20 @@ def exported(read: Callable[[int], bytes | None]) -> Iterator[Line]:
 def verbose(read: Callable[[int], bytes | None]) -> Iterator[Line]:
     """Yield the lines of ``journalctl -o verbose``: a line with the time, and an indented one for each field."""
     stream = _Stream(read)
-    found: dict[str, Any] = {}
+    found: dict[str, bytes] = {}
     begin = 1
     last = b""
     while (line := stream.line()) is not None:
         if match := _VERBOSE.match(line):
             yield from _entry(found, begin)
-            found, begin, last = {"__REALTIME_TIMESTAMP": str(int(match["usec"], 16))}, stream.number, b""
+            found, begin, last = {"__REALTIME_TIMESTAMP": b"%d" % int(match["usec"], 16)}, stream.number, b""
+        elif last == b"MESSAGE" and line.startswith(_FURTHER):
+            # A text can have lines that look like fields.
+            if len(found["MESSAGE"]) < _FIELD_LIMIT:
+                found["MESSAGE"] += b"\n" + line[len(_FURTHER) :]
         elif match := _FIELD.match(line.lstrip()):
             last = match[1]
             _put(found, last, line.lstrip()[match.end() :])
-        elif last == b"MESSAGE" and line.startswith(b" "):
-            # A further line of a text is indented up to its first line's text.
-            _put(found, last, found["MESSAGE"].encode(errors="surrogateescape") + b"\n" + line[12:])
     yield from _entry(found, begin)
 
 
@@ -95,36 +101,33 @@ def pretty(read: Callable[[int], bytes | None]) -> Iterator[Line]:
     stream = _Stream(read)
     text: list[bytes] = []
     begin = 1
+    size = 0
     while (line := stream.line()) is not None:
         if line.startswith(b"{"):
-            text, begin = [], stream.number
-        text.append(line[:_FIELD_LIMIT])
+            text, begin, size = [], stream.number, 0
+        size += len(line) + 1
+        if size <= OBJECT_LIMIT:
+            text.append(line[:_FIELD_LIMIT])
         if line.startswith(b"}"):
+            data, text = b"\n".join(text), []
             try:
-                found = json.loads(b"\n".join(text).decode(errors="replace"))
+                found = json.loads(data.decode(errors="replace"))
             except (ValueError, RecursionError):
                 continue
             if isinstance(found, dict) and "MESSAGE" in found:
                 yield from journal_lines(found, begin)
 
 
-def _entry(found: dict[str, Any], number: int) -> Iterator[Line]:
+def _entry(found: dict[str, bytes], number: int) -> Iterator[Line]:
     if "MESSAGE" in found:
-        yield from journal_lines(found, number)
+        fields = {name: value[:_FIELD_LIMIT].decode(errors="surrogateescape") for name, value in found.items()}
+        yield from journal_lines(fields, number)
 
 
-def _put(found: dict[str, Any], name: bytes, value: bytes) -> None:
+def _put(found: dict[str, bytes], name: bytes, value: bytes) -> None:
     text = name.decode()
     if text in _FIELDS:
-        found[text] = value[:_FIELD_LIMIT].decode(errors="surrogateescape")
-
-
-def _without_notes(head: bytes) -> bytes:
-    """Return the begin of a file without the lines before the first entry: ``-- Logs begin at ..``, ``-- Boot ..``."""
-    for _ in range(_NOTES):
-        if head.startswith(b"-- ") and b"\n" in head:
-            head = head.split(b"\n", 1)[1]
-    return head
+        found[text] = value[:_FIELD_LIMIT]
 
 
 class _Stream:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -146,6 +148,55 @@ def test_any_bytes(parts: list[bytes]) -> None:
     """No bytes raise."""
     for begin in (b"__CURSOR=", b'{\n\t"__CURSOR" : ', verbose()[:160]):
         read(begin + b"".join(parts))
+
+
+MORE = b"\n" + b" " * 12
+VERBOSE = verbose().split(b"\n", 1)[1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(VERBOSE[:39] + b"t=0" * 80_000, id="many times in a cursor"),
+        pytest.param(b"-- \n" * 250_000, id="notes"),
+        pytest.param(VERBOSE[:160] + b"\n    MESSAGE=" + b"\xff" * 65_536 + MORE * 20_000, id="further lines"),
+        pytest.param(b'{\n\t"MESSAGE" : ""\n' + b"}\n" * 50_000, id="ends of objects"),
+    ],
+)
+def test_hostile_files_take_linear_time(data: bytes) -> None:
+    """A file of 1 MB that is made for it takes no longer than a log: each of these took five seconds or more."""
+    begin = time.process_time()
+    reader = iter(reader_of(io.BytesIO(data), year=2026))
+    for _ in range(10):
+        next(reader, None)
+    assert time.process_time() - begin < 2
+
+
+def test_an_object_without_an_end_is_bounded() -> None:
+    """The lines of an object that does not end are dropped at the limit of an object, and the next one is read."""
+    begin = b'{\n\t"MESSAGE" : "one",\n'
+    whole = b'{\n\t"MESSAGE" : "two"\n}\n'
+    blocks = iter([begin, *[b'\t"A" : "%b",\n' % (b"x" * 90) * 10_000] * 20, whole])
+
+    class Long(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            return next(blocks, b"")
+
+    tracemalloc.start()
+    try:
+        found = [entry for entry in reader_of(Long(), year=2026) if isinstance(entry, Line)]  # type: ignore[arg-type]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [entry.text for entry in found] == [b"<6>two"]
+    assert peak < 12 << 20
+
+
+def test_a_text_is_no_field_of_the_journal() -> None:
+    """A further line of a text that looks like a field is text: user space cannot choose host and level by it."""
+    data = VERBOSE.split(b"    MESSAGE=", 1)[0] + b"    MESSAGE=a\n            _HOSTNAME=b\n            PRIORITY=0\n"
+    found = [(entry.host, entry.text) for entry in read(data) if isinstance(entry, Line)]
+    assert found == [("web01", b"<4>[   12.345678] " + text) for text in (b"a", b"_HOSTNAME=b", b"PRIORITY=0")]
 
 
 def test_further_lines_of_journalctl_short() -> None:
