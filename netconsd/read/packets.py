@@ -40,6 +40,10 @@ _EXTENSIONS: Final = (0, 43, 60)
 _FRAGMENT: Final = 44
 #: IP packets of which fragments are kept; the oldest one makes room. A sender's fragments follow each other at once.
 FRAGMENTED_LIMIT: Final = 64
+#: Fragments of an IP packet, and their bytes: 64 KiB in packets of 576 bytes are 120, and a capture can have them in
+#: two sizes. A packet with more is dropped: it would fill the memory.
+PARTS_LIMIT: Final = 256
+PARTS_BYTES: Final = 2 << 16
 #: Datagrams of the last second that are compared with further ones, and senders whose acknowledgements are known.
 RECENT_LIMIT: Final = 65536
 _SECOND: Final = 1.0
@@ -220,15 +224,21 @@ class _Fragments:
             packet.size = offset + len(data)
         if len(self._packets) > FRAGMENTED_LIMIT:
             self._drop(self._packets.popitem(last=False)[1])
+        if len(packet.parts) > PARTS_LIMIT or sum(map(len, packet.parts.values())) > PARTS_BYTES:
+            if self._packets.pop(key, None) is not None:
+                self._drop(packet)
+            return None
         if packet.size is None:
             return None
-        whole = b""
+        whole: list[bytes] = []
+        have = 0
         for at in sorted(packet.parts):
-            if at > len(whole):
+            if at > have:
                 return None
-            whole = whole[:at] + packet.parts[at]
+            whole.append(packet.parts[at][have - at :])
+            have += len(whole[-1])
         self._packets.pop(key, None)
-        return whole[: packet.size], packet.cut
+        return b"".join(whole)[: packet.size], packet.cut
 
     def end(self) -> None:
         """Count the fragments of packets that are not complete."""

@@ -246,12 +246,15 @@ def _dmesg(read: Callable[[int], bytes | None], year: int) -> Iterator[Entry]:
     text = data.decode(errors="replace")
     decoder = json.JSONDecoder()
     at = text.find("[") + 1
-    while (at := text.find("{", at)) > 0:
+    number = 1 + text.count("\n", 0, at)
+    while (begin := text.find("{", at)) > 0:
         try:
-            found, at = decoder.raw_decode(text, at)
+            found, end = decoder.raw_decode(text, begin)
         except (ValueError, RecursionError):
             return
-        yield from objects.entries(json.dumps(found).encode(), 1 + text.count("\n", 0, at), year)
+        number += text.count("\n", at, end)
+        at = end
+        yield from objects.entries(json.dumps(found).encode(), number, year)
 
 
 def _head(file: BinaryIO) -> bytes:

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -108,6 +109,16 @@ def test_json_of_dmesg_in_one_line() -> None:
     assert read(data) == [Line(1, None, None, b"<6>[    1.000000] one")]
     with pytest.raises(UnreadableError, match="more than 16 MiB"):
         read(data[:-2] + b" " * (1 << 24) + data[-2:])
+
+
+def test_json_of_dmesg_in_one_long_line_takes_linear_time() -> None:
+    """Objects are read one after the other, each with the number of its last line."""
+    objects = [b'{"pri": 6, "msg": "a"}', b'\n{"pri": 6, "msg":\n"b"}', *[b'{"pri": 6, "msg": "c"}'] * 100_000]
+    begin = time.process_time()
+    found = read(b'{"dmesg": [' + b" " * 64 + b",".join(objects) + b"]}")
+    assert time.process_time() - begin < 10
+    assert [entry.number for entry in found[:3]] == [1, 3, 3]
+    assert len(found) == len(objects)
 
 
 V4 = bytes(10) + b"\xff\xff" + bytes((192, 0, 2, 7)) + (6665).to_bytes(2, "big")
@@ -218,6 +229,23 @@ def test_fragments_are_bounded() -> None:
     datagram = struct.pack(">HHHH", 6665, 1514, 24, 0) + bytes(16)
     frames += [ip(datagram[:16], number=60_000, more=True), ip(datagram[16:], number=60_000, offset=16)]
     assert replayed(pcap(frames))[:2] == ([bytes(16)], packets.FRAGMENTED_LIMIT + 9)
+
+
+def test_fragments_of_one_packet_are_bounded() -> None:
+    """A packet of which more was captured than it can have is dropped, and its fragments are counted."""
+    many = [ip(bytes(8), number=9, offset=8 * at, more=True) for at in range(2, 3 + packets.PARTS_LIMIT)]
+    assert replayed(pcap(many))[:2] == ([], packets.PARTS_LIMIT + 1)
+    large = [ip(bytes(60_000), number=9, offset=8 * at, more=True) for at in range(2, 5)]
+    assert replayed(pcap([*large, udp(b"a")]))[:2] == ([b"a"], 3)
+
+
+def test_fragments_that_overlap() -> None:
+    """A packet that was captured twice, the second time in smaller fragments, is whole."""
+    datagram = struct.pack(">HHHH", 6665, 1514, 40, 0) + bytes(32)
+    frames = [
+        ip(datagram[begin:end], number=9, offset=begin, more=end < 40) for begin, end in ((0, 24), (8, 16), (24, 40))
+    ]
+    assert replayed(pcap(frames))[:2] == ([bytes(32)], 0)
 
 
 def test_datagrams_that_the_capture_cut() -> None:
