@@ -24,6 +24,8 @@ _VALUES_LIMIT: Final = 1 << 16
 # back at a boot, but not if datagrams overtook each other.
 _BOOT: Final = 2.0
 _STEP: Final = 1_000_000
+# Seconds since the first record, three years: more is taken for a Unix time (netconsd.cli.replayfeed).
+_SECONDS_LIMIT: Final = 1e8
 
 
 def is_records(head: bytes) -> bool:
@@ -82,6 +84,9 @@ class _Clock:
             # The next boot begins after the last record.
             self._begin = -(self.now + _BOOT)
             self._times.clear()
+        if time - self._begin >= _SECONDS_LIMIT:
+            # Damaged, or of a machine that old: all records after it would have its time.
+            return
         self.now = max(self.now, time - self._begin)
         self._last = seq, usec
         self._times[seq] = usec

@@ -76,6 +76,12 @@ def test_overtaken_datagrams() -> None:
     assert not any(message.boot or message.out_of_order for message in found)
 
 
+def test_a_damaged_time() -> None:
+    """A record with an impossible time does not move the clock for the records after it."""
+    data = record(1, 1) + b"6,2,9999999999999999999,-;a\n" + record(3, 3)
+    assert [entry.time for entry in read(data)] == [0.0, 0.0, 2.0]
+
+
 def test_the_clock_is_bounded() -> None:
     """Remembered records are bounded."""
     clock = _Clock()
