@@ -75,7 +75,7 @@ class Spool:
         :param store: the store's directory, which the cursor names: it is no place in another store.
         :param wanted: returns the records that the stream sends.
         :param findings: the one of the sources, if any, whose records wait for older ones of the others: each read is
-            sorted by the time of receipt then.
+            sorted by the time of receipt then, except that the messages of a machine stay in their order.
         """
         self._sources = sources
         self._store = store
@@ -98,7 +98,11 @@ class Spool:
 
         :raises OSError: if the files cannot be read.
         """
-        found = self._read_each(most) if self._findings is None else self._read_by_time(most, self._findings)
+        if self._findings is None or most < 2:
+            # One record at a time leaves no room for findings among messages.
+            found = self._read_each(most)
+        else:
+            found = self._read_by_time(most, self._findings)
         position = {name: source.position() for name, source in self._sources.items()}
         return self._wanted(found) if found else found, position
 
@@ -113,7 +117,7 @@ class Spool:
 
     def _read_by_time(self, most: int, findings: FindingSource) -> list[Record]:
         # Room for findings among messages that wait.
-        messages = most - most // 4
+        messages = most - max(1, most // 4)
         found: list[Record] = []
         for source in self._sources.values():
             if source is not findings:
@@ -122,7 +126,7 @@ class Spool:
         until = max(record.received_at for record in found) if waiting else float("inf")
         found += findings.read(most - len(found), until)
         self.full = waiting or findings.more or len(found) >= most
-        return sorted(found, key=lambda record: record.received_at)
+        return _by_time(found)
 
     def halves(self, record: Record) -> list[Record]:
         """Return the halves of a refused record; none if it is one thing."""
@@ -146,3 +150,16 @@ class Spool:
         """Close the files."""
         for source in self._sources.values():
             source.close()
+
+
+def _by_time(records: Sequence[Record]) -> list[Record]:
+    """Return records in the order of receipt, but the messages of a machine in their own: a record that another one
+    overtook, or that was received after the clock was set back, has an earlier time than the one before it."""
+    latest: dict[str, float] = {}
+    times: list[float] = []
+    for record in records:
+        time = record.received_at
+        if record.kind == "message":
+            time = latest[record.address] = max(time, latest.get(record.address, time))
+        times.append(time)
+    return [records[index] for index in sorted(range(len(records)), key=times.__getitem__)]

@@ -221,6 +221,36 @@ def test_findings_wait_for_older_messages(tmp_path: Path) -> None:
     assert [record.received_at for record in spool.read(8)[0]] == [1030.0]
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_findings_in_small_batches(tmp_path: Path, most: int) -> None:
+    """A batch of few records has room for a report as well, while messages wait and more arrive."""
+    stream = Stream(tmp_path, by_time=True)
+    findings = Findings(tmp_path, 1)
+    findings.append(0, REPORTS, 1000.5, line_of(crash_report(received_at=1000.5)))
+    source = FindingSource(tmp_path, None)
+    spool = Spool(tmp_path, {"findings": source, "messages": stream.source}, findings=source)
+    found: list[Record] = []
+    for second in range(6):
+        stream.journal.append(0, messages(3, first=3 * second, received_at=1000.0 + second))
+        records, _ = spool.read(most)
+        assert len(records) <= most
+        found += records
+    assert [record.kind for record in found].count("report") == 1
+
+
+def test_by_time_keeps_the_order_of_a_machine(tmp_path: Path) -> None:
+    """Records that overtook each other on their way were put in order, and stay so, although their times are not in
+    order; neither does a clock that is set back change a machine's order."""
+    stream = Stream(tmp_path, by_time=True)
+    source = FindingSource(tmp_path, None)
+    stream.spool = Spool(tmp_path, {"findings": source, "messages": stream.source}, findings=source)
+    times = ((1, 1000.0), (2, 1000.2), (3, 1000.1), (4, 1000.3), (5, 400.0), (6, 400.1))
+    for seq, at in times:
+        stream.journal.append(0, [extended_message("x", seq=seq, received_at=at)])
+    stream.journal.append(1, [extended_message("x", seq=9, received_at=1000.25, address="192.0.2.2")])
+    assert [message.seq for message in bodies(stream.read())] == [1, 2, 3, 9, 4, 5, 6]
+
+
 def boots() -> list[Message]:
     """Return the messages of a machine that boots three times, one of them with the clock set back, and legacy text."""
     found: list[Message] = []
