@@ -38,6 +38,9 @@ BOOTS: Final = "boots"
 #: The time of receipt in the head of a record (:mod:`netconsd.store.records`).
 _RECEIVED_AT: Final = struct.Struct("=d")
 _RECEIVED_AT_PLACE: Final = 8
+#: Seconds by which the clock is set back at least. Two workers that begin parts at once take their numbers and times in
+#: either order.
+_SET_BACK: Final = 1.0
 
 _State = tuple[bytes, tuple[int, int, int, int, int]]
 
@@ -186,7 +189,7 @@ class JournalSource:
             found = self._time_of(part)
             if found is None:
                 ended.append(part)
-            elif found[2] < begun:
+            elif found[2] < begun - _SET_BACK:
                 break
             else:
                 begun = found[2]

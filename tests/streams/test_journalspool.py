@@ -173,6 +173,16 @@ def test_by_time_after_a_clock_was_set_back(tmp_path: Path) -> None:
     assert [message.seq for message in bodies(stream.read())] == list(range(1, 21))
 
 
+def test_by_time_with_parts_begun_at_once(tmp_path: Path) -> None:
+    """Two workers that begin parts at the same moment take number and time in either order: that is no clock that was
+    set back, and the blocks are read by time."""
+    times = iter((1000.000002, 1000.000001))
+    stream = Stream(tmp_path, by_time=True, clock=lambda: next(times, 1000.0))
+    for second in range(6):
+        stream.journal.append(second % 2, messages(1, first=second, received_at=1000.0 + second))
+    assert [message.seq for message in bodies(stream.read())] == list(range(6))
+
+
 def test_by_time_with_a_damaged_part(tmp_path: Path) -> None:
     """A damaged block or head ends a part as it does in the order of parts, and is reported once."""
     stream = Stream(tmp_path, by_time=True, part_bytes=1)
