@@ -107,7 +107,8 @@ def _time(found: dict[str, Any]) -> float | None:
         if isinstance(value, str):
             if re.fullmatch(r"[0-9]{10,19}(?:\.[0-9]{1,9})?", value):
                 number = float(value)
-            else:
+            elif len(value) > len("2026-11-28"):
+                # A day alone would have all lines at midnight.
                 try:
                     when = datetime.fromisoformat(value)
                     number = (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()

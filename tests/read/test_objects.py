@@ -72,6 +72,8 @@ JOURNAL = {
         ({"dt": "2026-11-28T07:00:00.250000", "lvl": "target", "msg": "a"}, [Line(3, 1795849200.25, None, b"a")]),
         ({"log": "a\n", "time": "2026-11-28T07:00:00.250000001Z"}, [Line(3, 1795849200.25, None, b"a")]),
         ({"text": "a", "ts": 1795849200250}, [Line(3, 1795849200.25, None, b"a")]),
+        # A day alone is no time: all lines would be at midnight.
+        ({"msg": "a", "date": "2026-11-28", "time": "07:00:00"}, [Line(3, None, None, b"a")]),
         # What the text says of itself.
         ({"message": "Nov 28 07:00:00 web02 kernel: a", "host": "w"}, [Line(3, 1795849200.0, "web02", b"a")]),
         (
