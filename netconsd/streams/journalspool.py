@@ -86,8 +86,9 @@ class JournalSource:
         self._name_of = name_of
         self._warn = warn
         self._by_time = by_time
-        # By part: the offset of a block, the time of its first message, and that at which the part was begun.
-        self._times: dict[int, tuple[int, float, float]] = {}
+        # By part: the offset of a block, and the time of its first message; the time at which the part was begun.
+        self._times: dict[int, tuple[int, float]] = {}
+        self._begun: dict[int, float] = {}
         self.dropped = 0
         self.more = False
         #: Messages of parts that the writer removed, which had been delivered.
@@ -184,20 +185,34 @@ class JournalSource:
         times: dict[int, tuple[float, int, journal.Part]] = {}
         begun = 0.0
         for part in parts:
-            if part.number in self._finished or part.worker in times:
+            if part.number in self._finished:
                 continue
-            found = self._time_of(part)
-            if found is None:
+            found = None if part.worker in times else self._time_of(part)
+            if found is None and part.worker not in times:
                 ended.append(part)
-            elif found[2] < begun - _SET_BACK:
+                continue
+            at = self._begun_of(part)
+            if at < begun - _SET_BACK:
                 break
-            else:
-                begun = found[2]
+            begun = at
+            if found is not None:
                 times[part.worker] = found[1], part.number, part
+        self._begun = {part.number: self._begun[part.number] for part in parts if part.number in self._begun}
         self._times = {part.number: self._times[part.number] for _, _, part in times.values()}
         return ended + [part for _, _, part in sorted(times.values(), key=lambda each: each[:2])]
 
-    def _time_of(self, part: journal.Part) -> tuple[int, float, float] | None:
+    def _begun_of(self, part: journal.Part) -> float:
+        """Return the time at which a part was begun; 0, as if the clock was set back, if it cannot be read now."""
+        begun = self._begun.get(part.number, 0.0)
+        if not begun:
+            # The head may not be written yet.
+            with suppress(OSError):
+                begun = journal.begun(part)
+        if begun:
+            self._begun[part.number] = begun
+        return begun
+
+    def _time_of(self, part: journal.Part) -> tuple[int, float] | None:
         """Return the entry of ``_times`` for the next block of a part; None if there is none."""
         start = self._at.get(part.number, (0, 0, 0))[0]
         known = self._times.get(part.number)
@@ -208,7 +223,7 @@ class JournalSource:
             block = next(journal.read(part.path, start, damaged=lambda text, messages: None), None)
             if block is not None:
                 (at,) = _RECEIVED_AT.unpack_from(block[1], _RECEIVED_AT_PLACE)
-                self._times[part.number] = start, at, journal.begun(part)
+                self._times[part.number] = start, at
                 return self._times[part.number]
         return None
 

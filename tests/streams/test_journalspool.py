@@ -173,6 +173,18 @@ def test_by_time_after_a_clock_was_set_back(tmp_path: Path) -> None:
     assert [message.seq for message in bodies(stream.read())] == list(range(1, 21))
 
 
+def test_by_time_after_a_clock_was_set_back_within_the_parts_of_a_worker(tmp_path: Path) -> None:
+    """The same if the clock was set back between two parts of one worker, and is beyond the begin of the first one when
+    the other worker begins."""
+    for worker, now, sent in ((0, 1000.0, 5000.0), (0, 500.0, 500.0), (1, 1100.0, 1100.0)):
+        stream = Stream(tmp_path, by_time=True, clock=lambda now=now: now)  # type: ignore[misc]
+        stream.journal.append(worker, messages(3, first=round(sent), received_at=sent))
+        stream.journal.close()
+    assert [message.seq for message in bodies(stream.read())] == [
+        *(5000, 5001, 5002, 500, 501, 502, 1100, 1101, 1102)
+    ]  # fmt: skip
+
+
 def test_by_time_with_parts_begun_at_once(tmp_path: Path) -> None:
     """Two workers that begin parts at the same moment take number and time in either order: that is no clock that was
     set back, and the blocks are read by time."""
