@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from netconsd.protocol.stream import Stream
-from netconsd.protocol.window import ABSENT
 
 # The length of a kernel's datagram. A missing seq takes at least two bytes, which bounds the time that a forged gap of
 # 2^64 records costs.
@@ -27,11 +26,11 @@ def acknowledgement(stream: Stream, room: int = ACK_BYTES) -> bytes | None:
         return None
     replay = stream.replay
     if replay is not None and replay.is_under_way(stream.last_seen):
-        last = replay.window.top
-        behind, ahead = replay.window.missing(), []
+        last = replay.window.last_seq
+        behind, ahead = replay.window.missing_seqs(), []
     else:
         last = stream.last_seq
-        behind, ahead = _missing_behind(stream), _missing_ahead(stream)
+        behind, ahead = stream.missing_seqs(), _missing_ahead(stream)
     ack = b"ncrx%d" % last
     behind = behind[-((ACK_BYTES - len(ack)) // len(b" %d" % last)) :]
     ack += b"".join([b" %d" % seq for seq in behind])
@@ -43,13 +42,6 @@ def acknowledgement(stream: Stream, room: int = ACK_BYTES) -> bytes | None:
             break
         ack += word
     return ack
-
-
-def _missing_behind(stream: Stream) -> list[int]:
-    """The missing seqs up to the last, in order."""
-    if stream.window is not None:
-        return stream.window.missing()
-    return [stream.last_seq] if stream.last_remembered == ABSENT else []
 
 
 def _missing_ahead(stream: Stream) -> list[int]:

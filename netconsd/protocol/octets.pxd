@@ -283,6 +283,9 @@ cdef inline unsigned long long *new_stamps(Py_ssize_t count) except NULL:
     memset(stamps, 0xFF, count * sizeof(unsigned long long))
     return stamps
 
+cdef inline unsigned long long *no_stamps() noexcept:
+    return NULL
+
 cdef inline void free_stamps(unsigned long long *stamps) noexcept:
     PyMem_Free(stamps)
 

@@ -149,6 +149,11 @@ def new_stamps(count: int) -> array[int]:
     return array("Q", [2**64 - 1]) * count
 
 
+def no_stamps() -> array[int]:
+    """Return what stands for no memory: it may be ended, and not be read."""
+    return array("Q")
+
+
 def free_stamps(stamps: array[int]) -> None:
     """End the memory of :func:`new_stamps`; nothing in plain Python."""
 

@@ -13,8 +13,8 @@ HELD_BYTES_LIMIT = 1024 * 1024
 # The memory of a held message besides its bytes: the objects and their list entries. Measured on CPython 3.11.
 MESSAGE_OVERHEAD = 560
 # The memory of a buffer with its first message: the buffer with its two lists, 215 bytes, and the sender's entry in the
-# schedule. The window of delivered messages (netconsd.protocol.window, 64 to 560 bytes) is not included: every sender
-# keeps one from its second record on, so that the limit on senders bounds it.
+# schedule. The window of delivered messages (netconsd.protocol.window, 16 to 512 bytes) is not included: every sender
+# keeps one from its first record on, so that the limit on senders bounds it.
 BUFFER_OVERHEAD = 340
 # Messages that arrive together have one deadline. Beyond this number of deadlines, the newest messages share one, so
 # that a gap that stays open while others are filled does not grow the list of deadlines without bound.

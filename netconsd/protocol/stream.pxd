@@ -19,7 +19,7 @@ cdef int _NEWLINE, _NEXT, _AHEAD, _DUPLICATE, _LATE, _RESET, _BOOT, _SUSPECT, _R
 cdef int _SPACE, _DOT, _ZERO, _NINE, _LESS, _GREATER, _BRACKET, _END_BRACKET
 
 @cython.final
-cdef class Stream:
+cdef class Stream(Window):
     # Of a record in order, the first three lines of the processor's cache are used, and little of the fourth.
     cdef readonly Source source
     cdef public double last_seen
@@ -35,9 +35,6 @@ cdef class Stream:
     cdef readonly list reassemblies
     cdef readonly object suspects
     cdef readonly ReorderBuffer held
-    cdef readonly Window window
-    cdef readonly unsigned long long last_seq
-    cdef readonly unsigned long long last_remembered
     cdef unsigned long long _last_ts_usec
     cdef long long _last_msgid
     cdef double _heard
@@ -53,9 +50,7 @@ cdef class Stream:
     cdef unsigned char _framing
     cdef unsigned char _parts
 
-    cdef void _begin(
-        self, Source source, WorkerCounters counters, double reorder_time, bint legacy_datagrams, int framing
-    ) noexcept
+    cdef _begin(self, Source source, WorkerCounters counters, double reorder_time, bint legacy_datagrams, int framing)
     @cython.locals(counters=WorkerCounters, message=ExtendedMessage)
     cpdef feed(self, bytes datagram, double received_at, double now, list out)
     @cython.locals(reassembly=Reassembly)
@@ -147,7 +142,6 @@ cdef class Stream:
     @cython.locals(same_seq=ExtendedMessage)
     cdef bint _is_received(self, unsigned long long seq, unsigned long long ts_usec) except -1
     cdef bint _is_next_msgid(self, ExtendedMessage message) except -1
-    cdef unsigned long long _remembered(self, unsigned long long seq)
     @cython.locals(rare=RareCounters)
     cdef _reset(self, ExtendedMessage message, list out)
     @cython.locals(lost="long long", rare=RareCounters)
@@ -155,7 +149,7 @@ cdef class Stream:
     @cython.locals(credit="long long", rare=RareCounters)
     cdef _judge_gap(self, ExtendedMessage message)
     cdef _deliver(self, ExtendedMessage message, list out)
-    @cython.locals(remembered="unsigned long long", is_far=bint, repeated=bint)
+    @cython.locals(is_far=bint, repeated=bint)
     cdef bint _deliver_late(self, ExtendedMessage message, list out) except -1
     @cython.locals(rare=RareCounters)
     cdef _count_late(self)
@@ -166,7 +160,8 @@ cdef class Stream:
     @cython.locals(held=ReorderBuffer)
     cdef _release(self, unsigned long long seq, list out)
     cdef _append(self, ExtendedMessage message, list out)
-    cdef _remember(self, ExtendedMessage message)
+    @cython.locals(stamp="unsigned long long")
+    cdef unsigned long long _remember(self, ExtendedMessage message)
     @cython.locals(deadline=double, cost=Py_ssize_t, parts=int, held=ReorderBuffer, reassembly=Reassembly)
     cdef _update_deadline(self)
 

@@ -131,8 +131,8 @@ globals().update(
 )
 
 
-class Stream:
-    """The state of one sender. Not thread-safe.
+class Stream(Window):
+    """The state of one sender; its window has the records delivered recently. Not thread-safe.
 
     The methods append messages to the caller's list. ``now`` and deadlines are monotonic seconds; ``received_at`` is
     the Unix time that messages show.
@@ -140,10 +140,10 @@ class Stream:
 
     __slots__ = (
         *("_counters", "_last_msgid", "_last_ts_usec", "_legacy_datagrams", "_line", "_reorder_time", "cost"),
-        *("datagrams", "deadline", "held", "last_remembered", "last_seen", "last_seq", "messages"),
+        *("datagrams", "deadline", "held", "last_seen", "messages"),
         *("bytes", "rare_counters", "reassemblies", "resets", "scheduled_at", "source", "theoretical_arrival"),
         *("_first_seq", "_first_ts_usec", "_heard", "suspects"),
-        *("_framing", "_parts", "neighbours", "number", "numbered", "window"),
+        *("_framing", "_parts", "neighbours", "number", "numbered"),
     )
 
     def __init__(
@@ -168,6 +168,7 @@ class Stream:
     def _begin(
         self, source: Source, counters: WorkerCounters, reorder_time: float, legacy_datagrams: bool, framing: int
     ) -> None:
+        self._be_empty()
         self.source = source
         #: When the last datagram was fed.
         self.last_seen = 0.0
@@ -192,11 +193,7 @@ class Stream:
         self.numbered = False
         #: The other streams of the address, set by the table; ``None`` once the first message was compared with them.
         self.neighbours: list[Stream] | None = None
-        #: The seq of the last record, and its timestamp for rule 3: ABSENT if it was incomplete.
-        self.last_seq = 0
-        self.last_remembered = ABSENT
-        # Allocated with the second record, the first gap, the first fragment, the first unfinished line.
-        self.window: Window | None = None
+        # Allocated with the first gap, the first fragment, the first unfinished line.
         self.held: ReorderBuffer | None = None
         self.reassemblies: list[Reassembly] | None = None
         self._line: LineBuffer | None = None
@@ -662,7 +659,7 @@ class Stream:
         if seq > self.last_seq:
             held = None if self.held is None else self.held.get(seq)
             return ABSENT if held is None else _to_stamp(held)
-        remembered = self._remembered(seq)
+        remembered = self.ts_usec(seq)
         if remembered == ABSENT and seq == self._first_seq:
             return self._first_ts_usec
         return remembered
@@ -813,8 +810,7 @@ class Stream:
         """Go on where the stream of another port left off."""
         self.neighbours = None
         self.numbered = True
-        self.last_seq = other.last_seq
-        self.last_remembered = other.last_remembered
+        self.restart(other.last_seq, other.ts_usec(other.last_seq))
         self._last_ts_usec = other._last_ts_usec
         self._last_msgid = other._last_msgid
         self._heard = other._heard
@@ -843,18 +839,12 @@ class Stream:
             replay = self._replay()
             if replay is not None and replay.has(seq, self.last_seen):
                 return False
-            return self._remembered(seq) == min(ts_usec, ABSENT - 1)
+            return self.ts_usec(seq) == min(ts_usec, ABSENT - 1)
         same_seq = None if self.held is None else self.held.get(seq)
         return same_seq is not None and same_seq._ts_usec == ts_usec
 
     def _is_next_msgid(self, message: ExtendedMessage) -> bool:
         return self._last_msgid >= 0 and message._msgid == (self._last_msgid + 1) & _MSGID_MASK
-
-    def _remembered(self, seq: int) -> int:
-        """The timestamp of a delivered record up to the last; ABSENT if it was not delivered, or not recently."""
-        if seq == self.last_seq:
-            return self.last_remembered
-        return ABSENT if self.window is None else self.window.ts_usec(seq)
 
     def _reset(self, message: ExtendedMessage, out: list[Message]) -> None:
         if self.numbered:
@@ -863,7 +853,6 @@ class Stream:
         self._counters.resets += 1
         self.resets += 1
         self.numbered = True
-        self.window = None
         self._first_ts_usec = ABSENT
         if self.messages or self.rare_counters is not None:
             rare = self.rare()
@@ -874,9 +863,8 @@ class Stream:
             rare.gap_credit = min(rare.gap_credit, 0)
         message._seq_reset = True
         message._new = not self.messages
-        self.last_seq = message._seq
         self._append(message, out)
-        self._remember(message)
+        self.restart(message._seq, self._remember(message))
 
     def _deliver(self, message: ExtendedMessage, out: list[Message]) -> None:
         """Deliver a record ahead of the last."""
@@ -886,12 +874,8 @@ class Stream:
             self._judge_gap(message)
         if message._msgid >= 0:
             self._count_lost(message)
-        if self.window is None:
-            self.window = Window(self.last_seq, self.last_remembered)
-        self.last_seq = message._seq
         self._append(message, out)
-        self._remember(message)
-        self.window.advance(message._seq, self.last_remembered)
+        self.advance(message._seq, self._remember(message))
 
     def _count_lost(self, message: ExtendedMessage) -> None:
         """Set ``lost`` from the msgid."""
@@ -934,12 +918,7 @@ class Stream:
         self._append(message, out)
         if is_far:
             return True
-        remembered = _to_stamp(message)
-        if message._seq == self.last_seq:
-            self.last_remembered = remembered
-        if self.window is None:
-            self.window = Window(self.last_seq, self.last_remembered)
-        self.window.fill(message._seq, remembered)
+        self.fill(message._seq, _to_stamp(message))
         return True
 
     def _count_late(self) -> None:
@@ -982,13 +961,15 @@ class Stream:
             self._counters.replayed += 1
         out.append(message)
 
-    def _remember(self, message: ExtendedMessage) -> None:
+    def _remember(self, message: ExtendedMessage) -> int:
+        """Note the last record; return its stamp for the window."""
+        stamp = _to_stamp(message)
         self._last_ts_usec = message._ts_usec
-        self.last_remembered = _to_stamp(message)
         self._last_msgid = message._msgid
         if self._first_ts_usec == ABSENT and message._ts_usec >= NEAR_ZERO_USEC:
             self._first_seq = message._seq
-            self._first_ts_usec = self.last_remembered
+            self._first_ts_usec = stamp
+        return stamp
 
     def _update_deadline(self) -> None:
         """Set ``deadline``, ``cost`` and the worker's ``unfinished`` from the held messages, reassemblies and line."""

@@ -78,11 +78,11 @@ class Replay:
 
     def has(self, seq: int, now: float) -> bool:
         """True if a record up to the last one of the stream belongs to a buffer that is sent again."""
-        return self.is_under_way(now) and (self.is_sure or 0 < seq - self.window.top <= WINDOW)
+        return self.is_under_way(now) and (self.is_sure or 0 < seq - self.window.last_seq <= WINDOW)
 
     def is_near(self, seq: int, now: float) -> bool:
         """True if a record is among those that arrive here, whether late or replayed."""
-        top = self.window.top
+        top = self.window.last_seq
         return self.is_under_way(now) and (seq - top <= WINDOW if seq > top else top - seq < WINDOW)
 
     def add(self, seq: int, stamp: int, now: float) -> tuple[bool, bool]:
@@ -92,11 +92,11 @@ class Replay:
         self.heard = now
         window = self.window
         # After a silence too: what is missing below stays missing.
-        if 0 < seq - window.top <= WINDOW:
+        if 0 < seq - window.last_seq <= WINDOW:
             window.advance(seq, stamp)
             return False, False
         if not is_near:
-            self.window = Window(seq, stamp)
+            window.restart(seq, stamp)
             return False, False
         repeated = stamp != ABSENT and window.ts_usec(seq) == stamp
         window.fill(seq, stamp)

@@ -370,6 +370,16 @@ class TestPorts:
             assert isinstance(message, ExtendedMessage)
             assert (message.new, message.boot, message.out_of_order, message.replayed) == (seq == 104, *[False] * 3)
 
+    def test_the_last_record_comes_again_from_another_port(self) -> None:
+        """The new port's stream knows the last record of the old one: its repeat is dropped, and nothing is missing."""
+        table = self.table()
+        for seq in (10, 11):
+            self.feed(table, 1, extended("x", seq=seq, ts_usec=5_000_000 + seq))
+        self.feed(table, 2, extended("x", seq=12, ts_usec=5_000_012))
+        again = [source(port=2).key], [extended("x", seq=11, ts_usec=5_000_011)]
+        assert table.feed(*again, 5.0, 1000.0) == []
+        assert table.acknowledgement(source(port=2).key) == b"ncrx12"
+
     def test_a_boot_from_another_port(self) -> None:
         """A machine that was rebooted and sends from another port continues nothing."""
         table = self.table()

@@ -36,7 +36,7 @@ class Table:
 
 def agree(window: Window, table: Table) -> None:
     """Both have the same timestamps for all seqs up to two windows below the top."""
-    assert window.top == table.top
+    assert window.last_seq == table.top
     lowest = max(0, table.top - 2 * WINDOW)
     numbers = [0, lowest // 2, *range(lowest, table.top + 1)]
     assert [window.ts_usec(seq) for seq in numbers] == [table.ts_usec(seq) for seq in numbers]
@@ -105,6 +105,20 @@ def test_forgets() -> None:
     assert window.ts_usec(100) == ABSENT
 
 
+@pytest.mark.parametrize("distance", [1, 2, WINDOW - 1])
+def test_restart(distance: int) -> None:
+    """After a restart nothing from before is remembered, also between the new record and one below it."""
+    window, table = Window(100, 5), Table(200, 6)
+    for seq in range(101, 300):
+        window.advance(seq, seq)
+    window.restart(200, 6)
+    agree(window, table)
+    window.fill(200 - distance, 7)
+    table.fill(200 - distance, 7)
+    agree(window, table)
+    assert window.missing_seqs() == [*range(200 - distance + 1, 200)]
+
+
 def test_absent() -> None:
     """A record can be added as ABSENT, and filled in later."""
     window = Window(100, ABSENT)
@@ -116,7 +130,7 @@ def test_absent() -> None:
 
 
 def test_memory() -> None:
-    """The window of a sender's second message takes less than 300 bytes, the largest less than 850."""
+    """A window of two records takes less than 300 bytes, the largest less than 850."""
 
     def long_used() -> Window:
         window = Window(2**50, 2**60)
@@ -136,16 +150,19 @@ _timestamps = st.integers(0, 5) | st.sampled_from([ABSENT - 1, ABSENT])
 @given(
     st.sampled_from(STARTS) | st.integers(0, U64_MAX),
     _timestamps,
-    st.lists(st.tuples(st.booleans(), _steps, _timestamps), max_size=40),
+    st.lists(st.tuples(st.sampled_from(["advance", "fill", "restart"]), _steps, _timestamps), max_size=40),
 )
-def test_any_sequence(start: int, ts_usec: int, operations: list[tuple[bool, int, int]]) -> None:
-    """After any advances and fills, up to the highest seq, a window agrees with a dict."""
+def test_any_sequence(start: int, ts_usec: int, operations: list[tuple[str, int, int]]) -> None:
+    """After any operations, up to the highest seq, a window agrees with a dict."""
     window, table = Window(start, ts_usec), Table(start, ts_usec)
-    for is_advance, step, value in operations:
-        if is_advance and table.top + step <= U64_MAX:
+    for operation, step, value in operations:
+        if operation == "restart":
+            window.restart(step, value)
+            table = Table(step, value)
+        elif operation == "advance" and table.top + step <= U64_MAX:
             window.advance(table.top + step, value)
             table.advance(table.top + step, value)
-        elif not is_advance and step - 1 < WINDOW and table.top >= step - 1:
+        elif operation == "fill" and step - 1 < WINDOW and table.top >= step - 1:
             window.fill(table.top - (step - 1), value)
             table.fill(table.top - (step - 1), value)
         agree(window, table)
