@@ -721,7 +721,9 @@ class Stream(Window):
                 self._apply(self._classify_ahead(message), message, suspects.deadline, out)
             first = False
         if self.held is not None and suspects.deadline <= self.last_seen:
-            self._release(self.held.expire(self.last_seen), out)
+            expired = self.held.expire(self.last_seen)
+            if expired >= 0:
+                self._release(expired, out)
 
     def _reassemblies_since(self, deadline: float) -> list[Reassembly] | None:
         """Take out the reassemblies that began with the suspects: they are of the new boot."""

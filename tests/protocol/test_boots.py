@@ -31,16 +31,18 @@ def rows(table: dict[str, Any]) -> list[tuple[float, bytes]]:
     ]
 
 
-def play(records: list[tuple[float, bytes]], counters: WorkerCounters, reorder_time: float) -> list[Message]:
-    """Feed records at their times, with each deadline in between."""
+def play(
+    records: list[tuple[float, bytes]], counters: WorkerCounters, reorder_time: float, lag: float = 0.0
+) -> list[Message]:
+    """Feed records at their times, with each deadline in between, but deadlines of the last ``lag`` seconds."""
     table = SourceTable(counters, limit=9, reorder_time=reorder_time, gc_interval=60.0, age=3600.0)
     out: list[Message] = []
     now = 0.0
     for arrival, datagram in records:
         now = 1000.0 + arrival
-        while table.next_deadline() < now:
+        while table.next_deadline() < now - lag:
             out += table.advance(table.next_deadline())
-        out += table.feed([source().key], [datagram], now, now)
+        out += table.feed([source().key], [datagram], now, now, now - lag)
     return out + table.flush()
 
 
@@ -157,6 +159,16 @@ class TestBoot:
         harness.now += 70.0
         harness.feed(extended("x", seq=400, ts_usec=5_000_000))
         assert marks(harness.flush()) == [(400, "B")]
+
+    def test_an_emergency_is_held_for_longer_than_the_suspects(self) -> None:
+        """An emergency does not decide what the suspects are. Decided after their deadline, they leave it held."""
+        harness = up_for(400.0, 100)
+        assert harness.feed(extended("x", seq=5, ts_usec=1000)) == []
+        harness.now += 0.75 * REORDER_TIME
+        assert harness.feed(extended("x", seq=103, ts_usec=400_100_000).replace(b",-;", b",-,ncemg=1;")) == []
+        harness.now += 0.75 * REORDER_TIME
+        assert seqs(harness.feed(extended("x", seq=104, ts_usec=400_200_000))) == [5]
+        assert seqs(harness.wait(REORDER_TIME)) == [103, 104]
 
 
 class TestReplay:
@@ -396,7 +408,7 @@ class TestPorts:
 
 steps = st.lists(
     st.tuples(
-        st.floats(0, 20),
+        st.floats(0, 20) | st.sampled_from([0.0, 0.6 * REORDER_TIME]),
         st.integers(0, 200),
         st.sampled_from([0, 50_000, 10**6, 5 * 10**6, 10**8]),
         st.sampled_from("ab"),
@@ -405,12 +417,14 @@ steps = st.lists(
 )
 
 
-@given(steps, st.sampled_from([0.0, REORDER_TIME]), st.booleans())
+@given(
+    steps, st.sampled_from([0.0, REORDER_TIME]), st.booleans(), st.sampled_from([0.0, 1.0]), st.sets(st.integers(0, 59))
+)
 def test_any_records_are_delivered_or_repeats(
-    records: list[tuple[float, int, int, str]], reorder_time: float, with_msgid: bool
+    records: list[tuple[float, int, int, str]], reorder_time: float, with_msgid: bool, lag: float, emergencies: set[int]
 ) -> None:
-    """Any seqs, timestamps and pauses raise nothing; a record that is dropped has the seq and the timestamp of one that
-    was delivered, and its timestamp is not 0; every counter agrees with the marks."""
+    """Any seqs, timestamps, pauses and emergencies raise nothing; a record that is dropped has the seq and timestamp of
+    one that was delivered, and its timestamp is not 0; every counter agrees with the marks."""
     counters = WorkerCounters()
     arrival = 0.0
     sent = []
@@ -418,15 +432,13 @@ def test_any_records_are_delivered_or_repeats(
         arrival += pause
         # Records of one boot have timestamps in order of their seqs, and one text.
         ts_usec += seq if ts_usec else 0
-        sent.append(
-            (
-                arrival,
-                extended(
-                    text if not ts_usec else "x", seq=seq, ts_usec=ts_usec, msgid=number + 1 if with_msgid else None
-                ),
-            )
+        datagram = extended(
+            text if not ts_usec else "x", seq=seq, ts_usec=ts_usec, msgid=number + 1 if with_msgid else None
         )
-    out = [message for message in play(sent, counters, reorder_time) if isinstance(message, ExtendedMessage)]
+        if number in emergencies:
+            datagram = datagram.replace(b",-;", b",-,ncemg=1;")
+        sent.append((arrival, datagram))
+    out = [message for message in play(sent, counters, reorder_time, lag) if isinstance(message, ExtendedMessage)]
     assert inconsistencies(total([counters])) == []
     assert counters.boots == sum(message.boot for message in out)
     assert counters.resets == sum(message.seq_reset for message in out)
