@@ -122,15 +122,15 @@ class Side:
         self.counters = build.counters.WorkerCounters()
         self.table = small_table(build, self.counters, legacy_datagrams, framing)
 
-    def feed(self, batch: list[tuple[bytes, bytes]], now: float) -> Any:
-        """Advance to ``now``, feed a batch, and return the messages with their times."""
+    def feed(self, batch: list[tuple[bytes, bytes]], now: float, lag: float = 0.0) -> Any:
+        """Advance to ``lag`` seconds before ``now``, feed a batch, and return the messages with their times."""
         out = []
-        while self.table.next_deadline() < now:
+        complete = now - lag
+        while self.table.next_deadline() < complete:
             due = self.table.next_deadline()
             out.append((due, value(self.table.advance(due))))
-        out.append(
-            (now, value(self.table.feed([key for key, _ in batch], [each for _, each in batch], now + 5.0, now)))
-        )
+        keys, each = [key for key, _ in batch], [each for _, each in batch]
+        out.append((now, value(self.table.feed(keys, each, now + 5.0, now, complete))))
         return out
 
     def state(self) -> Any:
@@ -148,18 +148,18 @@ arrivals = st.lists(
 )
 
 
-@given(arrivals, st.booleans(), st.sampled_from(FRAMINGS))
+@given(arrivals, st.booleans(), st.sampled_from(FRAMINGS), st.sampled_from([0.0, 0.2]))
 @settings(max_examples=150)
 def test_streams_are_alike(
-    steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool, framing: str
+    steps: list[tuple[float, list[tuple[bytes, bytes]]]], legacy_datagrams: bool, framing: str, lag: float
 ) -> None:
     """Both builds deliver the same messages at the same times, with the same counters, deadlines and costs, for any
-    datagrams of several senders, with any pauses, and after the final flush."""
+    datagrams of several senders, with any pauses, late deadlines, and after the final flush."""
     ours, theirs = Side(compiled, legacy_datagrams, framing), Side(plain, legacy_datagrams, framing)
     now = 0.0
     for pause, batch in steps:
         now += pause
-        assert ours.feed(batch, now) == theirs.feed(batch, now)
+        assert ours.feed(batch, now, lag) == theirs.feed(batch, now, lag)
         assert ours.state() == theirs.state()
     assert value(ours.table.flush()) == value(theirs.table.flush())
     assert ours.state() == theirs.state()
@@ -186,17 +186,23 @@ headers = st.one_of(
 msgids = st.sampled_from([0, 1, 2, 3, 2**31 - 1, 2**31, 2**31 + 1, 2**31 + 2, 2**32 - 1, 2**32])
 
 
-@given(st.lists(st.tuples(headers, msgids, st.sampled_from([0.0, 0.01, 0.3])), max_size=60))
+@given(
+    st.lists(
+        st.tuples(headers, msgids, st.sampled_from([b"", b",ncemg=1"]), st.sampled_from([0.0, 0.01, 0.15, 0.3])),
+        max_size=60,
+    ),
+    st.sampled_from([0.0, 0.2]),
+)
 @settings(max_examples=150)
-def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, float]]) -> None:
+def test_numbers_are_alike(steps: list[tuple[tuple[int, int], int, bytes, float]], lag: float) -> None:
     """Both builds handle order, resets, duplicates, late and lost messages alike, for any sequence numbers and
-    timestamps of 64 bits and any msgids."""
+    timestamps of 64 bits and any msgids, with emergencies and late deadlines."""
     ours, theirs = Side(compiled), Side(plain)
     now = 0.0
-    for (seq, ts_usec), msgid, pause in steps:
+    for (seq, ts_usec), msgid, emergency, pause in steps:
         now += pause
-        batch = [(KEY, b"6,%d,%d,-;x\n msgid=%d\n" % (seq, ts_usec, msgid))]
-        assert ours.feed(batch, now) == theirs.feed(batch, now)
+        batch = [(KEY, b"6,%d,%d,-%b;x\n msgid=%d\n" % (seq, ts_usec, emergency, msgid))]
+        assert ours.feed(batch, now, lag) == theirs.feed(batch, now, lag)
         assert ours.state() == theirs.state()
 
 
