@@ -94,7 +94,7 @@ class Window:
         self._stamps[seq & self._mask] = ts_usec
 
     def missing_seqs(self) -> list[int]:
-        """The seqs from the lowest delivered one within the window to ``last_seq`` that were not delivered."""
+        """The seqs in the window that were not delivered, in order, from the lowest delivered one to ``last_seq``."""
         seqs = [self.last_seq - behind for behind in range(self._depth, -1, -1)]
         return [seq for seq in seqs if self.ts_usec(seq) == ABSENT]
 

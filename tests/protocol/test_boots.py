@@ -34,7 +34,7 @@ def rows(table: dict[str, Any]) -> list[tuple[float, bytes]]:
 def play(
     records: list[tuple[float, bytes]], counters: WorkerCounters, reorder_time: float, lag: float = 0.0
 ) -> list[Message]:
-    """Feed records at their times, with each deadline in between, but deadlines of the last ``lag`` seconds."""
+    """Feed records at their times; each deadline in between expires ``lag`` seconds late."""
     table = SourceTable(counters, limit=9, reorder_time=reorder_time, gc_interval=60.0, age=3600.0)
     out: list[Message] = []
     now = 0.0
